@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From a lookup's result to a frame on the wire: next hops, ECMP buckets, adjacencies.
+ *
+ *   address ──FIB──▶ next-hop index ──next_hop[]──▶ adjacency index ──adjacency[]──▶ egress, MACs, MTU
+ *                                        └─ECMP──▶ bucket[base + hash mod n] ──┘
+ *
+ * The FIB maps a prefix to a next-hop index. Index 0 is "no route" for good; its entry is never read.
+ * A next hop is one 32-bit word, so the host moves every route of a next hop to another adjacency,
+ * or to another ECMP group, with one store: a packet sees the old one or the new one.
+ *
+ * An adjacency that firmware could be reading is never changed, nor is a bucket range: the host writes
+ * a new one, flips the next-hop word, and uses the old place again after an epoch has passed
+ * (registers.h, P2PNIC_REG_EPOCH).
+ */
+#ifndef P2PNIC_ADJACENCY_H
+#define P2PNIC_ADJACENCY_H
+
+#include "limits.h"
+#include "types.h"
+
+/*
+ * A next-hop word (host):
+ *   bits  0–15  first: index of an adjacency, or of the first bucket of a group
+ *   bits 16–19  log2 of the number of buckets; 0: `first` is an adjacency
+ *   bits 20–31  zero
+ * A packet's bucket is the low bits of its flow hash: 2^n buckets, no division.
+ */
+typedef _Atomic uint32_t p2pnic_next_hop;
+
+#define P2PNIC_NEXT_HOP(first, log2_buckets) ((uint32_t)(first) | (uint32_t)(log2_buckets) << 16)
+#define P2PNIC_NEXT_HOP_FIRST(word)          ((word) & 0xffffu)
+#define P2PNIC_NEXT_HOP_LOG2(word)           (((word) >> 16) & 0xfu)
+
+typedef uint16_t p2pnic_bucket; /* (host) an adjacency index */
+
+/* What becomes of a packet that resolves to an adjacency. */
+enum p2pnic_adjacency_kind {
+	P2PNIC_ADJACENCY_NONE = 0,        /* unset: as no route (network unreachable) */
+	P2PNIC_ADJACENCY_FORWARD = 1,     /* rewrite and send by `egress` */
+	P2PNIC_ADJACENCY_LOCAL = 2,       /* an address of this router: punt */
+	P2PNIC_ADJACENCY_GLEAN = 3,       /* connected, neighbour unknown: punt to resolve it */
+	P2PNIC_ADJACENCY_BLACKHOLE = 4,   /* drop silently */
+	P2PNIC_ADJACENCY_UNREACHABLE = 5, /* drop, ICMP 3/1 */
+	P2PNIC_ADJACENCY_PROHIBIT = 6,    /* drop, ICMP 3/13 */
+};
+
+/*
+ * mac[0..1] are the first 16 bytes of a rewritten frame less their last four: destination MAC, source
+ * MAC, in transmission order, so that the rewrite is two 8-byte words built in registers.
+ */
+struct p2pnic_adjacency {
+	struct mac_addr destination; /* (host) */
+	struct mac_addr source;      /* (host) */
+	uint16_t mtu;                /* (host) of the egress link, bytes of IP packet */
+	uint8_t kind;                /* (host) enum p2pnic_adjacency_kind */
+	uint8_t egress;              /* (host) index of the egress NIC */
+	uint8_t reserved[16];
+};
+P2PNIC_ASSERT_SIZE(struct p2pnic_adjacency, 32);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_adjacency, mtu, 12);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_adjacency, egress, 15);
+
+#endif

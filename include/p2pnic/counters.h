@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counters of one NIC, as they lie in BAR0 (registers.h), and the names of drop reasons.
+ *
+ * Nothing is lost silently. At rest (no packet in flight), for each NIC:
+ *
+ *   received + from_rings + originated + injected
+ *       = sent + to_rings + Σ dropped[reason] + punted + held
+ *
+ * where from_rings is Σ from_ring[peer].packets and so on. `held` are the packets the NIC has in its
+ * memory at the moment. The device is the only writer; each word is written with one 64-bit store
+ * once a burst, so a reader sees a value that was true, though not all words from one instant.
+ */
+#ifndef P2PNIC_COUNTERS_H
+#define P2PNIC_COUNTERS_H
+
+#include "limits.h"
+#include "types.h"
+
+/*
+ * Why a packet went no further: symbol, name, meaning. The names are what `p2pnic show drop` prints.
+ * The numbered checks of RFC 1812 §5.2.2 stand beside the reason that counts their failure.
+ */
+#define P2PNIC_DROP_REASONS(X)                                                                     \
+	X(RUNT, "runt", "frame shorter than its headers: 1812 §5.2.2 (1)")                         \
+	X(OVERSIZE, "oversize", "frame longer than a packet buffer")                               \
+	X(FOREIGN_MAC, "foreign-mac", "unicast frame to another station's MAC")                    \
+	X(ETHERTYPE, "ethertype", "not IPv4 or IPv6, and no host to punt it to")                   \
+	X(CHECKSUM, "checksum", "IPv4 header checksum wrong: §5.2.2 (2)")                          \
+	X(VERSION, "version", "IP version does not match the Ethernet type: §5.2.2 (3)")           \
+	X(HEADER_LENGTH, "header-length", "header length field below 5 words: §5.2.2 (4)")         \
+	X(TOTAL_LENGTH, "total-length", "total length below header or above frame: §5.2.2 (5)")    \
+	X(MARTIAN_SOURCE, "martian-source", "source that cannot be a sender: §5.3.7")              \
+	X(MARTIAN_DESTINATION, "martian-destination", "destination that is never routed: §5.3.7")  \
+	X(LINK_SCOPE, "link-scope", "multicast, broadcast or L2-broadcast, not routed: §5.3.4")    \
+	X(TTL, "ttl", "TTL or hop limit would reach 0: §5.3.1")                                    \
+	X(NO_ROUTE, "no-route", "no route to the destination: §5.2.7.1")                           \
+	X(BLACKHOLE, "blackhole", "route says drop silently")                                      \
+	X(UNREACHABLE, "unreachable", "route says unreachable")                                    \
+	X(PROHIBIT, "prohibit", "route says prohibited")                                           \
+	X(NO_NEIGHBOR, "no-neighbor", "next hop's MAC unknown, and no host to resolve it")         \
+	X(MTU, "mtu", "longer than the egress link's MTU")                                         \
+	X(OPTIONS, "options", "IPv4 options need the host, and none is attached")                  \
+	X(LOCAL, "local", "to an address of this router, and no host to punt it to")               \
+	X(NO_PEER, "no-peer", "egress NIC is not connected (dead, stopped, being restarted)")      \
+	X(RING_FULL, "ring-full", "egress ring full and the packets held for it at their limit")   \
+	X(NO_BUFFER, "no-buffer", "own packet buffers used up")                                    \
+	X(BAD_DESCRIPTOR, "bad-descriptor", "a peer's descriptor names what is not its own")       \
+	X(DMA_FAULT, "dma-fault", "transfer outside every window of this NIC")                     \
+	X(STALE, "stale", "in a ring or held when its pair was closed")                            \
+	X(PORT, "port", "the port refused to send it (link down, error)")                          \
+	X(PUNT_FULL, "punt-full", "punt ring full")
+
+enum p2pnic_drop {
+#define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
+	P2PNIC_DROP_REASONS(P2PNIC_DROP_SYMBOL)
+#undef P2PNIC_DROP_SYMBOL
+	P2PNIC_DROP_COUNT
+};
+
+#define P2PNIC_DROP_SLOTS 64u /* room in the counter block */
+_Static_assert(P2PNIC_DROP_COUNT <= P2PNIC_DROP_SLOTS, "counter block holds every drop reason");
+
+struct p2pnic_traffic {
+	_Atomic uint64_t packets; /* (device) */
+	_Atomic uint64_t bytes;   /* (device) frame bytes without FCS */
+};
+
+/* The counter block: one page of BAR0, mapped read-only by the host. All (device). */
+struct p2pnic_counters {
+	struct p2pnic_traffic received;   /* from the port */
+	struct p2pnic_traffic sent;       /* to the port */
+	struct p2pnic_traffic originated; /* made by this NIC itself */
+	struct p2pnic_traffic punted;     /* to the host */
+	struct p2pnic_traffic injected;   /* from the host */
+	_Atomic uint64_t held;            /* packets in this NIC's memory now */
+	_Atomic uint64_t port_missed;     /* lost before the NIC had them, as the port's OS counts */
+	_Atomic uint64_t dma_faults;      /* transfers refused by the windows */
+	_Atomic uint64_t bad_words;       /* producer or consumer words out of range */
+	_Atomic uint64_t stale_words;     /* producer or consumer words of another epoch */
+	_Atomic uint64_t doorbells;       /* times a peer was woken */
+	_Atomic uint64_t sleeps;          /* times this NIC went to sleep */
+	uint8_t reserved0[256 - 5 * 16 - 7 * 8];
+	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
+	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
+	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */
+	uint8_t reserved1[4096 - 256 - 2048 - 512];
+};
+P2PNIC_ASSERT_SIZE(struct p2pnic_counters, 4096);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, to_ring, 256);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dropped, 2304);
+
+#endif

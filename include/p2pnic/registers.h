@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a NIC shows its host: PCI identity, three BARs, registers, the peer table.
+ *
+ *   BAR0  64 KiB   registers (page 0, every access trapped), counters (page 1, may be mapped
+ *                  read-only), doorbell (page 2), MSI-X table and PBA (pages 8 and 9)
+ *   BAR2  16 MiB   rings and tables: mailboxes, peer table, next hops, buckets, adjacencies, FIB images
+ *   BAR4  16 MiB   packet memory, and nothing else: a port may share it whole with a stranger
+ *
+ * BAR2 and BAR4 are 64-bit, prefetchable and may be larger (powers of two); their sizes stand in
+ * registers. Peers reach BAR2 and BAR4 and the doorbell through windows that the driver maps.
+ *
+ * Bring-up, in this order (docs/datasheet.md walks through it):
+ *   1. check MAGIC, VERSION; COMMAND reset; write NIC_INDEX, MTU, RX_*
+ *   2. map windows, fill the peer table, COMMAND peer-open for each peer, on both sides
+ *   3. write FIB image, next hops, adjacencies; COMMAND fib-ipv4, fib-ipv6
+ *   4. COMMAND start
+ * A new driver that finds STATUS_RUNNING reads everything back and goes on from there.
+ *
+ * All registers are 32 bits, little-endian, naturally aligned; other widths are refused. A reserved
+ * register reads 0 and ignores writes.
+ */
+#ifndef P2PNIC_REGISTERS_H
+#define P2PNIC_REGISTERS_H
+
+#include "adjacency.h"
+#include "counters.h"
+#include "limits.h"
+#include "ring.h"
+#include "types.h"
+
+/* PCI identity. Unassigned: 0x1209 is the pid.codes vendor whose 0x000x products are for tests. */
+#define P2PNIC_PCI_VENDOR 0x1209u
+#define P2PNIC_PCI_DEVICE 0x0002u
+#define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
+
+#define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
+#define P2PNIC_VERSION 0x00010000u /* major << 16 | minor; a driver refuses another major */
+
+/* --- BAR map: bar_offsets and sizes ------------------------------------------------------------ */
+
+#define P2PNIC_BAR0_BYTES      0x10000u
+#define P2PNIC_BAR0_REGISTERS  0x0000u
+#define P2PNIC_BAR0_COUNTERS   0x1000u /* struct p2pnic_counters */
+#define P2PNIC_BAR0_DOORBELL   0x2000u /* any write wakes the NIC */
+#define P2PNIC_BAR0_MSIX_TABLE 0x8000u
+#define P2PNIC_BAR0_MSIX_PBA   0x9000u
+
+#define P2PNIC_BAR2_BYTES_MIN   0x1000000u
+#define P2PNIC_BAR2_MAILBOXES   0x000000u /* struct p2pnic_mailbox [P2PNIC_MAILBOXES] */
+#define P2PNIC_BAR2_PEERS       0x110000u /* struct p2pnic_peer [P2PNIC_MAILBOXES] */
+#define P2PNIC_BAR2_NEXT_HOPS   0x118000u /* p2pnic_next_hop [P2PNIC_NEXT_HOPS_MAX] */
+#define P2PNIC_BAR2_BUCKETS     0x120000u /* p2pnic_bucket [P2PNIC_BUCKETS_MAX] */
+#define P2PNIC_BAR2_ADJACENCIES 0x130000u /* struct p2pnic_adjacency [P2PNIC_ADJACENCIES_MAX] */
+#define P2PNIC_BAR2_FIB         0x200000u /* FIB images, up to the end of the BAR; fib.h */
+
+#define P2PNIC_BAR4_BYTES_MIN 0x1000000u
+
+/* The host is a peer like the others: its ring to the NIC injects, the NIC's ring to it punts. */
+#define P2PNIC_HOST_PEER P2PNIC_NICS_MAX
+#define P2PNIC_MAILBOXES (P2PNIC_NICS_MAX + 1u)
+
+_Static_assert(P2PNIC_BAR2_MAILBOXES + P2PNIC_MAILBOXES * sizeof(struct p2pnic_mailbox) <=
+			P2PNIC_BAR2_PEERS, "mailboxes end before the peer table");
+_Static_assert(P2PNIC_BAR2_NEXT_HOPS + P2PNIC_NEXT_HOPS_MAX * sizeof(p2pnic_next_hop) <=
+			P2PNIC_BAR2_BUCKETS, "next hops end before the buckets");
+_Static_assert(P2PNIC_BAR2_BUCKETS + P2PNIC_BUCKETS_MAX * sizeof(p2pnic_bucket) <=
+			P2PNIC_BAR2_ADJACENCIES, "buckets end before the adjacencies");
+_Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct p2pnic_adjacency) <=
+			P2PNIC_BAR2_FIB, "adjacencies end before the FIB images");
+
+/* --- Registers (BAR0 page 0) ------------------------------------------------------------------- */
+
+#define P2PNIC_REG_MAGIC       0x000u /* ro */
+#define P2PNIC_REG_VERSION     0x004u /* ro */
+#define P2PNIC_REG_STATUS      0x008u /* ro  P2PNIC_STATUS_* */
+#define P2PNIC_REG_METHOD      0x00cu /* ro  enum p2pnic_method, fixed when the firmware was built */
+#define P2PNIC_REG_COMMAND     0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
+#define P2PNIC_REG_RESULT      0x014u /* ro  enum p2pnic_result of the last command */
+#define P2PNIC_REG_NIC_INDEX   0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
+#define P2PNIC_REG_MTU         0x01cu /* rw  of the port, bytes of IP packet */
+#define P2PNIC_REG_MAC_LOW     0x020u /* rw  octets 0–3, octet 0 in the low byte */
+#define P2PNIC_REG_MAC_HIGH    0x024u /* rw  octets 4–5 */
+#define P2PNIC_REG_LINK        0x028u /* ro  1: up */
+#define P2PNIC_REG_SPEED       0x02cu /* ro  Mb/s; 0: unknown */
+#define P2PNIC_REG_BAR2_BYTES  0x030u /* ro */
+#define P2PNIC_REG_BAR4_BYTES  0x034u /* ro */
+#define P2PNIC_REG_RX_OFFSET   0x038u /* rw  bar_offset in BAR4 of the NIC's own receive buffers */
+#define P2PNIC_REG_RX_BUFFERS  0x03cu /* rw  their number */
+#define P2PNIC_REG_FIB4_OFFSET 0x040u /* rw  bar_offset in BAR2; in force from command fib-ipv4 on */
+#define P2PNIC_REG_FIB6_OFFSET 0x044u /* rw  likewise, fib-ipv6; 0: no IPv6 */
+#define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks that the firmware pass a quiescent point */
+#define P2PNIC_REG_EPOCH_SEEN  0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
+#define P2PNIC_REG_GENERATION  0x050u /* rw  the driver's own use: survives it, cleared by reset */
+
+#define P2PNIC_STATUS_RUNNING 0x1u /* started */
+#define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */
+
+/*
+ * EPOCH: the host changed a table so that old and new are both whole, and now wants to use old memory
+ * again. It writes a number here and waits until EPOCH_SEEN shows it: no packet that the firmware
+ * handles from then on can have read what was unlinked before.
+ */
+
+enum p2pnic_method {
+	P2PNIC_METHOD_WRITE = 1,  /* Wr */
+	P2PNIC_METHOD_READ = 2,   /* Rd */
+	P2PNIC_METHOD_BOUNCE = 3, /* Bn */
+};
+
+#define P2PNIC_COMMAND(operation, argument) ((uint32_t)(operation) | (uint32_t)(argument) << 8)
+
+enum p2pnic_operation {
+	P2PNIC_OP_RESET = 1,      /* everything to its power-on state; counters to 0 */
+	P2PNIC_OP_START = 2,      /* receive from the port */
+	P2PNIC_OP_STOP = 3,       /* stop receiving; rings are served on */
+	P2PNIC_OP_PEER_OPEN = 4,  /* argument: peer; take its peer-table entry into use */
+	P2PNIC_OP_PEER_CLOSE = 5, /* argument: peer; packets for and from it are dropped as stale */
+	P2PNIC_OP_FIB_IPV4 = 6,   /* take the image at FIB4_OFFSET into use */
+	P2PNIC_OP_FIB_IPV6 = 7,   /* likewise FIB6_OFFSET */
+};
+
+enum p2pnic_result {
+	P2PNIC_OK = 0,
+	P2PNIC_BAD_OPERATION = 1, /* no such operation */
+	P2PNIC_BAD_ARGUMENT = 2,  /* no such peer, or a register out of range */
+	P2PNIC_BAD_WINDOW = 3,    /* a bus address of the peer entry lies in no window */
+	P2PNIC_BAD_IMAGE = 4,     /* no valid FIB image at that offset */
+	P2PNIC_BAD_STATE = 5,     /* not in this state (open twice, start before reset…) */
+};
+
+/* MSI-X vectors. */
+#define P2PNIC_VECTOR_HOST_RING 0u /* packets punted to the host while it slept */
+#define P2PNIC_VECTOR_EVENT     1u /* link or error state changed */
+#define P2PNIC_VECTORS          2u
+
+/*
+ * The peer table: what the driver tells a NIC about one peer, before COMMAND peer-open. The NIC copies
+ * the entry when the command runs; later changes have no effect until the pair is opened again.
+ *
+ * "out" is the ring this NIC → peer, "in" the ring peer → this NIC.
+ */
+struct p2pnic_peer {
+	uint32_t epoch;          /* (host) life of the pair; both sides get the same; not 0 */
+	uint32_t batch;          /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
+	struct bus_addr mailbox; /* (host) this NIC's mailbox in the peer's BAR2 */
+	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps */
+	struct bus_addr out_buffers; /* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
+	uint32_t out_buffer_count; /* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
+	uint32_t out_slots;      /* (host) descriptors of the ring out, a power of two */
+	struct bus_addr in_buffers; /* (host) Rd, Bn: where the peer's packets are read from; Wr: {0} */
+	uint32_t in_offset;      /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
+	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
+	uint32_t in_slots;       /* (host) descriptors of the ring in, a power of two */
+	uint32_t flags;          /* (host) zero */
+	uint8_t reserved[64];
+};
+P2PNIC_ASSERT_SIZE(struct p2pnic_peer, 128);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, mailbox, 8);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, out_buffers, 24);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, in_buffers, 40);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, flags, 60);
+_Static_assert(P2PNIC_BAR2_PEERS + P2PNIC_MAILBOXES * sizeof(struct p2pnic_peer) <=
+			P2PNIC_BAR2_NEXT_HOPS, "the peer table ends before the next hops");
+
+#endif

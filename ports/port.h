@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port: the Ethernet side of a soft NIC. Each type (af_xdp, af_packet, tap, memif, pcap) is one file
+ * pair `ports/TYPE.[ch]`; TYPE.h defines `struct TYPE_port` and, as static inline functions, the
+ * data-path half below under the names TYPE_receive, TYPE_release…; TYPE.c defines the other half as
+ * one `const struct port_ops TYPE_port_ops`. The firmware is compiled once for each type with these
+ * functions inlined, so a packet meets no indirect call and no test of the port's type.
+ *
+ * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers of
+ * P2PNIC_BUFFER_BYTES, each aligned to its size. A "buffer" below is the bar_offset of one in BAR4.
+ *
+ * Threads: open, start, stop, close are called while the engine is parked; all else by the engine's
+ * thread. None of the data-path functions allocates, and none blocks.
+ *
+ * Receiving. The port owns the buffers given at start and receives into them.
+ *
+ *     n = TYPE_receive(port, frames, max);     frames stay valid until TYPE_release
+ *     …read them, copy them to another NIC…
+ *     TYPE_keep(port, k, spare)                optional, for frames that must outlive the burst
+ *     TYPE_release(port);                      every frame not kept goes back to the port
+ *
+ *   unsigned TYPE_receive(struct TYPE_port *, struct frame *frames, unsigned max)
+ *       Up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called again only
+ *       after TYPE_release. Length is what arrived, without FCS; frames above P2PNIC_FRAME_BYTES_MAX
+ *       are never delivered (count them in `oversize`). 64 bytes from data are always readable, and
+ *       so is data up to length rounded up to 64. The memory may be shared with a stranger who changes
+ *       it at any time: the caller reads each header word once.
+ *   uint32_t TYPE_keep(struct TYPE_port *, unsigned k, uint32_t spare)
+ *       Frame k of this burst must stay. The caller gives the buffer `spare` and becomes the owner of
+ *       the buffer that holds the frame; returned is the bar_offset in BAR4 of the frame's first
+ *       byte. (A port that receives into own packet memory swaps the two and copies nothing; one that
+ *       reads frames from a peer's memory copies the frame into `spare`.)
+ *   void TYPE_release(struct TYPE_port *)
+ *
+ * Sending. Frames lie anywhere in packet memory, and stay there untouched until reported sent.
+ *
+ *   unsigned TYPE_transmit(struct TYPE_port *, const struct p2pnic_descriptor *frames, unsigned n)
+ *       Takes the first m ≤ n frames (offset: bar_offset in BAR4) and returns m; fewer when its
+ *       queue is full. Nothing need leave before TYPE_flush.
+ *   void TYPE_flush(struct TYPE_port *)
+ *       Once after a burst of transmits: publish, kick, system call; whatever the type needs.
+ *   unsigned TYPE_transmitted(struct TYPE_port *, uint64_t *failed)
+ *       How many more frames are done with, in the order given to transmit (a port whose completions
+ *       come in another order sorts them). Adds to *failed how many of them the port could not send
+ *       (link down, refused); never silently.
+ *
+ * Sleeping. Before the engine sleeps it arms every port:
+ *
+ *   bool TYPE_arm(struct TYPE_port *)    true: something waits already, do not sleep
+ *   void TYPE_disarm(struct TYPE_port *) after waking
+ *       While armed, port_ops.fd is readable as soon as a frame waits.
+ */
+#ifndef P2PNIC_PORT_H
+#define P2PNIC_PORT_H
+
+#include <p2pnic/limits.h>
+#include <p2pnic/ring.h>
+#include <p2pnic/types.h>
+
+struct frame {
+	uint8_t *data;
+	uint32_t length;
+};
+
+/* What a port is opened with. Strings and memory outlive the port. */
+struct port_config {
+	const char *target;  /* interface name, socket path, "IN.pcap,OUT.pcap" */
+	const char *options; /* "key=value,key=value" of the type, or NULL; unknown keys are errors */
+	uint8_t *memory;     /* packet memory as mapped by this process */
+	uint64_t memory_bytes;
+	int memory_fd;       /* its memfd, sealed against shrinking; borrowed */
+	struct mac_addr mac; /* the NIC's; all zero: take the interface's (open fills port_info.mac) */
+};
+
+/* What a port says about itself; read by the control side, never on the path of a packet. */
+struct port_info {
+	struct mac_addr mac;     /* of the interface; all zero: the type has none */
+	bool link;               /* carrier, or a connected peer */
+	uint32_t speed_mbps;     /* 0: unknown */
+	uint32_t mtu;            /* 0: unknown */
+	uint64_t missed;         /* frames lost before the port had them (socket full, no buffer) */
+	uint64_t oversize;       /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX */
+	bool finished;           /* pcap: all input has been delivered and released */
+	char mode[64];           /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
+};
+
+#define PORT_ERROR_BYTES 256
+
+struct port_ops {
+	const char *type;
+	size_t bytes; /* sizeof(struct TYPE_port); the caller allocates, zeroed, 64-byte aligned */
+
+	/* 0 or -errno with a sentence in error[PORT_ERROR_BYTES]: what failed, on what, what to do. */
+	int (*open)(void *port, const struct port_config *, char *error);
+	void (*close)(void *port);
+
+	/* Gives the port n buffers to receive into, n ≥ 1; it may use fewer and returns how many it took
+	 * (the first ones), or -errno. stop: returns how many buffers came back in `buffers` (room for
+	 * the number taken at start); the port receives no more. Frames in transmission go on: they are
+	 * still reported by TYPE_transmitted. */
+	int (*start)(void *port, const uint32_t *buffers, unsigned n);
+	unsigned (*stop)(void *port, uint32_t *buffers);
+
+	int (*fd)(void *port); /* to poll for input while armed; -1: none, poll by time */
+	void (*info)(void *port, struct port_info *);
+
+	/* Housekeeping about every 100 ms and whenever fd or control_fd is readable, from the engine's
+	 * thread: control channels, reconnecting. NULL: nothing to do. */
+	void (*service)(void *port);
+	int (*control_fd)(void *port); /* NULL or -1: none */
+};
+
+#endif
