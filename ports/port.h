@@ -57,10 +57,7 @@
 #include <p2pnic/ring.h>
 #include <p2pnic/types.h>
 
-struct frame {
-	uint8_t *data;
-	uint32_t length;
-};
+#include "firmware/frame.h"
 
 /* What a port is opened with. Strings and memory outlive the port. */
 struct port_config {

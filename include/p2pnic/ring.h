@@ -62,11 +62,9 @@
 struct p2pnic_descriptor {
 	uint32_t offset; /* (ingress) */
 	uint16_t length; /* (ingress) */
-	uint16_t flags;  /* (ingress) P2PNIC_DESCRIPTOR_* */
+	uint16_t flags;  /* (ingress) to the host: enum p2pnic_drop, why it was punted; else 0 */
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
-
-#define P2PNIC_DESCRIPTOR_DISCARD 0x0001u /* nothing to send: consume and complete */
 
 /*
  * A mailbox: all that one peer writes into this NIC. 16 KiB, page-aligned in BAR2, one for each peer.

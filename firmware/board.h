@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The board: all that the firmware may call. A board is what surrounds the processor of a NIC: the
+ * Ethernet port, the DMA engine, the interrupt line. There are two:
+ *
+ *   - the soft NIC's, static inline functions from softnic/board.h, compiled together with the firmware
+ *     once for each port type and method (P2PNIC_BOARD_HEADER names the header);
+ *   - any other: the prototypes below, resolved when the firmware is linked for that board. `make
+ *     firmware-riscv` proves that nothing else is undefined.
+ *
+ * The firmware runs one `struct nic` to completion: no function here is called by two processors for
+ * one NIC, none may call back into the firmware, and none may block longer than a bus access does.
+ *
+ * Port: what each function must do stands in ports/port.h, under the same names.
+ *
+ * DMA: a region is a range of bus addresses that lies in one window, found once when a pair is opened
+ * and then used with offsets. The board never lets an access leave the region's window: it counts a
+ * fault and does nothing (a read yields zeros). The firmware resolves regions again when the board says
+ * that windows changed (nic_windows_changed).
+ *
+ * Order of DMA writes as the target sees them: as issued. dma_write64 carries the producer and
+ * consumer words: when it is visible, so is all that was written before it (release).
+ */
+#ifndef P2PNIC_BOARD_H
+#define P2PNIC_BOARD_H
+
+#include <p2pnic/limits.h>
+#include <p2pnic/ring.h>
+#include <p2pnic/types.h>
+
+#include "frame.h"
+
+struct board;
+
+/* Of a region: `bytes` is 0 if it is not mapped; `board` is the board's own (soft NIC: a pointer). */
+struct dma_region {
+	struct bus_addr bus;
+	uint64_t bytes;
+	void *board;
+};
+
+#define DMA_READ  1u
+#define DMA_WRITE 2u
+
+/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. */
+struct frame_head {
+	uint64_t word[4];
+};
+
+#ifdef P2PNIC_BOARD_HEADER
+#include P2PNIC_BOARD_HEADER
+#else
+
+unsigned board_receive(struct board *, struct frame *frames, unsigned max);
+uint32_t board_keep(struct board *, unsigned k, uint32_t spare);
+void board_release(struct board *);
+unsigned board_transmit(struct board *, const struct p2pnic_descriptor *frames, unsigned n);
+void board_flush(struct board *);
+unsigned board_transmitted(struct board *, uint64_t *failed);
+bool board_port_arm(struct board *);
+void board_port_disarm(struct board *);
+
+/* Hands the port n receive buffers; how many it took, the first ones. stop: takes them back. */
+unsigned board_port_start(struct board *, const uint32_t *buffers, unsigned n);
+unsigned board_port_stop(struct board *, uint32_t *buffers);
+
+/* True if [bus, bus + bytes) lies in one window with that access. */
+bool board_dma_resolve(struct board *, struct bus_addr bus, uint64_t bytes, unsigned access,
+	struct dma_region *);
+void board_dma_write(struct board *, const struct dma_region *, uint64_t offset, const void *data,
+	uint32_t bytes);
+void board_dma_write32(struct board *, const struct dma_region *, uint64_t offset, uint32_t value);
+void board_dma_write64(struct board *, const struct dma_region *, uint64_t offset, uint64_t value);
+bool board_dma_read(struct board *, const struct dma_region *, uint64_t offset, void *data,
+	uint32_t bytes);
+
+/* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 31 bytes
+ * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */
+void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
+	const struct frame_head *head, const uint8_t *data, uint32_t length);
+
+/* Raises MSI-X vector (registers.h). */
+void board_interrupt(struct board *, unsigned vector);
+
+#endif
+#endif

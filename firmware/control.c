@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Registers, commands, opening and closing of pairs: what the host does to a NIC between two bursts.
+ */
+#include "nic.h"
+
+#include "fib.h"
+
+NIC_API void nic_init(struct nic *n, struct board *board, struct p2pnic_counters *counters, uint8_t *bar2,
+	uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
+{
+	__builtin_memset(n, 0, sizeof(*n));
+	n->board = board;
+	n->counters = counters;
+	n->bar2 = bar2;
+	n->bar4 = bar4;
+	n->bar2_bytes = bar2_bytes;
+	n->bar4_bytes = bar4_bytes;
+	n->next_hop = (const p2pnic_next_hop *)(bar2 + P2PNIC_BAR2_NEXT_HOPS);
+	n->bucket = (const p2pnic_bucket *)(bar2 + P2PNIC_BAR2_BUCKETS);
+	n->adjacency = (const struct p2pnic_adjacency *)(bar2 + P2PNIC_BAR2_ADJACENCIES);
+	n->mtu = 1500;
+}
+
+static struct p2pnic_mailbox *mailbox_of(struct nic *n, unsigned peer)
+{
+	return (struct p2pnic_mailbox *)(n->bar2 + P2PNIC_BAR2_MAILBOXES) + peer;
+}
+
+static void stop(struct nic *n)
+{
+	if (!n->running)
+		return;
+	n->running = false;
+	n->spares += board_port_stop(n->board, n->spare + n->spares);
+}
+
+static enum p2pnic_result start(struct nic *n)
+{
+	uint32_t posted;
+
+	if (!n->ready || n->running)
+		return P2PNIC_BAD_STATE;
+	if (!n->rx_started) {
+		uint64_t end = (uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
+
+		if (n->rx_buffers < 2 || n->rx_buffers > NIC_RX_BUFFERS_MAX || end > n->bar4_bytes ||
+			n->rx_offset % P2PNIC_BUFFER_BYTES)
+			return P2PNIC_BAD_ARGUMENT;
+		for (uint32_t k = 0; k < n->rx_buffers; k++)
+			n->spare[n->spares++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
+		n->rx_started = true;
+	}
+	/* Half of them wait at the port; the other half stands in for packets that must be held. */
+	posted = n->spares / 2;
+	if (posted == 0)
+		return P2PNIC_BAD_STATE;
+	n->spares -= posted;
+	n->spares += posted - board_port_start(n->board, n->spare + n->spares, posted);
+	n->running = true;
+	return P2PNIC_OK;
+}
+
+/* The entry as the host wrote it, read once: the host's memory is trusted less than a copy of it. */
+static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic_peer *entry)
+{
+	const struct p2pnic_peer *table = (const struct p2pnic_peer *)(n->bar2 + P2PNIC_BAR2_PEERS);
+
+	__builtin_memcpy(entry, &table[peer], sizeof(*entry));
+	__asm__ volatile("" : "+m"(*entry));
+	const struct p2pnic_peer *e = entry;
+
+	if (e->epoch == 0 || e->batch == 0 || e->batch > P2PNIC_BURST_MAX || e->flags != 0)
+		return P2PNIC_BAD_ARGUMENT;
+	if (e->out_slots < P2PNIC_RING_SLOTS_MIN || e->out_slots > P2PNIC_RING_SLOTS_MAX ||
+		(e->out_slots & (e->out_slots - 1)) != 0)
+		return P2PNIC_BAD_ARGUMENT;
+	if (e->in_slots < P2PNIC_RING_SLOTS_MIN || e->in_slots > P2PNIC_RING_SLOTS_MAX ||
+		(e->in_slots & (e->in_slots - 1)) != 0)
+		return P2PNIC_BAD_ARGUMENT;
+	if (INGRESS_WRITES && e->out_buffer_count < e->out_slots)
+		return P2PNIC_BAD_ARGUMENT;
+	if (!EGRESS_READS && (e->in_offset % P2PNIC_BUFFER_BYTES != 0 ||
+				     (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES >
+					     n->bar4_bytes))
+		return P2PNIC_BAD_ARGUMENT;
+	return P2PNIC_OK;
+}
+
+/* Finds the windows of a pair. The mailbox is needed by both directions; without it there is no pair. */
+static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_peer *e)
+{
+	struct nic_out *out = &n->out[peer];
+	struct nic_in *in = &n->in[peer];
+
+	if (!board_dma_resolve(n->board, e->mailbox, sizeof(struct p2pnic_mailbox), DMA_WRITE,
+		    &out->mailbox))
+		return false;
+	out->doorbell = (struct dma_region){0};
+	if (e->doorbell.value &&
+		!board_dma_resolve(n->board, e->doorbell, 4, DMA_WRITE, &out->doorbell))
+		return false;
+	if (INGRESS_WRITES &&
+		!board_dma_resolve(n->board, e->out_buffers,
+			(uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES, DMA_WRITE, &out->buffers))
+		return false;
+	if (EGRESS_READS &&
+		!board_dma_resolve(n->board, e->in_buffers,
+			(uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ, &in->packets))
+		return false;
+	return true;
+}
+
+static bool peer_is_open(const struct nic *n, unsigned peer)
+{
+	for (unsigned k = 0; k < n->open_peers; k++)
+		if (n->peer[k] == peer)
+			return true;
+	return false;
+}
+
+static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
+{
+	struct p2pnic_peer e;
+	struct nic_out *out = &n->out[peer];
+	struct nic_in *in = &n->in[peer];
+	enum p2pnic_result result;
+	uint32_t orphans = in->orphans;
+
+	if (!n->ready || peer_is_open(n, peer) || orphans)
+		return P2PNIC_BAD_STATE;
+	result = peer_entry(n, peer, &e);
+	if (result != P2PNIC_OK)
+		return result;
+	__builtin_memset(out, 0, sizeof(*out));
+	__builtin_memset(in, 0, sizeof(*in));
+	if (!resolve_regions(n, peer, &e))
+		return P2PNIC_BAD_WINDOW;
+	out->epoch = in->epoch = e.epoch;
+	out->batch = (uint16_t)e.batch;
+	out->mask = e.out_slots - 1;
+	out->limit = e.out_slots;
+	in->slots = e.in_slots;
+	in->base = EGRESS_READS ? 0 : e.in_offset;
+	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
+	in->mailbox = mailbox_of(n, peer);
+	out->consumer = &in->mailbox->consumer;
+	out->asleep = &in->mailbox->asleep;
+	out->entry = e;
+	out->open = in->open = true;
+	n->peer[n->open_peers++] = (uint8_t)peer;
+	return P2PNIC_OK;
+}
+
+static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
+{
+	struct nic_in *in = &n->in[peer];
+	struct nic_out *out = &n->out[peer];
+
+	if (!peer_is_open(n, peer))
+		return P2PNIC_BAD_STATE;
+	out_discard_held(n, out);
+	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
+		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
+
+		if (run->peer != peer || run->kind == RUN_ORPHAN)
+			continue;
+		if (run->kind == RUN_SENT)
+			in->orphans += run->count;
+		else
+			run->count = 0;
+		run->kind = RUN_ORPHAN;
+	}
+#if !INGRESS_WRITES
+	for (; out->consumed != out->produced; out->consumed++)
+		n->spare[n->spares++] = out->given[out->consumed & out->mask];
+#endif
+	out->open = in->open = false;
+	for (unsigned k = 0; k < n->open_peers; k++)
+		if (n->peer[k] == peer) {
+			n->peer[k] = n->peer[--n->open_peers];
+			break;
+		}
+	n->first = 0;
+	return P2PNIC_OK;
+}
+
+/* Power-on state, but for what the board owns: its memory, MAC address and link. Frames that the port
+ * still has lie in packet memory: the host asks again until they are gone. */
+static enum p2pnic_result reset(struct nic *n)
+{
+	uint64_t mac = n->mac;
+	uint32_t link = n->link, speed = n->speed, mtu = n->mtu;
+
+	stop(n);
+	while (n->open_peers)
+		peer_close(n, n->peer[0]);
+	if (n->in_flight)
+		return P2PNIC_BAD_STATE;
+	__builtin_memset(n->counters, 0, sizeof(*n->counters));
+	__builtin_memset(n->bar2, 0, P2PNIC_BAR2_FIB);
+	nic_init(n, n->board, n->counters, n->bar2, n->bar2_bytes, n->bar4, n->bar4_bytes);
+	n->mac = mac;
+	n->link = link;
+	n->speed = speed;
+	n->mtu = mtu;
+	n->ready = true;
+	return P2PNIC_OK;
+}
+
+NIC_API void nic_windows_changed(struct nic *n)
+{
+	for (unsigned k = n->open_peers; k-- > 0;)
+		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
+			peer_close(n, n->peer[k]);
+}
+
+static enum p2pnic_result use_image(struct nic *n, unsigned family)
+{
+	uint32_t offset = n->fib_offset[family == 6];
+	const void **image = family == 6 ? &n->fib6 : &n->fib4;
+
+	if (offset == 0) {
+		*image = NULL;
+		return P2PNIC_OK;
+	}
+	if (offset < P2PNIC_BAR2_FIB || offset >= n->bar2_bytes || offset % 64)
+		return P2PNIC_BAD_ARGUMENT;
+	if (!fib_image_valid(n->bar2 + offset, n->bar2_bytes - offset, family))
+		return P2PNIC_BAD_IMAGE;
+	*image = n->bar2 + offset;
+	return P2PNIC_OK;
+}
+
+static enum p2pnic_result command(struct nic *n, uint32_t value)
+{
+	uint32_t argument = value >> 8;
+
+	switch (value & 0xff) {
+	case P2PNIC_OP_RESET:
+		return reset(n);
+	case P2PNIC_OP_START:
+		return start(n);
+	case P2PNIC_OP_STOP:
+		stop(n);
+		return P2PNIC_OK;
+	case P2PNIC_OP_PEER_OPEN:
+		return argument < P2PNIC_MAILBOXES ? peer_open(n, argument) : P2PNIC_BAD_ARGUMENT;
+	case P2PNIC_OP_PEER_CLOSE:
+		return argument < P2PNIC_MAILBOXES ? peer_close(n, argument) : P2PNIC_BAD_ARGUMENT;
+	case P2PNIC_OP_FIB_IPV4:
+		return use_image(n, 4);
+	case P2PNIC_OP_FIB_IPV6:
+		return use_image(n, 6);
+	default:
+		return P2PNIC_BAD_OPERATION;
+	}
+}
+
+NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
+{
+	switch (offset) {
+	case P2PNIC_REG_MAGIC:
+		return P2PNIC_MAGIC;
+	case P2PNIC_REG_VERSION:
+		return P2PNIC_VERSION;
+	case P2PNIC_REG_STATUS:
+		return (n->running ? P2PNIC_STATUS_RUNNING : 0) | (n->ready ? P2PNIC_STATUS_READY : 0);
+	case P2PNIC_REG_METHOD:
+		return P2PNIC_METHOD;
+	case P2PNIC_REG_RESULT:
+		return n->result;
+	case P2PNIC_REG_NIC_INDEX:
+		return n->index;
+	case P2PNIC_REG_MTU:
+		return n->mtu;
+	case P2PNIC_REG_MAC_LOW:
+		return (uint32_t)n->mac;
+	case P2PNIC_REG_MAC_HIGH:
+		return (uint32_t)(n->mac >> 32);
+	case P2PNIC_REG_LINK:
+		return n->link;
+	case P2PNIC_REG_SPEED:
+		return n->speed;
+	case P2PNIC_REG_BAR2_BYTES:
+		return n->bar2_bytes;
+	case P2PNIC_REG_BAR4_BYTES:
+		return n->bar4_bytes;
+	case P2PNIC_REG_RX_OFFSET:
+		return n->rx_offset;
+	case P2PNIC_REG_RX_BUFFERS:
+		return n->rx_buffers;
+	case P2PNIC_REG_FIB4_OFFSET:
+		return n->fib_offset[0];
+	case P2PNIC_REG_FIB6_OFFSET:
+		return n->fib_offset[1];
+	case P2PNIC_REG_EPOCH:
+		return n->epoch;
+	case P2PNIC_REG_EPOCH_SEEN:
+		return n->epoch; /* a register is written between two bursts: that is a quiescent point */
+	case P2PNIC_REG_GENERATION:
+		return n->generation;
+	default:
+		return 0;
+	}
+}
+
+NIC_API void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
+{
+	switch (offset) {
+	case P2PNIC_REG_COMMAND:
+		n->result = command(n, value);
+		break;
+	case P2PNIC_REG_NIC_INDEX:
+		if (value < P2PNIC_NICS_MAX)
+			n->index = value;
+		break;
+	case P2PNIC_REG_MTU:
+		if (value >= P2PNIC_MTU_MIN && value <= P2PNIC_MTU_MAX)
+			n->mtu = value;
+		break;
+	case P2PNIC_REG_MAC_LOW:
+		n->mac = (n->mac & 0xffff00000000ull) | value;
+		break;
+	case P2PNIC_REG_MAC_HIGH:
+		n->mac = (n->mac & 0xffffffffull) | (uint64_t)(value & 0xffff) << 32;
+		break;
+	case P2PNIC_REG_RX_OFFSET:
+		if (!n->rx_started)
+			n->rx_offset = value;
+		break;
+	case P2PNIC_REG_RX_BUFFERS:
+		if (!n->rx_started)
+			n->rx_buffers = value;
+		break;
+	case P2PNIC_REG_FIB4_OFFSET:
+		n->fib_offset[0] = value;
+		break;
+	case P2PNIC_REG_FIB6_OFFSET:
+		n->fib_offset[1] = value;
+		break;
+	case P2PNIC_REG_EPOCH:
+		n->epoch = value;
+		break;
+	case P2PNIC_REG_GENERATION:
+		n->generation = value;
+		break;
+	default:
+		break;
+	}
+}

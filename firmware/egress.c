@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The path of a packet, second half: from the rings in own memory to the port, and completions back.
+ *
+ * Frames given to the port are remembered as runs (so many frames of that ring), oldest first. The port
+ * reports frames done with in the same order, which turns runs into consumer words. A descriptor that
+ * is refused becomes a run of its own, so that completions keep the ring's order.
+ */
+#include "nic.h"
+
+#include "header.h"
+
+static bool descriptor_valid(const struct nic_in *in, struct p2pnic_descriptor d)
+{
+	return d.length >= P2PNIC_FRAME_BYTES_MIN && d.length <= P2PNIC_FRAME_BYTES_MAX &&
+	       (uint64_t)d.offset + d.length <= in->bytes;
+}
+
+static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frames)
+{
+	struct nic_run *last = &n->run[(n->run_tail - 1) % NIC_FLIGHT_MAX];
+
+	if (n->run_tail != n->run_head && last->peer == peer && last->kind == kind &&
+		last->count + frames <= UINT16_MAX)
+		last->count = (uint16_t)(last->count + frames);
+	else
+		n->run[n->run_tail++ % NIC_FLIGHT_MAX] =
+			(struct nic_run){(uint8_t)peer, (uint8_t)kind, (uint16_t)frames};
+}
+
+/* How many new descriptors a ring has. Acquire: pairs with the peer's dma_write64 of its producer word,
+ * so descriptors and packets are visible. */
+static inline uint32_t in_available(struct nic *n, struct nic_in *in)
+{
+	uint64_t word = atomic_load_explicit(&in->mailbox->producer, memory_order_acquire);
+	uint32_t index = P2PNIC_RING_INDEX(word);
+
+	if (index == in->taken && likely(P2PNIC_RING_EPOCH(word) == in->epoch))
+		return 0;
+	if (P2PNIC_RING_EPOCH(word) != in->epoch) {
+		if (word != in->stale_word) {
+			in->stale_word = word;
+			count(&n->counters->stale_words, word != 0);
+		}
+		return 0;
+	}
+	if (unlikely(in->quarantined))
+		return 0;
+	if (unlikely(index - in->completed > in->slots || index - in->taken > in->slots)) {
+		in->quarantined = true;
+		count(&n->counters->bad_words, 1);
+		return 0;
+	}
+	return index - in->taken;
+}
+
+#if EGRESS_READS
+/* Fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
+ * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */
+static unsigned stage(struct nic *n, struct nic_in *in, struct p2pnic_descriptor *d, unsigned frames)
+{
+	unsigned k;
+
+	for (k = 0; k < frames && n->spares > 0; k++) {
+		uint32_t buffer = n->spare[n->spares - 1];
+
+		if (!board_dma_read(n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length))
+			break;
+		n->spares--;
+		d[k].offset = buffer;
+	}
+	return k;
+}
+#endif
+
+static unsigned take(struct nic *n, unsigned peer)
+{
+	struct nic_in *in = &n->in[peer];
+	struct p2pnic_traffic *from = peer == P2PNIC_HOST_PEER ? &n->counters->injected
+							       : &n->counters->from_ring[peer];
+	struct p2pnic_descriptor d[P2PNIC_BURST_MAX];
+	uint32_t available = in_available(n, in);
+	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;
+	unsigned good, sent;
+	uint64_t bytes = 0;
+
+	/* A take adds two runs at most. */
+	if (!available || !room || n->run_tail - n->run_head > NIC_FLIGHT_MAX - 2)
+		return 0;
+	if (available > P2PNIC_BURST_MAX)
+		available = P2PNIC_BURST_MAX;
+	if (available > room)
+		available = room;
+
+	/* Each descriptor is read once; the peer may change it afterwards, to no effect. */
+	for (good = 0; good < available; good++) {
+		d[good] = in->mailbox->descriptor[(in->taken + good) & (in->slots - 1)];
+		__asm__ volatile("" : "+m"(d[good]));
+		if (unlikely(!descriptor_valid(in, d[good])))
+			break;
+#if !EGRESS_READS
+		d[good].offset += (uint32_t)in->base;
+#endif
+	}
+#if EGRESS_READS
+	unsigned staged = stage(n, in, d, good);
+	bool refused = staged == good ? good < available : n->spares > 0;
+	enum p2pnic_drop reason = staged == good ? P2PNIC_DROP_BAD_DESCRIPTOR : P2PNIC_DROP_DMA_FAULT;
+
+	sent = staged ? board_transmit(n->board, d, staged) : 0;
+	for (unsigned k = 0; k < sent; k++)
+		n->staged[n->staged_tail++ % NIC_FLIGHT_MAX] = d[k].offset;
+	for (unsigned k = staged; k > sent; k--)
+		n->spare[n->spares++] = d[k - 1].offset;
+	refused = refused && sent == staged;
+#else
+	bool refused;
+	const enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
+
+	sent = good ? board_transmit(n->board, d, good) : 0;
+	refused = sent == good && good < available;
+#endif
+	for (unsigned k = 0; k < sent; k++)
+		bytes += d[k].length;
+	if (sent)
+		run_push(n, peer, RUN_SENT, sent);
+	if (unlikely(refused)) {
+		run_push(n, peer, RUN_SKIPPED, 1);
+		count_drop(n, reason, 1);
+	}
+	in->taken += sent + refused;
+	n->in_flight += sent;
+	count(&from->packets, sent + refused);
+	count(&from->bytes, bytes);
+	count(&n->counters->sent.bytes, bytes);
+	return sent + refused;
+}
+
+/* Turns what the port has done with into completions. */
+static unsigned complete(struct nic *n)
+{
+	uint64_t failed = 0;
+	unsigned done = board_transmitted(n->board, &failed);
+	unsigned all = done;
+
+	n->in_flight -= done;
+	count(&n->counters->sent.packets, done - failed);
+	if (unlikely(failed))
+		count_drop(n, P2PNIC_DROP_PORT, failed);
+#if EGRESS_READS
+	for (unsigned k = 0; k < done; k++)
+		n->spare[n->spares++] = n->staged[n->staged_head++ % NIC_FLIGHT_MAX];
+#endif
+	while (n->run_head != n->run_tail) {
+		struct nic_run *run = &n->run[n->run_head % NIC_FLIGHT_MAX];
+		struct nic_in *in = &n->in[run->peer];
+		unsigned frames = run->count;
+
+		if (run->kind != RUN_SKIPPED) {
+			if (frames > done)
+				frames = done;
+			done -= frames;
+		}
+		run->count = (uint16_t)(run->count - frames);
+		if (run->kind == RUN_ORPHAN) {
+			in->orphans -= frames;
+		} else if (frames) {
+			in->completed += frames;
+			in->touched = true;
+		}
+		if (run->count)
+			break;
+		n->run_head++;
+	}
+	return all;
+}
+
+NIC_API unsigned nic_egress(struct nic *n)
+{
+	unsigned work = 0;
+
+	for (unsigned k = 0; k < n->open_peers; k++) {
+		unsigned at = n->first + k;
+
+		work += take(n, n->peer[at < n->open_peers ? at : at - n->open_peers]);
+	}
+	/* Another ring goes first next time: rings share a busy port evenly. */
+	if (n->open_peers && ++n->first >= n->open_peers)
+		n->first = 0;
+	if (work)
+		board_flush(n->board);
+	if (n->run_head != n->run_tail) {
+		work += complete(n);
+		for (unsigned k = 0; k < n->open_peers; k++) {
+			struct nic_in *in = &n->in[n->peer[k]];
+
+			if (!in->touched)
+				continue;
+			in->touched = false;
+			board_dma_write64(n->board, &n->out[n->peer[k]].mailbox,
+				offsetof(struct p2pnic_mailbox, consumer),
+				P2PNIC_RING_WORD(in->epoch, in->completed));
+		}
+	}
+	return work;
+}
+
+static bool nic_pending(struct nic *n)
+{
+	for (unsigned k = 0; k < n->open_peers; k++)
+		if (in_available(n, &n->in[n->peer[k]]))
+			return true;
+	return false;
+}
+
+NIC_API unsigned nic_poll(struct nic *n)
+{
+	unsigned work;
+
+	if (!INGRESS_WRITES || unlikely(n->held)) {
+		for (unsigned k = 0; k < n->open_peers; k++) {
+			if (n->out[n->peer[k]].held)
+				out_drain_held(n, n->peer[k]);
+			else if (!INGRESS_WRITES && n->out[n->peer[k]].open)
+				out_reclaim(n, &n->out[n->peer[k]]);
+		}
+		out_publish_all(n);
+	}
+	work = nic_egress(n);
+	if (n->running)
+		work += nic_ingress(n);
+	atomic_store_explicit(&n->counters->held, n->held + n->in_flight, memory_order_relaxed);
+	return work;
+}
+
+static void tell_asleep(struct nic *n, uint32_t asleep)
+{
+	for (unsigned k = 0; k < n->open_peers; k++)
+		board_dma_write32(n->board, &n->out[n->peer[k]].mailbox,
+			offsetof(struct p2pnic_mailbox, asleep), asleep);
+}
+
+NIC_API enum nic_rest nic_arm(struct nic *n)
+{
+	bool waits;
+
+	tell_asleep(n, 1);
+	waits = board_port_arm(n->board);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in out_publish_all */
+	if ((waits && n->running) || nic_pending(n))
+		return NIC_BUSY;
+	if (n->held || n->in_flight)
+		return NIC_WAITING;
+	count(&n->counters->sleeps, 1);
+	return NIC_IDLE;
+}
+
+NIC_API void nic_disarm(struct nic *n)
+{
+	board_port_disarm(n->board);
+	tell_asleep(n, 0);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The firmware of one NIC: its state, and the five functions by which a board runs it.
+ *
+ *   port ──receive──▶ ingress.c ──DMA──▶ mailbox + packet memory of another NIC
+ *   port ◀─transmit── egress.c  ◀─poll── own mailboxes, own packet memory
+ *                     control.c ◀──────── registers, commands
+ *
+ * A board calls nic_init once, then nic_poll for ever; nic_register_read/write between two polls when
+ * the host accesses BAR0; nic_arm before it lets the processor sleep and nic_disarm after. One processor
+ * at a time: the firmware has no locks.
+ *
+ * The transfer method is fixed by P2PNIC_METHOD when the firmware is compiled:
+ *   Wr  ingress writes packets to the egress NIC
+ *   Rd  ingress keeps packets, egress reads them
+ *   Bn  ingress writes packets to host memory, egress reads them from there
+ * so there are two ways to give a packet and two to take one, and no test of the method per packet.
+ */
+#ifndef P2PNIC_NIC_H
+#define P2PNIC_NIC_H
+
+#include <p2pnic/registers.h>
+
+#include "board.h"
+
+#ifndef P2PNIC_METHOD
+#define P2PNIC_METHOD P2PNIC_METHOD_WRITE
+#endif
+#define INGRESS_WRITES (P2PNIC_METHOD != P2PNIC_METHOD_READ)
+#define EGRESS_READS   (P2PNIC_METHOD != P2PNIC_METHOD_WRITE)
+
+/* A build that compiles all of the firmware as one unit makes these functions static. */
+#ifndef NIC_API
+#define NIC_API
+#endif
+
+#define NIC_RX_BUFFERS_MAX 8192u /* own buffers: receiving, spare, holding */
+#define NIC_HOLD_MAX       256u  /* packets held for one egress whose ring is full */
+#define NIC_FLIGHT_MAX     4096u /* frames given to the port and not reported sent; a power of two */
+
+/* The ring to one egress NIC, and what waits for room in it. */
+struct nic_out {
+	bool open;
+	bool dirty; /* in nic.dirty_peer */
+	uint16_t batch;
+	uint32_t epoch;
+	uint32_t mask;      /* slots - 1 */
+	uint32_t limit;     /* descriptors outstanding at most: slots, and buffers to put packets in */
+	uint32_t produced;  /* next index to fill */
+	uint32_t published; /* what the egress NIC has been told */
+	uint32_t consumed;  /* what the egress NIC said last */
+	uint32_t held;      /* packets in hold[] */
+	uint32_t hold_head;
+	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
+	_Atomic uint32_t *asleep;   /* likewise */
+	struct dma_region mailbox;  /* this NIC's in the peer: ring out, and the words of the ring in */
+	struct dma_region buffers;
+	struct dma_region doorbell;
+	struct p2pnic_peer entry; /* as read at peer-open, to find the regions again */
+	struct p2pnic_descriptor batched[P2PNIC_BURST_MAX]; /* [published, produced) */
+	struct p2pnic_descriptor hold[NIC_HOLD_MAX];        /* offset: of the frame in own BAR4 */
+#if !INGRESS_WRITES
+	uint32_t given[P2PNIC_RING_SLOTS_MAX]; /* by slot: own buffer that comes back on completion */
+#endif
+};
+
+/* The ring from one ingress NIC. Its mailbox is own memory. */
+struct nic_in {
+	bool open;
+	bool quarantined; /* its peer broke the rules; ignored until opened again */
+	bool touched;     /* completed moved since it was last written to the peer */
+	uint32_t epoch;
+	uint32_t slots;
+	uint32_t taken;     /* next index to take */
+	uint32_t completed; /* what the ingress NIC may use again */
+	uint64_t stale_word; /* last word of another life, counted once */
+	uint32_t orphans;   /* frames of an earlier life that the port still has */
+	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
+	uint64_t bytes;     /* how much its descriptors may name */
+	struct p2pnic_mailbox *mailbox;
+	struct dma_region packets;      /* Rd, Bn: where packets are read from */
+};
+
+/* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
+struct nic_run {
+	uint8_t peer;
+	uint8_t kind;
+	uint16_t count;
+};
+enum { RUN_SENT, RUN_SKIPPED, RUN_ORPHAN };
+
+struct nic {
+	struct board *board;
+	struct p2pnic_counters *counters;
+	uint8_t *bar2;
+	uint8_t *bar4;
+	uint32_t bar2_bytes;
+	uint32_t bar4_bytes;
+
+	uint64_t mac; /* own address in the low 48 bits, octet 0 lowest: as loaded from a frame */
+	const void *fib4;
+	const void *fib6;
+	const p2pnic_next_hop *next_hop;
+	const p2pnic_bucket *bucket;
+	const struct p2pnic_adjacency *adjacency;
+
+	bool running;
+	bool ready;
+	bool rx_started; /* own buffers are laid out; RX_* no longer change */
+	uint8_t open_peers;
+	uint8_t first; /* of peer[]: where the next poll of the rings begins */
+	uint8_t peer[P2PNIC_MAILBOXES]; /* the open ones */
+	uint8_t dirty;                  /* how many of dirty_peer */
+	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
+	uint32_t held;                        /* packets held, all egresses */
+
+	uint32_t run_head, run_tail; /* of run[], free-running */
+	uint32_t in_flight;
+	uint32_t spares;
+
+	/* Registers as written by the host. */
+	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, generation, result;
+	uint32_t link, speed; /* set by the board */
+
+	struct nic_in in[P2PNIC_MAILBOXES];
+	struct nic_out out[P2PNIC_MAILBOXES];
+	struct nic_run run[NIC_FLIGHT_MAX];
+	uint32_t spare[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
+#if EGRESS_READS
+	uint32_t staged[NIC_FLIGHT_MAX]; /* own buffers of frames in flight */
+	uint32_t staged_head, staged_tail;
+#endif
+};
+
+/* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
+ * memory; `counters` its page of BAR0. `n` is the board's, of any content. */
+NIC_API void nic_init(struct nic *n, struct board *, struct p2pnic_counters *, uint8_t *bar2,
+	uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes);
+
+/* One burst each way; how many packets moved. 0: nothing to do. */
+NIC_API unsigned nic_poll(struct nic *n);
+
+/* BAR0 page 0, by naturally aligned 32-bit words. */
+NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset);
+NIC_API void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
+
+/* The driver mapped or unmapped windows: every open pair finds its regions anew. */
+NIC_API void nic_windows_changed(struct nic *n);
+
+enum nic_rest {
+	NIC_BUSY,    /* something waits: poll on */
+	NIC_WAITING, /* nothing to do now, but packets are held or in flight: look again within a millisecond */
+	NIC_IDLE,    /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
+};
+
+/* Tells every peer that this NIC sleeps, arms the port, then looks once more. Whatever it returns,
+ * nic_disarm must follow before the next nic_poll. */
+NIC_API enum nic_rest nic_arm(struct nic *n);
+NIC_API void nic_disarm(struct nic *n);
+
+/* --- Between the firmware's own files ---------------------------------------------------------- */
+
+/* One writer, plain 64-bit stores: the host may read at any time. */
+static inline void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t packets)
+{
+	count(&n->counters->dropped[reason], packets);
+}
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+NIC_API unsigned nic_ingress(struct nic *n);
+NIC_API unsigned nic_egress(struct nic *n);
+
+/* The producer's end of a ring (ingress.c). */
+NIC_API void out_reclaim(struct nic *n, struct nic_out *);
+NIC_API void out_drain_held(struct nic *n, unsigned peer);
+NIC_API void out_publish_all(struct nic *n);
+NIC_API void out_discard_held(struct nic *n, struct nic_out *);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The soft NIC's board (firmware/board.h): port functions of one port type, DMA as copies into mapped
+ * windows. Included by the firmware when it is compiled for a soft NIC; P2PNIC_PORT names the type.
+ */
+#ifndef SOFTNIC_BOARD_H
+#define SOFTNIC_BOARD_H
+
+#include "softnic/dma.h"
+#include "softnic/port_type.h"
+
+#include <string.h>
+
+struct board {
+	struct dma *dma;
+	struct vfu **vfu;
+	struct PORT_NAME(port) port;
+};
+
+static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
+{
+	return PORT_NAME(receive)(&b->port, frames, max);
+}
+
+static inline uint32_t board_keep(struct board *b, unsigned k, uint32_t spare)
+{
+	return PORT_NAME(keep)(&b->port, k, spare);
+}
+
+static inline void board_release(struct board *b)
+{
+	PORT_NAME(release)(&b->port);
+}
+
+static inline unsigned board_transmit(struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return PORT_NAME(transmit)(&b->port, frames, n);
+}
+
+static inline void board_flush(struct board *b)
+{
+	PORT_NAME(flush)(&b->port);
+}
+
+static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
+{
+	return PORT_NAME(transmitted)(&b->port, failed);
+}
+
+static inline bool board_port_arm(struct board *b)
+{
+	return PORT_NAME(arm)(&b->port);
+}
+
+static inline void board_port_disarm(struct board *b)
+{
+	PORT_NAME(disarm)(&b->port);
+}
+
+static inline unsigned board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
+{
+	int taken = PORT_NAME(port_ops).start(&b->port, buffers, n);
+
+	return taken > 0 ? (unsigned)taken : 0;
+}
+
+static inline unsigned board_port_stop(struct board *b, uint32_t *buffers)
+{
+	return PORT_NAME(port_ops).stop(&b->port, buffers);
+}
+
+static inline bool board_dma_resolve(struct board *b, struct bus_addr bus, uint64_t bytes,
+	unsigned access, struct dma_region *region)
+{
+	return dma_resolve(b->dma, bus, bytes, access, region);
+}
+
+/* Small, a multiple of 8, 8-byte aligned at both ends: descriptors. */
+static inline void board_dma_write(struct board *b, const struct dma_region *r, uint64_t offset,
+	const void *data, uint32_t bytes)
+{
+	const uint64_t *from = data;
+	uint64_t *to = (uint64_t *)((uint8_t *)r->board + offset);
+
+	if (__builtin_expect(!r->board, 0)) {
+		dma_write(b->dma, bus_addr_add(r->bus, offset), data, bytes);
+		return;
+	}
+	for (uint32_t k = 0; k < bytes / 8; k++)
+		to[k] = from[k];
+}
+
+static inline void board_dma_write32(struct board *b, const struct dma_region *r, uint64_t offset,
+	uint32_t value)
+{
+	if (__builtin_expect(!r->board, 0))
+		dma_write(b->dma, bus_addr_add(r->bus, offset), &value, 4);
+	else
+		atomic_store_explicit((_Atomic uint32_t *)((uint8_t *)r->board + offset), value,
+			memory_order_release);
+}
+
+static inline void board_dma_write64(struct board *b, const struct dma_region *r, uint64_t offset,
+	uint64_t value)
+{
+	if (__builtin_expect(!r->board, 0))
+		dma_write(b->dma, bus_addr_add(r->bus, offset), &value, 8);
+	else
+		atomic_store_explicit((_Atomic uint64_t *)((uint8_t *)r->board + offset), value,
+			memory_order_release);
+}
+
+static inline bool board_dma_read(struct board *b, const struct dma_region *r, uint64_t offset, void *data,
+	uint32_t bytes)
+{
+	if (__builtin_expect(!r->board, 0))
+		return dma_read(b->dma, bus_addr_add(r->bus, offset), data, bytes);
+	memcpy(data, (uint8_t *)r->board + offset, bytes);
+	return true;
+}
+
+/* Not inlined: windows without memory are for correctness, not for speed. */
+__attribute__((noinline)) static void dma_write_frame_message(struct board *b, struct bus_addr bus,
+	const struct frame_head *head, const uint8_t *data, uint32_t length)
+{
+	uint8_t frame[P2PNIC_BUFFER_BYTES];
+
+	memcpy(frame, data, length);
+	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
+	dma_write(b->dma, bus, frame, length);
+}
+
+static inline void board_dma_write_frame(struct board *b, const struct dma_region *r, uint64_t offset,
+	const struct frame_head *head, const uint8_t *data, uint32_t length)
+{
+	uint8_t *to = (uint8_t *)r->board + offset;
+
+	if (__builtin_expect(!r->board, 0)) {
+		dma_write_frame_message(b, bus_addr_add(r->bus, offset), head, data, length);
+		return;
+	}
+	memcpy(to, head, 32);
+	for (uint32_t k = 32; k < length; k += 32)
+		memcpy(to + k, data + k, 32);
+}
+
+static inline void board_interrupt(struct board *b, unsigned vector)
+{
+	vfu_interrupt(*b->vfu, vector);
+}
+
+#endif

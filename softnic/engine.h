@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An engine: one thread that runs the firmware of one or more soft NICs, one burst each in turn.
+ *
+ *   polls ─▶ nothing for a while ─▶ arm every NIC ─▶ sleep until a port, doorbell or the control thread
+ *     ▲                                │ something came meanwhile                    │
+ *     └────────────────────────────────┴──────────────────────────────────────────────┘
+ *
+ * It polls for ENGINE_SPIN_US after the last packet, so that a stream never pays for a wake-up, and then
+ * sleeps: an idle engine uses next to no processor time. Arming tells the peers that the NIC sleeps and
+ * looks once more (nic_arm), so no packet is lost or forgotten between the last look and the sleep.
+ *
+ * The control thread changes a NIC (registers, windows, ports) only while its engine is parked:
+ *
+ *     engine_park(e);   returns when the engine is between two bursts, and stays there
+ *     …
+ *     engine_resume(e);
+ */
+#ifndef SOFTNIC_ENGINE_H
+#define SOFTNIC_ENGINE_H
+
+#include <stdint.h>
+
+struct engine;
+struct soft_nic;
+
+#define ENGINE_SPIN_US    50u  /* polling after the last packet, before it sleeps */
+#define ENGINE_SERVICE_MS 100u /* housekeeping of ports: link state, reconnecting */
+#define ENGINE_NICS_MAX   64u
+
+/* core: to pin the thread to; -1: any. 0 or -errno. The thread starts parked-free and idle. */
+int engine_new(struct engine **, const char *name, int core);
+/* Ends the thread. Its NICs must have been removed. */
+void engine_free(struct engine *);
+
+/* Control thread. Pairs nest. */
+void engine_park(struct engine *);
+void engine_resume(struct engine *);
+
+/* The NIC is run from then on; -ENOSPC. */
+int engine_add(struct engine *, struct soft_nic *);
+void engine_remove(struct engine *, struct soft_nic *);
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "softnic/soft_nic.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static struct p2pnic_counters *counters_of(const struct soft_nic *s)
+{
+	return (struct p2pnic_counters *)(s->bar[0]->memory + P2PNIC_BAR0_COUNTERS);
+}
+
+/* --- What the driver does: vfu_ops, on the control thread ---------------------------------------- */
+
+static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t bytes, bool write)
+{
+	uint8_t *memory = s->bar[0]->memory;
+	uint32_t value;
+
+	if (offset >= P2PNIC_BAR0_MSIX_TABLE)
+		return write ? pci_config_msix_write(&s->pci, offset, data, bytes)
+			     : pci_config_msix_read(&s->pci, offset, data, bytes);
+	if (offset >= P2PNIC_BAR0_COUNTERS && offset + bytes <= P2PNIC_BAR0_DOORBELL) {
+		if (!write)
+			memcpy(data, memory + offset, bytes);
+		return 0;
+	}
+	if (offset >= P2PNIC_BAR0_DOORBELL) {
+		const uint64_t one = 1;
+
+		if (!write)
+			memset(data, 0, bytes);
+		else if (offset == P2PNIC_BAR0_DOORBELL && eventfd_write(s->doorbell, one) < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		return 0;
+	}
+	if (bytes != 4 || offset % 4)
+		return -EINVAL;
+	engine_park(s->engine);
+	if (write) {
+		memcpy(&value, data, 4);
+		s->variant->register_write(s->nic, (uint32_t)offset, value);
+	} else {
+		value = s->variant->register_read(s->nic, (uint32_t)offset);
+		memcpy(data, &value, 4);
+	}
+	engine_resume(s->engine);
+	return 0;
+}
+
+static uint8_t *bar_memory(struct soft_nic *s, unsigned region)
+{
+	return region == VFIO_PCI_BAR2_REGION_INDEX   ? s->bar[1]->memory
+	       : region == VFIO_PCI_BAR4_REGION_INDEX ? s->bar[2]->memory
+						      : NULL;
+}
+
+static int on_read(void *device, unsigned region, uint64_t offset, void *data, uint32_t bytes)
+{
+	struct soft_nic *s = device;
+	uint8_t *memory = bar_memory(s, region);
+
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX)
+		return pci_config_read(&s->pci, offset, data, bytes);
+	if (region == VFIO_PCI_BAR0_REGION_INDEX)
+		return bar0_access(s, offset, data, bytes, false);
+	if (!memory)
+		return -EINVAL;
+	memcpy(data, memory + offset, bytes);
+	return 0;
+}
+
+static void reset(struct soft_nic *s)
+{
+	engine_park(s->engine);
+	s->variant->register_write(s->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_RESET, 0));
+	pci_config_reset(&s->pci);
+	s->dma.enabled = pci_config_bus_master(&s->pci);
+	engine_resume(s->engine);
+}
+
+static int on_reset(void *device)
+{
+	reset(device);
+	return 0;
+}
+
+static int on_write(void *device, unsigned region, uint64_t offset, const void *data, uint32_t bytes)
+{
+	struct soft_nic *s = device;
+	uint8_t *memory = bar_memory(s, region);
+
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
+		int result = pci_config_write(&s->pci, offset, data, bytes);
+
+		if (result == PCI_CONFIG_RESET) {
+			reset(s);
+			return 0;
+		}
+		engine_park(s->engine);
+		if (s->dma.enabled != pci_config_bus_master(&s->pci)) {
+			s->dma.enabled = !s->dma.enabled;
+			s->variant->windows_changed(s->nic);
+		}
+		engine_resume(s->engine);
+		return result;
+	}
+	if (region == VFIO_PCI_BAR0_REGION_INDEX) {
+		uint64_t word = 0;
+
+		if (bytes > sizeof(word))
+			return -EINVAL;
+		memcpy(&word, data, bytes);
+		return bar0_access(s, offset, &word, bytes, true);
+	}
+	if (!memory)
+		return -EINVAL;
+	memcpy(memory + offset, data, bytes);
+	return 0;
+}
+
+static int on_map(void *device, const struct vfu_window *window)
+{
+	struct soft_nic *s = device;
+	int error;
+
+	engine_park(s->engine);
+	error = dma_map(&s->dma, window);
+	engine_resume(s->engine);
+	return error;
+}
+
+static void on_unmap(void *device, struct bus_addr bus, uint64_t bytes)
+{
+	struct soft_nic *s = device;
+
+	engine_park(s->engine);
+	dma_unmap(&s->dma, bus, bytes);
+	s->variant->windows_changed(s->nic);
+	engine_resume(s->engine);
+}
+
+static void on_unmap_all(void *device)
+{
+	struct soft_nic *s = device;
+
+	if (!s->engine) /* it never ran */
+		return;
+	engine_park(s->engine);
+	dma_unmap_all(&s->dma);
+	s->variant->windows_changed(s->nic);
+	engine_resume(s->engine);
+}
+
+static void on_log(void *device, const char *text)
+{
+	const struct soft_nic *s = device;
+
+	fprintf(stderr, "nic %s: %s\n", s->config.name, text);
+}
+
+static const struct vfu_ops vfu_ops = {
+	.region_read = on_read,
+	.region_write = on_write,
+	.dma_map = on_map,
+	.dma_unmap = on_unmap,
+	.dma_unmap_all = on_unmap_all,
+	.reset = on_reset,
+	.log = on_log,
+};
+
+/* --- Life ---------------------------------------------------------------------------------------- */
+
+static int make_bars(struct soft_nic *s)
+{
+	static const char *const suffix[3] = {"bar0", "bar2", "bar4"};
+	const uint64_t bytes[3] = {P2PNIC_BAR0_BYTES, s->config.bar2_bytes, s->config.bar4_bytes};
+
+	for (unsigned k = 0; k < 3; k++) {
+		char name[64];
+		int error;
+
+		snprintf(name, sizeof(name), "p2pnic-%s-%s", s->config.name, suffix[k]);
+		s->bar_fd[k] = memory_create(name, bytes[k]);
+		if (s->bar_fd[k] < 0)
+			return s->bar_fd[k];
+		error = mapping_get(&s->bar[k], s->bar_fd[k], true);
+		if (error)
+			return error;
+	}
+	return pci_config_init(&s->pci, bytes);
+}
+
+/* A locally administered address that is the same whenever the NIC has the same name: FNV-1a. */
+static struct mac_addr mac_from_name(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+	struct mac_addr mac = {{0x02}};
+
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3ull;
+	memcpy(&mac.octet[1], &hash, 5);
+	return mac;
+}
+
+static bool mac_is_zero(struct mac_addr mac)
+{
+	return !memcmp(&mac, &(struct mac_addr){{0}}, sizeof(mac));
+}
+
+static int make_port(struct soft_nic *s, char *error)
+{
+	const struct port_config config = {
+		.target = s->config.port_target,
+		.options = s->config.port_options,
+		.memory = s->bar[2]->memory,
+		.memory_bytes = s->bar[2]->bytes,
+		.memory_fd = s->bar_fd[2],
+		.mac = s->config.mac,
+		.counters = counters_of(s),
+	};
+	struct port_info info = {0};
+	int result = s->variant->port_ops->open(s->port, &config, error);
+
+	if (result < 0) {
+		s->port = NULL;
+		return result;
+	}
+	s->variant->port_ops->info(s->port, &info);
+	if (mac_is_zero(s->config.mac))
+		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
+	s->variant->set_mac(s->nic, s->config.mac);
+	s->variant->set_port(s->nic, &info);
+	fprintf(stderr, "nic %s: port %s:%s, %s\n", s->config.name, s->config.port_type,
+		s->config.port_target, info.mode);
+	return 0;
+}
+
+static int make_server(struct soft_nic *s, char *error)
+{
+	static const struct vfio_user_area counters = {P2PNIC_BAR0_COUNTERS, 0x1000};
+	struct vfu_config config = {
+		.path = s->config.socket, .ops = &vfu_ops, .device = s, .vectors = P2PNIC_VECTORS};
+	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+
+	s->io_fd = (struct vfu_io_fd){.offset = P2PNIC_BAR0_DOORBELL, .fd = s->doorbell};
+	for (unsigned k = 0; k < VFU_REGIONS; k++)
+		config.region[k].fd = -1;
+	config.region[VFIO_PCI_CONFIG_REGION_INDEX].bytes = PCI_CONFIG_BYTES;
+	config.region[VFIO_PCI_CONFIG_REGION_INDEX].flags = rw;
+	config.region[VFIO_PCI_BAR0_REGION_INDEX] = (struct vfu_region){.bytes = P2PNIC_BAR0_BYTES,
+		.flags = rw,
+		.fd = s->bar_fd[0],
+		.mappable = true,
+		.areas = &counters,
+		.area_count = 1,
+		.io_fds = &s->io_fd,
+		.io_fd_count = 1};
+	config.region[VFIO_PCI_BAR2_REGION_INDEX] = (struct vfu_region){
+		.bytes = s->config.bar2_bytes, .flags = rw, .fd = s->bar_fd[1], .mappable = true};
+	config.region[VFIO_PCI_BAR4_REGION_INDEX] = (struct vfu_region){
+		.bytes = s->config.bar4_bytes, .flags = rw, .fd = s->bar_fd[2], .mappable = true};
+	return vfu_open(&s->vfu, &config, error);
+}
+
+static bool bar_size_valid(uint32_t bytes, uint32_t minimum)
+{
+	return bytes >= minimum && (bytes & (bytes - 1)) == 0;
+}
+
+int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, struct engine *engine,
+	char *error)
+{
+	struct soft_nic *s = calloc(1, sizeof(*s));
+	char reason[PORT_ERROR_BYTES] = "";
+	int result;
+
+	if (!s) {
+		snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: out of memory", config->name);
+		return -ENOMEM;
+	}
+	s->config = *config;
+	s->engine = engine;
+	s->doorbell = s->bar_fd[0] = s->bar_fd[1] = s->bar_fd[2] = -1;
+	if (!s->config.bar2_bytes)
+		s->config.bar2_bytes = P2PNIC_BAR2_BYTES_MIN;
+	if (!s->config.bar4_bytes)
+		s->config.bar4_bytes = P2PNIC_BAR4_BYTES_MIN;
+	if (!bar_size_valid(s->config.bar2_bytes, P2PNIC_BAR2_BYTES_MIN) ||
+		!bar_size_valid(s->config.bar4_bytes, P2PNIC_BAR4_BYTES_MIN)) {
+		result = -EINVAL;
+		snprintf(reason, sizeof(reason), "memory sizes must be powers of two from %u MiB",
+			P2PNIC_BAR4_BYTES_MIN >> 20);
+		goto fail;
+	}
+	s->variant = variant_find(config->method, config->port_type);
+	if (!s->variant) {
+		result = -EINVAL;
+		snprintf(reason, sizeof(reason), "no port type '%s'", config->port_type);
+		goto fail;
+	}
+	s->board = aligned_alloc(64, (s->variant->board_bytes + 63) & ~63ul);
+	s->nic = aligned_alloc(64, (s->variant->nic_bytes + 63) & ~63ul);
+	s->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!s->board || !s->nic || s->doorbell < 0) {
+		result = -errno;
+		snprintf(reason, sizeof(reason), "%s", strerror(-result));
+		goto fail;
+	}
+	memset(s->board, 0, s->variant->board_bytes);
+	result = make_bars(s);
+	if (result < 0) {
+		snprintf(reason, sizeof(reason), "device memory: %s", strerror(-result));
+		goto fail;
+	}
+	s->dma.counters = counters_of(s);
+	s->variant->board(s->board, &s->dma, &s->vfu, &s->port);
+	s->variant->init(s->nic, s->board, counters_of(s), s->bar[1]->memory, s->config.bar2_bytes,
+		s->bar[2]->memory, s->config.bar4_bytes);
+	result = make_port(s, reason);
+	if (result < 0)
+		goto fail;
+	result = make_server(s, reason);
+	if (result < 0)
+		goto fail;
+	s->dma.vfu = s->vfu;
+	result = engine_add(engine, s);
+	if (result < 0) {
+		snprintf(reason, sizeof(reason), "engine: %s", strerror(-result));
+		goto fail;
+	}
+	*out = s;
+	return 0;
+fail:
+	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name, reason);
+	s->engine = NULL;
+	soft_nic_free(s);
+	return result;
+}
+
+void soft_nic_free(struct soft_nic *s)
+{
+	if (s->engine)
+		engine_remove(s->engine, s);
+	if (s->vfu)
+		vfu_close(s->vfu);
+	dma_unmap_all(&s->dma);
+	if (s->port)
+		s->variant->port_ops->close(s->port);
+	for (unsigned k = 0; k < 3; k++) {
+		if (s->bar[k])
+			mapping_put(s->bar[k]);
+		if (s->bar_fd[k] >= 0)
+			close(s->bar_fd[k]);
+	}
+	if (s->doorbell >= 0)
+		close(s->doorbell);
+	free(s->nic);
+	free(s->board);
+	free(s);
+}
+
+int soft_nic_control_fd(const struct soft_nic *s)
+{
+	return vfu_fd(s->vfu);
+}
+
+void soft_nic_control(struct soft_nic *s)
+{
+	vfu_service(s->vfu);
+}
+
+/* --- Engine's housekeeping ----------------------------------------------------------------------- */
+
+void soft_nic_service(struct soft_nic *s)
+{
+	struct port_info info = {0};
+
+	if (s->variant->port_ops->service)
+		s->variant->port_ops->service(s->port);
+	s->variant->port_ops->info(s->port, &info);
+	s->variant->set_port(s->nic, &info);
+}
+
+void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])
+{
+	const struct port_ops *ops = s->variant->port_ops;
+
+	fds[0] = ops->fd(s->port);
+	fds[1] = ops->control_fd ? ops->control_fd(s->port) : -1;
+}
