@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "firmware/fib.h"
+
+void fib_error(char *error, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error, FIB_ERROR_BYTES, format, arguments);
+	va_end(arguments);
+}
+
+int route_compare(const struct fib_route *a, const struct fib_route *b)
+{
+	if (a->prefix.high != b->prefix.high)
+		return a->prefix.high < b->prefix.high ? -1 : 1;
+	if (a->prefix.low != b->prefix.low)
+		return a->prefix.low < b->prefix.low ? -1 : 1;
+	return (int)a->length - (int)b->length;
+}
+
+static const struct fib_ops *ops_of(unsigned kind)
+{
+	switch (kind) {
+	case P2PNIC_FIB_STATE_JUMP:
+		return &state_jump_ops;
+	default:
+		return NULL;
+	}
+}
+
+struct fib *fib_new(const struct fib_config *config, char *error)
+{
+	const struct fib_ops *ops = ops_of(config->kind);
+	struct fib *fib;
+
+	if ((config->family != 4 && config->family != 6) || !ops) {
+		fib_error(error, "fib: no table of family %u and kind %u", config->family,
+			config->kind);
+		return NULL;
+	}
+	if (config->room > 1ull << 32) {
+		fib_error(error, "fib: room of %llu bytes is beyond 4 GiB",
+			(unsigned long long)config->room);
+		return NULL;
+	}
+	fib = calloc(1, sizeof *fib);
+	if (!fib) {
+		fib_error(error, "fib: out of memory");
+		return NULL;
+	}
+	fib->config = *config;
+	fib->config.room &= ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
+	fib->ops = ops;
+	/* Zero pages until touched: an image costs host memory as far as it is used. */
+	fib->image = mmap(NULL, fib->config.room + 64, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fib->image == MAP_FAILED) {
+		fib_error(error, "fib: out of memory");
+		free(fib);
+		return NULL;
+	}
+	if (ops->open(fib, error) || fib_build(fib, NULL, 0, error)) {
+		fib_free(fib);
+		return NULL;
+	}
+	return fib;
+}
+
+void fib_free(struct fib *fib)
+{
+	if (!fib)
+		return;
+	fib->ops->close(fib);
+	patch_free(&fib->patch);
+	munmap(fib->image, fib->config.room + 64);
+	free(fib);
+}
+
+static int check(const struct fib *fib, const struct fib_route *route, bool change, char *error)
+{
+	unsigned bits = fib->config.family == 4 ? 32 : 128;
+	unsigned length = route->length;
+	uint64_t high = length >= 64 ? 0 : ~0ull >> length;
+	uint64_t low = length >= 128 ? 0 : length <= 64 ? ~0ull : ~0ull >> (length - 64);
+
+	if (route->family != fib->config.family)
+		fib_error(error, "fib: a route of family %u in a table of IPv%u", route->family,
+			fib->config.family);
+	else if (length > bits)
+		fib_error(error, "fib: prefix length %u is above %u", length, bits);
+	else if ((route->prefix.high & high) || (route->prefix.low & low))
+		fib_error(error, "fib: prefix %016llx%016llx has bits set beyond its length %u",
+			(unsigned long long)route->prefix.high,
+			(unsigned long long)route->prefix.low, length);
+	else if (route->next_hop >= P2PNIC_NEXT_HOPS_MAX || (!route->next_hop && !change))
+		fib_error(error, "fib: next hop %u is not in 1 to %u", route->next_hop,
+			P2PNIC_NEXT_HOPS_MAX - 1);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+struct sort_item {
+	const struct fib_route *route;
+};
+
+static int compare_items(const void *a, const void *b)
+{
+	const struct fib_route *x = ((const struct sort_item *)a)->route;
+	const struct fib_route *y = ((const struct sort_item *)b)->route;
+	int order = route_compare(x, y);
+
+	return order ? order : x < y ? -1 : 1; /* stable: the last of equals stays last */
+}
+
+/*
+ * Checked, sorted and without duplicates. *sorted is `routes` itself when that is so already, else a
+ * copy in *copy (free it).
+ */
+static int normalize(const struct fib *fib, const struct fib_route *routes, size_t *n, bool change,
+	const struct fib_route **sorted, struct fib_route **copy, char *error)
+{
+	struct sort_item *items;
+	bool ordered = true;
+	size_t kept = 0;
+
+	*copy = NULL;
+	*sorted = routes;
+	for (size_t i = 0; i < *n; i++) {
+		int status = check(fib, &routes[i], change, error);
+
+		if (status)
+			return status;
+		if (i && route_compare(&routes[i - 1], &routes[i]) >= 0)
+			ordered = false;
+	}
+	if (ordered)
+		return 0;
+	items = malloc(*n * sizeof *items);
+	*copy = malloc(*n * sizeof **copy);
+	if (!items || !*copy) {
+		fib_error(error, "fib: out of memory sorting %zu routes", *n);
+		free(items);
+		free(*copy);
+		*copy = NULL;
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < *n; i++)
+		items[i].route = &routes[i];
+	qsort(items, *n, sizeof *items, compare_items);
+	for (size_t i = 0; i < *n; i++) {
+		if (kept && !route_compare(&(*copy)[kept - 1], items[i].route))
+			kept--;
+		(*copy)[kept++] = *items[i].route;
+	}
+	free(items);
+	*n = kept;
+	*sorted = *copy;
+	return 0;
+}
+
+int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error)
+{
+	const struct fib_route *sorted;
+	struct fib_route *copy;
+	int status = normalize(fib, routes, &n, false, &sorted, &copy, error);
+
+	if (!status)
+		status = fib->ops->build(fib, sorted, n, error);
+	free(copy);
+	return status;
+}
+
+int fib_change(struct fib *fib, const struct fib_route *changes, size_t n,
+	const struct fib_patch **patch, char *error)
+{
+	const struct fib_route *sorted;
+	struct fib_route *copy;
+	int status = normalize(fib, changes, &n, true, &sorted, &copy, error);
+
+	patch_clear(&fib->patch);
+	if (!status)
+		status = fib->ops->change(fib, sorted, n, error);
+	free(copy);
+	if (!status)
+		*patch = patch_view(&fib->patch, ++fib->epoch);
+	return status;
+}
+
+void fib_epoch_passed(struct fib *fib, uint64_t epoch)
+{
+	fib->ops->epoch_passed(fib, epoch);
+}
+
+const void *fib_image(const struct fib *fib, uint64_t *bytes)
+{
+	if (bytes)
+		*bytes = fib->used;
+	return fib->image;
+}
+
+void fib_image_write(const struct fib *fib, void *device)
+{
+	const uint64_t *from = (const uint64_t *)fib->image;
+	_Atomic uint64_t *to = device;
+
+	atomic_store_explicit(to, 0, memory_order_relaxed);
+	for (uint64_t i = 1; i < fib->used / 8; i++)
+		atomic_store_explicit(to + i, from[i], memory_order_relaxed);
+	atomic_store_explicit(to, from[0], memory_order_release);
+}
+
+uint16_t fib_lookup(const struct fib *fib, struct fib_ipv6 address)
+{
+	uint32_t address4 = (uint32_t)(address.high >> 32);
+	uint16_t next_hop = 0;
+
+	if (fib->config.family == 4)
+		fib4_lookup(fib->image, &address4, &next_hop, 1);
+	else
+		fib6_lookup(fib->image, &address, &next_hop, 1);
+	return next_hop;
+}
+
+size_t fib_routes(const struct fib *fib)
+{
+	return fib->routes;
+}

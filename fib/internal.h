@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of fib/ share; callers use fib.h.
+ */
+#ifndef P2PNIC_FIB_INTERNAL_H
+#define P2PNIC_FIB_INTERNAL_H
+
+#include "fib.h"
+
+/* A patch in the making. Once `failed` (no host memory), adding does nothing. */
+struct patch {
+	struct fib_patch view;
+	struct fib_write *write;
+	size_t writes, write_room;
+	uint64_t *word;
+	size_t words, word_room;
+	bool failed;
+};
+
+void patch_clear(struct patch *patch);
+void patch_free(struct patch *patch);
+/* Adds the bytes [offset, offset + bytes) of `image`, widened to whole words. */
+void patch_add(
+	struct patch *patch, const void *image, uint64_t offset, uint64_t bytes, bool publishes);
+const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch);
+
+/* A kind of table. All operate on a struct fib whose `config` is valid. */
+struct fib_ops {
+	int (*open)(struct fib *fib, char *error);
+	void (*close)(struct fib *fib);
+	/* routes: sorted, valid, no duplicates. */
+	int (*build)(struct fib *fib, const struct fib_route *routes, size_t n, char *error);
+	int (*change)(struct fib *fib, const struct fib_route *changes, size_t n, char *error);
+	void (*epoch_passed)(struct fib *fib, uint64_t epoch);
+};
+
+struct fib {
+	struct fib_config config;
+	const struct fib_ops *ops;
+	uint8_t *image; /* room bytes */
+	uint64_t used;  /* of them */
+	uint64_t epoch; /* of the last patch */
+	size_t routes;
+	struct patch patch;
+	void *table; /* the kind's own */
+};
+
+extern const struct fib_ops state_jump_ops;
+
+/* By prefix, then shorter first: a route comes before those inside it. */
+int route_compare(const struct fib_route *a, const struct fib_route *b);
+
+__attribute__((format(printf, 2, 3))) void fib_error(char *error, const char *format, ...);
+
+/* `count` (≤ 32) bits of an address from bit `depth` on, counted from the top. */
+static inline uint32_t address_bits(struct fib_ipv6 a, unsigned depth, unsigned count)
+{
+	uint64_t word = a.high;
+
+	if (!count)
+		return 0;
+	if (depth >= 64)
+		word = depth < 128 ? a.low << (depth - 64) : 0;
+	else if (depth)
+		word = a.high << depth | a.low >> (64 - depth);
+	return (uint32_t)(word >> (64 - count));
+}
+
+#endif
