@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "driver/fabric.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BAR0 VFIO_PCI_BAR0_REGION_INDEX
+#define BAR2 VFIO_PCI_BAR2_REGION_INDEX
+#define BAR4 VFIO_PCI_BAR4_REGION_INDEX
+
+#define BUS_MAILBOX  0x00000000ull
+#define BUS_DOORBELL 0x00100000ull
+#define BUS_PACKETS  0x10000000ull
+
+static struct bus_addr bus_of(unsigned peer, uint64_t part)
+{
+	return (struct bus_addr){((uint64_t)(peer + 1) << 32) + part};
+}
+
+static uint64_t rx_bytes(const struct fabric *f)
+{
+	return (uint64_t)f->rx_buffers * P2PNIC_BUFFER_BYTES;
+}
+
+static uint64_t ring_bytes(const struct fabric *f)
+{
+	return (uint64_t)f->ring_slots * P2PNIC_BUFFER_BYTES;
+}
+
+/* bar_offset in a NIC's BAR4 of the buffers that ingress NIC `from` fills. */
+static uint64_t ring_buffers(const struct fabric *f, unsigned from)
+{
+	return rx_bytes(f) + from * ring_bytes(f);
+}
+
+uint64_t fabric_packet_memory(const struct fabric *f, unsigned nics)
+{
+	return f->method == P2PNIC_METHOD_WRITE ? ring_buffers(f, nics) : rx_bytes(f);
+}
+
+static int fail(char *error, const struct driver_nic *n, const struct driver_nic *peer, const char *what,
+	int result)
+{
+	snprintf(error, DRIVER_ERROR_BYTES, "%s, peer %s: %s: %s", n->name, peer->name, what,
+		driver_nic_result(result));
+	return result < 0 ? result : -EIO;
+}
+
+/* Windows that are there already are those of an earlier driver: the plan is the same. */
+static int map(struct driver_nic *n, struct driver_nic *peer, uint64_t part, uint32_t access,
+	unsigned region, uint64_t offset, uint64_t bytes)
+{
+	int result = device_map_peer(
+		n->device, bus_of(peer->index, part), bytes, access, peer->device, region, offset);
+
+	return result == -EEXIST && n->adopted ? 0 : result;
+}
+
+/* What n may reach of peer. */
+static int map_windows(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer)
+{
+	int result = map(n, peer, BUS_MAILBOX, DEVICE_WRITE, BAR2,
+		P2PNIC_BAR2_MAILBOXES + n->index * sizeof(struct p2pnic_mailbox),
+		sizeof(struct p2pnic_mailbox));
+
+	if (!result)
+		result = map(n, peer, BUS_DOORBELL, DEVICE_WRITE, BAR0, P2PNIC_BAR0_DOORBELL, DEVICE_PAGE);
+	if (!result && f->method == P2PNIC_METHOD_WRITE)
+		result = map(n, peer, BUS_PACKETS, DEVICE_WRITE, BAR4, ring_buffers(f, n->index),
+			ring_bytes(f));
+	if (!result && f->method == P2PNIC_METHOD_READ)
+		result = map(n, peer, BUS_PACKETS, DEVICE_READ, BAR4, 0, rx_bytes(f));
+	return result;
+}
+
+static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned peer)
+{
+	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
+	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);
+	device_unmap(n->device, bus_of(peer, BUS_PACKETS),
+		f->method == P2PNIC_METHOD_WRITE ? ring_bytes(f) : rx_bytes(f));
+}
+
+static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *peer, uint32_t epoch)
+{
+	struct p2pnic_peer e = {
+		.epoch = epoch,
+		.batch = f->batch,
+		.mailbox = bus_of(peer->index, BUS_MAILBOX),
+		.doorbell = bus_of(peer->index, BUS_DOORBELL),
+		.out_slots = f->ring_slots,
+		.in_slots = f->ring_slots,
+	};
+
+	if (f->method == P2PNIC_METHOD_WRITE) {
+		e.out_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.out_buffer_count = f->ring_slots;
+		e.in_offset = (uint32_t)ring_buffers(f, peer->index);
+		e.in_buffer_count = f->ring_slots;
+	} else {
+		e.in_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.in_buffer_count = f->rx_buffers;
+	}
+	return e;
+}
+
+static int open_side(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch,
+	char *error)
+{
+	struct p2pnic_peer *entry = &driver_nic_peers(n)[peer->index];
+	int result = map_windows(f, n, peer);
+
+	if (result) {
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: window onto %s: %s", n->name, peer->name,
+			device_error(n->device));
+		return result;
+	}
+	*entry = plan(f, peer, epoch);
+	/* Frames of the pair's earlier life that the port still sends keep it from opening. */
+	for (unsigned tries = 0; tries < 100; tries++) {
+		if (tries)
+			usleep(10000);
+		result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
+		if (result != P2PNIC_BAD_STATE)
+			break;
+		if (n->adopted && peer->adopted)
+			return 0; /* open since before */
+	}
+	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
+}
+
+static void close_side(const struct fabric *f, struct driver_nic *n, unsigned peer)
+{
+	/* Failures mean that it was not open, or that n is gone itself: either is what is wanted. */
+	driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
+	unmap_windows(f, n, peer);
+}
+
+static int connect_pair(const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+{
+	uint32_t epoch_a = driver_nic_peers(a)[b->index].epoch;
+	uint32_t epoch_b = driver_nic_peers(b)[a->index].epoch;
+	uint32_t epoch = epoch_a > epoch_b ? epoch_a : epoch_b;
+	int result;
+
+	/* Both were running and agree: their rings stay as they are. Everything else begins anew. */
+	if (!(a->adopted && b->adopted && epoch_a == epoch_b && epoch != 0)) {
+		close_side(f, a, b->index);
+		close_side(f, b, a->index);
+		if (++epoch == 0)
+			epoch = 1;
+	}
+	result = open_side(f, a, b, epoch, error);
+	if (!result && a != b)
+		result = open_side(f, b, a, epoch, error);
+	return result;
+}
+
+int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
+{
+	int result = 0;
+
+	if (n->method != f->method) {
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: its firmware transfers by another method", n->name);
+		return -EINVAL;
+	}
+	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE) {
+		snprintf(error, DRIVER_ERROR_BYTES,
+			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of %u slots "
+			"for %u NICs need %llu KiB",
+			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
+			(unsigned long long)ring_buffers(f, n->index + 1) >> 10);
+		return -ENOSPC;
+	}
+	if (!n->adopted) {
+		result = driver_nic_write(n, P2PNIC_REG_RX_OFFSET, 0);
+		if (!result)
+			result = driver_nic_write(n, P2PNIC_REG_RX_BUFFERS, f->rx_buffers);
+	}
+	if (result) {
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
+		return result;
+	}
+	f->nic[n->index] = n;
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX && !result; k++)
+		if (f->nic[k])
+			result = connect_pair(f, n, f->nic[k], error);
+	if (result)
+		fabric_remove(f, n);
+	return result;
+}
+
+void fabric_remove(struct fabric *f, struct driver_nic *n)
+{
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
+		if (f->nic[k] && f->nic[k] != n)
+			close_side(f, f->nic[k], n->index);
+	f->nic[n->index] = NULL;
+}

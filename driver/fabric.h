@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fabric: all NICs of one router, and the rings between them.
+ *
+ * The driver gives each NIC windows onto its peers and tells each the bus addresses; from then on packets
+ * cross without it. Every choice follows from the NICs' numbers and the settings, so a driver that was
+ * restarted computes the same plan again and finds it in place.
+ *
+ * Bus addresses of NIC n, for peer p (p = n for packets that leave where they came in):
+ *
+ *     (p + 1) << 32  +  0x0000_0000   mailbox of n in p's BAR2             (write)
+ *                    +  0x0010_0000   doorbell page of p's BAR0            (write)
+ *                    +  0x1000_0000   Wr: n's buffers in p's BAR4          (write)
+ *                                     Rd: p's receive buffers in BAR4      (read)
+ *
+ * Packet memory (BAR4) of a NIC:
+ *
+ *     0                            own receive buffers
+ *     rx_buffers · 2 KiB           buffers for ingress NIC 0, ring_slots of them
+ *     + ring_slots · 2 KiB         for ingress NIC 1 …
+ *
+ * A pair's epoch is one more than either side's peer table remembers: the tables are device memory and
+ * survive the driver.
+ */
+#ifndef DRIVER_FABRIC_H
+#define DRIVER_FABRIC_H
+
+#include "driver/driver_nic.h"
+
+struct fabric {
+	unsigned method;     /* P2PNIC_METHOD_* */
+	uint32_t ring_slots; /* a power of two */
+	uint32_t batch;
+	uint32_t rx_buffers; /* own buffers of each NIC */
+	struct driver_nic *nic[P2PNIC_NICS_MAX]; /* by index; NULL: absent */
+};
+
+/* Bytes of packet memory that a NIC needs among `nics` NICs: to size BAR4 with. */
+uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
+
+/*
+ * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself
+ * included. An adopted NIC keeps what it has. On failure the NIC is not part of the fabric.
+ */
+int fabric_add(struct fabric *, struct driver_nic *, char *error);
+
+/* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it, so that
+ * packets for it are counted as `no-peer` and nothing of it is written again. */
+void fabric_remove(struct fabric *, struct driver_nic *);
+
+#endif
