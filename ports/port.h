@@ -42,7 +42,10 @@
  *   unsigned TYPE_transmitted(struct TYPE_port *, uint64_t *failed)
  *       How many more frames are done with, in the order given to transmit (a port whose completions
  *       come in another order sorts them). Adds to *failed how many of them the port could not send
- *       (link down, refused); never silently.
+ *       (link down, refused); never silently. It also tries again what could not leave at the flush
+ *       (a full queue below), so an engine that has frames in transmission calls it now and then and
+ *       sleeps but briefly: no fd announces completions. Where nothing moves for some 200 ms, the
+ *       frames are given up as failed: a stuck link must not hold the buffers of other NICs.
  *
  * Sleeping. Before the engine sleeps it arms every port:
  *
@@ -53,6 +56,7 @@
 #ifndef P2PNIC_PORT_H
 #define P2PNIC_PORT_H
 
+#include <p2pnic/counters.h>
 #include <p2pnic/limits.h>
 #include <p2pnic/ring.h>
 #include <p2pnic/types.h>
@@ -61,27 +65,34 @@
 
 /* What a port is opened with. Strings and memory outlive the port. */
 struct port_config {
-	const char *target;  /* interface name, socket path, "IN.pcap,OUT.pcap" */
-	const char *options; /* "key=value,key=value" of the type, or NULL; unknown keys are errors */
-	uint8_t *memory;     /* packet memory as mapped by this process */
+	const char *target; /* interface name, socket path, "IN.pcap,OUT.pcap" */
+	const char
+		*options; /* "key=value,key=value" of the type, or NULL; unknown keys are errors */
+	uint8_t *memory;  /* packet memory as mapped by this process */
 	uint64_t memory_bytes;
-	int memory_fd;       /* its memfd, sealed against shrinking; borrowed */
-	struct mac_addr mac; /* the NIC's; all zero: take the interface's (open fills port_info.mac) */
-};
+	int memory_fd; /* its memfd, sealed against shrinking; borrowed */
+	struct mac_addr
+		mac; /* the NIC's; all zero: take the interface's (open fills port_info.mac) */
 
-/* What a port says about itself; read by the control side, never on the path of a packet. */
-struct port_info {
-	struct mac_addr mac;     /* of the interface; all zero: the type has none */
-	bool link;               /* carrier, or a connected peer */
-	uint32_t speed_mbps;     /* 0: unknown */
-	uint32_t mtu;            /* 0: unknown */
-	uint64_t missed;         /* frames lost before the port had them (socket full, no buffer) */
-	uint64_t oversize;       /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX */
-	bool finished;           /* pcap: all input has been delivered and released */
-	char mode[64];           /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
+	/* The NIC's own counters, or NULL: pcap's verdict=FILE reads there what became of a frame. */
+	const struct p2pnic_counters *counters;
 };
 
 #define PORT_ERROR_BYTES 256
+
+/* What a port says about itself; read by the control side, never on the path of a packet. */
+struct port_info {
+	struct mac_addr mac; /* of the interface; all zero: the type has none */
+	bool link;           /* carrier, or a connected peer */
+	uint32_t speed_mbps; /* 0: unknown */
+	uint32_t mtu;        /* 0: unknown */
+	uint64_t missed;     /* frames lost before the port had them (socket full, no buffer) */
+	uint64_t oversize;   /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX */
+	bool finished;       /* pcap: all input has been delivered and released */
+	char mode[64];       /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
+	char fault
+		[PORT_ERROR_BYTES]; /* what is wrong now, as a sentence: "pp0: interface deleted"; "": nothing */
+};
 
 struct port_ops {
 	const char *type;
@@ -106,5 +117,9 @@ struct port_ops {
 	void (*service)(void *port);
 	int (*control_fd)(void *port); /* NULL or -1: none */
 };
+
+/* The port type of that name ("af_packet"), or NULL. port_types: all of them, up to a NULL. */
+const struct port_ops *port_find(const char *type);
+extern const struct port_ops *const port_types[];
 
 #endif

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "af_packet.h"
+
+#include "offload.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VNET_HEADER sizeof(struct virtio_net_hdr)
+
+_Static_assert(CMSG_SPACE(sizeof(struct tpacket_auxdata)) <= AF_PACKET_CONTROL,
+	"the control buffer holds the auxiliary data of a frame");
+
+/* --- receiving --------------------------------------------------------------------------------- */
+
+/* The VLAN tag that the kernel took out of message i as its four bytes on the wire, or 0. */
+static uint32_t vlan_tag(struct msghdr *message)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+			continue;
+		struct tpacket_auxdata aux;
+		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+		if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
+			return 0;
+		uint16_t tpid =
+			aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : ETH_P_8021Q;
+		return __builtin_bswap32((uint32_t)tpid << 16 | aux.tp_vlan_tci);
+	}
+	return 0;
+}
+
+/* Makes of message i the frame the wire would have carried. NULL: none (counted). */
+static uint8_t *take(struct af_packet_port *port, unsigned i, uint32_t *length)
+{
+	uint8_t *data = port->memory + port->buffer[i] + PORT_HEADROOM;
+	struct msghdr *message = &port->message[i].msg_hdr;
+	uint32_t bytes = port->message[i].msg_len;
+	uint32_t tag = vlan_tag(message);
+	struct virtio_net_hdr header;
+
+	/* msg_len is the frame's own length even where it did not fit (MSG_TRUNC). */
+	if (bytes < VNET_HEADER + P2PNIC_FRAME_BYTES_MIN) {
+		port->missed++;
+		return NULL;
+	}
+	bytes -= VNET_HEADER;
+	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX) {
+		port->oversize++;
+		return NULL;
+	}
+	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
+	if (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && !offload_checksum(data, bytes, &header)) {
+		port->missed++;
+		return NULL;
+	}
+	if (tag) {
+		memmove(data - 4, data, 12);
+		memcpy(data + 8, &tag, 4);
+		data -= 4;
+		bytes += 4;
+	}
+	*length = bytes;
+	return data;
+}
+
+static unsigned read_messages(struct af_packet_port *port, unsigned max)
+{
+	if (max > port->buffers)
+		max = port->buffers;
+	for (unsigned i = 0; i < max; i++) {
+		port->vector[i].iov_base =
+			port->memory + port->buffer[i] + PORT_HEADROOM - VNET_HEADER;
+		port->vector[i].iov_len = P2PNIC_FRAME_BYTES_MAX + VNET_HEADER;
+		port->message[i].msg_hdr.msg_controllen = AF_PACKET_CONTROL;
+		port->message[i].msg_hdr.msg_flags = 0;
+	}
+	int n = recvmmsg(port->receive_socket, port->message, max, MSG_DONTWAIT | MSG_TRUNC, NULL);
+	if (n >= 0)
+		return (unsigned)n;
+	if (errno == EINVAL)
+		port->missed++; /* a kind of super-frame that virtio-net headers cannot tell; consumed */
+	else if (errno == ENETDOWN)
+		port->interface.link =
+			false; /* reported once; service follows what becomes of it */
+	return 0;
+}
+
+unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsigned max)
+{
+	unsigned n = 0;
+
+	if (port->next == port->received) {
+		port->next = 0;
+		port->received = read_messages(port, max);
+	}
+	while (n < max && port->next < port->received) {
+		unsigned i = port->next++;
+		uint8_t *data = take(port, i, &frames[n].length);
+		if (!data)
+			continue;
+		frames[n].data = port->data[n] = data;
+		port->slot[n] = (uint8_t)i;
+		n++;
+	}
+	return n;
+}
+
+/* --- sending ----------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void fail_queued(struct af_packet_port *port)
+{
+	port->failed += port->queued - port->sent;
+	port->sent = port->queued;
+	port->blocked_since_ns = 0;
+}
+
+/* Hands the kernel the next frames. >0: so many are gone; otherwise -errno of the first. */
+static int send_some(struct af_packet_port *port)
+{
+	struct mmsghdr message[P2PNIC_BURST_MAX];
+	struct iovec vector[P2PNIC_BURST_MAX];
+	unsigned n = 0;
+
+	while (n < P2PNIC_BURST_MAX && port->sent + n != port->queued) {
+		struct p2pnic_descriptor *frame = &port->queue[(port->sent + n) % AF_PACKET_QUEUE];
+		if (frame->length == 0)
+			break;
+		vector[n] = (struct iovec){port->memory + frame->offset, frame->length};
+		message[n] = (struct mmsghdr){.msg_hdr = {.msg_iov = &vector[n], .msg_iovlen = 1}};
+		n++;
+	}
+	if (n == 0)
+		return -EINVAL;
+	int sent = sendmmsg(port->transmit_socket, message, n, MSG_DONTWAIT);
+	return sent < 0 ? -errno : sent;
+}
+
+void af_packet_send(struct af_packet_port *port)
+{
+	if (!port->interface.link)
+		fail_queued(port);
+	while (port->sent != port->queued) {
+		int n = send_some(port);
+		if (n > 0) {
+			port->sent += (unsigned)n;
+			port->blocked_since_ns = 0;
+			continue;
+		}
+		switch (n) {
+		case -EINTR:
+			continue;
+		case -EAGAIN:
+		case -ENOBUFS:
+			if (!port->blocked_since_ns)
+				port->blocked_since_ns = now_ns();
+			else if (now_ns() - port->blocked_since_ns > AF_PACKET_GIVE_UP_NS)
+				fail_queued(port);
+			return;
+		case -ENETDOWN:
+		case -ENXIO:
+		case -ENODEV:
+			port->interface.link = false;
+			fail_queued(port);
+			return;
+		default: /* this frame: refused by transmit, longer than the MTU… */
+			port->sent++;
+			port->failed++;
+		}
+	}
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static int set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+/* While stopped the socket takes nothing in: a classic BPF program of one instruction, "return 0". */
+static int refuse_all(int fd)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = {.len = 1, .filter = &nothing};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+}
+
+static void drain(int fd)
+{
+	while (recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0 || errno == ENETDOWN ||
+		errno == EINVAL)
+		;
+}
+
+/* Binds both sockets to the interface as it is now; again when it was deleted and came back. */
+static int attach(struct af_packet_port *port)
+{
+	int index = port->interface.index;
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index};
+	struct packet_mreq promiscuous = {.mr_ifindex = index, .mr_type = PACKET_MR_PROMISC};
+
+	if (bind(port->receive_socket, (struct sockaddr *)&address, sizeof(address)))
+		return -errno;
+	address.sll_protocol = 0; /* the sending socket is to receive nothing */
+	if (bind(port->transmit_socket, (struct sockaddr *)&address, sizeof(address)))
+		return -errno;
+	if (setsockopt(port->receive_socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous,
+		    sizeof(promiscuous)))
+		return -errno;
+	interface_no_merging(
+		&port->interface); /* as far as allowed: what comes merged is dealt with */
+	return 0;
+}
+
+static int open_sockets(struct af_packet_port *port, char *error)
+{
+	const char *name = port->interface.name;
+	int receive = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	port->receive_socket = receive;
+	if (receive < 0)
+		return port_fail(error, -errno, "%s: no packet socket: %s%s", name, strerror(errno),
+			errno == EPERM ? "; run as root, or with CAP_NET_RAW" : "");
+	port->transmit_socket = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (port->transmit_socket < 0)
+		return port_fail(error, -errno, "%s: no packet socket: %s", name, strerror(errno));
+
+	int code = set_option(receive, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+	if (code)
+		return port_fail(error, code,
+			"%s: PACKET_IGNORE_OUTGOING: %s; want Linux 4.20 or later", name,
+			strerror(-code));
+	code = set_option(receive, SOL_PACKET, PACKET_AUXDATA, 1);
+	if (!code)
+		code = set_option(receive, SOL_PACKET, PACKET_VNET_HDR, 1);
+	if (!code)
+		code = refuse_all(receive);
+	if (!code && !port->qdisc)
+		code = set_option(port->transmit_socket, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
+	if (code)
+		return port_fail(
+			error, code, "%s: packet socket options: %s", name, strerror(-code));
+	int bytes = (int)port->receive_kib * 1024;
+	if (set_option(receive, SOL_SOCKET, SO_RCVBUFFORCE, bytes))
+		set_option(receive, SOL_SOCKET, SO_RCVBUF, bytes);
+
+	code = interface_set_up(&port->interface);
+	if (code)
+		return port_fail(error, code,
+			"%s: is down and cannot be set up: %s; `ip link set %s up`", name,
+			strerror(-code), name);
+	code = attach(port);
+	if (code)
+		return port_fail(
+			error, code, "%s: cannot bind a packet socket: %s", name, strerror(-code));
+	return 0;
+}
+
+static int parse(struct af_packet_port *port, const char *options, char *error)
+{
+	struct port_option option;
+	int more;
+
+	port->receive_kib = 4096;
+	while ((more = port_option_next(&options, &option, error)) > 0) {
+		if (!strcmp(option.key, "qdisc"))
+			more = port_option_switch(&option, &port->qdisc, error);
+		else if (!strcmp(option.key, "receive-buffer"))
+			more = port_option_number(&option, 64, 1u << 20, &port->receive_kib, error);
+		else
+			more = port_option_unknown(
+				"af_packet", &option, "qdisc, receive-buffer", error);
+		if (more < 0)
+			return more;
+	}
+	return more;
+}
+
+static void port_close(void *p)
+{
+	struct af_packet_port *port = p;
+
+	if (port->receive_socket >= 0)
+		close(port->receive_socket);
+	if (port->transmit_socket >= 0)
+		close(port->transmit_socket);
+	port->receive_socket = port->transmit_socket = -1;
+	interface_close(&port->interface);
+}
+
+static int port_open(void *p, const struct port_config *config, char *error)
+{
+	struct af_packet_port *port = p;
+
+	memset(port, 0, sizeof(*port));
+	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
+	port->memory = config->memory;
+	port->memory_bytes = config->memory_bytes;
+	for (unsigned i = 0; i < AF_PACKET_BUFFERS; i++)
+		port->message[i].msg_hdr = (struct msghdr){.msg_iov = &port->vector[i],
+			.msg_iovlen = 1,
+			.msg_control = port->control[i]};
+
+	int code = port_check_memory(config, error);
+	if (!code)
+		code = parse(port, config->options, error);
+	if (!code)
+		code = interface_open(&port->interface, config->target, error);
+	if (!code)
+		code = open_sockets(port, error);
+	if (code)
+		port_close(port);
+	return code;
+}
+
+static int port_start(void *p, const uint32_t *buffers, unsigned n)
+{
+	struct af_packet_port *port = p;
+
+	if (n > AF_PACKET_BUFFERS)
+		n = AF_PACKET_BUFFERS;
+	int code = port_check_buffers(port->memory_bytes, buffers, n);
+	if (code)
+		return code;
+	memcpy(port->buffer, buffers, n * sizeof(*buffers));
+	port->received = port->next = 0;
+	drain(port->receive_socket);
+	if (set_option(port->receive_socket, SOL_SOCKET, SO_DETACH_FILTER, 0))
+		return -errno;
+	port->buffers = n;
+	return (int)n;
+}
+
+static unsigned port_stop(void *p, uint32_t *buffers)
+{
+	struct af_packet_port *port = p;
+	unsigned n = port->buffers;
+
+	refuse_all(port->receive_socket);
+	memcpy(buffers, port->buffer, n * sizeof(*buffers));
+	port->missed += port->received - port->next;
+	port->received = port->next = port->buffers = 0;
+	drain(port->receive_socket);
+	return n;
+}
+
+static int port_fd(void *p)
+{
+	return ((struct af_packet_port *)p)->receive_socket;
+}
+
+static void port_service(void *p)
+{
+	struct af_packet_port *port = p;
+
+	if (interface_refresh(&port->interface) && port->interface.index && attach(port))
+		port->interface.index = 0; /* gone again: the next round tries anew */
+	if (!port->interface.link)
+		fail_queued(port);
+}
+
+static void port_info(void *p, struct port_info *info)
+{
+	struct af_packet_port *port = p;
+	struct tpacket_stats statistics;
+	socklen_t bytes = sizeof(statistics);
+
+	*info = (struct port_info){0};
+	/* The kernel's count starts again at 0 with each call. */
+	if (!getsockopt(port->receive_socket, SOL_PACKET, PACKET_STATISTICS, &statistics, &bytes))
+		port->missed += statistics.tp_drops;
+	interface_info(&port->interface, info);
+	info->missed = port->missed;
+	info->oversize = port->oversize;
+	snprintf(info->mode, sizeof(info->mode), "copy%s", port->qdisc ? ", qdisc" : "");
+}
+
+const struct port_ops af_packet_port_ops = {
+	.type = "af_packet",
+	.bytes = sizeof(struct af_packet_port),
+	.open = port_open,
+	.close = port_close,
+	.start = port_start,
+	.stop = port_stop,
+	.fd = port_fd,
+	.info = port_info,
+	.service = port_service,
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * af_packet: a packet socket on a network interface. Works on every interface of every Linux, needs
+ * CAP_NET_RAW and nothing else; the fallback where af_xdp cannot start.
+ *
+ *   target   interface name; it is set up and made promiscuous while the port is open
+ *   options  qdisc=on       send through the interface's queueing discipline (tc); off: past it
+ *            receive-buffer=KIB   of the socket, default 4096 (more than net.core.rmem_max needs root)
+ *
+ * Frames are received into the port's own buffers and sent from where they lie; the kernel copies in
+ * either direction. Two sockets: the one that receives carries virtio-net headers (offload.h), so that
+ * checksums a sender on this machine left undone are finished here, and VLAN tags that the kernel took
+ * out of a frame are put back.
+ *
+ * What the kernel cannot take at once (EAGAIN, ENOBUFS) stays queued here and is tried again; see
+ * transmitted in port.h. Past the queueing discipline because some (noop, on a link without carrier)
+ * swallow a frame and report it sent.
+ *
+ * The interface's own network stack sees the received frames as well. Give the interface no address,
+ * or it answers too; and `ip link set IF addrgenmode none` keeps its IPv6 from sending.
+ */
+#ifndef P2PNIC_PORTS_AF_PACKET_H
+#define P2PNIC_PORTS_AF_PACKET_H
+
+#include "common.h"
+#include "interface.h"
+
+#include <linux/virtio_net.h>
+#include <sys/socket.h>
+
+#define AF_PACKET_BUFFERS    P2PNIC_BURST_MAX
+#define AF_PACKET_QUEUE      256u /* frames that wait to be sent; a power of two */
+#define AF_PACKET_CONTROL    64u  /* room for one struct tpacket_auxdata as a control message */
+#define AF_PACKET_GIVE_UP_NS 200000000ull
+
+struct af_packet_port {
+	uint8_t *memory;
+	uint64_t memory_bytes;
+	struct interface interface;
+	int receive_socket;
+	int transmit_socket;
+	bool qdisc;
+	unsigned receive_kib;
+
+	/* Message i is received into buffer[i]; [next, received) are not delivered yet. Frame k of this
+	 * burst lies in buffer[slot[k]], from data[k] on. */
+	unsigned buffers;
+	unsigned received;
+	unsigned next;
+	uint32_t buffer[AF_PACKET_BUFFERS];
+	uint8_t slot[P2PNIC_BURST_MAX];
+	uint8_t *data[P2PNIC_BURST_MAX];
+	struct mmsghdr message[AF_PACKET_BUFFERS];
+	struct iovec vector[AF_PACKET_BUFFERS];
+	uint8_t control[AF_PACKET_BUFFERS][AF_PACKET_CONTROL] __attribute__((aligned(8)));
+
+	/* Free-running: [done, sent) to be reported, [sent, queued) to be sent. Length 0: refused. */
+	uint32_t queued;
+	uint32_t sent;
+	uint32_t done;
+	uint32_t failed;           /* of those not reported yet */
+	uint64_t blocked_since_ns; /* 0: not blocked */
+	struct p2pnic_descriptor queue[AF_PACKET_QUEUE];
+
+	uint64_t missed;
+	uint64_t oversize;
+};
+
+extern const struct port_ops af_packet_port_ops;
+
+/* The halves that make system calls. */
+unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsigned max);
+void af_packet_send(struct af_packet_port *port);
+
+static inline unsigned af_packet_receive(
+	struct af_packet_port *port, struct frame *frames, unsigned max)
+{
+	return port->buffers ? af_packet_read(port, frames, max) : 0;
+}
+
+static inline uint32_t af_packet_keep(struct af_packet_port *port, unsigned k, uint32_t spare)
+{
+	port->buffer[port->slot[k]] = spare;
+	return (uint32_t)(port->data[k] - port->memory);
+}
+
+static inline void af_packet_release(struct af_packet_port *port)
+{
+}
+
+static inline unsigned af_packet_transmit(
+	struct af_packet_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	unsigned room = AF_PACKET_QUEUE - (port->queued - port->done);
+
+	if (n > room)
+		n = room;
+	for (unsigned i = 0; i < n; i++) {
+		struct p2pnic_descriptor frame = frames[i];
+		if (!port_sendable(port->memory_bytes, &frame))
+			frame.length = 0;
+		port->queue[(port->queued + i) % AF_PACKET_QUEUE] = frame;
+	}
+	port->queued += n;
+	return n;
+}
+
+static inline void af_packet_flush(struct af_packet_port *port)
+{
+	if (port->sent != port->queued)
+		af_packet_send(port);
+}
+
+static inline unsigned af_packet_transmitted(struct af_packet_port *port, uint64_t *failed)
+{
+	af_packet_flush(port);
+	unsigned n = port->sent - port->done;
+	port->done = port->sent;
+	*failed += port->failed;
+	port->failed = 0;
+	return n;
+}
+
+static inline bool af_packet_arm(struct af_packet_port *port)
+{
+	return port->next != port->received || port->sent != port->queued;
+}
+
+static inline void af_packet_disarm(struct af_packet_port *port)
+{
+}
+
+#endif

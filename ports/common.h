@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the port types share: error sentences, options, and where a frame stands in its buffer.
+ */
+#ifndef P2PNIC_PORTS_COMMON_H
+#define P2PNIC_PORTS_COMMON_H
+
+#include "port.h"
+
+/*
+ * A received frame starts here in its buffer. AF_XDP asks for 256 bytes in front of a frame
+ * (XDP_PACKET_HEADROOM); the other types do likewise, and use the room to put back a VLAN tag.
+ */
+#define PORT_HEADROOM (P2PNIC_BUFFER_BYTES - P2PNIC_FRAME_BYTES_MAX)
+_Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and the largest frame");
+
+/* Writes the sentence into error[PORT_ERROR_BYTES] and returns `code`, so that a failure is one line. */
+int port_fail(char *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* One "key=value" (or "key") of an option string. */
+struct port_option {
+	char key[32];
+	char value[256]; /* "": no value */
+};
+
+/* Reads the next option from *cursor (NULL or "": none) and moves it on. 1: got one; 0: no more;
+ * -EINVAL: malformed, sentence in error. */
+int port_option_next(const char **cursor, struct port_option *option, char *error);
+
+/* The value as a decimal number in [low, high], or -EINVAL with a sentence. */
+int port_option_number(const struct port_option *option, unsigned low, unsigned high,
+	unsigned *value, char *error);
+
+/* The value as a switch: on, yes, 1 or none at all; off, no, 0. */
+int port_option_switch(const struct port_option *option, bool *value, char *error);
+
+/* -EINVAL and a sentence that names the option and those the type knows. */
+int port_option_unknown(
+	const char *type, const struct port_option *option, const char *known, char *error);
+
+/* 0, or -EINVAL if the memory of the configuration is not whole buffers below 4 GiB, or a buffer lies
+ * outside: what every type checks in open and start. */
+int port_check_memory(const struct port_config *config, char *error);
+int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned n);
+
+/*
+ * Whether a frame to be sent lies within one buffer of packet memory. The firmware has checked that it
+ * lies in the sender's buffers; that it crosses no buffer's end is what AF_XDP asks besides (a
+ * descriptor that does gets no completion), so the types refuse such a frame alike.
+ */
+static inline bool port_sendable(uint64_t memory_bytes, const struct p2pnic_descriptor *frame)
+{
+	return (uint64_t)frame->offset + frame->length <= memory_bytes &&
+	       frame->offset % P2PNIC_BUFFER_BYTES + frame->length <= P2PNIC_BUFFER_BYTES &&
+	       frame->length >= P2PNIC_FRAME_BYTES_MIN && frame->length <= P2PNIC_FRAME_BYTES_MAX;
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A Linux network interface as the ports on one see it: af_packet, af_xdp, tap.
+ *
+ * An interface is found by name, in the network namespace of the thread that called interface_open;
+ * later calls stay in that namespace whichever thread makes them. It may vanish and return under
+ * its name with another index at any time: interface_refresh tells.
+ */
+#ifndef P2PNIC_PORTS_INTERFACE_H
+#define P2PNIC_PORTS_INTERFACE_H
+
+#include "port.h"
+
+struct interface {
+	int socket; /* for ioctl; it also pins the network namespace */
+	char name[16];
+	int index; /* 0: no interface of that name now */
+	bool up;   /* administratively up */
+	bool link; /* up, and a carrier */
+	uint32_t mtu;
+	uint32_t speed_mbps; /* 0: unknown */
+	struct mac_addr mac;
+
+	bool restore_gro, restore_lro; /* turned off by interface_no_merging: on again at close */
+};
+
+/* Finds it and reads its state. 0, or -errno with a sentence in error (no such interface, not
+ * Ethernet). */
+int interface_open(struct interface *, const char *name, char *error);
+void interface_close(struct interface *);
+
+/* Reads the state again. True: the interface is another one than before (deleted, or created anew). */
+bool interface_refresh(struct interface *);
+
+/* Sets it up (IFF_UP) when it is down. 0 or -errno, typically -EPERM. */
+int interface_set_up(struct interface *);
+
+/* Turns GRO and LRO off until close, so that received frames are those of the wire. Without the right
+ * to (CAP_NET_ADMIN) merged frames go on arriving. 0 or -errno. */
+int interface_no_merging(struct interface *);
+
+/* Receive queues in use and how many could be; 1 and 1 where the driver does not say. */
+void interface_channels(struct interface *, unsigned *used, unsigned *possible);
+
+/* Makes it one queue (ethtool -L combined 1). 0 or -errno. */
+int interface_set_one_channel(struct interface *);
+
+void interface_info(const struct interface *, struct port_info *);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames as a wire would carry them, out of what Linux hands over.
+ *
+ * A packet socket on a virtual interface (veth, bridge, macvlan) sees what the sending host left for
+ * hardware to finish, since no hardware comes: an L4 checksum of which only the pseudo-header's sum is
+ * in place, and "super-frames" of up to 64 KiB that a NIC with segmentation offload would cut. The
+ * virtio-net header in front of a frame (PACKET_VNET_HDR) says which; see virtio 1.1, 5.1.6.
+ */
+#ifndef P2PNIC_PORTS_OFFLOAD_H
+#define P2PNIC_PORTS_OFFLOAD_H
+
+#include <linux/virtio_net.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Finishes a checksum left to hardware. False: the header names a place outside the frame. */
+bool offload_checksum(uint8_t *frame, uint32_t length, const struct virtio_net_hdr *header);
+
+/* The ones' complement sum of bytes, folded to 16 bits, in the byte order of the bytes. */
+uint16_t offload_sum(const uint8_t *bytes, uint32_t length, uint16_t start);
+
+#endif

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pcap.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pcap/pcap.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define OUT_SNAPLEN 65535
+
+/* --- time -------------------------------------------------------------------------------------- */
+
+/* The timestamp of the frame delivered last by any port; 0: none yet. */
+static _Atomic uint64_t capture_time_ns;
+
+/*
+ * Ports with timeline=on. A member may deliver when its next frame is the earliest and every member
+ * was polled TIMELINE_POLLS times since the last delivery: the first poll after it may have been under
+ * way already, in another thread; during the second the NIC has sent whatever the frame left in its
+ * rings. A mutex does: replay is no race.
+ */
+#define TIMELINE_MEMBERS P2PNIC_NICS_MAX
+#define TIMELINE_POLLS   2u
+#define NEVER            UINT64_MAX
+
+static struct {
+	pthread_mutex_t lock;
+	unsigned members;
+	struct {
+		const struct pcap_port *port;
+		uint64_t next_ns; /* NEVER: its input has ended */
+		unsigned polls;
+	} member[TIMELINE_MEMBERS];
+} timeline = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int timeline_join(const struct pcap_port *port)
+{
+	int code = -ENOSPC;
+
+	pthread_mutex_lock(&timeline.lock);
+	if (timeline.members < TIMELINE_MEMBERS) {
+		unsigned m = timeline.members++;
+		timeline.member[m].port = port;
+		timeline.member[m].next_ns = 0;
+		timeline.member[m].polls = 0;
+		code = 0;
+	}
+	pthread_mutex_unlock(&timeline.lock);
+	return code;
+}
+
+static void timeline_leave(const struct pcap_port *port)
+{
+	pthread_mutex_lock(&timeline.lock);
+	for (unsigned m = 0; m < timeline.members; m++)
+		if (timeline.member[m].port == port) {
+			timeline.member[m] = timeline.member[--timeline.members];
+			break;
+		}
+	pthread_mutex_unlock(&timeline.lock);
+}
+
+/* Counts a poll of the port; true: it is the port's turn, and its frame counts as delivered. */
+static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns)
+{
+	bool turn = next_ns != NEVER;
+
+	pthread_mutex_lock(&timeline.lock);
+	for (unsigned m = 0; m < timeline.members; m++) {
+		if (timeline.member[m].port == port) {
+			timeline.member[m].next_ns = next_ns;
+			timeline.member[m].polls++;
+		}
+		turn &= timeline.member[m].polls >= TIMELINE_POLLS &&
+			timeline.member[m].next_ns >= next_ns;
+	}
+	for (unsigned m = 0; turn && m < timeline.members; m++)
+		timeline.member[m].polls = 0;
+	pthread_mutex_unlock(&timeline.lock);
+	return turn;
+}
+
+/* --- receiving --------------------------------------------------------------------------------- */
+
+/* Reads the next record that can be delivered into port->next; false: the input has ended. */
+static bool peek(struct pcap_port *port)
+{
+	struct pcap_pkthdr *header;
+
+	while (!port->peeked && !port->ended) {
+		int got = pcap_next_ex(port->in, &header, &port->next_bytes);
+		if (got != 1) {
+			port->ended = true;
+			if (got == PCAP_ERROR)
+				port_fail(port->fault, 0,
+					"%.96s: ended after frame %" PRIu64 ": %.96s",
+					port->in_path, port->frames, pcap_geterr(port->in));
+			break;
+		}
+		/* With PCAP_TSTAMP_PRECISION_NANO tv_usec counts nanoseconds; a file may hold any 32 bits. */
+		port->next = (struct verdict_frame){
+			.number = ++port->frames,
+			.time_ns = (uint64_t)header->ts.tv_sec * 1000000000u +
+				   (uint64_t)header->ts.tv_usec,
+			.length = header->len,
+			.captured = header->caplen < header->len ? header->caplen : header->len,
+		};
+		bool cut = port->next.captured < port->next.length;
+		bool oversize = port->next.length > P2PNIC_FRAME_BYTES_MAX;
+		port->cut += cut;
+		port->oversize += oversize;
+		if (!oversize && !(cut && port->skip_cut))
+			port->peeked = true;
+		else if (port->verdict.file)
+			verdict_not_delivered(
+				&port->verdict, &port->next, oversize ? "oversize" : "cut");
+	}
+	return port->peeked;
+}
+
+static void deliver(struct pcap_port *port, struct frame *frame, uint32_t buffer)
+{
+	uint8_t *data = port->memory + buffer + PORT_HEADROOM;
+	uint32_t readable = (port->next.length + 63) & ~63u;
+
+	memcpy(data, port->next_bytes, port->next.captured);
+	/* What the capture lacks, and what lies behind a short frame, is the same in every replay. */
+	if (readable < 64)
+		readable = 64;
+	memset(data + port->next.captured, 0, readable - port->next.captured);
+	*frame = (struct frame){data, port->next.length};
+	atomic_store_explicit(&capture_time_ns, port->next.time_ns, memory_order_relaxed);
+	if (port->verdict.file)
+		verdict_begin(&port->verdict, &port->next);
+	port->peeked = false;
+}
+
+unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned max)
+{
+	unsigned n = 0;
+
+	/* Verdicts stand in the order of the capture: peek writes those of frames not delivered. */
+	bool more = verdict_settled(&port->verdict) && peek(port);
+	if (port->timeline && !timeline_turn(port, more                    ? port->next.time_ns
+						   : port->verdict.pending ? 0
+									   : NEVER))
+		return 0;
+	if (!more)
+		return 0;
+	if (max > port->burst)
+		max = port->burst;
+	if (max > port->buffers)
+		max = port->buffers;
+	do {
+		deliver(port, &frames[n], port->buffer[n]);
+		n++;
+	} while (n < max && peek(port));
+	port->delivered = n;
+	return n;
+}
+
+bool pcap_port_waiting(struct pcap_port *port)
+{
+	/* A member of the timeline is polled on: others wait for its polls. */
+	return port->verdict.pending || peek(port) || (port->timeline && timeline.members > 1);
+}
+
+/* --- sending ----------------------------------------------------------------------------------- */
+
+void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	uint64_t now = atomic_load_explicit(&capture_time_ns, memory_order_relaxed);
+	struct timespec wall;
+
+	if (now == 0) {
+		clock_gettime(CLOCK_REALTIME, &wall);
+		now = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
+	}
+	port->sent += n;
+	for (unsigned i = 0; i < n; i++) {
+		struct p2pnic_descriptor frame = frames[i];
+		if (!port_sendable(port->memory_bytes, &frame)) {
+			port->failed++;
+			continue;
+		}
+		if (!port->dumper)
+			continue;
+		struct pcap_pkthdr header = {
+			.ts = {.tv_sec = (time_t)(now / 1000000000u),
+				.tv_usec = (suseconds_t)(now % 1000000000u)},
+			.caplen = frame.length,
+			.len = frame.length,
+		};
+		pcap_dump((u_char *)port->dumper, &header, port->memory + frame.offset);
+		port->unwritten++;
+	}
+}
+
+void pcap_port_write_out(struct pcap_port *port)
+{
+	/* pcap_dump reports nothing. An error sticks to the stream, so all later frames fail as well. */
+	if (pcap_dump_flush(port->dumper) || ferror(pcap_dump_file(port->dumper))) {
+		if (!port->fault[0])
+			port_fail(port->fault, 0, "%.128s: cannot write: %.96s", port->out_path,
+				strerror(errno));
+		port->failed += port->unwritten;
+	}
+	port->unwritten = 0;
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static int open_in(struct pcap_port *port, char *error)
+{
+	char reason[PCAP_ERRBUF_SIZE];
+
+	port->ended = true;
+	if (!*port->in_path)
+		return 0;
+	port->in = pcap_open_offline_with_tstamp_precision(
+		port->in_path, PCAP_TSTAMP_PRECISION_NANO, reason);
+	if (!port->in)
+		return port_fail(error, errno == ENOENT || errno == EACCES ? -errno : -EINVAL,
+			"cannot read capture: %.200s", reason);
+	int type = pcap_datalink(port->in);
+	if (type != DLT_EN10MB) {
+		const char *name = pcap_datalink_val_to_name(type);
+		return port_fail(error, -EPROTOTYPE,
+			"%.128s: link type %d (%s), not Ethernet (EN10MB); a NIC receives Ethernet "
+			"frames",
+			port->in_path, type, name ? name : "unknown");
+	}
+	port->ended = false;
+	return 0;
+}
+
+static int open_out(struct pcap_port *port, char *error)
+{
+	if (!*port->out_path)
+		return 0;
+	port->out = pcap_open_dead_with_tstamp_precision(
+		DLT_EN10MB, OUT_SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	if (!port->out)
+		return port_fail(error, -ENOMEM, "%.128s: out of memory", port->out_path);
+	errno = 0;
+	port->dumper = pcap_dump_open(port->out, port->out_path);
+	if (!port->dumper)
+		return port_fail(error, errno ? -errno : -EIO, "cannot write capture: %.200s",
+			pcap_geterr(port->out));
+	return 0;
+}
+
+static int parse(struct pcap_port *port, const struct port_config *config, char *error)
+{
+	const char *options = config->options;
+	struct port_option option;
+	int more;
+
+	port->burst = P2PNIC_BURST_MAX;
+	while ((more = port_option_next(&options, &option, error)) > 0) {
+		if (!strcmp(option.key, "burst"))
+			more = port_option_number(
+				&option, 1, P2PNIC_BURST_MAX, &port->burst, error);
+		else if (!strcmp(option.key, "timeline"))
+			more = port_option_switch(&option, &port->timeline, error);
+		else if (!strcmp(option.key, "cut") && !strcmp(option.value, "pad"))
+			port->skip_cut = false;
+		else if (!strcmp(option.key, "cut") && !strcmp(option.value, "skip"))
+			port->skip_cut = true;
+		else if (!strcmp(option.key, "cut"))
+			more = port_fail(
+				error, -EINVAL, "option cut=%.64s: want pad or skip", option.value);
+		else if (!strcmp(option.key, "verdict") && !port->verdict.file)
+			more = verdict_open(&port->verdict, option.value, config->counters, error);
+		else
+			more = port_option_unknown(
+				"pcap", &option, "burst, timeline, verdict (once), cut", error);
+		if (more < 0)
+			return more;
+	}
+	if (port->verdict.file || port->timeline)
+		port->burst = 1;
+	return more;
+}
+
+static int split_target(struct pcap_port *port, const char *target, char *error)
+{
+	const char *comma = strchr(target, ',');
+
+	if (!comma || strchr(comma + 1, ','))
+		return port_fail(error, -EINVAL,
+			"'%.128s': want IN.pcap,OUT.pcap (either may be empty)", target);
+	port->in_path = strndup(target, (size_t)(comma - target));
+	port->out_path = strdup(comma + 1);
+	if (!port->in_path || !port->out_path)
+		return port_fail(error, -ENOMEM, "%.128s: out of memory", target);
+	return 0;
+}
+
+static void port_close(void *p)
+{
+	struct pcap_port *port = p;
+
+	if (port->timeline)
+		timeline_leave(port);
+	port->timeline = false;
+	verdict_finish(&port->verdict);
+	verdict_close(&port->verdict);
+	if (port->dumper)
+		pcap_dump_close(port->dumper);
+	if (port->out)
+		pcap_close(port->out);
+	if (port->in)
+		pcap_close(port->in);
+	free(port->in_path);
+	free(port->out_path);
+	port->dumper = NULL;
+	port->in = port->out = NULL;
+	port->in_path = port->out_path = NULL;
+}
+
+static int port_open(void *p, const struct port_config *config, char *error)
+{
+	struct pcap_port *port = p;
+
+	memset(port, 0, sizeof(*port));
+	port->memory = config->memory;
+	port->memory_bytes = config->memory_bytes;
+	int code = port_check_memory(config, error);
+	if (!code)
+		code = split_target(port, config->target, error);
+	if (!code)
+		code = open_in(port, error);
+	if (!code)
+		code = parse(port, config, error);
+	if (!code)
+		code = open_out(port, error);
+	if (!code && port->timeline && timeline_join(port)) {
+		port->timeline = false;
+		code = port_fail(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
+			config->target, TIMELINE_MEMBERS);
+	}
+	if (code)
+		port_close(port);
+	return code;
+}
+
+static int port_start(void *p, const uint32_t *buffers, unsigned n)
+{
+	struct pcap_port *port = p;
+
+	if (n > P2PNIC_BURST_MAX)
+		n = P2PNIC_BURST_MAX;
+	int code = port_check_buffers(port->memory_bytes, buffers, n);
+	if (code)
+		return code;
+	memcpy(port->buffer, buffers, n * sizeof(*buffers));
+	port->buffers = n;
+	port->delivered = 0;
+	return (int)n;
+}
+
+static unsigned port_stop(void *p, uint32_t *buffers)
+{
+	struct pcap_port *port = p;
+	unsigned n = port->buffers;
+
+	verdict_finish(&port->verdict);
+	memcpy(buffers, port->buffer, n * sizeof(*buffers));
+	port->buffers = port->delivered = 0;
+	return n;
+}
+
+static int port_fd(void *p)
+{
+	return -1;
+}
+
+static void port_info(void *p, struct port_info *info)
+{
+	struct pcap_port *port = p;
+
+	*info = (struct port_info){
+		.link = true,
+		.oversize = port->oversize,
+		.finished = port->ended && !port->delivered && !port->verdict.pending,
+	};
+	snprintf(info->mode, sizeof(info->mode), "capture, %" PRIu64 " frames, %" PRIu64 " cut",
+		port->frames, port->cut);
+	memcpy(info->fault, port->fault, sizeof(info->fault));
+}
+
+const struct port_ops pcap_port_ops = {
+	.type = "pcap",
+	.bytes = sizeof(struct pcap_port),
+	.open = port_open,
+	.close = port_close,
+	.start = port_start,
+	.stop = port_stop,
+	.fd = port_fd,
+	.info = port_info,
+};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pcap: a port whose wire is two capture files. What `p2pnic replay` runs on; no root, no network.
+ *
+ *   target   IN,OUT   captures to receive from and to write; either may be empty, neither may contain
+ *                     a comma. IN: pcap or pcapng, micro- or nanoseconds, plain Ethernet. OUT: pcap
+ *                     with nanoseconds.
+ *   options  burst=N        deliver at most N frames a receive (1 to 64, default 64)
+ *            timeline=on    one frame at a time, in the order of time across all such ports (below)
+ *            verdict=FILE   a line for each input frame, what became of it (verdict.h); burst=1
+ *            cut=pad|skip   frames that the capture cut short (snaplen): filled up with zeros to the
+ *                           length they had on the wire (the default), or not delivered
+ *
+ * Time. A frame sent bears the timestamp of the input frame that any pcap port of this process
+ * delivered last. Between NICs that run freely that is close, not exact. With timeline=on it is exact
+ * and the replay repeatable: of all ports with that option, the one whose next frame is earliest
+ * delivers it, and only after each of them was polled twice since the frame before, so that what the
+ * frame before caused has been sent. Nothing is delivered before all of them have been started.
+ *
+ * Frames on disk are a stranger's. Longer than P2PNIC_FRAME_BYTES_MAX: counted in oversize, not
+ * delivered. Shorter than an Ethernet header: delivered as they are, for the NIC to count. A capture
+ * that ends in mid-record delivers what is whole and says so in port_info.fault.
+ *
+ * Cut frames are filled up because captures with 96 bytes a frame are common, and a router asks the
+ * header only; the frame that leaves is not the one that was, and port_info.mode counts them.
+ */
+#ifndef P2PNIC_PORTS_PCAP_H
+#define P2PNIC_PORTS_PCAP_H
+
+#include "common.h"
+#include "verdict.h"
+
+struct pcap;
+struct pcap_dumper;
+
+struct pcap_port {
+	uint8_t *memory;
+	uint64_t memory_bytes;
+	char *in_path, *out_path;
+	struct pcap *in, *out;
+	struct pcap_dumper *dumper;
+	unsigned burst;
+	bool timeline;
+	bool skip_cut;
+	struct verdict verdict;
+
+	/* Frame k of a burst lies in buffer[k]. */
+	unsigned buffers;
+	unsigned delivered; /* in this burst, not released yet */
+	uint32_t buffer[P2PNIC_BURST_MAX];
+
+	/* The next record: in libpcap's memory, valid until the one after it is read. */
+	bool peeked;
+	bool ended;
+	struct verdict_frame next;
+	const uint8_t *next_bytes;
+	uint64_t frames; /* read so far */
+	uint64_t cut;
+	uint64_t oversize;
+
+	uint32_t sent;      /* frames taken by transmit, not reported yet */
+	uint32_t unwritten; /* of those, in the file's buffer since the last flush */
+	uint32_t failed;
+	char fault[PORT_ERROR_BYTES];
+};
+
+extern const struct port_ops pcap_port_ops;
+
+unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned max);
+void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *frames, unsigned n);
+void pcap_port_write_out(struct pcap_port *port);
+bool pcap_port_waiting(struct pcap_port *port);
+
+static inline unsigned pcap_receive(struct pcap_port *port, struct frame *frames, unsigned max)
+{
+	return port->buffers ? pcap_port_read(port, frames, max) : 0;
+}
+
+static inline uint32_t pcap_keep(struct pcap_port *port, unsigned k, uint32_t spare)
+{
+	uint32_t kept = port->buffer[k] + PORT_HEADROOM;
+
+	port->buffer[k] = spare;
+	return kept;
+}
+
+static inline void pcap_release(struct pcap_port *port)
+{
+	port->delivered = 0;
+}
+
+static inline unsigned pcap_transmit(
+	struct pcap_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	pcap_port_write(port, frames, n);
+	return n;
+}
+
+static inline void pcap_flush(struct pcap_port *port)
+{
+	if (port->unwritten)
+		pcap_port_write_out(port);
+}
+
+static inline unsigned pcap_transmitted(struct pcap_port *port, uint64_t *failed)
+{
+	pcap_flush(port);
+	unsigned n = port->sent;
+	*failed += port->failed;
+	port->sent = port->failed = 0;
+	return n;
+}
+
+static inline bool pcap_arm(struct pcap_port *port)
+{
+	return port->buffers && pcap_port_waiting(port);
+}
+
+static inline void pcap_disarm(struct pcap_port *port)
+{
+}
+
+#endif

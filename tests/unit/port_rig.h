@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A port under test: packet memory, the port, and the wire it hangs on.
+ *
+ * The data-path half of a port is inlined by name into the firmware; struct port_path makes it a table,
+ * so that one test runs over all types. The network types live in a namespace that the test makes
+ * for itself, with a veth pair `pp-port` (the port's) and `pp-wire` (the test's).
+ */
+#ifndef P2PNIC_TESTS_PORT_RIG_H
+#define P2PNIC_TESTS_PORT_RIG_H
+
+#include <ports/common.h>
+#include <ports/port.h>
+
+#define RIG_MEMORY_BYTES 0x400000u
+#define RIG_BUFFERS      256u                        /* the first, given to the port at start */
+#define RIG_SPARES       (RIG_BUFFERS * 2048u)       /* the next 512, for keep */
+#define RIG_SEND_AREA    (RIG_SPARES + 512u * 2048u) /* the rest, to send from */
+#define RIG_ETHERTYPE    0x88b5u /* IEEE 802 local experimental: no stack answers */
+
+struct port_path {
+	const struct port_ops *ops;
+	unsigned (*receive)(void *port, struct frame *frames, unsigned max);
+	uint32_t (*keep)(void *port, unsigned k, uint32_t spare);
+	void (*release)(void *port);
+	unsigned (*transmit)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
+	void (*flush)(void *port);
+	unsigned (*transmitted)(void *port, uint64_t *failed);
+	bool (*arm)(void *port);
+	void (*disarm)(void *port);
+};
+
+#define PORT_PATH(TYPE)                                                                            \
+	static unsigned TYPE##_path_receive(void *p, struct frame *frames, unsigned max)           \
+	{                                                                                          \
+		return TYPE##_receive(p, frames, max);                                             \
+	}                                                                                          \
+	static uint32_t TYPE##_path_keep(void *p, unsigned k, uint32_t spare)                      \
+	{                                                                                          \
+		return TYPE##_keep(p, k, spare);                                                   \
+	}                                                                                          \
+	static void TYPE##_path_release(void *p)                                                   \
+	{                                                                                          \
+		TYPE##_release(p);                                                                 \
+	}                                                                                          \
+	static unsigned TYPE##_path_transmit(                                                      \
+		void *p, const struct p2pnic_descriptor *frames, unsigned n)                       \
+	{                                                                                          \
+		return TYPE##_transmit(p, frames, n);                                              \
+	}                                                                                          \
+	static void TYPE##_path_flush(void *p)                                                     \
+	{                                                                                          \
+		TYPE##_flush(p);                                                                   \
+	}                                                                                          \
+	static unsigned TYPE##_path_transmitted(void *p, uint64_t *failed)                         \
+	{                                                                                          \
+		return TYPE##_transmitted(p, failed);                                              \
+	}                                                                                          \
+	static bool TYPE##_path_arm(void *p)                                                       \
+	{                                                                                          \
+		return TYPE##_arm(p);                                                              \
+	}                                                                                          \
+	static void TYPE##_path_disarm(void *p)                                                    \
+	{                                                                                          \
+		TYPE##_disarm(p);                                                                  \
+	}                                                                                          \
+	static const struct port_path TYPE##_path = {&TYPE##_port_ops, TYPE##_path_receive,        \
+		TYPE##_path_keep, TYPE##_path_release, TYPE##_path_transmit, TYPE##_path_flush,    \
+		TYPE##_path_transmitted, TYPE##_path_arm, TYPE##_path_disarm}
+
+struct rig {
+	const struct port_path *path;
+	void *port;
+	uint8_t *memory;
+	int memory_fd;
+	struct port_config config;
+	char error[PORT_ERROR_BYTES];
+	int wire; /* packet socket on the other end; -1: none */
+	uint32_t buffers[RIG_BUFFERS];
+	unsigned taken; /* of those, by start */
+};
+
+/* Moves this process into a fresh network namespace (with a user namespace when not root) and says
+ * whether that was allowed. */
+bool rig_namespace(void);
+
+/* Runs a command of the shell in silence; its exit status. */
+int rig_run(const char *command);
+
+/* pp-port and pp-wire, up, with an MTU for the largest frame; again after a deletion. 0: done. */
+int rig_veth(void);
+
+/* Packet memory only; the caller fills config.target, .options… and calls ops->open. */
+void rig_memory(struct rig *, const struct port_path *);
+void rig_free(struct rig *);
+
+/* Opens a packet socket on the interface as the wire's other end. */
+int rig_wire_open(const char *interface);
+
+/* The next test frame (RIG_ETHERTYPE) from the wire within a second: its length; 0: none came. */
+unsigned rig_wire_receive(int wire, uint8_t *bytes, unsigned room);
+bool rig_wire_send(int wire, const uint8_t *bytes, unsigned length);
+
+/* A frame of that length whose every byte follows from seed; bytes 12–13 are RIG_ETHERTYPE. */
+void rig_frame(uint8_t *bytes, unsigned length, uint32_t seed);
+
+int rig_open_descriptors(void);
+void rig_sleep_ms(unsigned ms);
+
+#endif

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What ports/port.h promises, on every type of port: `test_port_conformance TYPE`.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "port_rig.h"
+
+#include <ports/af_packet.h>
+#include <ports/pcap.h>
+
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+PORT_PATH(af_packet);
+PORT_PATH(pcap);
+
+#define SIZES (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1)
+
+static const struct port_path *path;
+static char directory[] = "/tmp/pp-port-XXXXXX";
+static char in_path[64], out_path[64], target[160];
+
+static bool is_pcap(void)
+{
+	return path == &pcap_path;
+}
+
+/* --- the wire of each type --------------------------------------------------------------------- */
+
+/* A port that will receive, in this order, frames of lengths[i] with seed i. */
+static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigned buffers)
+{
+	rig_memory(rig, path);
+	if (is_pcap()) {
+		uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+		pcap_t *dead = pcap_open_dead(DLT_EN10MB, 65535);
+		pcap_dumper_t *dumper = pcap_dump_open(dead, in_path);
+		assert_non_null(dumper);
+		for (unsigned i = 0; i < n; i++) {
+			struct pcap_pkthdr header = {.caplen = lengths[i], .len = lengths[i]};
+			rig_frame(bytes, lengths[i], i);
+			pcap_dump((u_char *)dumper, &header, bytes);
+		}
+		pcap_dump_close(dumper);
+		pcap_close(dead);
+		snprintf(target, sizeof(target), "%s,%s", in_path, out_path);
+		rig->config.target = target;
+	}
+	if (path->ops->open(rig->port, &rig->config, rig->error))
+		fail_msg("open: %s", rig->error);
+	if (!is_pcap()) {
+		rig->wire = rig_wire_open("pp-wire");
+		assert_true(rig->wire >= 0);
+		for (int tries = 0; tries < 100; tries++) {
+			struct port_info info;
+			path->ops->service(rig->port);
+			path->ops->info(rig->port, &info);
+			if (info.link)
+				break;
+			rig_sleep_ms(10);
+		}
+	}
+	int taken = path->ops->start(rig->port, rig->buffers, buffers);
+	assert_in_range(taken, 1, buffers);
+	rig->taken = (unsigned)taken;
+}
+
+static void wire_feed(struct rig *rig, const unsigned *lengths, unsigned from, unsigned to)
+{
+	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+
+	for (unsigned i = from; !is_pcap() && i < to; i++) {
+		rig_frame(bytes, lengths[i], i);
+		assert_true(rig_wire_send(rig->wire, bytes, lengths[i]));
+	}
+}
+
+static bool is_test_frame(const struct frame *frame)
+{
+	return frame->length >= 14 && frame->data[12] == RIG_ETHERTYPE >> 8 &&
+	       frame->data[13] == (RIG_ETHERTYPE & 0xff);
+}
+
+static void assert_frame(const uint8_t *data, unsigned length, unsigned expected, uint32_t seed)
+{
+	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+
+	assert_int_equal(length, expected);
+	rig_frame(bytes, expected, seed);
+	assert_memory_equal(data, bytes, expected);
+}
+
+static void rig_down(struct rig *rig)
+{
+	path->ops->close(rig->port);
+	rig_free(rig);
+}
+
+/* --- receiving --------------------------------------------------------------------------------- */
+
+/* All lengths, in order, bit by bit; random frames are kept and must outlive everything after them.
+ * The twin of the port's books: who owns each buffer. */
+static void receive_and_keep(unsigned buffers)
+{
+	enum { PORT, CALLER, KEPT };
+	static uint8_t owner[RIG_MEMORY_BYTES / P2PNIC_BUFFER_BYTES];
+	static struct {
+		uint32_t offset, length, seed;
+	} kept[512];
+	static unsigned lengths[SIZES];
+	struct frame frames[P2PNIC_BURST_MAX];
+	unsigned kept_count = 0, next = 0, fed = 0;
+	struct rig rig;
+
+	for (unsigned i = 0; i < SIZES; i++)
+		lengths[i] = P2PNIC_FRAME_BYTES_MIN + i;
+	rig_up(&rig, lengths, SIZES, buffers);
+	memset(owner, CALLER, sizeof(owner));
+	for (unsigned i = 0; i < rig.taken; i++)
+		owner[rig.buffers[i] / P2PNIC_BUFFER_BYTES] = PORT;
+
+	srand(7);
+	for (unsigned idle = 0; next < SIZES && idle < 2000;) {
+		if (fed == next && fed < SIZES) {
+			unsigned to = fed + 1 + (unsigned)rand() % 48;
+			wire_feed(&rig, lengths, fed, to < SIZES ? to : SIZES);
+			fed = to < SIZES ? to : SIZES;
+		}
+		unsigned max = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		unsigned n = path->receive(rig.port, frames, max);
+		assert_in_range(n, 0, max);
+		if (n == 0) {
+			idle++;
+			rig_sleep_ms(1);
+		}
+		for (unsigned k = 0; k < n; k++) {
+			if (!is_test_frame(&frames[k]))
+				continue;
+			assert_true(frames[k].data + ((frames[k].length + 63) & ~63u) <=
+				    rig.memory + RIG_MEMORY_BYTES);
+			assert_frame(frames[k].data, frames[k].length, lengths[next], next);
+			if (rand() % 4 == 0 && kept_count < 512) {
+				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES;
+				uint32_t offset = path->keep(rig.port, k, spare);
+				unsigned buffer = offset / P2PNIC_BUFFER_BYTES;
+				assert_true(
+					(uint64_t)offset % P2PNIC_BUFFER_BYTES + lengths[next] <=
+					P2PNIC_BUFFER_BYTES);
+				assert_int_equal(owner[buffer], PORT);
+				assert_int_equal(owner[spare / P2PNIC_BUFFER_BYTES], CALLER);
+				owner[buffer] = KEPT;
+				owner[spare / P2PNIC_BUFFER_BYTES] = PORT;
+				assert_frame(
+					rig.memory + offset, lengths[next], lengths[next], next);
+				kept[kept_count].offset = offset;
+				kept[kept_count].length = lengths[next];
+				kept[kept_count++].seed = next;
+			}
+			next++;
+		}
+		path->release(rig.port);
+	}
+	assert_int_equal(next, SIZES);
+	assert_in_range(kept_count, 1, 512);
+	for (unsigned i = 0; i < kept_count; i++)
+		assert_frame(
+			rig.memory + kept[i].offset, kept[i].length, kept[i].length, kept[i].seed);
+
+	/* Exactly the port's buffers come back, each once. */
+	static uint32_t back[RIG_BUFFERS];
+	assert_int_equal(path->ops->stop(rig.port, back), rig.taken);
+	for (unsigned i = 0; i < rig.taken; i++) {
+		assert_int_equal(back[i] % P2PNIC_BUFFER_BYTES, 0);
+		assert_int_equal(owner[back[i] / P2PNIC_BUFFER_BYTES], PORT);
+		owner[back[i] / P2PNIC_BUFFER_BYTES] = CALLER;
+	}
+	rig_down(&rig);
+}
+
+static void test_receive(void **state)
+{
+	receive_and_keep(RIG_BUFFERS);
+}
+
+static void test_receive_one_buffer(void **state)
+{
+	receive_and_keep(1);
+}
+
+static void test_stop_and_start(void **state)
+{
+	static unsigned lengths[300];
+	struct frame frames[P2PNIC_BURST_MAX];
+	uint32_t back[RIG_BUFFERS];
+	unsigned next = 0;
+	struct rig rig;
+
+	for (unsigned i = 0; i < 300; i++)
+		lengths[i] = 60 + i;
+	rig_up(&rig, lengths, 300, RIG_BUFFERS);
+	for (unsigned round = 0; round < 3; round++) {
+		wire_feed(&rig, lengths, next, next + 20);
+		unsigned until = next + 20;
+		for (unsigned idle = 0; next < until && idle < 1000; idle++) {
+			unsigned max = until - next;
+			unsigned n = path->receive(rig.port, frames, max);
+			for (unsigned k = 0; k < n; k++)
+				if (is_test_frame(&frames[k])) {
+					assert_frame(frames[k].data, frames[k].length,
+						lengths[next], next);
+					next++;
+				}
+			path->release(rig.port);
+			if (n == 0)
+				rig_sleep_ms(1);
+		}
+		assert_int_equal(next, until);
+		assert_int_equal(path->ops->stop(rig.port, back), rig.taken);
+		assert_int_equal(path->receive(rig.port, frames, P2PNIC_BURST_MAX), 0);
+		path->release(rig.port);
+		/* What arrives while stopped is not delivered after the start either. */
+		uint8_t late[60];
+		rig_frame(late, sizeof(late), 9999);
+		if (!is_pcap())
+			assert_true(rig_wire_send(rig.wire, late, sizeof(late)));
+		rig_sleep_ms(5);
+		assert_int_equal(path->receive(rig.port, frames, P2PNIC_BURST_MAX), 0);
+		assert_int_equal(path->ops->start(rig.port, back, rig.taken), rig.taken);
+	}
+	rig_down(&rig);
+}
+
+static void test_start_refuses(void **state)
+{
+	const uint32_t odd = 100, outside = RIG_MEMORY_BYTES;
+	struct rig rig;
+
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	path->ops->stop(rig.port, rig.buffers);
+	assert_int_equal(path->ops->start(rig.port, &odd, 1), -EINVAL);
+	assert_int_equal(path->ops->start(rig.port, &outside, 1), -EINVAL);
+	assert_int_equal(path->ops->start(rig.port, rig.buffers, 0), -EINVAL);
+	rig_down(&rig);
+}
+
+static void test_armed_descriptor(void **state)
+{
+	const unsigned length = 100;
+	struct frame frames[P2PNIC_BURST_MAX];
+	struct rig rig;
+
+	rig_up(&rig, &length, 1, RIG_BUFFERS);
+	int fd = path->ops->fd(rig.port);
+	if (fd < 0) {
+		assert_true(path->arm(rig.port)); /* no fd: what waits must be told by arm */
+		path->disarm(rig.port);
+	} else {
+		unsigned n;
+		while ((n = path->receive(rig.port, frames, P2PNIC_BURST_MAX)))
+			path->release(rig.port);
+		path->release(rig.port);
+		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		assert_false(path->arm(rig.port));
+		assert_int_equal(poll(&wait, 1, 0), 0);
+		wire_feed(&rig, &length, 0, 1);
+		assert_int_equal(poll(&wait, 1, 1000), 1);
+		path->disarm(rig.port);
+	}
+	assert_int_equal(path->receive(rig.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_frame(frames[0].data, frames[0].length, length, 0);
+	path->release(rig.port);
+	rig_down(&rig);
+}
+
+/* --- sending ----------------------------------------------------------------------------------- */
+
+/* Frame i as a transmit of the firmware sees it: somewhere in packet memory, at any alignment. */
+static struct p2pnic_descriptor place(struct rig *rig, unsigned i, unsigned length)
+{
+	uint32_t offset = RIG_SEND_AREA + i % 512 * P2PNIC_BUFFER_BYTES +
+			  (uint32_t)rand() % (P2PNIC_BUFFER_BYTES - length + 1);
+
+	rig_frame(rig->memory + offset, length, i);
+	return (struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
+}
+
+static unsigned complete(struct rig *rig, unsigned want, uint64_t *failed)
+{
+	unsigned done = 0;
+
+	for (int tries = 0; done < want && tries < 2000; tries++) {
+		unsigned n = path->transmitted(rig->port, failed);
+		done += n;
+		if (n == 0)
+			rig_sleep_ms(1);
+	}
+	assert_int_equal(done, want);
+	return done;
+}
+
+/* What left the port, in order: for a capture all of it at the end. */
+static unsigned wire_take(struct rig *rig, pcap_t **capture, uint8_t *bytes, unsigned room)
+{
+	char reason[PCAP_ERRBUF_SIZE];
+	struct pcap_pkthdr *header;
+	const u_char *data;
+
+	if (!is_pcap())
+		return rig_wire_receive(rig->wire, bytes, room);
+	if (!*capture)
+		*capture = pcap_open_offline(out_path, reason);
+	if (!*capture || pcap_next_ex(*capture, &header, &data) != 1)
+		return 0;
+	assert_int_equal(header->caplen, header->len);
+	memcpy(bytes, data, header->caplen);
+	return header->caplen;
+}
+
+static void test_transmit(void **state)
+{
+	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
+	uint8_t bytes[4096];
+	pcap_t *capture = NULL;
+	uint64_t failed = 0;
+	struct rig rig;
+
+	srand(11);
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	for (unsigned sent = 0; sent < SIZES;) {
+		unsigned n = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		if (n > SIZES - sent)
+			n = SIZES - sent;
+		for (unsigned i = 0; i < n; i++)
+			frames[i] = place(&rig, sent + i, P2PNIC_FRAME_BYTES_MIN + sent + i);
+		assert_int_equal(path->transmit(rig.port, frames, n), n);
+		path->flush(rig.port);
+		complete(&rig, n, &failed);
+		for (unsigned i = 0; i < n && !is_pcap(); i++) {
+			unsigned length = wire_take(&rig, &capture, bytes, sizeof(bytes));
+			assert_frame(bytes, length, P2PNIC_FRAME_BYTES_MIN + sent + i, sent + i);
+		}
+		sent += n;
+	}
+	assert_int_equal(failed, 0);
+	for (unsigned i = 0; is_pcap() && i < SIZES; i++) {
+		unsigned length = wire_take(&rig, &capture, bytes, sizeof(bytes));
+		assert_frame(bytes, length, P2PNIC_FRAME_BYTES_MIN + i, i);
+	}
+	if (capture)
+		pcap_close(capture);
+	rig_down(&rig);
+}
+
+/* Frames that must not be sent are reported failed in their turn; their neighbours leave. */
+static void test_transmit_refuses(void **state)
+{
+	struct p2pnic_descriptor frames[10];
+	uint8_t bytes[4096];
+	pcap_t *capture = NULL;
+	uint64_t failed = 0;
+	struct rig rig;
+
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	for (unsigned i = 0; i < 10; i++)
+		frames[i] = place(&rig, i, 60 + i);
+	frames[1].offset = RIG_MEMORY_BYTES;                       /* outside */
+	frames[2].offset = UINT32_MAX;                             /* wraps */
+	frames[3].offset = RIG_SEND_AREA + 2000;                   /* crosses a buffer's end */
+	frames[4].offset = RIG_SEND_AREA, frames[4].length = 1793; /* too long */
+	frames[5].length = 13;                                     /* too short */
+	frames[6].length = 0;
+	frames[7].length = UINT16_MAX;
+	frames[8].offset = RIG_MEMORY_BYTES - 30; /* ends outside */
+	assert_int_equal(path->transmit(rig.port, frames, 10), 10);
+	path->flush(rig.port);
+	complete(&rig, 10, &failed);
+	assert_int_equal(failed, 8);
+	assert_frame(bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 60, 0);
+	assert_frame(bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 69, 9);
+	if (capture)
+		pcap_close(capture);
+	rig_down(&rig);
+}
+
+/* A queue that is full takes fewer; nothing is lost or doubled. */
+static void test_transmit_pressure(void **state)
+{
+	enum { TOTAL = 5000 };
+	static struct p2pnic_descriptor frames[TOTAL];
+	uint8_t bytes[4096];
+	pcap_t *capture = NULL;
+	uint64_t failed = 0;
+	unsigned given = 0, done = 0, seen = 0;
+	struct rig rig;
+
+	srand(13);
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	for (unsigned i = 0; i < 512; i++)
+		frames[i] = place(&rig, i, 64);
+	for (unsigned i = 512; i < TOTAL; i++)
+		frames[i] = frames[i % 512];
+	while (done < TOTAL) {
+		unsigned n = TOTAL - given < P2PNIC_BURST_MAX ? TOTAL - given : P2PNIC_BURST_MAX;
+		/* The buffers are used again every 512 frames, with the same content. */
+		given += path->transmit(rig.port, &frames[given], n);
+		path->flush(rig.port);
+		done += path->transmitted(rig.port, &failed);
+		while (!is_pcap() && seen < done) {
+			assert_frame(bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 64,
+				seen % 512);
+			seen++;
+		}
+	}
+	assert_int_equal(given, TOTAL);
+	assert_int_equal(failed, 0);
+	for (; seen < TOTAL; seen++)
+		assert_frame(
+			bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 64, seen % 512);
+	assert_int_equal(path->transmitted(rig.port, &failed), 0);
+	if (capture)
+		pcap_close(capture);
+	rig_down(&rig);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static void test_descriptors_flat(void **state)
+{
+	struct rig rig;
+
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	rig_down(&rig);
+	int before = rig_open_descriptors();
+	for (unsigned i = 0; i < 10; i++) {
+		rig_up(&rig, NULL, 0, RIG_BUFFERS);
+		rig_down(&rig);
+	}
+	assert_int_equal(rig_open_descriptors(), before);
+}
+
+static void test_open_refuses(void **state)
+{
+	struct rig rig;
+	int before = rig_open_descriptors();
+
+	rig_memory(&rig, path);
+	rig.config.target = "no,such/thing";
+	assert_true(path->ops->open(rig.port, &rig.config, rig.error) < 0);
+	assert_true(strlen(rig.error) > 10);
+	snprintf(target, sizeof(target), "%s", is_pcap() ? "," : "pp-port");
+	rig.config.target = target;
+	rig.config.options = "colour=red";
+	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_non_null(strstr(rig.error, "colour"));
+	rig.config.options = "=1";
+	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	rig.config.options = NULL;
+	rig.config.memory_bytes = 1000;
+	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	rig_free(&rig);
+	assert_int_equal(rig_open_descriptors(), before);
+}
+
+static void test_registry(void **state)
+{
+	assert_ptr_equal(port_find(path->ops->type), path->ops);
+	assert_null(port_find("token-ring"));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct port_path *const paths[] = {&af_packet_path, &pcap_path};
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_receive),
+		cmocka_unit_test(test_receive_one_buffer),
+		cmocka_unit_test(test_stop_and_start),
+		cmocka_unit_test(test_start_refuses),
+		cmocka_unit_test(test_armed_descriptor),
+		cmocka_unit_test(test_transmit),
+		cmocka_unit_test(test_transmit_refuses),
+		cmocka_unit_test(test_transmit_pressure),
+		cmocka_unit_test(test_descriptors_flat),
+		cmocka_unit_test(test_open_refuses),
+		cmocka_unit_test(test_registry),
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (argc == 2 && !strcmp(argv[1], paths[i]->ops->type))
+			path = paths[i];
+	if (!path) {
+		fprintf(stderr, "usage: %s TYPE\n", argv[0]);
+		return 2;
+	}
+	if (!is_pcap() && (!rig_namespace() || rig_veth())) {
+		printf("skipped: no network namespace with a veth pair allowed here\n");
+		return 77;
+	}
+	if (!mkdtemp(directory))
+		return 1;
+	snprintf(in_path, sizeof(in_path), "%s/in.pcap", directory);
+	snprintf(out_path, sizeof(out_path), "%s/out.pcap", directory);
+	int failed = cmocka_run_group_tests_name(path->ops->type, tests, NULL, NULL);
+	unlink(in_path);
+	unlink(out_path);
+	rmdir(directory);
+	return failed;
+}
