@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memif port: a NIC whose Ethernet side is shared memory with another process (VPP, DPDK's
+ * net_memif, p2pnic tester, another p2pnic). port.h says what a port is; memif_link.h makes and keeps
+ * the connection.
+ *
+ * target: the socket, "@NAME" for the abstract name space. options:
+ *
+ *   role=client|server  client unless told
+ *   id=N                interface number on the socket, 0 unless told
+ *   rsize=N             client: log2 of the slots of each ring; 11 unless told. A server takes the
+ *                       client's
+ *   secret=TEXT         up to 24 characters
+ *   unsealed=yes        server: take regions that the peer could shrink, as DPDK's are with zero-copy.
+ *                       A peer that then shrinks one kills this process by SIGBUS: friends only
+ *
+ * As CLIENT the whole packet memory (BAR4) is one memif region, and the rings are another. Nothing is
+ * copied by the port in either direction:
+ *
+ *   receive   the buffers given at start are posted, the peer writes frames into them, and they are
+ *             read where they lie
+ *   transmit  a frame anywhere in packet memory, written there by another NIC, is named by a
+ *             descriptor, and the peer reads it there
+ *
+ * The price: the peer can read and write all packet memory at any time, also packets of other NICs
+ * in flight through this one. It never reaches rings, tables or other NICs' memory.
+ *
+ * As SERVER the memory is the peer's. Frames are read where the peer put them (no copy), keep copies
+ * one into packet memory, and transmit copies into the peer's buffers. Packet memory stays private.
+ * start takes no buffers (returns 0), as none are received into.
+ *
+ * Cache colours. Buffers are 2048 bytes and aligned to that, so the headers of all of them fall into
+ * two of the 64 sets of a first-level cache. As client, frames are therefore received at 0, 64, 128 or 192
+ * bytes into their buffers by turns: that is what the 256 bytes of headroom are for.
+ *
+ * Chained descriptors (one packet in several buffers): not delivered. All descriptors of such a packet
+ * are consumed and given back, it is counted once in `oversize`: buffers of 1792 bytes hold any frame
+ * that the contract knows, so only oversized ones are ever chained by an honest peer.
+ *
+ * Hostile descriptors: as client only length and flags are read back, the place is known from this
+ * side's own table. As server region, offset and length are checked in 64 bits; a bad one is skipped and
+ * counted in `missed`. Bad indices end the connection.
+ *
+ * Frames given to transmit while nobody is connected are taken and reported as failed; so are those
+ * that were in flight when the connection ended.
+ *
+ * stop as client: a peer cannot be asked to give back posted buffers, so the connection is ended (after
+ * the peer had up to 10 ms to read what is in flight) and made anew without them.
+ */
+#ifndef P2PNIC_MEMIF_H
+#define P2PNIC_MEMIF_H
+
+#include "memif_link.h"
+#include "port.h"
+
+#include <string.h>
+
+#define MEMIF_LOG2_RING_DEFAULT 11u
+#define MEMIF_COLOURS           4u
+
+struct memif_port {
+	struct memif_link link;
+	uint8_t *memory;
+
+	/* receive: slots [receive.tail, receive.tail + consumed) are the burst in the caller's hands */
+	uint32_t *posted; /* client: bar_offset posted in each slot, as told to the peer */
+	unsigned consumed;
+	uint16_t slot[P2PNIC_BURST_MAX];      /* client: slot of frame k */
+	struct frame burst[P2PNIC_BURST_MAX]; /* server: for keep */
+	bool chain;                           /* the packet in the last slot goes on in the next */
+	bool started;
+
+	/* transmit */
+	uint16_t reported; /* client: slots before it have been told to the caller */
+	bool unpublished;
+	uint64_t done;   /* further frames done with, these among them… */
+	uint64_t failed; /* …that did not leave */
+
+	uint64_t oversize;
+	uint32_t *spare; /* client: buffers not posted, while down or stopped */
+	unsigned spares;
+	uint32_t colour;
+	char secret[MEMIF_SECRET_BYTES + 1];
+};
+
+extern const struct port_ops memif_port_ops;
+
+/* --- Receiving ------------------------------------------------------------------------------- */
+
+/* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the caller's. */
+static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t buffer)
+{
+	struct memif_queue *q = &port->link.receive;
+	uint16_t slot = index & q->mask;
+
+	port->posted[slot] = buffer;
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX), buffer);
+}
+
+static inline unsigned memif_receive_client(
+	struct memif_port *port, struct frame *frames, unsigned max)
+{
+	struct memif_queue *q = &port->link.receive;
+	int waiting = memif_link_advanced(
+		&port->link, &q->ring->tail, q->tail, (uint16_t)(q->head - q->tail));
+	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, i = 0, n = 0;
+
+	if (limit > max)
+		limit = max;
+	for (; i < limit; i++) {
+		uint16_t slot = (uint16_t)(q->tail + i) & q->mask;
+		uint64_t control = memif_read(&q->ring->slot[slot].control);
+		uint32_t length = MEMIF_LENGTH(control);
+
+		if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+					     port->chain || length > P2PNIC_FRAME_BYTES_MAX,
+			    0)) {
+			/* Counted at its last descriptor. */
+			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
+			port->oversize += !port->chain;
+			continue;
+		}
+		frames[n] = (struct frame){port->memory + port->posted[slot], length};
+		port->slot[n++] = slot;
+	}
+	port->consumed = limit;
+	return n;
+}
+
+static inline unsigned memif_receive_server(
+	struct memif_port *port, struct frame *frames, unsigned max)
+{
+	struct memif_queue *q = &port->link.receive;
+	int waiting = memif_link_advanced(&port->link, &q->ring->head, q->tail, q->mask + 1u);
+	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, i = 0, n = 0;
+
+	if (limit > max)
+		limit = max;
+	for (; i < limit; i++) {
+		const struct memif_descriptor *d =
+			&q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
+		uint64_t control = memif_read(&d->control);
+		uint8_t *data = memif_link_at(&port->link, control, memif_read(&d->place));
+
+		if (__builtin_expect(!data, 0)) {
+			port->link.counters.bad_descriptor++;
+			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
+			continue;
+		}
+		if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+					     port->chain ||
+					     MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX,
+			    0)) {
+			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
+			port->oversize += !port->chain;
+			continue;
+		}
+		frames[n] = (struct frame){data, MEMIF_LENGTH(control)};
+		port->burst[n] = frames[n];
+		n++;
+	}
+	port->consumed = limit;
+	return n;
+}
+
+static inline unsigned memif_receive(struct memif_port *port, struct frame *frames, unsigned max)
+{
+	if (__builtin_expect(!port->link.connected || port->link.broken || !port->started, 0))
+		return 0;
+	if (max > P2PNIC_BURST_MAX)
+		max = P2PNIC_BURST_MAX;
+	return port->link.role == MEMIF_CLIENT ? memif_receive_client(port, frames, max)
+					       : memif_receive_server(port, frames, max);
+}
+
+static inline uint32_t memif_keep(struct memif_port *port, unsigned k, uint32_t spare)
+{
+	if (port->link.role == MEMIF_CLIENT) {
+		uint32_t kept = port->posted[port->slot[k]];
+
+		port->posted[port->slot[k]] = spare + 64 * (port->colour++ % MEMIF_COLOURS);
+		return kept;
+	}
+	memcpy(port->memory + spare, port->burst[k].data, port->burst[k].length);
+	return spare;
+}
+
+static inline void memif_release(struct memif_port *port)
+{
+	struct memif_queue *q = &port->link.receive;
+	unsigned n = port->consumed;
+
+	if (!n)
+		return;
+	port->consumed = 0;
+	if (port->link.role == MEMIF_CLIENT) {
+		for (unsigned i = 0; i < n; i++)
+			memif_post(port, (uint16_t)(q->head + i),
+				port->posted[(uint16_t)(q->tail + i) & q->mask]);
+		q->head = (uint16_t)(q->head + n);
+		q->tail = (uint16_t)(q->tail + n);
+		/* Release: pairs with the peer's acquire of head before it writes into the buffers. */
+		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
+	} else {
+		q->tail = (uint16_t)(q->tail + n);
+		/* Release: our reads of the frames are over before the peer writes new ones there. */
+		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+	}
+}
+
+/* --- Sending --------------------------------------------------------------------------------- */
+
+static inline unsigned memif_transmit_client(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_queue *q = &port->link.send;
+	unsigned room = q->mask + 1u - (uint16_t)(q->head - port->reported);
+
+	if (n > room)
+		n = room;
+	for (unsigned i = 0; i < n; i++)
+		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
+			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
+	q->head = (uint16_t)(q->head + n);
+	port->unpublished |= n != 0;
+	return n;
+}
+
+/* One frame into the peer's buffer; whole 64-byte blocks where both sides have the room. */
+static inline void memif_copy(uint8_t *to, uint32_t room, const uint8_t *from, uint32_t length)
+{
+	if (((length + 63u) & ~63u) > room) {
+		memcpy(to, from, length);
+		return;
+	}
+	for (uint32_t i = 0; i < length; i += 64)
+		memcpy(to + i, from + i, 64);
+}
+
+static inline unsigned memif_transmit_server(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_queue *q = &port->link.send;
+	unsigned room = (uint16_t)(q->head - q->tail);
+
+	if (room < n) {
+		int posted =
+			memif_link_advanced(&port->link, &q->ring->head, q->tail, q->mask + 1u);
+		if (posted < 0)
+			return 0;
+		room = (unsigned)posted;
+		q->head = (uint16_t)(q->tail + posted);
+	}
+	if (n > room)
+		n = room;
+	for (unsigned i = 0; i < n; i++) {
+		struct memif_descriptor *d = &q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
+		uint64_t control = memif_read(&d->control);
+		uint8_t *to = memif_link_at(&port->link, control, memif_read(&d->place));
+		uint32_t length = frames[i].length;
+
+		if (__builtin_expect(!to || MEMIF_LENGTH(control) < length, 0)) {
+			port->link.counters.bad_descriptor += !to;
+			port->failed++;
+			length = 0; /* the slot is used up: an empty packet */
+		} else {
+			memif_copy(
+				to, MEMIF_LENGTH(control), port->memory + frames[i].offset, length);
+		}
+		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), length),
+			__ATOMIC_RELAXED);
+	}
+	q->tail = (uint16_t)(q->tail + n);
+	port->done += n;
+	port->unpublished |= n != 0;
+	return n;
+}
+
+static inline unsigned memif_transmit(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	if (__builtin_expect(!port->link.connected || port->link.broken, 0)) {
+		/* Those in flight before come first; after them these, all failed (memif_transmitted). */
+		port->done += n;
+		port->failed += n;
+		return n;
+	}
+	return port->link.role == MEMIF_CLIENT ? memif_transmit_client(port, frames, n)
+					       : memif_transmit_server(port, frames, n);
+}
+
+static inline void memif_flush(struct memif_port *port)
+{
+	struct memif_queue *q = &port->link.send;
+
+	if (!port->unpublished)
+		return;
+	port->unpublished = false;
+	/* Release: pairs with the peer's acquire; descriptors and packets are before the index. */
+	if (port->link.role == MEMIF_CLIENT)
+		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
+	else
+		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+	memif_queue_notify(q);
+}
+
+static inline unsigned memif_transmitted(struct memif_port *port, uint64_t *failed)
+{
+	unsigned n = 0;
+
+	if (port->link.connected && port->link.role == MEMIF_CLIENT && !port->link.broken) {
+		struct memif_queue *q = &port->link.send;
+		int sent = memif_link_advanced(&port->link, &q->ring->tail, port->reported,
+			(uint16_t)(q->head - port->reported));
+		if (sent > 0) {
+			port->reported = (uint16_t)(port->reported + sent);
+			n = (unsigned)sent;
+		}
+	}
+	if (__builtin_expect(port->done != 0, 0)) {
+		n += (unsigned)port->done;
+		*failed += port->failed;
+		port->done = port->failed = 0;
+	}
+	return n;
+}
+
+/* --- Sleeping -------------------------------------------------------------------------------- */
+
+static inline bool memif_arm(struct memif_port *port)
+{
+	struct memif_queue *q = &port->link.receive;
+
+	if (!port->link.connected || port->link.broken || !port->started)
+		return false;
+	memif_queue_arm(q);
+	return atomic_load_explicit(
+		       port->link.role == MEMIF_CLIENT ? &q->ring->tail : &q->ring->head,
+		       memory_order_acquire) != q->tail;
+}
+
+static inline void memif_disarm(struct memif_port *port)
+{
+	if (port->link.connected)
+		memif_queue_disarm(&port->link.receive);
+}
+
+#endif

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The memif port: both roles against each other in one process, and each against a hostile peer. */
+#include "ports/memif.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MEMORY  (4u << 20)
+#define SEND_AT (2u << 20) /* frames to send lie from here on */
+#define BUFFERS 64u
+
+struct end {
+	struct memif_port *port;
+	uint8_t *memory;
+	int fd;
+};
+
+static char socket_path[64];
+
+static int memory_file(uint64_t bytes, int seals)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+	return fd;
+}
+
+static void end_open(struct end *e, const char *options)
+{
+	char error[PORT_ERROR_BYTES] = "";
+
+	e->fd = memory_file(MEMORY, F_SEAL_SHRINK);
+	e->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
+	assert_true(e->memory != MAP_FAILED);
+	e->port = aligned_alloc(64, (memif_port_ops.bytes + 63) & ~63ul);
+	assert_non_null(e->port);
+	struct port_config config = {.target = socket_path,
+		.options = options,
+		.memory = e->memory,
+		.memory_bytes = MEMORY,
+		.memory_fd = e->fd};
+	int r = memif_port_ops.open(e->port, &config, error);
+	if (r)
+		fail_msg("%s", error);
+	uint32_t buffers[BUFFERS];
+	for (uint32_t i = 0; i < BUFFERS; i++)
+		buffers[i] = i * P2PNIC_BUFFER_BYTES;
+	memif_port_ops.start(e->port, buffers, BUFFERS);
+}
+
+static void end_close(struct end *e)
+{
+	memif_port_ops.close(e->port);
+	free(e->port);
+	munmap(e->memory, MEMORY);
+	close(e->fd);
+}
+
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static void settle(struct end *a, struct end *b, bool connected)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		memif_port_ops.service(a->port);
+		if (b)
+			memif_port_ops.service(b->port);
+		if (a->port->link.connected == connected &&
+			(!b || b->port->link.connected == connected))
+			return;
+		pause_ms(1);
+	}
+	fail_msg("not %s", connected ? "connected" : "disconnected");
+}
+
+/* Sends n frames numbered from `number` on, the way an engine does; returns how many were taken. */
+static unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t length)
+{
+	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
+
+	assert_true(n <= P2PNIC_BURST_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t offset = SEND_AT + (number + i) % 256 * P2PNIC_BUFFER_BYTES + 2 * (i % 8);
+		uint32_t value = number + i;
+		for (uint32_t k = 0; k + 4 <= length; k += 4)
+			memcpy(e->memory + offset + k, &value, 4);
+		frames[i] =
+			(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
+	}
+	unsigned taken = memif_transmit(e->port, frames, n);
+	memif_flush(e->port);
+	return taken;
+}
+
+static unsigned receive(struct end *e, uint32_t number, uint32_t length)
+{
+	struct frame frames[P2PNIC_BURST_MAX];
+	unsigned n = memif_receive(e->port, frames, P2PNIC_BURST_MAX);
+
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(frames[i].length, length);
+		for (uint32_t k = 0; k + 4 <= length; k += 4) {
+			uint32_t value;
+			memcpy(&value, frames[i].data + k, 4);
+			assert_int_equal(value, number + i);
+		}
+	}
+	memif_release(e->port);
+	return n;
+}
+
+static void pass(struct end *from, struct end *to, uint32_t total, uint32_t length)
+{
+	uint32_t sent = 0, got = 0, done = 0;
+	uint64_t failed = 0;
+
+	while (got < total) {
+		uint32_t want = total - sent < 48 ? total - sent : 48;
+		if (sent - done < 200)
+			sent += transmit(from, want, sent, length);
+		got += receive(to, got, length);
+		done += memif_transmitted(from->port, &failed);
+	}
+	done += memif_transmitted(from->port, &failed);
+	assert_int_equal(got, total);
+	assert_int_equal(done, total);
+	assert_int_equal(failed, 0);
+}
+
+static void test_both_ways(void **state)
+{
+	struct end server, client;
+
+	/* Ring of 16: indices and slots wrap; 140,000 frames: 16-bit indices wrap. */
+	end_open(&server, "role=server,id=7,secret=abc");
+	end_open(&client, "role=client,id=7,secret=abc,rsize=4");
+	settle(&server, &client, true);
+	const uint32_t lengths[] = {14, 60, 61, 64, 65, 1514, P2PNIC_FRAME_BYTES_MAX};
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+		pass(&client, &server, 1000, lengths[i]);
+		pass(&server, &client, 1000, lengths[i]);
+	}
+	pass(&client, &server, 70000, 60);
+	pass(&server, &client, 70000, 60);
+	assert_int_equal(server.port->link.counters.bad_descriptor, 0);
+	end_close(&client);
+	end_close(&server);
+}
+
+static void test_keep(void **state)
+{
+	struct end server, client;
+	struct frame frames[P2PNIC_BURST_MAX];
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	struct end *ends[2] = {&server, &client};
+	for (unsigned k = 0; k < 2; k++) {
+		struct end *to = ends[k], *from = ends[1 - k];
+		uint32_t spare = BUFFERS * P2PNIC_BUFFER_BYTES, value;
+
+		assert_int_equal(transmit(from, 8, 100, 64), 8);
+		assert_int_equal(memif_receive(to->port, frames, P2PNIC_BURST_MAX), 8);
+		uint32_t kept = memif_keep(to->port, 3, spare);
+		memif_release(to->port);
+		/* Rounds enough to use every buffer several times: the kept one must stay. */
+		for (uint32_t n = 0; n < 1000; n += 10) {
+			assert_int_equal(transmit(from, 10, n, 60), 10);
+			assert_int_equal(receive(to, n, 60), 10);
+			uint64_t failed = 0;
+			memif_transmitted(from->port, &failed);
+		}
+		memcpy(&value, to->memory + kept, 4);
+		assert_int_equal(value, 103);
+		if (to == &client)
+			assert_true(kept < spare);
+		else
+			assert_int_equal(kept, spare);
+	}
+	end_close(&client);
+	end_close(&server);
+}
+
+static void test_full_ring(void **state)
+{
+	struct end server, client;
+	uint64_t failed = 0;
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=5");
+	settle(&server, &client, true);
+	assert_int_equal(transmit(&client, 64, 0, 60), 32);
+	assert_int_equal(transmit(&client, 1, 0, 60), 0);
+	assert_int_equal(memif_transmitted(client.port, &failed), 0);
+	assert_int_equal(receive(&server, 0, 60), 32);
+	assert_int_equal(memif_transmitted(client.port, &failed), 32);
+	assert_int_equal(transmit(&server, 64, 0, 60), 32);
+	assert_int_equal(receive(&client, 0, 60), 32);
+	assert_int_equal(failed, 0);
+	end_close(&client);
+	end_close(&server);
+}
+
+/* The peer goes and returns: in-flight frames are reported failed, every buffer comes back. */
+static void test_reconnect(void **state)
+{
+	struct end server, client;
+	uint64_t failed = 0;
+	uint32_t buffers[BUFFERS];
+
+	end_open(&client, "rsize=6");
+	assert_int_equal(transmit(&client, 5, 0, 60), 5); /* nobody there */
+	assert_int_equal(memif_transmitted(client.port, &failed), 5);
+	assert_int_equal(failed, 5);
+	for (unsigned life = 0; life < 3; life++) {
+		end_open(&server, "role=server");
+		settle(&server, &client, true);
+		pass(&client, &server, 100, 60);
+		pass(&server, &client, 100, 60);
+		failed = 0;
+		assert_int_equal(transmit(&client, 9, 0, 60), 9);
+		end_close(&server);
+		settle(&client, NULL, false);
+		assert_int_equal(memif_transmitted(client.port, &failed), 9);
+		assert_int_equal(failed, 9);
+	}
+	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		assert_int_equal(buffers[i] % P2PNIC_BUFFER_BYTES, 0);
+		for (unsigned k = 0; k < i; k++)
+			assert_int_not_equal(buffers[i], buffers[k]);
+	}
+	assert_int_equal(client.port->link.counters.disconnects, 3);
+	end_close(&client);
+
+	end_open(&server, "role=server");
+	for (unsigned life = 0; life < 3; life++) {
+		end_open(&client, "rsize=6");
+		settle(&server, &client, true);
+		pass(&client, &server, 100, 60);
+		pass(&server, &client, 100, 60);
+		end_close(&client);
+		settle(&server, NULL, false);
+	}
+	end_close(&server);
+}
+
+static void test_stop_while_connected(void **state)
+{
+	struct end server, client;
+	uint32_t buffers[BUFFERS];
+	uint64_t failed = 0;
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	pass(&server, &client, 100, 60);
+	assert_int_equal(transmit(&client, 3, 0, 60), 3);
+	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
+	assert_int_equal(memif_transmitted(client.port, &failed), 3);
+	assert_int_equal(failed, 3);
+	settle(&server, NULL, false);
+	settle(&server, &client, true);
+	assert_int_equal(transmit(&server, 4, 0, 60), 0); /* no buffers posted */
+	pass(&client, &server, 100, 60);
+	assert_int_equal(memif_port_ops.start(client.port, buffers, BUFFERS), BUFFERS);
+	pass(&server, &client, 100, 60);
+	end_close(&client);
+	end_close(&server);
+}
+
+static bool readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void test_sleep(void **state)
+{
+	struct end server, client;
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	struct end *ends[2] = {&server, &client};
+	for (unsigned k = 0; k < 2; k++) {
+		struct end *to = ends[k], *from = ends[1 - k];
+		int fd = memif_port_ops.fd(to->port);
+
+		transmit(from, 1, 0, 60); /* awake: no event */
+		assert_false(readable(fd));
+		assert_true(memif_arm(to->port)); /* something waits already */
+		memif_disarm(to->port);
+		assert_int_equal(receive(to, 0, 60), 1);
+		assert_false(memif_arm(to->port));
+		assert_false(readable(fd));
+		transmit(from, 1, 1, 60);
+		assert_true(readable(fd));
+		memif_disarm(to->port);
+		assert_false(readable(fd));
+		assert_int_equal(receive(to, 1, 60), 1);
+		transmit(from, 1, 2, 60);
+		assert_false(readable(fd));
+		assert_int_equal(receive(to, 2, 60), 1);
+	}
+	end_close(&client);
+	end_close(&server);
+}
+
+/* --- Hostile peers --------------------------------------------------------------------------- */
+
+static int message_send(int s, const void *message, size_t bytes, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)message, bytes};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		mh.msg_control = control.bytes;
+		mh.msg_controllen = sizeof(control.bytes);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(s, &mh, MSG_NOSIGNAL) == (ssize_t)bytes ? 0 : -1;
+}
+
+static int dial(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	assert_int_equal(connect(s, (struct sockaddr *)&address, sizeof(address)), 0);
+	return s;
+}
+
+/* The server's answer, as text: the reason of a DISCONNECT, or "" for anything else. */
+static void answer(struct end *server, int s, char *reason)
+{
+	struct memif_message message;
+
+	memif_port_ops.service(server->port);
+	memif_port_ops.service(server->port);
+	ssize_t n = recv(s, &message, sizeof(message), MSG_DONTWAIT);
+	assert_int_equal(n, sizeof(message));
+	reason[0] = 0;
+	if (message.type == MEMIF_DISCONNECT)
+		snprintf(reason, MEMIF_REASON_BYTES, "%s", (char *)message.disconnect.reason);
+}
+
+#define EXPECT(server, s, text)                                                                    \
+	do {                                                                                       \
+		char reason_[MEMIF_REASON_BYTES];                                                  \
+		answer(server, s, reason_);                                                        \
+		assert_string_equal(reason_, text);                                                \
+	} while (0)
+
+struct hostile {
+	int s;
+	int memory;
+	int event;
+	uint8_t *base;
+	struct memif_ring *ring[2]; /* to server, to client */
+};
+
+static const struct memif_message message_init = {
+	.type = MEMIF_INIT, .init = {.version = MEMIF_VERSION}};
+
+static struct memif_message message_region(uint16_t index, uint64_t bytes)
+{
+	return (struct memif_message){
+		.type = MEMIF_ADD_REGION, .add_region = {.index = index, .bytes = bytes}};
+}
+
+static struct memif_message message_ring(
+	uint16_t flags, uint16_t region, uint32_t offset, uint8_t log2_size)
+{
+	return (struct memif_message){.type = MEMIF_ADD_RING,
+		.add_ring = {.flags = flags,
+			.region = region,
+			.offset = offset,
+			.log2_size = log2_size}};
+}
+
+#define HOSTILE_BYTES 0x10000u
+
+static void hostile_begin(struct hostile *h, struct end *server)
+{
+	h->s = dial();
+	h->memory = memory_file(HOSTILE_BYTES, F_SEAL_SHRINK);
+	h->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	h->base = mmap(NULL, HOSTILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->memory, 0);
+	EXPECT(server, h->s, ""); /* HELLO */
+	assert_int_equal(message_send(h->s, &message_init, 128, -1), 0);
+	EXPECT(server, h->s, "");
+}
+
+static void hostile_end(struct hostile *h, struct end *server)
+{
+	close(h->s);
+	close(h->memory);
+	close(h->event);
+	munmap(h->base, HOSTILE_BYTES);
+	settle(server, NULL, false);
+	memif_port_ops.service(server->port);
+	memif_port_ops.service(server->port);
+}
+
+static void hostile_connect(struct hostile *h, struct end *server)
+{
+	hostile_begin(h, server);
+	struct memif_message m = message_region(0, HOSTILE_BYTES);
+	message_send(h->s, &m, 128, h->memory);
+	EXPECT(server, h->s, "");
+	for (unsigned i = 0; i < 2; i++) {
+		h->ring[i] = (struct memif_ring *)(void *)(h->base + i * 4096);
+		h->ring[i]->cookie = MEMIF_COOKIE;
+		m = message_ring(i == 0, 0, i * 4096, 4);
+		message_send(h->s, &m, 128, h->event);
+		EXPECT(server, h->s, "");
+	}
+	m = (struct memif_message){.type = MEMIF_CONNECT};
+	message_send(h->s, &m, 128, -1);
+	EXPECT(server, h->s, "");
+	assert_true(server->port->link.connected);
+}
+
+static unsigned count_fds(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void test_hostile_control(void **state)
+{
+	struct end server;
+	struct hostile h;
+	struct memif_message m;
+
+	end_open(&server, "role=server");
+	unsigned fds = count_fds();
+
+	const struct {
+		struct memif_message message;
+		size_t bytes;
+		const char *why;
+	} before_init[] = {
+		{{.type = MEMIF_CONNECT}, 128, "Unexpected message"},
+		{{.type = 99}, 128, "Unexpected message"},
+		{{.type = MEMIF_INIT, .init = {.version = 0x100}}, 128,
+			"Incompatible memif version"},
+		{{.type = MEMIF_INIT, .init = {.version = MEMIF_VERSION, .id = 5}}, 128,
+			"ID not found"},
+		{{.type = MEMIF_INIT, .init = {.version = MEMIF_VERSION, .mode = 1}}, 128,
+			"Only ethernet mode supported"},
+		{{.type = MEMIF_INIT, .init = {.version = MEMIF_VERSION}}, 127,
+			"Invalid message size"},
+	};
+	for (unsigned i = 0; i < sizeof(before_init) / sizeof(*before_init); i++) {
+		int s = dial();
+		EXPECT(&server, s, "");
+		message_send(s, &before_init[i].message, before_init[i].bytes, -1);
+		EXPECT(&server, s, before_init[i].why);
+		close(s);
+	}
+
+	int unsealed = memory_file(HOSTILE_BYTES, F_SEAL_GROW);
+	int pipes[2];
+	assert_int_equal(pipe(pipes), 0);
+	const struct {
+		uint16_t index;
+		uint64_t bytes;
+		int fd; /* -1: none; -2: the good one */
+		const char *why;
+	} regions[] = {
+		{0, HOSTILE_BYTES, -1, "Missing region fd"},
+		{1, HOSTILE_BYTES, -2, "Invalid region index"},
+		{0, HOSTILE_BYTES + 1, -2, "Region larger than its file"},
+		{0, UINT64_MAX, -2, "Region larger than its file"},
+		{0, 0, -2, "Region larger than its file"},
+		{0, HOSTILE_BYTES, pipes[0], "Region is no memory file"},
+		{0, HOSTILE_BYTES, unsealed, "Region not sealed against shrinking"},
+	};
+	for (unsigned i = 0; i < sizeof(regions) / sizeof(*regions); i++) {
+		hostile_begin(&h, &server);
+		m = message_region(regions[i].index, regions[i].bytes);
+		message_send(h.s, &m, 128, regions[i].fd == -2 ? h.memory : regions[i].fd);
+		EXPECT(&server, h.s, regions[i].why);
+		hostile_end(&h, &server);
+	}
+
+	const struct {
+		struct memif_message message;
+		int fd;
+		const char *why;
+	} rings[] = {
+		{message_ring(1, 0, 0, 4), -1, "Missing interrupt fd"},
+		{message_ring(1, 0, 0, 15), -2, "Invalid ring size"},
+		{message_ring(1, 1, 0, 4), -2, "Invalid ring region"},
+		{message_ring(1, 0, 8, 4), -2, "Ring outside its region"},
+		{message_ring(1, 0, HOSTILE_BYTES - 256, 4), -2, "Ring outside its region"},
+		{message_ring(1, 0, 0xfffffff0u, 4), -2, "Ring outside its region"},
+		{message_ring(1, 0, 0, 4), pipes[1], "Interrupt fd is no eventfd"},
+	};
+	for (unsigned i = 0; i < sizeof(rings) / sizeof(*rings); i++) {
+		hostile_begin(&h, &server);
+		m = message_region(0, HOSTILE_BYTES);
+		message_send(h.s, &m, 128, h.memory);
+		EXPECT(&server, h.s, "");
+		message_send(
+			h.s, &rings[i].message, 128, rings[i].fd == -2 ? h.event : rings[i].fd);
+		EXPECT(&server, h.s, rings[i].why);
+		hostile_end(&h, &server);
+	}
+
+	hostile_begin(&h, &server);
+	m = message_region(0, HOSTILE_BYTES);
+	message_send(h.s, &m, 128, h.memory);
+	EXPECT(&server, h.s, "");
+	m = (struct memif_message){.type = MEMIF_CONNECT};
+	message_send(h.s, &m, 128, -1);
+	EXPECT(&server, h.s, "Missing ring");
+	hostile_end(&h, &server);
+
+	/* A second peer while one is there; the first is not disturbed. */
+	hostile_connect(&h, &server);
+	int s = dial();
+	EXPECT(&server, s, "Already connected");
+	close(s);
+	assert_true(server.port->link.connected);
+	hostile_end(&h, &server);
+
+	close(unsealed);
+	close(pipes[0]);
+	close(pipes[1]);
+	assert_int_equal(count_fds(), fds);
+	end_close(&server);
+}
+
+static void test_hostile_rings(void **state)
+{
+	struct end server;
+	struct hostile h;
+	struct frame frames[P2PNIC_BURST_MAX];
+
+	end_open(&server, "role=server");
+
+	/* Descriptors outside the region, each beside a good one. */
+	hostile_connect(&h, &server);
+	const struct memif_descriptor bad[] = {
+		{MEMIF_CONTROL(0, 1, 60), 0x2000},
+		{MEMIF_CONTROL(0, 0xffff, 60), 0x2000},
+		{MEMIF_CONTROL(0, 0, 60), HOSTILE_BYTES - 59},
+		{MEMIF_CONTROL(0, 0, 60), 0xfffffff0u},
+		{MEMIF_CONTROL(0, 0, 0xffffffffu), 1},
+	};
+	unsigned n = sizeof(bad) / sizeof(*bad);
+	for (unsigned i = 0; i < n; i++)
+		h.ring[0]->slot[i] = bad[i];
+	h.ring[0]->slot[n] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 60), HOSTILE_BYTES - 60};
+	atomic_store(&h.ring[0]->head, (uint16_t)(n + 1));
+	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(server.port->link.counters.bad_descriptor, n);
+	/* 64 bytes are readable although the region ends after 60. */
+	volatile uint8_t byte = frames[0].data[63];
+	(void)byte;
+	memif_release(server.port);
+	assert_int_equal(atomic_load(&h.ring[0]->tail), n + 1);
+
+	/* A chain of three, an oversized frame, then a good one. */
+	uint16_t head = (uint16_t)(n + 1);
+	const uint64_t controls[] = {MEMIF_CONTROL(1, 0, 100), MEMIF_CONTROL(1, 0, 100),
+		MEMIF_CONTROL(0, 0, 100), MEMIF_CONTROL(0, 0, P2PNIC_FRAME_BYTES_MAX + 1),
+		MEMIF_CONTROL(0, 0, 100)};
+	for (unsigned i = 0; i < 5; i++, head++)
+		h.ring[0]->slot[head & 15] = (struct memif_descriptor){controls[i], 0x4000};
+	atomic_store(&h.ring[0]->head, head);
+	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 1);
+	memif_release(server.port);
+	assert_int_equal(server.port->oversize, 2);
+
+	/* Buffers to send into that are not there, or too small: failed, counted, nothing written. */
+	memset(h.base + 0x2000, 0xaa, 0x1000);
+	h.ring[1]->slot[0] = (struct memif_descriptor){MEMIF_CONTROL(0, 3, 2048), 0x2000};
+	h.ring[1]->slot[1] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 59), 0x2000};
+	h.ring[1]->slot[2] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 60), 0x2000 + 8};
+	atomic_store(&h.ring[1]->head, 3);
+	assert_int_equal(transmit(&server, 8, 0, 60), 3);
+	uint64_t failed = 0;
+	assert_int_equal(memif_transmitted(server.port, &failed), 3);
+	assert_int_equal(failed, 2);
+	assert_int_equal(h.base[0x2000 + 7], 0xaa);
+	assert_int_equal(h.base[0x2000 + 8 + 60], 0xaa);
+	assert_int_equal(MEMIF_LENGTH(h.ring[1]->slot[0].control), 0);
+	assert_int_equal(MEMIF_LENGTH(h.ring[1]->slot[2].control), 60);
+
+	/* An index further than the ring is long ends the connection. */
+	atomic_store(&h.ring[0]->head, (uint16_t)(head + 17));
+	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+	EXPECT(&server, h.s, "Ring index out of range");
+	assert_false(server.port->link.connected);
+	hostile_end(&h, &server);
+
+	hostile_connect(&h, &server);
+	atomic_store(&h.ring[1]->head, 17);
+	assert_int_equal(transmit(&server, 8, 0, 60), 0);
+	EXPECT(&server, h.s, "Ring index out of range");
+	assert_int_equal(server.port->link.counters.bad_index, 2);
+	hostile_end(&h, &server);
+
+	/* The next peer finds everything in order. */
+	struct end client;
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	pass(&client, &server, 100, 60);
+	pass(&server, &client, 100, 60);
+	end_close(&client);
+	end_close(&server);
+}
+
+/* As client: the server's tail is all it can lie about, and lengths. */
+static void test_hostile_server(void **state)
+{
+	struct end server, client;
+	struct frame frames[P2PNIC_BURST_MAX];
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	struct memif_ring *to_client = server.port->link.send.ring;
+	for (unsigned i = 0; i < 3; i++)
+		to_client->slot[i] = (struct memif_descriptor){
+			MEMIF_CONTROL(0, 0xffff, i == 1 ? 0xffffffffu : 60), 0xffffffffu};
+	atomic_store(&to_client->tail, 3);
+	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 2);
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(frames[i].data >= client.memory &&
+			    frames[i].data < client.memory + SEND_AT);
+	memif_release(client.port);
+	assert_int_equal(client.port->oversize, 1);
+	atomic_store(&to_client->tail, 500);
+	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 0);
+	settle(&client, NULL, false);
+	settle(&server, NULL, false);
+	settle(&server, &client, true);
+
+	uint64_t failed = 0;
+	atomic_store(&server.port->link.receive.ring->tail, 9); /* nothing was sent */
+	assert_int_equal(memif_transmitted(client.port, &failed), 0);
+	settle(&client, NULL, false);
+	assert_int_equal(client.port->link.counters.bad_index, 2);
+	settle(&server, NULL, false);
+	settle(&server, &client, true);
+	pass(&client, &server, 100, 60);
+	pass(&server, &client, 100, 60);
+	end_close(&client);
+	end_close(&server);
+}
+
+static void test_secret(void **state)
+{
+	struct end server, client;
+
+	end_open(&server, "role=server,secret=right");
+	end_open(&client, "secret=wrong");
+	for (unsigned i = 0; i < 20; i++) {
+		memif_port_ops.service(client.port);
+		memif_port_ops.service(server.port);
+	}
+	assert_false(server.port->link.connected);
+	assert_string_equal(client.port->link.reason, "Incorrect secret");
+	assert_int_equal(server.port->link.counters.refused, 1);
+	end_close(&client);
+	end_close(&server);
+}
+
+static void test_options(void **state)
+{
+	const char *wrong[] = {"role=peer", "rsize=15", "rsize=0", "rsize=x", "id=-1x",
+		"colour=red", "role", "secret=1234567890123456789012345"};
+	struct memif_port *port = aligned_alloc(64, (sizeof(*port) + 63) & ~63ul);
+	char error[PORT_ERROR_BYTES];
+
+	assert_non_null(port);
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct port_config config = {.target = socket_path, .options = wrong[i]};
+		error[0] = 0;
+		assert_int_equal(memif_port_ops.open(port, &config, error), -EINVAL);
+		assert_true(strlen(error) > 20);
+	}
+	struct port_config nowhere = {.target = "/nowhere/at/all", .options = "role=server"};
+	assert_int_equal(memif_port_ops.open(port, &nowhere, error), -ENOENT);
+	assert_non_null(strstr(error, "/nowhere/at/all"));
+	free(port);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_full_ring),
+		cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_stop_while_connected),
+		cmocka_unit_test(test_sleep),
+		cmocka_unit_test(test_hostile_control),
+		cmocka_unit_test(test_hostile_rings),
+		cmocka_unit_test(test_hostile_server),
+		cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_options),
+	};
+	snprintf(socket_path, sizeof(socket_path), "/tmp/p2pnic-test-memif-%d", (int)getpid());
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
