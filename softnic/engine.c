@@ -24,6 +24,7 @@ struct engine {
 	int wake; /* eventfd: the control thread wants the engine's attention */
 	struct soft_nic *nic[ENGINE_NICS_MAX];
 	unsigned nics;
+	uint64_t serviced; /* when ports had their housekeeping; 0: it is due */
 
 	_Atomic bool stop;
 	_Atomic unsigned park; /* requests; the engine looks at it once a round */
@@ -94,6 +95,14 @@ static void service(struct engine *e)
 	}
 }
 
+static bool is_control(const struct engine *e, int fd)
+{
+	for (unsigned k = 0; k < e->nics; k++)
+		if (e->nic[k]->watched[1] == fd)
+			return true;
+	return false;
+}
+
 /* Sleeps unless something came up while arming. */
 static void rest(struct engine *e)
 {
@@ -112,6 +121,11 @@ static void rest(struct engine *e)
 		n = epoll_wait(e->epoll, events, 16, rest == NIC_WAITING ? 1 : ENGINE_SERVICE_MS);
 		if (n > 0)
 			drain(e->wake);
+		for (int k = 0; k < n; k++)
+			if (is_control(e, events[k].data.fd)) {
+				e->serviced = 0; /* now */
+				break;
+			}
 	}
 	for (unsigned k = 0; k < armed; k++) {
 		drain(e->nic[k]->doorbell);
@@ -133,7 +147,7 @@ static void parked(struct engine *e)
 static void *run(void *argument)
 {
 	struct engine *e = argument;
-	uint64_t idle_since = 0, serviced = 0;
+	uint64_t idle_since = 0;
 	unsigned rounds = 0;
 
 	while (!atomic_load_explicit(&e->stop, memory_order_relaxed)) {
@@ -151,8 +165,8 @@ static void *run(void *argument)
 		}
 		uint64_t now = now_ns();
 
-		if (now - serviced >= ENGINE_SERVICE_MS * 1000000ull) {
-			serviced = now;
+		if (now - e->serviced >= ENGINE_SERVICE_MS * 1000000ull) {
+			e->serviced = now;
 			service(e);
 		}
 		if (work)

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "driver/keeper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CLIENTS 8u
+
+/* --- Messages ------------------------------------------------------------------------------------ */
+
+static int address_of(const char *path, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address->sun_path, path);
+	return 0;
+}
+
+static int message_send(int socket, struct keeper_message *m, const int *fds, unsigned count)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(KEEPER_FDS * sizeof(int))];
+	} control = {0};
+	struct iovec data = {m, sizeof(*m)};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+
+	m->fds = count;
+	if (count) {
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+	}
+	return sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof(*m) ? 0 : -errno;
+}
+
+static void close_all(const int *fds, unsigned count)
+{
+	for (unsigned k = 0; k < count; k++)
+		close(fds[k]);
+}
+
+/* 1: a message; 0: the other end is gone; -errno. Descriptors are the caller's. */
+static int message_receive(int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(KEEPER_FDS * sizeof(int))];
+	} control = {0};
+	struct iovec data = {m, sizeof(*m)};
+	struct msghdr message = {.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+
+	*count = 0;
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			*count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
+		}
+	m->name[sizeof(m->name) - 1] = 0;
+	m->text[sizeof(m->text) - 1] = 0;
+	if (n != sizeof(*m) || *count != m->fds || (message.msg_flags & MSG_CTRUNC)) {
+		close_all(fds, *count);
+		*count = 0;
+		return -EPROTO;
+	}
+	return 1;
+}
+
+/* --- Server -------------------------------------------------------------------------------------- */
+
+struct item {
+	char name[KEEPER_NAME_BYTES];
+	char text[KEEPER_TEXT_BYTES];
+	int fd[KEEPER_FDS];
+	unsigned fds;
+};
+
+struct keeper {
+	struct item item[KEEPER_ITEMS];
+	unsigned items;
+	bool quit;
+};
+
+static struct item *item_find(struct keeper *k, const char *name)
+{
+	for (unsigned i = 0; i < k->items; i++)
+		if (!strcmp(k->item[i].name, name))
+			return &k->item[i];
+	return NULL;
+}
+
+static int item_put(struct keeper *k, const struct keeper_message *m, const int *fds, unsigned count)
+{
+	struct item *item = item_find(k, m->name);
+
+	if (m->name[0] == 0)
+		return -EINVAL;
+	if (item)
+		close_all(item->fd, item->fds);
+	else if (k->items == KEEPER_ITEMS)
+		return -ENOSPC;
+	else
+		item = &k->item[k->items++];
+	memcpy(item->name, m->name, sizeof(item->name));
+	memcpy(item->text, m->text, sizeof(item->text));
+	memcpy(item->fd, fds, count * sizeof(int));
+	item->fds = count;
+	return 0;
+}
+
+static int item_drop(struct keeper *k, const char *name)
+{
+	struct item *item = item_find(k, name);
+
+	if (!item)
+		return -ENOENT;
+	close_all(item->fd, item->fds);
+	*item = k->item[--k->items];
+	return 0;
+}
+
+static int serve_one(struct keeper *k, int client)
+{
+	struct keeper_message m;
+	struct keeper_message reply = {0};
+	int fds[KEEPER_FDS];
+	unsigned count;
+	const struct item *item = NULL;
+	int got = message_receive(client, &m, fds, &count);
+
+	if (got <= 0)
+		return got ? got : -ECONNRESET;
+	reply.operation = m.operation;
+	switch (m.operation) {
+	case KEEPER_PUT:
+		reply.result = item_put(k, &m, fds, count);
+		if (reply.result == 0)
+			count = 0; /* kept */
+		break;
+	case KEEPER_GET:
+		if (m.index < k->items) {
+			item = &k->item[m.index];
+			reply.index = m.index;
+			memcpy(reply.name, item->name, sizeof(reply.name));
+			memcpy(reply.text, item->text, sizeof(reply.text));
+		} else {
+			reply.result = -ENOENT;
+		}
+		break;
+	case KEEPER_DROP:
+		reply.result = item_drop(k, m.name);
+		break;
+	case KEEPER_QUIT:
+		k->quit = true;
+		break;
+	default:
+		reply.result = -EINVAL;
+	}
+	close_all(fds, count);
+	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address;
+	int error = address_of(path, &address);
+	int socket_fd, live;
+
+	if (error)
+		return error;
+	live = keeper_connect(path);
+	if (live >= 0) {
+		close(live);
+		return -EADDRINUSE;
+	}
+	unlink(path);
+	socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (socket_fd < 0)
+		return -errno;
+	mode_t mask = umask(0177);
+	error = bind(socket_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+				listen(socket_fd, CLIENTS) < 0
+			? -errno
+			: 0;
+	umask(mask);
+	if (error) {
+		close(socket_fd);
+		return error;
+	}
+	return socket_fd;
+}
+
+int keeper_serve(const char *path, int ready_fd)
+{
+	static struct keeper keeper;
+	struct pollfd poll_fd[2 + CLIENTS];
+	unsigned clients = 0;
+	sigset_t signals;
+	int listener = listen_at(path);
+
+	if (listener < 0)
+		return listener;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	poll_fd[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+	poll_fd[1] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
+	if (ready_fd >= 0) {
+		if (write(ready_fd, "", 1) != 1)
+			fprintf(stderr, "keeper: nobody waits for it to be ready\n");
+		close(ready_fd);
+	}
+	while (!keeper.quit) {
+		if (poll(poll_fd, 2 + clients, -1) < 0 && errno != EINTR)
+			break;
+		if (poll_fd[1].revents)
+			break;
+		for (unsigned c = clients; c-- > 0 && !keeper.quit;) {
+			struct pollfd *client = &poll_fd[2 + c];
+
+			if (client->revents && serve_one(&keeper, client->fd) < 0) {
+				close(client->fd);
+				*client = poll_fd[2 + --clients];
+			}
+		}
+		if (poll_fd[0].revents) {
+			int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+			if (fd >= 0 && clients == CLIENTS)
+				close(fd);
+			else if (fd >= 0)
+				poll_fd[2 + clients++] = (struct pollfd){.fd = fd, .events = POLLIN};
+		}
+	}
+	for (unsigned c = 0; c < 2 + clients; c++)
+		close(poll_fd[c].fd);
+	while (keeper.items)
+		item_drop(&keeper, keeper.item[0].name);
+	unlink(path);
+	return 0;
+}
+
+/* --- Client -------------------------------------------------------------------------------------- */
+
+int keeper_connect(const char *path)
+{
+	struct sockaddr_un address;
+	int error = address_of(path, &address);
+	int fd;
+
+	if (error)
+		return error;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
+	int got[KEEPER_FDS], unsigned *got_count)
+{
+	int result = message_send(keeper, m, fds, count);
+
+	if (result)
+		return result;
+	result = message_receive(keeper, m, got, got_count);
+	return result == 1 ? m->result : result ? result : -ECONNRESET;
+}
+
+/* For requests whose reply brings no descriptors. */
+static int ask(int keeper, struct keeper_message *m, const int *fds, unsigned count)
+{
+	int got[KEEPER_FDS];
+	unsigned got_count = 0;
+	int result = request(keeper, m, fds, count, got, &got_count);
+
+	close_all(got, got_count);
+	return result;
+}
+
+int keeper_put(int keeper, const char *name, const char *text, const int *fds, unsigned count)
+{
+	struct keeper_message m = {.operation = KEEPER_PUT};
+
+	if (strlen(name) >= sizeof(m.name) || strlen(text) >= sizeof(m.text) || count > KEEPER_FDS)
+		return -EINVAL;
+	strcpy(m.name, name);
+	strcpy(m.text, text);
+	return ask(keeper, &m, fds, count);
+}
+
+int keeper_get(int keeper, unsigned index, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
+{
+	int result;
+
+	*m = (struct keeper_message){.operation = KEEPER_GET, .index = index};
+	result = request(keeper, m, NULL, 0, fds, count);
+	if (result) {
+		close_all(fds, *count);
+		*count = 0;
+	}
+	return result;
+}
+
+int keeper_drop(int keeper, const char *name)
+{
+	struct keeper_message m = {.operation = KEEPER_DROP};
+
+	if (strlen(name) >= sizeof(m.name))
+		return -EINVAL;
+	strcpy(m.name, name);
+	return ask(keeper, &m, NULL, 0);
+}
+
+int keeper_quit(int keeper)
+{
+	struct keeper_message m = {.operation = KEEPER_QUIT};
+
+	return ask(keeper, &m, NULL, 0);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t load_be64(const uint8_t *p)
+{
+	uint64_t v = 0;
+
+	for (unsigned k = 0; k < 8; k++)
+		v = v << 8 | p[k];
+	return v;
+}
+
+static void store_be64(uint8_t *p, uint64_t v)
+{
+	for (unsigned k = 0; k < 8; k++)
+		p[k] = (uint8_t)(v >> (56 - 8 * k));
+}
+
+bool address_parse(const char *text, struct address *a)
+{
+	uint8_t octets[16] = {0};
+
+	if (inet_pton(AF_INET, text, octets) == 1) {
+		*a = (struct address){{load_be64(octets), 0}, 4};
+		return true;
+	}
+	if (inet_pton(AF_INET6, text, octets) == 1) {
+		*a = (struct address){{load_be64(octets), load_be64(octets + 8)}, 6};
+		return true;
+	}
+	return false;
+}
+
+bool prefix_parse(const char *text, bool host_bits, struct prefix *p)
+{
+	const char *slash = strchr(text, '/');
+	char address[ADDRESS_TEXT_BYTES];
+	struct prefix parsed;
+	unsigned long length;
+	char *end;
+
+	if (!slash || slash - text >= (long)sizeof(address))
+		return false;
+	memcpy(address, text, (size_t)(slash - text));
+	address[slash - text] = 0;
+	length = strtoul(slash + 1, &end, 10);
+	if (slash[1] < '0' || slash[1] > '9' || *end || !address_parse(address, &parsed.address) ||
+		length > address_bits(&parsed.address))
+		return false;
+	parsed.length = (uint8_t)length;
+	if (!host_bits) {
+		struct prefix network = prefix_of(&parsed.address, parsed.length);
+
+		if (!address_equal(&network.address, &parsed.address))
+			return false;
+	}
+	*p = parsed;
+	return true;
+}
+
+bool mac_parse(const char *text, struct mac_addr *mac)
+{
+	unsigned o[6];
+	int end = 0;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5], &end) != 6 ||
+		text[end])
+		return false;
+	for (unsigned k = 0; k < 6; k++)
+		mac->octet[k] = (uint8_t)o[k];
+	return true;
+}
+
+const char *address_text(const struct address *a, char text[ADDRESS_TEXT_BYTES])
+{
+	uint8_t octets[16];
+
+	store_be64(octets, a->bits.high);
+	store_be64(octets + 8, a->bits.low);
+	if (!inet_ntop(a->family == 4 ? AF_INET : AF_INET6, octets, text, ADDRESS_TEXT_BYTES))
+		text[0] = 0;
+	return text;
+}
+
+const char *prefix_text(const struct prefix *p, char text[ADDRESS_TEXT_BYTES])
+{
+	size_t n;
+
+	address_text(&p->address, text);
+	n = strlen(text);
+	snprintf(text + n, ADDRESS_TEXT_BYTES - n, "/%u", p->length);
+	return text;
+}
+
+const char *mac_text(struct mac_addr mac, char text[ADDRESS_TEXT_BYTES])
+{
+	snprintf(text, ADDRESS_TEXT_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x", mac.octet[0], mac.octet[1],
+		mac.octet[2], mac.octet[3], mac.octet[4], mac.octet[5]);
+	return text;
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+	return a->family == b->family && a->bits.high == b->bits.high && a->bits.low == b->bits.low;
+}
+
+static uint64_t mask64(unsigned bits)
+{
+	return bits == 0 ? 0 : bits >= 64 ? UINT64_MAX : ~(UINT64_MAX >> bits);
+}
+
+struct prefix prefix_of(const struct address *a, unsigned length)
+{
+	struct prefix p = {*a, (uint8_t)length};
+
+	p.address.bits.high &= mask64(length);
+	p.address.bits.low &= mask64(length > 64 ? length - 64 : 0);
+	return p;
+}
+
+bool prefix_contains(const struct prefix *p, const struct address *a)
+{
+	struct prefix network = prefix_of(a, p->length);
+
+	return address_equal(&network.address, &p->address);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration file of a router: YAML, checked against a schema, every mistake reported with file,
+ * line and reason. docs/operations.md shows a whole one; the comments here are its reference.
+ */
+#ifndef ROUTER_CONFIG_H
+#define ROUTER_CONFIG_H
+
+#include "router/address.h"
+
+#define CONFIG_ERROR_BYTES 512
+
+struct config_engine {
+	char *name;
+	int *core;     /* to pin the thread to; absent: any */
+	char *process; /* engines of one process share its fate; absent: a process of its own */
+};
+
+struct config_port {
+	char *type;    /* af_xdp, af_packet, tap, memif, pcap */
+	char *target;  /* interface, socket path, IN.pcap,OUT.pcap */
+	char *options; /* key=value,… of the type; absent: none */
+};
+
+struct config_nic {
+	char *name;
+	char *engine; /* absent: an engine of its own, named as the NIC */
+	struct config_port port;
+	char *mac;        /* absent: the interface's */
+	unsigned *mtu;    /* absent: 1500 */
+	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
+	unsigned addresses_count;
+
+	struct mac_addr mac_address; /* of `mac`; zero if absent */
+	struct prefix *address;      /* of `addresses` */
+};
+
+struct config_neighbor {
+	char *nic;
+	char *address;
+	char *mac;
+
+	unsigned nic_index;
+	struct address ip;
+	struct mac_addr mac_address;
+};
+
+struct config_next_hop {
+	char *via;
+	unsigned *weight; /* absent: 1 */
+
+	struct address gateway;
+};
+
+struct config_route {
+	char *prefix;
+	char *via;    /* one gateway… */
+	struct config_next_hop *next_hops; /* …or several (ECMP)… */
+	unsigned next_hops_count;
+	char *action; /* …or blackhole, unreachable, prohibit */
+
+	struct prefix destination;
+	struct address gateway; /* of `via` */
+};
+
+struct config_router {
+	char *name;           /* absent: p2pnic */
+	char *runtime;        /* directory of sockets; absent: see config_runtime */
+	char *method;         /* wr (default), rd, bn */
+	unsigned *ring_slots; /* descriptors of each ring, a power of two; absent: 256 */
+	unsigned *batch;      /* descriptors held back at most; absent: 8 */
+	unsigned *rx_buffers; /* own buffers of each NIC; absent: 1024 */
+	unsigned *packet_memory_mib; /* BAR4 of each NIC; absent: as the rings need */
+	unsigned *table_memory_mib;  /* BAR2 of each NIC; absent: 16 */
+	char *table;                 /* state-jump or compressed; absent: compressed */
+
+	unsigned method_number; /* P2PNIC_METHOD_* */
+};
+
+struct config {
+	struct config_router *router;
+	struct config_engine *engines;
+	unsigned engines_count;
+	struct config_nic *nics;
+	unsigned nics_count;
+	struct config_neighbor *neighbors;
+	unsigned neighbors_count;
+	struct config_route *routes;
+	unsigned routes_count;
+
+	char *path;
+};
+
+/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. */
+int config_load(struct config **, const char *path, char *error);
+void config_free(struct config *);
+
+/* The directory for sockets: as configured; else /run/p2pnic/NAME for root, $XDG_RUNTIME_DIR/p2pnic/NAME or
+ * /tmp/p2pnic-UID/NAME for others. */
+void config_runtime(const struct config *, char *path, size_t bytes);
+void runtime_of_name(const char *name, char *path, size_t bytes);
+
+int config_nic_index(const struct config *, const char *name); /* -1: none */
+
+#define CONFIG_DEFAULT(pointer, value) ((pointer) ? *(pointer) : (value))
+
+#endif
