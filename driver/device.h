@@ -30,8 +30,8 @@
 #include <linux/vfio.h>
 
 #define DEVICE_REGIONS     VFIO_PCI_NUM_REGIONS /* index: VFIO_PCI_BAR0_REGION_INDEX … */
-#define DEVICE_AREAS_MAX   4u  /* mappable parts of one region */
-#define DEVICE_KEEP_MAX    4u  /* descriptors that keep a device */
+#define DEVICE_AREAS_MAX   4u                   /* mappable parts of one region */
+#define DEVICE_KEEP_MAX    4u                   /* descriptors that keep a device */
 #define DEVICE_ERROR_BYTES 256
 #define DEVICE_PAGE        4096u
 
@@ -45,10 +45,10 @@ struct device_area {
 
 /* A region as learned when the device was opened. */
 struct device_region {
-	uint64_t bytes;     /* 0: absent */
-	uint32_t flags;     /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
-	int fd;             /* to map it; owned by the device (or the device's own); -1: not mappable */
-	uint64_t fd_offset; /* where the region begins in fd */
+	uint64_t bytes; /* 0: absent */
+	uint32_t flags; /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
+	int fd;         /* to map it; owned by the device (or the device's own); -1: not mappable */
+	uint64_t fd_offset;                        /* where the region begins in fd */
 	struct device_area area[DEVICE_AREAS_MAX]; /* the mappable parts, in order */
 	unsigned area_count;
 	uint8_t *map[DEVICE_AREAS_MAX]; /* device_pointer fills it */
@@ -58,7 +58,7 @@ struct device_ops;
 
 struct device {
 	const struct device_ops *ops;
-	char name[108];      /* what device_open was given, or "adopted" */
+	char name[108];      /* what was opened, for messages */
 	unsigned timeout_ms; /* for one request; 5000 unless changed */
 	uint32_t vectors;    /* MSI-X */
 	struct device_region region[DEVICE_REGIONS];
@@ -72,15 +72,16 @@ struct device_ops {
 	int (*adopt)(struct device **device, const int *fds, unsigned count, char *error);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
-	int (*read)(struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes);
+	int (*read)(
+		struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes);
 	int (*write)(struct device *device, unsigned region, uint64_t offset, const void *data,
-			size_t bytes);
-	int (*map_memory)(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-			void *address, int fd, uint64_t fd_offset);
+		size_t bytes);
+	int (*map_memory)(struct device *device, struct bus_addr bus, uint64_t bytes,
+		uint32_t access, void *address, int fd, uint64_t fd_offset);
 	int (*map_peer)(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-			struct device *peer, unsigned region, uint64_t offset);
+		struct device *peer, unsigned region, uint64_t offset);
 	int (*restore)(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-			void *address);
+		void *address);
 	int (*unmap)(struct device *device, struct bus_addr bus, uint64_t bytes);
 	int (*unmap_all)(struct device *device);
 	int (*irqs)(struct device *device, unsigned first, const int *fds, unsigned count);
@@ -98,7 +99,8 @@ int device_open(struct device **device, const char *where, char *error);
 
 /* Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns the
  * descriptors from then on, on failure too. */
-int device_adopt(struct device **device, const char *type, const int *fds, unsigned count, char *error);
+int device_adopt(
+	struct device **device, const char *type, const int *fds, unsigned count, char *error);
 
 /* Descriptors (borrowed) whose holder keeps the device connected after this process: their number, at
  * most DEVICE_KEEP_MAX; the type is device->ops->type. */
@@ -120,8 +122,8 @@ int device_write32(struct device *device, unsigned region, uint64_t offset, uint
 
 /* Any length, in as many accesses as it takes; not for registers. */
 int device_read(struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes);
-int device_write(struct device *device, unsigned region, uint64_t offset, const void *data,
-		size_t bytes);
+int device_write(
+	struct device *device, unsigned region, uint64_t offset, const void *data, size_t bytes);
 
 /* Configuration space: bytes is 1, 2 or 4. */
 int device_config_read(struct device *device, unsigned offset, unsigned bytes, uint32_t *value);
@@ -144,20 +146,20 @@ int device_reset(struct device *device);
  * device_service answers from `address` (slow; kernel VFIO needs no fd). Unmap before freeing it.
  */
 int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-		void *address, int fd, uint64_t fd_offset);
+	void *address, int fd, uint64_t fd_offset);
 
 /*
  * A range of another device's region at a bus address of this one: peer-to-peer. Memory must be mappable.
- * A range that holds a register with an eventfd (device_doorbell_fd) becomes a doorbell: a write into
- * it writes that register, nothing else in the range is reached.
+ * A range that begins with a register that has an eventfd (device_doorbell_fd) becomes a doorbell: any
+ * write into it writes that register, and nothing else in the range is reached.
  */
 int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-		struct device *peer, unsigned region, uint64_t offset);
+	struct device *peer, unsigned region, uint64_t offset);
 
 /* After device_adopt: this message window (fd was -1) is mapped already; here is its memory now.
  * DMA messages that arrived earlier are held until then. */
-int device_restore(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-		void *address);
+int device_restore(
+	struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access, void *address);
 
 /* Exactly as mapped. When it returns 0 the device does not touch the range any more. */
 int device_unmap(struct device *device, struct bus_addr bus, uint64_t bytes);

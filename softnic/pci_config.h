@@ -39,8 +39,8 @@ void pci_config_reset(struct pci_config *config);
 /* -EINVAL if not all of it lies in configuration space. */
 int pci_config_read(const struct pci_config *config, uint64_t offset, void *data, uint32_t bytes);
 
-/* 0, -EINVAL, or PCI_CONFIG_RESET: the host asked for a function-level reset, or moved the function from
- * D3hot to D0 without No_Soft_Reset: the caller resets the device, pci_config_reset included. */
+/* 0, -EINVAL, or PCI_CONFIG_RESET: the host asked for a function-level reset, and the caller resets the
+ * device, pci_config_reset included. */
 #define PCI_CONFIG_RESET 1
 int pci_config_write(struct pci_config *config, uint64_t offset, const void *data, uint32_t bytes);
 
@@ -52,9 +52,9 @@ bool pci_config_bus_master(const struct pci_config *config);
  * [P2PNIC_BAR0_MSIX_TABLE, P2PNIC_BAR0_BYTES): 4 or 8 bytes, aligned, else -EINVAL (PCI Local Bus 3.0,
  * 6.8.2). Plain memory: interrupts are delivered by eventfd, see vfu_interrupt.
  */
-int pci_config_msix_read(const struct pci_config *config, uint64_t bar_offset, void *data,
-		uint32_t bytes);
-int pci_config_msix_write(struct pci_config *config, uint64_t bar_offset, const void *data,
-		uint32_t bytes);
+int pci_config_msix_read(
+	const struct pci_config *config, uint64_t bar_offset, void *data, uint32_t bytes);
+int pci_config_msix_write(
+	struct pci_config *config, uint64_t bar_offset, const void *data, uint32_t bytes);
 
 #endif

@@ -41,7 +41,7 @@
 
 struct vfu;
 
-/* What a window is made of; found out by the server, see vfu_check_fd. */
+/* What a window is made of; found out by the server (vfio_user/descriptor.h). */
 enum vfu_window_kind {
 	VFU_WINDOW_MESSAGE,  /* no descriptor: vfu_dma_read, vfu_dma_write */
 	VFU_WINDOW_MEMORY,   /* mmap(fd, fd_offset): sealed against shrinking, long enough */
@@ -54,7 +54,7 @@ enum vfu_window_kind {
 /* A range of bus addresses that the client lets the device reach. */
 struct vfu_window {
 	struct bus_addr bus;
-	uint64_t bytes; /* bus + bytes does not wrap; no overlap with another window */
+	uint64_t bytes;  /* bus + bytes does not wrap; no overlap with another window */
 	uint32_t access; /* VFU_READ | VFU_WRITE */
 	enum vfu_window_kind kind;
 	int fd; /* borrowed: mmap or dup it before the op returns; -1 with VFU_WINDOW_MESSAGE */
@@ -68,9 +68,10 @@ struct vfu_window {
 struct vfu_ops {
 	/* [offset, offset + bytes) lies in the region, bytes is 1 to 1 MiB, of any alignment: the device
 	 * refuses widths it does not do (-EINVAL). */
-	int (*region_read)(void *device, unsigned region, uint64_t offset, void *data, uint32_t bytes);
-	int (*region_write)(void *device, unsigned region, uint64_t offset, const void *data,
-			uint32_t bytes);
+	int (*region_read)(
+		void *device, unsigned region, uint64_t offset, void *data, uint32_t bytes);
+	int (*region_write)(
+		void *device, unsigned region, uint64_t offset, const void *data, uint32_t bytes);
 
 	/* The window may be used as soon as this returns 0. */
 	int (*dma_map)(void *device, const struct vfu_window *window);
@@ -112,8 +113,9 @@ struct vfu_region {
 };
 
 struct vfu_config {
-	const char *path; /* of the listening socket; a stale one is replaced, a live one is EADDRINUSE */
-	int connection;   /* with path NULL: an already connected socket, taken over; no listening */
+	const char *
+		path; /* of the listening socket; a stale one is replaced, a live one is EADDRINUSE */
+	int connection; /* with path NULL: an already connected socket, taken over; no listening */
 	const struct vfu_ops *ops;
 	void *device;
 	struct vfu_region region[VFU_REGIONS]; /* by VFIO_PCI_*_REGION_INDEX */
@@ -153,18 +155,5 @@ int vfu_interrupt(struct vfu *vfu, unsigned vector);
  */
 int vfu_dma_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes);
 int vfu_dma_write(struct vfu *vfu, struct bus_addr bus, const void *data, size_t bytes);
-
-/* --- For whoever is given a descriptor ----------------------------------------------------------- */
-
-/*
- * Says what a descriptor from another process is good for as a window: the kind, or -errno with the
- * reason in error[VFU_ERROR_BYTES].
- *
- * Memory must be a memfd (shmem or hugetlbfs) sealed with F_SEAL_SHRINK and at least offset + bytes
- * long: a file that can be truncated turns an access into SIGBUS at the truncater's will. For
- * VFU_WRITE it must be open for writing and not sealed against it. An eventfd is made non-blocking, so
- * that a full counter cannot stop whoever rings it.
- */
-int vfu_check_fd(int fd, uint64_t offset, uint64_t bytes, uint32_t access, char *error);
 
 #endif

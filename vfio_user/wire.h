@@ -143,9 +143,9 @@ struct vfio_user_io_fds {
 };
 P2PNIC_ASSERT_SIZE(struct vfio_user_io_fds, 16);
 
-#define VFIO_USER_IO_FD_IOEVENTFD   0u
-#define VFIO_USER_IO_FD_IOREGIONFD  1u
-#define VFIO_USER_IO_FD_DATAMATCH   0x1u /* KVM_IOEVENTFD_FLAG_DATAMATCH */
+#define VFIO_USER_IO_FD_IOEVENTFD  0u
+#define VFIO_USER_IO_FD_IOREGIONFD 1u
+#define VFIO_USER_IO_FD_DATAMATCH  0x1u /* KVM_IOEVENTFD_FLAG_DATAMATCH */
 
 struct vfio_user_io_fd {
 	uint64_t offset; /* in the region */
