@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device.h"
+
+#include "vfio_user.h"
+
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const struct device_ops *const kinds[] = {
+	&vfio_user_device_ops,
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static const struct device_ops *find_kind(const char *name, size_t length)
+{
+	for (size_t i = 0; i < KINDS; i++)
+		if (strlen(kinds[i]->type) == length && !memcmp(kinds[i]->type, name, length))
+			return kinds[i];
+	return NULL;
+}
+
+static int unknown_kind(const char *name, char *error)
+{
+	int n = snprintf(
+		error, DEVICE_ERROR_BYTES, "%.100s: no such kind of device; there is", name);
+
+	for (size_t i = 0; i < KINDS && n > 0 && n < DEVICE_ERROR_BYTES; i++)
+		n += snprintf(error + n, DEVICE_ERROR_BYTES - (size_t)n, " %s:", kinds[i]->type);
+	return -ENODEV;
+}
+
+int device_open(struct device **device, const char *where, char *error)
+{
+	const char *colon = strchr(where, ':');
+	const struct device_ops *ops = colon ? find_kind(where, (size_t)(colon - where)) : NULL;
+
+	return ops ? ops->open(device, colon + 1, error) : unknown_kind(where, error);
+}
+
+int device_adopt(
+	struct device **device, const char *type, const int *fds, unsigned count, char *error)
+{
+	const struct device_ops *ops = find_kind(type, strlen(type));
+
+	if (ops)
+		return ops->adopt(device, fds, count, error);
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+	return unknown_kind(type, error);
+}
+
+int device_keep(struct device *device, int fds[DEVICE_KEEP_MAX])
+{
+	return device->ops->keep(device, fds);
+}
+
+void device_close(struct device *device)
+{
+	if (!device)
+		return;
+	for (unsigned i = 0; i < DEVICE_REGIONS; i++)
+		for (unsigned k = 0; k < device->region[i].area_count; k++)
+			if (device->region[i].map[k])
+				munmap(device->region[i].map[k], device->region[i].area[k].bytes);
+	device->ops->close(device);
+}
+
+/* --- Registers and memory ------------------------------------------------------------------------ */
+
+static int bad_range(struct device *device, unsigned region, uint64_t offset)
+{
+	snprintf(device->error, sizeof(device->error),
+		"region %u has no offset 0x%llx of that length", region,
+		(unsigned long long)offset);
+	return -EINVAL;
+}
+
+static bool in_region(const struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
+{
+	return region < DEVICE_REGIONS && offset <= device->region[region].bytes &&
+	       bytes <= device->region[region].bytes - offset;
+}
+
+int device_read(struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes)
+{
+	if (!in_region(device, region, offset, bytes))
+		return bad_range(device, region, offset);
+	return device->ops->read(device, region, offset, data, bytes);
+}
+
+int device_write(
+	struct device *device, unsigned region, uint64_t offset, const void *data, size_t bytes)
+{
+	if (!in_region(device, region, offset, bytes))
+		return bad_range(device, region, offset);
+	return device->ops->write(device, region, offset, data, bytes);
+}
+
+int device_read32(struct device *device, unsigned region, uint64_t offset, uint32_t *value)
+{
+	return device_read(device, region, offset, value, sizeof(*value));
+}
+
+int device_write32(struct device *device, unsigned region, uint64_t offset, uint32_t value)
+{
+	return device_write(device, region, offset, &value, sizeof(value));
+}
+
+int device_config_read(struct device *device, unsigned offset, unsigned bytes, uint32_t *value)
+{
+	*value = 0;
+	if (bytes != 1 && bytes != 2 && bytes != 4)
+		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset);
+	return device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, value, bytes);
+}
+
+int device_config_write(struct device *device, unsigned offset, unsigned bytes, uint32_t value)
+{
+	if (bytes != 1 && bytes != 2 && bytes != 4)
+		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset);
+	return device_write(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, &value, bytes);
+}
+
+int device_enable(struct device *device)
+{
+	uint32_t command;
+	int result = device_config_read(device, PCI_COMMAND, 2, &command);
+
+	if (result)
+		return result;
+	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	return device_config_write(device, PCI_COMMAND, 2, command);
+}
+
+static uint8_t *map_area(struct device *device, struct device_region *region, unsigned area)
+{
+	off_t from = (off_t)(region->fd_offset + region->area[area].offset);
+	size_t bytes = region->area[area].bytes;
+	void *map = MAP_FAILED;
+
+	if (region->flags & VFIO_REGION_INFO_FLAG_WRITE)
+		map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, from);
+	/* What the device only shows (counters) it gives out read-only. */
+	if (map == MAP_FAILED)
+		map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, region->fd, from);
+	if (map == MAP_FAILED) {
+		snprintf(device->error, sizeof(device->error), "mapping region %u: %s",
+			(unsigned)(region - device->region), strerror(errno));
+		return NULL;
+	}
+	return map;
+}
+
+void *device_pointer(struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
+{
+	if (!in_region(device, region, offset, bytes)) {
+		bad_range(device, region, offset);
+		return NULL;
+	}
+	struct device_region *r = &device->region[region];
+	for (unsigned i = 0; i < r->area_count; i++) {
+		const struct device_area *area = &r->area[i];
+
+		if (offset < area->offset || offset - area->offset > area->bytes ||
+			bytes > area->bytes - (offset - area->offset))
+			continue;
+		if (!r->map[i])
+			r->map[i] = map_area(device, r, i);
+		return r->map[i] ? r->map[i] + (offset - area->offset) : NULL;
+	}
+	snprintf(device->error, sizeof(device->error), "region %u cannot be mapped at 0x%llx",
+		region, (unsigned long long)offset);
+	return NULL;
+}
+
+int device_reset(struct device *device)
+{
+	return device->ops->reset(device);
+}
+
+/* --- Windows and events -------------------------------------------------------------------------- */
+
+int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
+	void *address, int fd, uint64_t fd_offset)
+{
+	return device->ops->map_memory(device, bus, bytes, access, address, fd, fd_offset);
+}
+
+int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
+	struct device *peer, unsigned region, uint64_t offset)
+{
+	return device->ops->map_peer(device, bus, bytes, access, peer, region, offset);
+}
+
+int device_restore(
+	struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access, void *address)
+{
+	return device->ops->restore(device, bus, bytes, access, address);
+}
+
+int device_unmap(struct device *device, struct bus_addr bus, uint64_t bytes)
+{
+	return device->ops->unmap(device, bus, bytes);
+}
+
+int device_unmap_all(struct device *device)
+{
+	return device->ops->unmap_all(device);
+}
+
+int device_irqs(struct device *device, unsigned first, const int *fds, unsigned count)
+{
+	return device->ops->irqs(device, first, fds, count);
+}
+
+int device_doorbell_fd(struct device *device, unsigned region, uint64_t offset)
+{
+	return device->ops->doorbell_fd(device, region, offset);
+}
+
+int device_fd(const struct device *device)
+{
+	return device->ops->fd(device);
+}
+
+int device_service(struct device *device)
+{
+	return device->ops->service(device);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user_channel.h"
+
+#include "vfio_user.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int lose(struct channel *channel, int error)
+{
+	channel->lost = true;
+	return error;
+}
+
+/* --- Sending ------------------------------------------------------------------------------------- */
+
+/*
+ * The whole message or nothing, waiting for room until the deadline. A message of ours fits one buffer
+ * of the kernel, so a short count does not happen unless the socket's buffer was made tiny; then the
+ * rest follows, and if it cannot, the stream is lost.
+ */
+static int send_all(
+	struct channel *channel, struct iovec *parts, unsigned count, int fd, int64_t deadline)
+{
+	bool begun = false;
+
+	while (count) {
+		ssize_t n = vfio_user_send(
+			channel->socket, parts, count, &fd, !begun && fd >= 0 ? 1 : 0);
+
+		if (n == -EAGAIN) {
+			int64_t left = deadline - now_ms();
+			struct pollfd room = {.fd = channel->socket, .events = POLLOUT};
+			if (left <= 0)
+				return begun ? lose(channel, -ETIMEDOUT) : -ETIMEDOUT;
+			poll(&room, 1, (int)left);
+			continue;
+		}
+		if (n < 0)
+			return lose(channel, n == -EPIPE ? -ECONNRESET : (int)n);
+		begun = true;
+		size_t sent = (size_t)n;
+		while (count && sent >= parts->iov_len) {
+			sent -= parts->iov_len;
+			parts++;
+			count--;
+		}
+		if (count) {
+			parts->iov_base = (uint8_t *)parts->iov_base + sent;
+			parts->iov_len -= sent;
+		}
+	}
+	return 0;
+}
+
+/* --- DMA messages -------------------------------------------------------------------------------- */
+
+static struct channel_window *find_window(struct channel *channel, uint64_t first, uint64_t last)
+{
+	for (unsigned i = 0; i < channel->window_count; i++)
+		if (channel->window[i].first <= last && first <= channel->window[i].last)
+			return &channel->window[i];
+	return NULL;
+}
+
+/* An aligned word is moved by one access, after all before it: rings publish their indices so. */
+static void copy_out(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+	atomic_thread_fence(memory_order_release);
+	if (bytes == 8 && (uintptr_t)to % 8 == 0) {
+		uint64_t word;
+		memcpy(&word, from, 8);
+		__atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELEASE);
+	} else if (bytes == 4 && (uintptr_t)to % 4 == 0) {
+		uint32_t word;
+		memcpy(&word, from, 4);
+		__atomic_store_n((uint32_t *)(void *)to, word, __ATOMIC_RELEASE);
+	} else {
+		memcpy(to, from, bytes);
+	}
+}
+
+static int answer(struct channel *channel, const struct vfio_user_message *message, int error,
+	struct iovec *payload, unsigned count)
+{
+	struct vfio_user_header header = {
+		.id = message->header.id,
+		.command = message->header.command,
+		.size = sizeof(header),
+		.flags = VFIO_USER_TYPE_REPLY | (error ? VFIO_USER_ERROR : 0),
+		.error = (uint32_t)-error,
+	};
+	struct iovec parts[3] = {{&header, sizeof(header)}};
+
+	if (message->header.flags & VFIO_USER_NO_REPLY)
+		return 0;
+	for (unsigned i = 0; i < count; i++) {
+		parts[i + 1] = payload[i];
+		header.size += (uint32_t)payload[i].iov_len;
+	}
+	/* The server waits for this and reads; if it does not for a second, it is gone. */
+	int result = send_all(channel, parts, count + 1, -1, now_ms() + 1000);
+	return result == -ETIMEDOUT ? lose(channel, result) : result;
+}
+
+/* Serves one message of the server; frees it, or holds it. 0, or -errno when lost. */
+static int serve(struct channel *channel, struct vfio_user_message *message)
+{
+	struct vfio_user_dma_access access;
+	bool writes = message->header.command == VFIO_USER_DMA_WRITE;
+	struct channel_window *window = NULL;
+	uint64_t last;
+	int error = 0;
+	int result;
+
+	if (!writes && message->header.command != VFIO_USER_DMA_READ)
+		error = -ENOTSUP;
+	else if (message->bytes < sizeof(access))
+		error = -EINVAL;
+	if (error)
+		goto reply;
+	memcpy(&access, message->payload, sizeof(access));
+	if (!access.count || access.count > VFIO_USER_CHUNK ||
+		message->bytes - sizeof(access) != (writes ? access.count : 0) ||
+		__builtin_add_overflow(access.address, access.count - 1, &last)) {
+		error = -EINVAL;
+		goto reply;
+	}
+	window = find_window(channel, access.address, last);
+	if (!window && channel->holding && channel->held_count < CHANNEL_HELD_MAX) {
+		channel->held[channel->held_count++] = message;
+		return 0;
+	}
+	if (!window || access.address < window->first || last > window->last ||
+		!(window->access & (writes ? VFIO_DMA_MAP_FLAG_WRITE : VFIO_DMA_MAP_FLAG_READ)))
+		error = -EFAULT;
+reply:
+	if (error) {
+		result = answer(channel, message, error, NULL, 0);
+	} else {
+		uint8_t *memory = window->address + (access.address - window->first);
+		struct iovec payload[2] = {{&access, sizeof(access)}, {memory, access.count}};
+
+		if (writes)
+			copy_out(memory, message->payload + sizeof(access), access.count);
+		result = answer(channel, message, 0, payload, writes ? 1 : 2);
+	}
+	vfio_user_message_free(message);
+	return result;
+}
+
+/* Serves what was held; what still has no window is held again, if holding goes on. */
+static int serve_held(struct channel *channel)
+{
+	struct vfio_user_message *held[CHANNEL_HELD_MAX];
+	unsigned count = channel->held_count;
+	int result = 0;
+
+	memcpy(held, channel->held, sizeof(held));
+	channel->held_count = 0;
+	for (unsigned i = 0; i < count; i++) {
+		int error = serve(channel, held[i]);
+		if (!result)
+			result = error;
+	}
+	return result;
+}
+
+/* --- Requests ------------------------------------------------------------------------------------ */
+
+/* Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. */
+static int receive(struct channel *channel, struct vfio_user_message **reply, bool *idle)
+{
+	struct vfio_user_message *message;
+	int result = vfio_user_receive_whole(channel->socket, &message);
+
+	*idle = result == 0;
+	if (result < 0)
+		return lose(channel, result);
+	if (result == 0)
+		return 0;
+	if (vfio_user_is_reply(&message->header)) {
+		*reply = message;
+		return 1;
+	}
+	return serve(channel, message);
+}
+
+/* Is this what the request waits for? A server that has a client already says EBUSY without having
+ * read our id. */
+static bool matches(const struct vfio_user_header *reply, uint16_t id, uint16_t command)
+{
+	if (reply->command != command)
+		return false;
+	return reply->id == id ||
+	       (command == VFIO_USER_VERSION && (reply->flags & VFIO_USER_ERROR));
+}
+
+static int check_reply(const struct vfio_user_message *reply, size_t least)
+{
+	if (reply->header.flags & VFIO_USER_ERROR) {
+		uint32_t error = reply->header.error;
+		return error > 0 && error < 4096 ? -(int)error : -EIO;
+	}
+	return reply->bytes < least || reply->fds_lost ? -EPROTO : 0;
+}
+
+static void wait_for_more(struct channel *channel, int64_t left)
+{
+	struct pollfd input = {.fd = channel->socket, .events = POLLIN};
+	const struct timespec moment = {.tv_nsec = 1000000};
+	struct vfio_user_header header;
+
+	/* Part of a message is there: it stays in the socket, so poll would not wait. */
+	if (recv(channel->socket, &header, sizeof(header), MSG_PEEK | MSG_DONTWAIT) > 0)
+		nanosleep(&moment, NULL);
+	else
+		poll(&input, 1, (int)left);
+}
+
+int channel_call(struct channel *channel, unsigned timeout_ms,
+	const struct channel_request *request, struct vfio_user_message **reply)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	struct vfio_user_header header = {
+		.id = channel->next_id++,
+		.command = request->command,
+		.size = (uint32_t)(sizeof(header) + request->parts[0].iov_len +
+				   request->parts[1].iov_len),
+	};
+	struct iovec parts[3] = {{&header, sizeof(header)}, request->parts[0], request->parts[1]};
+
+	if (channel->lost)
+		return -ENOTCONN;
+	/* A refused newcomer finds the reply, and the socket closed for sending: read it all the same. */
+	int result = send_all(channel, parts, 3, request->fd, deadline);
+	if (result && !(result == -ECONNRESET && request->command == VFIO_USER_VERSION))
+		return result;
+	for (;;) {
+		struct vfio_user_message *message = NULL;
+		bool idle;
+
+		result = receive(channel, &message, &idle);
+		if (result < 0)
+			return result;
+		if (message && matches(&message->header, header.id, header.command)) {
+			result = check_reply(message, request->reply_bytes);
+			if (reply && !result)
+				*reply = message;
+			else
+				vfio_user_message_free(message);
+			return result;
+		}
+		vfio_user_message_free(message); /* for a request given up, or of another life */
+		int64_t left = deadline - now_ms();
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (idle)
+			wait_for_more(channel, left);
+	}
+}
+
+int channel_service(struct channel *channel)
+{
+	bool idle = false;
+
+	if (channel->lost)
+		return -ENOTCONN;
+	channel->holding = false;
+	int result = serve_held(channel);
+	while (!result && !idle) {
+		struct vfio_user_message *reply = NULL;
+
+		result = receive(channel, &reply, &idle);
+		vfio_user_message_free(reply);
+		if (result > 0)
+			result = 0;
+	}
+	return result;
+}
+
+/* --- Windows ------------------------------------------------------------------------------------- */
+
+int channel_add_window(struct channel *channel, const struct channel_window *window)
+{
+	if (find_window(channel, window->first, window->last))
+		return -EEXIST;
+	if (channel->window_count == channel->window_room) {
+		unsigned room = channel->window_room ? 2 * channel->window_room : 16;
+		struct channel_window *more = realloc(channel->window, room * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		channel->window = more;
+		channel->window_room = room;
+	}
+	channel->window[channel->window_count++] = *window;
+	return serve_held(channel);
+}
+
+int channel_remove_window(struct channel *channel, uint64_t first, uint64_t last)
+{
+	for (unsigned i = 0; i < channel->window_count; i++) {
+		if (channel->window[i].first != first || channel->window[i].last != last)
+			continue;
+		channel->window[i] = channel->window[--channel->window_count];
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void channel_remove_windows(struct channel *channel)
+{
+	channel->window_count = 0;
+}
+
+/* --- Life ---------------------------------------------------------------------------------------- */
+
+void channel_open(struct channel *channel, int socket)
+{
+	*channel = (struct channel){.socket = socket};
+	if (getrandom(&channel->next_id, sizeof(channel->next_id), GRND_NONBLOCK) < 0)
+		channel->next_id = (uint16_t)(getpid() ^ now_ms());
+}
+
+void channel_close(struct channel *channel)
+{
+	for (unsigned i = 0; i < channel->held_count; i++)
+		vfio_user_message_free(channel->held[i]);
+	free(channel->window);
+	close(channel->socket);
+	*channel = (struct channel){.socket = -1, .lost = true};
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's end of a vfio-user connection: requests with their replies, and the other way round the
+ * server's DMA messages, answered from message windows. vfio_user.h says how it survives SIGKILL.
+ */
+#ifndef DRIVER_VFIO_USER_CHANNEL_H
+#define DRIVER_VFIO_USER_CHANNEL_H
+
+#include <vfio_user/message.h>
+
+/* DMA messages that an adopter holds until their window is restored; a server sends one at a time. */
+#define CHANNEL_HELD_MAX 8u
+
+/* Memory that the server reaches by messages. */
+struct channel_window {
+	uint64_t first;
+	uint64_t last; /* inclusive */
+	uint32_t access;
+	uint8_t *address;
+};
+
+struct channel {
+	int socket; /* owned */
+	uint16_t next_id;
+	bool lost;    /* every further request is -ENOTCONN */
+	bool holding; /* adopted: windows may be missing yet */
+	struct channel_window *window;
+	unsigned window_count;
+	unsigned window_room;
+	struct vfio_user_message *held[CHANNEL_HELD_MAX];
+	unsigned held_count;
+};
+
+struct channel_request {
+	uint16_t command;
+	struct iovec parts[2]; /* the payload; at most VFIO_USER_CHUNK and a structure */
+	int fd;                /* to send along; -1: none */
+	size_t reply_bytes;    /* the least payload of a good reply */
+};
+
+void channel_open(struct channel *channel, int socket);
+void channel_close(struct channel *channel);
+
+/*
+ * Sends, serves DMA messages until the reply is there. 0 and *reply, the caller's to free (reply may be
+ * NULL: not wanted); the server's error as -errno; -ETIMEDOUT; -EPROTO for a reply too short;
+ * -ENOTCONN, -ECONNRESET when lost.
+ */
+int channel_call(struct channel *channel, unsigned timeout_ms,
+	const struct channel_request *request, struct vfio_user_message **reply);
+
+/* Serves what has come, without waiting. 0 or -errno when lost. */
+int channel_service(struct channel *channel);
+
+/* -EEXIST for an overlap, -ENOMEM. Messages held for it are served. */
+int channel_add_window(struct channel *channel, const struct channel_window *window);
+/* -ENOENT if there is none exactly like it. */
+int channel_remove_window(struct channel *channel, uint64_t first, uint64_t last);
+void channel_remove_windows(struct channel *channel);
+
+#endif

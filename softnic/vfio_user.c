@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user.h"
+
+#include "vfio_user_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+void vfu_log(struct vfu *vfu, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	if (!vfu->config.ops->log || vfu->logged > VFU_LOG_MAX)
+		return;
+	if (vfu->logged++ == VFU_LOG_MAX) {
+		vfu->config.ops->log(vfu->config.device,
+			"vfio-user: no more about this client, there was too much");
+		return;
+	}
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	vfu->config.ops->log(vfu->config.device, text);
+}
+
+static void signal_event(int fd)
+{
+	uint64_t one = 1;
+	ssize_t n = write(fd, &one, sizeof(one));
+
+	(void)n; /* a full counter is a signal too */
+}
+
+void vfu_wake(struct vfu *vfu)
+{
+	signal_event(vfu->wake);
+}
+
+/* --- Input --------------------------------------------------------------------------------------- */
+
+void vfu_pump(struct vfu *vfu)
+{
+	while (!vfu->input_error && vfu->queued < VFU_QUEUE_MAX) {
+		struct vfio_user_message *message;
+		int result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
+
+		if (result == 0)
+			return;
+		if (result < 0) {
+			vfu->input_error = result;
+			vfu->broken = true;
+			return;
+		}
+		vfu->silent = false;
+		if (!vfio_user_is_reply(&message->header)) {
+			*vfu->queue_end = message;
+			vfu->queue_end = &message->next;
+			vfu->queued++;
+		} else if (vfu->awaiting && !vfu->answer && message->header.id == vfu->awaited_id &&
+			   message->header.command == vfu->awaited_command) {
+			vfu->answer = message;
+			signal_event(vfu->answered);
+		} else {
+			/* Late, or meant for another life of the client: nobody's. */
+			vfio_user_message_free(message);
+		}
+	}
+}
+
+/* The next command; NULL if there is none now. */
+static struct vfio_user_message *next_command(struct vfu *vfu)
+{
+	struct vfio_user_message *message;
+
+	pthread_mutex_lock(&vfu->receive);
+	if (!vfu->queue)
+		vfu_pump(vfu);
+	message = vfu->queue;
+	if (message) {
+		vfu->queue = message->next;
+		if (!vfu->queue)
+			vfu->queue_end = &vfu->queue;
+		vfu->queued--;
+	}
+	pthread_mutex_unlock(&vfu->receive);
+	return message;
+}
+
+/* --- Output -------------------------------------------------------------------------------------- */
+
+/* With `transmit` held. */
+static void flush_locked(struct vfu *vfu)
+{
+	while (vfu->unsent) {
+		struct vfu_unsent *first = vfu->unsent;
+		struct iovec rest = {first->data + first->done, first->bytes - first->done};
+		ssize_t n = vfio_user_send(
+			vfu->connection, &rest, 1, first->fds, first->done ? 0 : first->fd_count);
+
+		if (n == -EAGAIN)
+			return;
+		if (n < 0)
+			vfu->broken = true;
+		else
+			first->done += (size_t)n;
+		if (n < 0 || first->done == first->bytes) {
+			vfu->unsent = first->next;
+			if (!vfu->unsent)
+				vfu->unsent_end = &vfu->unsent;
+			free(first);
+		}
+	}
+}
+
+bool vfu_flush(struct vfu *vfu)
+{
+	pthread_mutex_lock(&vfu->transmit);
+	flush_locked(vfu);
+	bool empty = !vfu->unsent;
+	pthread_mutex_unlock(&vfu->transmit);
+	return empty;
+}
+
+/* With `transmit` held: the message less the first `done` bytes waits its turn. */
+static void queue_unsent(struct vfu *vfu, const struct iovec *parts, unsigned count, size_t done,
+	const int *fds, unsigned fd_count)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bytes += parts[i].iov_len;
+	struct vfu_unsent *unsent = malloc(sizeof(*unsent) + bytes);
+	if (!unsent) {
+		vfu->broken = true; /* half a message may be out: the stream is lost */
+		return;
+	}
+	*unsent = (struct vfu_unsent){.bytes = bytes, .done = done, .fd_count = fd_count};
+	if (fd_count)
+		memcpy(unsent->fds, fds, fd_count * sizeof(int));
+	for (size_t i = 0, at = 0; i < count; at += parts[i].iov_len, i++)
+		if (parts[i].iov_len)
+			memcpy(unsent->data + at, parts[i].iov_base, parts[i].iov_len);
+	*vfu->unsent_end = unsent;
+	vfu->unsent_end = &unsent->next;
+}
+
+void vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const struct iovec *parts,
+	unsigned part_count, const int *fds, unsigned fd_count)
+{
+	struct iovec all[4];
+	ssize_t n = 0;
+
+	all[0] = (struct iovec){(void *)header, sizeof(*header)};
+	for (unsigned i = 0; i < part_count && i < 3; i++)
+		all[i + 1] = parts[i];
+	part_count++;
+
+	pthread_mutex_lock(&vfu->transmit);
+	flush_locked(vfu);
+	if (!vfu->unsent)
+		n = vfio_user_send(vfu->connection, all, part_count, fds, fd_count);
+	if (n == -EAGAIN)
+		n = 0;
+	if (n < 0)
+		vfu->broken = true;
+	else if ((size_t)n < header->size)
+		queue_unsent(vfu, all, part_count, (size_t)n, fds, fd_count);
+	pthread_mutex_unlock(&vfu->transmit);
+}
+
+/* --- Connections --------------------------------------------------------------------------------- */
+
+/* Waits for input, or, while replies are stuck, only for room: a client that does not read its replies
+ * gets no commands done. */
+static void set_interest(struct vfu *vfu, bool output)
+{
+	struct epoll_event event = {
+		.events = output ? EPOLLOUT : EPOLLIN,
+		.data.fd = vfu->connection,
+	};
+
+	if (vfu->wants_output == output)
+		return;
+	vfu->wants_output = output;
+	epoll_ctl(vfu->epoll, EPOLL_CTL_MOD, vfu->connection, &event);
+}
+
+static int watch(struct vfu *vfu, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(vfu->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+static void connect_client(struct vfu *vfu, int connection)
+{
+	pthread_mutex_lock(&vfu->dma);
+	pthread_mutex_lock(&vfu->receive);
+	vfu->connection = connection;
+	vfu->broken = false;
+	vfu->silent = false;
+	vfu->input_error = 0;
+	pthread_mutex_unlock(&vfu->receive);
+	pthread_mutex_unlock(&vfu->dma);
+	vfu->give_up = false;
+	vfu->wants_output = false;
+	vfu->logged = 0;
+}
+
+/* "One client at a time": said in the only words a client listens for at that point. */
+static void refuse_client(struct vfu *vfu, int connection)
+{
+	struct vfio_user_header busy = {
+		.command = VFIO_USER_VERSION,
+		.size = sizeof(busy),
+		.flags = VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR,
+		.error = EBUSY,
+	};
+	struct iovec part = {&busy, sizeof(busy)};
+
+	vfio_user_send(connection, &part, 1, NULL, 0);
+	close(connection);
+	vfu_log(vfu, "vfio-user: refused a second client: one at a time");
+}
+
+static void accept_clients(struct vfu *vfu)
+{
+	/* A few at a time; the listener stays readable if there are more. */
+	for (int i = 0; vfu->listener >= 0 && i < 4; i++) {
+		int connection = accept4(vfu->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (connection < 0)
+			return;
+		if (vfu->connection >= 0) {
+			refuse_client(vfu, connection);
+		} else if (watch(vfu, connection) != 0) {
+			close(connection);
+		} else {
+			connect_client(vfu, connection);
+		}
+	}
+}
+
+static void disconnect_client(struct vfu *vfu)
+{
+	bool was_negotiated = vfu->negotiated;
+
+	if (vfu->input_error == -EPROTO)
+		vfu_log(vfu, "vfio-user: client sent what is no message; disconnected");
+
+	/* An engine inside sees this and leaves; then nobody uses the connection. */
+	vfu->negotiated = false;
+	vfu->broken = true;
+	shutdown(vfu->connection, SHUT_RDWR);
+	signal_event(vfu->answered);
+
+	pthread_mutex_lock(&vfu->dma);
+	pthread_mutex_lock(&vfu->receive);
+	close(vfu->connection); /* leaves the epoll set with it */
+	vfu->connection = -1;
+	vfio_user_stream_reset(&vfu->stream);
+	while (vfu->queue) {
+		struct vfio_user_message *message = vfu->queue;
+		vfu->queue = message->next;
+		vfio_user_message_free(message);
+	}
+	vfu->queue_end = &vfu->queue;
+	vfu->queued = 0;
+	pthread_mutex_unlock(&vfu->receive);
+
+	pthread_mutex_lock(&vfu->transmit);
+	while (vfu->unsent) {
+		struct vfu_unsent *unsent = vfu->unsent;
+		vfu->unsent = unsent->next;
+		free(unsent);
+	}
+	vfu->unsent_end = &vfu->unsent;
+	pthread_mutex_unlock(&vfu->transmit);
+	pthread_mutex_unlock(&vfu->dma);
+
+	vfu_forget_client(vfu);
+	if (was_negotiated && vfu->config.ops->disconnected)
+		vfu->config.ops->disconnected(vfu->config.device);
+}
+
+void vfu_service(struct vfu *vfu)
+{
+	uint64_t count;
+	ssize_t n = read(vfu->wake, &count, sizeof(count));
+	unsigned budget = VFU_BUDGET;
+
+	(void)n;
+	while (vfu->connection >= 0) {
+		bool flushed = vfu_flush(vfu);
+
+		if (!flushed && !vfu->broken) {
+			set_interest(vfu, true);
+			break;
+		}
+		struct vfio_user_message *message = next_command(vfu);
+		if (!message) {
+			if (vfu->broken)
+				disconnect_client(vfu);
+			else
+				set_interest(vfu, false);
+			break;
+		}
+		vfu_command(vfu, message);
+		vfio_user_message_free(message);
+		if (vfu->give_up) {
+			disconnect_client(vfu);
+			break;
+		}
+		if (--budget == 0) {
+			vfu_wake(vfu);
+			break;
+		}
+	}
+	/* Last, so that a client that comes in the moment another goes is not refused. */
+	accept_clients(vfu);
+}
+
+bool vfu_connected(const struct vfu *vfu)
+{
+	return vfu->negotiated;
+}
+
+int vfu_fd(const struct vfu *vfu)
+{
+	return vfu->epoll;
+}
+
+/* --- Life ---------------------------------------------------------------------------------------- */
+
+static int fail(char *error, int result, const char *what, const char *path)
+{
+	snprintf(error, VFU_ERROR_BYTES, "vfio-user: %s %s: %s", what, path ? path : "",
+		strerror(-result));
+	return result;
+}
+
+/* True if somebody answers at the path. */
+static bool is_live(const struct sockaddr_un *address)
+{
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (probe < 0)
+		return true;
+	bool live = connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		    errno != ECONNREFUSED;
+	close(probe);
+	return live;
+}
+
+static int listen_at(struct vfu *vfu, const char *path, char *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int result;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(error, -ENAMETOOLONG, "socket", path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	vfu->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (vfu->listener < 0)
+		return fail(error, -errno, "socket", path);
+
+	/* Whoever can connect owns the NIC. On Linux the mode set before bind is the path's. */
+	fchmod(vfu->listener, S_IRUSR | S_IWUSR);
+	if (bind(vfu->listener, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		struct stat status;
+
+		if (errno != EADDRINUSE)
+			return fail(error, -errno, "bind", path);
+		if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode) || is_live(&address))
+			return fail(error, -EADDRINUSE, "bind", path);
+		unlink(path);
+		if (bind(vfu->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
+			return fail(error, -errno, "bind", path);
+	}
+	memcpy(vfu->path, path, strlen(path) + 1);
+	if (listen(vfu->listener, 8) != 0)
+		return fail(error, -errno, "listen", path);
+	result = watch(vfu, vfu->listener);
+	return result ? fail(error, result, "poll", path) : 0;
+}
+
+/* The device's own description: a mistake in it is the programmer's, but named here. */
+static int check_config(const struct vfu_config *config, char *error)
+{
+	if (!config->ops || !config->ops->region_read || !config->ops->region_write ||
+		!config->ops->dma_map || !config->ops->dma_unmap || !config->ops->dma_unmap_all ||
+		config->vectors > VFU_VECTORS_MAX)
+		return fail(error, -EINVAL, "device description", config->path);
+	for (unsigned i = 0; i < VFU_REGIONS; i++) {
+		const struct vfu_region *region = &config->region[i];
+
+		if (region->area_count > 64 || region->io_fd_count > VFIO_USER_FDS_MAX)
+			return fail(error, -EINVAL, "region description", config->path);
+		for (unsigned k = 0; k < region->area_count; k++)
+			if (region->areas[k].offset > region->bytes ||
+				region->areas[k].size > region->bytes - region->areas[k].offset)
+				return fail(error, -EINVAL, "mappable area", config->path);
+	}
+	return 0;
+}
+
+int vfu_open(struct vfu **result, const struct vfu_config *config, char *error)
+{
+	int status = check_config(config, error);
+
+	if (status)
+		return status;
+	struct vfu *vfu = calloc(1, sizeof(*vfu));
+	if (!vfu)
+		return fail(error, -ENOMEM, "open", config->path);
+	vfu->config = *config;
+	if (!vfu->config.dma_timeout_ms)
+		vfu->config.dma_timeout_ms = 2000;
+	vfu->listener = vfu->connection = -1;
+	vfu->queue_end = &vfu->queue;
+	vfu->unsent_end = &vfu->unsent;
+	pthread_mutex_init(&vfu->receive, NULL);
+	pthread_mutex_init(&vfu->transmit, NULL);
+	pthread_mutex_init(&vfu->dma, NULL);
+	pthread_mutex_init(&vfu->irq, NULL);
+	for (unsigned i = 0; i < VFU_VECTORS_MAX; i++)
+		vfu->vector[i].fd = -1;
+
+	vfu->reply = malloc(VFIO_USER_MESSAGE_MAX);
+	vfu->epoll = epoll_create1(EPOLL_CLOEXEC);
+	vfu->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vfu->answered = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!vfu->reply)
+		status = -ENOMEM;
+	else if (vfu->epoll < 0 || vfu->wake < 0 || vfu->answered < 0)
+		status = -errno;
+	else
+		status = watch(vfu, vfu->wake);
+	if (status) {
+		fail(error, status, "open", config->path);
+		goto close;
+	}
+	if (config->path) {
+		status = listen_at(vfu, config->path, error);
+	} else {
+		status = watch(vfu, config->connection);
+		if (status)
+			fail(error, status, "connection", NULL);
+		else
+			connect_client(vfu, config->connection);
+	}
+	if (status)
+		goto close;
+	vfu->config.path = NULL; /* the caller's string; the copy in vfu->path is ours */
+	*result = vfu;
+	return 0;
+
+close:
+	vfu_close(vfu);
+	return status;
+}
+
+void vfu_close(struct vfu *vfu)
+{
+	if (!vfu)
+		return;
+	if (vfu->connection >= 0)
+		disconnect_client(vfu);
+	if (vfu->listener >= 0) {
+		close(vfu->listener);
+		if (vfu->path[0])
+			unlink(vfu->path);
+	}
+	if (vfu->epoll >= 0)
+		close(vfu->epoll);
+	if (vfu->wake >= 0)
+		close(vfu->wake);
+	if (vfu->answered >= 0)
+		close(vfu->answered);
+	pthread_mutex_destroy(&vfu->receive);
+	pthread_mutex_destroy(&vfu->transmit);
+	pthread_mutex_destroy(&vfu->dma);
+	pthread_mutex_destroy(&vfu->irq);
+	free(vfu->window);
+	free(vfu->reply);
+	free(vfu);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "descriptor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ERROR_BYTES 128
+
+__attribute__((format(printf, 3, 4))) static int refuse(
+	char *error, int result, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error, ERROR_BYTES, format, arguments);
+	va_end(arguments);
+	return result;
+}
+
+/* Anonymous inodes have no file type of their own; only the link's text tells them apart. */
+static bool is_eventfd(int fd)
+{
+	char path[32];
+	char target[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return !strcmp(target, "anon_inode:[eventfd]");
+}
+
+int vfio_user_check_fd(int fd, uint64_t offset, uint64_t bytes, uint32_t access, char *error)
+{
+	struct stat status;
+	uint64_t end;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fstat(fd, &status) != 0)
+		return refuse(error, -errno, "descriptor: %s", strerror(errno));
+	if (is_eventfd(fd)) {
+		if (offset)
+			return refuse(error, -EINVAL, "an eventfd has no offset");
+		if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+			return refuse(error, -errno, "eventfd: %s", strerror(errno));
+		return VFIO_USER_FD_EVENT;
+	}
+	if (!S_ISREG(status.st_mode))
+		return refuse(error, -EINVAL, "descriptor is neither memory nor an eventfd");
+	int seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return refuse(error, -EPERM,
+			"memory is not sealed with F_SEAL_SHRINK: it could be truncated "
+			"while in use");
+	if (__builtin_add_overflow(offset, bytes, &end) || end > (uint64_t)status.st_size)
+		return refuse(error, -ERANGE, "memory of %llu bytes is too short for %llu+%llu",
+			(unsigned long long)status.st_size, (unsigned long long)offset,
+			(unsigned long long)bytes);
+	if (offset % VFIO_USER_DEFAULT_PAGES)
+		return refuse(error, -EINVAL, "offset in memory is not page-aligned");
+	int mode = flags & O_ACCMODE;
+	if (mode == O_WRONLY || (flags & O_PATH))
+		return refuse(error, -EACCES, "memory is not open for reading");
+	if ((access & VFIO_DMA_MAP_FLAG_WRITE) &&
+		(mode != O_RDWR || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))))
+		return refuse(error, -EACCES, "memory cannot be written through this descriptor");
+	return VFIO_USER_FD_MEMORY;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "message.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HEADER_BYTES ((uint32_t)sizeof(struct vfio_user_header))
+
+/* Room for the descriptors of one message, aligned for the kernel. */
+union control {
+	struct cmsghdr align;
+	char room[CMSG_SPACE(VFIO_USER_FDS_MAX * sizeof(int))];
+};
+
+void vfio_user_message_free(struct vfio_user_message *message)
+{
+	if (!message)
+		return;
+	for (unsigned i = 0; i < message->fd_count; i++)
+		if (message->fds[i] >= 0)
+			close(message->fds[i]);
+	free(message->payload);
+	free(message);
+}
+
+void vfio_user_stream_reset(struct vfio_user_stream *stream)
+{
+	vfio_user_message_free(stream->partial);
+	*stream = (struct vfio_user_stream){0};
+}
+
+static void take_fds(struct vfio_user_message *message, struct msghdr *received)
+{
+	if (received->msg_flags & MSG_CTRUNC)
+		message->fds_lost = true;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(received); c; c = CMSG_NXTHDR(received, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (message->fd_count < VFIO_USER_FDS_MAX) {
+				message->fds[message->fd_count++] = fd;
+			} else {
+				message->fds_lost = true;
+				close(fd);
+			}
+		}
+	}
+}
+
+/* recvmsg of what is there: bytes, 0 for "not yet", -ECONNRESET at the end. */
+static ssize_t read_some(
+	int socket, struct iovec *parts, unsigned count, struct vfio_user_message *message)
+{
+	union control control;
+	struct msghdr received = {
+		.msg_iov = parts,
+		.msg_iovlen = count,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, &received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	take_fds(message, &received);
+	return n ? n : -ECONNRESET;
+}
+
+static int check_size(const struct vfio_user_header *header)
+{
+	return header->size >= HEADER_BYTES && header->size <= VFIO_USER_MESSAGE_MAX ? 0 : -EPROTO;
+}
+
+static int allocate_payload(struct vfio_user_message *message)
+{
+	message->bytes = message->header.size - HEADER_BYTES;
+	if (!message->bytes)
+		return 0;
+	message->payload = malloc(message->bytes);
+	return message->payload ? 0 : -ENOMEM;
+}
+
+int vfio_user_receive(
+	struct vfio_user_stream *stream, int socket, struct vfio_user_message **message)
+{
+	for (;;) {
+		if (!stream->partial) {
+			stream->partial = calloc(1, sizeof(*stream->partial));
+			if (!stream->partial)
+				return -ENOMEM;
+		}
+		struct vfio_user_message *m = stream->partial;
+		struct iovec rest;
+
+		if (stream->have < HEADER_BYTES)
+			rest = (struct iovec){
+				(uint8_t *)&m->header + stream->have, HEADER_BYTES - stream->have};
+		else
+			rest = (struct iovec){m->payload + (stream->have - HEADER_BYTES),
+				m->header.size - stream->have};
+		ssize_t n = read_some(socket, &rest, 1, m);
+		if (n <= 0)
+			return (int)n;
+		stream->have += (uint32_t)n;
+		if (stream->have == HEADER_BYTES) {
+			int error = check_size(&m->header);
+			if (!error)
+				error = allocate_payload(m);
+			if (error)
+				return error;
+		}
+		if (stream->have >= HEADER_BYTES && stream->have == m->header.size) {
+			*message = m;
+			*stream = (struct vfio_user_stream){0};
+			return 1;
+		}
+	}
+}
+
+/* Has a whole message arrived? Its header, without consuming anything: 1, 0, -errno. */
+static int peek_whole(int socket, struct vfio_user_header *header)
+{
+	int arrived = 0;
+	ssize_t n;
+
+	/* Without a control buffer the kernel installs no descriptors. */
+	do
+		n = recv(socket, header, sizeof(*header), MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	if (n == 0)
+		return -ECONNRESET;
+	if (ioctl(socket, SIOCINQ, &arrived) != 0)
+		return -errno;
+	if (arrived < (int)HEADER_BYTES)
+		return 0;
+	if ((size_t)n < sizeof(*header))
+		return -EPROTO; /* descriptors in the middle of a header: no server does that */
+	int error = check_size(header);
+	if (error)
+		return error;
+	return (uint32_t)arrived >= header->size;
+}
+
+int vfio_user_receive_whole(int socket, struct vfio_user_message **message)
+{
+	struct vfio_user_header header;
+	int ready = peek_whole(socket, &header);
+
+	if (ready <= 0)
+		return ready;
+	struct vfio_user_message *m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->header = header;
+	int error = allocate_payload(m);
+	if (error)
+		goto fail;
+	if (m->bytes)
+		memset(m->payload, 0,
+			m->bytes); /* so that the one copy below meets no page fault */
+
+	for (uint32_t have = 0; have < header.size;) {
+		struct iovec rest[2];
+		unsigned count = 0;
+		uint32_t done = have > HEADER_BYTES ? have - HEADER_BYTES : 0;
+
+		if (have < HEADER_BYTES)
+			rest[count++] =
+				(struct iovec){(uint8_t *)&m->header + have, HEADER_BYTES - have};
+		if (m->bytes > done)
+			rest[count++] = (struct iovec){m->payload + done, m->bytes - done};
+		ssize_t n = read_some(socket, rest, count, m);
+		if (n <= 0) {
+			error = n ? (int)n : -EPROTO;
+			goto fail;
+		}
+		have += (uint32_t)n;
+	}
+	*message = m;
+	return 1;
+
+fail:
+	vfio_user_message_free(m);
+	return error;
+}
+
+ssize_t vfio_user_send(int socket, const struct iovec *parts, unsigned part_count, const int *fds,
+	unsigned fd_count)
+{
+	union control control;
+	struct msghdr message = {
+		.msg_iov = (struct iovec *)parts,
+		.msg_iovlen = part_count,
+	};
+	ssize_t n;
+
+	if (fd_count > VFIO_USER_FDS_MAX)
+		return -E2BIG;
+	if (fd_count) {
+		memset(&control, 0, sizeof(control));
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
+	}
+	do
+		n = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
