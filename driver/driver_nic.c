@@ -82,8 +82,8 @@ static int identify(struct driver_nic *n, char *error)
 	int result = device_config_read(n->device, 0, 4, &id);
 
 	if (!result && id != (P2PNIC_PCI_VENDOR | P2PNIC_PCI_DEVICE << 16)) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: PCI device %04x:%04x is no p2pnic", n->name,
-			id & 0xffff, id >> 16);
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: PCI device %04x:%04x is no p2pnic",
+			n->name, id & 0xffff, id >> 16);
 		return -ENODEV;
 	}
 	if (!result)
@@ -126,14 +126,15 @@ static int reset(struct driver_nic *n, char *error)
 		result = driver_nic_command(n, P2PNIC_OP_RESET, 0);
 	}
 	if (result != P2PNIC_OK) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: reset: %s", n->name, driver_nic_result(result));
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: reset: %s", n->name,
+			driver_nic_result(result));
 		return result < 0 ? result : -EIO;
 	}
 	return driver_nic_write(n, P2PNIC_REG_NIC_INDEX, n->index);
 }
 
-int driver_nic_attach(struct driver_nic *n, const char *name, unsigned index, struct device *device,
-	char *error)
+int driver_nic_attach(
+	struct driver_nic *n, const char *name, unsigned index, struct device *device, char *error)
 {
 	uint32_t status, was;
 	int result;
@@ -146,7 +147,8 @@ int driver_nic_attach(struct driver_nic *n, const char *name, unsigned index, st
 	if (result)
 		goto fail;
 	n->bar2 = device_pointer(device, BAR2, 0, n->bar2_bytes);
-	n->counters = device_pointer(device, BAR0, P2PNIC_BAR0_COUNTERS, sizeof(struct p2pnic_counters));
+	n->counters =
+		device_pointer(device, BAR0, P2PNIC_BAR0_COUNTERS, sizeof(struct p2pnic_counters));
 	if (!n->bar2 || !n->counters) {
 		result = -EIO;
 		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", name, device_error(device));
@@ -185,8 +187,8 @@ int64_t driver_nic_unaccounted(const struct driver_nic *n)
 	int64_t in = (int64_t)(driver_nic_count(&c->received.packets) +
 			       driver_nic_count(&c->originated.packets) +
 			       driver_nic_count(&c->injected.packets));
-	int64_t out = (int64_t)(driver_nic_count(&c->sent.packets) + driver_nic_count(&c->punted.packets) +
-				driver_nic_count(&c->held));
+	int64_t out = (int64_t)(driver_nic_count(&c->sent.packets) +
+				driver_nic_count(&c->punted.packets) + driver_nic_count(&c->held));
 
 	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
 		in += (int64_t)driver_nic_count(&c->from_ring[k].packets);

@@ -32,7 +32,8 @@ struct driver_nic {
  * already (adopted), resets it. Owns the device from then on, also on failure. 0 or -errno with a sentence
  * in error[DRIVER_ERROR_BYTES].
  */
-int driver_nic_attach(struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
+int driver_nic_attach(
+	struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
 void driver_nic_detach(struct driver_nic *);
 
 /* Registers; -errno. */

@@ -40,8 +40,8 @@ uint64_t fabric_packet_memory(const struct fabric *f, unsigned nics)
 	return f->method == P2PNIC_METHOD_WRITE ? ring_buffers(f, nics) : rx_bytes(f);
 }
 
-static int fail(char *error, const struct driver_nic *n, const struct driver_nic *peer, const char *what,
-	int result)
+static int fail(char *error, const struct driver_nic *n, const struct driver_nic *peer,
+	const char *what, int result)
 {
 	snprintf(error, DRIVER_ERROR_BYTES, "%s, peer %s: %s: %s", n->name, peer->name, what,
 		driver_nic_result(result));
@@ -66,7 +66,8 @@ static int map_windows(const struct fabric *f, struct driver_nic *n, struct driv
 		sizeof(struct p2pnic_mailbox));
 
 	if (!result)
-		result = map(n, peer, BUS_DOORBELL, DEVICE_WRITE, BAR0, P2PNIC_BAR0_DOORBELL, DEVICE_PAGE);
+		result = map(n, peer, BUS_DOORBELL, DEVICE_WRITE, BAR0, P2PNIC_BAR0_DOORBELL,
+			DEVICE_PAGE);
 	if (!result && f->method == P2PNIC_METHOD_WRITE)
 		result = map(n, peer, BUS_PACKETS, DEVICE_WRITE, BAR4, ring_buffers(f, n->index),
 			ring_bytes(f));
@@ -83,7 +84,8 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 		f->method == P2PNIC_METHOD_WRITE ? ring_bytes(f) : rx_bytes(f));
 }
 
-static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *peer, uint32_t epoch)
+static struct p2pnic_peer plan(
+	const struct fabric *f, const struct driver_nic *peer, uint32_t epoch)
 {
 	struct p2pnic_peer e = {
 		.epoch = epoch,
@@ -106,8 +108,8 @@ static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *
 	return e;
 }
 
-static int open_side(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch,
-	char *error)
+static int open_side(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer,
+	uint32_t epoch, char *error)
 {
 	struct p2pnic_peer *entry = &driver_nic_peers(n)[peer->index];
 	int result = map_windows(f, n, peer);
@@ -138,7 +140,8 @@ static void close_side(const struct fabric *f, struct driver_nic *n, unsigned pe
 	unmap_windows(f, n, peer);
 }
 
-static int connect_pair(const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+static int connect_pair(
+	const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
 {
 	uint32_t epoch_a = driver_nic_peers(a)[b->index].epoch;
 	uint32_t epoch_b = driver_nic_peers(b)[a->index].epoch;
@@ -163,12 +166,14 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 	int result = 0;
 
 	if (n->method != f->method) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: its firmware transfers by another method", n->name);
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: its firmware transfers by another method",
+			n->name);
 		return -EINVAL;
 	}
 	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE) {
 		snprintf(error, DRIVER_ERROR_BYTES,
-			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of %u slots "
+			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of "
+			"%u slots "
 			"for %u NICs need %llu KiB",
 			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
 			(unsigned long long)ring_buffers(f, n->index + 1) >> 10);

@@ -31,7 +31,7 @@ struct fabric {
 	unsigned method;     /* P2PNIC_METHOD_* */
 	uint32_t ring_slots; /* a power of two */
 	uint32_t batch;
-	uint32_t rx_buffers; /* own buffers of each NIC */
+	uint32_t rx_buffers;                     /* own buffers of each NIC */
 	struct driver_nic *nic[P2PNIC_NICS_MAX]; /* by index; NULL: absent */
 };
 

@@ -55,7 +55,8 @@ static void close_all(const int *fds, unsigned count)
 }
 
 /* 1: a message; 0: the other end is gone; -errno. Descriptors are the caller's. */
-static int message_receive(int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
+static int message_receive(
+	int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
 {
 	union {
 		struct cmsghdr header;
@@ -109,7 +110,8 @@ static struct item *item_find(struct keeper *k, const char *name)
 	return NULL;
 }
 
-static int item_put(struct keeper *k, const struct keeper_message *m, const int *fds, unsigned count)
+static int item_put(
+	struct keeper *k, const struct keeper_message *m, const int *fds, unsigned count)
 {
 	struct item *item = item_find(k, m->name);
 
@@ -250,7 +252,8 @@ int keeper_serve(const char *path, int ready_fd)
 			if (fd >= 0 && clients == CLIENTS)
 				close(fd);
 			else if (fd >= 0)
-				poll_fd[2 + clients++] = (struct pollfd){.fd = fd, .events = POLLIN};
+				poll_fd[2 + clients++] =
+					(struct pollfd){.fd = fd, .events = POLLIN};
 		}
 	}
 	for (unsigned c = 0; c < 2 + clients; c++)
@@ -315,7 +318,8 @@ int keeper_put(int keeper, const char *name, const char *text, const int *fds, u
 	return ask(keeper, &m, fds, count);
 }
 
-int keeper_get(int keeper, unsigned index, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
+int keeper_get(
+	int keeper, unsigned index, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
 {
 	int result;
 

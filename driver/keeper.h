@@ -22,8 +22,9 @@
 #define KEEPER_TEXT_BYTES 1024
 
 enum keeper_operation {
-	KEEPER_PUT = 1,  /* keep descriptors and text under a name; replaces an item of that name */
-	KEEPER_GET = 2,  /* by index; reply: the item with duplicates of its descriptors; -ENOENT: no more */
+	KEEPER_PUT = 1, /* keep descriptors and text under a name; replaces an item of that name */
+	KEEPER_GET =
+		2, /* by index; reply: the item with duplicates of its descriptors; -ENOENT: no more */
 	KEEPER_DROP = 3, /* close the item of that name */
 	KEEPER_QUIT = 4, /* close all and end */
 };
@@ -50,7 +51,8 @@ int keeper_connect(const char *path);
 
 int keeper_put(int keeper, const char *name, const char *text, const int *fds, unsigned count);
 /* Fills message, fds (owned by the caller) and *count. */
-int keeper_get(int keeper, unsigned index, struct keeper_message *, int fds[KEEPER_FDS], unsigned *count);
+int keeper_get(
+	int keeper, unsigned index, struct keeper_message *, int fds[KEEPER_FDS], unsigned *count);
 int keeper_drop(int keeper, const char *name);
 int keeper_quit(int keeper);
 

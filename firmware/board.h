@@ -65,14 +65,14 @@ unsigned board_port_start(struct board *, const uint32_t *buffers, unsigned n);
 unsigned board_port_stop(struct board *, uint32_t *buffers);
 
 /* True if [bus, bus + bytes) lies in one window with that access. */
-bool board_dma_resolve(struct board *, struct bus_addr bus, uint64_t bytes, unsigned access,
-	struct dma_region *);
+bool board_dma_resolve(
+	struct board *, struct bus_addr bus, uint64_t bytes, unsigned access, struct dma_region *);
 void board_dma_write(struct board *, const struct dma_region *, uint64_t offset, const void *data,
 	uint32_t bytes);
 void board_dma_write32(struct board *, const struct dma_region *, uint64_t offset, uint32_t value);
 void board_dma_write64(struct board *, const struct dma_region *, uint64_t offset, uint64_t value);
-bool board_dma_read(struct board *, const struct dma_region *, uint64_t offset, void *data,
-	uint32_t bytes);
+bool board_dma_read(
+	struct board *, const struct dma_region *, uint64_t offset, void *data, uint32_t bytes);
 
 /* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 31 bytes
  * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */

@@ -6,8 +6,8 @@
 
 #include "fib.h"
 
-NIC_API void nic_init(struct nic *n, struct board *board, struct p2pnic_counters *counters, uint8_t *bar2,
-	uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
+NIC_API void nic_init(struct nic *n, struct board *board, struct p2pnic_counters *counters,
+	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
 {
 	__builtin_memset(n, 0, sizeof(*n));
 	n->board = board;
@@ -42,10 +42,11 @@ static enum p2pnic_result start(struct nic *n)
 	if (!n->ready || n->running)
 		return P2PNIC_BAD_STATE;
 	if (!n->rx_started) {
-		uint64_t end = (uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
+		uint64_t end =
+			(uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
 
-		if (n->rx_buffers < 2 || n->rx_buffers > NIC_RX_BUFFERS_MAX || end > n->bar4_bytes ||
-			n->rx_offset % P2PNIC_BUFFER_BYTES)
+		if (n->rx_buffers < 2 || n->rx_buffers > NIC_RX_BUFFERS_MAX ||
+			end > n->bar4_bytes || n->rx_offset % P2PNIC_BUFFER_BYTES)
 			return P2PNIC_BAD_ARGUMENT;
 		for (uint32_t k = 0; k < n->rx_buffers; k++)
 			n->spare[n->spares++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
@@ -81,7 +82,8 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 	if (INGRESS_WRITES && e->out_buffer_count < e->out_slots)
 		return P2PNIC_BAD_ARGUMENT;
 	if (!EGRESS_READS && (e->in_offset % P2PNIC_BUFFER_BYTES != 0 ||
-				     (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES >
+				     (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count *
+								      P2PNIC_BUFFER_BYTES >
 					     n->bar4_bytes))
 		return P2PNIC_BAD_ARGUMENT;
 	return P2PNIC_OK;
@@ -93,16 +95,16 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 	struct nic_out *out = &n->out[peer];
 	struct nic_in *in = &n->in[peer];
 
-	if (!board_dma_resolve(n->board, e->mailbox, sizeof(struct p2pnic_mailbox), DMA_WRITE,
-		    &out->mailbox))
+	if (!board_dma_resolve(
+		    n->board, e->mailbox, sizeof(struct p2pnic_mailbox), DMA_WRITE, &out->mailbox))
 		return false;
 	out->doorbell = (struct dma_region){0};
 	if (e->doorbell.value &&
 		!board_dma_resolve(n->board, e->doorbell, 4, DMA_WRITE, &out->doorbell))
 		return false;
-	if (INGRESS_WRITES &&
-		!board_dma_resolve(n->board, e->out_buffers,
-			(uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES, DMA_WRITE, &out->buffers))
+	if (INGRESS_WRITES && !board_dma_resolve(n->board, e->out_buffers,
+				      (uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES,
+				      DMA_WRITE, &out->buffers))
 		return false;
 	if (EGRESS_READS &&
 		!board_dma_resolve(n->board, e->in_buffers,
@@ -265,7 +267,8 @@ NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	case P2PNIC_REG_VERSION:
 		return P2PNIC_VERSION;
 	case P2PNIC_REG_STATUS:
-		return (n->running ? P2PNIC_STATUS_RUNNING : 0) | (n->ready ? P2PNIC_STATUS_READY : 0);
+		return (n->running ? P2PNIC_STATUS_RUNNING : 0) |
+		       (n->ready ? P2PNIC_STATUS_READY : 0);
 	case P2PNIC_REG_METHOD:
 		return P2PNIC_METHOD;
 	case P2PNIC_REG_RESULT:

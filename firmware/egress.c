@@ -57,14 +57,16 @@ static inline uint32_t in_available(struct nic *n, struct nic_in *in)
 #if EGRESS_READS
 /* Fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
  * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */
-static unsigned stage(struct nic *n, struct nic_in *in, struct p2pnic_descriptor *d, unsigned frames)
+static unsigned stage(
+	struct nic *n, struct nic_in *in, struct p2pnic_descriptor *d, unsigned frames)
 {
 	unsigned k;
 
 	for (k = 0; k < frames && n->spares > 0; k++) {
 		uint32_t buffer = n->spare[n->spares - 1];
 
-		if (!board_dma_read(n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length))
+		if (!board_dma_read(
+			    n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length))
 			break;
 		n->spares--;
 		d[k].offset = buffer;
@@ -76,8 +78,8 @@ static unsigned stage(struct nic *n, struct nic_in *in, struct p2pnic_descriptor
 static unsigned take(struct nic *n, unsigned peer)
 {
 	struct nic_in *in = &n->in[peer];
-	struct p2pnic_traffic *from = peer == P2PNIC_HOST_PEER ? &n->counters->injected
-							       : &n->counters->from_ring[peer];
+	struct p2pnic_traffic *from =
+		peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX];
 	uint32_t available = in_available(n, in);
 	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;
@@ -105,7 +107,8 @@ static unsigned take(struct nic *n, unsigned peer)
 #if EGRESS_READS
 	unsigned staged = stage(n, in, d, good);
 	bool refused = staged == good ? good < available : n->spares > 0;
-	enum p2pnic_drop reason = staged == good ? P2PNIC_DROP_BAD_DESCRIPTOR : P2PNIC_DROP_DMA_FAULT;
+	enum p2pnic_drop reason =
+		staged == good ? P2PNIC_DROP_BAD_DESCRIPTOR : P2PNIC_DROP_DMA_FAULT;
 
 	sent = staged ? board_transmit(n->board, d, staged) : 0;
 	for (unsigned k = 0; k < sent; k++)

@@ -79,8 +79,8 @@ static inline uint16_t fold(uint64_t sum)
 /* The sum over the 20 fixed bytes of an IPv4 header; 0xffff when its checksum is right. */
 static inline uint64_t ipv4_sum(const struct frame_head *h, uint16_t tail)
 {
-	return (h->word[1] >> 48) + (uint32_t)h->word[2] + (h->word[2] >> 32) + (uint32_t)h->word[3] +
-	       (h->word[3] >> 32) + tail;
+	return (h->word[1] >> 48) + (uint32_t)h->word[2] + (h->word[2] >> 32) +
+	       (uint32_t)h->word[3] + (h->word[3] >> 32) + tail;
 }
 
 static inline uint16_t ethertype_le(const struct frame_head *h)
@@ -163,7 +163,8 @@ static inline bool ipv4_martian_source(uint32_t address)
  * P2PNIC_DROP_COUNT when the packet is fit to be routed. `length`: of the frame; becomes that of the
  * packet with its Ethernet header (Ethernet pads short frames). Options: see ipv4_check_options.
  */
-static inline enum p2pnic_drop ipv4_check(const struct frame_head *h, uint16_t tail, uint32_t *length)
+static inline enum p2pnic_drop ipv4_check(
+	const struct frame_head *h, uint16_t tail, uint32_t *length)
 {
 	uint32_t total = ipv4_total_length(h);
 	uint32_t header = ipv4_ihl(h) * 4;

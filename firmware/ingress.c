@@ -126,8 +126,8 @@ static inline uint32_t frame_color(uint32_t slot, uint32_t length)
 
 static inline void count_transferred(struct nic *n, unsigned peer, uint32_t length)
 {
-	struct p2pnic_traffic *t = peer == P2PNIC_HOST_PEER ? &n->counters->punted
-							    : &n->counters->to_ring[peer];
+	struct p2pnic_traffic *t =
+		peer == P2PNIC_HOST_PEER ? &n->counters->punted : &n->counters->to_ring[peer];
 
 	count(&t->packets, 1);
 	count(&t->bytes, length);
@@ -181,8 +181,8 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		uint32_t offset = slot * P2PNIC_BUFFER_BYTES + frame_color(slot, d.length);
 
 		__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
-		board_dma_write_frame(n->board, &out->buffers, offset, &head, n->bar4 + d.offset,
-			d.length);
+		board_dma_write_frame(
+			n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
 		spare_buffer_of(n, d.offset);
 		out_push(n, peer, out, offset, d.length, d.flags);
 #else
@@ -246,8 +246,9 @@ static void punt_or_drop(struct nic *n, unsigned k, const struct frame *frame,
 struct burst {
 	struct frame frame[P2PNIC_BURST_MAX];
 	struct frame_head head[P2PNIC_BURST_MAX];
-	uint8_t kept4[P2PNIC_BURST_MAX], kept6[P2PNIC_BURST_MAX]; /* which frames wait for a lookup */
-	uint16_t tail[P2PNIC_BURST_MAX];                           /* IPv4 destination 2–3 */
+	uint8_t kept4[P2PNIC_BURST_MAX],
+		kept6[P2PNIC_BURST_MAX]; /* which frames wait for a lookup */
+	uint16_t tail[P2PNIC_BURST_MAX]; /* IPv4 destination 2–3 */
 	uint32_t address4[P2PNIC_BURST_MAX];
 	struct fib_ipv6 address6[P2PNIC_BURST_MAX];
 	uint16_t hop4[P2PNIC_BURST_MAX], hop6[P2PNIC_BURST_MAX];
@@ -313,7 +314,8 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 	}
 }
 
-static inline const struct p2pnic_adjacency *resolve(const struct nic *n, uint32_t hop, uint32_t flow)
+static inline const struct p2pnic_adjacency *resolve(
+	const struct nic *n, uint32_t hop, uint32_t flow)
 {
 	uint32_t word = atomic_load_explicit(&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)],
 		memory_order_acquire); /* pairs with the host's store after it wrote the adjacency */
@@ -332,8 +334,8 @@ static inline bool is_group(const struct nic *n, uint32_t hop)
 }
 
 /* A packet that does not simply go on: each way out with its reason. */
-static void not_forwarded(struct nic *n, struct burst *b, unsigned k,
-	const struct p2pnic_adjacency *a, bool expired)
+static void not_forwarded(
+	struct nic *n, struct burst *b, unsigned k, const struct p2pnic_adjacency *a, bool expired)
 {
 	const struct frame *f = &b->frame[k];
 	const struct frame_head *h = &b->head[k];
@@ -369,7 +371,8 @@ static void not_forwarded(struct nic *n, struct burst *b, unsigned k,
 	punt_or_drop(n, k, f, h, f->length, reason);
 }
 
-static inline bool may_forward(const struct nic *n, const struct p2pnic_adjacency *a, uint32_t length)
+static inline bool may_forward(
+	const struct nic *n, const struct p2pnic_adjacency *a, uint32_t length)
 {
 	return a->kind == P2PNIC_ADJACENCY_FORWARD && a->egress < P2PNIC_NICS_MAX &&
 	       n->out[a->egress].open && length <= ETHERNET_BYTES + a->mtu;
@@ -422,7 +425,8 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		unsigned k = b.kept4[j];
 		struct frame_head *h = &b.head[k];
 		const struct frame *f = &b.frame[k];
-		uint32_t flow = unlikely(is_group(n, b.hop4[j])) ? ipv4_flow(h, b.tail[j], f->data) : 0;
+		uint32_t flow =
+			unlikely(is_group(n, b.hop4[j])) ? ipv4_flow(h, b.tail[j], f->data) : 0;
 		const struct p2pnic_adjacency *a = resolve(n, b.hop4[j], flow);
 
 		if (likely(may_forward(n, a, f->length) && ipv4_ttl(h) > 1)) {
@@ -437,8 +441,7 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		unsigned k = b.kept6[j];
 		struct frame_head *h = &b.head[k];
 		const struct frame *f = &b.frame[k];
-		const struct p2pnic_adjacency *a =
-			resolve(n, b.hop6[j], ipv6_flow(h, f->data));
+		const struct p2pnic_adjacency *a = resolve(n, b.hop6[j], ipv6_flow(h, f->data));
 
 		if (may_forward(n, a, f->length) && ipv6_hop_limit(h) > 1) {
 			rewrite_macs(h, a);

@@ -44,8 +44,8 @@ struct nic_out {
 	bool dirty; /* in nic.dirty_peer */
 	uint16_t batch;
 	uint32_t epoch;
-	uint32_t mask;      /* slots - 1 */
-	uint32_t limit;     /* descriptors outstanding at most: slots, and buffers to put packets in */
+	uint32_t mask;  /* slots - 1 */
+	uint32_t limit; /* descriptors outstanding at most: slots, and buffers to put packets in */
 	uint32_t produced;  /* next index to fill */
 	uint32_t published; /* what the egress NIC has been told */
 	uint32_t consumed;  /* what the egress NIC said last */
@@ -53,14 +53,16 @@ struct nic_out {
 	uint32_t hold_head;
 	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
 	_Atomic uint32_t *asleep;   /* likewise */
-	struct dma_region mailbox;  /* this NIC's in the peer: ring out, and the words of the ring in */
+	struct dma_region
+		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
 	struct dma_region buffers;
 	struct dma_region doorbell;
 	struct p2pnic_peer entry; /* as read at peer-open, to find the regions again */
 	struct p2pnic_descriptor batched[P2PNIC_BURST_MAX]; /* [published, produced) */
 	struct p2pnic_descriptor hold[NIC_HOLD_MAX];        /* offset: of the frame in own BAR4 */
 #if !INGRESS_WRITES
-	uint32_t given[P2PNIC_RING_SLOTS_MAX]; /* by slot: own buffer that comes back on completion */
+	uint32_t given
+		[P2PNIC_RING_SLOTS_MAX]; /* by slot: own buffer that comes back on completion */
 #endif
 };
 
@@ -71,14 +73,14 @@ struct nic_in {
 	bool touched;     /* completed moved since it was last written to the peer */
 	uint32_t epoch;
 	uint32_t slots;
-	uint32_t taken;     /* next index to take */
-	uint32_t completed; /* what the ingress NIC may use again */
+	uint32_t taken;      /* next index to take */
+	uint32_t completed;  /* what the ingress NIC may use again */
 	uint64_t stale_word; /* last word of another life, counted once */
-	uint32_t orphans;   /* frames of an earlier life that the port still has */
-	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
-	uint64_t bytes;     /* how much its descriptors may name */
+	uint32_t orphans;    /* frames of an earlier life that the port still has */
+	uint64_t base;       /* Wr: bar_offset in BAR4 of the peer's buffers */
+	uint64_t bytes;      /* how much its descriptors may name */
 	struct p2pnic_mailbox *mailbox;
-	struct dma_region packets;      /* Rd, Bn: where packets are read from */
+	struct dma_region packets; /* Rd, Bn: where packets are read from */
 };
 
 /* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
@@ -108,7 +110,7 @@ struct nic {
 	bool ready;
 	bool rx_started; /* own buffers are laid out; RX_* no longer change */
 	uint8_t open_peers;
-	uint8_t first; /* of peer[]: where the next poll of the rings begins */
+	uint8_t first;                  /* of peer[]: where the next poll of the rings begins */
 	uint8_t peer[P2PNIC_MAILBOXES]; /* the open ones */
 	uint8_t dirty;                  /* how many of dirty_peer */
 	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
@@ -125,7 +127,8 @@ struct nic {
 	struct nic_in in[P2PNIC_MAILBOXES];
 	struct nic_out out[P2PNIC_MAILBOXES];
 	struct nic_run run[NIC_FLIGHT_MAX];
-	uint32_t spare[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
+	uint32_t spare
+		[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
 #if EGRESS_READS
 	uint32_t staged[NIC_FLIGHT_MAX]; /* own buffers of frames in flight */
 	uint32_t staged_head, staged_tail;
@@ -148,9 +151,9 @@ NIC_API void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
 NIC_API void nic_windows_changed(struct nic *n);
 
 enum nic_rest {
-	NIC_BUSY,    /* something waits: poll on */
+	NIC_BUSY, /* something waits: poll on */
 	NIC_WAITING, /* nothing to do now, but packets are held or in flight: look again within a millisecond */
-	NIC_IDLE,    /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
+	NIC_IDLE, /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
 };
 
 /* Tells every peer that this NIC sleeps, arms the port, then looks once more. Whatever it returns,

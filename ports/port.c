@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_packet.h"
 #include "common.h"
+#include "memif.h"
 #include "pcap.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 /* One row a type; `p2pnic nic --port TYPE:TARGET` knows no others. */
 const struct port_ops *const port_types[] = {
 	&af_packet_port_ops,
+	&memif_port_ops,
 	&pcap_port_ops,
 	NULL,
 };

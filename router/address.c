@@ -68,7 +68,8 @@ bool mac_parse(const char *text, struct mac_addr *mac)
 	unsigned o[6];
 	int end = 0;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5], &end) != 6 ||
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5],
+		    &end) != 6 ||
 		text[end])
 		return false;
 	for (unsigned k = 0; k < 6; k++)
@@ -99,8 +100,8 @@ const char *prefix_text(const struct prefix *p, char text[ADDRESS_TEXT_BYTES])
 
 const char *mac_text(struct mac_addr mac, char text[ADDRESS_TEXT_BYTES])
 {
-	snprintf(text, ADDRESS_TEXT_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x", mac.octet[0], mac.octet[1],
-		mac.octet[2], mac.octet[3], mac.octet[4], mac.octet[5]);
+	snprintf(text, ADDRESS_TEXT_BYTES, "%02x:%02x:%02x:%02x:%02x:%02x", mac.octet[0],
+		mac.octet[1], mac.octet[2], mac.octet[3], mac.octet[4], mac.octet[5]);
 	return text;
 }
 

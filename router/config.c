@@ -61,8 +61,8 @@ static const cyaml_schema_field_t nic_fields[] = {
 	CYAML_FIELD_MAPPING("port", CYAML_FLAG_DEFAULT, struct config_nic, port, port_fields),
 	TEXT(mac, struct config_nic, OPTIONAL),
 	NUMBER(mtu, struct config_nic),
-	CYAML_FIELD_SEQUENCE("addresses", CYAML_FLAG_POINTER | OPTIONAL, struct config_nic, addresses,
-		&text_entry, 0, 64),
+	CYAML_FIELD_SEQUENCE("addresses", CYAML_FLAG_POINTER | OPTIONAL, struct config_nic,
+		addresses, &text_entry, 0, 64),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t nic_entry = {
@@ -88,8 +88,8 @@ static const cyaml_schema_value_t next_hop_entry = {
 static const cyaml_schema_field_t route_fields[] = {
 	TEXT(prefix, struct config_route, 0),
 	TEXT(via, struct config_route, OPTIONAL),
-	CYAML_FIELD_SEQUENCE("next_hops", CYAML_FLAG_POINTER | OPTIONAL, struct config_route, next_hops,
-		&next_hop_entry, 1, 64),
+	CYAML_FIELD_SEQUENCE("next_hops", CYAML_FLAG_POINTER | OPTIONAL, struct config_route,
+		next_hops, &next_hop_entry, 1, 64),
 	TEXT(action, struct config_route, OPTIONAL),
 	CYAML_FIELD_END,
 };
@@ -100,8 +100,8 @@ static const cyaml_schema_field_t config_fields[] = {
 	CYAML_FIELD_MAPPING_PTR(
 		"router", CYAML_FLAG_POINTER | OPTIONAL, struct config, router, router_fields),
 	LIST(engines, &engine_entry),
-	CYAML_FIELD_SEQUENCE("nics", CYAML_FLAG_POINTER, struct config, nics, &nic_entry, 1,
-		P2PNIC_NICS_MAX),
+	CYAML_FIELD_SEQUENCE(
+		"nics", CYAML_FLAG_POINTER, struct config, nics, &nic_entry, 1, P2PNIC_NICS_MAX),
 	LIST(neighbors, &neighbor_entry),
 	LIST(routes, &route_entry),
 	CYAML_FIELD_END,
@@ -134,17 +134,19 @@ static void on_log(cyaml_log_t level, void *context, const char *format, va_list
 	if (!log->reason[0] && !strstr(text, "Backtrace") && !at)
 		snprintf(log->reason, sizeof(log->reason), "%s",
 			!strncmp(text, "Load: ", 6) ? text + 6 : text);
-	else if (at && !strstr(text, "in mapping") && !strstr(text, "in sequence") && log->reason[0] == 0)
+	else if (at && !strstr(text, "in mapping") && !strstr(text, "in sequence") &&
+		 log->reason[0] == 0)
 		snprintf(log->reason, sizeof(log->reason), "%s", text);
 }
 
 static const yaml_node_t *child(yaml_document_t *document, const yaml_node_t *node, const char *key)
 {
-	for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
-		p++) {
+	for (const yaml_node_pair_t *p = node->data.mapping.pairs.start;
+		p < node->data.mapping.pairs.top; p++) {
 		const yaml_node_t *k = yaml_document_get_node(document, p->key);
 
-		if (k && k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, key))
+		if (k && k->type == YAML_SCALAR_NODE &&
+			!strcmp((const char *)k->data.scalar.value, key))
 			return yaml_document_get_node(document, p->value);
 	}
 	return NULL;
@@ -171,11 +173,14 @@ static unsigned line_of(const char *path, const char *list, unsigned index, cons
 		if (node && node->type == YAML_MAPPING_NODE)
 			node = child(&document, node, list);
 		if (node && node->type == YAML_SEQUENCE_NODE &&
-			index < (unsigned)(node->data.sequence.items.top - node->data.sequence.items.start))
-			node = yaml_document_get_node(&document, node->data.sequence.items.start[index]);
+			index < (unsigned)(node->data.sequence.items.top -
+					   node->data.sequence.items.start))
+			node = yaml_document_get_node(
+				&document, node->data.sequence.items.start[index]);
 		if (node) {
-			const yaml_node_t *field =
-				key && node->type == YAML_MAPPING_NODE ? child(&document, node, key) : NULL;
+			const yaml_node_t *field = key && node->type == YAML_MAPPING_NODE
+							   ? child(&document, node, key)
+							   : NULL;
 
 			line = (unsigned)(field ? field : node)->start_mark.line + 1;
 		}
@@ -200,8 +205,8 @@ __attribute__((format(printf, 5, 6))) static int wrong(const struct checker *c, 
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	snprintf(c->error, CONFIG_ERROR_BYTES, "%s:%u: %s", c->path, line_of(c->path, list, index, key),
-		reason);
+	snprintf(c->error, CONFIG_ERROR_BYTES, "%s:%u: %s", c->path,
+		line_of(c->path, list, index, key), reason);
 	return -EINVAL;
 }
 
@@ -211,7 +216,9 @@ static bool name_valid(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n && n < 32 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+	return n && n < 32 &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       n;
 }
 
 static int check_router(struct config *config, const struct checker *c)
@@ -219,7 +226,8 @@ static int check_router(struct config *config, const struct checker *c)
 	static const struct {
 		const char *name;
 		unsigned method;
-	} methods[] = {{"wr", P2PNIC_METHOD_WRITE}, {"rd", P2PNIC_METHOD_READ}, {"bn", P2PNIC_METHOD_BOUNCE}};
+	} methods[] = {{"wr", P2PNIC_METHOD_WRITE}, {"rd", P2PNIC_METHOD_READ},
+		{"bn", P2PNIC_METHOD_BOUNCE}};
 	struct config_router *r = config->router;
 	unsigned slots = CONFIG_DEFAULT(r->ring_slots, 256);
 
@@ -230,19 +238,25 @@ static int check_router(struct config *config, const struct checker *c)
 			if (!strcmp(r->method, methods[k].name))
 				r->method_number = methods[k].method;
 		if (!r->method_number)
-			return wrong(c, "router", 0, "method", "method '%s': want wr, rd or bn", r->method);
+			return wrong(c, "router", 0, "method", "method '%s': want wr, rd or bn",
+				r->method);
 	}
 	if (r->name && !name_valid(r->name))
-		return wrong(c, "router", 0, "name", "name '%s': want letters, digits, . _ -", r->name);
+		return wrong(
+			c, "router", 0, "name", "name '%s': want letters, digits, . _ -", r->name);
 	if (slots < P2PNIC_RING_SLOTS_MIN || slots > P2PNIC_RING_SLOTS_MAX || (slots & (slots - 1)))
-		return wrong(c, "router", 0, "ring_slots", "ring_slots %u: want a power of two from %u to %u",
-			slots, P2PNIC_RING_SLOTS_MIN, P2PNIC_RING_SLOTS_MAX);
+		return wrong(c, "router", 0, "ring_slots",
+			"ring_slots %u: want a power of two from %u to %u", slots,
+			P2PNIC_RING_SLOTS_MIN, P2PNIC_RING_SLOTS_MAX);
 	if (r->batch && (*r->batch == 0 || *r->batch > P2PNIC_BURST_MAX))
-		return wrong(c, "router", 0, "batch", "batch %u: want 1 to %u", *r->batch, P2PNIC_BURST_MAX);
+		return wrong(c, "router", 0, "batch", "batch %u: want 1 to %u", *r->batch,
+			P2PNIC_BURST_MAX);
 	if (r->rx_buffers && (*r->rx_buffers < 64 || *r->rx_buffers > 8192))
-		return wrong(c, "router", 0, "rx_buffers", "rx_buffers %u: want 64 to 8192", *r->rx_buffers);
+		return wrong(c, "router", 0, "rx_buffers", "rx_buffers %u: want 64 to 8192",
+			*r->rx_buffers);
 	if (r->table && strcmp(r->table, "state-jump") != 0 && strcmp(r->table, "compressed") != 0)
-		return wrong(c, "router", 0, "table", "table '%s': want compressed or state-jump", r->table);
+		return wrong(c, "router", 0, "table", "table '%s': want compressed or state-jump",
+			r->table);
 	return 0;
 }
 
@@ -252,7 +266,8 @@ static int check_nic(struct config *config, unsigned k, const struct checker *c)
 	unsigned mtu = CONFIG_DEFAULT(n->mtu, 1500);
 
 	if (!name_valid(n->name))
-		return wrong(c, "nics", k, "name", "name '%s': want letters, digits, . _ -", n->name);
+		return wrong(
+			c, "nics", k, "name", "name '%s': want letters, digits, . _ -", n->name);
 	if (config_nic_index(config, n->name) != (int)k)
 		return wrong(c, "nics", k, "name", "two NICs are named '%s'", n->name);
 	if (n->mac && !mac_parse(n->mac, &n->mac_address))
@@ -260,7 +275,8 @@ static int check_nic(struct config *config, unsigned k, const struct checker *c)
 	if (n->mac && (n->mac_address.octet[0] & 1))
 		return wrong(c, "nics", k, "mac", "%s is a group address", n->mac);
 	if (mtu < P2PNIC_MTU_MIN || mtu > P2PNIC_MTU_MAX)
-		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", mtu, P2PNIC_MTU_MIN, P2PNIC_MTU_MAX);
+		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", mtu, P2PNIC_MTU_MIN,
+			P2PNIC_MTU_MAX);
 	if (n->engine && config->engines_count) {
 		bool found = false;
 
@@ -269,14 +285,16 @@ static int check_nic(struct config *config, unsigned k, const struct checker *c)
 		if (!found)
 			return wrong(c, "nics", k, "engine", "no engine is named '%s'", n->engine);
 	} else if (n->engine && !name_valid(n->engine)) {
-		return wrong(c, "nics", k, "engine", "engine '%s': want letters, digits, . _ -", n->engine);
+		return wrong(c, "nics", k, "engine", "engine '%s': want letters, digits, . _ -",
+			n->engine);
 	}
 	n->address = calloc(n->addresses_count + 1, sizeof(*n->address));
 	if (!n->address)
 		return -ENOMEM;
 	for (unsigned a = 0; a < n->addresses_count; a++)
 		if (!prefix_parse(n->addresses[a], true, &n->address[a]))
-			return wrong(c, "nics", k, "addresses", "'%s' is no ADDRESS/LENGTH", n->addresses[a]);
+			return wrong(c, "nics", k, "addresses", "'%s' is no ADDRESS/LENGTH",
+				n->addresses[a]);
 	return 0;
 }
 
@@ -301,7 +319,8 @@ static int check_gateway(const struct checker *c, unsigned k, const char *key, c
 	if (!address_parse(text, gateway))
 		return wrong(c, "routes", k, key, "'%s' is no address", text);
 	if (gateway->family != family)
-		return wrong(c, "routes", k, key, "gateway %s is of another family than the prefix", text);
+		return wrong(c, "routes", k, key, "gateway %s is of another family than the prefix",
+			text);
 	return 0;
 }
 
@@ -311,23 +330,26 @@ static int check_route(struct config *config, unsigned k, const struct checker *
 	int error = 0;
 
 	if (!prefix_parse(r->prefix, false, &r->destination))
-		return wrong(c, "routes", k, "prefix", "'%s' is no PREFIX/LENGTH, or has bits beyond it",
-			r->prefix);
+		return wrong(c, "routes", k, "prefix",
+			"'%s' is no PREFIX/LENGTH, or has bits beyond it", r->prefix);
 	if (!!r->via + !!r->next_hops + !!r->action != 1)
-		return wrong(c, "routes", k, NULL, "route %s: want one of via, next_hops, action", r->prefix);
-	if (r->action && strcmp(r->action, "blackhole") != 0 && strcmp(r->action, "unreachable") != 0 &&
-		strcmp(r->action, "prohibit") != 0)
+		return wrong(c, "routes", k, NULL, "route %s: want one of via, next_hops, action",
+			r->prefix);
+	if (r->action && strcmp(r->action, "blackhole") != 0 &&
+		strcmp(r->action, "unreachable") != 0 && strcmp(r->action, "prohibit") != 0)
 		return wrong(c, "routes", k, "action",
 			"action '%s': want blackhole, unreachable or prohibit", r->action);
 	if (r->via)
-		error = check_gateway(c, k, "via", r->via, r->destination.address.family, &r->gateway);
+		error = check_gateway(
+			c, k, "via", r->via, r->destination.address.family, &r->gateway);
 	for (unsigned h = 0; h < r->next_hops_count && !error; h++) {
 		struct config_next_hop *hop = &r->next_hops[h];
 
 		error = check_gateway(
 			c, k, "next_hops", hop->via, r->destination.address.family, &hop->gateway);
 		if (!error && hop->weight && (*hop->weight == 0 || *hop->weight > 256))
-			error = wrong(c, "routes", k, "next_hops", "weight %u: want 1 to 256", *hop->weight);
+			error = wrong(c, "routes", k, "next_hops", "weight %u: want 1 to 256",
+				*hop->weight);
 	}
 	return error;
 }
@@ -340,10 +362,12 @@ static int check(struct config *config, const struct checker *c)
 		const struct config_engine *e = &config->engines[k];
 
 		if (!name_valid(e->name) || (e->process && !name_valid(e->process)))
-			error = wrong(c, "engines", k, "name", "names: want letters, digits, . _ -");
+			error = wrong(
+				c, "engines", k, "name", "names: want letters, digits, . _ -");
 		else if (e->core && (*e->core < 0 || *e->core >= sysconf(_SC_NPROCESSORS_CONF)))
-			error = wrong(c, "engines", k, "core", "this machine has no core %d (it has 0 to %ld)",
-				*e->core, sysconf(_SC_NPROCESSORS_CONF) - 1);
+			error = wrong(c, "engines", k, "core",
+				"this machine has no core %d (it has 0 to %ld)", *e->core,
+				sysconf(_SC_NPROCESSORS_CONF) - 1);
 	}
 	for (unsigned k = 0; k < config->nics_count && !error; k++)
 		error = check_nic(config, k, c);
@@ -359,8 +383,10 @@ static const cyaml_config_t free_config = {.mem_fn = cyaml_mem};
 int config_load(struct config **out, const char *path, char *error)
 {
 	struct load_log log = {0};
-	const cyaml_config_t load_config = {
-		.log_fn = on_log, .log_ctx = &log, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
+	const cyaml_config_t load_config = {.log_fn = on_log,
+		.log_ctx = &log,
+		.mem_fn = cyaml_mem,
+		.log_level = CYAML_LOG_ERROR};
 	const struct checker checker = {path, error};
 	struct config *config = NULL;
 	cyaml_err_t failed;
@@ -371,7 +397,8 @@ int config_load(struct config **out, const char *path, char *error)
 		snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
 	}
-	failed = cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);
+	failed =
+		cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);
 	if (failed != CYAML_OK) {
 		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: %s", path, log.line,
 			log.reason[0] ? log.reason : cyaml_strerror(failed));
@@ -419,7 +446,8 @@ void config_runtime(const struct config *config, char *path, size_t bytes)
 	if (config->router->runtime)
 		snprintf(path, bytes, "%s", config->router->runtime);
 	else
-		runtime_of_name(config->router->name ? config->router->name : "p2pnic", path, bytes);
+		runtime_of_name(
+			config->router->name ? config->router->name : "p2pnic", path, bytes);
 }
 
 int config_nic_index(const struct config *config, const char *name)

@@ -54,7 +54,7 @@ struct config_next_hop {
 
 struct config_route {
 	char *prefix;
-	char *via;    /* one gateway… */
+	char *via;                         /* one gateway… */
 	struct config_next_hop *next_hops; /* …or several (ECMP)… */
 	unsigned next_hops_count;
 	char *action; /* …or blackhole, unreachable, prohibit */
@@ -64,12 +64,12 @@ struct config_route {
 };
 
 struct config_router {
-	char *name;           /* absent: p2pnic */
-	char *runtime;        /* directory of sockets; absent: see config_runtime */
-	char *method;         /* wr (default), rd, bn */
-	unsigned *ring_slots; /* descriptors of each ring, a power of two; absent: 256 */
-	unsigned *batch;      /* descriptors held back at most; absent: 8 */
-	unsigned *rx_buffers; /* own buffers of each NIC; absent: 1024 */
+	char *name;                  /* absent: p2pnic */
+	char *runtime;               /* directory of sockets; absent: see config_runtime */
+	char *method;                /* wr (default), rd, bn */
+	unsigned *ring_slots;        /* descriptors of each ring, a power of two; absent: 256 */
+	unsigned *batch;             /* descriptors held back at most; absent: 8 */
+	unsigned *rx_buffers;        /* own buffers of each NIC; absent: 1024 */
 	unsigned *packet_memory_mib; /* BAR4 of each NIC; absent: as the rings need */
 	unsigned *table_memory_mib;  /* BAR2 of each NIC; absent: 16 */
 	char *table;                 /* state-jump or compressed; absent: compressed */

@@ -32,7 +32,8 @@ static inline void board_release(struct board *b)
 	PORT_NAME(release)(&b->port);
 }
 
-static inline unsigned board_transmit(struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+static inline unsigned board_transmit(
+	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	return PORT_NAME(transmit)(&b->port, frames, n);
 }
@@ -90,8 +91,8 @@ static inline void board_dma_write(struct board *b, const struct dma_region *r, 
 		to[k] = from[k];
 }
 
-static inline void board_dma_write32(struct board *b, const struct dma_region *r, uint64_t offset,
-	uint32_t value)
+static inline void board_dma_write32(
+	struct board *b, const struct dma_region *r, uint64_t offset, uint32_t value)
 {
 	if (__builtin_expect(!r->board, 0))
 		dma_write(b->dma, bus_addr_add(r->bus, offset), &value, 4);
@@ -100,8 +101,8 @@ static inline void board_dma_write32(struct board *b, const struct dma_region *r
 			memory_order_release);
 }
 
-static inline void board_dma_write64(struct board *b, const struct dma_region *r, uint64_t offset,
-	uint64_t value)
+static inline void board_dma_write64(
+	struct board *b, const struct dma_region *r, uint64_t offset, uint64_t value)
 {
 	if (__builtin_expect(!r->board, 0))
 		dma_write(b->dma, bus_addr_add(r->bus, offset), &value, 8);
@@ -110,8 +111,8 @@ static inline void board_dma_write64(struct board *b, const struct dma_region *r
 			memory_order_release);
 }
 
-static inline bool board_dma_read(struct board *b, const struct dma_region *r, uint64_t offset, void *data,
-	uint32_t bytes)
+static inline bool board_dma_read(
+	struct board *b, const struct dma_region *r, uint64_t offset, void *data, uint32_t bytes)
 {
 	if (__builtin_expect(!r->board, 0))
 		return dma_read(b->dma, bus_addr_add(r->bus, offset), data, bytes);
@@ -130,8 +131,8 @@ __attribute__((noinline)) static void dma_write_frame_message(struct board *b, s
 	dma_write(b->dma, bus, frame, length);
 }
 
-static inline void board_dma_write_frame(struct board *b, const struct dma_region *r, uint64_t offset,
-	const struct frame_head *head, const uint8_t *data, uint32_t length)
+static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
+	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
 	uint8_t *to = (uint8_t *)r->board + offset;
 

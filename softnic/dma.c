@@ -11,8 +11,11 @@ _Static_assert(DMA_READ == VFU_READ && DMA_WRITE == VFU_WRITE, "one set of acces
 
 int dma_map(struct dma *dma, const struct vfu_window *w)
 {
-	struct dma_window new = {
-		.bus = w->bus.value, .bytes = w->bytes, .access = w->access, .kind = w->kind, .eventfd = -1};
+	struct dma_window new = {.bus = w->bus.value,
+		.bytes = w->bytes,
+		.access = w->access,
+		.kind = w->kind,
+		.eventfd = -1};
 	int error = 0;
 
 	if (dma->windows == dma->capacity) {
@@ -74,7 +77,8 @@ void dma_unmap_all(struct dma *dma)
 	dma->capacity = 0;
 }
 
-static const struct dma_window *find(const struct dma *dma, uint64_t bus, uint64_t bytes, unsigned access)
+static const struct dma_window *find(
+	const struct dma *dma, uint64_t bus, uint64_t bytes, unsigned access)
 {
 	for (unsigned k = 0; dma->enabled && k < dma->windows; k++) {
 		const struct dma_window *w = &dma->window[k];

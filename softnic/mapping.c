@@ -28,7 +28,8 @@ int mapping_get(struct mapping **out, int fd, bool writable)
 	if (!m)
 		return -ENOMEM;
 	m->bytes = (uint64_t)st.st_size;
-	m->memory = mmap(NULL, m->bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	m->memory =
+		mmap(NULL, m->bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
 	if (m->memory == MAP_FAILED) {
 		int error = -errno;
 
@@ -65,9 +66,11 @@ int memory_create(const char *name, uint64_t bytes)
 	int fd = -1;
 
 	if (bytes % huge == 0) {
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
+		fd = memfd_create(
+			name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
 		/* Allocated now: a page that cannot be had later would be a SIGBUS on the data path. */
-		if (fd >= 0 && (ftruncate(fd, (off_t)bytes) < 0 || fallocate(fd, 0, 0, (off_t)bytes) < 0)) {
+		if (fd >= 0 && (ftruncate(fd, (off_t)bytes) < 0 ||
+				       fallocate(fd, 0, 0, (off_t)bytes) < 0)) {
 			close(fd);
 			fd = -1;
 		}

@@ -88,7 +88,8 @@ static int on_reset(void *device)
 	return 0;
 }
 
-static int on_write(void *device, unsigned region, uint64_t offset, const void *data, uint32_t bytes)
+static int on_write(
+	void *device, unsigned region, uint64_t offset, const void *data, uint32_t bytes)
 {
 	struct soft_nic *s = device;
 	uint8_t *memory = bar_memory(s, region);

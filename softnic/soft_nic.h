@@ -48,7 +48,7 @@ struct soft_nic {
 	struct vfu_io_fd io_fd;
 	int bar_fd[3]; /* BAR0, BAR2, BAR4 */
 	struct mapping *bar[3];
-	int doorbell; /* eventfd */
+	int doorbell;              /* eventfd */
 	int watched[SOFT_NIC_FDS]; /* engine's */
 };
 

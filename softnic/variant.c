@@ -26,8 +26,8 @@ static void variant_set_port(struct nic *n, const struct port_info *info)
 {
 	n->link = info->link;
 	n->speed = info->speed_mbps;
-	atomic_store_explicit(&n->counters->port_missed, info->missed + info->oversize,
-		memory_order_relaxed);
+	atomic_store_explicit(
+		&n->counters->port_missed, info->missed + info->oversize, memory_order_relaxed);
 }
 
 static void variant_set_mac(struct nic *n, struct mac_addr mac)

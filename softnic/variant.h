@@ -10,9 +10,12 @@
 #include "firmware/nic.h"
 #include "ports/port.h"
 
+struct dma;
+struct vfu;
+
 struct variant {
 	const char *port_type;
-	unsigned method; /* P2PNIC_METHOD_* */
+	unsigned method;    /* P2PNIC_METHOD_* */
 	size_t nic_bytes;   /* struct nic */
 	size_t board_bytes; /* struct board, with the port in it */
 	const struct port_ops *port_ops;

@@ -29,7 +29,7 @@
 typedef _Atomic uint32_t p2pnic_next_hop;
 
 #define P2PNIC_NEXT_HOP(first, log2_buckets) ((uint32_t)(first) | (uint32_t)(log2_buckets) << 16)
-#define P2PNIC_NEXT_HOP_FIRST(word)          ((word) & 0xffffu)
+#define P2PNIC_NEXT_HOP_FIRST(word)          ((word)&0xffffu)
 #define P2PNIC_NEXT_HOP_LOG2(word)           (((word) >> 16) & 0xfu)
 
 typedef uint16_t p2pnic_bucket; /* (host) an adjacency index */

@@ -55,7 +55,7 @@ enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
 	P2PNIC_DROP_REASONS(P2PNIC_DROP_SYMBOL)
 #undef P2PNIC_DROP_SYMBOL
-	P2PNIC_DROP_COUNT
+		P2PNIC_DROP_COUNT
 };
 
 #define P2PNIC_DROP_SLOTS 64u /* room in the counter block */
@@ -74,12 +74,12 @@ struct p2pnic_counters {
 	struct p2pnic_traffic punted;     /* to the host */
 	struct p2pnic_traffic injected;   /* from the host */
 	_Atomic uint64_t held;            /* packets in this NIC's memory now */
-	_Atomic uint64_t port_missed;     /* lost before the NIC had them, as the port's OS counts */
-	_Atomic uint64_t dma_faults;      /* transfers refused by the windows */
-	_Atomic uint64_t bad_words;       /* producer or consumer words out of range */
-	_Atomic uint64_t stale_words;     /* producer or consumer words of another epoch */
-	_Atomic uint64_t doorbells;       /* times a peer was woken */
-	_Atomic uint64_t sleeps;          /* times this NIC went to sleep */
+	_Atomic uint64_t port_missed; /* lost before the NIC had them, as the port's OS counts */
+	_Atomic uint64_t dma_faults;  /* transfers refused by the windows */
+	_Atomic uint64_t bad_words;   /* producer or consumer words out of range */
+	_Atomic uint64_t stale_words; /* producer or consumer words of another epoch */
+	_Atomic uint64_t doorbells;   /* times a peer was woken */
+	_Atomic uint64_t sleeps;      /* times this NIC went to sleep */
 	uint8_t reserved0[256 - 5 * 16 - 7 * 8];
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */

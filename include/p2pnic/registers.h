@@ -61,37 +61,43 @@
 #define P2PNIC_MAILBOXES (P2PNIC_NICS_MAX + 1u)
 
 _Static_assert(P2PNIC_BAR2_MAILBOXES + P2PNIC_MAILBOXES * sizeof(struct p2pnic_mailbox) <=
-			P2PNIC_BAR2_PEERS, "mailboxes end before the peer table");
+		       P2PNIC_BAR2_PEERS,
+	"mailboxes end before the peer table");
 _Static_assert(P2PNIC_BAR2_NEXT_HOPS + P2PNIC_NEXT_HOPS_MAX * sizeof(p2pnic_next_hop) <=
-			P2PNIC_BAR2_BUCKETS, "next hops end before the buckets");
-_Static_assert(P2PNIC_BAR2_BUCKETS + P2PNIC_BUCKETS_MAX * sizeof(p2pnic_bucket) <=
-			P2PNIC_BAR2_ADJACENCIES, "buckets end before the adjacencies");
+		       P2PNIC_BAR2_BUCKETS,
+	"next hops end before the buckets");
+_Static_assert(
+	P2PNIC_BAR2_BUCKETS + P2PNIC_BUCKETS_MAX * sizeof(p2pnic_bucket) <= P2PNIC_BAR2_ADJACENCIES,
+	"buckets end before the adjacencies");
 _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct p2pnic_adjacency) <=
-			P2PNIC_BAR2_FIB, "adjacencies end before the FIB images");
+		       P2PNIC_BAR2_FIB,
+	"adjacencies end before the FIB images");
 
 /* --- Registers (BAR0 page 0) ------------------------------------------------------------------- */
 
-#define P2PNIC_REG_MAGIC       0x000u /* ro */
-#define P2PNIC_REG_VERSION     0x004u /* ro */
-#define P2PNIC_REG_STATUS      0x008u /* ro  P2PNIC_STATUS_* */
-#define P2PNIC_REG_METHOD      0x00cu /* ro  P2PNIC_METHOD_*, fixed when the firmware was built */
-#define P2PNIC_REG_COMMAND     0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
-#define P2PNIC_REG_RESULT      0x014u /* ro  enum p2pnic_result of the last command */
-#define P2PNIC_REG_NIC_INDEX   0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
-#define P2PNIC_REG_MTU         0x01cu /* rw  of the port, bytes of IP packet */
-#define P2PNIC_REG_MAC_LOW     0x020u /* rw  octets 0–3, octet 0 in the low byte */
-#define P2PNIC_REG_MAC_HIGH    0x024u /* rw  octets 4–5 */
-#define P2PNIC_REG_LINK        0x028u /* ro  1: up */
-#define P2PNIC_REG_SPEED       0x02cu /* ro  Mb/s; 0: unknown */
-#define P2PNIC_REG_BAR2_BYTES  0x030u /* ro */
-#define P2PNIC_REG_BAR4_BYTES  0x034u /* ro */
-#define P2PNIC_REG_RX_OFFSET   0x038u /* rw  bar_offset in BAR4 of the NIC's own receive buffers */
-#define P2PNIC_REG_RX_BUFFERS  0x03cu /* rw  their number */
-#define P2PNIC_REG_FIB4_OFFSET 0x040u /* rw  bar_offset in BAR2; in force from command fib-ipv4 on */
+#define P2PNIC_REG_MAGIC      0x000u /* ro */
+#define P2PNIC_REG_VERSION    0x004u /* ro */
+#define P2PNIC_REG_STATUS     0x008u /* ro  P2PNIC_STATUS_* */
+#define P2PNIC_REG_METHOD     0x00cu /* ro  P2PNIC_METHOD_*, fixed when the firmware was built */
+#define P2PNIC_REG_COMMAND    0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
+#define P2PNIC_REG_RESULT     0x014u /* ro  enum p2pnic_result of the last command */
+#define P2PNIC_REG_NIC_INDEX  0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
+#define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet */
+#define P2PNIC_REG_MAC_LOW    0x020u /* rw  octets 0–3, octet 0 in the low byte */
+#define P2PNIC_REG_MAC_HIGH   0x024u /* rw  octets 4–5 */
+#define P2PNIC_REG_LINK       0x028u /* ro  1: up */
+#define P2PNIC_REG_SPEED      0x02cu /* ro  Mb/s; 0: unknown */
+#define P2PNIC_REG_BAR2_BYTES 0x030u /* ro */
+#define P2PNIC_REG_BAR4_BYTES 0x034u /* ro */
+#define P2PNIC_REG_RX_OFFSET  0x038u /* rw  bar_offset in BAR4 of the NIC's own receive buffers */
+#define P2PNIC_REG_RX_BUFFERS 0x03cu /* rw  their number */
+#define P2PNIC_REG_FIB4_OFFSET                                                                     \
+	0x040u /* rw  bar_offset in BAR2; in force from command fib-ipv4 on */
 #define P2PNIC_REG_FIB6_OFFSET 0x044u /* rw  likewise, fib-ipv6; 0: no IPv6 */
 #define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks that the firmware pass a quiescent point */
-#define P2PNIC_REG_EPOCH_SEEN  0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
-#define P2PNIC_REG_GENERATION  0x050u /* rw  the driver's own use: survives it, cleared by reset */
+#define P2PNIC_REG_EPOCH_SEEN                                                                      \
+	0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
+#define P2PNIC_REG_GENERATION 0x050u /* rw  the driver's own use: survives it, cleared by reset */
 
 #define P2PNIC_STATUS_RUNNING 0x1u /* started */
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */
@@ -140,18 +146,21 @@ enum p2pnic_result {
  * "out" is the ring this NIC → peer, "in" the ring peer → this NIC.
  */
 struct p2pnic_peer {
-	uint32_t epoch;          /* (host) life of the pair; both sides get the same; not 0 */
-	uint32_t batch;          /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
-	struct bus_addr mailbox; /* (host) this NIC's mailbox in the peer's BAR2 */
+	uint32_t epoch;           /* (host) life of the pair; both sides get the same; not 0 */
+	uint32_t batch;           /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
+	struct bus_addr mailbox;  /* (host) this NIC's mailbox in the peer's BAR2 */
 	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps */
-	struct bus_addr out_buffers; /* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
-	uint32_t out_buffer_count; /* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
-	uint32_t out_slots;      /* (host) descriptors of the ring out, a power of two */
-	struct bus_addr in_buffers; /* (host) Rd, Bn: where the peer's packets are read from; Wr: {0} */
-	uint32_t in_offset;      /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
+	struct bus_addr
+		out_buffers; /* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
+	uint32_t
+		out_buffer_count; /* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
+	uint32_t out_slots;       /* (host) descriptors of the ring out, a power of two */
+	struct bus_addr
+		in_buffers; /* (host) Rd, Bn: where the peer's packets are read from; Wr: {0} */
+	uint32_t in_offset; /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
 	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
-	uint32_t in_slots;       /* (host) descriptors of the ring in, a power of two */
-	uint32_t flags;          /* (host) zero */
+	uint32_t in_slots;        /* (host) descriptors of the ring in, a power of two */
+	uint32_t flags;           /* (host) zero */
 	uint8_t reserved[64];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_peer, 128);
@@ -159,7 +168,8 @@ P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, mailbox, 8);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, out_buffers, 24);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, in_buffers, 40);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, flags, 60);
-_Static_assert(P2PNIC_BAR2_PEERS + P2PNIC_MAILBOXES * sizeof(struct p2pnic_peer) <=
-			P2PNIC_BAR2_NEXT_HOPS, "the peer table ends before the next hops");
+_Static_assert(
+	P2PNIC_BAR2_PEERS + P2PNIC_MAILBOXES * sizeof(struct p2pnic_peer) <= P2PNIC_BAR2_NEXT_HOPS,
+	"the peer table ends before the next hops");
 
 #endif

@@ -71,9 +71,11 @@ P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
  * The words a NIC polls and the descriptors are 128 bytes apart: processors prefetch lines in pairs.
  */
 struct p2pnic_mailbox {
-	_Atomic uint64_t producer; /* (ingress: the peer) ring peer→this: next index to be written */
+	_Atomic uint64_t
+		producer; /* (ingress: the peer) ring peer→this: next index to be written */
 	uint8_t reserved0[120];
-	_Atomic uint64_t consumer; /* (egress: the peer) ring this→peer: next index to be consumed */
+	_Atomic uint64_t
+		consumer; /* (egress: the peer) ring this→peer: next index to be consumed */
 	uint8_t reserved1[120];
 	_Atomic uint32_t asleep; /* (egress: the peer) 1: ring its doorbell after publishing */
 	uint8_t reserved2[124];

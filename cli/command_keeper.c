@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command.h"
+#include "driver/keeper.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+	"usage: p2pnic keeper --socket PATH [--ready-fd N]\n"
+	"\n"
+	"Holds the connections of NICs, so that they forward on while the router is replaced.\n"
+	"`p2pnic router` starts one by itself; run it by hand only to look after it yourself.\n";
+
+int command_keeper(int argc, char **argv)
+{
+	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
+		{"ready-fd", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
+	const char *path = NULL;
+	int ready = -1;
+	int option, error;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			path = optarg;
+			break;
+		case 'r':
+			ready = atoi(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (!path || optind != argc) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	error = keeper_serve(path, ready);
+	if (error) {
+		fprintf(stderr, "p2pnic keeper: %s: %s\n", path, strerror(-error));
+		return COMMAND_FAILED;
+	}
+	return COMMAND_OK;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command.h"
+#include "ports/port.h"
+#include "softnic/soft_nic.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: p2pnic nic [--method wr|rd|bn] { [--engine NAME[:CORE]] NIC... }...\n"
+	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
+	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
+	"\n"
+	"Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at PATH. NICs behind an\n"
+	"--engine share its thread. Port types: af_xdp, af_packet, tap, memif, pcap.\n"
+	"A soft NIC burns this host's cores in place of a NIC's processors.\n"
+	"Ends on SIGTERM or SIGINT.\n";
+
+struct process {
+	struct engine *engine[ENGINE_NICS_MAX];
+	unsigned engines;
+	struct soft_nic *nic[P2PNIC_NICS_MAX];
+	unsigned nics;
+};
+
+static int parse_method(const char *text)
+{
+	return !strcmp(text, "wr") ? P2PNIC_METHOD_WRITE
+	       : !strcmp(text, "rd") ? P2PNIC_METHOD_READ
+	       : !strcmp(text, "bn") ? P2PNIC_METHOD_BOUNCE
+				     : -1;
+}
+
+static bool parse_mac(const char *text, struct mac_addr *mac)
+{
+	int end = 0;
+
+	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac->octet[0], &mac->octet[1],
+		       &mac->octet[2], &mac->octet[3], &mac->octet[4], &mac->octet[5], &end) == 6 &&
+	       text[end] == 0;
+}
+
+static bool start_engine(struct process *p, const char *text)
+{
+	char name[16];
+	int core = -1;
+	const char *colon = strchr(text, ':');
+	int error;
+
+	if (p->engines == ENGINE_NICS_MAX) {
+		fprintf(stderr, "p2pnic nic: at most %u engines\n", ENGINE_NICS_MAX);
+		return false;
+	}
+	if (colon)
+		core = atoi(colon + 1);
+	snprintf(name, sizeof(name), "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
+	error = engine_new(&p->engine[p->engines], name, core);
+	if (error) {
+		fprintf(stderr, "p2pnic nic: engine %s: %s\n", text, strerror(-error));
+		return false;
+	}
+	p->engines++;
+	return true;
+}
+
+static bool start_nic(struct process *p, struct soft_nic_config *config)
+{
+	char error[SOFT_NIC_ERROR_BYTES];
+
+	if (!config->name)
+		return true;
+	if (!config->socket || !config->port_type) {
+		fprintf(stderr, "p2pnic nic: %s needs --socket and --port\n", config->name);
+		return false;
+	}
+	if (p->nics == P2PNIC_NICS_MAX) {
+		fprintf(stderr, "p2pnic nic: at most %u NICs\n", P2PNIC_NICS_MAX);
+		return false;
+	}
+	if (!p->engines && !start_engine(p, config->name))
+		return false;
+	if (soft_nic_new(&p->nic[p->nics], config, p->engine[p->engines - 1], error) < 0) {
+		fprintf(stderr, "p2pnic nic: %s\n", error);
+		return false;
+	}
+	p->nics++;
+	*config = (struct soft_nic_config){.method = config->method};
+	return true;
+}
+
+/* Options are worked off in order; a NIC is complete when the next one, an engine or the end follows.
+ * COMMAND_OK: run. */
+static int start(struct process *p, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"method", required_argument, NULL, 'm'},
+		{"engine", required_argument, NULL, 'e'},
+		{"nic", required_argument, NULL, 'n'},
+		{"socket", required_argument, NULL, 's'},
+		{"port", required_argument, NULL, 'p'},
+		{"port-options", required_argument, NULL, 'o'},
+		{"mac", required_argument, NULL, 'a'},
+		{"packet-memory", required_argument, NULL, '4'},
+		{"table-memory", required_argument, NULL, '2'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	struct soft_nic_config config = {.method = P2PNIC_METHOD_WRITE};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		char *colon;
+		int method;
+
+		switch (option) {
+		case 'm':
+			method = parse_method(optarg);
+			if (method < 0) {
+				fprintf(stderr, "p2pnic nic: no method '%s'; want wr, rd or bn\n", optarg);
+				return COMMAND_USAGE;
+			}
+			config.method = (unsigned)method;
+			break;
+		case 'e':
+			if (!start_nic(p, &config) || !start_engine(p, optarg))
+				return COMMAND_FAILED;
+			break;
+		case 'n':
+			if (!start_nic(p, &config))
+				return COMMAND_FAILED;
+			config.name = optarg;
+			break;
+		case 's':
+			config.socket = optarg;
+			break;
+		case 'p':
+			colon = strchr(optarg, ':');
+			if (!colon) {
+				fprintf(stderr, "p2pnic nic: port '%s': want TYPE:TARGET\n", optarg);
+				return COMMAND_USAGE;
+			}
+			*colon = 0;
+			config.port_type = optarg;
+			config.port_target = colon + 1;
+			break;
+		case 'o':
+			config.port_options = optarg;
+			break;
+		case 'a':
+			if (!parse_mac(optarg, &config.mac)) {
+				fprintf(stderr, "p2pnic nic: '%s' is no MAC address\n", optarg);
+				return COMMAND_USAGE;
+			}
+			break;
+		case '2':
+			config.bar2_bytes = (uint32_t)atoi(optarg) << 20;
+			break;
+		case '4':
+			config.bar4_bytes = (uint32_t)atoi(optarg) << 20;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return -1;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind != argc || !config.name) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	return start_nic(p, &config) ? COMMAND_OK : COMMAND_FAILED;
+}
+
+static void serve(struct process *p)
+{
+	struct pollfd fds[1 + P2PNIC_NICS_MAX];
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	fds[0] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
+	for (unsigned k = 0; k < p->nics; k++)
+		fds[1 + k] = (struct pollfd){.fd = soft_nic_control_fd(p->nic[k]), .events = POLLIN};
+	while (!fds[0].revents) {
+		if (poll(fds, 1 + p->nics, -1) < 0 && errno != EINTR)
+			break;
+		for (unsigned k = 0; k < p->nics; k++)
+			if (fds[1 + k].revents)
+				soft_nic_control(p->nic[k]);
+	}
+	close(fds[0].fd);
+}
+
+int command_nic(int argc, char **argv)
+{
+	static struct process process;
+	sigset_t signals;
+	int status;
+
+	/* Before any thread exists, so that all of them leave these to signalfd. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	status = start(&process, argc, argv);
+	if (status == COMMAND_OK)
+		serve(&process);
+	for (unsigned k = 0; k < process.nics; k++)
+		soft_nic_free(process.nic[k]);
+	for (unsigned k = 0; k < process.engines; k++)
+		engine_free(process.engine[k]);
+	return status == -1 ? COMMAND_OK : status;
+}
