@@ -18,7 +18,8 @@ static const char usage[] =
 	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
 	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
 	"\n"
-	"Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at PATH. NICs behind an\n"
+	"Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at PATH. NICs "
+	"behind an\n"
 	"--engine share its thread. Port types: af_xdp, af_packet, tap, memif, pcap.\n"
 	"A soft NIC burns this host's cores in place of a NIC's processors.\n"
 	"Ends on SIGTERM or SIGINT.\n";
@@ -32,7 +33,7 @@ struct process {
 
 static int parse_method(const char *text)
 {
-	return !strcmp(text, "wr") ? P2PNIC_METHOD_WRITE
+	return !strcmp(text, "wr")   ? P2PNIC_METHOD_WRITE
 	       : !strcmp(text, "rd") ? P2PNIC_METHOD_READ
 	       : !strcmp(text, "bn") ? P2PNIC_METHOD_BOUNCE
 				     : -1;
@@ -123,7 +124,8 @@ static int start(struct process *p, int argc, char **argv)
 		case 'm':
 			method = parse_method(optarg);
 			if (method < 0) {
-				fprintf(stderr, "p2pnic nic: no method '%s'; want wr, rd or bn\n", optarg);
+				fprintf(stderr, "p2pnic nic: no method '%s'; want wr, rd or bn\n",
+					optarg);
 				return COMMAND_USAGE;
 			}
 			config.method = (unsigned)method;
@@ -143,7 +145,8 @@ static int start(struct process *p, int argc, char **argv)
 		case 'p':
 			colon = strchr(optarg, ':');
 			if (!colon) {
-				fprintf(stderr, "p2pnic nic: port '%s': want TYPE:TARGET\n", optarg);
+				fprintf(stderr, "p2pnic nic: port '%s': want TYPE:TARGET\n",
+					optarg);
 				return COMMAND_USAGE;
 			}
 			*colon = 0;
@@ -190,7 +193,8 @@ static void serve(struct process *p)
 	sigaddset(&signals, SIGINT);
 	fds[0] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
 	for (unsigned k = 0; k < p->nics; k++)
-		fds[1 + k] = (struct pollfd){.fd = soft_nic_control_fd(p->nic[k]), .events = POLLIN};
+		fds[1 + k] =
+			(struct pollfd){.fd = soft_nic_control_fd(p->nic[k]), .events = POLLIN};
 	while (!fds[0].revents) {
 		if (poll(fds, 1 + p->nics, -1) < 0 && errno != EINTR)
 			break;

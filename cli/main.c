@@ -9,6 +9,8 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } commands[] = {
+	{"router", command_router, "run the router of a configuration file"},
+	{"show", command_show, "look inside a running router"},
 	{"nic", command_nic, "run soft NICs in this process"},
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},
 	{0},

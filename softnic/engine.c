@@ -190,7 +190,7 @@ int engine_new(struct engine **out, const char *name, int core)
 
 	if (!e)
 		return -ENOMEM;
-	snprintf(e->name, sizeof(e->name), "engine-%s", name);
+	snprintf(e->name, sizeof(e->name), "engine-%.8s", name);
 	e->core = core;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->changed, NULL);

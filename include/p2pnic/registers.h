@@ -3,7 +3,7 @@
  * What a NIC shows its host: PCI identity, three BARs, registers, the peer table.
  *
  *   BAR0  64 KiB   registers (page 0, every access trapped), counters (page 1, may be mapped
- *                  read-only), doorbell (page 2), MSI-X table and PBA (pages 8 and 9)
+ *                  read-only), doorbell (page 2), description (page 3), MSI-X table and PBA (8 and 9)
  *   BAR2  16 MiB   rings and tables: mailboxes, peer table, next hops, buckets, adjacencies, FIB images
  *   BAR4  16 MiB   packet memory, and nothing else: a port may share it whole with a stranger
  *
@@ -43,6 +43,8 @@
 #define P2PNIC_BAR0_REGISTERS  0x0000u
 #define P2PNIC_BAR0_COUNTERS   0x1000u /* struct p2pnic_counters */
 #define P2PNIC_BAR0_DOORBELL   0x2000u /* any write wakes the NIC */
+#define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
+#define P2PNIC_DESCRIPTION_BYTES 128u
 #define P2PNIC_BAR0_MSIX_TABLE 0x8000u
 #define P2PNIC_BAR0_MSIX_PBA   0x9000u
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/api_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+json_t *api_show(const char *runtime, const char *what, char *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	json_error_t parse_error;
+	json_t *question, *answer = NULL;
+	char *text;
+	int fd, n;
+
+	n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/api.sock", runtime);
+	if (n >= (int)sizeof(address.sun_path)) {
+		snprintf(error, API_ERROR_BYTES, "%s: name too long", runtime);
+		return NULL;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		const char *why = errno == ENOENT || errno == ECONNREFUSED ? "no router runs there"
+									   : strerror(errno);
+
+		snprintf(error, API_ERROR_BYTES, "%s: %s", address.sun_path, why);
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	question = json_pack("{s:s}", "show", what);
+	text = json_dumps(question, JSON_COMPACT);
+	json_decref(question);
+	if (!text || dprintf(fd, "%s\n", text) < 0) {
+		snprintf(error, API_ERROR_BYTES, "%s: %s", address.sun_path, strerror(errno));
+	} else {
+		answer = json_loadfd(fd, 0, &parse_error);
+		if (!answer)
+			snprintf(error, API_ERROR_BYTES, "%s: the router's answer: %s",
+				address.sun_path, parse_error.text);
+	}
+	free(text);
+	close(fd);
+	if (answer && json_object_get(answer, "error")) {
+		snprintf(error, API_ERROR_BYTES, "%s",
+			json_string_value(json_object_get(answer, "error")));
+		json_decref(answer);
+		answer = NULL;
+	}
+	return answer;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The other end of the router's API socket (router/api.c). */
+#ifndef CLI_API_CLIENT_H
+#define CLI_API_CLIENT_H
+
+#include <jansson.h>
+
+#define API_ERROR_BYTES 512
+
+/* The answer to {"show": what}, an object with that key, owned by the caller; NULL with a sentence in
+ * error[API_ERROR_BYTES]. */
+json_t *api_show(const char *runtime, const char *what, char *error);
+
+#endif

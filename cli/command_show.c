@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/api_client.h"
+#include "cli/command.h"
+#include "router/config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|router [-j] [-a] [--name "
+	"NAME | --runtime DIR]\n"
+	"\n"
+	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
+	"  -j  JSON\n"
+	"  -a  also rows of zeros (ring, drop)\n";
+
+/* A column of a table: heading, key in the row (a dot leads into an object), width (negative: left). */
+struct column {
+	const char *heading;
+	const char *key;
+	int width;
+};
+
+static const struct view {
+	const char *what;
+	const char *nonzero; /* rows where this is 0 are left out unless -a */
+	struct column column[12];
+} views[] = {
+	{"nic", NULL,
+		{{"nic", "name", -8}, {"state", "state", -11}, {"method", "method", -6},
+			{"mac", "mac", -17}, {"mtu", "mtu", 5}, {"engine", "engine", -10},
+			{"pid", "pid", 7}, {"cpu s", "engine_cpu_seconds", 9},
+			{"restarts", "restarts", 8}}},
+	{"port", NULL,
+		{{"nic", "nic", -8}, {"type", "type", -9}, {"target", "target", -15},
+			{"link", "link", -5}, {"received", "received.packets", 12},
+			{"sent", "sent.packets", 12}, {"missed", "missed", 9},
+			{"mode", "mode", -20}}},
+	{"ring", "packets",
+		{{"ingress", "ingress", -8}, {"egress", "egress", -8}, {"packets", "packets", 14},
+			{"bytes", "bytes", 16}, {"taken", "taken.packets", 14},
+			{"slots", "slots", 6}, {"batch", "batch", 6}, {"epoch", "epoch", 6}}},
+	{"counter", NULL,
+		{{"nic", "nic", -8}, {"received", "received.packets", 12},
+			{"to rings", "to_rings.packets", 12},
+			{"from rings", "from_rings.packets", 12}, {"sent", "sent.packets", 12},
+			{"punted", "punted.packets", 8}, {"held", "held", 6},
+			{"dma faults", "dma_faults", 10}, {"sleeps", "sleeps", 9},
+			{"unaccounted", "unaccounted", 11}}},
+	{"drop", "packets",
+		{{"reason", "reason", -20}, {"packets", "packets", 12},
+			{"meaning", "meaning", -10}}},
+	{"route", NULL,
+		{{"prefix", "prefix", -22}, {"source", "source", -10}, {"kind", "kind", -11},
+			{"nic", "nic", -8}, {"mac", "mac", -17}, {"next hops", "next_hops", 9}}},
+	{"neighbor", NULL,
+		{{"address", "address", -22}, {"nic", "nic", -8}, {"mac", "mac", -17},
+			{"state", "state", -10}}},
+};
+
+static const json_t *field(const json_t *row, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	char first[32];
+
+	if (!dot)
+		return json_object_get(row, key);
+	snprintf(first, sizeof(first), "%.*s", (int)(dot - key), key);
+	return json_object_get(json_object_get(row, first), dot + 1);
+}
+
+static void print_cell(const json_t *value, int width)
+{
+	char text[64] = "-";
+
+	if (json_is_string(value))
+		printf("%*s", width, json_string_value(value));
+	else if (json_is_boolean(value))
+		printf("%*s", width, json_is_true(value) ? "up" : "down");
+	else {
+		if (json_is_integer(value))
+			snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+		else if (json_is_real(value))
+			snprintf(text, sizeof(text), "%.2f", json_real_value(value));
+		printf("%*s", width, text);
+	}
+}
+
+static void print_table(const struct view *view, const json_t *rows, bool all)
+{
+	size_t index;
+	const json_t *row;
+
+	for (const struct column *c = view->column; c->heading; c++)
+		printf("%*s%s", c->width, c->heading, c[1].heading ? "  " : "\n");
+	json_array_foreach(rows, index, row)
+	{
+		if (!all && view->nonzero && json_integer_value(field(row, view->nonzero)) == 0)
+			continue;
+		for (const struct column *c = view->column; c->heading; c++) {
+			print_cell(field(row, c->key), c->width);
+			fputs(c[1].heading ? "  " : "\n", stdout);
+		}
+	}
+}
+
+/* An object: one line a key. */
+static void print_object(const json_t *o)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)o, key, value)
+	{
+		printf("%-28s ", key);
+		print_cell(value, 0);
+		putchar('\n');
+	}
+}
+
+int command_show(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+		{"all", no_argument, NULL, 'a'}, {"name", required_argument, NULL, 'n'},
+		{"runtime", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
+	char runtime[256] = "", error[API_ERROR_BYTES];
+	bool json = false, all = false;
+	const struct view *view = NULL;
+	json_t *answer;
+	int option;
+
+	runtime_of_name("p2pnic", runtime, sizeof(runtime));
+	while ((option = getopt_long(argc, argv, "jah", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			json = true;
+			break;
+		case 'a':
+			all = true;
+			break;
+		case 'n':
+			runtime_of_name(optarg, runtime, sizeof(runtime));
+			break;
+		case 'r':
+			snprintf(runtime, sizeof(runtime), "%s", optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind + 1 != argc) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	const char *what = argv[optind];
+
+	answer = api_show(runtime, what, error);
+	if (!answer) {
+		fprintf(stderr, "p2pnic show: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	for (size_t k = 0; k < sizeof(views) / sizeof(*views); k++)
+		if (!strcmp(views[k].what, what))
+			view = &views[k];
+	if (json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else if (view) {
+		print_table(view, json_object_get(answer, what), all);
+	} else {
+		print_object(json_object_get(answer, what));
+	}
+	json_decref(answer);
+	return COMMAND_OK;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the router tells: JSON built from the NICs' own counters, which it reads from device memory.
+ *
+ * One request {"show": WHAT} and one answer a connection; the answer is an object, {"error": TEXT} if there
+ * is nothing to show.
+ */
+#include "router/router.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define REQUEST_BYTES 4096
+
+static json_t *number(const _Atomic uint64_t *counter)
+{
+	return json_integer((json_int_t)driver_nic_count(counter));
+}
+
+static json_t *traffic(const struct p2pnic_traffic *t)
+{
+	return json_pack("{s:o, s:o}", "packets", number(&t->packets), "bytes", number(&t->bytes));
+}
+
+static const char *const drop_name[] = {
+#define NAME(symbol, name, meaning) name,
+	P2PNIC_DROP_REASONS(NAME)
+#undef NAME
+};
+
+static const char *const drop_meaning[] = {
+#define MEANING(symbol, name, meaning) meaning,
+	P2PNIC_DROP_REASONS(MEANING)
+#undef MEANING
+};
+
+static const char *method_text(unsigned method)
+{
+	return method == P2PNIC_METHOD_WRITE ? "wr" : method == P2PNIC_METHOD_READ ? "rd" : "bn";
+}
+
+static json_t *drops(const struct p2pnic_counters *c)
+{
+	json_t *o = json_object();
+
+	for (unsigned k = 0; k < P2PNIC_DROP_COUNT; k++)
+		if (driver_nic_count(&c->dropped[k]))
+			json_object_set_new(o, drop_name[k], number(&c->dropped[k]));
+	return o;
+}
+
+static uint32_t read_register(struct driver_nic *n, uint32_t reg)
+{
+	uint32_t value = 0;
+
+	driver_nic_read(n, reg, &value);
+	return value;
+}
+
+static double engine_cpu(const struct router_nic *nic)
+{
+	char thread[16]; /* as engine_new names it, cut to what the kernel keeps */
+
+	if (!nic->process->process.pid)
+		return 0;
+	snprintf(thread, sizeof(thread), "engine-%.8s", nic->engine);
+	return process_cpu(nic->process->process.pid, thread);
+}
+
+static json_t *show_nic(struct router *r, unsigned k)
+{
+	const struct config_nic *n = &r->config->nics[k];
+	const struct router_nic *nic = &r->nic[k];
+	char mac[ADDRESS_TEXT_BYTES];
+	json_t *addresses = json_array();
+	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
+		"name", n->name, "index", (int)k, "state",
+		nic->driver.device ? "forwarding" : "down", "method", method_text(r->fabric.method),
+		"engine", nic->engine, "process", nic->process->name, "pid",
+		(int)nic->process->process.pid, "engine_cpu_seconds", engine_cpu(nic), "restarts",
+		(int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
+		(int)CONFIG_DEFAULT(n->mtu, 1500), "packet_memory_bytes",
+		(int)nic->driver.bar4_bytes, "table_memory_bytes", (int)nic->driver.bar2_bytes);
+
+	for (unsigned a = 0; a < n->addresses_count; a++)
+		json_array_append_new(addresses, json_string(n->addresses[a]));
+	json_object_set_new(o, "addresses", addresses);
+	return o;
+}
+
+static json_t *show_port(struct router *r, unsigned k)
+{
+	const struct config_nic *n = &r->config->nics[k];
+	struct driver_nic *d = &r->nic[k].driver;
+	const struct p2pnic_counters *c = d->counters;
+	json_t *o = json_pack(
+		"{s:s, s:s, s:s}", "nic", n->name, "type", n->port.type, "target", n->port.target);
+	char description[P2PNIC_DESCRIPTION_BYTES] = "";
+
+	if (!d->device)
+		return o;
+	device_read(d->device, VFIO_PCI_BAR0_REGION_INDEX, P2PNIC_BAR0_DESCRIPTION, description,
+		sizeof(description) - 1);
+	json_object_set_new(o, "mode", json_string(description));
+	json_object_set_new(o, "link", json_boolean(read_register(d, P2PNIC_REG_LINK)));
+	json_object_set_new(o, "speed_mbps", json_integer(read_register(d, P2PNIC_REG_SPEED)));
+	json_object_set_new(o, "received", traffic(&c->received));
+	json_object_set_new(o, "sent", traffic(&c->sent));
+	json_object_set_new(o, "missed", number(&c->port_missed));
+	return o;
+}
+
+/* The rings out of this NIC, one row for each egress. */
+static void show_rings(struct router *r, unsigned k, json_t *rows)
+{
+	const struct driver_nic *d = &r->nic[k].driver;
+
+	for (unsigned e = 0; d->device && e < r->config->nics_count; e++) {
+		const struct p2pnic_peer *entry =
+			(const struct p2pnic_peer *)(d->bar2 + P2PNIC_BAR2_PEERS) + e;
+
+		if (!r->nic[e].driver.device)
+			continue;
+		json_t *row = traffic(&d->counters->to_ring[e]);
+
+		json_object_set_new(row, "ingress", json_string(r->config->nics[k].name));
+		json_object_set_new(row, "egress", json_string(r->config->nics[e].name));
+		json_object_set_new(row, "slots", json_integer(entry->out_slots));
+		json_object_set_new(row, "batch", json_integer(entry->batch));
+		json_object_set_new(row, "epoch", json_integer(entry->epoch));
+		json_object_set_new(
+			row, "taken", traffic(&r->nic[e].driver.counters->from_ring[k]));
+		json_array_append_new(rows, row);
+	}
+}
+
+static json_t *show_counter(struct router *r, unsigned k)
+{
+	const struct driver_nic *d = &r->nic[k].driver;
+	const struct p2pnic_counters *c = d->counters;
+	uint64_t to = 0, from = 0, to_bytes = 0, from_bytes = 0;
+	json_t *o = json_pack("{s:s}", "nic", r->config->nics[k].name);
+
+	if (!d->device)
+		return o;
+	for (unsigned e = 0; e < P2PNIC_NICS_MAX; e++) {
+		to += driver_nic_count(&c->to_ring[e].packets);
+		to_bytes += driver_nic_count(&c->to_ring[e].bytes);
+		from += driver_nic_count(&c->from_ring[e].packets);
+		from_bytes += driver_nic_count(&c->from_ring[e].bytes);
+	}
+	json_object_set_new(o, "received", traffic(&c->received));
+	json_object_set_new(o, "from_rings",
+		json_pack("{s:I, s:I}", "packets", (json_int_t)from, "bytes",
+			(json_int_t)from_bytes));
+	json_object_set_new(o, "originated", traffic(&c->originated));
+	json_object_set_new(o, "injected", traffic(&c->injected));
+	json_object_set_new(o, "sent", traffic(&c->sent));
+	json_object_set_new(o, "to_rings",
+		json_pack("{s:I, s:I}", "packets", (json_int_t)to, "bytes", (json_int_t)to_bytes));
+	json_object_set_new(o, "punted", traffic(&c->punted));
+	json_object_set_new(o, "held", number(&c->held));
+	json_object_set_new(o, "dropped", drops(c));
+	json_object_set_new(o, "missed", number(&c->port_missed));
+	json_object_set_new(o, "dma_faults", number(&c->dma_faults));
+	json_object_set_new(o, "bad_words", number(&c->bad_words));
+	json_object_set_new(o, "stale_words", number(&c->stale_words));
+	json_object_set_new(o, "doorbells", number(&c->doorbells));
+	json_object_set_new(o, "sleeps", number(&c->sleeps));
+	json_object_set_new(o, "unaccounted", json_integer(driver_nic_unaccounted(d)));
+	return o;
+}
+
+static json_t *show_drops(struct router *r)
+{
+	json_t *rows = json_array();
+
+	for (unsigned k = 0; k < P2PNIC_DROP_COUNT; k++) {
+		uint64_t total = 0;
+		json_t *by_nic = json_object();
+
+		for (unsigned n = 0; n < r->config->nics_count; n++) {
+			const struct driver_nic *d = &r->nic[n].driver;
+			uint64_t dropped =
+				d->device ? driver_nic_count(&d->counters->dropped[k]) : 0;
+
+			total += dropped;
+			if (dropped)
+				json_object_set_new(by_nic, r->config->nics[n].name,
+					json_integer((json_int_t)dropped));
+		}
+		json_array_append_new(rows,
+			json_pack("{s:s, s:I, s:o, s:s}", "reason", drop_name[k], "packets",
+				(json_int_t)total, "nics", by_nic, "meaning", drop_meaning[k]));
+	}
+	return rows;
+}
+
+static json_t *show_routes(struct router *r)
+{
+	static const char *const kind[] = {
+		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
+	const struct table_route *route;
+	size_t n = table_routes(r->table, &route);
+	json_t *rows = json_array();
+
+	for (size_t k = 0; k < n; k++) {
+		char text[ADDRESS_TEXT_BYTES];
+		unsigned members;
+		const struct p2pnic_adjacency *a =
+			table_adjacency(r->table, route[k].next_hop, &members);
+		json_t *row =
+			json_pack("{s:s, s:s, s:s}", "prefix", prefix_text(&route[k].prefix, text),
+				"source", route[k].source, "kind", kind[a->kind]);
+
+		if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
+			json_object_set_new(
+				row, "nic", json_string(r->config->nics[a->egress].name));
+			json_object_set_new(
+				row, "mac", json_string(mac_text(a->destination, text)));
+		}
+		if (members > 1)
+			json_object_set_new(row, "next_hops", json_integer(members));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static json_t *show_neighbors(struct router *r)
+{
+	json_t *rows = json_array();
+
+	for (unsigned k = 0; k < r->config->neighbors_count; k++) {
+		const struct config_neighbor *n = &r->config->neighbors[k];
+
+		json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:s, s:s}", "nic", n->nic, "address",
+				      n->address, "mac", n->mac, "state", "permanent"));
+	}
+	return rows;
+}
+
+/* The driver's own share, and what of the packets it touched: only those punted or injected. */
+static json_t *show_router(struct router *r)
+{
+	struct rusage use;
+	uint64_t through = 0;
+	unsigned up = 0;
+	double seconds;
+
+	getrusage(RUSAGE_SELF, &use);
+	seconds = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+		  (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) * 1e-6;
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		const struct driver_nic *d = &r->nic[k].driver;
+
+		if (!d->device)
+			continue;
+		up++;
+		through += driver_nic_count(&d->counters->punted.packets) +
+			   driver_nic_count(&d->counters->injected.packets);
+	}
+	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:f, s:I, s:I, s:I}", "pid", (int)getpid(),
+		"configuration", r->config->path, "method", method_text(r->fabric.method), "nics",
+		(int)r->config->nics_count, "forwarding", (int)up, "driver_cpu_seconds", seconds,
+		"data_packets_through_driver", (json_int_t)through, "fib4_image_bytes",
+		(json_int_t)table_image_bytes(r->table, 4), "fib6_image_bytes",
+		(json_int_t)table_image_bytes(r->table, 6));
+}
+
+json_t *router_show(struct router *r, const char *what)
+{
+	json_t *rows = json_array();
+	json_t *(*row)(struct router *, unsigned) = !strcmp(what, "nic")       ? show_nic
+						    : !strcmp(what, "port")    ? show_port
+						    : !strcmp(what, "counter") ? show_counter
+									       : NULL;
+
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		if (row)
+			json_array_append_new(rows, row(r, k));
+		else if (!strcmp(what, "ring"))
+			show_rings(r, k, rows);
+	}
+	if (row || !strcmp(what, "ring"))
+		return rows;
+	json_decref(rows);
+	return !strcmp(what, "drop")       ? show_drops(r)
+	       : !strcmp(what, "route")    ? show_routes(r)
+	       : !strcmp(what, "neighbor") ? show_neighbors(r)
+	       : !strcmp(what, "router")   ? show_router(r)
+					   : NULL;
+}
+
+/* --- The socket ---------------------------------------------------------------------------------- */
+
+int api_listen(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	unlink(path); /* the runtime directory is locked: nobody else serves it */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	mode_t mask = umask(0117);
+	int error = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0
+			    ? -errno
+			    : 0;
+
+	umask(mask);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static json_t *answer(struct router *r, const char *request)
+{
+	json_error_t error;
+	json_t *question = json_loads(request, 0, &error);
+	const char *what = json_string_value(json_object_get(question, "show"));
+	json_t *result = what ? router_show(r, what) : NULL;
+
+	if (result)
+		result = json_pack("{s:o}", what, result);
+	else if (!question)
+		result = json_pack("{s:s}", "error", error.text);
+	else
+		result = json_pack("{s:s+}", "error", "nothing to show by the name of ",
+			what ? what : "(none)");
+	json_decref(question);
+	return result;
+}
+
+/* A client that is slow to ask or to read is dropped after a second, not waited for. */
+void api_accept(struct router *r)
+{
+	const struct timeval patience = {.tv_sec = 1};
+	char request[REQUEST_BYTES];
+	size_t used = 0;
+	int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	while (used < sizeof(request) - 1 && !memchr(request, '\n', used)) {
+		ssize_t n = read(fd, request + used, sizeof(request) - 1 - used);
+
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	request[used] = 0;
+	if (used) {
+		json_t *reply = answer(r, request);
+		char *text = json_dumps(reply, JSON_COMPACT);
+
+		for (size_t sent = 0, length = text ? strlen(text) : 0; sent < length;) {
+			ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
+
+			if (n <= 0)
+				break;
+			sent += (size_t)n;
+		}
+		free(text);
+		json_decref(reply);
+	}
+	close(fd);
+}

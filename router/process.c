@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Fields of /proc/…/stat behind the name, which may hold anything, so from the last ')' on: 12 and 13 are
+ * user and system time, 20 is the start time (counting the state as 1). proc(5). */
+static bool read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
+{
+	char text[1024];
+	unsigned long long user, system, start;
+	FILE *file = fopen(path, "re");
+	const char *at;
+	size_t n;
+
+	if (!file)
+		return false;
+	n = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[n] = 0;
+	at = strrchr(text, ')');
+	if (!at ||
+		sscanf(at + 2,
+			"%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d "
+			"%*d %llu",
+			&user, &system, &start) != 3)
+		return false;
+	*cpu_ticks = user + system;
+	*started = start;
+	return true;
+}
+
+static bool process_stat(pid_t pid, uint64_t *cpu, uint64_t *started)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	return read_stat(path, cpu, started);
+}
+
+int process_start(struct process *p, const char *const argv[], int ready)
+{
+	uint64_t cpu;
+	pid_t pid = fork();
+
+	*p = (struct process){.pidfd = -1};
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		sigset_t none;
+
+		setsid();
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (ready >= 0)
+			fcntl(ready, F_SETFD, 0);
+		int null = open("/dev/null", O_RDWR);
+		if (null >= 0) {
+			dup2(null, 0);
+			dup2(null, 1);
+		}
+		execv("/proc/self/exe", (char *const *)argv);
+		_exit(127);
+	}
+	p->pid = pid;
+	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (p->pidfd < 0) {
+		int error = -errno;
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		p->pid = 0;
+		return error;
+	}
+	fcntl(p->pidfd, F_SETFD, FD_CLOEXEC);
+	process_stat(pid, &cpu, &p->started);
+	return 0;
+}
+
+int process_adopt(struct process *p, pid_t pid, uint64_t started)
+{
+	uint64_t cpu, is;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	*p = (struct process){.pidfd = -1};
+	if (fd < 0)
+		return -errno;
+	/* The descriptor came first: if the start time matches now, it is that process's. */
+	if (!process_stat(pid, &cpu, &is) || is != started) {
+		close(fd);
+		return -ESRCH;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	*p = (struct process){.pid = pid, .started = started, .pidfd = fd};
+	return 0;
+}
+
+static bool has_ended(const struct process *p, int wait_ms)
+{
+	struct pollfd fd = {.fd = p->pidfd, .events = POLLIN};
+
+	return !p->pid || poll(&fd, 1, wait_ms) > 0;
+}
+
+void process_forget(struct process *p)
+{
+	if (p->pidfd >= 0)
+		close(p->pidfd);
+	*p = (struct process){.pidfd = -1};
+}
+
+bool process_ended(struct process *p, char *how, size_t bytes)
+{
+	int status;
+
+	if (!has_ended(p, 0))
+		return false;
+	if (p->pid && waitpid(p->pid, &status, WNOHANG) == p->pid) {
+		if (WIFSIGNALED(status))
+			snprintf(how, bytes, "killed by signal %d (%s)", WTERMSIG(status),
+				strsignal(WTERMSIG(status)));
+		else
+			snprintf(how, bytes, "ended with status %d", WEXITSTATUS(status));
+	} else {
+		snprintf(how, bytes, "ended");
+	}
+	process_forget(p);
+	return true;
+}
+
+void process_stop(struct process *p, unsigned patience_ms)
+{
+	if (!p->pid)
+		return;
+	syscall(SYS_pidfd_send_signal, p->pidfd, SIGTERM, NULL, 0);
+	if (!has_ended(p, (int)patience_ms)) {
+		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+		has_ended(p, 2000);
+	}
+	waitpid(p->pid, NULL, WNOHANG);
+	process_forget(p);
+}
+
+double process_cpu(pid_t pid, const char *thread)
+{
+	uint64_t ticks = 0, cpu, started;
+	char path[320];
+	DIR *tasks;
+
+	if (!thread)
+		return process_stat(pid, &cpu, &started)
+			       ? (double)cpu / (double)sysconf(_SC_CLK_TCK)
+			       : 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	if (!tasks)
+		return 0;
+	for (struct dirent *d; (d = readdir(tasks));) {
+		char name[32] = "";
+		FILE *file;
+
+		if (d->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, d->d_name);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (!fgets(name, sizeof(name), file))
+			name[0] = 0;
+		fclose(file);
+		name[strcspn(name, "\n")] = 0;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, d->d_name);
+		if (!strcmp(name, thread) && read_stat(path, &cpu, &started))
+			ticks += cpu;
+	}
+	closedir(tasks);
+	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The router: the host's side of a NIC-driven router, and the driver's process.
+ *
+ *   config.h   what it should be          process.h   the soft NICs' processes and the keeper
+ *   table.h    what NICs forward by       fabric.h    rings and windows between NICs
+ *
+ * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and then
+ * waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a changed
+ * configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are stopped in
+ * order). Killed in any other way it leaves the NICs forwarding; the next router with the same
+ * configuration takes them over without touching a packet.
+ */
+#ifndef ROUTER_ROUTER_H
+#define ROUTER_ROUTER_H
+
+#include "driver/fabric.h"
+#include "router/config.h"
+#include "router/process.h"
+#include "router/table.h"
+
+#include <jansson.h>
+
+#define ROUTER_PATH_BYTES 108 /* of a UNIX socket's name */
+#define ROUTER_TEXT_BYTES 512
+
+/* NICs that share a process. */
+struct router_process {
+	char name[DRIVER_NIC_NAME_BYTES];
+	struct process process;
+	uint64_t retry_at_ns; /* when to start it again; 0: it is not waiting for that */
+	uint64_t born_ns;
+	unsigned backoff_ms;
+};
+
+struct router_nic {
+	struct driver_nic driver; /* device NULL: down */
+	struct router_process *process;
+	char engine[DRIVER_NIC_NAME_BYTES];
+	char spec[1024]; /* what it was started with; another one means another NIC */
+	char socket[ROUTER_PATH_BYTES];
+	unsigned restarts;
+};
+
+struct router {
+	struct config *config;
+	struct fabric fabric;
+	struct router_nic *nic; /* by index, config->nics_count of them */
+	struct router_process *process;
+	unsigned processes;
+	struct mac_addr mac[P2PNIC_NICS_MAX];
+	struct table *table;
+
+	char runtime[ROUTER_PATH_BYTES - 40];
+	int lock, keeper, listener, signals;
+	bool quiet; /* no progress lines */
+	bool leave; /* at the end, leave NICs forwarding */
+	char error[ROUTER_TEXT_BYTES];
+};
+
+/* Everything up and forwarding; -errno with a sentence in r->error, and everything it started ended. */
+int router_start(struct router *, const char *config_path);
+
+/* One round of the main loop, waiting at most timeout_ms (-1: for ever). 0: go on; 1: a signal asks to
+ * end. */
+int router_step(struct router *, int timeout_ms);
+
+/* Stops NICs in order and ends what was started; or, with r->leave, just lets go. */
+void router_stop(struct router *);
+
+/* Reads the configuration again: routes, neighbours, addresses. On any error the old one stays. */
+int router_reload(struct router *);
+
+/* The answer to {"show": WHAT} (api.c); NULL: no such thing. */
+json_t *router_show(struct router *, const char *what);
+
+void router_say(const struct router *, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The API: one request and one answer, each a JSON object, a connection (api.c). */
+int api_listen(const char *path);
+void api_accept(struct router *);
+
+#endif
