@@ -48,7 +48,7 @@ struct rig {
 
 	/* engine thread */
 	pthread_t engine;
-	bool running;
+	_Atomic bool running;
 	_Atomic bool engine_stop;
 	_Atomic uint64_t moved;  /* rounds done */
 	_Atomic unsigned faults; /* rounds that failed */
