@@ -80,7 +80,6 @@ static struct channel_window *find_window(struct channel *channel, uint64_t firs
 /* An aligned word is moved by one access, after all before it: rings publish their indices so. */
 static void copy_out(uint8_t *to, const uint8_t *from, size_t bytes)
 {
-	atomic_thread_fence(memory_order_release);
 	if (bytes == 8 && (uintptr_t)to % 8 == 0) {
 		uint64_t word;
 		memcpy(&word, from, 8);

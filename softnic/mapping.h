@@ -6,7 +6,7 @@
  * and the TLB small, and lets two NICs of one process use one virtual address for the same line (some
  * first-level caches predict the way from the virtual address and miss on the second name).
  *
- * Control thread only. The file must be sealed against shrinking (vfu_check_fd).
+ * Control thread only. The file must be sealed against shrinking (vfio_user/descriptor.h).
  */
 #ifndef SOFTNIC_MAPPING_H
 #define SOFTNIC_MAPPING_H
