@@ -12,6 +12,7 @@
 
 #include <ports/af_packet.h>
 #include <ports/pcap.h>
+#include <ports/tap.h>
 
 #include <errno.h>
 #include <pcap/pcap.h>
@@ -23,6 +24,7 @@
 
 PORT_PATH(af_packet);
 PORT_PATH(pcap);
+PORT_PATH(tap);
 
 #define SIZES (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1)
 
@@ -33,6 +35,11 @@ static char in_path[64], out_path[64], target[160];
 static bool is_pcap(void)
 {
 	return path == &pcap_path;
+}
+
+static bool is_tap(void)
+{
+	return path == &tap_path;
 }
 
 /* --- the wire of each type --------------------------------------------------------------------- */
@@ -56,10 +63,14 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 		snprintf(target, sizeof(target), "%s,%s", in_path, out_path);
 		rig->config.target = target;
 	}
+	if (is_tap()) {
+		rig->config.target = "pp-tap";
+		rig->config.options = "mtu=1778";
+	}
 	if (path->ops->open(rig->port, &rig->config, rig->error))
 		fail_msg("open: %s", rig->error);
 	if (!is_pcap()) {
-		rig->wire = rig_wire_open("pp-wire");
+		rig->wire = rig_wire_open(is_tap() ? "pp-tap" : "pp-wire");
 		assert_true(rig->wire >= 0);
 		for (int tries = 0; tries < 100; tries++) {
 			struct port_info info;
@@ -479,7 +490,7 @@ static void test_registry(void **state)
 
 int main(int argc, char **argv)
 {
-	static const struct port_path *const paths[] = {&af_packet_path, &pcap_path};
+	static const struct port_path *const paths[] = {&af_packet_path, &pcap_path, &tap_path};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_receive),
 		cmocka_unit_test(test_receive_one_buffer),
