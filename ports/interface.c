@@ -219,7 +219,7 @@ void interface_channels(struct interface *interface, unsigned *used, unsigned *p
 	*possible = most ? most : 1;
 }
 
-int interface_set_one_channel(struct interface *interface)
+int interface_set_channels(struct interface *interface, unsigned n)
 {
 	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
 	int code = ethtool(interface, &channels);
@@ -227,10 +227,12 @@ int interface_set_one_channel(struct interface *interface)
 	if (code)
 		return code;
 	channels.cmd = ETHTOOL_SCHANNELS;
-	if (channels.combined_count)
-		channels.combined_count = 1, channels.rx_count = channels.tx_count = 0;
-	else
-		channels.rx_count = channels.tx_count = 1;
+	if (channels.max_combined) {
+		channels.combined_count = n;
+		channels.rx_count = channels.tx_count = 0;
+	} else {
+		channels.rx_count = channels.tx_count = n;
+	}
 	return ethtool(interface, &channels);
 }
 

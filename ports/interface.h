@@ -51,8 +51,8 @@ bool interface_is_virtual(const struct interface *);
 /* Receive queues in use and how many could be; 1 and 1 where the driver does not say. */
 void interface_channels(struct interface *, unsigned *used, unsigned *possible);
 
-/* Makes it one queue (ethtool -L combined 1). 0 or -errno. */
-int interface_set_one_channel(struct interface *);
+/* Makes it n queues (ethtool -L combined n). 0 or -errno. */
+int interface_set_channels(struct interface *, unsigned n);
 
 void interface_info(const struct interface *, struct port_info *);
 

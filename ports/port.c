@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_packet.h"
+#include "af_xdp.h"
 #include "common.h"
 #include "memif.h"
 #include "pcap.h"
@@ -15,6 +16,7 @@
 /* One row a type; `p2pnic nic --port TYPE:TARGET` knows no others. */
 const struct port_ops *const port_types[] = {
 	&af_packet_port_ops,
+	&af_xdp_port_ops,
 	&memif_port_ops,
 	&pcap_port_ops,
 	&tap_port_ops,
