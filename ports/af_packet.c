@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define VNET_HEADER sizeof(struct virtio_net_hdr)
@@ -116,74 +115,23 @@ unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsig
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
+static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void fail_queued(struct af_packet_port *port)
-{
-	port->failed += port->queued - port->sent;
-	port->sent = port->queued;
-	port->blocked_since_ns = 0;
-}
-
-/* Hands the kernel the next frames. >0: so many are gone; otherwise -errno of the first. */
-static int send_some(struct af_packet_port *port)
-{
+	struct af_packet_port *port = p;
 	struct mmsghdr message[P2PNIC_BURST_MAX];
 	struct iovec vector[P2PNIC_BURST_MAX];
-	unsigned n = 0;
 
-	while (n < P2PNIC_BURST_MAX && port->sent + n != port->queued) {
-		struct p2pnic_descriptor *frame = &port->queue[(port->sent + n) % AF_PACKET_QUEUE];
-		if (frame->length == 0)
-			break;
-		vector[n] = (struct iovec){port->memory + frame->offset, frame->length};
-		message[n] = (struct mmsghdr){.msg_hdr = {.msg_iov = &vector[n], .msg_iovlen = 1}};
-		n++;
+	for (unsigned i = 0; i < n; i++) {
+		vector[i] = (struct iovec){port->memory + frames[i].offset, frames[i].length};
+		message[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &vector[i], .msg_iovlen = 1}};
 	}
-	if (n == 0)
-		return -EINVAL;
 	int sent = sendmmsg(port->transmit_socket, message, n, MSG_DONTWAIT);
 	return sent < 0 ? -errno : sent;
 }
 
 void af_packet_send(struct af_packet_port *port)
 {
-	if (!port->interface.link)
-		fail_queued(port);
-	while (port->sent != port->queued) {
-		int n = send_some(port);
-		if (n > 0) {
-			port->sent += (unsigned)n;
-			port->blocked_since_ns = 0;
-			continue;
-		}
-		switch (n) {
-		case -EINTR:
-			continue;
-		case -EAGAIN:
-		case -ENOBUFS:
-			if (!port->blocked_since_ns)
-				port->blocked_since_ns = now_ns();
-			else if (now_ns() - port->blocked_since_ns > AF_PACKET_GIVE_UP_NS)
-				fail_queued(port);
-			return;
-		case -ENETDOWN:
-		case -ENXIO:
-		case -ENODEV:
-			port->interface.link = false;
-			fail_queued(port);
-			return;
-		default: /* this frame: refused by transmit, longer than the MTU… */
-			port->sent++;
-			port->failed++;
-		}
-	}
+	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -313,7 +261,7 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	memset(port, 0, sizeof(*port));
 	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
 	port->memory = config->memory;
-	port->memory_bytes = config->memory_bytes;
+	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	for (unsigned i = 0; i < AF_PACKET_BUFFERS; i++)
 		port->message[i].msg_hdr = (struct msghdr){.msg_iov = &port->vector[i],
 			.msg_iovlen = 1,
@@ -374,7 +322,7 @@ static void port_service(void *p)
 	if (interface_refresh(&port->interface) && port->interface.index && attach(port))
 		port->interface.index = 0; /* gone again: the next round tries anew */
 	if (!port->interface.link)
-		fail_queued(port);
+		send_queue_fail(&port->queue);
 }
 
 static void port_info(void *p, struct port_info *info)

@@ -12,8 +12,7 @@
  * checksums a sender on this machine left undone are finished here, and VLAN tags that the kernel took
  * out of a frame are put back.
  *
- * What the kernel cannot take at once (EAGAIN, ENOBUFS) stays queued here and is tried again; see
- * transmitted in port.h. Past the queueing discipline because some (noop, on a link without carrier)
+ * What the kernel cannot take at once stays queued here and is tried again (send_queue.h). Past the queueing discipline because some (noop, on a link without carrier)
  * swallow a frame and report it sent.
  *
  * The interface's own network stack sees the received frames as well. Give the interface no address,
@@ -24,14 +23,13 @@
 
 #include "common.h"
 #include "interface.h"
+#include "send_queue.h"
 
 #include <linux/virtio_net.h>
 #include <sys/socket.h>
 
-#define AF_PACKET_BUFFERS    P2PNIC_BURST_MAX
-#define AF_PACKET_QUEUE      256u /* frames that wait to be sent; a power of two */
-#define AF_PACKET_CONTROL    64u  /* room for one struct tpacket_auxdata as a control message */
-#define AF_PACKET_GIVE_UP_NS 200000000ull
+#define AF_PACKET_BUFFERS P2PNIC_BURST_MAX
+#define AF_PACKET_CONTROL 64u /* room for one struct tpacket_auxdata as a control message */
 
 struct af_packet_port {
 	uint8_t *memory;
@@ -54,13 +52,7 @@ struct af_packet_port {
 	struct iovec vector[AF_PACKET_BUFFERS];
 	uint8_t control[AF_PACKET_BUFFERS][AF_PACKET_CONTROL] __attribute__((aligned(8)));
 
-	/* Free-running: [done, sent) to be reported, [sent, queued) to be sent. Length 0: refused. */
-	uint32_t queued;
-	uint32_t sent;
-	uint32_t done;
-	uint32_t failed;           /* of those not reported yet */
-	uint64_t blocked_since_ns; /* 0: not blocked */
-	struct p2pnic_descriptor queue[AF_PACKET_QUEUE];
+	struct send_queue queue;
 
 	uint64_t missed;
 	uint64_t oversize;
@@ -91,39 +83,24 @@ static inline void af_packet_release(struct af_packet_port *port)
 static inline unsigned af_packet_transmit(
 	struct af_packet_port *port, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	unsigned room = AF_PACKET_QUEUE - (port->queued - port->done);
-
-	if (n > room)
-		n = room;
-	for (unsigned i = 0; i < n; i++) {
-		struct p2pnic_descriptor frame = frames[i];
-		if (!port_sendable(port->memory_bytes, &frame))
-			frame.length = 0;
-		port->queue[(port->queued + i) % AF_PACKET_QUEUE] = frame;
-	}
-	port->queued += n;
-	return n;
+	return send_queue_push(&port->queue, frames, n);
 }
 
 static inline void af_packet_flush(struct af_packet_port *port)
 {
-	if (port->sent != port->queued)
+	if (send_queue_waiting(&port->queue))
 		af_packet_send(port);
 }
 
 static inline unsigned af_packet_transmitted(struct af_packet_port *port, uint64_t *failed)
 {
 	af_packet_flush(port);
-	unsigned n = port->sent - port->done;
-	port->done = port->sent;
-	*failed += port->failed;
-	port->failed = 0;
-	return n;
+	return send_queue_report(&port->queue, failed);
 }
 
 static inline bool af_packet_arm(struct af_packet_port *port)
 {
-	return port->next != port->received || port->sent != port->queued;
+	return port->next != port->received || send_queue_waiting(&port->queue);
 }
 
 static inline void af_packet_disarm(struct af_packet_port *port)

@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -69,7 +72,8 @@ int interface_open(struct interface *interface, const char *name, char *error)
 		return port_fail(
 			error, -EINVAL, "'%.64s' is no interface name: want 1 to 15 bytes", name);
 	strcpy(interface->name, name);
-	interface->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	interface->socket =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (interface->socket < 0)
 		return port_fail(error, -errno, "%s: no socket to ask for its state: %s", name,
 			strerror(errno));
@@ -120,6 +124,67 @@ int interface_set_up(struct interface *interface)
 	return code;
 }
 
+int interface_set_mtu(struct interface *interface, unsigned mtu)
+{
+	struct ifreq ifr = {.ifr_mtu = (int)mtu};
+	int code = request(interface, SIOCSIFMTU, &ifr);
+
+	interface_refresh(interface);
+	return code;
+}
+
+bool interface_statistics(const struct interface *interface, struct rtnl_link_stats64 *statistics)
+{
+	struct {
+		struct nlmsghdr header;
+		struct if_stats_msg body;
+	} ask = {
+		.header = {.nlmsg_len = sizeof(ask),
+			.nlmsg_type = RTM_GETSTATS,
+			.nlmsg_flags = NLM_F_REQUEST},
+		.body = {.ifindex = (uint32_t)interface->index,
+			.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64)},
+	};
+	uint8_t reply[1024] __attribute__((aligned(8)));
+	const size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct if_stats_msg));
+	struct nlmsghdr header;
+	struct nlattr attribute;
+
+	*statistics = (struct rtnl_link_stats64){0};
+	if (interface->index == 0 || send(interface->socket, &ask, sizeof(ask), 0) < 0)
+		return false;
+	/* The kernel answers within send. */
+	ssize_t bytes = recv(interface->socket, reply, sizeof(reply), MSG_DONTWAIT);
+	if (bytes < (ssize_t)(head + NLA_HDRLEN))
+		return false;
+	memcpy(&header, reply, sizeof(header));
+	memcpy(&attribute, reply + head, sizeof(attribute));
+	if (header.nlmsg_type != RTM_NEWSTATS || attribute.nla_type != IFLA_STATS_LINK_64 ||
+		attribute.nla_len < NLA_HDRLEN)
+		return false;
+	/* An older kernel's structure is shorter than ours, a newer one's longer. */
+	size_t have = attribute.nla_len - NLA_HDRLEN;
+	size_t room = (size_t)bytes - head - NLA_HDRLEN;
+	have = have < room ? have : room;
+	memcpy(statistics, reply + head + NLA_HDRLEN,
+		have < sizeof(*statistics) ? have : sizeof(*statistics));
+	return true;
+}
+
+bool interface_is_virtual(const struct interface *interface)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	static const char *const drivers[] = {"veth", "tun", "bridge", "macvlan", "ipvlan", "dummy",
+		"virtio_net", "vmxnet3", "netkit"};
+
+	if (ethtool(interface, &info))
+		return true;
+	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
+		if (!strncmp(info.driver, drivers[i], sizeof(info.driver)))
+			return true;
+	return false;
+}
+
 int interface_no_merging(struct interface *interface)
 {
 	struct ethtool_value value = {.cmd = ETHTOOL_GGRO};
@@ -154,7 +219,7 @@ void interface_channels(struct interface *interface, unsigned *used, unsigned *p
 	*possible = most ? most : 1;
 }
 
-int interface_set_one_channel(struct interface *interface)
+int interface_set_channels(struct interface *interface, unsigned n)
 {
 	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
 	int code = ethtool(interface, &channels);
@@ -162,10 +227,12 @@ int interface_set_one_channel(struct interface *interface)
 	if (code)
 		return code;
 	channels.cmd = ETHTOOL_SCHANNELS;
-	if (channels.combined_count)
-		channels.combined_count = 1, channels.rx_count = channels.tx_count = 0;
-	else
-		channels.rx_count = channels.tx_count = 1;
+	if (channels.max_combined) {
+		channels.combined_count = n;
+		channels.rx_count = channels.tx_count = 0;
+	} else {
+		channels.rx_count = channels.tx_count = n;
+	}
 	return ethtool(interface, &channels);
 }
 

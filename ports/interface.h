@@ -12,7 +12,7 @@
 #include "port.h"
 
 struct interface {
-	int socket; /* for ioctl; it also pins the network namespace */
+	int socket; /* rtnetlink; serves ioctl too, and stays in the namespace it was made in */
 	char name[16];
 	int index; /* 0: no interface of that name now */
 	bool up;   /* administratively up */
@@ -39,11 +39,20 @@ int interface_set_up(struct interface *);
  * to (CAP_NET_ADMIN) merged frames go on arriving. 0 or -errno. */
 int interface_no_merging(struct interface *);
 
+int interface_set_mtu(struct interface *, unsigned mtu);
+
+/* Receives its counters from the kernel; false (and zeros) without. */
+struct rtnl_link_stats64;
+bool interface_statistics(const struct interface *, struct rtnl_link_stats64 *);
+
+/* Whether frames come from a stack on this machine, with checksums left undone: no hardware behind. */
+bool interface_is_virtual(const struct interface *);
+
 /* Receive queues in use and how many could be; 1 and 1 where the driver does not say. */
 void interface_channels(struct interface *, unsigned *used, unsigned *possible);
 
-/* Makes it one queue (ethtool -L combined 1). 0 or -errno. */
-int interface_set_one_channel(struct interface *);
+/* Makes it n queues (ethtool -L combined n). 0 or -errno. */
+int interface_set_channels(struct interface *, unsigned n);
 
 void interface_info(const struct interface *, struct port_info *);
 

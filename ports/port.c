@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_packet.h"
+#include "af_xdp.h"
 #include "common.h"
 #include "memif.h"
 #include "pcap.h"
+#include "tap.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* One row a type; `p2pnic nic --port TYPE:TARGET` knows no others. */
 const struct port_ops *const port_types[] = {
 	&af_packet_port_ops,
+	&af_xdp_port_ops,
 	&memif_port_ops,
 	&pcap_port_ops,
+	&tap_port_ops,
 	NULL,
 };
 
@@ -34,6 +39,14 @@ int port_fail(char *error, int code, const char *format, ...)
 	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
 	va_end(arguments);
 	return code;
+}
+
+uint64_t port_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 int port_option_next(const char **cursor, struct port_option *option, char *error)

@@ -6,21 +6,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const drop_name[P2PNIC_DROP_COUNT] = {
 #define NAME(symbol, name, meaning) [P2PNIC_DROP_##symbol] = name,
 	P2PNIC_DROP_REASONS(NAME)
 #undef NAME
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* Same thread as the firmware that writes them: relaxed loads see the last burst whole. */
 static uint64_t load(const _Atomic uint64_t *word)
@@ -123,7 +114,7 @@ void verdict_begin(struct verdict *verdict, const struct verdict_frame *frame)
 {
 	verdict->frame = *frame;
 	verdict->pending = true;
-	verdict->since_ns = now_ns();
+	verdict->since_ns = port_now_ns();
 	sample(verdict->counters, &verdict->before);
 }
 
@@ -137,7 +128,7 @@ bool verdict_settled(struct verdict *verdict)
 	bool sent_directly = now.sent != verdict->before.sent && !now.held;
 	bool settled = now.received != verdict->before.received &&
 		       (has_ended(&verdict->before, &now) || sent_directly);
-	if (!settled && now_ns() - verdict->since_ns < VERDICT_WAIT_NS)
+	if (!settled && port_now_ns() - verdict->since_ns < VERDICT_WAIT_NS)
 		return false;
 	write_fates(verdict, &now);
 	return true;

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "af_xdp.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "generic"};
+
+/* --- telling the kernel ------------------------------------------------------------------------ */
+
+static uint32_t unsent(const struct af_xdp_port *port)
+{
+	return *port->transmit.producer -
+	       __atomic_load_n(port->transmit.consumer, __ATOMIC_ACQUIRE);
+}
+
+void af_xdp_kick(struct af_xdp_port *port)
+{
+	if (!port->socket ||
+		(port->mode == AF_XDP_ZERO_COPY && !xsk_ring_prod__needs_wakeup(&port->transmit))) {
+		port->kick = false;
+		return;
+	}
+	/* In copy mode one call sends at most 32 frames (EAGAIN: more wait), or drops one and says EBUSY. */
+	for (;;) {
+		uint32_t before = unsent(port);
+		int error = sendto(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 ? errno : 0;
+		if (error == EBUSY && port->mode != AF_XDP_ZERO_COPY)
+			port->failed++;
+		uint32_t after = unsent(port);
+		if (after == 0 || port->mode == AF_XDP_ZERO_COPY) {
+			port->kick = error == EAGAIN || error == EBUSY || error == ENOBUFS;
+			return;
+		}
+		if (error && error != EAGAIN && error != EBUSY && error != ENOBUFS &&
+			error != EINTR)
+			return; /* ENETDOWN, ENXIO: service finds out, and takes the frames back */
+		if (after == before)
+			return; /* no room below: the next flush or transmitted tries again */
+	}
+}
+
+void af_xdp_kick_fill(struct af_xdp_port *port)
+{
+	recvfrom(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
+/* --- one socket's life ------------------------------------------------------------------------- */
+
+static int silent_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	return 0;
+}
+
+static int silent_libxdp(enum libxdp_print_level level, const char *format, va_list arguments)
+{
+	return 0;
+}
+
+static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
+{
+	const struct xsk_umem_config umem = {
+		.fill_size = AF_XDP_FILL_RING,
+		.comp_size = AF_XDP_RING,
+		.frame_size = P2PNIC_BUFFER_BYTES,
+	};
+	const struct xsk_socket_config socket = {
+		.rx_size = AF_XDP_RING,
+		.tx_size = AF_XDP_RING,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags =
+			XDP_USE_NEED_WAKEUP | (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY),
+	};
+	struct xsk_socket *created = NULL;
+
+	/* libxdp expects them zeroed: it does not set the cached indices. */
+	port->fill = port->transmit = (struct xsk_ring_prod){0};
+	port->receive = port->completion = (struct xsk_ring_cons){0};
+	int code = xsk_umem__create(&port->umem, port->memory, port->memory_bytes, &port->fill,
+		&port->completion, &umem);
+	if (code) {
+		port->umem = NULL;
+		return code;
+	}
+	code = xsk_socket__create(&created, port->interface.name, port->queue, port->umem,
+		&port->receive, &port->transmit, &socket);
+	if (code) {
+		xsk_umem__delete(port->umem);
+		port->umem = NULL;
+		return code;
+	}
+	port->socket = created;
+	port->socket_fd = xsk_socket__fd(created);
+	port->mode = mode;
+	struct epoll_event event = {.events = EPOLLIN};
+	epoll_ctl(port->epoll, EPOLL_CTL_ADD, port->socket_fd, &event);
+	return 0;
+}
+
+static uint64_t socket_missed(const struct af_xdp_port *port)
+{
+	struct xdp_statistics statistics = {0};
+	socklen_t bytes = sizeof(statistics);
+
+	if (!port->socket ||
+		getsockopt(port->socket_fd, SOL_XDP, XDP_STATISTICS, &statistics, &bytes))
+		return 0;
+	return statistics.rx_dropped + statistics.rx_ring_full;
+}
+
+/* Closes the socket. Frames it has not sent have failed, those it has are done with: the kernel lets
+ * go of packet memory before close returns. */
+static void delete_socket(struct af_xdp_port *port)
+{
+	if (!port->socket)
+		return;
+	unsigned waiting = xsk_cons_nb_avail(&port->receive, AF_XDP_RING);
+	port->missed += socket_missed(port) + waiting;
+	uint32_t left = unsent(port);
+	epoll_ctl(port->epoll, EPOLL_CTL_DEL, port->socket_fd, NULL);
+	xsk_socket__delete(port->socket);
+	xsk_umem__delete(port->umem);
+	port->socket = NULL;
+	port->umem = NULL;
+	port->socket_fd = -1;
+	port->kick = false;
+	port->down = true;
+	/* The ring is a queue: what is left in it is what came last. */
+	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
+		struct af_xdp_flight *flight = &port->flight[--i % AF_XDP_FLIGHT];
+		if (flight->pending && left) {
+			flight->failed = 1;
+			left--;
+		}
+		if (flight->pending)
+			port->newest[flight->buffer] = 0;
+		flight->pending = 0;
+	}
+}
+
+/* Program and socket in this mode. The queue of a socket just closed is free only after the kernel's
+ * deferred work: `patience_ms` says how long to wait for that. */
+static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
+{
+	int code = xdp_program_attach(&port->xdp, port->interface.index, mode != AF_XDP_GENERIC);
+
+	if (code)
+		return code;
+	while ((code = create_socket(port, mode)) == -EBUSY && patience_ms) {
+		usleep(1000);
+		patience_ms--;
+	}
+	if (code)
+		xdp_program_detach(&port->xdp);
+	return code;
+}
+
+static int make_socket(struct af_xdp_port *port, unsigned patience_ms, char *error)
+{
+	char tried[PORT_ERROR_BYTES] = "";
+	size_t length = 0;
+	int code = -EINVAL;
+
+	for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++) {
+		if (port->any_forced && !port->mode_forced[mode])
+			continue;
+		code = try_mode(port, mode, patience_ms);
+		if (code == 0) {
+			port->down = !port->interface.link;
+			return 0;
+		}
+		length += (size_t)snprintf(tried + length, sizeof(tried) - length, "%s%s: %s",
+			length ? "; " : "", mode_name[mode], strerror(-code));
+		if (length >= sizeof(tried))
+			length = sizeof(tried) - 1;
+	}
+	return port_fail(error, code,
+		"%s: AF_XDP cannot start (%.150s)%s; or use port type af_packet",
+		port->interface.name, tried,
+		code == -EBUSY     ? ": another program or socket is on it"
+		: code == -ENOBUFS ? ": locked memory is limited, `ulimit -l unlimited`"
+				   : "");
+}
+
+static bool is_own(const struct af_xdp_port *port, uint64_t index)
+{
+	return port->own[index / 64] >> index % 64 & 1;
+}
+
+static void post_own(struct af_xdp_port *port)
+{
+	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES; index++) {
+		uint32_t buffer = (uint32_t)(index * P2PNIC_BUFFER_BYTES);
+		if (is_own(port, index))
+			af_xdp_post(port, &buffer, 1);
+	}
+}
+
+/* Posts the buffers and lets the program find the socket. */
+static int begin_receiving(struct af_xdp_port *port)
+{
+	post_own(port);
+	return xsk_socket__update_xskmap(port->socket, port->xdp.map);
+}
+
+static void lose_socket(struct af_xdp_port *port)
+{
+	delete_socket(port);
+	xdp_program_detach(&port->xdp);
+}
+
+/* --- open, close ------------------------------------------------------------------------------- */
+
+static int parse(struct af_xdp_port *port, const char *options, char *error)
+{
+	struct port_option option;
+	int more;
+
+	while ((more = port_option_next(&options, &option, error)) > 0) {
+		if (!strcmp(option.key, "mode")) {
+			more = port_fail(error, -EINVAL,
+				"option mode=%.64s: want zero-copy, native or generic",
+				option.value);
+			for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++)
+				if (!strcmp(option.value, mode_name[mode])) {
+					port->mode_forced[mode] = port->any_forced = true;
+					more = 0;
+				}
+		} else if (!strcmp(option.key, "queue")) {
+			port->queue_given = true;
+			more = port_option_number(&option, 0, 1023, &port->queue, error);
+		} else if (!strcmp(option.key, "checksum")) {
+			more = port_option_switch(&option, &port->finish_checksums, error);
+		} else {
+			more = port_option_unknown(
+				"af_xdp", &option, "mode, queue, checksum", error);
+		}
+		if (more < 0)
+			return more;
+	}
+	return more;
+}
+
+static int settle_queues(struct af_xdp_port *port, char *error)
+{
+	const char *name = port->interface.name;
+	unsigned used, possible;
+
+	interface_channels(&port->interface, &used, &possible);
+	port->channels = used;
+	if (port->queue >= used)
+		return port_fail(
+			error, -EINVAL, "%s: queue=%u: it has %u", name, port->queue, used);
+	if (used == 1 || port->queue_given)
+		return 0;
+	int code = interface_set_channels(&port->interface, 1);
+	if (code)
+		return port_fail(error, code,
+			"%s: has %u queues and one socket serves one: `ethtool -L %s combined 1` "
+			"(%s), or steer traffic to one and say queue=N",
+			name, used, name, strerror(-code));
+	port->restore_channels = true;
+	return 0;
+}
+
+static int load_program(struct af_xdp_port *port, char *error)
+{
+	/* Kernels before 5.11 charge BPF maps to locked memory; all charge the UMEM, except to root. */
+	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+
+	int code = xdp_program_load(&port->xdp, port->queue);
+	if (code)
+		return port_fail(error, code, "%s: cannot load an XDP program: %s%s",
+			port->interface.name, strerror(-code),
+			code == -EPERM ? "; needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW "
+					 "outside user namespaces; or use port type af_packet"
+				       : "");
+	return 0;
+}
+
+static void port_close(void *p)
+{
+	struct af_xdp_port *port = p;
+
+	lose_socket(port);
+	xdp_program_unload(&port->xdp);
+	if (port->restore_channels)
+		interface_set_channels(&port->interface, port->channels);
+	port->restore_channels = false;
+	if (port->epoll >= 0)
+		close(port->epoll);
+	port->epoll = -1;
+	interface_close(&port->interface);
+	free(port->own);
+	free(port->newest);
+	port->own = NULL;
+	port->newest = NULL;
+}
+
+static int prepare(struct af_xdp_port *port, const struct port_config *config, char *error)
+{
+	size_t buffers = config->memory_bytes / P2PNIC_BUFFER_BYTES;
+
+	port->own = calloc((buffers + 63) / 64, sizeof(*port->own));
+	port->newest = calloc(buffers, sizeof(*port->newest));
+	port->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!port->own || !port->newest || port->epoll < 0)
+		return port_fail(
+			error, -ENOMEM, "%s: out of memory or descriptors", config->target);
+	int code = interface_set_up(&port->interface);
+	if (code)
+		return port_fail(error, code, "%s: is down and cannot be set up: %s",
+			config->target, strerror(-code));
+	return 0;
+}
+
+static int port_open(void *p, const struct port_config *config, char *error)
+{
+	struct af_xdp_port *port = p;
+
+	memset(port, 0, sizeof(*port));
+	port->socket_fd = port->epoll = port->interface.socket = -1;
+	port->xdp = (struct xdp_program){-1, -1, -1};
+	port->down = true;
+	port->memory = config->memory;
+	port->memory_bytes = config->memory_bytes;
+	libbpf_set_print(silent_libbpf);
+	libxdp_set_print(silent_libxdp);
+
+	int code = port_check_memory(config, error);
+	if (!code)
+		code = interface_open(&port->interface, config->target, error);
+	if (code)
+		return code;
+	port->finish_checksums = interface_is_virtual(&port->interface);
+	code = parse(port, config->options, error);
+	if (!code)
+		code = prepare(port, config, error);
+	if (!code)
+		code = load_program(port, error);
+	if (!code)
+		code = settle_queues(port, error);
+	if (!code)
+		code = make_socket(port, 1000, error);
+	if (code)
+		port_close(port);
+	return code;
+}
+
+/* --- start, stop ------------------------------------------------------------------------------- */
+
+static int port_start(void *p, const uint32_t *buffers, unsigned n)
+{
+	struct af_xdp_port *port = p;
+
+	if (n > AF_XDP_BUFFERS)
+		n = AF_XDP_BUFFERS;
+	int code = port_check_buffers(port->memory_bytes, buffers, n);
+	if (code)
+		return code;
+	for (unsigned i = 0; i < n; i++)
+		af_xdp_own(port, buffers[i], true);
+	if (port->socket)
+		code = begin_receiving(port);
+	if (code)
+		return code;
+	port->started = true;
+	return (int)n;
+}
+
+/*
+ * The kernel gives posted buffers back only by closing the socket. Sending goes on after stop, so a new
+ * socket follows; frames in transmission get a moment to leave by the old one.
+ */
+static unsigned port_stop(void *p, uint32_t *buffers)
+{
+	struct af_xdp_port *port = p;
+	unsigned n = 0;
+
+	for (unsigned tries = 0; port->socket && tries < 100 && unsent(port); tries++) {
+		af_xdp_kick(port);
+		usleep(1000);
+	}
+	if (port->started)
+		lose_socket(port);
+	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES; index++)
+		if (is_own(port, index))
+			buffers[n++] = (uint32_t)(index * P2PNIC_BUFFER_BYTES);
+	memset(port->own, 0,
+		(port->memory_bytes / P2PNIC_BUFFER_BYTES + 63) / 64 * sizeof(*port->own));
+	port->started = false;
+	port->burst = 0;
+	if (!port->socket && port->interface.index)
+		make_socket(port, 1000, port->fault);
+	return n;
+}
+
+static int port_fd(void *p)
+{
+	return ((struct af_xdp_port *)p)->epoll;
+}
+
+/* --- housekeeping ------------------------------------------------------------------------------ */
+
+/* True: frames have been in flight, and none came back, for too long. */
+static bool is_stuck(struct af_xdp_port *port)
+{
+	uint64_t now = port_now_ns();
+
+	if (port->flight_head == port->flight_tail || port->watched != port->flight_head ||
+		!port->watched_since_ns) {
+		port->watched = port->flight_head;
+		port->watched_since_ns = port->flight_head == port->flight_tail ? 0 : now;
+		return false;
+	}
+	return now - port->watched_since_ns > AF_XDP_STUCK_NS;
+}
+
+static void rebuild(struct af_xdp_port *port)
+{
+	port->rebuilt++;
+	port->watched_since_ns = 0;
+	if (make_socket(port, 0, port->fault))
+		return; /* the interface is gone again, or the kernel has not let go: the next round */
+	port->fault[0] = 0;
+	if (port->started && begin_receiving(port))
+		lose_socket(port);
+}
+
+static void port_service(void *p)
+{
+	struct af_xdp_port *port = p;
+	bool other = interface_refresh(&port->interface);
+
+	port->down = !port->socket || !port->interface.link;
+	if (port->socket && (other || is_stuck(port)))
+		lose_socket(port);
+	if (!port->socket && port->interface.index && port->interface.up)
+		rebuild(port);
+}
+
+static void port_info(void *p, struct port_info *info)
+{
+	static const char *const shown[AF_XDP_MODES] = {
+		"zero-copy", "copy, native", "copy, generic"};
+	struct af_xdp_port *port = p;
+
+	*info = (struct port_info){0};
+	interface_info(&port->interface, info);
+	info->link &= port->socket != NULL;
+	info->missed = port->missed + socket_missed(port);
+	snprintf(info->mode, sizeof(info->mode), "%s%s", shown[port->mode],
+		port->finish_checksums ? ", checksums finished" : "");
+	if (!info->fault[0])
+		memcpy(info->fault, port->fault, sizeof(info->fault));
+}
+
+const struct port_ops af_xdp_port_ops = {
+	.type = "af_xdp",
+	.bytes = sizeof(struct af_xdp_port),
+	.open = port_open,
+	.close = port_close,
+	.start = port_start,
+	.stop = port_stop,
+	.fd = port_fd,
+	.info = port_info,
+	.service = port_service,
+};

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define DEVICE "/dev/net/tun"
+
+unsigned tap_port_read(struct tap_port *port, struct frame *frames, unsigned max)
+{
+	uint8_t beyond;
+	unsigned n = 0;
+
+	if (max > port->buffers)
+		max = port->buffers;
+	while (n < max) {
+		uint8_t *data = port->memory + port->buffer[n] + PORT_HEADROOM;
+		/* A frame that does not fit is cut without a word: the byte behind shows it. */
+		struct iovec vector[] = {{data, P2PNIC_FRAME_BYTES_MAX}, {&beyond, 1}};
+		ssize_t length = readv(port->device, vector, 2);
+		if (length < 0) {
+			if (errno == EINTR)
+				continue;
+			if (errno != EAGAIN)
+				port->interface.link =
+					false; /* EBADFD: the interface was deleted */
+			break;
+		}
+		if (length > (ssize_t)P2PNIC_FRAME_BYTES_MAX) {
+			port->oversize++;
+			continue;
+		}
+		frames[n++] = (struct frame){data, (uint32_t)length};
+	}
+	return n;
+}
+
+static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct tap_port *port = p;
+	unsigned sent = 0;
+
+	while (sent < n) {
+		ssize_t length = write(
+			port->device, port->memory + frames[sent].offset, frames[sent].length);
+		if (length < 0)
+			return sent ? (int)sent : -errno;
+		sent++;
+	}
+	return (int)sent;
+}
+
+void tap_port_send(struct tap_port *port)
+{
+	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+/* Creates the interface, or attaches to the tap of that name. */
+static int attach(struct tap_port *port, const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+
+	memcpy(ifr.ifr_name, name, strlen(name));
+	if (ioctl(port->device, TUNSETIFF, &ifr))
+		return -errno;
+	if (ioctl(port->device, TUNSETOFFLOAD, 0ul))
+		return -errno;
+	return 0;
+}
+
+static int attach_error(const char *name, int code, char *error)
+{
+	switch (code) {
+	case -EPERM:
+		return port_fail(error, code,
+			"%s: may not create or attach to it; run as root, or first `ip tuntap add "
+			"%s mode tap user USER`",
+			name, name);
+	case -EBUSY:
+		return port_fail(error, code, "%s: another process is attached to it", name);
+	case -EINVAL:
+		return port_fail(error, code,
+			"%s: exists already and is no tap with one queue; choose another name",
+			name);
+	default:
+		return port_fail(error, code, "%s: TUNSETIFF: %s", name, strerror(-code));
+	}
+}
+
+static int configure(struct tap_port *port, char *error)
+{
+	const char *name = port->interface.name;
+	int code = 0;
+
+	if (port->owner != UINT32_MAX &&
+		ioctl(port->device, TUNSETOWNER, (unsigned long)port->owner))
+		code = -errno;
+	if (port->group != UINT32_MAX &&
+		ioctl(port->device, TUNSETGROUP, (unsigned long)port->group))
+		code = -errno;
+	if (port->persist && ioctl(port->device, TUNSETPERSIST, 1ul))
+		code = -errno;
+	if (code)
+		return port_fail(error, code, "%s: cannot set owner, group or persistence: %s",
+			name, strerror(-code));
+	if (port->mtu && (code = interface_set_mtu(&port->interface, port->mtu)))
+		return port_fail(
+			error, code, "%s: cannot set MTU %u: %s", name, port->mtu, strerror(-code));
+	/* Without the right to, somebody else sets it up: until then there is no link, and info says so. */
+	if (!port->leave_down && (code = interface_set_up(&port->interface)) && code != -EPERM)
+		return port_fail(error, code, "%s: cannot be set up: %s", name, strerror(-code));
+	return 0;
+}
+
+static int parse(struct tap_port *port, const char *options, char *error)
+{
+	struct port_option option;
+	bool up = true;
+	int more;
+
+	port->owner = port->group = UINT32_MAX;
+	while ((more = port_option_next(&options, &option, error)) > 0) {
+		if (!strcmp(option.key, "up"))
+			more = port_option_switch(&option, &up, error);
+		else if (!strcmp(option.key, "persist"))
+			more = port_option_switch(&option, &port->persist, error);
+		else if (!strcmp(option.key, "mtu"))
+			more = port_option_number(
+				&option, P2PNIC_MTU_MIN, P2PNIC_MTU_MAX, &port->mtu, error);
+		else if (!strcmp(option.key, "owner"))
+			more = port_option_number(&option, 0, UINT32_MAX - 1, &port->owner, error);
+		else if (!strcmp(option.key, "group"))
+			more = port_option_number(&option, 0, UINT32_MAX - 1, &port->group, error);
+		else
+			more = port_option_unknown(
+				"tap", &option, "up, mtu, owner, group, persist", error);
+		if (more < 0)
+			return more;
+	}
+	port->leave_down = !up;
+	return more;
+}
+
+static void port_close(void *p)
+{
+	struct tap_port *port = p;
+
+	if (port->device >= 0)
+		close(port->device);
+	port->device = -1;
+	interface_close(&port->interface);
+}
+
+static int port_open(void *p, const struct port_config *config, char *error)
+{
+	struct tap_port *port = p;
+	const char *name = config->target;
+
+	memset(port, 0, sizeof(*port));
+	port->device = port->interface.socket = -1;
+	port->memory = config->memory;
+	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
+	int code = port_check_memory(config, error);
+	if (!code)
+		code = parse(port, config->options, error);
+	if (code)
+		return code;
+	if (!*name || strlen(name) >= IFNAMSIZ || strchr(name, '%'))
+		return port_fail(error, -EINVAL,
+			"'%.64s' is no interface name: want 1 to 15 bytes, no %%", name);
+	port->device = open(DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (port->device < 0)
+		return port_fail(error, -errno, DEVICE ": %s%s", strerror(errno),
+			errno == ENOENT ? "; `modprobe tun`" : "");
+	code = attach(port, name);
+	if (code)
+		attach_error(name, code, error);
+	else
+		code = interface_open(&port->interface, name, error);
+	if (!code)
+		code = configure(port, error);
+	if (code)
+		port_close(port);
+	return code;
+}
+
+static void drain(struct tap_port *port)
+{
+	uint8_t byte;
+
+	/* The interface's queue is finite (txqueuelen); its sender is not: no more than one queue's worth. */
+	for (unsigned i = 0; i < 10000; i++)
+		if (read(port->device, &byte, 1) < 0)
+			break;
+}
+
+static int port_start(void *p, const uint32_t *buffers, unsigned n)
+{
+	struct tap_port *port = p;
+
+	if (n > P2PNIC_BURST_MAX)
+		n = P2PNIC_BURST_MAX;
+	int code = port_check_buffers(port->memory_bytes, buffers, n);
+	if (code)
+		return code;
+	drain(port); /* what was sent while the NIC was stopped */
+	memcpy(port->buffer, buffers, n * sizeof(*buffers));
+	port->buffers = n;
+	return (int)n;
+}
+
+static unsigned port_stop(void *p, uint32_t *buffers)
+{
+	struct tap_port *port = p;
+	unsigned n = port->buffers;
+
+	memcpy(buffers, port->buffer, n * sizeof(*buffers));
+	port->buffers = 0;
+	return n;
+}
+
+static int port_fd(void *p)
+{
+	return ((struct tap_port *)p)->device;
+}
+
+/* After a deletion the device is attached to nothing, and may attach anew. */
+static void reattach(struct tap_port *port)
+{
+	char error[PORT_ERROR_BYTES];
+
+	if (attach(port, port->interface.name) || configure(port, error))
+		port->interface.index = 0; /* the next round tries again */
+	else
+		interface_refresh(&port->interface);
+}
+
+static void port_service(void *p)
+{
+	struct tap_port *port = p;
+
+	if (interface_refresh(&port->interface) && port->interface.index)
+		reattach(port);
+	if (!port->interface.link)
+		send_queue_fail(&port->queue);
+}
+
+static void port_info(void *p, struct port_info *info)
+{
+	struct tap_port *port = p;
+	struct rtnl_link_stats64 statistics;
+
+	*info = (struct port_info){0};
+	interface_info(&port->interface, info);
+	interface_statistics(&port->interface, &statistics);
+	info->mac = (struct mac_addr){0};
+	info->missed = statistics.tx_dropped; /* the host's transmit queue is what is read here */
+	info->oversize = port->oversize;
+	snprintf(info->mode, sizeof(info->mode), "copy");
+}
+
+const struct port_ops tap_port_ops = {
+	.type = "tap",
+	.bytes = sizeof(struct tap_port),
+	.open = port_open,
+	.close = port_close,
+	.start = port_start,
+	.stop = port_stop,
+	.fd = port_fd,
+	.info = port_info,
+	.service = port_service,
+};

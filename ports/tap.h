@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tap: the wire leads into this host. The NIC's port is one end, the network interface of that name the
+ * other: frames the host sends through the interface are received here, frames sent here arrive there.
+ *
+ *   target   name of the interface: created, or attached to when it is a free tap already
+ *            (`ip tuntap add NAME mode tap user USER`, for a user without CAP_NET_ADMIN)
+ *   options  up=off        leave the interface down; on: set it up
+ *            mtu=N         set the interface's MTU
+ *            owner=UID, group=GID   who else may attach to it
+ *            persist=on    it stays when the port closes
+ *
+ * The interface is the host's NIC, not this one: its MAC address must not be the port's, so
+ * port_info.mac stays zero. The kernel completes checksums and cuts super-frames before they come here
+ * (no TUNSETOFFLOAD). One system call a frame.
+ *
+ * When the interface is deleted, the port has no link; it attaches again when a tap of that name
+ * appears.
+ */
+#ifndef P2PNIC_PORTS_TAP_H
+#define P2PNIC_PORTS_TAP_H
+
+#include "common.h"
+#include "interface.h"
+#include "send_queue.h"
+
+struct tap_port {
+	uint8_t *memory;
+	uint64_t memory_bytes;
+	struct interface interface;
+	int device; /* of /dev/net/tun, attached to the interface */
+	bool leave_down;
+	bool persist;
+	unsigned mtu;          /* 0: as it is */
+	unsigned owner, group; /* UINT32_MAX: as it is */
+
+	/* Frame k of a burst lies in buffer[k]. */
+	unsigned buffers;
+	uint32_t buffer[P2PNIC_BURST_MAX];
+	struct send_queue queue;
+	uint64_t oversize;
+};
+
+extern const struct port_ops tap_port_ops;
+
+unsigned tap_port_read(struct tap_port *port, struct frame *frames, unsigned max);
+void tap_port_send(struct tap_port *port);
+
+static inline unsigned tap_receive(struct tap_port *port, struct frame *frames, unsigned max)
+{
+	return port->buffers ? tap_port_read(port, frames, max) : 0;
+}
+
+static inline uint32_t tap_keep(struct tap_port *port, unsigned k, uint32_t spare)
+{
+	uint32_t kept = port->buffer[k] + PORT_HEADROOM;
+
+	port->buffer[k] = spare;
+	return kept;
+}
+
+static inline void tap_release(struct tap_port *port)
+{
+}
+
+static inline unsigned tap_transmit(
+	struct tap_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return send_queue_push(&port->queue, frames, n);
+}
+
+static inline void tap_flush(struct tap_port *port)
+{
+	if (send_queue_waiting(&port->queue))
+		tap_port_send(port);
+}
+
+static inline unsigned tap_transmitted(struct tap_port *port, uint64_t *failed)
+{
+	tap_flush(port);
+	return send_queue_report(&port->queue, failed);
+}
+
+static inline bool tap_arm(struct tap_port *port)
+{
+	return send_queue_waiting(&port->queue);
+}
+
+static inline void tap_disarm(struct tap_port *port)
+{
+}
+
+#endif
