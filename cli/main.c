@@ -9,6 +9,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } commands[] = {
+	{"tester", command_tester, "generate and analyse traffic"},
 	{0},
 };
 

@@ -43,12 +43,4 @@ static inline void sequence_take(struct sequence *s, uint64_t number)
 	s->received++;
 }
 
-/* The number whose low 32 bits were on the wire: the one nearest to what is expected next. */
-static inline uint64_t sequence_extend(uint64_t expected, uint32_t wire)
-{
-	int64_t n = (int64_t)expected + (int32_t)(wire - (uint32_t)expected);
-
-	return n < 0 ? wire : (uint64_t)n;
-}
-
 #endif
