@@ -13,6 +13,7 @@ static const struct command {
 	{"show", command_show, "look inside a running router"},
 	{"nic", command_nic, "run soft NICs in this process"},
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},
+	{"tester", command_tester, "generate and analyse traffic"},
 	{0},
 };
 

@@ -8,73 +8,6 @@
 
 #define STOP_WAIT_MS 10
 
-/* --- Options ------------------------------------------------------------------------------------- */
-
-static int number(const char *text, unsigned long max, unsigned long *value)
-{
-	char *end;
-
-	errno = 0;
-	*value = strtoul(text, &end, 10);
-	return errno || end == text || *end || *value > max ? -EINVAL : 0;
-}
-
-static int option(
-	struct memif_port *port, struct memif_link_config *link, const char *key, const char *value)
-{
-	unsigned long n;
-
-	if (!strcmp(key, "role") && !strcmp(value, "client")) {
-		link->role = MEMIF_CLIENT;
-	} else if (!strcmp(key, "role") && !strcmp(value, "server")) {
-		link->role = MEMIF_SERVER;
-	} else if (!strcmp(key, "id") && !number(value, UINT32_MAX, &n)) {
-		link->id = (uint32_t)n;
-	} else if (!strcmp(key, "rsize") && !number(value, MEMIF_LOG2_RING_MAX, &n) && n) {
-		link->log2_ring = (unsigned)n;
-	} else if (!strcmp(key, "secret") && strlen(value) <= MEMIF_SECRET_BYTES) {
-		snprintf(port->secret, sizeof(port->secret), "%s", value);
-		link->secret = port->secret;
-	} else if (!strcmp(key, "unsealed") && (!strcmp(value, "yes") || !strcmp(value, "no"))) {
-		link->unsealed = value[0] == 'y';
-	} else {
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int parse_options(
-	struct memif_port *port, struct memif_link_config *link, const char *options, char *error)
-{
-	char text[256];
-	char *rest = text, *item;
-
-	if (!options)
-		return 0;
-	if (snprintf(text, sizeof(text), "%s", options) >= (int)sizeof(text)) {
-		snprintf(error, PORT_ERROR_BYTES, "memif: options longer than %zu characters",
-			sizeof(text) - 1);
-		return -EINVAL;
-	}
-	while ((item = strsep(&rest, ","))) {
-		char *value = strchr(item, '=');
-
-		if (!*item)
-			continue;
-		if (value)
-			*value++ = 0;
-		if (!value || option(port, link, item, value)) {
-			snprintf(error, PORT_ERROR_BYTES,
-				"memif: option '%.40s%s%.40s' is not one of role=client|server, "
-				"id=N, "
-				"rsize=1…%u, secret=TEXT, unsealed=yes|no",
-				item, value ? "=" : "", value ? value : "", MEMIF_LOG2_RING_MAX);
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
 /* --- Buffers, as client -------------------------------------------------------------------------- */
 
 static void post_spares(struct memif_port *port)
@@ -203,13 +136,11 @@ static void memif_close(void *opaque)
 static int memif_open(void *opaque, const struct port_config *config, char *error)
 {
 	struct memif_port *port = opaque;
-	struct memif_link_config link = {.role = MEMIF_CLIENT,
-		.socket = config->target,
-		.log2_ring = MEMIF_LOG2_RING_DEFAULT};
+	struct memif_link_config link;
 
 	memset(port, 0, sizeof(*port));
 	port->memory = config->memory;
-	int r = parse_options(port, &link, config->options, error);
+	int r = memif_link_options(&link, config->target, config->options, error);
 	if (r)
 		return r;
 	if (link.role == MEMIF_CLIENT) {

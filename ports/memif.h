@@ -55,7 +55,6 @@
 
 #include <string.h>
 
-#define MEMIF_LOG2_RING_DEFAULT 11u
 #define MEMIF_COLOURS           4u
 
 struct memif_port {
@@ -80,7 +79,6 @@ struct memif_port {
 	uint32_t *spare; /* client: buffers not posted, while down or stopped */
 	unsigned spares;
 	uint32_t colour;
-	char secret[MEMIF_SECRET_BYTES + 1];
 };
 
 extern const struct port_ops memif_port_ops;

@@ -352,7 +352,7 @@ static int client_next(struct memif_link *link, unsigned done)
 		message.init.version = MEMIF_VERSION;
 		message.init.id = link->config.id;
 		message.init.mode = MEMIF_MODE_ETHERNET;
-		memcpy(message.init.secret, link->secret, MEMIF_SECRET_BYTES);
+		memcpy(message.init.secret, link->config.secret, MEMIF_SECRET_BYTES);
 		copy_text(message.init.name, sizeof(message.init.name), "p2pnic");
 		return message_send(link, &message, -1);
 	}
@@ -433,11 +433,11 @@ static const char *server_message(
 			return "ID not found";
 		if (init->mode != MEMIF_MODE_ETHERNET)
 			return "Only ethernet mode supported";
-		if (link->secret[0]) {
+		if (link->config.secret[0]) {
 			/* All bytes are looked at whatever they are, so time tells nothing. */
 			unsigned difference = 0;
 			for (unsigned i = 0; i < MEMIF_SECRET_BYTES; i++)
-				difference |= (uint8_t)link->secret[i] ^ init->secret[i];
+				difference |= (uint8_t)link->config.secret[i] ^ init->secret[i];
 			if (difference)
 				return "Incorrect secret";
 		}
@@ -678,19 +678,12 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 			sizeof(link->address.sun_path) - 1, length);
 		return -EINVAL;
 	}
-	if (config->secret && strlen(config->secret) > MEMIF_SECRET_BYTES) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: a secret has at most %u characters",
-			MEMIF_SECRET_BYTES);
-		return -EINVAL;
-	}
 	if (config->role == MEMIF_CLIENT &&
 		(config->log2_ring < 1 || config->log2_ring > MEMIF_LOG2_RING_MAX)) {
 		snprintf(error, MEMIF_ERROR_BYTES, "memif: rsize is 1 to %u, not %u",
 			MEMIF_LOG2_RING_MAX, config->log2_ring);
 		return -EINVAL;
 	}
-	if (config->secret)
-		snprintf(link->secret, sizeof(link->secret), "%s", config->secret);
 	link->address.sun_family = AF_UNIX;
 	memcpy(link->address.sun_path, config->socket, length);
 	link->address_bytes = (uint32_t)(offsetof(struct sockaddr_un, sun_path) + length);

@@ -45,6 +45,7 @@
 #define MEMIF_GUARD_BYTES  4096u
 #define MEMIF_HANDSHAKE_MS 2000u
 #define MEMIF_RETRY_MS     200u /* others wait 2 s; a connect to a local socket costs microseconds */
+#define MEMIF_LOG2_RING_DEFAULT 11u
 #define MEMIF_ERROR_BYTES  256u
 
 enum memif_role { MEMIF_CLIENT, MEMIF_SERVER };
@@ -71,7 +72,7 @@ struct memif_link_config {
 	enum memif_role role;
 	const char *socket; /* path; a leading '@' means the abstract name space */
 	uint32_t id;
-	const char *secret; /* up to 24 characters; NULL: none asked, none sent */
+	char secret[MEMIF_SECRET_BYTES + 1]; /* "": none asked, none sent */
 	unsigned log2_ring; /* client: of both rings */
 	bool unsealed; /* server: take regions that the peer could shrink (DPDK's own memory) */
 	struct {
@@ -106,7 +107,6 @@ struct memif_link {
 	struct memif_link_config config;
 	struct sockaddr_un address;
 	uint32_t address_bytes;
-	char secret[MEMIF_SECRET_BYTES + 1];
 	int listener;
 	int channel;
 	int control; /* epoll: readable when memif_link_service has work */
@@ -116,6 +116,10 @@ struct memif_link {
 	unsigned log2_ring;
 	bool bound;
 };
+
+/* Fills a configuration from "role=client|server,id=N,rsize=N,secret=TEXT,unsealed=yes|no" or NULL; what
+ * is not named becomes client, 0, MEMIF_LOG2_RING_DEFAULT, none, no. */
+int memif_link_options(struct memif_link_config *, const char *socket, const char *options, char *error);
 
 /* 0, or -errno with a sentence in error[MEMIF_ERROR_BYTES]. On error nothing is left open. */
 int memif_link_open(struct memif_link *, const struct memif_link_config *, char *error);

@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "command.h"
+#include "tester/prefixes.h"
+#include "tester/reflect.h"
+#include "tester/report.h"
+#include "tester/search.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+	"usage: p2pnic tester ACTION -p PORT... [OPTION...]\n"
+	"\n"
+	"Sends traffic into the ports of a device and checks what comes out.\n"
+	"\n"
+	"actions\n"
+	"  run         one run at a rate, or as fast as the device takes packets\n"
+	"  throughput  highest rate without loss (RFC 2544 26.1)\n"
+	"  latency     one-way latency at a rate (26.2); default half of the throughput\n"
+	"  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
+	"  burst       longest burst without loss (26.4)\n"
+	"  self        the tester's own maximum: the ports' other ends are a wire\n"
+	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
+	"\n"
+	"ports, in the order of their numbers\n"
+	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,secret=TEXT][,unsealed=yes]\n"
+	"\n"
+	"options\n"
+	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix Nin-Nout[-mix],\n"
+	"                       or spelled out: 0>1,1>0+2   (1in-1out)\n"
+	"  -s, --size BYTES     of frames, with FCS   (64)\n"
+	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no limit)\n"
+	"      --gbps N         wire rate that --rate N% and curve refer to   (40)\n"
+	"  -t, --time SECONDS   of each run   (1)\n"
+	"  -w, --warm-up SECONDS  before it   (0.1)\n"
+	"  -n, --packets N      into each ingress port, instead of a time\n"
+	"  -m, --mode MODE      what the device does: routed, mac, bridged   (routed)\n"
+	"  -c, --check LEVEL    none, header, full, or header:N and full:N: one burst in N   (full)\n"
+	"  -l, --probe N        stamp every Nth packet, a power of two   (0; latency: 64)\n"
+	"  -d, --destinations FILE[:N]  N addresses (65536) inside the prefixes of FILE\n"
+	"  -M, --mac N=MAC      MAC of the device's port N   (02:00:00:00:00:N in hexadecimal)\n"
+	"      --no-carry       avoid headers whose checksum update carries\n"
+	"      --buffers N      wire, copy: post N buffers a port\n"
+	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
+	"  -W, --wait SECONDS   for the links to come up   (10)\n"
+	"  -j, --json           print JSON\n";
+
+struct options {
+	const char *action;
+	const char *port[TESTER_PORTS_MAX];
+	unsigned ports;
+	struct tester_setup setup;
+	struct tester_load load;
+	double rate_percent, gbps, wait;
+	const char *destinations;
+	uint8_t mac[TESTER_PORTS_MAX][6];
+	bool mac_set[TESTER_PORTS_MAX];
+	unsigned buffers;
+	int cpu, cpu2;
+	bool json;
+};
+
+static struct tester_result result; /* 34 KiB: off the stack */
+static atomic_bool stop;
+
+static void on_signal(int signal_number)
+{
+	atomic_store(&stop, true);
+}
+
+static int fail(const char *text)
+{
+	fprintf(stderr, "p2pnic tester: %s\n", text);
+	return COMMAND_FAILED;
+}
+
+static int pin(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+/* --- Arguments ------------------------------------------------------------------------------------- */
+
+static int parse_number(const char *text, double *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtod(text, &end);
+	if (end == text || errno || !(*value >= 0))
+		return -EINVAL;
+	if (*end == 'k' || *end == 'K')
+		*value *= 1e3, end++;
+	else if (*end == 'M')
+		*value *= 1e6, end++;
+	return *end ? -EINVAL : 0;
+}
+
+static int parse_rate(struct options *o, const char *text)
+{
+	size_t length = strlen(text);
+	char digits[32];
+
+	if (length && text[length - 1] == '%' && length < sizeof(digits)) {
+		memcpy(digits, text, length - 1);
+		digits[length - 1] = 0;
+		return parse_number(digits, &o->rate_percent);
+	}
+	return parse_number(text, &o->load.rate);
+}
+
+static int parse_check(struct options *o, const char *text)
+{
+	static const char *const names[] = {"none", "header", "full"};
+	size_t length = strcspn(text, ":");
+	double sample = 1;
+
+	if (text[length] && (parse_number(text + length + 1, &sample) || sample < 1))
+		return -EINVAL;
+	o->load.sample = (unsigned)sample;
+	for (unsigned i = 0; i < 3; i++)
+		if (strlen(names[i]) == length && !strncmp(names[i], text, length)) {
+			o->load.check = (enum tester_check)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int parse_mode(struct options *o, const char *text)
+{
+	static const char *const names[] = {"bridged", "mac", "routed"};
+
+	for (unsigned i = 0; i < 3; i++)
+		if (!strcmp(names[i], text)) {
+			o->setup.mode = (enum tester_mode)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int parse_mac(struct options *o, const char *text)
+{
+	unsigned n, m[6];
+	int used = 0;
+
+	if (sscanf(text, "%2u=%2x:%2x:%2x:%2x:%2x:%2x%n", &n, &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &used) != 7 ||
+			text[used] || n >= TESTER_PORTS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < 6; i++)
+		o->mac[n][i] = (uint8_t)m[i];
+	o->mac_set[n] = true;
+	return 0;
+}
+
+enum { OPTION_GBPS = 256, OPTION_NO_CARRY, OPTION_BUFFERS, OPTION_CPU2 };
+
+static int parse_option(struct options *o, int option, const char *value)
+{
+	double number = 0;
+
+	switch (option) {
+	case 'p':
+		if (o->ports == TESTER_PORTS_MAX)
+			return -EINVAL;
+		o->port[o->ports++] = value;
+		return 0;
+	case 'P':
+		o->setup.pattern = value;
+		return 0;
+	case 'r':
+		return parse_rate(o, value);
+	case 'm':
+		return parse_mode(o, value);
+	case 'c':
+		return parse_check(o, value);
+	case 'd':
+		o->destinations = value;
+		return 0;
+	case 'M':
+		return parse_mac(o, value);
+	case 'j':
+		o->json = true;
+		return 0;
+	case OPTION_NO_CARRY:
+		o->setup.no_carry = true;
+		return 0;
+	}
+	if (parse_number(value, &number))
+		return -EINVAL;
+	switch (option) {
+	case 's':
+		o->setup.frame_bytes = (uint32_t)number;
+		return 0;
+	case 't':
+		o->load.seconds = number;
+		return 0;
+	case 'w':
+		o->load.warm_up = number;
+		return 0;
+	case 'n':
+		o->load.packets = (uint64_t)number;
+		return 0;
+	case 'l':
+		o->load.probe = (unsigned)number;
+		return o->load.probe & (o->load.probe - 1) ? -EINVAL : 0;
+	case 'C':
+		o->cpu = (int)number;
+		return 0;
+	case OPTION_CPU2:
+		o->cpu2 = (int)number;
+		return 0;
+	case 'W':
+		o->wait = number;
+		return 0;
+	case OPTION_GBPS:
+		o->gbps = number;
+		return 0;
+	case OPTION_BUFFERS:
+		o->buffers = (unsigned)number;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int parse_options(struct options *o, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"port", 1, NULL, 'p'}, {"pattern", 1, NULL, 'P'}, {"size", 1, NULL, 's'}, {"rate", 1, NULL, 'r'},
+		{"gbps", 1, NULL, OPTION_GBPS}, {"time", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'},
+		{"packets", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
+		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'}, {"no-carry", 0, NULL, OPTION_NO_CARRY},
+		{"buffers", 1, NULL, OPTION_BUFFERS}, {"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
+		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
+	int option;
+
+	*o = (struct options){
+		.setup = {.pattern = "1in-1out", .frame_bytes = 64, .mode = TESTER_ROUTED},
+		.load = {.seconds = 1, .warm_up = 0.1, .check = TESTER_CHECK_FULL, .sample = 1},
+		.gbps = 40, .wait = 10, .cpu = -1, .cpu2 = -1};
+	optind = 1;
+	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:jh", longs, NULL)) >= 0) {
+		if (option == 'h') {
+			fputs(help, stdout);
+			return COMMAND_OK;
+		}
+		if (option == '?')
+			return COMMAND_USAGE;
+		if (parse_option(o, option, optarg)) {
+			fprintf(stderr, "p2pnic tester: '%s' makes no sense there; --help tells what does\n",
+					optarg ? optarg : argv[optind - 1]);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind + 1 != argc || !o->ports) {
+		fputs(help, stderr);
+		return COMMAND_USAGE;
+	}
+	o->action = argv[optind];
+	if (o->rate_percent > 0)
+		o->load.rate = o->rate_percent / 100 * o->gbps * 1e9 / 8 / (o->setup.frame_bytes + 20);
+	if (o->load.packets) {
+		o->load.warm_up = 0;
+		o->load.seconds = 3600;
+	}
+	return -1;
+}
+
+/* --- Actions ----------------------------------------------------------------------------------------- */
+
+static void progress(void *context, const struct tester *t, double seconds)
+{
+	fprintf(stderr, "\r%.1f s  sent %.1f M  received %.1f M ", seconds, (double)t->sent * 1e-6,
+			(double)t->received * 1e-6);
+}
+
+static int trial_run(struct tester *t, const struct options *o, struct tester_load *load, char *error)
+{
+	bool terminal = isatty(2) && !o->json;
+
+	load->progress = terminal ? progress : NULL;
+	int r = tester_run(t, load, &result, error);
+	if (terminal)
+		fprintf(stderr, "\r\033[K");
+	return r;
+}
+
+struct trials {
+	struct tester *t;
+	const struct options *o;
+	char *error;
+	bool burst;
+};
+
+static int trial(void *context, double load_value, uint64_t *lost)
+{
+	struct trials *trials = context;
+	struct tester_load load = trials->o->load;
+
+	if (trials->burst) {
+		load.rate = 0;
+		load.warm_up = 0;
+		load.seconds = 60;
+		load.packets = (uint64_t)load_value;
+	} else {
+		load.rate = load_value;
+	}
+	int r = trial_run(trials->t, trials->o, &load, trials->error);
+	if (r)
+		return r;
+	*lost = result.lost + result.refused;
+	if (!trials->o->json)
+		printf("  %s %.0f: %.3f Mpps, lost %llu\n", trials->burst ? "burst" : "rate", load_value, result.mpps,
+				(unsigned long long)*lost);
+	return 0;
+}
+
+/* The rate that a search starts from: what --rate says, or what the device takes when pushed. */
+static int find_top(struct trials *trials, double *top)
+{
+	struct tester_load load = trials->o->load;
+
+	*top = load.rate;
+	if (*top > 0)
+		return 0;
+	int r = trial_run(trials->t, trials->o, &load, trials->error);
+	if (r)
+		return r;
+	*top = result.mpps * 1e6 / trials->t->pattern.ingresses * 1.02;
+	return *top > 0 ? 0 : -EIO;
+}
+
+static int search_action(struct trials *trials, json_t *json)
+{
+	const struct options *o = trials->o;
+	double top, found;
+	int r;
+
+	if (!strcmp(o->action, "burst")) {
+		uint64_t longest;
+		trials->burst = true;
+		r = search_burst(trial, trials, o->load.packets ? o->load.packets : 1u << 20, &longest);
+		if (!r) {
+			json_object_set_new(json, "burst_packets", json_integer((json_int_t)longest));
+			if (!o->json)
+				printf("longest burst without loss: %llu packets\n", (unsigned long long)longest);
+		}
+		return r;
+	}
+	r = find_top(trials, &top);
+	if (r)
+		return r;
+	if (!strcmp(o->action, "curve")) {
+		double load[SEARCH_CURVE_MAX];
+		uint64_t lost[SEARCH_CURVE_MAX];
+		int n = search_curve(trial, trials, top, load, lost);
+		json_t *curve = json_array();
+		for (int i = 0; i < n; i++)
+			json_array_append_new(curve, json_pack("{s:f,s:I}", "rate_pps", load[i], "lost",
+					(json_int_t)lost[i]));
+		json_object_set_new(json, "curve", curve);
+		return n < 0 ? n : 0;
+	}
+	bool latency = !strcmp(o->action, "latency");
+	if (!latency || o->load.rate <= 0) {
+		r = search_throughput(trial, trials, top / 1000, top, 0.01, &found);
+		if (r)
+			return r;
+		json_object_set_new(json, "throughput_pps", json_real(found * trials->t->pattern.ingresses));
+		if (!o->json)
+			printf("throughput without loss: %.3f Mpps in all\n",
+					found * 1e-6 * trials->t->pattern.ingresses);
+		top = found / 2;
+	}
+	if (latency) {
+		struct tester_load load = o->load;
+		load.rate = top;
+		if (!load.probe)
+			load.probe = 64;
+		r = trial_run(trials->t, o, &load, trials->error);
+	}
+	return r;
+}
+
+static int measure(const struct options *o, struct tester *t, char *error)
+{
+	struct trials trials = {.t = t, .o = o, .error = error};
+	struct tester_load load = o->load;
+	json_t *json = json_object();
+	bool single = !strcmp(o->action, "run") || !strcmp(o->action, "self");
+	int r = single ? trial_run(t, o, &load, error) : search_action(&trials, json);
+
+	if (!r) {
+		json_object_set_new(json, "pattern", json_string(o->setup.pattern));
+		json_object_set_new(json, "frame_bytes", json_integer(o->setup.frame_bytes));
+		json_object_set_new(json, "last_run", report_json(&result));
+		if (o->json) {
+			json_dumpf(json, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+			printf("\n");
+		} else {
+			report_text(stdout, &result);
+		}
+	}
+	json_decref(json);
+	return r;
+}
+
+static int act(const struct options *o, char *error)
+{
+	struct tester_setup setup = o->setup;
+	uint32_t *destinations = NULL;
+	struct tester *t;
+	int r;
+
+	if (o->destinations) {
+		char path[4096];
+		const char *colon = strrchr(o->destinations, ':');
+		double n = 65536;
+		if (colon && (parse_number(colon + 1, &n) || n < 1 || n > 1 << 20)) {
+			snprintf(error, TESTER_ERROR_BYTES, "number of destinations '%.40s' is not 1 to 1048576", colon + 1);
+			return -EINVAL;
+		}
+		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095, o->destinations);
+		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);
+		if (r)
+			return r;
+		setup.destination = destinations;
+		setup.destinations = (unsigned)n;
+	}
+	r = tester_open(&t, o->port, o->ports, error);
+	if (!r) {
+		for (unsigned i = 0; i < o->ports; i++)
+			if (o->mac_set[i])
+				memcpy(t->port[i].device_mac, o->mac[i], 6);
+		r = tester_wait(t, o->wait, error);
+		if (!r)
+			r = tester_prepare(t, &setup, error);
+		if (!r)
+			r = measure(o, t, error);
+		tester_close(t);
+	}
+	free(destinations);
+	return r;
+}
+
+/* --- A wire on the other end ----------------------------------------------------------------------- */
+
+struct device {
+	struct reflect_config config;
+	char text[TESTER_PORTS_MAX][160];
+	const char *port[TESTER_PORTS_MAX];
+	int cpu;
+	int result;
+	char error[256];
+};
+
+static int device_ports(struct device *d, const struct options *o, bool opposite)
+{
+	for (unsigned i = 0; i < o->ports; i++) {
+		const char *text = o->port[i];
+		if (strncmp(text, "memif:", 6))
+			return -EINVAL;
+		bool server = strstr(text, "role=server") != NULL;
+		size_t path = strcspn(text + 6, ",");
+		if (opposite)
+			snprintf(d->text[i], sizeof(d->text[i]), "%.*s,role=%s,unsealed=no", (int)path, text + 6,
+					server ? "client" : "server");
+		else
+			snprintf(d->text[i], sizeof(d->text[i]), "%s", text + 6);
+		d->port[i] = d->text[i];
+	}
+	d->config.ports = d->port;
+	d->config.count = o->ports;
+	d->config.buffers = o->buffers;
+	d->config.stop = &stop;
+	return pattern_parse(o->setup.pattern, &d->config.pattern);
+}
+
+static void *device_thread(void *opaque)
+{
+	struct device *d = opaque;
+
+	pin(d->cpu);
+	d->result = reflect_run(&d->config, d->error);
+	return NULL;
+}
+
+static int self(const struct options *o, char *error)
+{
+	struct options mine = *o;
+	struct device d = {.config.kind = REFLECT_WIRE, .cpu = o->cpu2};
+	pthread_t thread;
+
+	mine.setup.mode = TESTER_BRIDGED;
+	if (device_ports(&d, o, true)) {
+		snprintf(error, TESTER_ERROR_BYTES, "self works on memif ports and a pattern that exists");
+		return -EINVAL;
+	}
+	int r = pthread_create(&thread, NULL, device_thread, &d);
+	if (r)
+		return -r;
+	r = act(&mine, error);
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	if (r && d.result)
+		memcpy(error, d.error, sizeof(d.error));
+	return r;
+}
+
+static int be_device(const struct options *o, enum reflect_kind kind, char *error)
+{
+	struct device d = {.config.kind = kind};
+	struct sigaction action = {.sa_handler = on_signal};
+
+	if (device_ports(&d, o, false)) {
+		snprintf(error, TESTER_ERROR_BYTES, "wire and copy work on memif ports and a pattern that exists");
+		return -EINVAL;
+	}
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	return reflect_run(&d.config, error);
+}
+
+int command_tester(int argc, char **argv)
+{
+	static const char *const actions[] = {"run", "throughput", "latency", "curve", "burst"};
+	char error[TESTER_ERROR_BYTES] = "";
+	struct options o;
+	int r = parse_options(&o, argc, argv);
+
+	if (r >= 0)
+		return r;
+	if (pin(o.cpu))
+		return fail("cannot run on that processor");
+	r = -ENOSYS;
+	for (unsigned i = 0; i < sizeof(actions) / sizeof(*actions); i++)
+		if (!strcmp(actions[i], o.action))
+			r = act(&o, error);
+	if (!strcmp(o.action, "self"))
+		r = self(&o, error);
+	else if (!strcmp(o.action, "wire"))
+		r = be_device(&o, REFLECT_WIRE, error);
+	else if (!strcmp(o.action, "copy"))
+		r = be_device(&o, REFLECT_COPY, error);
+	if (r == -ENOSYS) {
+		fprintf(stderr, "p2pnic tester: no action '%s'; --help lists them\n", o.action);
+		return COMMAND_USAGE;
+	}
+	if (r)
+		return fail(*error ? error : strerror(-r));
+	/* A device that did not do the work is a failed run. */
+	return tester_errors(&result) ? COMMAND_FAILED : COMMAND_OK;
+}

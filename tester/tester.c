@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tester.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SERVICE_SECONDS  0.02 /* between looks at the links' control channels */
+#define PROGRESS_SECONDS 0.5
+#define DRAIN_SECONDS    0.02 /* nothing received for so long: all have come that will */
+#define DRAIN_MAX        2.0
+#define SLIP_SECONDS     0.001
+
+static const struct tester_end_ops *const kinds[] = {&tester_end_memif};
+
+static double seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* The TSC runs at a constant rate on anything this runs on; 20 ms measure it to 1 part in 10^5. */
+static double calibrate(void)
+{
+	double start = seconds_now(), now;
+	uint64_t tick = tester_tsc();
+
+	do
+		now = seconds_now();
+	while (now - start < 0.02);
+	return (now - start) * 1e9 / (double)(tester_tsc() - tick);
+}
+
+int tester_open(struct tester **out, const char *const *ports, unsigned n, char *error)
+{
+	struct tester *t = NULL;
+	int r = -EINVAL;
+
+	if (!n || n > TESTER_PORTS_MAX) {
+		snprintf(error, TESTER_ERROR_BYTES, "a tester has 1 to %u ports, not %u", TESTER_PORTS_MAX, n);
+		return -EINVAL;
+	}
+	t = aligned_alloc(64, (sizeof(*t) + 63) & ~63ul);
+	if (!t) {
+		snprintf(error, TESTER_ERROR_BYTES, "out of memory");
+		return -ENOMEM;
+	}
+	memset(t, 0, sizeof(*t));
+	t->flow = calloc(TESTER_PORTS_MAX * TESTER_PORTS_MAX, sizeof(*t->flow));
+	if (!t->flow) {
+		snprintf(error, TESTER_ERROR_BYTES, "out of memory");
+		r = -ENOMEM;
+		goto fail;
+	}
+	t->ns_per_tick = calibrate();
+	stream_payload(t->payload);
+	for (; t->ports < n; t->ports++) {
+		struct tester_port *p = &t->port[t->ports];
+		const char *text = ports[t->ports];
+		size_t length = strcspn(text, ":");
+
+		for (unsigned k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+			if (strlen(kinds[k]->kind) == length && !strncmp(kinds[k]->kind, text, length))
+				p->ops = kinds[k];
+		if (!p->ops || text[length] != ':') {
+			snprintf(error, TESTER_ERROR_BYTES, "port %u: '%.80s' is no KIND:TARGET that the tester has",
+					t->ports, text);
+			r = -EINVAL;
+			goto fail;
+		}
+		r = p->ops->open(&p->end, text + length + 1, error);
+		if (r)
+			goto fail;
+		stream_mac(false, t->ports, p->device_mac);
+		stream_mac(true, t->ports, p->own_mac);
+	}
+	*out = t;
+	return 0;
+fail:
+	tester_close(t);
+	return r;
+}
+
+void tester_close(struct tester *t)
+{
+	for (unsigned i = 0; i < t->ports; i++) {
+		t->port[i].ops->close(t->port[i].end);
+		stream_free(&t->port[i].stream);
+	}
+	free(t->flow);
+	free(t);
+}
+
+/* The first port whose link is down, or -1. */
+static int service(struct tester *t)
+{
+	int down = -1;
+
+	for (unsigned i = t->ports; i-- > 0;) {
+		t->port[i].up = t->port[i].ops->service(t->port[i].end);
+		if (!t->port[i].up)
+			down = (int)i;
+	}
+	return down;
+}
+
+int tester_wait(struct tester *t, double seconds, char *error)
+{
+	double end = seconds_now() + seconds;
+	int down;
+
+	while ((down = service(t)) >= 0) {
+		if (seconds_now() > end) {
+			snprintf(error, TESTER_ERROR_BYTES, "port %d: nobody connected within %g s", down, seconds);
+			return -ETIMEDOUT;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	return 0;
+}
+
+int tester_prepare(struct tester *t, const struct tester_setup *setup, char *error)
+{
+	if (pattern_parse(setup->pattern, &t->pattern)) {
+		snprintf(error, TESTER_ERROR_BYTES, "no such pattern: '%.60s'", setup->pattern);
+		return -EINVAL;
+	}
+	if (t->pattern.ports > t->ports) {
+		snprintf(error, TESTER_ERROR_BYTES, "pattern %.60s needs %u ports, there are %u", setup->pattern,
+				t->pattern.ports, t->ports);
+		return -EINVAL;
+	}
+	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > STREAM_FRAME_MAX) {
+		snprintf(error, TESTER_ERROR_BYTES, "frame size %u is not within %u to %u", setup->frame_bytes,
+				STREAM_FRAME_MIN, STREAM_FRAME_MAX);
+		return -EINVAL;
+	}
+	t->mode = setup->mode;
+	for (unsigned i = 0; i < t->ports; i++) {
+		struct tester_port *p = &t->port[i];
+		stream_free(&p->stream);
+		memset(&p->stream, 0, sizeof(p->stream));
+		p->stream.ingress = i;
+		if (!t->pattern.exits[i])
+			continue;
+		struct stream_config config = {
+			.ingress = i,
+			.exits = t->pattern.exits[i],
+			.exit = t->pattern.exit[i],
+			.destination = setup->destination,
+			.destinations = setup->destinations,
+			.frame_bytes = setup->frame_bytes,
+			.mode = setup->mode,
+			.no_carry = setup->no_carry,
+		};
+		memcpy(config.device_mac, p->device_mac, 6);
+		if (stream_build(&p->stream, &config, t->payload)) {
+			snprintf(error, TESTER_ERROR_BYTES, "no memory for frames");
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* --- A run --------------------------------------------------------------------------------------- */
+
+struct run {
+	struct tester *t;
+	const struct tester_load *load;
+	struct tester_result *result;
+	uint64_t start; /* TSC */
+	uint64_t ticks_per_packet; /* 16 fractional bits; 0: closed loop */
+	uint64_t burst; /* counts bursts, for sampling */
+	uint64_t late;  /* ticks by which schedules were moved */
+};
+
+static unsigned receive_all(struct run *run)
+{
+	struct tester *t = run->t;
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < t->ports; i++) {
+		struct tester_port *p = &t->port[i];
+		bool check = run->load->check != TESTER_CHECK_NONE && run->burst % run->load->sample == 0;
+		unsigned n = p->ops->receive(p->end, t, i, check);
+
+		run->burst += n != 0;
+		p->received += n;
+		total += n;
+	}
+	t->received += total;
+	return total;
+}
+
+/* Packets due by now; those the link does not take are gone. */
+static void send_paced(struct run *run, struct tester_port *p, uint64_t limit)
+{
+	struct tester *t = run->t;
+	uint64_t slip = (uint64_t)(SLIP_SECONDS * 1e9 / t->ns_per_tick);
+
+	uint64_t now = t->now - run->start;
+
+	if (p->due >> 16 > now)
+		return;
+	uint64_t behind = now - (p->due >> 16);
+	if (behind > slip) {
+		run->late += behind;
+		p->due = now << 16;
+		behind = 0;
+	}
+	uint64_t due = 1 + (behind << 16) / run->ticks_per_packet;
+	unsigned n = due > TESTER_BURST ? TESTER_BURST : (unsigned)due;
+	if (n > limit)
+		n = (unsigned)limit;
+	unsigned sent = p->ops->send(p->end, &p->stream, n, run->load->probe, t->now);
+	p->due += n * run->ticks_per_packet;
+	run->result->refused += n - sent;
+	t->sent += sent;
+}
+
+static void send_all(struct run *run)
+{
+	struct tester *t = run->t;
+
+	for (unsigned i = 0; i < t->ports; i++) {
+		struct tester_port *p = &t->port[i];
+		uint64_t limit = run->load->packets ? run->load->packets - p->stream.sent : UINT64_MAX;
+
+		if (!p->stream.exits || !limit)
+			continue;
+		if (run->ticks_per_packet)
+			send_paced(run, p, limit);
+		else
+			t->sent += p->ops->send(p->end, &p->stream, limit < TESTER_BURST ? (unsigned)limit : TESTER_BURST,
+					run->load->probe, t->now);
+	}
+}
+
+static bool all_sent(const struct tester *t, uint64_t packets)
+{
+	for (unsigned i = 0; i < t->ports; i++)
+		if (t->port[i].stream.exits && t->port[i].stream.sent < packets)
+			return false;
+	return packets != 0;
+}
+
+static int prepare_run(struct run *run, char *error)
+{
+	struct tester *t = run->t;
+	const struct tester_load *load = run->load;
+
+	memset(run->result, 0, sizeof(*run->result));
+	memset(t->flow, 0, TESTER_PORTS_MAX * TESTER_PORTS_MAX * sizeof(*t->flow));
+	t->result = run->result;
+	t->check = load->check;
+	t->sampled = load->check == TESTER_CHECK_NONE || load->sample > 1;
+	t->probing = load->probe != 0;
+	t->sent = t->received = 0;
+	if (load->rate > 0)
+		run->ticks_per_packet = (uint64_t)(65536e9 / (load->rate * t->ns_per_tick));
+	unsigned phase = 0;
+	for (unsigned i = 0; i < t->ports; i++) {
+		struct tester_port *p = &t->port[i];
+		p->stream.sent = 0;
+		p->stream.position = 0;
+		p->received = 0;
+		/* Ports take turns within a packet's time, as unrelated links would. */
+		p->due = (p->stream.exits ? run->ticks_per_packet * phase++ / t->pattern.ingresses : 0);
+		int r = p->ops->prepare(p->end, &p->stream, error);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void finish(struct run *run)
+{
+	struct tester *t = run->t;
+	struct tester_result *r = run->result;
+	uint64_t ours = 0;
+
+	for (unsigned i = 0; i < TESTER_PORTS_MAX * TESTER_PORTS_MAX; i++) {
+		const struct tester_flow *f = &t->flow[i];
+		ours += f->sequence.received;
+		r->duplicate += f->sequence.duplicate;
+		r->reordered += f->reordered;
+	}
+	r->sent = t->sent;
+	r->received = t->sampled ? t->received : ours;
+	r->lost = r->sent > r->received ? r->sent - r->received : 0;
+	r->late_ms = (double)run->late * t->ns_per_tick * 1e-6;
+}
+
+int tester_run(struct tester *t, const struct tester_load *load, struct tester_result *result, char *error)
+{
+	struct run run = {.t = t, .load = load, .result = result};
+	double ticks = 1e9 / t->ns_per_tick;
+	int r, down = service(t);
+
+	if (down >= 0) {
+		snprintf(error, TESTER_ERROR_BYTES, "port %d: link is down", down);
+		return -ENOTCONN;
+	}
+	r = prepare_run(&run, error);
+	if (r)
+		return r;
+	uint64_t start = run.start = tester_tsc(), counted = start + (uint64_t)(load->warm_up * ticks), before = 0;
+	uint64_t end = start + (uint64_t)((load->warm_up + load->seconds) * ticks);
+	uint64_t next_service = start, next_progress = start + (uint64_t)(PROGRESS_SECONDS * ticks);
+	bool warm = load->warm_up <= 0;
+	uint64_t last;
+
+	if (warm)
+		counted = start;
+	for (;;) {
+		t->now = tester_tsc();
+		if (!warm && t->now >= counted) {
+			warm = true;
+			counted = t->now;
+			before = t->received;
+		}
+		if (t->now >= end || all_sent(t, load->packets))
+			break;
+		receive_all(&run);
+		send_all(&run);
+		if (__builtin_expect(t->now >= next_service, 0)) {
+			next_service = t->now + (uint64_t)(SERVICE_SECONDS * ticks);
+			down = service(t);
+			if (down >= 0) {
+				snprintf(error, TESTER_ERROR_BYTES, "port %d: the link went down", down);
+				return -ECONNRESET;
+			}
+			if (load->progress && t->now >= next_progress) {
+				next_progress += (uint64_t)(PROGRESS_SECONDS * ticks);
+				load->progress(load->context, t, (double)(t->now - start) / ticks);
+			}
+		}
+	}
+	last = t->now;
+	uint64_t in_time = t->received;
+	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. */
+	for (uint64_t quiet = last; t->now - quiet < (uint64_t)(DRAIN_SECONDS * ticks) &&
+			t->now - last < (uint64_t)(DRAIN_MAX * ticks); t->now = tester_tsc())
+		if (receive_all(&run))
+			quiet = t->now;
+	if (load->packets)
+		in_time = t->received;
+	result->seconds = (double)(last - counted) / ticks;
+	if (result->seconds > 0)
+		result->mpps = (double)(in_time - before) / result->seconds * 1e-6;
+	for (unsigned i = 0; i < t->ports; i++)
+		if (t->port[i].stream.exits) {
+			result->gbps = result->mpps * (t->port[i].stream.length + STREAM_FCS) * 8e-3;
+			break;
+		}
+	finish(&run);
+	return 0;
+}
+
+uint64_t tester_errors(const struct tester_result *r)
+{
+	uint64_t n = r->reordered + r->duplicate;
+
+	for (unsigned i = 0; i < CHECK_ERRORS; i++)
+		n += i == CHECK_FOREIGN ? 0 : r->error[i];
+	return n;
+}

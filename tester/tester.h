@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The tester: traffic into every port of a device under test and what comes out of it, from one
+ * thread. A library; `p2pnic tester` and the benchmarks are two users of it.
+ *
+ *     tester_open      ends (the links to the device) are opened; wait with tester_wait
+ *     tester_prepare   builds the frames of a pattern, size and mode
+ *     tester_run       offers a load for a time and fills a result; as often as wanted
+ *     tester_close
+ *
+ * Closed loop or paced. With rate 0 it sends whenever the link takes a burst: on a link that pushes back
+ * (memif) the device sets the pace and nothing is lost before it. With a rate, packets are sent by the
+ * clock; one that the link does not take at its time is counted in `refused` and never sent, as a wire
+ * would have lost it. When the tester itself falls behind (the scheduler took its core) by more than
+ * 1 ms, the schedule is moved: its own fault is not counted against the device, but told in `late_ms`.
+ *
+ * Checking, by level:
+ *   NONE     packets are counted by the link's indices; not looked at
+ *   HEADER   each packet's first line is compared with what it must be: MACs, TTL, checksum, addresses, exit,
+ *            and its number
+ *   FULL     all bytes
+ * and `sample`: one burst in so many is checked, the others only counted. Unsampled (1) every number is
+ * tracked, so loss, duplication and reordering are known exactly; sampled, loss is sent minus received,
+ * and order is checked among the sampled.
+ *
+ * Latency: every `probe`th packet is stamped when its burst is put on the link, and read when it
+ * is found on the other end; both in this thread, on one clock (TSC).
+ */
+#ifndef P2PNIC_TESTER_H
+#define P2PNIC_TESTER_H
+
+#include "stream.h"
+
+#include <stdint.h>
+
+#define TESTER_ERROR_BYTES 256u
+#define TESTER_BURST       64u
+
+enum tester_check { TESTER_CHECK_NONE, TESTER_CHECK_HEADER, TESTER_CHECK_FULL };
+
+struct tester;
+
+/* A link's end on the tester's side. Each kind is one file end_KIND.c. */
+struct tester_end_ops {
+	const char *kind;
+	/* "TARGET,key=value,…" after the kind. */
+	int (*open)(void **end, const char *text, char *error);
+	void (*close)(void *end);
+	bool (*service)(void *end); /* true: the link is up */
+	/* After the stream was built and before packets are sent: room to lay out frames. */
+	int (*prepare)(void *end, const struct stream *, char *error);
+	/* Sends up to n packets of the stream (advancing it); those whose number is a multiple of
+	 * probe (a power of two; 0: none) carry `stamp`. Returns how many. */
+	unsigned (*send)(void *end, struct stream *, unsigned n, unsigned probe, uint64_t stamp);
+	/* Takes what waits, up to a limit of its own; hands each frame to tester_check_frame when `check`. */
+	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
+};
+
+extern const struct tester_end_ops tester_end_memif;
+
+struct tester_load {
+	double rate; /* packets/s into each ingress; 0: as many as the links take */
+	double seconds;
+	double warm_up;   /* first seconds that count for loss but not for throughput */
+	uint64_t packets; /* into each ingress; 0: no limit but time */
+	enum tester_check check;
+	unsigned sample; /* 1: all bursts */
+	unsigned probe;  /* 0: no latency */
+	void (*progress)(void *context, const struct tester *, double seconds);
+	void *context;
+};
+
+struct tester_result {
+	double seconds; /* counted */
+	double mpps;    /* received in the time counted */
+	double gbps;    /* of frames with FCS, as mpps */
+	uint64_t sent;
+	uint64_t received; /* our own packets; unsampled */
+	uint64_t lost;
+	uint64_t refused; /* paced: not taken by the link in time */
+	uint64_t reordered;
+	uint64_t duplicate;
+	uint64_t checked;
+	uint64_t error[CHECK_ERRORS];
+	double late_ms;
+	struct histogram latency; /* ns */
+};
+
+struct tester_flow {
+	struct sequence sequence; /* unsampled */
+	uint64_t last[TESTER_PORTS_MAX]; /* by port it came from: number of the last one + 1 */
+	uint64_t reordered;
+};
+
+struct tester_port {
+	const struct tester_end_ops *ops;
+	void *end;
+	bool up;
+	struct stream stream; /* exits 0: no traffic into this port */
+	uint64_t received;
+	/* As the two stand in a frame that comes back; what is sent goes to device_mac. */
+	uint8_t own_mac[6];
+	uint8_t device_mac[6];
+	uint64_t due; /* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
+};
+
+struct tester {
+	unsigned ports;
+	struct tester_port port[TESTER_PORTS_MAX];
+	struct pattern pattern;
+	enum tester_mode mode;
+	enum tester_check check;
+	bool sampled;
+	bool probing;
+	uint64_t now; /* TSC of this pass */
+	double ns_per_tick;
+	uint64_t sent, received;
+	struct tester_result *result;
+	struct tester_flow *flow; /* [ingress * TESTER_PORTS_MAX + exit's place] */
+	uint8_t payload[STREAM_FRAME_MAX + 64];
+};
+
+struct tester_setup {
+	const char *pattern;
+	uint32_t frame_bytes;
+	enum tester_mode mode;
+	const uint32_t *destination; /* host order; NULL: 198.18.EXIT.10 */
+	unsigned destinations;
+	bool no_carry;
+};
+
+/* ports[n] is "KIND:TARGET[,key=value…]". On error nothing is left open. */
+int tester_open(struct tester **, const char *const *ports, unsigned n, char *error);
+void tester_close(struct tester *);
+/* Until all links are up: 0, or -ETIMEDOUT. */
+int tester_wait(struct tester *, double seconds, char *error);
+int tester_prepare(struct tester *, const struct tester_setup *, char *error);
+int tester_run(struct tester *, const struct tester_load *, struct tester_result *, char *error);
+
+/* 0 when the device did all it had to with every packet that was looked at. */
+uint64_t tester_errors(const struct tester_result *);
+
+/* Called by ends for each frame of a burst that is checked. 64 bytes must be readable. */
+void tester_check_frame(struct tester *, unsigned port, const uint8_t *data, uint32_t length);
+
+static inline uint64_t tester_tsc(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#else
+	uint64_t t;
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+	return t;
+#endif
+}
+
+#endif

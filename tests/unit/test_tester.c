@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The tester's logic against stupid twins: histogram, sequence tracking, searches. */
+#include "tester/histogram.h"
+#include "tester/search.h"
+#include "tester/sequence.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint64_t random_state = 0x243f6a8885a308d3;
+
+static uint64_t random64(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+/* --- Histogram ----------------------------------------------------------------------------------- */
+
+static void test_histogram_buckets(void **state)
+{
+	/* Every bucket begins where the one before ends, and holds its own bounds. */
+	for (unsigned i = 1; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t lower = histogram_upper(i - 1) + 1, upper = histogram_upper(i);
+		assert_true(lower <= upper);
+		assert_int_equal(histogram_index(lower), i);
+		assert_int_equal(histogram_index(upper), i);
+		assert_true((double)(upper - lower) <= (double)lower / (1 << HISTOGRAM_BITS));
+	}
+	assert_int_equal(histogram_upper(HISTOGRAM_BUCKETS - 1), (1ull << HISTOGRAM_OCTAVES) - 1);
+	assert_int_equal(histogram_index(UINT64_MAX), HISTOGRAM_BUCKETS - 1);
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void test_histogram_twin(void **state)
+{
+	static uint64_t values[20000];
+	static struct histogram h, half[2];
+	const double fractions[] = {0, 0.001, 0.5, 0.9, 0.99, 0.999, 0.9999, 1};
+
+	for (unsigned round = 0; round < 5; round++) {
+		unsigned n = 1 + (unsigned)(random64() % 20000);
+		uint64_t sum = 0;
+		memset(&h, 0, sizeof(h));
+		memset(half, 0, sizeof(half));
+		for (unsigned i = 0; i < n; i++) {
+			values[i] = random64() >> (24 + random64() % 40);
+			histogram_record(&half[i % 2], values[i]);
+			sum += values[i];
+		}
+		histogram_add(&h, &half[0]);
+		histogram_add(&h, &half[1]);
+		qsort(values, n, sizeof(*values), compare);
+		assert_int_equal(h.count, n);
+		assert_int_equal(h.min, values[0]);
+		assert_int_equal(h.max, values[n - 1]);
+		assert_true(
+			fabs(histogram_mean(&h) - (double)sum / n) < 1e-6 * (double)sum / n + 1);
+		for (unsigned i = 0; i < sizeof(fractions) / sizeof(*fractions); i++) {
+			unsigned rank = (unsigned)ceil(fractions[i] * n);
+			uint64_t exact = values[rank ? rank - 1 : 0];
+			uint64_t got = histogram_percentile(&h, fractions[i]);
+			assert_true(got >= exact);
+			assert_true((double)(got - exact) <= (double)exact / (1 << HISTOGRAM_BITS));
+		}
+	}
+	memset(&h, 0, sizeof(h));
+	assert_int_equal(histogram_percentile(&h, 0.5), 0);
+}
+
+/* --- Sequence numbers ------------------------------------------------------------------------------ */
+
+#define PACKETS 100000u
+
+static void check_twin(const uint64_t *arrivals, unsigned n)
+{
+	static uint8_t seen[PACKETS];
+	static struct sequence s;
+	uint64_t next = 0, reordered = 0, duplicate = 0, distinct = 0;
+
+	memset(seen, 0, sizeof(seen));
+	memset(&s, 0, sizeof(s));
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t number = arrivals[i];
+		sequence_take(&s, number);
+		duplicate += seen[number];
+		reordered += !seen[number] && number < next;
+		distinct += !seen[number];
+		seen[number] = 1;
+		if (number >= next)
+			next = number + 1;
+	}
+	assert_int_equal(s.next, next);
+	assert_int_equal(s.received, distinct);
+	assert_int_equal(s.lost, next - distinct);
+	assert_int_equal(s.reordered, reordered);
+	assert_int_equal(s.duplicate, duplicate);
+	assert_int_equal(s.ancient, 0);
+}
+
+static void test_sequence_twin(void **state)
+{
+	static uint64_t arrivals[2 * PACKETS];
+
+	for (unsigned round = 0; round < 20; round++) {
+		unsigned n = 0;
+		unsigned loss = (unsigned)(random64() % 20), swap = (unsigned)(random64() % 20),
+			 twice = (unsigned)(random64() % 10);
+		for (uint64_t i = 0; i < PACKETS; i++) {
+			if (round && random64() % 100 < loss)
+				continue;
+			arrivals[n++] = i;
+			if (round && random64() % 100 < twice)
+				arrivals[n++] = i;
+		}
+		/* Within blocks, so that nothing comes later than the window. */
+		unsigned block = round < 10 ? 4 : 4096;
+		for (unsigned i = 0; round && i < n; i++) {
+			unsigned base = i - i % block, room = n - base < block ? n - base : block;
+			unsigned j = base + (unsigned)(random64() % room);
+			if (random64() % 100 < swap) {
+				uint64_t t = arrivals[i];
+				arrivals[i] = arrivals[j];
+				arrivals[j] = t;
+			}
+		}
+		check_twin(arrivals, n);
+	}
+}
+
+static void test_sequence_edges(void **state)
+{
+	static struct sequence s;
+
+	sequence_take(&s, 1000000); /* a gap far beyond the window */
+	assert_int_equal(s.lost, 1000000);
+	sequence_take(&s, 1000000 - SEQUENCE_WINDOW);
+	assert_int_equal(s.ancient, 1);
+	sequence_take(&s, 1000001 - SEQUENCE_WINDOW);
+	assert_int_equal(s.reordered, 1);
+	sequence_take(&s, 1000001 - SEQUENCE_WINDOW);
+	assert_int_equal(s.duplicate, 1);
+	assert_int_equal(s.lost, 999999);
+}
+
+/* --- Searches ------------------------------------------------------------------------------------ */
+
+struct device {
+	double limit;
+	unsigned trials;
+	unsigned flaky; /* this many trials just below the limit lose all the same */
+	int error;
+};
+
+static int offer(void *context, double load, uint64_t *lost)
+{
+	struct device *d = context;
+
+	d->trials++;
+	if (d->error && d->trials == 3)
+		return d->error;
+	*lost = load > d->limit ? (uint64_t)(load - d->limit) + 1 : 0;
+	if (!*lost && d->flaky && d->trials > 5) {
+		d->flaky--;
+		*lost = 1;
+	}
+	return 0;
+}
+
+static void test_search(void **state)
+{
+	double found;
+	uint64_t burst;
+
+	for (double limit = 50; limit < 10e6; limit *= 1.37) {
+		struct device d = {.limit = limit};
+		assert_int_equal(search_throughput(offer, &d, 1, 10e6, 1e-3, &found), 0);
+		assert_true(found <= limit || (limit < 1e4 && found == 0));
+		if (limit > 1e4)
+			assert_true(limit - found <= 1e4);
+		assert_true(d.trials <= 16);
+
+		d = (struct device){.limit = limit};
+		assert_int_equal(search_burst(offer, &d, 1u << 20, &burst), 0);
+		assert_int_equal(burst, limit > 1 << 20 ? 1 << 20 : (uint64_t)limit);
+	}
+	struct device fast = {.limit = 1e9};
+	assert_int_equal(search_throughput(offer, &fast, 1, 10e6, 1e-3, &found), 0);
+	assert_true(found == 10e6);
+	struct device flaky = {.limit = 5e6, .flaky = 3};
+	assert_int_equal(search_throughput(offer, &flaky, 1, 10e6, 1e-3, &found), 0);
+	assert_true(found > 0 && found <= 5e6);
+	struct device dead = {.limit = -1};
+	assert_int_equal(search_throughput(offer, &dead, 1, 10e6, 1e-3, &found), 0);
+	assert_true(found == 0);
+	assert_int_equal(search_burst(offer, &dead, 100, &burst), 0);
+	assert_int_equal(burst, 0);
+	struct device broken = {.limit = 5e6, .error = -5};
+	assert_int_equal(search_throughput(offer, &broken, 1, 10e6, 1e-3, &found), -5);
+
+	double load[SEARCH_CURVE_MAX];
+	uint64_t lost[SEARCH_CURVE_MAX];
+	struct device d = {.limit = 75};
+	assert_int_equal(search_curve(offer, &d, 100, load, lost), 5);
+	assert_true(load[2] == 80 && lost[2] > 0 && load[4] == 60 && lost[4] == 0);
+	assert_int_equal(search_curve(offer, &dead, 100, load, lost), SEARCH_CURVE_MAX);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_histogram_buckets),
+		cmocka_unit_test(test_histogram_twin),
+		cmocka_unit_test(test_sequence_twin),
+		cmocka_unit_test(test_sequence_edges),
+		cmocka_unit_test(test_search),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
