@@ -117,7 +117,8 @@ struct load_log {
 	unsigned line;
 };
 
-static void on_log(cyaml_log_t level, void *context, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void on_log(
+	cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
 	struct load_log *log = context;
 	char text[256];
