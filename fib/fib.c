@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "firmware/fib.h"
 
@@ -33,6 +32,8 @@ static const struct fib_ops *ops_of(unsigned kind)
 	switch (kind) {
 	case P2PNIC_FIB_STATE_JUMP:
 		return &state_jump_ops;
+	case P2PNIC_FIB_LINE_TRIE:
+		return &line_trie_ops;
 	default:
 		return NULL;
 	}
@@ -61,14 +62,6 @@ struct fib *fib_new(const struct fib_config *config, char *error)
 	fib->config = *config;
 	fib->config.room &= ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
 	fib->ops = ops;
-	/* Zero pages until touched: an image costs host memory as far as it is used. */
-	fib->image = mmap(NULL, fib->config.room + 64, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fib->image == MAP_FAILED) {
-		fib_error(error, "fib: out of memory");
-		free(fib);
-		return NULL;
-	}
 	if (ops->open(fib, error) || fib_build(fib, NULL, 0, error)) {
 		fib_free(fib);
 		return NULL;
@@ -82,7 +75,6 @@ void fib_free(struct fib *fib)
 		return;
 	fib->ops->close(fib);
 	patch_free(&fib->patch);
-	munmap(fib->image, fib->config.room + 64);
 	free(fib);
 }
 
@@ -230,6 +222,12 @@ uint16_t fib_lookup(const struct fib *fib, struct fib_ipv6 address)
 	else
 		fib6_lookup(fib->image, &address, &next_hop, 1);
 	return next_hop;
+}
+
+void fib_each(const struct fib *fib, void (*visit)(void *context, const struct fib_route *route),
+	void *context)
+{
+	fib->ops->each(fib, visit, context);
 }
 
 size_t fib_routes(const struct fib *fib)

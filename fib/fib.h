@@ -106,6 +106,10 @@ void fib_epoch_passed(struct fib *fib, uint64_t epoch);
 /* The next hop of an address, from the image; IPv4 as in struct fib_route. */
 uint16_t fib_lookup(const struct fib *fib, struct fib_ipv6 address);
 
+/* Every route, ascending by prefix, shorter first. */
+void fib_each(const struct fib *fib, void (*visit)(void *context, const struct fib_route *route),
+	void *context);
+
 size_t fib_routes(const struct fib *fib);
 
 #endif

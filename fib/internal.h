@@ -24,7 +24,9 @@ void patch_add(
 	struct patch *patch, const void *image, uint64_t offset, uint64_t bytes, bool publishes);
 const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch);
 
-/* A kind of table. All operate on a struct fib whose `config` is valid. */
+/*
+ * A kind of table. open checks config.room; build is always called next, and makes fib->image.
+ */
 struct fib_ops {
 	int (*open)(struct fib *fib, char *error);
 	void (*close)(struct fib *fib);
@@ -32,13 +34,15 @@ struct fib_ops {
 	int (*build)(struct fib *fib, const struct fib_route *routes, size_t n, char *error);
 	int (*change)(struct fib *fib, const struct fib_route *changes, size_t n, char *error);
 	void (*epoch_passed)(struct fib *fib, uint64_t epoch);
+	void (*each)(const struct fib *fib,
+		void (*visit)(void *context, const struct fib_route *route), void *context);
 };
 
 struct fib {
 	struct fib_config config;
 	const struct fib_ops *ops;
-	uint8_t *image; /* room bytes */
-	uint64_t used;  /* of them */
+	uint8_t *image;
+	uint64_t used;  /* of its bytes */
 	uint64_t epoch; /* of the last patch */
 	size_t routes;
 	struct patch patch;
@@ -46,6 +50,7 @@ struct fib {
 };
 
 extern const struct fib_ops state_jump_ops;
+extern const struct fib_ops line_trie_ops;
 
 /* By prefix, then shorter first: a route comes before those inside it. */
 int route_compare(const struct fib_route *a, const struct fib_route *b);

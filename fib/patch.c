@@ -66,18 +66,13 @@ const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch)
 
 void fib_patch_apply(const struct fib_patch *patch, void *device)
 {
-	bool pending = true;
-
 	for (size_t i = 0; i < patch->writes; i++) {
 		const struct fib_write *write = &patch->write[i];
 		_Atomic uint64_t *to = (_Atomic uint64_t *)((uint8_t *)device + write->offset);
 
-		/* Pairs with the acquire load by which a lookup reads a publishing word. */
-		if (write->publishes && pending)
-			atomic_thread_fence(memory_order_release);
-		pending = !write->publishes;
+		/* Release: pairs with the acquire load by which a lookup reads a publishing word. */
 		for (uint32_t w = 0; w < write->words; w++)
-			atomic_store_explicit(
-				to + w, patch->word[write->first + w], memory_order_relaxed);
+			atomic_store_explicit(to + w, patch->word[write->first + w],
+				write->publishes ? memory_order_release : memory_order_relaxed);
 	}
 }

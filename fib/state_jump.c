@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /*
  * Strides: 4-bit rows are one cache line. 16 + 4·4 keeps a /24 at three reads; wider rows cost more
@@ -249,7 +250,12 @@ static int state_jump_open(struct fib *fib, char *error)
 		return -ENOSPC;
 	}
 	fib->table = calloc(1, sizeof(struct state_jump));
-	if (!fib->table) {
+	/* Zero pages until touched: an image costs host memory as far as it is used. */
+	fib->image = mmap(NULL, fib->config.room, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (fib->image == MAP_FAILED)
+		fib->image = NULL;
+	if (!fib->table || !fib->image) {
 		fib_error(error, "fib: out of memory");
 		return -ENOMEM;
 	}
@@ -270,6 +276,17 @@ static void state_jump_close(struct fib *fib)
 	if (sj)
 		free(sj->route);
 	free(sj);
+	if (fib->image)
+		munmap(fib->image, fib->config.room);
+}
+
+static void state_jump_each(const struct fib *fib,
+	void (*visit)(void *context, const struct fib_route *route), void *context)
+{
+	const struct state_jump *sj = fib->table;
+
+	for (size_t i = 0; i < sj->routes; i++)
+		visit(context, &sj->route[i]);
 }
 
 const struct fib_ops state_jump_ops = {
@@ -278,4 +295,5 @@ const struct fib_ops state_jump_ops = {
 	.build = state_jump_build,
 	.change = state_jump_change,
 	.epoch_passed = state_jump_epoch_passed,
+	.each = state_jump_each,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fib.h"
+#include "fib_line_trie.h"
 #include "fib_state_jump.h"
 
 bool fib_image_valid(const void *image, uint64_t room, unsigned family)
@@ -18,6 +19,8 @@ bool fib_image_valid(const void *image, uint64_t room, unsigned family)
 	switch (header->kind) {
 	case P2PNIC_FIB_STATE_JUMP:
 		return state_jump_valid(header);
+	case P2PNIC_FIB_LINE_TRIE:
+		return line_trie_valid(header);
 	default:
 		return false;
 	}
@@ -31,6 +34,9 @@ void fib4_lookup(const void *image, const uint32_t *address, uint16_t *next_hop,
 	case P2PNIC_FIB_STATE_JUMP:
 		state_jump_lookup4(header, address, next_hop, n);
 		break;
+	case P2PNIC_FIB_LINE_TRIE:
+		line_trie_lookup4(image, address, next_hop, n);
+		break;
 	}
 }
 
@@ -41,6 +47,9 @@ void fib6_lookup(const void *image, const struct fib_ipv6 *address, uint16_t *ne
 	switch (header->kind) {
 	case P2PNIC_FIB_STATE_JUMP:
 		state_jump_lookup6(header, address, next_hop, n);
+		break;
+	case P2PNIC_FIB_LINE_TRIE:
+		line_trie_lookup6(image, address, next_hop, n);
 		break;
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fib_state_jump.h"
 
-/* The acquire pairs with the release fence of the host before it flips the root. */
+/* The acquire pairs with the release store by which the host flips the root. */
 static const struct p2pnic_state_jump *table_of(const struct p2pnic_fib_header *header)
 {
 	uint64_t root = atomic_load_explicit(&header->root, memory_order_acquire);

@@ -1,0 +1,680 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Compiling the line trie, whole and in place (p2pnic/fib.h has the structure).
+ *
+ * A change is a transaction. The routes are changed first, then the touched nodes are compiled again,
+ * top down, into fresh blocks of the image; entries are overwritten where they stand. All of it is
+ * written down in a journal: fresh blocks, blocks made obsolete, old values of words and of nodes. If
+ * the result fits, the fresh blocks and then the overwritten words become the patch and obsolete blocks
+ * wait for the epoch; if not, the journal is played backwards and nothing has happened. So the engine
+ * knows what a change costs before anything of it leaves the host.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "line_trie_encode.h"
+#include "rib.h"
+#include "units.h"
+
+#define ROOT_SLOTS      (1u << P2PNIC_LINE_TRIE_ROOT_BITS)
+#define LEAF(next_hop)  P2PNIC_LINE_TRIE_ENTRY(next_hop, P2PNIC_LINE_TRIE_LEAF, 0)
+#define IMAGE_BYTES_MAX (8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
+
+/*
+ * Compaction: when more than 1/GAPS_DIVISOR of the used units lies in gaps, a change also moves up to
+ * MOVES blocks away from the image's end or out of the way of a larger gap.
+ */
+#define GAPS_DIVISOR 40u
+#define MOVES        4u
+
+/* A growing array; `failed` sticks. */
+struct vector {
+	void *item;
+	size_t n, room;
+};
+
+struct old_word {
+	uint32_t offset; /* in the image */
+	uint32_t value;
+};
+
+struct old_node {
+	uint32_t node, entry;
+	uint16_t inherited;
+};
+
+struct old_base {
+	uint32_t slot;
+	uint16_t next_hop;
+};
+
+struct line_trie {
+	struct rib rib;
+	struct units units;
+	uint32_t evacuate; /* where the search for a sparse stretch goes on */
+	/* The journal of the change in progress. */
+	struct vector words, fresh, obsolete, nodes, bases, undo;
+	int status;
+};
+
+static bool is_leaf(uint32_t entry)
+{
+	return entry & LEAF(0);
+}
+
+static void *vector_add(struct line_trie *trie, struct vector *v, size_t size)
+{
+	if (v->n == v->room) {
+		size_t room = v->room ? v->room * 2 : 64;
+		void *larger = realloc(v->item, room * size);
+
+		if (!larger) {
+			trie->status = -ENOMEM;
+			return NULL;
+		}
+		v->item = larger;
+		v->room = room;
+	}
+	return (uint8_t *)v->item + size * v->n++;
+}
+
+#define VECTOR_ADD(trie, vector, type, ...)                                                        \
+	do {                                                                                       \
+		type *added = vector_add(trie, &(trie)->vector, sizeof(type));                     \
+		if (!added)                                                                        \
+			return;                                                                    \
+		*added = (type)__VA_ARGS__;                                                        \
+	} while (0)
+
+/* --- Steps of a transaction ------------------------------------------------------------------------ */
+
+static void set_word(struct fib *fib, uint64_t offset, uint32_t value)
+{
+	struct line_trie *trie = fib->table;
+	uint32_t *word = (uint32_t *)(fib->image + offset);
+
+	if (*word == value)
+		return;
+	VECTOR_ADD(trie, words, struct old_word, {(uint32_t)offset, *word});
+	*word = value;
+}
+
+static void set_root(struct fib *fib, uint32_t slot, uint32_t entry)
+{
+	if (is_leaf(entry))
+		entry = P2PNIC_LINE_TRIE_NEXT_HOP(P2PNIC_LINE_TRIE_UNIT(entry));
+	set_word(fib, P2PNIC_LINE_TRIE_ROOT + 4 * slot, entry);
+}
+
+static void set_node(struct line_trie *trie, uint32_t number, uint32_t entry, uint16_t inherited)
+{
+	struct rib_node *node = &trie->rib.node[number];
+
+	if (node->entry == entry && node->inherited == inherited)
+		return;
+	VECTOR_ADD(trie, nodes, struct old_node, {number, node->entry, node->inherited});
+	node->entry = entry;
+	node->inherited = inherited;
+}
+
+static void retire(struct line_trie *trie, uint32_t entry)
+{
+	if (!is_leaf(entry))
+		VECTOR_ADD(trie, obsolete, uint32_t, P2PNIC_LINE_TRIE_UNIT(entry));
+}
+
+/* A fresh block with these bytes; its entry. */
+static uint32_t store(struct fib *fib, const struct encoded *e, uint32_t owner)
+{
+	struct line_trie *trie = fib->table;
+	uint32_t *fresh = vector_add(trie, &trie->fresh, sizeof *fresh);
+	uint32_t unit;
+
+	if (!fresh)
+		return LEAF(0);
+	unit = units_take(&trie->units, e->units, e->head, owner);
+	if (unit == UNITS_NONE) {
+		trie->fresh.n--;
+		trie->status = -ENOSPC;
+		return LEAF(0);
+	}
+	*fresh = unit;
+	memcpy(fib->image + 8ull * unit, e->byte, 8 * e->units);
+	return P2PNIC_LINE_TRIE_ENTRY(unit, e->type, e->shape);
+}
+
+/* Gives a node its new content by the cheapest way: as it is, some words in place, or a new block. */
+static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint16_t inherited)
+{
+	struct line_trie *trie = fib->table;
+	uint32_t old = trie->rib.node[number].entry;
+	uint64_t at = P2PNIC_LINE_TRIE_OFFSET(old);
+
+	if (e->type == P2PNIC_LINE_TRIE_LEAF) {
+		retire(trie, old);
+		set_node(trie, number, e->leaf, inherited);
+		return;
+	}
+	if (!is_leaf(old) && P2PNIC_LINE_TRIE_TYPE(old) == e->type &&
+		P2PNIC_LINE_TRIE_SHAPE(old) == e->shape &&
+		trie->units.length[P2PNIC_LINE_TRIE_UNIT(old)] == e->units) {
+		const uint8_t *now = fib->image + at;
+
+		if (!memcmp(now, e->byte, 8 * e->units)) {
+			set_node(trie, number, old, inherited);
+			return;
+		}
+		if (e->values && !memcmp(now, e->byte, e->values)) {
+			for (uint32_t b = e->values; b + 4 <= 8 * e->units; b += 4) {
+				uint32_t value;
+
+				memcpy(&value, e->byte + b, 4);
+				set_word(fib, at + b, value);
+			}
+			set_node(trie, number, old, inherited);
+			return;
+		}
+	}
+	retire(trie, old);
+	set_node(trie, number, store(fib, e, number), inherited);
+}
+
+/* --- Compiling ------------------------------------------------------------------------------------ */
+
+static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
+	const struct fib_route *changes, size_t n);
+
+/* The changes of `changes` that belong to the child at `slot`: the first such stretch. */
+static size_t group_of(
+	const struct fib_route *changes, size_t n, unsigned depth, unsigned slot, size_t *first)
+{
+	size_t i = *first, end;
+
+	while (i < n && (changes[i].length <= depth + 8 ||
+				address_bits(changes[i].prefix, depth, 8) < slot))
+		i++;
+	for (end = i; end < n && changes[end].length > depth + 8 &&
+		      address_bits(changes[end].prefix, depth, 8) == slot;
+		end++)
+		;
+	*first = i;
+	return end - i;
+}
+
+/*
+ * Changes that all lie deeper than this node leave its slots as they are, but for the children's
+ * entries: those are replaced where they stand. false: the node must be made anew after all.
+ */
+static bool pass_through(
+	struct fib *fib, uint32_t number, unsigned depth, const struct fib_route *changes, size_t n)
+{
+	struct line_trie *trie = fib->table;
+	bool in_place = true;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t child =
+			rib_child(&trie->rib, number, address_bits(changes[i].prefix, depth, 8));
+
+		if (changes[i].length <= depth + 8)
+			return false;
+		if (child != RIB_NONE && trie->rib.node[child].inherited == RIB_NEW)
+			return false;
+	}
+	for (size_t i = 0, count; i < n; i += count) {
+		unsigned slot = address_bits(changes[i].prefix, depth, 8);
+		uint32_t child = rib_child(&trie->rib, number, slot);
+		uint32_t old, new;
+
+		count = group_of(changes, n, depth, slot, &i);
+		if (child == RIB_NONE)
+			continue;
+		old = trie->rib.node[child].entry;
+		update(fib, child, trie->rib.node[child].inherited, depth + 8, changes + i, count);
+		new = trie->rib.node[child].entry;
+		if (new == old)
+			continue;
+		if (is_leaf(new) || is_leaf(old))
+			in_place = false;
+		else
+			set_word(fib, encoded_word(fib->image, trie->rib.node[number].entry, slot),
+				new);
+	}
+	return in_place;
+}
+
+/* Compiles a node again after `changes` (already in the routes), which all lie inside it. */
+static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
+	const struct fib_route *changes, size_t n)
+{
+	struct line_trie *trie = fib->table;
+	const struct rib_node *node = &trie->rib.node[number];
+	uint32_t slot[256];
+	struct encoded encoded;
+	size_t at = 0;
+
+	if (trie->status)
+		return;
+	if (node->inherited == inherited && pass_through(fib, number, depth, changes, n))
+		return;
+	for (unsigned s = 0; s < 256; s++)
+		slot[s] = LEAF(inherited);
+	for (unsigned r = 0; r < node->routes; r++) {
+		uint32_t route = node->route[r];
+		unsigned first = RIB_ROUTE_SLOT(route), slots = 1u << (8 - RIB_ROUTE_LENGTH(route));
+
+		for (unsigned s = first; s < first + slots; s++)
+			slot[s] = LEAF(RIB_ROUTE_NEXT_HOP(route));
+	}
+	for (unsigned c = 0; c < node->children; c++) {
+		unsigned s = RIB_CHILD_SLOT(node->child[c]);
+		uint32_t child = RIB_CHILD_NODE(node->child[c]);
+		uint16_t next_hop = (uint16_t)P2PNIC_LINE_TRIE_UNIT(slot[s]);
+		size_t count = n ? group_of(changes, n, depth, s, &at) : 0;
+
+		if (count || trie->rib.node[child].inherited != next_hop)
+			update(fib, child, next_hop, depth + 8, changes + at, count);
+		slot[s] = trie->rib.node[child].entry;
+	}
+	if (trie->status)
+		return;
+	encode(&encoded, slot);
+	put(fib, number, &encoded, inherited);
+}
+
+static void update_root_slot(
+	struct fib *fib, uint32_t slot, const struct fib_route *changes, size_t n)
+{
+	struct line_trie *trie = fib->table;
+	uint32_t child = trie->rib.child[slot];
+	uint16_t base = trie->rib.base[slot];
+
+	if (child == RIB_NONE) {
+		set_root(fib, slot, LEAF(base));
+		return;
+	}
+	update(fib, child, base, P2PNIC_LINE_TRIE_ROOT_BITS, changes, n);
+	set_root(fib, slot, trie->rib.node[child].entry);
+}
+
+static void set_base(struct fib *fib, uint32_t slot)
+{
+	struct line_trie *trie = fib->table;
+	uint16_t next_hop = rib_base(&trie->rib, slot);
+
+	if (trie->rib.base[slot] == next_hop)
+		return;
+	VECTOR_ADD(trie, bases, struct old_base, {slot, trie->rib.base[slot]});
+	trie->rib.base[slot] = next_hop;
+	update_root_slot(fib, slot, NULL, 0);
+}
+
+static void update_root(struct fib *fib, const struct fib_route *changes, size_t n)
+{
+	struct line_trie *trie = fib->table;
+
+	for (size_t i = 0, end; i < n && !trie->status; i = end) {
+		uint32_t slot = address_bits(changes[i].prefix, 0, P2PNIC_LINE_TRIE_ROOT_BITS);
+
+		end = i + 1;
+		if (changes[i].length <= P2PNIC_LINE_TRIE_ROOT_BITS) {
+			uint32_t slots = ROOT_SLOTS >> changes[i].length;
+
+			for (uint32_t s = slot; s < slot + slots; s++)
+				set_base(fib, s);
+			continue;
+		}
+		while (end < n && changes[end].length > P2PNIC_LINE_TRIE_ROOT_BITS &&
+			slot == address_bits(changes[end].prefix, 0, P2PNIC_LINE_TRIE_ROOT_BITS))
+			end++;
+		update_root_slot(fib, slot, changes + i, end - i);
+	}
+}
+
+/* --- Compaction ----------------------------------------------------------------------------------- */
+
+/* Where the entry of a node stands: in the root or in its parent's block. */
+static uint64_t word_of(const struct fib *fib, const struct rib_node *node)
+{
+	const struct line_trie *trie = fib->table;
+
+	if (node->parent == RIB_NONE)
+		return P2PNIC_LINE_TRIE_ROOT + 4ull * node->slot;
+	return encoded_word(fib->image, trie->rib.node[node->parent].entry, node->slot);
+}
+
+static uint32_t head_of(uint32_t entry, uint32_t units)
+{
+	switch (P2PNIC_LINE_TRIE_TYPE(entry)) {
+	case P2PNIC_LINE_TRIE_RANGES:
+		return units;
+	case P2PNIC_LINE_TRIE_BITMAP:
+		return 1;
+	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
+		return units <= 8 ? units : (P2PNIC_LINE_TRIE_SHAPE(entry) + 7) / 8;
+	default:
+		return 5;
+	}
+}
+
+/* Copies the block at `unit` into a gap elsewhere; false: there is none before `limit`. */
+static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
+{
+	struct line_trie *trie = fib->table;
+	uint32_t owner = units_owner(&trie->units, unit), count = trie->units.length[unit];
+	uint32_t entry = trie->rib.node[owner].entry, to, *fresh;
+
+	to = units_take(&trie->units, count, head_of(entry, count), owner);
+	if (to == UNITS_NONE || to >= limit) {
+		if (to != UNITS_NONE)
+			units_release(&trie->units, to);
+		return false;
+	}
+	fresh = vector_add(trie, &trie->fresh, sizeof *fresh);
+	if (!fresh) {
+		units_release(&trie->units, to);
+		return false;
+	}
+	*fresh = to;
+	memcpy(fib->image + 8ull * to, fib->image + 8ull * unit, 8 * count);
+	set_word(fib, word_of(fib, &trie->rib.node[owner]), (entry & 0xfff) | to << 12);
+	set_node(trie, owner, (entry & 0xfff) | to << 12, trie->rib.node[owner].inherited);
+	retire(trie, entry);
+	return !trie->status;
+}
+
+static void compact(struct fib *fib)
+{
+	struct line_trie *trie = fib->table;
+	struct units *units = &trie->units;
+
+	if (units->free * (uint64_t)GAPS_DIVISOR <= units->used)
+		return;
+	for (unsigned i = 0; i < MOVES && !trie->status; i++) {
+		uint32_t unit = units->top;
+
+		/* The last block that is in use. */
+		while (unit > units->first && units->state[unit - 1] != UNITS_START)
+			if (units->state[--unit] == UNITS_PARKED)
+				return; /* the end is about to be free anyway */
+		if (unit == units->first || !move(fib, unit - 1, unit - 1))
+			return;
+	}
+}
+
+/* --- Transactions --------------------------------------------------------------------------------- */
+
+static void journal_clear(struct line_trie *trie)
+{
+	trie->words.n = trie->fresh.n = trie->obsolete.n = 0;
+	trie->nodes.n = trie->bases.n = trie->undo.n = 0;
+	trie->status = 0;
+}
+
+static void roll_back(struct fib *fib)
+{
+	struct line_trie *trie = fib->table;
+
+	while (trie->words.n) {
+		const struct old_word *old = (struct old_word *)trie->words.item + --trie->words.n;
+
+		*(uint32_t *)(fib->image + old->offset) = old->value;
+	}
+	while (trie->nodes.n) {
+		const struct old_node *old = (struct old_node *)trie->nodes.item + --trie->nodes.n;
+
+		trie->rib.node[old->node].entry = old->entry;
+		trie->rib.node[old->node].inherited = old->inherited;
+	}
+	while (trie->bases.n) {
+		const struct old_base *old = (struct old_base *)trie->bases.item + --trie->bases.n;
+
+		trie->rib.base[old->slot] = old->next_hop;
+	}
+	while (trie->fresh.n)
+		units_release(&trie->units, ((uint32_t *)trie->fresh.item)[--trie->fresh.n]);
+	while (trie->undo.n) {
+		const struct fib_route *old = (struct fib_route *)trie->undo.item + --trie->undo.n;
+		uint16_t ignored;
+
+		/* Puts back what was there a moment ago: its place is still allocated. */
+		rib_set(&trie->rib, old, &ignored);
+		if (!old->next_hop)
+			rib_prune(&trie->rib, old);
+	}
+}
+
+static uint64_t image_bytes(const struct units *units)
+{
+	return (8ull * units->top + 8 + P2PNIC_FIB_ALIGN - 1) & ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
+}
+
+/* Routes first; what they were goes to the journal. *effective: those that changed anything. */
+static void apply(struct line_trie *trie, const struct fib_route *changes, size_t n)
+{
+	for (size_t i = 0; i < n && !trie->status; i++) {
+		struct fib_route *old = vector_add(trie, &trie->undo, sizeof *old);
+		uint16_t next_hop;
+
+		if (!old)
+			return;
+		trie->status = rib_set(&trie->rib, &changes[i], &next_hop);
+		if (trie->status || next_hop == changes[i].next_hop) {
+			trie->undo.n--;
+			continue;
+		}
+		*old = changes[i];
+		old->next_hop = next_hop;
+	}
+}
+
+static int fits(const struct fib *fib, char *error)
+{
+	const struct line_trie *trie = fib->table;
+	uint64_t needed = image_bytes(&trie->units);
+	uint64_t waiting = 8ull * (trie->units.parked + trie->units.free);
+
+	if (trie->status == -ENOMEM) {
+		fib_error(error, "fib: out of host memory");
+		return -ENOMEM;
+	}
+	if (trie->status == -ENOSPC) {
+		fib_error(error,
+			"fib: %zu routes need more than the %llu bytes that a line trie can have; "
+			"room is %llu",
+			trie->rib.routes, (unsigned long long)IMAGE_BYTES_MAX,
+			(unsigned long long)fib->config.room);
+		return -ENOSPC;
+	}
+	if (needed <= fib->config.room)
+		return 0;
+	if (trie->units.parked && needed - waiting <= fib->config.room) {
+		fib_error(error, "fib: %llu bytes are free as soon as their epoch has passed",
+			8ull * trie->units.parked);
+		return -EAGAIN;
+	}
+	fib_error(error, "fib: an IPv%u table of %zu routes needs %llu bytes, room is %llu",
+		fib->config.family, trie->rib.routes, (unsigned long long)needed,
+		(unsigned long long)fib->config.room);
+	return -ENOSPC;
+}
+
+static int line_trie_change(struct fib *fib, const struct fib_route *changes, size_t n, char *error)
+{
+	struct line_trie *trie = fib->table;
+	int status;
+
+	journal_clear(trie);
+	apply(trie, changes, n);
+	if (!trie->status)
+		update_root(fib, trie->undo.item, trie->undo.n);
+	if (!trie->status)
+		compact(fib);
+	if (!trie->status && !units_reserve(&trie->units, trie->obsolete.n))
+		trie->status = -ENOMEM;
+	status = fits(fib, error);
+	if (status) {
+		roll_back(fib);
+		return status;
+	}
+	for (size_t i = 0; i < trie->fresh.n; i++) {
+		uint32_t unit = ((uint32_t *)trie->fresh.item)[i];
+
+		patch_add(&fib->patch, fib->image, 8ull * unit, 8ull * trie->units.length[unit],
+			false);
+	}
+	for (size_t i = 0; i < trie->words.n; i++)
+		patch_add(&fib->patch, fib->image, ((struct old_word *)trie->words.item)[i].offset,
+			4, true);
+	if (fib->patch.failed) {
+		fib_error(error, "fib: out of host memory for a patch");
+		roll_back(fib);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < trie->obsolete.n; i++)
+		units_park(&trie->units, ((uint32_t *)trie->obsolete.item)[i], fib->epoch + 1);
+	for (size_t i = 0; i < n; i++)
+		if (!changes[i].next_hop)
+			rib_prune(&trie->rib, &changes[i]);
+	fib->routes = trie->rib.routes;
+	fib->used = image_bytes(&trie->units);
+	return 0;
+}
+
+static void line_trie_epoch_passed(struct fib *fib, uint64_t epoch)
+{
+	struct line_trie *trie = fib->table;
+
+	units_epoch_passed(&trie->units, epoch);
+	fib->used = image_bytes(&trie->units);
+}
+
+/* --- Whole tables --------------------------------------------------------------------------------- */
+
+static void trie_free(struct line_trie *trie)
+{
+	if (!trie)
+		return;
+	rib_close(&trie->rib);
+	units_close(&trie->units);
+	free(trie->words.item);
+	free(trie->fresh.item);
+	free(trie->obsolete.item);
+	free(trie->nodes.item);
+	free(trie->bases.item);
+	free(trie->undo.item);
+	free(trie);
+}
+
+static struct line_trie *trie_new(void)
+{
+	struct line_trie *trie = calloc(1, sizeof *trie);
+
+	if (!trie)
+		return NULL;
+	if (rib_open(&trie->rib) || units_open(&trie->units, P2PNIC_LINE_TRIE_NODES / 8,
+					    P2PNIC_LINE_TRIE_UNITS_MAX - 1)) {
+		trie_free(trie);
+		return NULL;
+	}
+	return trie;
+}
+
+static uint8_t *image_new(const struct fib *fib)
+{
+	uint8_t *image = mmap(NULL, IMAGE_BYTES_MAX, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (image == MAP_FAILED)
+		return NULL;
+	*(struct p2pnic_fib_header *)image = (struct p2pnic_fib_header){
+		.magic = P2PNIC_FIB_MAGIC,
+		.version = P2PNIC_FIB_VERSION,
+		.family = (uint8_t)fib->config.family,
+		.kind = P2PNIC_FIB_LINE_TRIE,
+		.bytes = fib->config.room,
+	};
+	for (unsigned i = 0; i < 256; i++)
+		image[P2PNIC_LINE_TRIE_LEAVES + 8 * i] = (uint8_t)i;
+	return image;
+}
+
+static int line_trie_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error)
+{
+	struct line_trie *old = fib->table, *trie = trie_new();
+	uint8_t *old_image = fib->image, *image = image_new(fib);
+	uint16_t ignored;
+	int status;
+
+	if (!trie || !image) {
+		fib_error(error, "fib: out of host memory for a table of %zu routes", n);
+		trie_free(trie);
+		if (image)
+			munmap(image, IMAGE_BYTES_MAX);
+		return -ENOMEM;
+	}
+	fib->table = trie;
+	fib->image = image;
+	for (size_t i = 0; i < n && !trie->status; i++)
+		trie->status = rib_set(&trie->rib, &routes[i], &ignored);
+	for (uint32_t slot = 0; slot < ROOT_SLOTS && !trie->status; slot++) {
+		trie->rib.base[slot] = rib_base(&trie->rib, slot);
+		update_root_slot(fib, slot, NULL, 0);
+	}
+	status = fits(fib, error);
+	if (status) {
+		fib->table = old;
+		fib->image = old_image;
+		trie_free(trie);
+		munmap(image, IMAGE_BYTES_MAX);
+		return status;
+	}
+	journal_clear(trie);
+	trie_free(old);
+	if (old_image)
+		munmap(old_image, IMAGE_BYTES_MAX);
+	fib->routes = trie->rib.routes;
+	fib->used = image_bytes(&trie->units);
+	return 0;
+}
+
+static int line_trie_open(struct fib *fib, char *error)
+{
+	uint64_t least = P2PNIC_LINE_TRIE_NODES + P2PNIC_FIB_ALIGN;
+
+	if (fib->config.room < least) {
+		fib_error(error, "fib: a line trie needs %llu bytes at least, room is %llu",
+			(unsigned long long)least, (unsigned long long)fib->config.room);
+		return -ENOSPC;
+	}
+	if (fib->config.room > IMAGE_BYTES_MAX)
+		fib->config.room = IMAGE_BYTES_MAX;
+	return 0;
+}
+
+static void line_trie_close(struct fib *fib)
+{
+	trie_free(fib->table);
+	if (fib->image)
+		munmap(fib->image, IMAGE_BYTES_MAX);
+}
+
+static void line_trie_each(const struct fib *fib,
+	void (*visit)(void *context, const struct fib_route *route), void *context)
+{
+	const struct line_trie *trie = fib->table;
+
+	rib_each(&trie->rib, fib->config.family, visit, context);
+}
+
+const struct fib_ops line_trie_ops = {
+	.open = line_trie_open,
+	.close = line_trie_close,
+	.build = line_trie_build,
+	.change = line_trie_change,
+	.epoch_passed = line_trie_epoch_passed,
+	.each = line_trie_each,
+};
