@@ -181,22 +181,35 @@ static int serve_held(struct channel *channel)
 
 /* --- Requests ------------------------------------------------------------------------------------ */
 
-/* Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. */
+/*
+ * Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. A command
+ * leaves the socket only after it was served: if this process is killed in between, the next serves it
+ * again, and nothing is missed. Doing it twice does no harm: the server sends the next one after it
+ * has heard of this one, and does not mind to hear twice.
+ */
 static int receive(struct channel *channel, struct vfio_user_message **reply, bool *idle)
 {
-	struct vfio_user_message *message;
-	int result = vfio_user_receive_whole(channel->socket, &message);
+	struct vfio_user_header header;
+	struct vfio_user_message *command;
+	int result = vfio_user_peek(channel->socket, &header);
 
 	*idle = result == 0;
 	if (result < 0)
 		return lose(channel, result);
 	if (result == 0)
 		return 0;
-	if (vfio_user_is_reply(&message->header)) {
-		*reply = message;
-		return 1;
+	if (vfio_user_is_reply(&header)) {
+		result = vfio_user_take(channel->socket, &header, reply);
+		return result ? lose(channel, result) : 1;
 	}
-	return serve(channel, message);
+	result = vfio_user_copy(channel->socket, &header, &command);
+	if (result)
+		return lose(channel, result);
+	result = serve(channel, command);
+	int error = vfio_user_discard(channel->socket, &header);
+	if (error)
+		return lose(channel, error);
+	return result;
 }
 
 /* Is this what the request waits for? A server that has a client already says EBUSY without having

@@ -62,6 +62,7 @@ void vfu_pump(struct vfu *vfu)
 			return;
 		}
 		vfu->silent = false;
+		vfu->heard = true;
 		if (!vfio_user_is_reply(&message->header)) {
 			*vfu->queue_end = message;
 			vfu->queue_end = &message->next;

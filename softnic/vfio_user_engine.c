@@ -66,19 +66,19 @@ static struct vfio_user_message *await_answer(struct vfu *vfu, int64_t deadline,
 		bool over = vfu->answer || vfu->broken || left <= 0;
 		if (over)
 			answer = take_answer(vfu);
+		/* Decided under the lock: a message that comes now undoes it. A client that said
+		 * something since is there, though this answer is lost: a driver can be replaced
+		 * while it owes one. */
+		if (over && !answer && !vfu->heard)
+			vfu->silent = true;
 		pthread_mutex_unlock(&vfu->receive);
 
 		if (more || (over && !answer))
 			vfu_wake(vfu);
 		if (answer)
 			return answer;
-		if (vfu->broken) {
-			*result = -ENOTCONN;
-			return NULL;
-		}
-		if (left <= 0) {
-			vfu->silent = true;
-			*result = -ETIMEDOUT;
+		if (over) {
+			*result = vfu->broken ? -ENOTCONN : -ETIMEDOUT;
 			return NULL;
 		}
 
@@ -116,6 +116,7 @@ static int transfer(struct vfu *vfu, uint16_t command, uint64_t bus, uint8_t *in
 	bool silent = vfu->silent;
 	bool ready = vfu->negotiated && !vfu->broken;
 	if (ready && !silent) {
+		vfu->heard = false;
 		vfu->awaiting = true;
 		vfu->awaited_id = header.id;
 		vfu->awaited_command = command;

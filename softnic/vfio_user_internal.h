@@ -63,7 +63,6 @@ struct vfu {
 	int connection; /* -1: no client */
 	_Atomic bool negotiated;
 	_Atomic bool broken; /* the connection is to be given up once its commands are done */
-	_Atomic bool silent; /* a DMA message timed out, and nothing has come since */
 	bool give_up;        /* no more commands from this client: disconnect (control thread's) */
 	bool wants_output;   /* epoll waits for room to send instead of input */
 	unsigned logged;
@@ -74,6 +73,8 @@ struct vfu {
 	struct vfio_user_message **queue_end;
 	unsigned queued;
 	int input_error; /* 0, or why there is no more input */
+	bool heard;      /* something came since the last DMA message was sent */
+	bool silent;     /* a DMA message timed out, and nothing has come since it was sent */
 	bool awaiting;   /* an engine waits for the answer below */
 	uint16_t awaited_id;
 	uint16_t awaited_command;

@@ -128,8 +128,7 @@ int vfio_user_receive(
 	}
 }
 
-/* Has a whole message arrived? Its header, without consuming anything: 1, 0, -errno. */
-static int peek_whole(int socket, struct vfio_user_header *header)
+int vfio_user_peek(int socket, struct vfio_user_header *header)
 {
 	int arrived = 0;
 	ssize_t n;
@@ -154,25 +153,53 @@ static int peek_whole(int socket, struct vfio_user_header *header)
 	return (uint32_t)arrived >= header->size;
 }
 
-int vfio_user_receive_whole(int socket, struct vfio_user_message **message)
+/* A message with that header and room for its payload, touched so that copying meets no page fault. */
+static struct vfio_user_message *prepare(const struct vfio_user_header *header)
 {
-	struct vfio_user_header header;
-	int ready = peek_whole(socket, &header);
+	struct vfio_user_message *message = calloc(1, sizeof(*message));
 
-	if (ready <= 0)
-		return ready;
-	struct vfio_user_message *m = calloc(1, sizeof(*m));
+	if (!message)
+		return NULL;
+	message->header = *header;
+	if (allocate_payload(message) != 0) {
+		free(message);
+		return NULL;
+	}
+	if (message->bytes)
+		memset(message->payload, 0, message->bytes);
+	return message;
+}
+
+int vfio_user_copy(
+	int socket, const struct vfio_user_header *header, struct vfio_user_message **message)
+{
+	struct vfio_user_message *m = prepare(header);
+	ssize_t n;
+
 	if (!m)
 		return -ENOMEM;
-	m->header = header;
-	int error = allocate_payload(m);
-	if (error)
-		goto fail;
-	if (m->bytes)
-		memset(m->payload, 0,
-			m->bytes); /* so that the one copy below meets no page fault */
+	struct iovec parts[2] = {{&m->header, HEADER_BYTES}, {m->payload, m->bytes}};
+	struct msghdr received = {.msg_iov = parts, .msg_iovlen = 2};
+	do
+		n = recvmsg(socket, &received, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)header->size) {
+		vfio_user_message_free(m);
+		return n < 0 ? -errno : -EPROTO;
+	}
+	*message = m;
+	return 0;
+}
 
-	for (uint32_t have = 0; have < header.size;) {
+int vfio_user_take(
+	int socket, const struct vfio_user_header *header, struct vfio_user_message **message)
+{
+	struct vfio_user_message *m = prepare(header);
+
+	if (!m)
+		return -ENOMEM;
+	/* More than one turn only if a buffer with descriptors ends in the middle. */
+	for (uint32_t have = 0; have < header->size;) {
 		struct iovec rest[2];
 		unsigned count = 0;
 		uint32_t done = have > HEADER_BYTES ? have - HEADER_BYTES : 0;
@@ -184,16 +211,22 @@ int vfio_user_receive_whole(int socket, struct vfio_user_message **message)
 			rest[count++] = (struct iovec){m->payload + done, m->bytes - done};
 		ssize_t n = read_some(socket, rest, count, m);
 		if (n <= 0) {
-			error = n ? (int)n : -EPROTO;
-			goto fail;
+			vfio_user_message_free(m);
+			return n ? (int)n : -EPROTO;
 		}
 		have += (uint32_t)n;
 	}
 	*message = m;
-	return 1;
+	return 0;
+}
 
-fail:
-	vfio_user_message_free(m);
+int vfio_user_discard(int socket, const struct vfio_user_header *header)
+{
+	struct vfio_user_message *message;
+	int error = vfio_user_take(socket, header, &message);
+
+	if (!error)
+		vfio_user_message_free(message);
 	return error;
 }
 

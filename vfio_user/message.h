@@ -53,10 +53,22 @@ int vfio_user_receive(
 void vfio_user_stream_reset(struct vfio_user_stream *stream);
 
 /*
- * Reads one message if all of it has arrived, else leaves all of it: 1, 0 or -errno as above. A process
- * killed in here leaves the socket at a message boundary, if the sender sent each message at once.
+ * For a reader that may be killed: nothing is consumed before all of a message has arrived, and then all
+ * of it at once, so the socket stays at a message boundary if the sender sent each message at once.
+ *
+ *   peek     has all of a message arrived? Its header: 1, 0 or -errno as above
+ *   copy     a copy of the message that peek found (without descriptors), which stays in the socket
+ *   take     that message, with its descriptors
+ *   discard  takes it, and forgets it
+ *
+ * copy and take: 0 or -errno. Copy, act, discard: an act that was cut short is done again by the next.
  */
-int vfio_user_receive_whole(int socket, struct vfio_user_message **message);
+int vfio_user_peek(int socket, struct vfio_user_header *header);
+int vfio_user_copy(
+	int socket, const struct vfio_user_header *header, struct vfio_user_message **message);
+int vfio_user_take(
+	int socket, const struct vfio_user_header *header, struct vfio_user_message **message);
+int vfio_user_discard(int socket, const struct vfio_user_header *header);
 
 /* One sendmsg without waiting, and without SIGPIPE. Bytes sent, or -errno. Descriptors go with the
  * first byte. */

@@ -218,6 +218,8 @@ static void *engine_thread(void *argument)
 			rig->moved++;
 		else
 			rig->faults++;
+		if (!good && vfu_connected(rig->vfu))
+			rig->faults_connected++;
 		pthread_mutex_lock(&rig->lock);
 		if (rig->pause) {
 			rig->paused = true;

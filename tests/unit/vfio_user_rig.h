@@ -50,9 +50,10 @@ struct rig {
 	pthread_t engine;
 	_Atomic bool running;
 	_Atomic bool engine_stop;
-	_Atomic uint64_t moved;  /* rounds done */
-	_Atomic unsigned faults; /* rounds that failed */
-	struct bus_addr bus;     /* of the window it uses */
+	_Atomic uint64_t moved;            /* rounds done */
+	_Atomic unsigned faults;           /* rounds that failed */
+	_Atomic unsigned faults_connected; /* of those, with a client there */
+	struct bus_addr bus;               /* of the window it uses */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool pause, paused;
