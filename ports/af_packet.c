@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_packet.h"
 
-#include "offload.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +36,30 @@ static uint32_t vlan_tag(struct msghdr *message)
 	return 0;
 }
 
-/* Makes of message i the frame the wire would have carried. NULL: none (counted). */
+/* Puts the tag in front of the Ethernet type; the headroom takes the four bytes. */
+static uint8_t *insert_tag(uint8_t *data, uint32_t tag)
+{
+	memmove(data - 4, data, 12);
+	memcpy(data + 8, &tag, 4);
+	return data - 4;
+}
+
+static void begin_split(struct af_packet_port *port, unsigned i, uint32_t bytes, uint32_t tag,
+	const struct virtio_net_hdr *header)
+{
+	uint8_t *super = port->super[i];
+
+	/* The rest was received behind where this part goes. */
+	memcpy(super, port->memory + port->buffer[i] + PORT_HEADROOM, P2PNIC_FRAME_BYTES_MAX);
+	port->tag = tag;
+	port->splitting = bytes <= AF_PACKET_SUPER_BYTES && port->messages < port->buffers &&
+			  offload_split_begin(&port->split, super, bytes, header,
+				  P2PNIC_FRAME_BYTES_MAX - (tag ? 4 : 0));
+	if (!port->splitting)
+		port->oversize++;
+}
+
+/* Makes of message i the frame the wire would have carried. NULL: none, or several (splitting). */
 static uint8_t *take(struct af_packet_port *port, unsigned i, uint32_t *length)
 {
 	uint8_t *data = port->memory + port->buffer[i] + PORT_HEADROOM;
@@ -52,33 +74,54 @@ static uint8_t *take(struct af_packet_port *port, unsigned i, uint32_t *length)
 		return NULL;
 	}
 	bytes -= VNET_HEADER;
+	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
 	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX) {
-		port->oversize++;
+		begin_split(port, i, bytes, tag, &header);
 		return NULL;
 	}
-	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
+	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		/* A super-frame of few bytes: two small pieces, say. */
+		begin_split(port, i, bytes, tag, &header);
+		return NULL;
+	}
 	if (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && !offload_checksum(data, bytes, &header)) {
 		port->missed++;
 		return NULL;
 	}
 	if (tag) {
-		memmove(data - 4, data, 12);
-		memcpy(data + 8, &tag, 4);
-		data -= 4;
+		data = insert_tag(data, tag);
 		bytes += 4;
 	}
 	*length = bytes;
 	return data;
 }
 
+/* The next piece of the super-frame, in a buffer of its own. NULL: it has no more, or buffers ran out. */
+static uint8_t *take_piece(struct af_packet_port *port, uint32_t *length)
+{
+	if (port->messages + port->pieces == port->buffers)
+		return NULL;
+	uint8_t *data = port->memory + port->buffer[port->messages + port->pieces] + PORT_HEADROOM;
+	*length = offload_split_next(&port->split, data);
+	if (*length == 0) {
+		port->splitting = false;
+		return NULL;
+	}
+	if (port->tag) {
+		data = insert_tag(data, port->tag);
+		*length += 4;
+	}
+	port->pieces++;
+	return data;
+}
+
 static unsigned read_messages(struct af_packet_port *port, unsigned max)
 {
-	if (max > port->buffers)
-		max = port->buffers;
+	if (max > port->messages)
+		max = port->messages;
 	for (unsigned i = 0; i < max; i++) {
-		port->vector[i].iov_base =
+		port->vector[i][0].iov_base =
 			port->memory + port->buffer[i] + PORT_HEADROOM - VNET_HEADER;
-		port->vector[i].iov_len = P2PNIC_FRAME_BYTES_MAX + VNET_HEADER;
 		port->message[i].msg_hdr.msg_controllen = AF_PACKET_CONTROL;
 		port->message[i].msg_hdr.msg_flags = 0;
 	}
@@ -97,18 +140,21 @@ unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsig
 {
 	unsigned n = 0;
 
-	if (port->next == port->received) {
+	port->pieces = 0;
+	if (port->next == port->received && !port->splitting) {
 		port->next = 0;
 		port->received = read_messages(port, max);
 	}
-	while (n < max && port->next < port->received) {
-		unsigned i = port->next++;
-		uint8_t *data = take(port, i, &frames[n].length);
-		if (!data)
-			continue;
-		frames[n].data = port->data[n] = data;
-		port->slot[n] = (uint8_t)i;
-		n++;
+	while (n < max && (port->splitting || port->next < port->received)) {
+		unsigned slot = port->splitting ? port->messages + port->pieces : port->next++;
+		uint8_t *data = port->splitting ? take_piece(port, &frames[n].length)
+						: take(port, slot, &frames[n].length);
+		if (data) {
+			frames[n].data = port->data[n] = data;
+			port->slot[n++] = (uint8_t)slot;
+		} else if (port->splitting && slot == port->buffers) {
+			break;
+		}
 	}
 	return n;
 }
@@ -252,6 +298,8 @@ static void port_close(void *p)
 		close(port->transmit_socket);
 	port->receive_socket = port->transmit_socket = -1;
 	interface_close(&port->interface);
+	free(port->super);
+	port->super = NULL;
 }
 
 static int port_open(void *p, const struct port_config *config, char *error)
@@ -262,10 +310,18 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
-	for (unsigned i = 0; i < AF_PACKET_BUFFERS; i++)
-		port->message[i].msg_hdr = (struct msghdr){.msg_iov = &port->vector[i],
-			.msg_iovlen = 1,
+	/* Pages of it are touched only where super-frames come. */
+	port->super = malloc(P2PNIC_BURST_MAX * sizeof(*port->super));
+	if (!port->super)
+		return port_fail(error, -ENOMEM, "%s: out of memory", config->target);
+	for (unsigned i = 0; i < P2PNIC_BURST_MAX; i++) {
+		port->vector[i][0].iov_len = P2PNIC_FRAME_BYTES_MAX + VNET_HEADER;
+		port->vector[i][1] = (struct iovec){port->super[i] + P2PNIC_FRAME_BYTES_MAX,
+			AF_PACKET_SUPER_BYTES - P2PNIC_FRAME_BYTES_MAX};
+		port->message[i].msg_hdr = (struct msghdr){.msg_iov = port->vector[i],
+			.msg_iovlen = 2,
 			.msg_control = port->control[i]};
+	}
 
 	int code = port_check_memory(config, error);
 	if (!code)
@@ -290,6 +346,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 		return code;
 	memcpy(port->buffer, buffers, n * sizeof(*buffers));
 	port->received = port->next = 0;
+	port->messages = n > 1 ? (n < AF_PACKET_BUFFERS ? n - n / 2 : P2PNIC_BURST_MAX) : 1;
 	drain(port->receive_socket);
 	if (set_option(port->receive_socket, SOL_SOCKET, SO_DETACH_FILTER, 0))
 		return -errno;
@@ -304,8 +361,9 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 
 	refuse_all(port->receive_socket);
 	memcpy(buffers, port->buffer, n * sizeof(*buffers));
-	port->missed += port->received - port->next;
+	port->missed += port->received - port->next + port->splitting;
 	port->received = port->next = port->buffers = 0;
+	port->splitting = false;
 	drain(port->receive_socket);
 	return n;
 }

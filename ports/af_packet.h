@@ -9,8 +9,8 @@
  *
  * Frames are received into the port's own buffers and sent from where they lie; the kernel copies in
  * either direction. Two sockets: the one that receives carries virtio-net headers (offload.h), so that
- * checksums a sender on this machine left undone are finished here, and VLAN tags that the kernel took
- * out of a frame are put back.
+ * checksums a sender on this machine left undone are finished here, super-frames are cut into those of
+ * the wire, and VLAN tags that the kernel took out of a frame are put back.
  *
  * What the kernel cannot take at once stays queued here and is tried again (send_queue.h). Past the queueing discipline because some (noop, on a link without carrier)
  * swallow a frame and report it sent.
@@ -23,13 +23,15 @@
 
 #include "common.h"
 #include "interface.h"
+#include "offload.h"
 #include "send_queue.h"
 
 #include <linux/virtio_net.h>
 #include <sys/socket.h>
 
-#define AF_PACKET_BUFFERS P2PNIC_BURST_MAX
-#define AF_PACKET_CONTROL 64u /* room for one struct tpacket_auxdata as a control message */
+#define AF_PACKET_BUFFERS     (2u * P2PNIC_BURST_MAX)
+#define AF_PACKET_SUPER_BYTES 65792u /* 64 KiB of IP and the headers before it, in cache lines */
+#define AF_PACKET_CONTROL     64u    /* room for one struct tpacket_auxdata as a control message */
 
 struct af_packet_port {
 	uint8_t *memory;
@@ -40,17 +42,26 @@ struct af_packet_port {
 	bool qdisc;
 	unsigned receive_kib;
 
-	/* Message i is received into buffer[i]; [next, received) are not delivered yet. Frame k of this
-	 * burst lies in buffer[slot[k]], from data[k] on. */
+	/*
+	 * Message i is received into buffer[i], what does not fit into super[i]; [next, received) are not
+	 * delivered yet. The buffers from `messages` on take the pieces of a super-frame, `pieces` of them
+	 * in this burst. Frame k of this burst lies in buffer[slot[k]], from data[k] on.
+	 */
 	unsigned buffers;
+	unsigned messages;
 	unsigned received;
 	unsigned next;
+	unsigned pieces;
+	bool splitting;
+	uint32_t tag; /* of the super-frame being split */
+	struct offload_split split;
+	uint8_t (*super)[AF_PACKET_SUPER_BYTES];
 	uint32_t buffer[AF_PACKET_BUFFERS];
 	uint8_t slot[P2PNIC_BURST_MAX];
 	uint8_t *data[P2PNIC_BURST_MAX];
-	struct mmsghdr message[AF_PACKET_BUFFERS];
-	struct iovec vector[AF_PACKET_BUFFERS];
-	uint8_t control[AF_PACKET_BUFFERS][AF_PACKET_CONTROL] __attribute__((aligned(8)));
+	struct mmsghdr message[P2PNIC_BURST_MAX];
+	struct iovec vector[P2PNIC_BURST_MAX][2];
+	uint8_t control[P2PNIC_BURST_MAX][AF_PACKET_CONTROL] __attribute__((aligned(8)));
 
 	struct send_queue queue;
 
@@ -100,7 +111,9 @@ static inline unsigned af_packet_transmitted(struct af_packet_port *port, uint64
 
 static inline bool af_packet_arm(struct af_packet_port *port)
 {
-	return port->next != port->received || send_queue_waiting(&port->queue);
+	return port->next != port->received || port->splitting ||
+	       send_queue_waiting(&port->queue) ||
+	       (port->buffers && port_readable(port->receive_socket));
 }
 
 static inline void af_packet_disarm(struct af_packet_port *port)

@@ -20,6 +20,9 @@ int port_fail(char *error, int code, const char *format, ...) __attribute__((for
 /* CLOCK_MONOTONIC; for what is rare, never for each packet. */
 uint64_t port_now_ns(void);
 
+/* Whether the descriptor can be read from now. */
+bool port_readable(int fd);
+
 /* One "key=value" (or "key") of an option string. */
 struct port_option {
 	char key[32];

@@ -100,41 +100,156 @@ static bool find_ipv6(const uint8_t *frame, uint32_t length, uint32_t ip, struct
 	return true;
 }
 
+/* Finds the IP header and what it carries. */
+static bool find_segment(
+	const uint8_t *frame, uint32_t length, uint32_t *ip, struct segment *segment)
+{
+	if (length < ETH_HLEN + 20)
+		return false;
+	uint16_t type = load16(frame + 12);
+	*ip = ETH_HLEN;
+	for (int tags = 0; tags < 2 && (type == ETH_P_8021Q || type == ETH_P_8021AD); tags++) {
+		type = load16(frame + *ip + 2);
+		*ip += 4;
+	}
+	if (type == ETH_P_IP)
+		return find_ipv4(frame, length, *ip, segment);
+	return type == ETH_P_IPV6 && find_ipv6(frame, length, *ip, segment);
+}
+
+/* The sum of the pseudo-header of RFC 9293, 3.1, and RFC 8200, 8.1. */
+static uint16_t pseudo_sum(const struct segment *segment, uint32_t length)
+{
+	const uint8_t rest[4] = {0, segment->protocol, (uint8_t)(length >> 8), (uint8_t)length};
+
+	return offload_sum(rest, sizeof(rest), segment->addresses);
+}
+
 void offload_repair(uint8_t *frame, uint32_t length)
 {
 	struct segment segment;
-	uint32_t ip = ETH_HLEN;
-	bool found = false;
+	uint32_t ip;
 
-	if (length < ETH_HLEN + 20)
+	if (!find_segment(frame, length, &ip, &segment))
 		return;
-	uint16_t type = load16(frame + 12);
-	for (int tags = 0; tags < 2 && (type == ETH_P_8021Q || type == ETH_P_8021AD); tags++) {
-		type = load16(frame + ip + 2);
-		ip += 4;
-	}
-	if (type == ETH_P_IP)
-		found = find_ipv4(frame, length, ip, &segment);
-	else if (type == ETH_P_IPV6)
-		found = find_ipv6(frame, length, ip, &segment);
-	if (!found)
-		return;
-
 	uint32_t field = segment.protocol == IPPROTO_TCP   ? 16
 			 : segment.protocol == IPPROTO_UDP ? 6
 							   : 0;
 	uint32_t smallest = segment.protocol == IPPROTO_TCP ? 20 : 8;
 	if (field == 0 || segment.length < smallest)
 		return;
-	/* The rest of the pseudo-header: protocol and length, in the packet's byte order. */
-	const uint8_t rest[4] = {
-		0, segment.protocol, (uint8_t)(segment.length >> 8), (uint8_t)segment.length};
-	uint16_t pseudo = offload_sum(rest, sizeof(rest), segment.addresses);
 	uint16_t checksum;
 	memcpy(&checksum, frame + segment.start + field, 2);
-	if (checksum != pseudo)
+	if (checksum != pseudo_sum(&segment, segment.length))
 		return;
 	const struct virtio_net_hdr partial = {
 		.csum_start = (uint16_t)segment.start, .csum_offset = (uint16_t)field};
 	offload_checksum(frame, segment.start + segment.length, &partial);
+}
+
+/* --- super-frames ------------------------------------------------------------------------------ */
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* virtio 1.2; kernels since 6.2 */
+#endif
+
+#define TCP_FIN 0x01u
+#define TCP_PSH 0x08u
+#define TCP_CWR 0x80u
+
+bool offload_split_begin(struct offload_split *split, const uint8_t *frame, uint32_t length,
+	const struct virtio_net_hdr *header, uint32_t longest)
+{
+	uint8_t kind = header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
+	struct segment segment;
+	uint32_t ip;
+
+	if (!find_segment(frame, length, &ip, &segment))
+		return false;
+	bool tcp = segment.protocol == IPPROTO_TCP &&
+		   (kind == VIRTIO_NET_HDR_GSO_TCPV4 || kind == VIRTIO_NET_HDR_GSO_TCPV6);
+	bool udp = segment.protocol == IPPROTO_UDP && kind == VIRTIO_NET_HDR_GSO_UDP_L4;
+	if (!(tcp || udp) || segment.length < (tcp ? 20u : 8u))
+		return false;
+	uint32_t transport = tcp ? (frame[segment.start + 12] >> 4) * 4u : 8;
+	uint32_t headers = segment.start + transport;
+	if ((tcp && transport < 20) || transport >= segment.length || header->gso_size == 0 ||
+		headers + header->gso_size > longest)
+		return false;
+	*split = (struct offload_split){.frame = frame,
+		.length = segment.start + segment.length, /* without padding behind it */
+		.ip = ip,
+		.transport = segment.start,
+		.headers = headers,
+		.piece = header->gso_size,
+		.tcp = tcp};
+	return true;
+}
+
+static void store16(uint8_t *to, uint32_t value)
+{
+	to[0] = (uint8_t)(value >> 8);
+	to[1] = (uint8_t)value;
+}
+
+static uint32_t load32(const uint8_t *bytes)
+{
+	return (uint32_t)load16(bytes) << 16 | load16(bytes + 2);
+}
+
+static void store32(uint8_t *to, uint32_t value)
+{
+	store16(to, value >> 16);
+	store16(to + 2, value);
+}
+
+static void write_ip(const struct offload_split *split, uint8_t *ip, uint32_t bytes)
+{
+	uint32_t behind = bytes - (split->transport - split->ip);
+
+	if (ip[0] >> 4 == 6) {
+		store16(ip + 4, bytes - 40);
+		return;
+	}
+	store16(ip + 2, bytes);
+	store16(ip + 4, load16(ip + 4) + split->done / split->piece);
+	store16(ip + 10, 0);
+	uint16_t checksum = (uint16_t)~offload_sum(ip, bytes - behind, 0);
+	memcpy(ip + 10, &checksum, 2);
+}
+
+uint32_t offload_split_next(struct offload_split *split, uint8_t *to)
+{
+	uint32_t left = split->length - split->headers - split->done;
+	uint32_t payload = left < split->piece ? left : split->piece;
+	uint32_t length = split->headers + payload;
+	bool first = split->done == 0, last = payload == left;
+	uint8_t *transport = to + split->transport;
+	struct segment segment;
+	uint32_t ip;
+
+	if (payload == 0)
+		return 0;
+	memcpy(to, split->frame, split->headers);
+	memcpy(to + split->headers, split->frame + split->headers + split->done, payload);
+	write_ip(split, to + split->ip, length - split->ip);
+	if (split->tcp) {
+		store32(transport + 4, load32(transport + 4) + split->done);
+		transport[13] &=
+			(uint8_t) ~((last ? 0 : TCP_FIN | TCP_PSH) | (first ? 0 : TCP_CWR));
+	} else {
+		store16(transport + 4, length - split->transport);
+	}
+	split->done += payload;
+
+	/* The pseudo-header's sum goes into the field, then as for any checksum left to hardware. */
+	uint32_t field = split->tcp ? 16 : 6;
+	if (!find_segment(to, length, &ip, &segment))
+		return 0;
+	uint16_t pseudo = pseudo_sum(&segment, segment.length);
+	memcpy(transport + field, &pseudo, 2);
+	const struct virtio_net_hdr partial = {
+		.csum_start = (uint16_t)split->transport, .csum_offset = (uint16_t)field};
+	offload_checksum(to, length, &partial);
+	return length;
 }

@@ -27,6 +27,35 @@ bool offload_checksum(uint8_t *frame, uint32_t length, const struct virtio_net_h
  */
 void offload_repair(uint8_t *frame, uint32_t length);
 
+/*
+ * Cutting a super-frame into those that segmentation offload would have sent: TCP (and UDP, where one
+ * datagram follows another in a super-frame) over IPv4 or IPv6.
+ *
+ *   | Ethernet, VLAN | IP | TCP | gso_size bytes | gso_size bytes | … | rest |
+ *    \_______ headers, copied in front of each _/
+ *
+ * Each piece gets its own length, checksums, and IPv4 identification (counting up); TCP's sequence
+ * number goes on; PSH and FIN stay with the last piece, CWR with the first (RFC 3168, 6.1.2).
+ */
+struct offload_split {
+	const uint8_t *frame;
+	uint32_t length;
+	uint32_t ip; /* where the IP header begins */
+	uint32_t transport;
+	uint32_t headers; /* bytes of all headers */
+	uint32_t piece;   /* payload of each frame but the last */
+	uint32_t done;    /* payload cut off so far */
+	bool tcp;
+};
+
+/* False: not of the kinds above, or its pieces are longer than `longest`. The frame stays where it is
+ * until all pieces have been taken. */
+bool offload_split_begin(struct offload_split *split, const uint8_t *frame, uint32_t length,
+	const struct virtio_net_hdr *header, uint32_t longest);
+
+/* Writes the next piece to `to` and returns its length; 0: there are no more. */
+uint32_t offload_split_next(struct offload_split *split, uint8_t *to);
+
 /* The ones' complement sum of bytes, folded to 16 bits, in the byte order of the bytes. */
 uint16_t offload_sum(const uint8_t *bytes, uint32_t length, uint16_t start);
 

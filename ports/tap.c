@@ -245,12 +245,22 @@ static void reattach(struct tap_port *port)
 		interface_refresh(&port->interface);
 }
 
+static bool is_attached(const struct tap_port *port)
+{
+	struct ifreq ifr = {0};
+
+	return !ioctl(port->device, TUNGETIFF, &ifr);
+}
+
 static void port_service(void *p)
 {
 	struct tap_port *port = p;
 
-	if (interface_refresh(&port->interface) && port->interface.index)
+	interface_refresh(&port->interface);
+	if (!is_attached(port) && port->interface.index)
 		reattach(port);
+	else if (is_attached(port) && !port->interface.index)
+		port->interface.link = port->interface.up = true;
 	if (!port->interface.link)
 		send_queue_fail(&port->queue);
 }
@@ -263,6 +273,8 @@ static void port_info(void *p, struct port_info *info)
 	*info = (struct port_info){0};
 	interface_info(&port->interface, info);
 	interface_statistics(&port->interface, &statistics);
+	if (!port->interface.index && is_attached(port))
+		info->fault[0] = 0; /* in another namespace */
 	info->mac = (struct mac_addr){0};
 	info->missed = statistics.tx_dropped; /* the host's transmit queue is what is read here */
 	info->oversize = port->oversize;

@@ -14,7 +14,8 @@
  * port_info.mac stays zero. The kernel completes checksums and cuts super-frames before they come here
  * (no TUNSETOFFLOAD). One system call a frame.
  *
- * When the interface is deleted, the port has no link; it attaches again when a tap of that name
+ * The interface may be moved to another network namespace; its state is out of sight there, so the link
+ * counts as up, and a frame it refuses as failed. When the interface is deleted, the port has no link; it attaches again when a tap of that name
  * appears.
  */
 #ifndef P2PNIC_PORTS_TAP_H
@@ -83,7 +84,7 @@ static inline unsigned tap_transmitted(struct tap_port *port, uint64_t *failed)
 
 static inline bool tap_arm(struct tap_port *port)
 {
-	return send_queue_waiting(&port->queue);
+	return send_queue_waiting(&port->queue) || (port->buffers && port_readable(port->device));
 }
 
 static inline void tap_disarm(struct tap_port *port)

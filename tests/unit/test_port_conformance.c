@@ -312,6 +312,42 @@ static void test_armed_descriptor(void **state)
 	rig_down(&rig);
 }
 
+/* A tag in the frame arrives in the frame, though the kernel takes it out on the way. */
+static void test_vlan_tag(void **state)
+{
+	static const uint16_t types[] = {0x8100, 0x88a8};
+	struct frame frames[P2PNIC_BURST_MAX];
+	static struct rig rig;
+	uint8_t bytes[200];
+
+	if (is_pcap())
+		skip();
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned n = 0;
+		rig_frame(bytes, sizeof(bytes), i);
+		bytes[12] = (uint8_t)(types[i] >> 8);
+		bytes[13] = (uint8_t)types[i];
+		bytes[14] = 0xa0; /* priority 5, VLAN 7 */
+		bytes[15] = 7;
+		bytes[16] = RIG_ETHERTYPE >> 8;
+		bytes[17] = RIG_ETHERTYPE & 0xff;
+		assert_true(rig_wire_send(rig.wire, bytes, sizeof(bytes)));
+		for (int tries = 0; n == 0 && tries < 1000; tries++) {
+			n = path->receive(rig.port, frames, P2PNIC_BURST_MAX);
+			if (n == 0)
+				rig_sleep_ms(1);
+		}
+		assert_int_equal(n, 1);
+		assert_int_equal(frames[0].length, sizeof(bytes));
+		assert_memory_equal(frames[0].data, bytes, sizeof(bytes));
+		uint32_t kept = path->keep(rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES);
+		assert_memory_equal(rig.memory + kept, bytes, sizeof(bytes));
+		path->release(rig.port);
+	}
+	rig_down(&rig);
+}
+
 /* --- sending ----------------------------------------------------------------------------------- */
 
 /* Frame i as a transmit of the firmware sees it: somewhere in packet memory, at any alignment. */
@@ -516,6 +552,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_stop_and_start, teardown),
 		cmocka_unit_test_teardown(test_start_refuses, teardown),
 		cmocka_unit_test_teardown(test_armed_descriptor, teardown),
+		cmocka_unit_test_teardown(test_vlan_tag, teardown),
 		cmocka_unit_test_teardown(test_transmit, teardown),
 		cmocka_unit_test_teardown(test_transmit_refuses, teardown),
 		cmocka_unit_test_teardown(test_transmit_pressure, teardown),
