@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic nic [--method wr|rd|bn] { [--engine NAME[:CORE]] NIC... }...\n"
+	"usage: p2pnic nic [--method wr|rd|bn] { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
 	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
 	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
 	"\n"
@@ -62,7 +62,7 @@ static bool start_engine(struct process *p, const char *text)
 	if (colon)
 		core = atoi(colon + 1);
 	snprintf(name, sizeof(name), "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-	error = engine_new(&p->engine[p->engines], name, core);
+	error = engine_new(&p->engine[p->engines], name, core, colon && strstr(colon, ":shared"));
 	if (error) {
 		fprintf(stderr, "p2pnic nic: engine %s: %s\n", text, strerror(-error));
 		return false;

@@ -13,6 +13,7 @@
 #define BUS_MAILBOX  0x00000000ull
 #define BUS_DOORBELL 0x00100000ull
 #define BUS_PACKETS  0x10000000ull
+#define BUS_BOUNCED  0x20000000ull
 
 static struct bus_addr bus_of(unsigned peer, uint64_t part)
 {
@@ -61,7 +62,13 @@ static int map(struct driver_nic *n, struct driver_nic *peer, uint64_t part, uin
 /* What n may reach of peer. */
 static int map_windows(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer)
 {
-	int result = map(n, peer, BUS_MAILBOX, DEVICE_WRITE, BAR2,
+	int result;
+
+	if (f->method == P2PNIC_METHOD_BOUNCE)
+		return bounce_map(f->bounce, n, peer->index, bus_of(peer->index, BUS_MAILBOX),
+			bus_of(peer->index, BUS_DOORBELL), bus_of(peer->index, BUS_PACKETS),
+			bus_of(peer->index, BUS_BOUNCED));
+	result = map(n, peer, BUS_MAILBOX, DEVICE_WRITE, BAR2,
 		P2PNIC_BAR2_MAILBOXES + n->index * sizeof(struct p2pnic_mailbox),
 		sizeof(struct p2pnic_mailbox));
 
@@ -81,7 +88,9 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
 	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);
 	device_unmap(n->device, bus_of(peer, BUS_PACKETS),
-		f->method == P2PNIC_METHOD_WRITE ? ring_bytes(f) : rx_bytes(f));
+		f->method == P2PNIC_METHOD_READ ? rx_bytes(f) : ring_bytes(f));
+	if (f->method == P2PNIC_METHOD_BOUNCE)
+		device_unmap(n->device, bus_of(peer, BUS_BOUNCED), ring_bytes(f));
 }
 
 static struct p2pnic_peer plan(
@@ -101,9 +110,14 @@ static struct p2pnic_peer plan(
 		e.out_buffer_count = f->ring_slots;
 		e.in_offset = (uint32_t)ring_buffers(f, peer->index);
 		e.in_buffer_count = f->ring_slots;
-	} else {
+	} else if (f->method == P2PNIC_METHOD_READ) {
 		e.in_buffers = bus_of(peer->index, BUS_PACKETS);
 		e.in_buffer_count = f->rx_buffers;
+	} else {
+		e.out_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.out_buffer_count = f->ring_slots;
+		e.in_buffers = bus_of(peer->index, BUS_BOUNCED);
+		e.in_buffer_count = f->ring_slots;
 	}
 	return e;
 }
@@ -127,7 +141,7 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 		result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
 		if (result != P2PNIC_BAD_STATE)
 			break;
-		if (n->adopted && peer->adopted)
+		if (n->adopted && peer->adopted && f->method != P2PNIC_METHOD_BOUNCE)
 			return 0; /* open since before */
 	}
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
@@ -140,6 +154,15 @@ static void close_side(const struct fabric *f, struct driver_nic *n, unsigned pe
 	unmap_windows(f, n, peer);
 }
 
+static void close_pair(const struct fabric *f, struct driver_nic *a, struct driver_nic *b)
+{
+	if (f->method == P2PNIC_METHOD_BOUNCE)
+		bounce_close(f->bounce, a->index, b->index);
+	close_side(f, a, b->index);
+	if (a != b)
+		close_side(f, b, a->index);
+}
+
 static int connect_pair(
 	const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
 {
@@ -148,16 +171,19 @@ static int connect_pair(
 	uint32_t epoch = epoch_a > epoch_b ? epoch_a : epoch_b;
 	int result;
 
-	/* Both were running and agree: their rings stay as they are. Everything else begins anew. */
-	if (!(a->adopted && b->adopted && epoch_a == epoch_b && epoch != 0)) {
-		close_side(f, a, b->index);
-		close_side(f, b, a->index);
+	/* Both were running and agree: their rings stay as they are. Everything else begins anew, Bn too,
+	 * whose host memory went with the driver before. */
+	if (!(a->adopted && b->adopted && epoch_a == epoch_b && epoch != 0) ||
+		f->method == P2PNIC_METHOD_BOUNCE) {
+		close_pair(f, a, b);
 		if (++epoch == 0)
 			epoch = 1;
 	}
 	result = open_side(f, a, b, epoch, error);
 	if (!result && a != b)
 		result = open_side(f, b, a, epoch, error);
+	if (!result && f->method == P2PNIC_METHOD_BOUNCE)
+		bounce_open(f->bounce, a, b, epoch);
 	return result;
 }
 
@@ -200,7 +226,12 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 void fabric_remove(struct fabric *f, struct driver_nic *n)
 {
 	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
-		if (f->nic[k] && f->nic[k] != n)
+		if (f->nic[k] && f->nic[k] != n) {
+			if (f->method == P2PNIC_METHOD_BOUNCE)
+				bounce_close(f->bounce, n->index, k);
 			close_side(f, f->nic[k], n->index);
+		}
+	if (f->method == P2PNIC_METHOD_BOUNCE)
+		bounce_close(f->bounce, n->index, n->index);
 	f->nic[n->index] = NULL;
 }

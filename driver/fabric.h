@@ -13,6 +13,10 @@
  *                    +  0x1000_0000   Wr: n's buffers in p's BAR4          (write)
  *                                     Rd: p's receive buffers in BAR4      (read)
  *
+ * With Bn all of these are host memory that stands in for p (bounce.h), and there is one more:
+ *
+ *                    +  0x2000_0000   the buffers that p fills for n       (read)
+ *
  * Packet memory (BAR4) of a NIC:
  *
  *     0                            own receive buffers
@@ -25,6 +29,7 @@
 #ifndef DRIVER_FABRIC_H
 #define DRIVER_FABRIC_H
 
+#include "driver/bounce.h"
 #include "driver/driver_nic.h"
 
 struct fabric {
@@ -32,6 +37,7 @@ struct fabric {
 	uint32_t ring_slots; /* a power of two */
 	uint32_t batch;
 	uint32_t rx_buffers;                     /* own buffers of each NIC */
+	struct bounce *bounce;                   /* Bn: carries packets on; the caller\'s */
 	struct driver_nic *nic[P2PNIC_NICS_MAX]; /* by index; NULL: absent */
 };
 

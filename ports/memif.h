@@ -55,7 +55,7 @@
 
 #include <string.h>
 
-#define MEMIF_COLOURS           4u
+#define MEMIF_COLOURS 4u
 
 struct memif_port {
 	struct memif_link link;

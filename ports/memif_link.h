@@ -41,12 +41,12 @@
 
 #include <sys/un.h>
 
-#define MEMIF_REGIONS_MAX  64u
-#define MEMIF_GUARD_BYTES  4096u
-#define MEMIF_HANDSHAKE_MS 2000u
-#define MEMIF_RETRY_MS     200u /* others wait 2 s; a connect to a local socket costs microseconds */
+#define MEMIF_REGIONS_MAX       64u
+#define MEMIF_GUARD_BYTES       4096u
+#define MEMIF_HANDSHAKE_MS      2000u
+#define MEMIF_RETRY_MS          200u /* others wait 2 s; a connect to a local socket costs microseconds */
 #define MEMIF_LOG2_RING_DEFAULT 11u
-#define MEMIF_ERROR_BYTES  256u
+#define MEMIF_ERROR_BYTES       256u
 
 enum memif_role { MEMIF_CLIENT, MEMIF_SERVER };
 enum memif_event { MEMIF_NOTHING, MEMIF_UP, MEMIF_DOWN };
@@ -73,7 +73,7 @@ struct memif_link_config {
 	const char *socket; /* path; a leading '@' means the abstract name space */
 	uint32_t id;
 	char secret[MEMIF_SECRET_BYTES + 1]; /* "": none asked, none sent */
-	unsigned log2_ring; /* client: of both rings */
+	unsigned log2_ring;                  /* client: of both rings */
 	bool unsealed; /* server: take regions that the peer could shrink (DPDK's own memory) */
 	struct {
 		uint8_t *base;
@@ -119,7 +119,8 @@ struct memif_link {
 
 /* Fills a configuration from "role=client|server,id=N,rsize=N,secret=TEXT,unsealed=yes|no" or NULL; what
  * is not named becomes client, 0, MEMIF_LOG2_RING_DEFAULT, none, no. */
-int memif_link_options(struct memif_link_config *, const char *socket, const char *options, char *error);
+int memif_link_options(
+	struct memif_link_config *, const char *socket, const char *options, char *error);
 
 /* 0, or -errno with a sentence in error[MEMIF_ERROR_BYTES]. On error nothing is left open. */
 int memif_link_open(struct memif_link *, const struct memif_link_config *, char *error);

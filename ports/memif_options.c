@@ -37,7 +37,8 @@ static int option(struct memif_link_config *link, const char *key, const char *v
 	return 0;
 }
 
-int memif_link_options(struct memif_link_config *link, const char *socket, const char *options, char *error)
+int memif_link_options(
+	struct memif_link_config *link, const char *socket, const char *options, char *error)
 {
 	char text[256];
 	char *rest = text, *item;
@@ -49,7 +50,8 @@ int memif_link_options(struct memif_link_config *link, const char *socket, const
 	if (!options)
 		return 0;
 	if (snprintf(text, sizeof(text), "%s", options) >= (int)sizeof(text)) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: options longer than %zu characters", sizeof(text) - 1);
+		snprintf(error, MEMIF_ERROR_BYTES, "memif: options longer than %zu characters",
+			sizeof(text) - 1);
 		return -EINVAL;
 	}
 	while ((item = strsep(&rest, ","))) {
@@ -61,7 +63,8 @@ int memif_link_options(struct memif_link_config *link, const char *socket, const
 			*value++ = 0;
 		if (!value || option(link, item, value)) {
 			snprintf(error, MEMIF_ERROR_BYTES,
-				"memif: option '%.40s%s%.40s' is not one of role=client|server, id=N, "
+				"memif: option '%.40s%s%.40s' is not one of role=client|server, "
+				"id=N, "
 				"rsize=1…%u, secret=TEXT (at most %u), unsealed=yes|no",
 				item, value ? "=" : "", value ? value : "", MEMIF_LOG2_RING_MAX,
 				MEMIF_SECRET_BYTES);

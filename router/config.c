@@ -32,6 +32,8 @@ static const cyaml_schema_field_t router_fields[] = {
 	NUMBER(rx_buffers, struct config_router),
 	NUMBER(packet_memory_mib, struct config_router),
 	NUMBER(table_memory_mib, struct config_router),
+	CYAML_FIELD_INT_PTR(
+		"bounce_core", CYAML_FLAG_POINTER | OPTIONAL, struct config_router, bounce_core),
 	TEXT(table, struct config_router, OPTIONAL),
 	CYAML_FIELD_END,
 };
@@ -39,6 +41,7 @@ static const cyaml_schema_field_t router_fields[] = {
 static const cyaml_schema_field_t engine_fields[] = {
 	TEXT(name, struct config_engine, 0),
 	CYAML_FIELD_INT_PTR("core", CYAML_FLAG_POINTER | OPTIONAL, struct config_engine, core),
+	CYAML_FIELD_BOOL_PTR("shared", CYAML_FLAG_POINTER | OPTIONAL, struct config_engine, shared),
 	TEXT(process, struct config_engine, OPTIONAL),
 	CYAML_FIELD_END,
 };
@@ -255,8 +258,8 @@ static int check_router(struct config *config, const struct checker *c)
 	if (r->rx_buffers && (*r->rx_buffers < 64 || *r->rx_buffers > 8192))
 		return wrong(c, "router", 0, "rx_buffers", "rx_buffers %u: want 64 to 8192",
 			*r->rx_buffers);
-	if (r->table && strcmp(r->table, "state-jump") != 0 && strcmp(r->table, "compressed") != 0)
-		return wrong(c, "router", 0, "table", "table '%s': want compressed or state-jump",
+	if (r->table && strcmp(r->table, "state-jump") != 0 && strcmp(r->table, "line-trie") != 0)
+		return wrong(c, "router", 0, "table", "table '%s': want line-trie or state-jump",
 			r->table);
 	return 0;
 }

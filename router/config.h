@@ -12,7 +12,8 @@
 
 struct config_engine {
 	char *name;
-	int *core;     /* to pin the thread to; absent: any */
+	int *core;    /* to pin the thread to; absent: any */
+	bool *shared; /* something else polls on this core: give way after each round; absent: no */
 	char *process; /* engines of one process share its fate; absent: a process of its own */
 };
 
@@ -72,7 +73,8 @@ struct config_router {
 	unsigned *rx_buffers;        /* own buffers of each NIC; absent: 1024 */
 	unsigned *packet_memory_mib; /* BAR4 of each NIC; absent: as the rings need */
 	unsigned *table_memory_mib;  /* BAR2 of each NIC; absent: 16 */
-	char *table;                 /* state-jump or compressed; absent: compressed */
+	int *bounce_core; /* bn: core of the host thread that moves packets on; absent: any */
+	char *table;      /* line-trie (default) or state-jump, see fib.h */
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
 };

@@ -137,6 +137,11 @@ static const struct config_engine *engine_of(const struct config *c, const struc
 	return NULL;
 }
 
+static bool engine_shared(const struct config_engine *e)
+{
+	return CONFIG_DEFAULT(e->shared, false);
+}
+
 static struct router_process *process_of(struct router *r, const char *name)
 {
 	for (unsigned k = 0; k < r->processes; k++)
@@ -170,6 +175,13 @@ static int plan(struct router *r)
 	r->fabric.ring_slots = CONFIG_DEFAULT(c->router->ring_slots, 256);
 	r->fabric.batch = CONFIG_DEFAULT(c->router->batch, P2PNIC_BATCH_DEFAULT);
 	r->fabric.rx_buffers = CONFIG_DEFAULT(c->router->rx_buffers, 1024);
+	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {
+		int error = bounce_new(&r->fabric.bounce, c->nics_count, r->fabric.ring_slots,
+			CONFIG_DEFAULT(c->router->bounce_core, -1));
+
+		if (error)
+			return fail(r, error, "bounce thread: %s", strerror(-error));
+	}
 	r->nic = calloc(c->nics_count, sizeof(*r->nic));
 	r->process = calloc(c->nics_count, sizeof(*r->process));
 	if (!r->nic || !r->process)
@@ -178,14 +190,15 @@ static int plan(struct router *r)
 		const struct config_nic *n = &c->nics[k];
 		const struct config_engine *e = engine_of(c, n);
 		struct router_nic *nic = &r->nic[k];
-		char name[DRIVER_NIC_NAME_BYTES + 8], core[16] = "";
+		char name[DRIVER_NIC_NAME_BYTES + 8], core[24] = "";
 
 		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine ? n->engine : n->name);
 		nic->process = process_of(r, e && e->process ? e->process : nic->engine);
 		snprintf(name, sizeof(name), "%s.sock", n->name);
 		path_in_runtime(r, name, nic->socket);
 		if (e && e->core)
-			snprintf(core, sizeof(core), ":%d", *e->core);
+			snprintf(core, sizeof(core), ":%d%s", *e->core,
+				engine_shared(e) ? ":shared" : "");
 		snprintf(nic->spec, sizeof(nic->spec), "%u %s %s%s %s:%s %s %s %u %u", k,
 			nic->process->name, nic->engine, core, n->port.type, n->port.target,
 			n->port.options ? n->port.options : "-", n->mac ? n->mac : "-",
@@ -245,7 +258,7 @@ static int start_process(struct router *r, struct router_process *p)
 
 		argument(a, "--engine");
 		if (e && e->core)
-			argument(a, "%s:%d", engine, *e->core);
+			argument(a, "%s:%d%s", engine, *e->core, engine_shared(e) ? ":shared" : "");
 		else
 			argument(a, "%s", engine);
 		for (unsigned j = k; j < c->nics_count; j++) {
@@ -750,9 +763,11 @@ void router_stop(struct router *r)
 	}
 	if (r->signals >= 0)
 		close(r->signals);
+	bounce_free(r->fabric.bounce);
 	table_free(r->table);
 	free(r->nic);
 	free(r->process);
+	r->fabric.bounce = NULL;
 	config_free(r->config);
 	r->config = NULL;
 	r->nic = NULL;

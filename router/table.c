@@ -295,7 +295,9 @@ int table_compile(struct table **out, const struct config *config, const struct 
 	t->config = config;
 	t->mac = mac;
 	t->bar2_bytes = bar2_bytes;
-	t->kind = P2PNIC_FIB_STATE_JUMP;
+	t->kind = config->router->table && !strcmp(config->router->table, "state-jump")
+			  ? P2PNIC_FIB_STATE_JUMP
+			  : P2PNIC_FIB_LINE_TRIE;
 	t->adjacencies = t->next_hops = 1;
 	t->error = error;
 	result = add_routes(t);

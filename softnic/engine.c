@@ -19,7 +19,7 @@
 struct engine {
 	pthread_t thread;
 	char name[16];
-	int core;
+	bool shared;
 	int epoll;
 	int wake; /* eventfd: the control thread wants the engine's attention */
 	struct soft_nic *nic[ENGINE_NICS_MAX];
@@ -157,6 +157,8 @@ static void *run(void *argument)
 			parked(e);
 		for (unsigned k = 0; k < e->nics; k++)
 			work += soft_nic_poll(e->nic[k]);
+		if (e->shared)
+			sched_yield();
 		/* The clock costs as much as a packet: look at it when idle, or every 256 rounds. */
 		if (work) {
 			idle_since = 0;
@@ -183,7 +185,7 @@ static void *run(void *argument)
 	return NULL;
 }
 
-int engine_new(struct engine **out, const char *name, int core)
+int engine_new(struct engine **out, const char *name, int core, bool shared)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	int error;
@@ -191,7 +193,7 @@ int engine_new(struct engine **out, const char *name, int core)
 	if (!e)
 		return -ENOMEM;
 	snprintf(e->name, sizeof(e->name), "engine-%.8s", name);
-	e->core = core;
+	e->shared = shared;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->changed, NULL);
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -19,6 +19,7 @@
 #ifndef SOFTNIC_ENGINE_H
 #define SOFTNIC_ENGINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct engine;
@@ -28,8 +29,9 @@ struct soft_nic;
 #define ENGINE_SERVICE_MS 100u /* housekeeping of ports: link state, reconnecting */
 #define ENGINE_NICS_MAX   64u
 
-/* core: to pin the thread to; -1: any. 0 or -errno. The thread starts parked-free and idle. */
-int engine_new(struct engine **, const char *name, int core);
+/* core: to pin the thread to; -1: any. shared: something else polls on that core, give way to it after each
+ * round. 0 or -errno. The thread starts with no NIC. */
+int engine_new(struct engine **, const char *name, int core, bool shared);
 /* Ends the thread. Its NICs must have been removed. */
 void engine_free(struct engine *);
 

@@ -241,8 +241,8 @@ static int make_port(struct soft_nic *s, char *error)
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
 	s->variant->set_mac(s->nic, s->config.mac);
 	s->variant->set_port(s->nic, &info);
-	snprintf((char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION, P2PNIC_DESCRIPTION_BYTES, "%s",
-		info.mode);
+	snprintf((char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION, P2PNIC_DESCRIPTION_BYTES,
+		"%s", info.mode);
 	fprintf(stderr, "nic %s: port %s:%s, %s\n", s->config.name, s->config.port_type,
 		s->config.port_target, info.mode);
 	return 0;

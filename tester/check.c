@@ -45,7 +45,7 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 	memcpy(&sequence, data + STREAM_AT_SEQUENCE, 4);
 	unsigned ingress = tag & 0xff;
 	if (length < STREAM_FRAME_MIN - STREAM_FCS || length > STREAM_FRAME_MAX - STREAM_FCS ||
-			(tag & ~0xffu) != STREAM_MAGIC || ingress >= t->ports) {
+		(tag & ~0xffu) != STREAM_MAGIC || ingress >= t->ports) {
 		r->error[CHECK_FOREIGN]++;
 		return;
 	}
@@ -67,9 +67,10 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 	else if ((word(data) ^ word(mac)) | ((uint32_t)word(data + 8) ^ (uint32_t)word(mac + 8)))
 		r->error[CHECK_MAC]++;
 	else if ((word(data + 12) ^ word(expected + 12)) | (word(data + 20) ^ word(expected + 20)) |
-			(word(data + 28) ^ word(expected + 28)) | (word(data + 36) ^ word(expected + 36)))
+		 (word(data + 28) ^ word(expected + 28)) | (word(data + 36) ^ word(expected + 36)))
 		r->error[classify(data, expected)]++;
-	else if (t->check == TESTER_CHECK_FULL && length > 60 && memcmp(data + 60, s->payload + 60, length - 60))
+	else if (t->check == TESTER_CHECK_FULL && length > 60 &&
+		 memcmp(data + 60, s->payload + 60, length - 60))
 		r->error[CHECK_PAYLOAD]++;
 	else if (s->exit && s->exit[k % s->exits] != port)
 		r->error[CHECK_EXIT]++;
@@ -77,6 +78,7 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 	if (t->probing) {
 		uint64_t stamp = word(data + STREAM_AT_STAMP);
 		if (stamp && t->now > stamp)
-			histogram_record(&r->latency, (uint64_t)((double)(t->now - stamp) * t->ns_per_tick));
+			histogram_record(
+				&r->latency, (uint64_t)((double)(t->now - stamp) * t->ns_per_tick));
 	}
 }

@@ -22,20 +22,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RECEIVE_MAX   256u
-#define FRAME_ROOM    2048u
-#define SEND_BYTES    (160ull << 20) /* client: for frames; sparse */
-#define CHECK_AHEAD   8u
+#define RECEIVE_MAX 256u
+#define FRAME_ROOM  2048u
+#define SEND_BYTES  (160ull << 20) /* client: for frames; sparse */
+#define CHECK_AHEAD 8u
 
 struct end_memif {
 	struct memif_link link;
 	uint8_t *memory; /* client */
 	uint64_t bytes;
 	int fd;
-	uint32_t stride;     /* client: between frames to send */
-	unsigned frames;     /* client: laid out */
-	unsigned frame;      /* client: the next packet's */
-	bool coincide;       /* client: slots and frames */
+	uint32_t stride; /* client: between frames to send */
+	unsigned frames; /* client: laid out */
+	unsigned frame;  /* client: the next packet's */
+	bool coincide;   /* client: slots and frames */
 };
 
 static void close_end(void *opaque)
@@ -54,7 +54,8 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 {
 	e->bytes = SEND_BYTES + ((uint64_t)FRAME_ROOM << config->log2_ring);
 	e->fd = memfd_create("tester", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (e->fd < 0 || ftruncate(e->fd, (off_t)e->bytes) || fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (e->fd < 0 || ftruncate(e->fd, (off_t)e->bytes) ||
+		fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
 		return -errno;
 	void *memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
 	if (memory == MAP_FAILED)
@@ -77,7 +78,8 @@ static int open_end(void **end, const char *text, char *error)
 	struct memif_link_config config;
 
 	if (length >= sizeof(target)) {
-		snprintf(error, TESTER_ERROR_BYTES, "memif: socket path of %zu characters is too long", length);
+		snprintf(error, TESTER_ERROR_BYTES,
+			"memif: socket path of %zu characters is too long", length);
 		return -EINVAL;
 	}
 	memcpy(target, text, length);
@@ -95,7 +97,8 @@ static int open_end(void **end, const char *text, char *error)
 	if (config.role == MEMIF_CLIENT) {
 		r = client_memory(e, &config);
 		if (r)
-			snprintf(error, TESTER_ERROR_BYTES, "memif: no shared memory: %s", strerror(-r));
+			snprintf(error, TESTER_ERROR_BYTES, "memif: no shared memory: %s",
+				strerror(-r));
 	}
 	if (!r) {
 		r = memif_link_open(&e->link, &config, error);
@@ -121,7 +124,8 @@ static bool service(void *opaque)
 
 	if (memif_link_service(&e->link) == MEMIF_UP && e->link.role == MEMIF_CLIENT) {
 		for (unsigned s = 0; s <= q->mask; s++)
-			memif_write(&q->ring->slot[s], MEMIF_CONTROL(0, 1, FRAME_ROOM), buffer_at(e, s));
+			memif_write(&q->ring->slot[s], MEMIF_CONTROL(0, 1, FRAME_ROOM),
+				buffer_at(e, s));
 		q->head = (uint16_t)(q->mask + 1);
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
 	}
@@ -139,7 +143,8 @@ static int prepare(void *opaque, const struct stream *s, char *error)
 	e->stride = (s->length + 63) & ~63u;
 	e->frames = (slots + s->period - 1) / s->period * s->period;
 	if ((uint64_t)e->frames * e->stride > SEND_BYTES) {
-		snprintf(error, TESTER_ERROR_BYTES, "memif: %u frames of %u bytes do not fit", e->frames, s->length);
+		snprintf(error, TESTER_ERROR_BYTES, "memif: %u frames of %u bytes do not fit",
+			e->frames, s->length);
 		return -ENOSPC;
 	}
 	for (unsigned f = 0; f < e->frames; f++) {
@@ -151,8 +156,8 @@ static int prepare(void *opaque, const struct stream *s, char *error)
 	e->frame = 0;
 	e->coincide = e->frames == slots;
 	for (unsigned i = 0; i < slots; i++)
-		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask], MEMIF_CONTROL(0, 1, s->length),
-				(uint64_t)i * e->stride);
+		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
+			MEMIF_CONTROL(0, 1, s->length), (uint64_t)i * e->stride);
 	return 0;
 }
 
@@ -167,13 +172,15 @@ static inline void stamp_packet(uint8_t *at, uint64_t number, unsigned probe, ui
 	}
 }
 
-static unsigned send_client(struct end_memif *e, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
+static unsigned send_client(
+	struct end_memif *e, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
 {
 	struct memif_queue *q = &e->link.send;
 	unsigned slots = q->mask + 1u, room = slots - (uint16_t)(q->head - q->tail);
 
 	if (room < n) {
-		int done = memif_link_advanced(&e->link, &q->ring->tail, q->tail, (uint16_t)(q->head - q->tail));
+		int done = memif_link_advanced(
+			&e->link, &q->ring->tail, q->tail, (uint16_t)(q->head - q->tail));
 		if (done < 0)
 			return 0;
 		q->tail = (uint16_t)(q->tail + done);
@@ -187,7 +194,7 @@ static unsigned send_client(struct end_memif *e, struct stream *s, unsigned n, u
 		stamp_packet(e->memory + offset, s->sent + i, probe, stamp);
 		if (!e->coincide)
 			memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
-					MEMIF_CONTROL(0, 1, s->length), offset);
+				MEMIF_CONTROL(0, 1, s->length), offset);
 		f = f + 1 == e->frames ? 0 : f + 1;
 	}
 	e->frame = f;
@@ -196,7 +203,8 @@ static unsigned send_client(struct end_memif *e, struct stream *s, unsigned n, u
 	return n;
 }
 
-static unsigned send_server(struct end_memif *e, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
+static unsigned send_server(
+	struct end_memif *e, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
 {
 	struct memif_queue *q = &e->link.send;
 	uint8_t *to[TESTER_BURST];
@@ -214,14 +222,16 @@ static unsigned send_server(struct end_memif *e, struct stream *s, unsigned n, u
 		struct memif_descriptor *d = &q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
 		uint64_t control = memif_read(&d->control);
 		to[i] = memif_link_at(&e->link, control, memif_read(&d->place));
-		if (__builtin_expect(!to[i] || MEMIF_LENGTH(control) < ((s->length + 63) & ~63u), 0)) {
+		if (__builtin_expect(
+			    !to[i] || MEMIF_LENGTH(control) < ((s->length + 63) & ~63u), 0)) {
 			/* A device that posts what it does not own, or too little: a packet less. */
 			e->link.counters.bad_descriptor++;
 			n = i;
 			break;
 		}
 		__builtin_prefetch(to[i], 1);
-		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), s->length), __ATOMIC_RELAXED);
+		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), s->length),
+			__ATOMIC_RELAXED);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		memcpy(to[i], s->line[k].byte, 64);
@@ -236,13 +246,15 @@ static unsigned send_server(struct end_memif *e, struct stream *s, unsigned n, u
 	return n;
 }
 
-static unsigned send_burst(void *opaque, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
+static unsigned send_burst(
+	void *opaque, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
 {
 	struct end_memif *e = opaque;
 
 	if (n > TESTER_BURST)
 		n = TESTER_BURST;
-	n = e->link.role == MEMIF_CLIENT ? send_client(e, s, n, probe, stamp) : send_server(e, s, n, probe, stamp);
+	n = e->link.role == MEMIF_CLIENT ? send_client(e, s, n, probe, stamp)
+					 : send_server(e, s, n, probe, stamp);
 	s->sent += n;
 	if (n)
 		memif_queue_notify(&e->link.send);
@@ -250,8 +262,8 @@ static unsigned send_burst(void *opaque, struct stream *s, unsigned n, unsigned 
 }
 
 /* Where slot `i` of the burst has its frame, or NULL. */
-static inline const uint8_t *frame_at(const struct end_memif *e, const struct memif_queue *q, unsigned i,
-		uint32_t *length)
+static inline const uint8_t *frame_at(
+	const struct end_memif *e, const struct memif_queue *q, unsigned i, uint32_t *length)
 {
 	unsigned slot = (uint16_t)(q->tail + i) & q->mask;
 	const struct memif_descriptor *d = &q->ring->slot[slot];
@@ -270,8 +282,8 @@ static unsigned receive(void *opaque, struct tester *t, unsigned port, bool chec
 	struct end_memif *e = opaque;
 	struct memif_queue *q = &e->link.receive;
 	bool client = e->link.role == MEMIF_CLIENT;
-	int waiting = memif_link_advanced(&e->link, client ? &q->ring->tail : &q->ring->head, q->tail,
-			client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
+	int waiting = memif_link_advanced(&e->link, client ? &q->ring->tail : &q->ring->head,
+		q->tail, client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
 	unsigned n = waiting < 0 ? 0 : waiting > (int)RECEIVE_MAX ? RECEIVE_MAX : (unsigned)waiting;
 
 	if (!n)
@@ -296,7 +308,7 @@ static unsigned receive(void *opaque, struct tester *t, unsigned port, bool chec
 	if (client) {
 		for (unsigned i = 0; i < n; i++)
 			__atomic_store_n(&q->ring->slot[(uint16_t)(q->head + i) & q->mask].control,
-					MEMIF_CONTROL(0, 1, FRAME_ROOM), __ATOMIC_RELAXED);
+				MEMIF_CONTROL(0, 1, FRAME_ROOM), __ATOMIC_RELAXED);
 		q->head = (uint16_t)(q->head + n);
 		q->tail = (uint16_t)(q->tail + n);
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);

@@ -60,7 +60,8 @@ int pattern_parse(const char *text, struct pattern *p)
 	if (sscanf(text, "%2uin-%2uout%n", &in, &out, &used) != 2 || !used || in != out)
 		return -EINVAL;
 	bool mix = !strcmp(text + used, "-mix");
-	if ((text[used] && !mix) || in > TESTER_PORTS_MAX || !in || (in > 2 && in % 2) || (in == 1 && mix))
+	if ((text[used] && !mix) || in > TESTER_PORTS_MAX || !in || (in > 2 && in % 2) ||
+		(in == 1 && mix))
 		return -EINVAL;
 	for (unsigned i = 0; i < in; i++) {
 		if (in <= 2 && mix) {

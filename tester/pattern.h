@@ -21,7 +21,7 @@
 struct pattern {
 	unsigned ports; /* used at all */
 	unsigned ingresses;
-	unsigned exits[TESTER_PORTS_MAX];                 /* of ingress [n]; 0: receives no traffic */
+	unsigned exits[TESTER_PORTS_MAX]; /* of ingress [n]; 0: receives no traffic */
 	unsigned exit[TESTER_PORTS_MAX][TESTER_PORTS_MAX]; /* [ingress][k], k < exits[ingress] */
 };
 

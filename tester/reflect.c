@@ -11,10 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SERVICE_NS   10000000u
-#define CLOCK_EVERY  1024u /* passes between looks at the clock */
-#define BURST        P2PNIC_BURST_MAX
-#define AT_THIRD     32u /* the third octet of the IPv4 destination address */
+#define SERVICE_NS  10000000u
+#define CLOCK_EVERY 1024u /* passes between looks at the clock */
+#define BURST       P2PNIC_BURST_MAX
+#define AT_THIRD    32u /* the third octet of the IPv4 destination address */
 
 /* Buffers not in use, the last one freed first: it is the one in the cache. */
 struct pool {
@@ -66,10 +66,12 @@ static inline void send_client(struct reflect *r, struct station *s)
 	if (s->outs) {
 		unsigned sent = memif_transmit(s->port, s->out, s->outs);
 		for (unsigned i = 0; i < sent; i++)
-			s->flight[s->flight_head++ & mask] = s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
+			s->flight[s->flight_head++ & mask] =
+				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
 		/* The exit's ring is full: lost, as on any wire. */
 		for (unsigned i = sent; i < s->outs; i++)
-			s->pool.buffer[s->pool.count++] = s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
+			s->pool.buffer[s->pool.count++] =
+				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
 		memif_flush(s->port);
 		s->outs = 0;
 	}
@@ -94,7 +96,8 @@ static void pass_client(struct reflect *r)
 			uint32_t offset = out->pool.buffer[--out->pool.count];
 			if (r->config->kind == REFLECT_COPY) {
 				offset += 64 * (offset / P2PNIC_BUFFER_BYTES % MEMIF_COLOURS);
-				copy_frame(out->port->memory + offset, frames[k].data, frames[k].length);
+				copy_frame(out->port->memory + offset, frames[k].data,
+					frames[k].length);
 			} else {
 				offset = memif_keep(in->port, k, offset);
 			}
@@ -132,7 +135,8 @@ static bool give(struct memif_link *out, struct slot from, unsigned *used)
 	if (!to || MEMIF_LENGTH(control) < from.length)
 		return false;
 	memif_copy(to, MEMIF_LENGTH(control), from.data, from.length);
-	__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), from.length), __ATOMIC_RELAXED);
+	__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), from.length),
+		__ATOMIC_RELAXED);
 	++*used;
 	return true;
 }
@@ -151,7 +155,8 @@ static void pass_server(struct reflect *r)
 			unsigned e = exit_of(r, i, frames[k].data);
 			struct memif_link *out = &r->station[e].port->link;
 			if (out->connected && !out->broken)
-				give(out, (struct slot){frames[k].data, frames[k].length}, &used[e]);
+				give(out, (struct slot){frames[k].data, frames[k].length},
+					&used[e]);
 		}
 		for (unsigned e = 0; n && e < r->config->count; e++) {
 			struct memif_queue *q = &r->station[e].port->link.send;
@@ -181,8 +186,11 @@ static int open_station(struct reflect *r, unsigned i, char *error)
 	s->port = aligned_alloc(64, (sizeof(*s->port) + 63) & ~63ul);
 	if (!s->port)
 		return -ENOMEM;
-	struct port_config config = {.target = s->target, .options = options ? options + 1 : NULL,
-			.memory = r->memory, .memory_bytes = r->bytes, .memory_fd = r->fd};
+	struct port_config config = {.target = s->target,
+		.options = options ? options + 1 : NULL,
+		.memory = r->memory,
+		.memory_bytes = r->bytes,
+		.memory_fd = r->fd};
 	int e = memif_port_ops.open(s->port, &config, error);
 	if (e) {
 		free(s->port);
@@ -192,7 +200,8 @@ static int open_station(struct reflect *r, unsigned i, char *error)
 	unsigned slots = 1u << s->port->link.config.log2_ring, first = i * 2 * r->slots;
 	if (slots > r->slots)
 		slots = r->slots;
-	unsigned posted = r->config->buffers && r->config->buffers < slots ? r->config->buffers : slots;
+	unsigned posted =
+		r->config->buffers && r->config->buffers < slots ? r->config->buffers : slots;
 	uint32_t *buffers = calloc(r->slots, sizeof(*buffers));
 	s->pool.buffer = calloc((size_t)2 * r->slots * TESTER_PORTS_MAX, sizeof(uint32_t));
 	s->flight = calloc((size_t)2 * r->slots, sizeof(uint32_t));
@@ -223,7 +232,8 @@ int reflect_run(const struct reflect_config *config, char *error)
 	/* Bursts under way are in no list; a ring's worth and theirs for every port. */
 	r->bytes = (uint64_t)config->count * 2 * r->slots * P2PNIC_BUFFER_BYTES;
 	r->fd = memfd_create("reflect", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->fd < 0 || ftruncate(r->fd, (off_t)r->bytes) || fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+	if (r->fd < 0 || ftruncate(r->fd, (off_t)r->bytes) ||
+		fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK)) {
 		e = -errno;
 		snprintf(error, PORT_ERROR_BYTES, "no shared memory: %s", strerror(-e));
 		goto out;
@@ -244,7 +254,8 @@ int reflect_run(const struct reflect_config *config, char *error)
 	}
 	bool client = r->station[0].port->link.role == MEMIF_CLIENT;
 	uint64_t next = 0;
-	for (unsigned passes = 0; !atomic_load_explicit(config->stop, memory_order_relaxed); passes++) {
+	for (unsigned passes = 0; !atomic_load_explicit(config->stop, memory_order_relaxed);
+		passes++) {
 		if (client)
 			pass_client(r);
 		else

@@ -5,8 +5,11 @@ static const struct {
 	const char *key, *name;
 	double fraction;
 } percentiles[] = {
-	{"p50_ns", "50 %", 0.5},       {"p90_ns", "90 %", 0.9},         {"p99_ns", "99 %", 0.99},
-	{"p999_ns", "99.9 %", 0.999}, {"p9999_ns", "99.99 %", 0.9999},
+	{"p50_ns", "50 %", 0.5},
+	{"p90_ns", "90 %", 0.9},
+	{"p99_ns", "99 %", 0.99},
+	{"p999_ns", "99.9 %", 0.999},
+	{"p9999_ns", "99.99 %", 0.9999},
 };
 #define PERCENTILES (sizeof(percentiles) / sizeof(*percentiles))
 
@@ -26,14 +29,16 @@ json_t *report_latency_json(const struct histogram *h)
 	json_object_set_new(j, "min_ns", integer(h->min));
 	json_object_set_new(j, "mean_ns", json_real(histogram_mean(h)));
 	for (unsigned i = 0; i < PERCENTILES; i++)
-		json_object_set_new(j, percentiles[i].key, integer(histogram_percentile(h, percentiles[i].fraction)));
+		json_object_set_new(j, percentiles[i].key,
+			integer(histogram_percentile(h, percentiles[i].fraction)));
 	json_object_set_new(j, "max_ns", integer(h->max));
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		if (!h->bucket[i])
 			continue;
 		seen += h->bucket[i];
 		uint64_t value = histogram_upper(i) < h->max ? histogram_upper(i) : h->max;
-		json_array_append_new(cdf, json_pack("[I,f]", (json_int_t)value, (double)seen / (double)h->count));
+		json_array_append_new(cdf,
+			json_pack("[I,f]", (json_int_t)value, (double)seen / (double)h->count));
 	}
 	json_object_set_new(j, "cdf", cdf);
 	return j;
@@ -67,14 +72,16 @@ void report_text(FILE *out, const struct tester_result *r)
 {
 	fprintf(out, "%.3f Mpps  %.3f Gb/s  in %.2f s\n", r->mpps, r->gbps, r->seconds);
 	fprintf(out, "sent %llu  received %llu  lost %llu", (unsigned long long)r->sent,
-			(unsigned long long)r->received, (unsigned long long)r->lost);
+		(unsigned long long)r->received, (unsigned long long)r->lost);
 	if (r->refused)
 		fprintf(out, "  not taken by the link %llu", (unsigned long long)r->refused);
-	fprintf(out, "\nchecked %llu  reordered %llu  duplicate %llu", (unsigned long long)r->checked,
-			(unsigned long long)r->reordered, (unsigned long long)r->duplicate);
+	fprintf(out, "\nchecked %llu  reordered %llu  duplicate %llu",
+		(unsigned long long)r->checked, (unsigned long long)r->reordered,
+		(unsigned long long)r->duplicate);
 	for (unsigned i = 0; i < CHECK_ERRORS; i++)
 		if (r->error[i])
-			fprintf(out, "  wrong %s %llu", check_error_name[i], (unsigned long long)r->error[i]);
+			fprintf(out, "  wrong %s %llu", check_error_name[i],
+				(unsigned long long)r->error[i]);
 	fprintf(out, "\n");
 	if (r->late_ms >= 1)
 		fprintf(out, "the tester itself fell behind by %.1f ms in all\n", r->late_ms);
@@ -83,7 +90,8 @@ void report_text(FILE *out, const struct tester_result *r)
 	fprintf(out, "latency ns: min %llu", (unsigned long long)r->latency.min);
 	for (unsigned i = 0; i < PERCENTILES; i++)
 		fprintf(out, "  %s %llu", percentiles[i].name,
-				(unsigned long long)histogram_percentile(&r->latency, percentiles[i].fraction));
+			(unsigned long long)histogram_percentile(
+				&r->latency, percentiles[i].fraction));
 	fprintf(out, "  max %llu  (%llu probes)\n", (unsigned long long)r->latency.max,
-			(unsigned long long)r->latency.count);
+		(unsigned long long)r->latency.count);
 }

@@ -48,8 +48,8 @@ static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)
 {
 	unsigned source = k / c->exits % STREAM_SOURCES;
 	uint32_t length = c->frame_bytes - STREAM_FCS;
-	uint32_t destination = c->destination ? c->destination[k % c->destinations] :
-						0xc612000au | c->exit[k % c->exits] << 8;
+	uint32_t destination = c->destination ? c->destination[k % c->destinations]
+					      : 0xc612000au | c->exit[k % c->exits] << 8;
 	uint32_t tag = STREAM_MAGIC | c->ingress;
 
 	memcpy(b, c->device_mac, 6);

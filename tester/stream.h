@@ -46,14 +46,14 @@ struct stream_line {
 struct stream {
 	unsigned ingress;
 	unsigned exits;
-	const unsigned *exit; /* of line k: exit[k % exits]; NULL: any */
-	unsigned period;      /* lines, a multiple of exits */
-	uint32_t length;      /* of the frame in memory, without FCS */
-	struct stream_line *line;      /* [period] as sent */
-	struct stream_line *expected;  /* [period] as they must return, MACs zero */
-	const uint8_t *payload;        /* [length], from offset 64 on the same for all */
-	uint64_t sent;                 /* packets so far: the next one's number */
-	unsigned position;             /* sent mod period */
+	const unsigned *exit;         /* of line k: exit[k % exits]; NULL: any */
+	unsigned period;              /* lines, a multiple of exits */
+	uint32_t length;              /* of the frame in memory, without FCS */
+	struct stream_line *line;     /* [period] as sent */
+	struct stream_line *expected; /* [period] as they must return, MACs zero */
+	const uint8_t *payload;       /* [length], from offset 64 on the same for all */
+	uint64_t sent;                /* packets so far: the next one's number */
+	unsigned position;            /* sent mod period */
 };
 
 /* What a device under test does to a packet that the tester can see. */

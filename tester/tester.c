@@ -42,7 +42,8 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, char 
 	int r = -EINVAL;
 
 	if (!n || n > TESTER_PORTS_MAX) {
-		snprintf(error, TESTER_ERROR_BYTES, "a tester has 1 to %u ports, not %u", TESTER_PORTS_MAX, n);
+		snprintf(error, TESTER_ERROR_BYTES, "a tester has 1 to %u ports, not %u",
+			TESTER_PORTS_MAX, n);
 		return -EINVAL;
 	}
 	t = aligned_alloc(64, (sizeof(*t) + 63) & ~63ul);
@@ -65,11 +66,13 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, char 
 		size_t length = strcspn(text, ":");
 
 		for (unsigned k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
-			if (strlen(kinds[k]->kind) == length && !strncmp(kinds[k]->kind, text, length))
+			if (strlen(kinds[k]->kind) == length &&
+				!strncmp(kinds[k]->kind, text, length))
 				p->ops = kinds[k];
 		if (!p->ops || text[length] != ':') {
-			snprintf(error, TESTER_ERROR_BYTES, "port %u: '%.80s' is no KIND:TARGET that the tester has",
-					t->ports, text);
+			snprintf(error, TESTER_ERROR_BYTES,
+				"port %u: '%.80s' is no KIND:TARGET that the tester has", t->ports,
+				text);
 			r = -EINVAL;
 			goto fail;
 		}
@@ -116,7 +119,8 @@ int tester_wait(struct tester *t, double seconds, char *error)
 
 	while ((down = service(t)) >= 0) {
 		if (seconds_now() > end) {
-			snprintf(error, TESTER_ERROR_BYTES, "port %d: nobody connected within %g s", down, seconds);
+			snprintf(error, TESTER_ERROR_BYTES, "port %d: nobody connected within %g s",
+				down, seconds);
 			return -ETIMEDOUT;
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -131,13 +135,13 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, char *err
 		return -EINVAL;
 	}
 	if (t->pattern.ports > t->ports) {
-		snprintf(error, TESTER_ERROR_BYTES, "pattern %.60s needs %u ports, there are %u", setup->pattern,
-				t->pattern.ports, t->ports);
+		snprintf(error, TESTER_ERROR_BYTES, "pattern %.60s needs %u ports, there are %u",
+			setup->pattern, t->pattern.ports, t->ports);
 		return -EINVAL;
 	}
 	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > STREAM_FRAME_MAX) {
-		snprintf(error, TESTER_ERROR_BYTES, "frame size %u is not within %u to %u", setup->frame_bytes,
-				STREAM_FRAME_MIN, STREAM_FRAME_MAX);
+		snprintf(error, TESTER_ERROR_BYTES, "frame size %u is not within %u to %u",
+			setup->frame_bytes, STREAM_FRAME_MIN, STREAM_FRAME_MAX);
 		return -EINVAL;
 	}
 	t->mode = setup->mode;
@@ -173,10 +177,10 @@ struct run {
 	struct tester *t;
 	const struct tester_load *load;
 	struct tester_result *result;
-	uint64_t start; /* TSC */
+	uint64_t start;            /* TSC */
 	uint64_t ticks_per_packet; /* 16 fractional bits; 0: closed loop */
-	uint64_t burst; /* counts bursts, for sampling */
-	uint64_t late;  /* ticks by which schedules were moved */
+	uint64_t burst;            /* counts bursts, for sampling */
+	uint64_t late;             /* ticks by which schedules were moved */
 };
 
 static unsigned receive_all(struct run *run)
@@ -186,7 +190,8 @@ static unsigned receive_all(struct run *run)
 
 	for (unsigned i = 0; i < t->ports; i++) {
 		struct tester_port *p = &t->port[i];
-		bool check = run->load->check != TESTER_CHECK_NONE && run->burst % run->load->sample == 0;
+		bool check = run->load->check != TESTER_CHECK_NONE &&
+			     run->burst % run->load->sample == 0;
 		unsigned n = p->ops->receive(p->end, t, i, check);
 
 		run->burst += n != 0;
@@ -229,15 +234,17 @@ static void send_all(struct run *run)
 
 	for (unsigned i = 0; i < t->ports; i++) {
 		struct tester_port *p = &t->port[i];
-		uint64_t limit = run->load->packets ? run->load->packets - p->stream.sent : UINT64_MAX;
+		uint64_t limit =
+			run->load->packets ? run->load->packets - p->stream.sent : UINT64_MAX;
 
 		if (!p->stream.exits || !limit)
 			continue;
 		if (run->ticks_per_packet)
 			send_paced(run, p, limit);
 		else
-			t->sent += p->ops->send(p->end, &p->stream, limit < TESTER_BURST ? (unsigned)limit : TESTER_BURST,
-					run->load->probe, t->now);
+			t->sent += p->ops->send(p->end, &p->stream,
+				limit < TESTER_BURST ? (unsigned)limit : TESTER_BURST,
+				run->load->probe, t->now);
 	}
 }
 
@@ -270,7 +277,8 @@ static int prepare_run(struct run *run, char *error)
 		p->stream.position = 0;
 		p->received = 0;
 		/* Ports take turns within a packet's time, as unrelated links would. */
-		p->due = (p->stream.exits ? run->ticks_per_packet * phase++ / t->pattern.ingresses : 0);
+		p->due = (p->stream.exits ? run->ticks_per_packet * phase++ / t->pattern.ingresses
+					  : 0);
 		int r = p->ops->prepare(p->end, &p->stream, error);
 		if (r)
 			return r;
@@ -296,7 +304,8 @@ static void finish(struct run *run)
 	r->late_ms = (double)run->late * t->ns_per_tick * 1e-6;
 }
 
-int tester_run(struct tester *t, const struct tester_load *load, struct tester_result *result, char *error)
+int tester_run(
+	struct tester *t, const struct tester_load *load, struct tester_result *result, char *error)
 {
 	struct run run = {.t = t, .load = load, .result = result};
 	double ticks = 1e9 / t->ns_per_tick;
@@ -309,7 +318,8 @@ int tester_run(struct tester *t, const struct tester_load *load, struct tester_r
 	r = prepare_run(&run, error);
 	if (r)
 		return r;
-	uint64_t start = run.start = tester_tsc(), counted = start + (uint64_t)(load->warm_up * ticks), before = 0;
+	uint64_t start = run.start = tester_tsc(),
+		 counted = start + (uint64_t)(load->warm_up * ticks), before = 0;
 	uint64_t end = start + (uint64_t)((load->warm_up + load->seconds) * ticks);
 	uint64_t next_service = start, next_progress = start + (uint64_t)(PROGRESS_SECONDS * ticks);
 	bool warm = load->warm_up <= 0;
@@ -332,7 +342,8 @@ int tester_run(struct tester *t, const struct tester_load *load, struct tester_r
 			next_service = t->now + (uint64_t)(SERVICE_SECONDS * ticks);
 			down = service(t);
 			if (down >= 0) {
-				snprintf(error, TESTER_ERROR_BYTES, "port %d: the link went down", down);
+				snprintf(error, TESTER_ERROR_BYTES, "port %d: the link went down",
+					down);
 				return -ECONNRESET;
 			}
 			if (load->progress && t->now >= next_progress) {
@@ -345,7 +356,8 @@ int tester_run(struct tester *t, const struct tester_load *load, struct tester_r
 	uint64_t in_time = t->received;
 	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. */
 	for (uint64_t quiet = last; t->now - quiet < (uint64_t)(DRAIN_SECONDS * ticks) &&
-			t->now - last < (uint64_t)(DRAIN_MAX * ticks); t->now = tester_tsc())
+				    t->now - last < (uint64_t)(DRAIN_MAX * ticks);
+		t->now = tester_tsc())
 		if (receive_all(&run))
 			quiet = t->now;
 	if (load->packets)
@@ -355,7 +367,8 @@ int tester_run(struct tester *t, const struct tester_load *load, struct tester_r
 		result->mpps = (double)(in_time - before) / result->seconds * 1e-6;
 	for (unsigned i = 0; i < t->ports; i++)
 		if (t->port[i].stream.exits) {
-			result->gbps = result->mpps * (t->port[i].stream.length + STREAM_FCS) * 8e-3;
+			result->gbps =
+				result->mpps * (t->port[i].stream.length + STREAM_FCS) * 8e-3;
 			break;
 		}
 	finish(&run);

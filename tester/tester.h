@@ -87,7 +87,7 @@ struct tester_result {
 };
 
 struct tester_flow {
-	struct sequence sequence; /* unsampled */
+	struct sequence sequence;        /* unsampled */
 	uint64_t last[TESTER_PORTS_MAX]; /* by port it came from: number of the last one + 1 */
 	uint64_t reordered;
 };
@@ -101,7 +101,8 @@ struct tester_port {
 	/* As the two stand in a frame that comes back; what is sent goes to device_mac. */
 	uint8_t own_mac[6];
 	uint8_t device_mac[6];
-	uint64_t due; /* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
+	uint64_t
+		due; /* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
 };
 
 struct tester {

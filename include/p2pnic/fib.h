@@ -168,13 +168,13 @@ enum p2pnic_line_trie_type {
 	((uint32_t)(unit) << 12 | (uint32_t)(type) << 9 | (uint32_t)(shape))
 #define P2PNIC_LINE_TRIE_UNIT(entry)   ((entry) >> 12)
 #define P2PNIC_LINE_TRIE_TYPE(entry)   (((entry) >> 9) & 7u)
-#define P2PNIC_LINE_TRIE_SHAPE(entry)  ((entry) & 0x1ffu)
+#define P2PNIC_LINE_TRIE_SHAPE(entry)  ((entry)&0x1ffu)
 #define P2PNIC_LINE_TRIE_OFFSET(entry) (((entry) >> 9) & ~7u) /* unit · 8: bytes from the image */
 
 #define P2PNIC_LINE_TRIE_ROOT_BITS  16u
-#define P2PNIC_LINE_TRIE_ROOT       64u       /* p2pnic_fib_entry [65536] */
-#define P2PNIC_LINE_TRIE_LEAVES     0x40040u  /* 256 units; unit n begins with the byte n */
-#define P2PNIC_LINE_TRIE_NODES      0x40840u  /* nodes, up to header.bytes less 8 */
+#define P2PNIC_LINE_TRIE_ROOT       64u      /* p2pnic_fib_entry [65536] */
+#define P2PNIC_LINE_TRIE_LEAVES     0x40040u /* 256 units; unit n begins with the byte n */
+#define P2PNIC_LINE_TRIE_NODES      0x40840u /* nodes, up to header.bytes less 8 */
 #define P2PNIC_LINE_TRIE_UNITS_MAX  (1u << 20)
 #define P2PNIC_LINE_TRIE_RANGES_MAX 32u /* runs of a node of type RANGES */
 #define P2PNIC_LINE_TRIE_DEPTH_MAX  14u /* nodes below the root, IPv6; IPv4: 2 */
@@ -185,9 +185,11 @@ enum p2pnic_line_trie_type {
 				     P2PNIC_LINE_TRIE_RANGES, 0)                                   \
 			   : P2PNIC_LINE_TRIE_ENTRY(next_hop, P2PNIC_LINE_TRIE_LEAF, 0))
 
-_Static_assert(P2PNIC_LINE_TRIE_LEAVES == P2PNIC_LINE_TRIE_ROOT + (4u << P2PNIC_LINE_TRIE_ROOT_BITS),
+_Static_assert(
+	P2PNIC_LINE_TRIE_LEAVES == P2PNIC_LINE_TRIE_ROOT + (4u << P2PNIC_LINE_TRIE_ROOT_BITS),
 	"leaves follow the root");
-_Static_assert(P2PNIC_LINE_TRIE_NODES == P2PNIC_LINE_TRIE_LEAVES + 256u * 8u, "nodes follow the leaves");
+_Static_assert(
+	P2PNIC_LINE_TRIE_NODES == P2PNIC_LINE_TRIE_LEAVES + 256u * 8u, "nodes follow the leaves");
 _Static_assert(sizeof(p2pnic_fib_entry) == 4, "an entry is 32 bits");
 
 #endif

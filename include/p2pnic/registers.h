@@ -39,14 +39,14 @@
 
 /* --- BAR map: bar_offsets and sizes ------------------------------------------------------------ */
 
-#define P2PNIC_BAR0_BYTES      0x10000u
-#define P2PNIC_BAR0_REGISTERS  0x0000u
-#define P2PNIC_BAR0_COUNTERS   0x1000u /* struct p2pnic_counters */
-#define P2PNIC_BAR0_DOORBELL   0x2000u /* any write wakes the NIC */
+#define P2PNIC_BAR0_BYTES        0x10000u
+#define P2PNIC_BAR0_REGISTERS    0x0000u
+#define P2PNIC_BAR0_COUNTERS     0x1000u /* struct p2pnic_counters */
+#define P2PNIC_BAR0_DOORBELL     0x2000u /* any write wakes the NIC */
 #define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
 #define P2PNIC_DESCRIPTION_BYTES 128u
-#define P2PNIC_BAR0_MSIX_TABLE 0x8000u
-#define P2PNIC_BAR0_MSIX_PBA   0x9000u
+#define P2PNIC_BAR0_MSIX_TABLE   0x8000u
+#define P2PNIC_BAR0_MSIX_PBA     0x9000u
 
 #define P2PNIC_BAR2_BYTES_MIN   0x1000000u
 #define P2PNIC_BAR2_MAILBOXES   0x000000u /* struct p2pnic_mailbox [P2PNIC_MAILBOXES] */
