@@ -25,11 +25,11 @@
 #define IMAGE_BYTES_MAX (8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
 
 /*
- * Compaction: when more than 1/GAPS_DIVISOR of the used units lies in gaps, a change also moves up to
- * MOVES blocks away from the image's end or out of the way of a larger gap.
+ * Compaction: while more than 1/GAPS_DIVISOR of the used units lies in gaps, a change also moves up to
+ * MOVED_UNITS (and the block that exceeds them) towards the image's beginning.
  */
 #define GAPS_DIVISOR 40u
-#define MOVES        4u
+#define MOVED_UNITS  32u
 
 /* A growing array; `failed` sticks. */
 struct vector {
@@ -360,13 +360,18 @@ static uint32_t head_of(uint32_t entry, uint32_t units)
 	}
 }
 
-/* Copies the block at `unit` into a gap elsewhere; false: there is none before `limit`. */
+/*
+ * Copies the block at `unit` into a gap before `limit`; false: there is none, or the block is obsolete
+ * already.
+ */
 static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 {
 	struct line_trie *trie = fib->table;
 	uint32_t owner = units_owner(&trie->units, unit), count = trie->units.length[unit];
 	uint32_t entry = trie->rib.node[owner].entry, to, *fresh;
 
+	if (is_leaf(entry) || P2PNIC_LINE_TRIE_UNIT(entry) != unit)
+		return false;
 	to = units_take(&trie->units, count, head_of(entry, count), owner);
 	if (to == UNITS_NONE || to >= limit) {
 		if (to != UNITS_NONE)
@@ -386,22 +391,45 @@ static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 	return !trie->status;
 }
 
+/* The last block in use; UNITS_NONE: none, or it waits for an epoch and makes room by itself. */
+static uint32_t last_block(const struct units *units)
+{
+	uint32_t unit = units->top;
+
+	while (unit-- > units->first) {
+		if (units->state[unit] == UNITS_START)
+			return unit;
+		if (units->state[unit] == UNITS_PARKED)
+			return UNITS_NONE;
+	}
+	return UNITS_NONE;
+}
+
+/*
+ * Moves the image's last block into a gap, so that the image becomes shorter. When the block is too
+ * large for every gap, moves the block behind the largest gap instead: that gap grows.
+ */
 static void compact(struct fib *fib)
 {
 	struct line_trie *trie = fib->table;
 	struct units *units = &trie->units;
+	uint32_t moved = 0;
 
-	if (units->free * (uint64_t)GAPS_DIVISOR <= units->used)
-		return;
-	for (unsigned i = 0; i < MOVES && !trie->status; i++) {
-		uint32_t unit = units->top;
+	while (moved < MOVED_UNITS && units->free * (uint64_t)GAPS_DIVISOR > units->used &&
+		!trie->status) {
+		uint32_t unit = last_block(units), gap;
 
-		/* The last block that is in use. */
-		while (unit > units->first && units->state[unit - 1] != UNITS_START)
-			if (units->state[--unit] == UNITS_PARKED)
-				return; /* the end is about to be free anyway */
-		if (unit == units->first || !move(fib, unit - 1, unit - 1))
+		if (unit == UNITS_NONE)
 			return;
+		if (!move(fib, unit, unit)) {
+			gap = units_largest_gap(units);
+			if (gap == UNITS_NONE)
+				return;
+			unit = gap + units->length[gap];
+			if (units->state[unit] != UNITS_START || !move(fib, unit, units->top))
+				return;
+		}
+		moved += units->length[unit] + 1;
 	}
 }
 

@@ -55,7 +55,7 @@ void units_close(struct units *units)
 
 static unsigned list_of(uint32_t length)
 {
-	return length < UNITS_GAP_LISTS ? length : 0;
+	return length < UNITS_GAP_LISTS ? length : UNITS_GAP_LISTS - 1;
 }
 
 static void gap_insert(struct units *units, uint32_t start, uint32_t length)
@@ -68,7 +68,7 @@ static void gap_insert(struct units *units, uint32_t start, uint32_t length)
 	if (units->list[list] != UNITS_NONE)
 		units->previous[units->list[list]] = start;
 	units->list[list] = start;
-	units->lists |= 1ull << list;
+	units->lists[list / 64] |= 1ull << list % 64;
 	units->free += length;
 }
 
@@ -85,7 +85,7 @@ static void gap_remove(struct units *units, uint32_t start)
 	else
 		units->list[list] = next;
 	if (units->list[list] == UNITS_NONE)
-		units->lists &= ~(1ull << list);
+		units->lists[list / 64] &= ~(1ull << list % 64);
 	units->free -= length;
 }
 
@@ -133,18 +133,20 @@ static uint32_t take_from_list(
 
 uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t owner)
 {
-	uint64_t lists = count < UNITS_GAP_LISTS ? units->lists >> count << count : 0;
 	uint32_t at;
 
-	for (; lists; lists &= lists - 1) {
-		at = take_from_list(units, (unsigned)__builtin_ctzll(lists), count, head, owner);
-		if (at != UNITS_NONE)
-			return at;
-	}
-	if (units->lists & 1) {
-		at = take_from_list(units, 0, count, head, owner);
-		if (at != UNITS_NONE)
-			return at;
+	for (unsigned word = count / 64; word < UNITS_GAP_LISTS / 64; word++) {
+		uint64_t lists = units->lists[word];
+
+		if (word == count / 64)
+			lists &= ~0ull << count % 64;
+		for (; lists; lists &= lists - 1) {
+			unsigned list = 64 * word + (unsigned)__builtin_ctzll(lists);
+
+			at = take_from_list(units, list, count, head, owner);
+			if (at != UNITS_NONE)
+				return at;
+		}
 	}
 	at = place(units->top, UINT32_MAX - units->top, count, head);
 	if ((uint64_t)at + count > units->end)
@@ -158,6 +160,15 @@ uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t
 	units->top = at + count;
 	block_make(units, at, count, owner);
 	return at;
+}
+
+uint32_t units_largest_gap(const struct units *units)
+{
+	for (unsigned word = UNITS_GAP_LISTS / 64; word--;)
+		if (units->lists[word])
+			return units->list[64 * word + 63 -
+					   (unsigned)__builtin_clzll(units->lists[word])];
+	return UNITS_NONE;
 }
 
 static void give_back(struct units *units, uint32_t start, uint32_t length)

@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #define UNITS_NONE      UINT32_MAX
-#define UNITS_GAP_LISTS 64u /* lengths 1 to 63, and one list for all longer ones */
-#define UNITS_BLOCK_MAX 160u
+#define UNITS_GAP_LISTS 192u /* one for each length; the last holds all from 191 on */
+#define UNITS_BLOCK_MAX 180u /* whatever its head, it fits a gap of the last list */
 
 struct units_waiting {
 	uint64_t epoch;
@@ -33,7 +33,7 @@ struct units {
 	uint32_t free;   /* units in gaps below top */
 	uint32_t parked; /* units that wait for an epoch; not in `used` */
 	uint32_t list[UNITS_GAP_LISTS];
-	uint64_t lists; /* bit n: list[n] is not empty */
+	uint64_t lists[UNITS_GAP_LISTS / 64]; /* bit n: list[n] is not empty */
 	/* By unit. At both ends of a gap: its length. At a block's first unit: its length. */
 	uint16_t *length;
 	uint8_t *state; /* enum units_state */
@@ -56,6 +56,9 @@ void units_close(struct units *units);
 
 /* The first unit of a new block of `count`, or UNITS_NONE. */
 uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t owner);
+
+/* Where a gap of the longest kind begins, or UNITS_NONE. */
+uint32_t units_largest_gap(const struct units *units);
 
 /* At once: nobody can have seen it. */
 void units_release(struct units *units, uint32_t unit);
