@@ -42,13 +42,13 @@ int device_open(struct device **device, const char *where, char *error)
 	return ops ? ops->open(device, colon + 1, error) : unknown_kind(where, error);
 }
 
-int device_adopt(
-	struct device **device, const char *type, const int *fds, unsigned count, char *error)
+int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, char *error)
 {
 	const struct device_ops *ops = find_kind(type, strlen(type));
 
 	if (ops)
-		return ops->adopt(device, fds, count, error);
+		return ops->adopt(device, fds, count, windows, window_count, error);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 	return unknown_kind(type, error);
@@ -195,12 +195,6 @@ int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 	struct device *peer, unsigned region, uint64_t offset)
 {
 	return device->ops->map_peer(device, bus, bytes, access, peer, region, offset);
-}
-
-int device_restore(
-	struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access, void *address)
-{
-	return device->ops->restore(device, bus, bytes, access, address);
 }
 
 int device_unmap(struct device *device, struct bus_addr bus, uint64_t bytes)

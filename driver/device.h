@@ -11,8 +11,8 @@
  * running on. Nothing else need be handed over: all that a driver must know it can read back from the
  * device, and what the carrier cannot tell (which windows are mapped) the driver keeps itself.
  * No request is ever half written or half read: a process killed at any instruction leaves the
- * connection at a message boundary. The new life assigns new eventfds, re-registers message windows
- * (device_restore), and looks at its rings once, because events in between went to a dead eventfd.
+ * connection at a message boundary. The new life brings the memory of message windows along, assigns new
+ * eventfds, and looks at its rings once, because events in between went to a dead eventfd.
  *
  * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0.
  *
@@ -54,6 +54,14 @@ struct device_region {
 	uint8_t *map[DEVICE_AREAS_MAX]; /* device_pointer fills it */
 };
 
+/* A message window (device_map_memory with fd -1): memory that the device reaches by asking us. */
+struct device_window {
+	struct bus_addr bus;
+	uint64_t bytes;
+	uint32_t access;
+	void *address;
+};
+
 struct device_ops;
 
 struct device {
@@ -69,7 +77,8 @@ struct device {
 struct device_ops {
 	const char *type; /* "vfio-user", "vfio" */
 	int (*open)(struct device **device, const char *where, char *error);
-	int (*adopt)(struct device **device, const int *fds, unsigned count, char *error);
+	int (*adopt)(struct device **device, const int *fds, unsigned count,
+		const struct device_window *windows, unsigned window_count, char *error);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
 	int (*read)(
@@ -80,8 +89,6 @@ struct device_ops {
 		uint32_t access, void *address, int fd, uint64_t fd_offset);
 	int (*map_peer)(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 		struct device *peer, unsigned region, uint64_t offset);
-	int (*restore)(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
-		void *address);
 	int (*unmap)(struct device *device, struct bus_addr bus, uint64_t bytes);
 	int (*unmap_all)(struct device *device);
 	int (*irqs)(struct device *device, unsigned first, const int *fds, unsigned count);
@@ -97,10 +104,13 @@ struct device_ops {
  * with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. */
 int device_open(struct device **device, const char *where, char *error);
 
-/* Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns the
- * descriptors from then on, on failure too. */
-int device_adopt(
-	struct device **device, const char *type, const int *fds, unsigned count, char *error);
+/*
+ * Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns the
+ * descriptors from then on, on failure too. `windows`: the message windows there were, and their memory
+ * now; the device may be waiting for an answer from one at this moment. None: NULL, 0.
+ */
+int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, char *error);
 
 /* Descriptors (borrowed) whose holder keeps the device connected after this process: their number, at
  * most DEVICE_KEEP_MAX; the type is device->ops->type. */
@@ -155,11 +165,6 @@ int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes
  */
 int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	struct device *peer, unsigned region, uint64_t offset);
-
-/* After device_adopt: this message window (fd was -1) is mapped already; here is its memory now.
- * DMA messages that arrived earlier are held until then. */
-int device_restore(
-	struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access, void *address);
 
 /* Exactly as mapped. When it returns 0 the device does not touch the range any more. */
 int device_unmap(struct device *device, struct bus_addr bus, uint64_t bytes);

@@ -393,6 +393,31 @@ static int open_path(struct device **device, const char *path, char *error)
 	return connect_to(device, connection, name, error);
 }
 
+static int check_range(struct vfio_user_device *v, struct bus_addr bus, uint64_t bytes)
+{
+	uint64_t last;
+
+	if (!bus.value || !bytes || (bus.value | bytes) % DEVICE_PAGE ||
+		__builtin_add_overflow(bus.value, bytes - 1, &last))
+		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
+			(unsigned long long)bytes, (unsigned long long)bus.value);
+	return 0;
+}
+
+static int add_window(struct vfio_user_device *v, const struct device_window *w)
+{
+	struct channel_window window = {
+		w->bus.value, w->bus.value + (w->bytes - 1), w->access, w->address};
+	int result = check_range(v, w->bus, w->bytes);
+
+	if (result)
+		return result;
+	result = channel_add_window(&v->channel, &window);
+	return result ? fail(v, result, "window at bus address 0x%llx",
+				(unsigned long long)w->bus.value)
+		      : 0;
+}
+
 /* What the connection leads to, for messages. */
 static void name_of(int connection, char *name, size_t room)
 {
@@ -406,7 +431,8 @@ static void name_of(int connection, char *name, size_t room)
 		snprintf(name, room, "adopted");
 }
 
-static int adopt(struct device **device, const int *fds, unsigned count, char *error)
+static int adopt(struct device **device, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, char *error)
 {
 	char name[sizeof(((struct device *)0)->name)];
 	struct vfio_user_device *v;
@@ -423,9 +449,11 @@ static int adopt(struct device **device, const int *fds, unsigned count, char *e
 	int result = create(&v, fds[0], name, error);
 	if (result)
 		return result;
-	v->channel.holding = true;
+	for (unsigned i = 0; !result && i < window_count; i++)
+		result = add_window(v, &windows[i]);
 	/* vfio_user.h: after two replies nothing meant for the dead is left. */
-	result = load_device_info(v, &regions);
+	if (!result)
+		result = load_device_info(v, &regions);
 	if (!result)
 		result = load(v);
 	return finish(device, v, result, error);
@@ -514,32 +542,6 @@ static int map_fd(struct vfio_user_device *v, struct bus_addr bus, uint64_t byte
 	return 0;
 }
 
-static int check_range(struct vfio_user_device *v, struct bus_addr bus, uint64_t bytes)
-{
-	uint64_t last;
-
-	if (!bus.value || !bytes || (bus.value | bytes) % DEVICE_PAGE ||
-		__builtin_add_overflow(bus.value, bytes - 1, &last))
-		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
-			(unsigned long long)bytes, (unsigned long long)bus.value);
-	return 0;
-}
-
-static int restore(
-	struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access, void *address)
-{
-	struct vfio_user_device *v = of(device);
-	struct channel_window window = {bus.value, bus.value + (bytes - 1), access, address};
-	int result = check_range(v, bus, bytes);
-
-	if (result)
-		return result;
-	result = channel_add_window(&v->channel, &window);
-	return result ? fail(v, result, "window at bus address 0x%llx",
-				(unsigned long long)bus.value)
-		      : 0;
-}
-
 static int map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	void *address, int fd, uint64_t fd_offset)
 {
@@ -551,7 +553,7 @@ static int map_memory(struct device *device, struct bus_addr bus, uint64_t bytes
 	if (fd >= 0)
 		return map_fd(v, bus, bytes, access, fd, fd_offset);
 	/* Known here before it is known there: the first message may come before the reply. */
-	result = restore(device, bus, bytes, access, address);
+	result = add_window(v, &(struct device_window){bus, bytes, access, address});
 	if (result)
 		return result;
 	result = map_fd(v, bus, bytes, access, -1, 0);
@@ -687,7 +689,6 @@ const struct device_ops vfio_user_device_ops = {
 	.write = write_region,
 	.map_memory = map_memory,
 	.map_peer = map_peer,
-	.restore = restore,
 	.unmap = unmap,
 	.unmap_all = unmap_all,
 	.irqs = irqs,

@@ -116,8 +116,8 @@ static int answer(struct channel *channel, const struct vfio_user_message *messa
 	return result == -ETIMEDOUT ? lose(channel, result) : result;
 }
 
-/* Serves one message of the server; frees it, or holds it. 0, or -errno when lost. */
-static int serve(struct channel *channel, struct vfio_user_message *message)
+/* Serves one message of the server. 0, or -errno when lost. */
+static int serve(struct channel *channel, const struct vfio_user_message *message)
 {
 	struct vfio_user_dma_access access;
 	bool writes = message->header.command == VFIO_USER_DMA_WRITE;
@@ -140,10 +140,6 @@ static int serve(struct channel *channel, struct vfio_user_message *message)
 		goto reply;
 	}
 	window = find_window(channel, access.address, last);
-	if (!window && channel->holding && channel->held_count < CHANNEL_HELD_MAX) {
-		channel->held[channel->held_count++] = message;
-		return 0;
-	}
 	if (!window || access.address < window->first || last > window->last ||
 		!(window->access & (writes ? VFIO_DMA_MAP_FLAG_WRITE : VFIO_DMA_MAP_FLAG_READ)))
 		error = -EFAULT;
@@ -157,24 +153,6 @@ reply:
 		if (writes)
 			copy_out(memory, message->payload + sizeof(access), access.count);
 		result = answer(channel, message, 0, payload, writes ? 1 : 2);
-	}
-	vfio_user_message_free(message);
-	return result;
-}
-
-/* Serves what was held; what still has no window is held again, if holding goes on. */
-static int serve_held(struct channel *channel)
-{
-	struct vfio_user_message *held[CHANNEL_HELD_MAX];
-	unsigned count = channel->held_count;
-	int result = 0;
-
-	memcpy(held, channel->held, sizeof(held));
-	channel->held_count = 0;
-	for (unsigned i = 0; i < count; i++) {
-		int error = serve(channel, held[i]);
-		if (!result)
-			result = error;
 	}
 	return result;
 }
@@ -206,6 +184,7 @@ static int receive(struct channel *channel, struct vfio_user_message **reply, bo
 	if (result)
 		return lose(channel, result);
 	result = serve(channel, command);
+	vfio_user_message_free(command);
 	int error = vfio_user_discard(channel->socket, &header);
 	if (error)
 		return lose(channel, error);
@@ -289,11 +268,10 @@ int channel_call(struct channel *channel, unsigned timeout_ms,
 int channel_service(struct channel *channel)
 {
 	bool idle = false;
+	int result = 0;
 
 	if (channel->lost)
 		return -ENOTCONN;
-	channel->holding = false;
-	int result = serve_held(channel);
 	while (!result && !idle) {
 		struct vfio_user_message *reply = NULL;
 
@@ -320,7 +298,7 @@ int channel_add_window(struct channel *channel, const struct channel_window *win
 		channel->window_room = room;
 	}
 	channel->window[channel->window_count++] = *window;
-	return serve_held(channel);
+	return 0;
 }
 
 int channel_remove_window(struct channel *channel, uint64_t first, uint64_t last)
@@ -350,8 +328,6 @@ void channel_open(struct channel *channel, int socket)
 
 void channel_close(struct channel *channel)
 {
-	for (unsigned i = 0; i < channel->held_count; i++)
-		vfio_user_message_free(channel->held[i]);
 	free(channel->window);
 	close(channel->socket);
 	*channel = (struct channel){.socket = -1, .lost = true};

@@ -8,9 +8,6 @@
 
 #include <vfio_user/message.h>
 
-/* DMA messages that an adopter holds until their window is restored; a server sends one at a time. */
-#define CHANNEL_HELD_MAX 8u
-
 /* Memory that the server reaches by messages. */
 struct channel_window {
 	uint64_t first;
@@ -22,13 +19,10 @@ struct channel_window {
 struct channel {
 	int socket; /* owned */
 	uint16_t next_id;
-	bool lost;    /* every further request is -ENOTCONN */
-	bool holding; /* adopted: windows may be missing yet */
+	bool lost; /* every further request is -ENOTCONN */
 	struct channel_window *window;
 	unsigned window_count;
 	unsigned window_room;
-	struct vfio_user_message *held[CHANNEL_HELD_MAX];
-	unsigned held_count;
 };
 
 struct channel_request {
@@ -52,7 +46,7 @@ int channel_call(struct channel *channel, unsigned timeout_ms,
 /* Serves what has come, without waiting. 0 or -errno when lost. */
 int channel_service(struct channel *channel);
 
-/* -EEXIST for an overlap, -ENOMEM. Messages held for it are served. */
+/* -EEXIST for an overlap, -ENOMEM. */
 int channel_add_window(struct channel *channel, const struct channel_window *window);
 /* -ENOENT if there is none exactly like it. */
 int channel_remove_window(struct channel *channel, uint64_t first, uint64_t last);

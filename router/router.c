@@ -412,7 +412,7 @@ static void adopt_one(struct router *r, struct found *f)
 		(nic->process->process.pid == f->pid ||
 			(!nic->process->process.pid &&
 				process_adopt(&nic->process->process, f->pid, f->started) == 0))) {
-		if (device_adopt(&device, f->type, f->fds, f->count, error) == 0) {
+		if (device_adopt(&device, f->type, f->fds, f->count, NULL, 0, error) == 0) {
 			if (bring_up(r, (unsigned)index, device) == 0) {
 				router_say(r, "nic %s: %s, process %d", f->item.name,
 					nic->driver.adopted ? "adopted, it forwards on"

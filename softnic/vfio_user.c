@@ -333,7 +333,7 @@ void vfu_service(struct vfu *vfu)
 
 bool vfu_connected(const struct vfu *vfu)
 {
-	return vfu->negotiated;
+	return vfu->negotiated && !vfu->broken;
 }
 
 int vfu_fd(const struct vfu *vfu)
