@@ -24,7 +24,7 @@
  *
  * The other end of a veth pair. It leaves checksums to hardware: put right here (checksum=). It builds
  * super-frames: in mode native the kernel stops that by itself, in mode generic they are lost (missed)
- * unless its owner runs `ethtool -K IF tso off gso off`. VLAN tags it leaves to hardware are lost in any
+ * unless its owner runs `ip link set IF gso_max_segs 1`. VLAN tags it leaves to hardware are lost in any
  * mode: `ethtool -K IF txvlan off` there, or use af_packet.
  *
  * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later. What

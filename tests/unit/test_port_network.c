@@ -233,7 +233,7 @@ static int span_up(void **state)
 			in_host(i, command);
 		}
 		if (is_xdp() && mode) {
-			snprintf(command, sizeof(command), "ethtool -K %s tso off gso off", wire);
+			snprintf(command, sizeof(command), "ip link set %s gso_max_segs 1", wire);
 			in_host(i, command);
 		}
 	}
