@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several NICs of firmware in one process, on test boards, for one transfer method (P2PNIC_METHOD); and a
+ * host: what a driver does to bring NICs up, the host's end of punt and inject rings, and, for Bn, the
+ * CPU in the middle.
+ *
+ *     struct rig *r = rig_new(nics, &(struct rig_config){…});   connected, routed, started
+ *     rig_receive(r, nic, &packet); rig_run(r); … = rig_sent(r, nic);
+ *     rig_check(r); rig_free(r);
+ *
+ * Routes of every NIC: 10.e.0.0/16 and 2001:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e). Its
+ * adjacency's source MAC names egress and ingress, so a frame on the wire tells its way.
+ *
+ * rig_check is called after every case: the accounting identity of counters.h, and that each of the NIC's
+ * own buffers has exactly one owner.
+ */
+#ifndef TESTS_FIRMWARE_RIG_H
+#define TESTS_FIRMWARE_RIG_H
+
+#define P2PNIC_BOARD_HEADER "tests/unit/firmware_board.h"
+
+#include "fib/fib.h"
+#include "firmware/nic.h"
+
+#define RIG_NICS_MAX   5u
+#define RIG_BAR2_BYTES (8u << 20)
+#define RIG_FIB_ROOM   (2u << 20)
+#define RIG_FIB4       P2PNIC_BAR2_FIB
+#define RIG_FIB6       (P2PNIC_BAR2_FIB + RIG_FIB_ROOM)
+
+/* Next hops, and the adjacencies of the same number. */
+#define RIG_HOP_EGRESS      1u /* + egress */
+#define RIG_HOP_LOCAL       16u
+#define RIG_HOP_GLEAN       17u
+#define RIG_HOP_BLACKHOLE   18u
+#define RIG_HOP_UNREACHABLE 19u
+#define RIG_HOP_PROHIBIT    20u
+#define RIG_HOP_NONE        21u
+#define RIG_HOP_NO_SUCH_NIC 22u
+#define RIG_HOP_SMALL_MTU   23u /* by egress 0, MTU 576 */
+
+struct rig_config {
+	uint32_t slots;      /* 0: 32 */
+	uint32_t batch;      /* 0: 8 */
+	uint32_t rx_buffers; /* 0: 256 */
+	bool host;           /* open the host peer */
+	bool messages;       /* windows without pointers */
+};
+
+/* The host's end of the two rings between it and a NIC. */
+struct rig_host {
+	struct p2pnic_mailbox *mailbox; /* written by the NIC */
+	uint8_t *out_buffers;           /* Wr, Bn: the NIC writes punted frames there */
+	uint8_t *in_buffers;            /* Rd, Bn: the NIC reads injected frames from there */
+	uint32_t consumed, produced;
+};
+
+struct rig_nic {
+	struct nic *nic;
+	struct board board;
+	struct p2pnic_counters *counters;
+	uint8_t *bar2, *bar4;
+	uint32_t bar4_bytes;
+	struct rig_host host;
+	uint32_t epoch[P2PNIC_MAILBOXES];
+};
+
+struct rig {
+	struct rig_config config;
+	unsigned nics;
+	struct rig_nic at[RIG_NICS_MAX];
+
+	/* Bn, for the pair (ingress, egress): what the ingress NIC writes to is the host's. */
+	struct p2pnic_mailbox *relay[RIG_NICS_MAX][RIG_NICS_MAX];
+	uint8_t *bounce[RIG_NICS_MAX][RIG_NICS_MAX];
+};
+
+struct rig *rig_new(unsigned nics, const struct rig_config *);
+void rig_free(struct rig *);
+void rig_check(struct rig *);
+
+/* Single steps of bring-up; results are enum p2pnic_result. */
+unsigned rig_command(struct rig *, unsigned nic, unsigned operation, unsigned argument);
+struct p2pnic_peer rig_entry(const struct rig *, unsigned nic, unsigned peer, uint32_t epoch);
+/* Writes the entry and opens; peer: a NIC or P2PNIC_HOST_PEER. */
+unsigned rig_open_side(struct rig *, unsigned nic, unsigned peer, uint32_t epoch);
+/* Opens both sides with the next epoch. */
+void rig_open(struct rig *, unsigned a, unsigned b);
+void rig_close(struct rig *, unsigned a, unsigned b);
+void rig_map(struct rig *, unsigned nic, unsigned peer);
+/* Takes windows of `nic` onto `peer` away, and tells the firmware. */
+void rig_unmap(struct rig *, unsigned nic, unsigned peer);
+/* Reset and everything rig_new does for one NIC. */
+void rig_bring_up(struct rig *, unsigned nic);
+
+void rig_routes4(struct rig *, unsigned nic, const struct fib_route *routes, size_t n);
+void rig_routes6(struct rig *, unsigned nic, const struct fib_route *routes, size_t n);
+void rig_adjacency(
+	struct rig *, unsigned nic, unsigned index, unsigned kind, unsigned egress, unsigned mtu);
+void rig_next_hop(struct rig *, unsigned nic, unsigned hop, uint32_t word);
+struct mac_addr rig_mac(unsigned nic);
+
+/* The wire. rig_sent: the caller frees it; NULL: none. */
+void rig_receive(struct rig *, unsigned nic, const struct packet *);
+struct packet *rig_sent(struct rig *, unsigned nic);
+
+/* One poll of every NIC, and the CPU in the middle; what it moved. rig_run: until nothing moves. */
+unsigned rig_poll(struct rig *);
+void rig_run(struct rig *);
+void rig_relay(struct rig *);
+
+/* The host's rings. rig_punted: false: none. rig_inject: false: ring full. */
+bool rig_punted(struct rig *, unsigned nic, struct packet *, uint16_t *flags);
+bool rig_inject(struct rig *, unsigned nic, const struct packet *);
+
+uint64_t rig_drops(const struct rig *, unsigned nic, enum p2pnic_drop reason);
+uint64_t rig_all_drops(const struct rig *, unsigned nic);
+
+static inline uint64_t rig_count(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- Frames, made and checked the stupid way ----------------------------------------------------- */
+
+/* UDP in IPv4 from 192.168.nic.1, to that NIC's MAC; payload bytes count up from `seed`. */
+void packet_ipv4(struct packet *, unsigned nic, uint32_t destination, uint8_t ttl,
+	uint32_t payload_bytes, uint32_t seed);
+void packet_ipv6(struct packet *, unsigned nic, uint64_t destination_high, uint8_t hop_limit,
+	uint32_t payload_bytes, uint32_t seed);
+/* The seed of such a packet. */
+uint32_t packet_seed(const struct packet *);
+/* Writes the right IPv4 header checksum. */
+void packet_checksum(struct packet *);
+/* The packet as it must leave by `egress` when received by `ingress`. */
+void packet_forwarded(struct packet *, unsigned ingress, unsigned egress);
+
+static inline void put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v & 0xffff);
+}
+
+static inline unsigned get16(const uint8_t *p)
+{
+	return (unsigned)p[0] << 8 | p[1];
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+#define RIG_TO(egress)  (0x0a000001u | (uint32_t)(egress) << 16) /* 10.egress.0.1 */
+#define RIG_TO6(egress) (0x20010db800000000ull | (uint64_t)(egress) << 16)
+
+#endif
