@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cli/api_client.h"
+#include "router/api_client.h"
 #include "cli/command.h"
 #include "router/config.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The other end of the router's API socket (router/api.c). */
-#ifndef CLI_API_CLIENT_H
-#define CLI_API_CLIENT_H
+#ifndef ROUTER_API_CLIENT_H
+#define ROUTER_API_CLIENT_H
 
 #include <jansson.h>
 

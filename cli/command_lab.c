@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command.h"
+#include "lab/account.h"
+#include "lab/network.h"
+#include "lab/sandbox.h"
+#include "lab/traffic.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: p2pnic lab run [--json]\n"
+	"       p2pnic lab up | down\n"
+	"\n"
+	"A router of four soft NICs and four hosts, in network namespaces of this machine.\n"
+	"  run   makes it, pings between all hosts, runs iperf3, tells where each packet went, and "
+	"leaves\n"
+	"        nothing behind; as root or in namespaces of its own without. Fails if a ping was "
+	"lost, an\n"
+	"        iperf3 failed or a packet is not accounted for.\n"
+	"  up    makes it, to be used; root only\n"
+	"  down  removes it\n";
+
+struct run {
+	bool json;
+};
+
+static void say_flows(const json_t *results, const char *key)
+{
+	size_t index;
+	const json_t *row;
+
+	json_array_foreach(json_object_get(results, key), index, row)
+	{
+		const char *from = json_string_value(json_object_get(row, "from"));
+		const char *to = json_string_value(json_object_get(row, "to"));
+		const char *error = json_string_value(json_object_get(row, "error"));
+
+		printf("  %-5s %s -> %s  ", key, from + strlen("p2pnic-lab-"),
+			to + strlen("p2pnic-lab-"));
+		if (error)
+			printf("failed: %s\n", error);
+		else if (!strcmp(key, "tcp"))
+			printf("%.2f Gb/s, %lld retransmissions\n",
+				json_number_value(json_object_get(row, "bits_per_second")) * 1e-9,
+				(long long)json_integer_value(
+					json_object_get(row, "retransmissions")));
+		else
+			printf("%lld datagrams, %lld lost\n",
+				(long long)json_integer_value(json_object_get(row, "datagrams")),
+				(long long)json_integer_value(json_object_get(row, "lost")));
+	}
+}
+
+static void say_pings(const json_t *results)
+{
+	const json_t *pings = json_object_get(results, "pings");
+	size_t index;
+	const json_t *row;
+
+	printf("  pings %lld pairs: %lld sent, %lld answered\n",
+		(long long)json_integer_value(json_object_get(pings, "pairs")),
+		(long long)json_integer_value(json_object_get(pings, "sent")),
+		(long long)json_integer_value(json_object_get(pings, "answered")));
+	json_array_foreach(json_object_get(pings, "lost"), index, row) printf(
+		"        %s -> %s: %lld lost\n", json_string_value(json_object_get(row, "from")),
+		json_string_value(json_object_get(row, "to")),
+		(long long)json_integer_value(json_object_get(row, "lost")));
+}
+
+static const char *port_mode(const json_t *results)
+{
+	return json_string_value(
+		json_object_get(json_array_get(json_object_get(results, "port"), 0), "mode"));
+}
+
+/* Inside the sandbox. Its end removes everything, so nothing here does. */
+static int run(const struct sandbox *sandbox, void *argument)
+{
+	const struct run *options = argument;
+	char error[LAB_ERROR_BYTES] = "";
+	json_t *results = json_object();
+	struct lab lab;
+	bool well;
+
+	if (lab_up(&lab, error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	json_object_set_new(results, "user", json_string(sandbox->own_user ? "namespace" : "root"));
+	json_object_set_new(results, "port_type", json_string(lab.port_type));
+	if (!options->json) {
+		printf("lab: four soft NICs, four hosts, in %s; port type %s\n",
+			sandbox->own_user ? "user and network namespaces of its own (not root)"
+					  : "network namespaces",
+			lab.port_type);
+		if (lab.why_not[0])
+			printf("  not af_xdp: %s\n", lab.why_not);
+	}
+	well = traffic_pings(results);
+	if (!options->json)
+		say_pings(results);
+	well &= traffic_tcp(results);
+	if (!options->json)
+		say_flows(results, "tcp");
+	well &= traffic_udp(results);
+	if (!options->json)
+		say_flows(results, "udp");
+	if (account_take(results, lab.runtime, error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	if (options->json) {
+		json_dumpf(results, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		printf("  ports %s, %s\n", lab.port_type, port_mode(results));
+		account_print(results, stdout);
+		printf("lab: %lld packets in, %lld out, %lld unaccounted\n",
+			account_count(results, "in"), account_count(results, "out"),
+			account_count(results, "unaccounted"));
+	}
+	return well && account_count(results, "unaccounted") == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
+static int lab_run(const struct run *options)
+{
+	struct sandbox sandbox;
+	char error[SANDBOX_ERROR_BYTES] = "";
+	int result = sandbox_start(&sandbox, false, run, (void *)options, error);
+
+	if (result) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	result = sandbox_wait(&sandbox);
+	if (result > 128)
+		fprintf(stderr, "p2pnic lab: ended by signal %d; nothing is left of it\n",
+			result - 128);
+	return result;
+}
+
+int command_lab(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	struct run run_options = {0};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			run_options.json = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind + 1 == argc && !strcmp(argv[optind], "run"))
+		return lab_run(&run_options);
+	fputs(usage, stderr);
+	return COMMAND_USAGE;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where every packet went: from the counters of the router's NICs, at rest (counters.h states the identity).
+ *
+ * Beside the NICs' own word stands that of the hosts' kernels: what their interfaces sent must have been
+ * received by the NICs (or missed by the ports), and what the NICs sent must have arrived.
+ */
+#ifndef LAB_ACCOUNT_H
+#define LAB_ACCOUNT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Waits until the NICs are at rest: counters that stand still, nothing held, nothing in a ring; at most some
+ * seconds. Then adds "nics", "rings", "drops", "router", as `p2pnic show -j` has them, and "packets". 0 or
+ * -errno with a sentence. */
+int account_take(json_t *results, const char *runtime, char *error);
+
+/* Prints the matrix, drops, CPU seconds and the line of the driver. */
+void account_print(const json_t *results, FILE *);
+
+/* "packets": {"in", "out", "unaccounted"} */
+long long account_count(const json_t *results, const char *key);
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lab/network.h"
+
+#include "router/api_client.h"
+#include "ports/port.h"
+#include "router/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define START_PATIENCE_MS 20000u
+#define PROBE_MEMORY      (16u << 20)
+
+void lab_host(unsigned host, char name[32])
+{
+	snprintf(name, 32, "p2pnic-lab-h%u", host);
+}
+
+void lab_address(unsigned host, bool six, char text[40])
+{
+	snprintf(text, 40, six ? "fd00:%u::2" : "10.0.%u.2", host);
+}
+
+/* --- Namespaces and links ------------------------------------------------------------------------ */
+
+struct script {
+	char text[8192];
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void line(struct script *s, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	s->used +=
+		(size_t)vsnprintf(s->text + s->used, sizeof(s->text) - s->used, format, arguments);
+	va_end(arguments);
+	s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "\n");
+}
+
+static int ip_batch(const char *namespace, const struct script *s, char *error)
+{
+	static const char *const argv[] = {"ip", "-batch", "-", NULL};
+
+	return command_run(namespace, argv, s->text, error, LAB_ERROR_BYTES);
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+static int make_links(char *error)
+{
+	struct script s = {0};
+
+	line(&s, "netns add %s", LAB_ROUTER);
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		line(&s, "netns add p2pnic-lab-h%u", k);
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		line(&s,
+			"link add nic%u address 02:00:00:00:%02x:01 netns %s type veth "
+			"peer name eth0 address 02:00:00:00:%02x:02 netns p2pnic-lab-h%u",
+			k, k, LAB_ROUTER, k, k);
+	return ip_batch(NULL, &s, error);
+}
+
+static int make_router_side(char *error)
+{
+	static const char *const argv[] = {
+		"sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6", NULL};
+	struct script s = {0};
+	int result = 0;
+
+	/* Where the kernel has no IPv6 there is nothing to switch off. */
+	if (access("/proc/sys/net/ipv6", F_OK) == 0)
+		result = command_run(LAB_ROUTER, argv, NULL, error, LAB_ERROR_BYTES);
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		line(&s, "link set nic%u addrgenmode none up", k);
+	return result ? result : ip_batch(LAB_ROUTER, &s, error);
+}
+
+static int make_host(unsigned k, char *error)
+{
+	static const char *const offloads[] = {"ethtool", "-K", "eth0", "tx", "off", "tso", "off",
+		"gso", "off", "txvlan", "off", NULL};
+	char name[32];
+	struct script s = {0};
+	int result;
+
+	lab_host(k, name);
+	result = command_run(name, offloads, NULL, error, LAB_ERROR_BYTES);
+	if (result)
+		return result;
+	/* Without link-local address and router solicitation: the wire carries what the lab sends. */
+	line(&s, "link set lo up");
+	line(&s, "link set eth0 addrgenmode none up");
+	line(&s, "address add 10.0.%u.2/24 dev eth0", k);
+	line(&s, "neighbor add 10.0.%u.1 lladdr 02:00:00:00:%02x:01 dev eth0 nud permanent", k, k);
+	line(&s, "route add default via 10.0.%u.1", k);
+	line(&s, "address add fd00:%u::2/64 dev eth0 nodad", k);
+	line(&s, "neighbor add fd00:%u::1 lladdr 02:00:00:00:%02x:01 dev eth0 nud permanent", k, k);
+	line(&s, "route add default via fd00:%u::1 dev eth0", k);
+	return ip_batch(name, &s, error);
+}
+
+/* --- Port type and configuration ----------------------------------------------------------------- */
+
+/* Whether an af_xdp port can be opened on nic1: in a child, since it enters the router's namespace. */
+static bool af_xdp_starts(char why_not[256])
+{
+	char error[PORT_ERROR_BYTES] = "";
+	int told[2];
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe2(told, O_CLOEXEC) < 0)
+		return false;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		const struct port_ops *ops = port_find("af_xdp");
+		struct port_config config = {.target = "nic1", .memory_fd = -1};
+		int code = namespace_enter(LAB_ROUTER);
+		void *port = NULL;
+
+		close(told[0]);
+		config.memory_bytes = PROBE_MEMORY;
+		config.memory = mmap(NULL, PROBE_MEMORY, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (ops)
+			port = aligned_alloc(64, (ops->bytes + 63) / 64 * 64);
+		if (!port || config.memory == MAP_FAILED) {
+			snprintf(error, sizeof(error), "out of memory");
+		} else if (code) {
+			snprintf(error, sizeof(error), "%s: %s", LAB_ROUTER, strerror(-code));
+		} else {
+			memset(port, 0, ops->bytes);
+			if (ops->open(port, &config, error) == 0) {
+				ops->close(port);
+				error[0] = 0;
+			} else if (!error[0]) {
+				snprintf(error, sizeof(error), "it does not start");
+			}
+		}
+		_exit(write(told[1], error, strlen(error)) < 0);
+	}
+	close(told[1]);
+	n = read(told[0], why_not, 255);
+	why_not[n > 0 ? n : 0] = 0;
+	close(told[0]);
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		return false;
+	return why_not[0] == 0;
+}
+
+static int write_config(const struct lab *lab)
+{
+	struct script s = {0};
+
+	line(&s, "# The router of `p2pnic lab`.");
+	line(&s, "router:\n  name: " LAB_NAME);
+	line(&s, "nics:");
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		line(&s,
+			"  - name: nic%u\n    port: {type: %s, target: nic%u}\n"
+			"    addresses: [10.0.%u.1/24, \"fd00:%u::1/64\"]",
+			k, lab->port_type, k, k, k);
+	line(&s, "neighbors:");
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		for (unsigned six = 0; six < 2; six++) {
+			char address[40];
+
+			lab_address(k, six, address);
+			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
+				k, address, k);
+		}
+	return write_text(lab->config, s.text);
+}
+
+/* --- The router ---------------------------------------------------------------------------------- */
+
+static int start_router(struct lab *lab, char *error)
+{
+	const char *const argv[] = {"p2pnic", "router", "-c", lab->config, NULL};
+	int result = child_start(&lab->router, LAB_ROUTER, argv, NULL, true);
+
+	for (unsigned waited = 0; !result && waited < START_PATIENCE_MS; waited += 20) {
+		char reason[API_ERROR_BYTES];
+		json_t *answer = api_show(lab->runtime, "router", reason);
+
+		json_decref(answer);
+		if (answer)
+			return 0;
+		if (child_ended(&lab->router, 20)) {
+			result = -ECHILD;
+			break;
+		}
+	}
+	char *text = lab->router.pid ? child_output(&lab->router) : NULL;
+
+	snprintf(error, LAB_ERROR_BYTES, "the router does not start: %s",
+		text && *text ? text
+		: result      ? strerror(-result)
+			      : "no answer");
+	free(text);
+	return result ? result : -ETIMEDOUT;
+}
+
+int lab_up(struct lab *lab, char *error)
+{
+	char *slash;
+	int result;
+
+	*lab = (struct lab){.router = {.pidfd = -1, .output = -1}};
+	runtime_of_name(LAB_NAME, lab->runtime, sizeof(lab->runtime));
+	snprintf(lab->config, sizeof(lab->config), "%s.yaml", lab->runtime);
+	result = make_links(error);
+	if (!result)
+		result = make_router_side(error);
+	for (unsigned k = 1; k <= LAB_NICS && !result; k++)
+		result = make_host(k, error);
+	if (!result) {
+		lab->port_type = af_xdp_starts(lab->why_not) ? "af_xdp" : "af_packet";
+		/* The directory above: of all routers of this user. */
+		slash = strrchr(lab->config, '/');
+		*slash = 0;
+		mkdir(lab->config, 0755);
+		*slash = '/';
+		result = write_config(lab);
+		if (result)
+			snprintf(error, LAB_ERROR_BYTES, "%s: %s", lab->config, strerror(-result));
+	}
+	if (!result)
+		result = start_router(lab, error);
+	if (result)
+		lab_down();
+	return result;
+}
+
+/* Asks the router to stop in order, if there is one to be asked. */
+static void stop_router(const char *runtime)
+{
+	char reason[API_ERROR_BYTES];
+	json_t *answer = api_show(runtime, "router", reason);
+	pid_t pid = (pid_t)json_integer_value(
+		json_object_get(json_object_get(answer, "router"), "pid"));
+
+	json_decref(answer);
+	if (pid <= 0 || kill(pid, SIGTERM) < 0)
+		return;
+	for (unsigned waited = 0; waited < 5000 && kill(pid, 0) == 0; waited += 20) {
+		waitpid(pid, NULL, WNOHANG); /* where it is a child of ours */
+		usleep(20000);
+	}
+}
+
+bool lab_down(void)
+{
+	static const char *const sockets[] = {"lock", "api.sock", "keeper.sock", "nic1.sock",
+		"nic2.sock", "nic3.sock", "nic4.sock"};
+	char runtime[256], path[300], name[32], error[LAB_ERROR_BYTES];
+	bool found = namespace_exists(LAB_ROUTER);
+
+	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
+	stop_router(runtime);
+	for (unsigned k = 0; k <= LAB_NICS; k++) {
+		if (k)
+			lab_host(k, name);
+		else
+			snprintf(name, sizeof(name), LAB_ROUTER);
+		if (!namespace_exists(name))
+			continue;
+		found = true;
+		/* A router that was killed leaves its NICs forwarding, as it should. */
+		for (unsigned tries = 0; tries < 50 && namespace_kill(name); tries++)
+			usleep(20000);
+		const char *const argv[] = {"ip", "netns", "delete", name, NULL};
+
+		command_run(NULL, argv, NULL, error, sizeof(error));
+	}
+	for (unsigned k = 0; k < sizeof(sockets) / sizeof(*sockets); k++) {
+		snprintf(path, sizeof(path), "%s/%s", runtime, sockets[k]);
+		unlink(path);
+	}
+	rmdir(runtime);
+	snprintf(path, sizeof(path), "%s.yaml", runtime);
+	unlink(path);
+	*strrchr(path, '/') = 0;
+	rmdir(path); /* unless another router of this user has something there */
+	return found;
+}
