@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lab/network.h"
 
-#include "router/api_client.h"
 #include "ports/port.h"
+#include "router/api_client.h"
 #include "router/config.h"
 
 #include <errno.h>
@@ -177,7 +177,12 @@ static int write_config(const struct lab *lab)
 	struct script s = {0};
 
 	line(&s, "# The router of `p2pnic lab`.");
-	line(&s, "router:\n  name: " LAB_NAME);
+	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only when the
+	 * receiver has read them: rings of 256 lose ten times as many. */
+	line(&s, "router:
+  name: " LAB_NAME "
+  ring_slots: 1024
+  rx_buffers: 2048");
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,
@@ -187,11 +192,11 @@ static int write_config(const struct lab *lab)
 	line(&s, "neighbors:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		for (unsigned six = 0; six < 2; six++) {
-			char address[40];
+		char address[40];
 
-			lab_address(k, six, address);
-			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
-				k, address, k);
+		lab_address(k, six, address);
+		line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}", k,
+			address, k);
 		}
 	return write_text(lab->config, s.text);
 }
