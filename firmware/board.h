@@ -60,8 +60,9 @@ unsigned board_transmitted(struct board *, uint64_t *failed);
 bool board_port_arm(struct board *);
 void board_port_disarm(struct board *);
 
-/* Hands the port n receive buffers; how many it took, the first ones. stop: takes them back. */
-unsigned board_port_start(struct board *, const uint32_t *buffers, unsigned n);
+/* Hands the port n receive buffers; how many it took, the first ones (0: it receives into memory of its
+ * own), or negative: it cannot start. stop: takes them back. */
+int board_port_start(struct board *, const uint32_t *buffers, unsigned n);
 unsigned board_port_stop(struct board *, uint32_t *buffers);
 
 /* True if [bus, bus + bytes) lies in one window with that access. */

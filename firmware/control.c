@@ -38,6 +38,7 @@ static void stop(struct nic *n)
 static enum p2pnic_result start(struct nic *n)
 {
 	uint32_t posted;
+	int taken;
 
 	if (!n->ready || n->running)
 		return P2PNIC_BAD_STATE;
@@ -45,7 +46,7 @@ static enum p2pnic_result start(struct nic *n)
 		uint64_t end =
 			(uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
 
-		if (n->rx_buffers < 2 || n->rx_buffers > NIC_RX_BUFFERS_MAX ||
+		if (n->rx_buffers < NIC_RX_BUFFERS_MIN || n->rx_buffers > NIC_RX_BUFFERS_MAX ||
 			end > n->bar4_bytes || n->rx_offset % P2PNIC_BUFFER_BYTES)
 			return P2PNIC_BAD_ARGUMENT;
 		for (uint32_t k = 0; k < n->rx_buffers; k++)
@@ -57,7 +58,16 @@ static enum p2pnic_result start(struct nic *n)
 	if (posted == 0)
 		return P2PNIC_BAD_STATE;
 	n->spares -= posted;
-	n->spares += posted - board_port_start(n->board, n->spare + n->spares, posted);
+	taken = board_port_start(n->board, n->spare + n->spares, posted);
+	if (taken < 0) {
+		n->spares += posted;
+		return P2PNIC_BAD_STATE;
+	}
+	/* It took the first ones; the others move into their place. */
+	posted -= (uint32_t)taken;
+	__builtin_memmove(
+		n->spare + n->spares, n->spare + n->spares + taken, posted * sizeof(*n->spare));
+	n->spares += posted;
 	n->running = true;
 	return P2PNIC_OK;
 }

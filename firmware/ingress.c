@@ -90,6 +90,19 @@ static inline void out_push(struct nic *n, unsigned peer, struct nic_out *out, u
 		out_publish(n, out);
 }
 
+static void wake(struct nic *n, unsigned peer)
+{
+	const struct nic_out *out = &n->out[peer];
+
+	if (peer == P2PNIC_HOST_PEER)
+		board_interrupt(n->board, P2PNIC_VECTOR_HOST_RING);
+	else if (out->doorbell.bytes)
+		board_dma_write32(n->board, &out->doorbell, 0, 1);
+	else
+		return;
+	count(&n->counters->doorbells, 1);
+}
+
 /* Publishes what is pending and wakes who sleeps. The fence orders our producer words before the read
  * of `asleep`; it pairs with the one in nic_arm, where the other end writes `asleep` and then reads
  * the producer word: at least one of the two sees the other. */
@@ -108,11 +121,8 @@ NIC_API void out_publish_all(struct nic *n)
 		struct nic_out *out = &n->out[n->dirty_peer[k]];
 
 		out->dirty = false;
-		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)) &&
-			out->doorbell.bytes) {
-			board_dma_write32(n->board, &out->doorbell, 0, 1);
-			count(&n->counters->doorbells, 1);
-		}
+		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
+			wake(n, n->dirty_peer[k]);
 	}
 	n->dirty = 0;
 }
@@ -133,30 +143,46 @@ static inline void count_transferred(struct nic *n, unsigned peer, uint32_t leng
 	count(&t->bytes, length);
 }
 
-/* Keeps frame k in own memory, its head rewritten; NIC_NOWHERE if no buffer is left. */
+/*
+ * Spare buffers have up to three uses, and each leaves some to those it must not starve: held packets to
+ * packets given to a ring that has room (Rd), and both to packets that the egress fetches (Rd, Bn).
+ * Without the last, two NICs that have given each other all their buffers would wait for ever.
+ */
+static inline uint32_t spares_for_others(const struct nic *n)
+{
+	return EGRESS_READS ? n->rx_buffers / 16 : 0;
+}
+
+/* Keeps frame k in own memory, its head rewritten; NIC_NOWHERE if only `leave` buffers are left. */
 #define NIC_NOWHERE UINT32_MAX
-static uint32_t keep_frame(struct nic *n, unsigned k, const struct frame_head *head)
+static uint32_t keep_frame(struct nic *n, unsigned k, const struct frame_head *head, uint32_t leave)
 {
 	uint32_t at;
 
-	if (n->spares == 0)
+	if (n->spares <= leave)
 		return NIC_NOWHERE;
 	at = board_keep(n->board, k, n->spare[--n->spares]);
 	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
 	return at;
 }
 
-/* The ring is full: the packet waits in own memory, up to a limit that leaves room for other egresses. */
-static void hold(struct nic *n, struct nic_out *out, unsigned k, const struct frame_head *head,
+/* The ring is full: the packet waits in own memory, up to a limit that leaves room for other egresses.
+ * Nothing waits for the host: a driver that has died would keep the NIC awake and its buffers occupied. */
+static void hold(struct nic *n, unsigned peer, unsigned k, const struct frame_head *head,
 	uint32_t length, uint16_t flags)
 {
+	struct nic_out *out = &n->out[peer];
 	uint32_t at;
 
+	if (peer == P2PNIC_HOST_PEER) {
+		count_drop(n, P2PNIC_DROP_PUNT_FULL, 1);
+		return;
+	}
 	if (out->held == NIC_HOLD_MAX || out->held * 4 >= n->rx_buffers) {
 		count_drop(n, P2PNIC_DROP_RING_FULL, 1);
 		return;
 	}
-	at = keep_frame(n, k, head);
+	at = keep_frame(n, k, head, spares_for_others(n) * 2);
 	if (at == NIC_NOWHERE) {
 		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 		return;
@@ -210,7 +236,7 @@ static inline void transfer(struct nic *n, unsigned peer, unsigned k, const stru
 		}
 	}
 	if (unlikely(out->held || !out_has_room(out))) {
-		hold(n, out, k, head, length, flags);
+		hold(n, peer, k, head, length, flags);
 		return;
 	}
 #if INGRESS_WRITES
@@ -219,7 +245,7 @@ static inline void transfer(struct nic *n, unsigned peer, unsigned k, const stru
 
 	board_dma_write_frame(n->board, &out->buffers, offset, head, frame->data, length);
 #else
-	uint32_t offset = keep_frame(n, k, head);
+	uint32_t offset = keep_frame(n, k, head, spares_for_others(n));
 
 	if (unlikely(offset == NIC_NOWHERE)) {
 		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);

@@ -34,7 +34,8 @@
 #define NIC_API
 #endif
 
-#define NIC_RX_BUFFERS_MAX 8192u /* own buffers: receiving, spare, holding */
+#define NIC_RX_BUFFERS_MIN (EGRESS_READS ? 16u : 2u) /* see spares_for_others */
+#define NIC_RX_BUFFERS_MAX 8192u                     /* own buffers: receiving, spare, holding */
 #define NIC_HOLD_MAX       256u  /* packets held for one egress whose ring is full */
 #define NIC_FLIGHT_MAX     4096u /* frames given to the port and not reported sent; a power of two */
 

@@ -58,11 +58,9 @@ static inline void board_port_disarm(struct board *b)
 	PORT_NAME(disarm)(&b->port);
 }
 
-static inline unsigned board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
+static inline int board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
 {
-	int taken = PORT_NAME(port_ops).start(&b->port, buffers, n);
-
-	return taken > 0 ? (unsigned)taken : 0;
+	return PORT_NAME(port_ops).start(&b->port, buffers, n);
 }
 
 static inline unsigned board_port_stop(struct board *b, uint32_t *buffers)

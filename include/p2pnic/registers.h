@@ -151,7 +151,8 @@ struct p2pnic_peer {
 	uint32_t epoch;           /* (host) life of the pair; both sides get the same; not 0 */
 	uint32_t batch;           /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
 	struct bus_addr mailbox;  /* (host) this NIC's mailbox in the peer's BAR2 */
-	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps */
+	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps, or is the
+				     host, which is woken by P2PNIC_VECTOR_HOST_RING */
 	struct bus_addr
 		out_buffers; /* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
 	uint32_t

@@ -237,16 +237,16 @@ static inline void board_port_disarm(struct board *b)
 	b->armed = false;
 }
 
-static inline unsigned board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
+static inline int board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
 {
 	BOARD_ASSERT(n > 0 && !b->buffers);
 	if (b->refuses_start)
-		return 0;
+		return -1;
 	if (b->start_max && n > b->start_max)
 		n = b->start_max;
 	memcpy(b->buffer, buffers, n * sizeof(*buffers));
 	b->buffers = n;
-	return n;
+	return (int)n;
 }
 
 static inline unsigned board_port_stop(struct board *b, uint32_t *buffers)

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Rings: batches, wrapping, back pressure, slow and failing ports, buffers, sleep. For each transfer method. */
+#include "tests/unit/firmware_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static void receive4(struct rig *r, unsigned nic, unsigned egress, uint32_t payload, uint32_t seed)
+{
+	struct packet p;
+
+	packet_ipv4(&p, nic, RIG_TO(egress), 64, payload, seed);
+	rig_receive(r, nic, &p);
+}
+
+/* Takes what `egress` sent: each a packet of `ingress` as it must be, seeds rising. How many. */
+static unsigned take_in_order(struct rig *r, unsigned egress, unsigned ingress, uint32_t *last)
+{
+	unsigned n = 0;
+
+	for (struct packet *got; (got = rig_sent(r, egress)); n++) {
+		uint32_t seed = packet_seed(got);
+		struct packet want;
+
+		packet_ipv4(&want, ingress, RIG_TO(egress), 64, got->length - 42, seed);
+		packet_forwarded(&want, ingress, egress);
+		assert_int_equal(got->length, want.length);
+		assert_memory_equal(got->bytes, want.bytes, got->length);
+		assert_true(seed > *last);
+		*last = seed;
+		free(got);
+	}
+	return n;
+}
+
+static uint64_t sent(const struct rig *r, unsigned nic)
+{
+	return rig_count(&r->at[nic].counters->sent.packets);
+}
+
+/* --- Batches ------------------------------------------------------------------------------------- */
+
+/* The producer word that `egress` sees. */
+static uint32_t produced(const struct rig *r, unsigned ingress, unsigned egress)
+{
+	const struct p2pnic_mailbox *m =
+		(const struct p2pnic_mailbox *)(r->at[egress].bar2 + P2PNIC_BAR2_MAILBOXES);
+
+	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE)
+		return P2PNIC_RING_INDEX(r->relay[ingress][egress]->producer);
+	return P2PNIC_RING_INDEX(m[ingress].producer);
+}
+
+static void updates_come_by_batch(void **state)
+{
+	static const unsigned bursts[] = {1, 7, 8, 9, 16, 24, 63, 64};
+
+	for (unsigned batch = 1; batch <= 64; batch = batch * 4 / 3 + 1)
+		for (unsigned k = 0; k < sizeof(bursts) / sizeof(*bursts); k++) {
+			struct rig *r =
+				rig_new(2, &(struct rig_config){.slots = 128, .batch = batch});
+			unsigned n = bursts[k], before = r->at[0].board.word_writes;
+			uint32_t last = 0;
+
+			for (unsigned j = 1; j <= n; j++)
+				receive4(r, 0, 1, 50, j);
+			nic_poll(r->at[0].nic);
+			assert_int_equal(produced(r, 0, 1), n);
+			assert_int_equal(
+				r->at[0].board.word_writes - before, (n + batch - 1) / batch);
+			rig_run(r);
+			assert_int_equal(take_in_order(r, 1, 0, &last), n);
+			rig_check(r);
+			rig_free(r);
+		}
+}
+
+static void rings_wrap(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 8, .batch = 5, .rx_buffers = 64});
+	uint32_t seed = 0, last = 0;
+	unsigned got = 0;
+
+	for (unsigned round = 0; round < 500; round++) {
+		unsigned n = 1 + round % 7;
+
+		for (unsigned k = 0; k < n; k++)
+			receive4(r, 0, 1, (round * 37 + k * 11) % 1500 + 4, ++seed);
+		rig_run(r);
+		got += take_in_order(r, 1, 0, &last);
+		rig_check(r);
+	}
+	assert_int_equal(got, seed);
+	assert_int_equal(rig_all_drops(r, 0), 0);
+	rig_free(r);
+}
+
+/* Indices run over 32 bits: begun shortly before the end. */
+static void indices_wrap(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .rx_buffers = 64});
+	uint32_t seed = 0, last = 0;
+	struct nic_out *out = &r->at[0].nic->out[1];
+	struct nic_in *in = &r->at[1].nic->in[0];
+
+	out->produced = out->published = out->consumed = in->taken = in->completed = 0xfffffff0u;
+	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
+	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->taken);
+	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
+		r->relay[0][1]->producer = in->mailbox->producer;
+		r->relay[1][0]->consumer = *out->consumer;
+	}
+	for (unsigned k = 0; k < 100; k++) {
+		receive4(r, 0, 1, 100, ++seed);
+		if (k % 3 == 0)
+			rig_run(r);
+	}
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 100);
+	assert_int_equal(rig_count(&r->at[1].counters->bad_words), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* --- Back pressure ------------------------------------------------------------------------------- */
+
+static void a_full_ring_holds_then_drops(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .rx_buffers = 256});
+	struct board *slow = &r->at[1].board;
+	uint64_t dropped;
+	uint32_t last = 0;
+	unsigned got;
+
+	slow->stuck = true;
+	for (unsigned k = 1; k <= 400; k++)
+		receive4(r, 0, 1, 100, k);
+	for (unsigned k = 0; k < 50; k++)
+		rig_poll(r);
+	rig_check(r);
+	/* 16 in the ring, a quarter of the buffers held, the rest dropped and counted. */
+	dropped = rig_drops(r, 0, P2PNIC_DROP_RING_FULL) + rig_drops(r, 0, P2PNIC_DROP_NO_BUFFER);
+	assert_int_equal(dropped + 16 + r->at[0].nic->held, 400);
+	assert_int_equal(r->at[0].nic->held, 64);
+	assert_int_equal(rig_count(&r->at[0].counters->held), 64);
+	assert_int_equal(rig_drops(r, 0, P2PNIC_DROP_RING_FULL), dropped);
+	slow->stuck = false;
+	rig_run(r);
+	got = take_in_order(r, 1, 0, &last);
+	assert_int_equal(got, 400 - dropped);
+	assert_int_equal(r->at[0].nic->held, 0);
+	rig_check(r);
+	/* And it is over. */
+	for (unsigned k = 401; k <= 410; k++)
+		receive4(r, 0, 1, 100, k);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 10);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void held_packets_keep_their_place(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 8, .rx_buffers = 128});
+	struct board *slow = &r->at[1].board;
+	uint32_t last = 0, seed = 0;
+	unsigned got = 0;
+
+	r->at[0].board.copies_on_keep = true;
+	slow->complete_max = 3;
+	slow->transmit_room = 5;
+	for (unsigned round = 0; round < 200; round++) {
+		for (unsigned k = 0; k < round % 6; k++) {
+			seed++;
+			receive4(r, 0, 1, 60 + seed % 900, seed);
+		}
+		rig_poll(r);
+		got += take_in_order(r, 1, 0, &last);
+		rig_check(r);
+	}
+	rig_run(r);
+	got += take_in_order(r, 1, 0, &last);
+	assert_int_equal(got + rig_all_drops(r, 0), seed);
+	assert_true(got > seed / 2);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_slow_egress_stops_no_other(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){.slots = 16, .rx_buffers = 512});
+	uint32_t last[4] = {0}, seed = 0;
+	unsigned got = 0, given = 0;
+
+	r->at[1].board.stuck = true;
+	r->at[2].board.stuck = true;
+	for (unsigned round = 0; round < 300; round++) {
+		receive4(r, 0, 1, 100, ++seed);
+		receive4(r, 0, 3, 100, ++seed);
+		receive4(r, 0, 2, 100, ++seed);
+		given++;
+		rig_poll(r);
+		got += take_in_order(r, 3, 0, &last[3]);
+	}
+	rig_run(r);
+	got += take_in_order(r, 3, 0, &last[3]);
+	assert_int_equal(got, given);
+	rig_check(r);
+	r->at[1].board.stuck = r->at[2].board.stuck = false;
+	rig_run(r);
+	rig_check(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last[1]) + take_in_order(r, 2, 0, &last[2]) +
+				 rig_all_drops(r, 0),
+		2 * given);
+	rig_free(r);
+}
+
+/* Every NIC receives for the other, and none can send at first: buffers of both are used up. */
+static void both_ways_never_lock_up(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){.slots = 64, .rx_buffers = 64});
+	uint32_t last[3][3] = {0}, seed = 0;
+	struct packet p;
+
+	for (unsigned nic = 0; nic < 3; nic++) {
+		r->at[nic].board.stuck = true;
+		for (unsigned k = 0; k < 600; k++) {
+			packet_ipv4(&p, nic, RIG_TO((nic + 1 + k % 2) % 3), 64, 300, ++seed);
+			rig_receive(r, nic, &p);
+		}
+	}
+	/* The worst order: all receive before any sends. */
+	for (unsigned k = 0; k < 8; k++)
+		for (unsigned nic = 0; nic < 3; nic++)
+			nic_ingress(r->at[nic].nic);
+	for (unsigned k = 0; k < 100; k++)
+		rig_poll(r);
+	for (unsigned nic = 0; nic < 3; nic++)
+		r->at[nic].board.stuck = false;
+	rig_run(r);
+	rig_check(r);
+	for (unsigned nic = 0; nic < 3; nic++)
+		assert_int_equal(r->at[nic].nic->held, 0);
+	for (unsigned nic = 0; nic < 3; nic++) {
+		struct packet *got;
+
+		while ((got = rig_sent(r, nic)))
+			free(got);
+	}
+	/* Everything flows again. */
+	for (unsigned nic = 0; nic < 3; nic++)
+		for (unsigned k = 0; k < 20; k++)
+			receive4(r, nic, (nic + 1) % 3, 300, ++seed);
+	rig_run(r);
+	for (unsigned nic = 0; nic < 3; nic++)
+		assert_int_equal(take_in_order(r, nic, (nic + 2) % 3, &last[nic][0]), 20);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_full_punt_ring_drops(void **state)
+{
+	struct rig *r =
+		rig_new(2, &(struct rig_config){.slots = 8, .rx_buffers = 128, .host = true});
+	struct packet p;
+	uint16_t flags;
+	uint32_t last = 0;
+	unsigned punted = 0;
+
+	r->at[0].board.receive_max = 8;
+	for (unsigned k = 1; k <= 100; k++) {
+		packet_ipv4(&p, 0, RIG_TO(1), 1, 80, k);
+		rig_receive(r, 0, &p);
+		receive4(r, 0, 1, 80, k);
+	}
+	rig_run(r);
+	rig_check(r);
+	/* A host that does not listen costs the NIC no buffers, and no good flow a packet. */
+	assert_int_equal(take_in_order(r, 1, 0, &last), 100);
+	assert_int_equal(r->at[0].nic->held, 0);
+	assert_int_equal(rig_drops(r, 0, P2PNIC_DROP_PUNT_FULL), 100 - 8);
+	assert_int_equal(rig_all_drops(r, 0), 100 - 8);
+	for (unsigned k = 1; rig_punted(r, 0, &p, &flags); k++, punted++)
+		assert_int_equal(packet_seed(&p), k);
+	assert_int_equal(punted, 8);
+	packet_ipv4(&p, 0, RIG_TO(1), 1, 80, 101);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_true(rig_punted(r, 0, &p, &flags));
+	assert_int_equal(packet_seed(&p), 101);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* --- Ports --------------------------------------------------------------------------------------- */
+
+static void ports_that_fail_are_counted(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	uint32_t last = 0;
+
+	r->at[1].board.fail_every = 3;
+	for (unsigned k = 1; k <= 300; k++) {
+		receive4(r, 0, 1, 100, k);
+		rig_poll(r);
+	}
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 200);
+	assert_int_equal(rig_drops(r, 1, P2PNIC_DROP_PORT), 100);
+	assert_int_equal(sent(r, 1), 200);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* The whole range of speeds; nothing may be lost as long as nothing overflows. */
+static void slow_ports_lose_nothing(void **state)
+{
+	for (unsigned room = 1; room <= 16; room *= 2)
+		for (unsigned done = 1; done <= 16; done *= 2) {
+			struct rig *r = rig_new(3, &(struct rig_config){.slots = 16});
+			uint32_t last[2] = {0};
+			unsigned got[2] = {0};
+
+			r->at[2].board.transmit_room = room;
+			r->at[2].board.complete_max = done;
+			for (unsigned k = 1; k <= 200; k++) {
+				/* Two NICs into one; not more than fit. */
+				if (k % 16 < 2) {
+					struct packet *p;
+
+					rig_run(r);
+					while ((p = rig_sent(r, 2))) {
+						unsigned from = p->bytes[11];
+
+						assert_true(packet_seed(p) > last[from]);
+						last[from] = packet_seed(p);
+						got[from]++;
+						free(p);
+					}
+				}
+				receive4(r, k & 1, 2, 100, k);
+				rig_poll(r);
+				rig_check(r);
+			}
+			rig_run(r);
+			rig_check(r);
+			for (struct packet *p; (p = rig_sent(r, 2)); free(p))
+				got[p->bytes[11]]++;
+			assert_int_equal(got[0] + got[1], 200);
+			rig_free(r);
+		}
+}
+
+static void many_rings_share_a_busy_port(void **state)
+{
+	struct rig *r = rig_new(5, &(struct rig_config){.slots = 64, .rx_buffers = 512});
+	unsigned got[5] = {0}, all = 0;
+
+	r->at[4].board.transmit_room = 8;
+	r->at[4].board.complete_max = 8;
+	for (unsigned k = 0; k < 64; k++)
+		for (unsigned nic = 0; nic < 4; nic++)
+			receive4(r, nic, 4, 100, k);
+	for (unsigned round = 0; round < 16; round++) {
+		rig_poll(r);
+		for (struct packet *p; (p = rig_sent(r, 4)); free(p)) {
+			got[p->bytes[11]]++;
+			all++;
+		}
+	}
+	for (unsigned nic = 0; nic < 4; nic++)
+		assert_in_range(got[nic], all / 8, all / 2);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_port_that_takes_few_buffers(void **state)
+{
+	for (unsigned take = 1; take <= 64; take *= 4) {
+		struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .rx_buffers = 256});
+		uint32_t last = 0, seed = 0;
+		unsigned got = 0;
+
+		assert_int_equal(rig_command(r, 0, P2PNIC_OP_STOP, 0), P2PNIC_OK);
+		rig_check(r);
+		r->at[0].board.start_max = take;
+		assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_OK);
+		rig_check(r);
+		r->at[1].board.complete_max = 1;
+		for (unsigned round = 0; round < 60; round++) {
+			receive4(r, 0, 1, 500, ++seed);
+			receive4(r, 0, 1, 500, ++seed);
+			rig_poll(r);
+			got += take_in_order(r, 1, 0, &last);
+			rig_check(r);
+		}
+		rig_run(r);
+		got += take_in_order(r, 1, 0, &last);
+		assert_int_equal(got, seed);
+		rig_check(r);
+		rig_free(r);
+	}
+}
+
+static void a_port_that_refuses_to_start(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	uint32_t last = 0;
+
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_STOP, 0), P2PNIC_OK);
+	r->at[0].board.refuses_start = true;
+	assert_int_not_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_OK);
+	assert_false(nic_register_read(r->at[0].nic, P2PNIC_REG_STATUS) & P2PNIC_STATUS_RUNNING);
+	rig_check(r);
+	r->at[0].board.refuses_start = false;
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_OK);
+	receive4(r, 0, 1, 100, 1);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void few_buffers_drop_and_recover(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){.slots = 64, .rx_buffers = 16});
+	uint32_t last = 0;
+
+	r->at[1].board.stuck = true;
+	for (unsigned k = 1; k <= 300; k++)
+		receive4(r, 0, 1, 100, k);
+	for (unsigned k = 0; k < 400; k++) {
+		rig_poll(r);
+		rig_check(r);
+	}
+	assert_true(rig_all_drops(r, 0) > 0);
+	assert_int_equal(rig_all_drops(r, 0),
+		rig_drops(r, 0, P2PNIC_DROP_NO_BUFFER) + rig_drops(r, 0, P2PNIC_DROP_RING_FULL));
+	r->at[1].board.stuck = false;
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last) + rig_all_drops(r, 0), 300);
+	rig_check(r);
+	for (unsigned k = 301; k <= 304; k++)
+		receive4(r, 0, 1, 100, k);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 4);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* --- Windows without memory ---------------------------------------------------------------------- */
+
+static void messages_do_the_same(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){.messages = true, .host = true});
+	uint32_t last = 0, seed = 0;
+	struct packet p;
+	uint16_t flags;
+
+	for (unsigned k = 0; k < 300; k++) {
+		receive4(r, 0, 1, k * 5 % 1700, ++seed);
+		if (k % 8 == 7) {
+			rig_run(r);
+			rig_check(r);
+		}
+	}
+	rig_run(r);
+	/* Payloads below 4 bytes carry no seed. */
+	for (struct packet *got; (got = rig_sent(r, 1)); free(got))
+		last++;
+	assert_int_equal(last, 300);
+	packet_ipv4(&p, 0, RIG_TO(1), 1, 100, 5);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_true(rig_punted(r, 0, &p, &flags));
+	assert_int_equal(packet_seed(&p), 5);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* --- Sleep --------------------------------------------------------------------------------------- */
+
+static void an_idle_nic_sleeps_and_is_woken(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){0});
+	uint32_t last = 0;
+
+	for (unsigned round = 1; round <= 20; round++) {
+		unsigned rung;
+
+		assert_int_equal(nic_arm(r->at[1].nic), NIC_IDLE);
+		rig_relay(r);
+		rung = r->at[1].board.rung;
+		receive4(r, 0, 1, 100, round);
+		nic_poll(r->at[0].nic);
+		rig_relay(r);
+		assert_int_equal(r->at[1].board.rung, rung + 1);
+		nic_disarm(r->at[1].nic);
+		rig_relay(r);
+		rig_run(r);
+		assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+		/* Awake: no doorbell. */
+		receive4(r, 0, 1, 100, 100 * round);
+		last = 100 * round - 1;
+		rig_run(r);
+		assert_int_equal(r->at[1].board.rung, rung + 1);
+		assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+		last = round;
+	}
+	assert_int_equal(rig_count(&r->at[0].counters->doorbells), 20);
+	assert_int_equal(rig_count(&r->at[1].counters->sleeps), 20);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void packets_before_the_last_look_keep_it_awake(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	uint32_t last = 0;
+
+	/* From a peer. */
+	receive4(r, 0, 1, 100, 1);
+	nic_poll(r->at[0].nic);
+	rig_relay(r);
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_BUSY);
+	nic_disarm(r->at[1].nic);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+	/* From the wire. */
+	receive4(r, 1, 0, 100, 1);
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_BUSY);
+	nic_disarm(r->at[1].nic);
+	/* A stopped NIC does not wait for its port. */
+	assert_int_equal(rig_command(r, 1, P2PNIC_OP_STOP, 0), P2PNIC_OK);
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_IDLE);
+	nic_disarm(r->at[1].nic);
+	/* In transmission: it looks again soon. */
+	r->at[1].board.stuck = true;
+	receive4(r, 0, 1, 100, 2);
+	for (unsigned k = 0; k < 4; k++)
+		rig_poll(r);
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_WAITING);
+	nic_disarm(r->at[1].nic);
+	/* Held for a full ring: likewise. */
+	for (unsigned k = 3; k < 60; k++)
+		receive4(r, 0, 1, 100, k);
+	for (unsigned k = 0; k < 4; k++)
+		rig_poll(r);
+	assert_true(r->at[0].nic->held > 0);
+	assert_int_equal(nic_arm(r->at[0].nic), NIC_WAITING);
+	nic_disarm(r->at[0].nic);
+	r->at[1].board.stuck = false;
+	rig_run(r);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void the_sleeping_host_is_interrupted(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.host = true});
+	struct p2pnic_mailbox *mine =
+		(struct p2pnic_mailbox *)(r->at[0].bar2 + P2PNIC_BAR2_MAILBOXES) + P2PNIC_HOST_PEER;
+	struct packet p;
+
+	packet_ipv4(&p, 0, RIG_TO(1), 1, 80, 1);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_int_equal(r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING], 0);
+	mine->asleep = 1;
+	for (unsigned k = 0; k < 5; k++)
+		rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_int_equal(r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING], 1);
+	rig_check(r);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(updates_come_by_batch),
+		cmocka_unit_test(rings_wrap),
+		cmocka_unit_test(indices_wrap),
+		cmocka_unit_test(a_full_ring_holds_then_drops),
+		cmocka_unit_test(held_packets_keep_their_place),
+		cmocka_unit_test(a_slow_egress_stops_no_other),
+		cmocka_unit_test(both_ways_never_lock_up),
+		cmocka_unit_test(a_full_punt_ring_drops),
+		cmocka_unit_test(ports_that_fail_are_counted),
+		cmocka_unit_test(slow_ports_lose_nothing),
+		cmocka_unit_test(many_rings_share_a_busy_port),
+		cmocka_unit_test(a_port_that_takes_few_buffers),
+		cmocka_unit_test(a_port_that_refuses_to_start),
+		cmocka_unit_test(few_buffers_drop_and_recover),
+		cmocka_unit_test(messages_do_the_same),
+		cmocka_unit_test(an_idle_nic_sleeps_and_is_woken),
+		cmocka_unit_test(packets_before_the_last_look_keep_it_awake),
+		cmocka_unit_test(the_sleeping_host_is_interrupted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
