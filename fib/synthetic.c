@@ -83,7 +83,13 @@ static const struct {
 #define SAME_AS_PREVIOUS4 50u
 #define SAME_AS_PARENT6   80u
 #define FOLLOWS6          55u
-#define SAME_AS_PREVIOUS6 80u
+#define SAME_AS_PREVIOUS6 91u
+
+/* IPv6 prefixes longer than /32: of 100, in space of their own; else in a shorter one, chosen this unevenly… */
+#define NEW6       5u
+#define HOLDER6(u) ((u) * (u) * (u) * (u) * (u))
+/* …at a place in it that is this near its beginning. */
+#define PLACE6(u)  ((u) * (u) * (u) * (u))
 
 #define AUTONOMOUS_SYSTEMS 78217u
 
@@ -291,7 +297,7 @@ static void make6(struct maker *m)
 			if (follows) {
 				if (!chance(m, SAME_AS_PREVIOUS6))
 					asn = random_as(m);
-			} else if (length < 33 || chance(m, 15) || !holders) {
+			} else if (length < 33 || chance(m, NEW6) || !holders) {
 				/* New space: registries hand out blocks next to each other. */
 				bits = random_block(m) |
 				       (check_random(&m->random) >> 16 & 0x0fffffffffffull);
@@ -302,11 +308,14 @@ static void make6(struct maker *m)
 				/* Inside an announced prefix; a few of these take most. */
 				double u = (double)below(m, 1u << 30) * 0x1p-30;
 				const struct holder *h =
-					&holder[(size_t)((double)holders * u * u * u)];
+					&holder[(size_t)((double)holders * HOLDER6(u))];
+
+				/* Networks are numbered from the bottom up. */
+				double v = (double)below(m, 1u << 30) * 0x1p-30;
 
 				bits = h->bits;
 				if (h->length < length)
-					bits |= check_random(&m->random) >> h->length;
+					bits |= (uint64_t)(PLACE6(v) * 0x1p63) * 2 >> h->length;
 				asn = chance(m, SAME_AS_PARENT6) ? h->asn : random_as(m);
 			}
 			bits &= ~(step - 1);
@@ -317,7 +326,7 @@ static void make6(struct maker *m)
 			i++;
 			last = bits;
 			last_as = asn;
-			if (length >= 29 && length <= 44 && holders < 1u << 18) {
+			if (length >= 29 && length <= 40 && holders < 1u << 18) {
 				/* At a random place among the others: sizes do not follow lengths. */
 				size_t at = below(m, holders + 1);
 
