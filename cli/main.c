@@ -15,6 +15,7 @@ static const struct command {
 	{"nic", command_nic, "run soft NICs in this process"},
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},
 	{"tester", command_tester, "generate and analyse traffic"},
+	{"fib", command_fib, "build, measure, query and check tables from a file"},
 	{0},
 };
 

@@ -134,7 +134,8 @@ void check_boundaries(const void *image, unsigned family, const struct naive *tw
 			last = (struct fib_ipv6){last.high & 0xffffffff00000000u, 0};
 		check_addresses(image, family, twin,
 			(struct fib_ipv6[]){first, last, plus(first, family, -1),
-				plus(last, family, 1), plus(first, family, 1), plus(last, family, -1)},
+				plus(last, family, 1), plus(first, family, 1),
+				plus(last, family, -1)},
 			6, check);
 	}
 }
@@ -152,11 +153,10 @@ void check_random_addresses(const void *image, unsigned family, const struct nai
 			address[i].high = check_random(&seed);
 			address[i].low = check_random(&seed);
 			if (family == 4)
-				address[i] = (struct fib_ipv6){
-					address[i].high & 0xffffffff00000000u, 0};
+				address[i] =
+					(struct fib_ipv6){address[i].high & 0xffffffff00000000u, 0};
 			if (i % 2 && n)
-				address[i] = check_inside(
-					&routes[check_random(&seed) % n], &seed);
+				address[i] = check_inside(&routes[check_random(&seed) % n], &seed);
 		}
 		check_addresses(image, family, twin, address, count, check);
 		addresses -= count;

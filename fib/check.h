@@ -10,8 +10,8 @@
 #include "naive.h"
 
 struct check {
-	uint64_t addresses;  /* looked up */
-	uint64_t lookups;    /* address × version */
+	uint64_t addresses; /* looked up */
+	uint64_t lookups;   /* address × version */
 	uint64_t mismatches;
 	struct fib_ipv6 address; /* the first mismatch… */
 	const char *version;     /* …in this version… */

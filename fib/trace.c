@@ -27,8 +27,8 @@ static struct trace_step *step_add(
 }
 
 /* Counts the lines of two stretches; the second depends on the first. */
-static void step_count(struct trace_step *step, uint64_t first, unsigned first_bytes, uint64_t second,
-	unsigned second_bytes)
+static void step_count(struct trace_step *step, uint64_t first, unsigned first_bytes,
+	uint64_t second, unsigned second_bytes)
 {
 	uint64_t from = first / 64, to = from;
 
@@ -94,8 +94,8 @@ static void trace_line_trie(const struct fib *fib, struct fib_ipv6 address, stru
 		if (offset < P2PNIC_LINE_TRIE_NODES)
 			step = step_add(trace, "leaf", offset, depth, 0);
 		else
-			step = step_add(trace, type_name[P2PNIC_LINE_TRIE_TYPE(entry)], offset,
-				depth, 8);
+			step = step_add(
+				trace, type_name[P2PNIC_LINE_TRIE_TYPE(entry)], offset, depth, 8);
 		trace_node(step, fib->image, entry, key);
 		entry = line_trie_step(fib->image, entry, key);
 	}
@@ -188,8 +188,8 @@ unsigned trace_parts(const struct fib *fib, struct trace_part *part, unsigned ma
 		return 0;
 	part[n++] = (struct trace_part){"header", 1, sizeof(struct p2pnic_fib_header)};
 	if (fib->config.kind == P2PNIC_FIB_LINE_TRIE) {
-		part[n++] = (struct trace_part){"root", 1u << P2PNIC_LINE_TRIE_ROOT_BITS,
-			4u << P2PNIC_LINE_TRIE_ROOT_BITS};
+		part[n++] = (struct trace_part){
+			"root", 1u << P2PNIC_LINE_TRIE_ROOT_BITS, 4u << P2PNIC_LINE_TRIE_ROOT_BITS};
 		part[n++] = (struct trace_part){"leaves", 256, 2048};
 		for (unsigned type = 0; type < P2PNIC_LINE_TRIE_LEAF; type++)
 			part[n + type] = (struct trace_part){type_name[type], 0, 0};
