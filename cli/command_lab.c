@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "lab/account.h"
+#include "lab/capture.h"
+#include "lab/lasting.h"
 #include "lab/network.h"
 #include "lab/sandbox.h"
 #include "lab/traffic.h"
@@ -15,6 +17,7 @@
 static const char usage[] =
 	"usage: p2pnic lab run [--json]\n"
 	"       p2pnic lab up | down\n"
+	"       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
 	"\n"
 	"A router of four soft NICs and four hosts, in network namespaces of this machine.\n"
 	"  run   makes it, pings between all hosts, runs iperf3, tells where each packet went, and "
@@ -22,8 +25,9 @@ static const char usage[] =
 	"        nothing behind; as root or in namespaces of its own without. Fails if a ping was "
 	"lost, an\n"
 	"        iperf3 failed or a packet is not accounted for.\n"
-	"  up    makes it, to be used; root only\n"
-	"  down  removes it\n";
+	"  up    makes it, to be used\n"
+	"  exec  runs a command at a host (or beside the router) of a lab that is up\n"
+	"  down  removes it, or what is left of it\n";
 
 struct run {
 	bool json;
@@ -78,6 +82,44 @@ static const char *port_mode(const json_t *results)
 		json_object_get(json_array_get(json_object_get(results, "port"), 0), "mode"));
 }
 
+static void tell(const struct run *options, const json_t *results)
+{
+	if (options->json) {
+		json_dumpf(results, stdout, JSON_INDENT(2));
+		putchar('\n');
+		return;
+	}
+	account_print(results, stdout);
+	printf("lab: %lld packets in, %lld out, %lld unaccounted\n", account_count(results, "in"),
+		account_count(results, "out"), account_count(results, "unaccounted"));
+}
+
+/* Where the system allows no namespaces. */
+static int run_capture(const struct run *options, const char *why)
+{
+	char error[LAB_ERROR_BYTES] = "";
+	json_t *results;
+	int status;
+
+	fprintf(stderr,
+		"p2pnic lab: this system lets you make no network namespaces (%s).\n"
+		"So no hosts and no links: `p2pnic replay` of captures that the lab makes, through "
+		"the "
+		"same soft NICs.\n",
+		why);
+	results = capture_replay(error);
+	if (!results) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	json_object_set_new(results, "user", json_string("none"));
+	json_object_set_new(results, "port_type", json_string("pcap"));
+	tell(options, results);
+	status = account_count(results, "unaccounted") ? COMMAND_FAILED : COMMAND_OK;
+	json_decref(results);
+	return status;
+}
+
 /* Inside the sandbox. Its end removes everything, so nothing here does. */
 static int run(const struct sandbox *sandbox, void *argument)
 {
@@ -110,20 +152,13 @@ static int run(const struct sandbox *sandbox, void *argument)
 	well &= traffic_udp(results);
 	if (!options->json)
 		say_flows(results, "udp");
-	if (account_take(results, lab.runtime, error) < 0) {
+	if (account_take(results, account_of_runtime(lab.runtime), error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error);
 		return COMMAND_FAILED;
 	}
-	if (options->json) {
-		json_dumpf(results, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
+	if (!options->json)
 		printf("  ports %s, %s\n", lab.port_type, port_mode(results));
-		account_print(results, stdout);
-		printf("lab: %lld packets in, %lld out, %lld unaccounted\n",
-			account_count(results, "in"), account_count(results, "out"),
-			account_count(results, "unaccounted"));
-	}
+	tell(options, results);
 	return well && account_count(results, "unaccounted") == 0 ? COMMAND_OK : COMMAND_FAILED;
 }
 
@@ -133,15 +168,50 @@ static int lab_run(const struct run *options)
 	char error[SANDBOX_ERROR_BYTES] = "";
 	int result = sandbox_start(&sandbox, false, run, (void *)options, error);
 
-	if (result) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
-		return COMMAND_FAILED;
-	}
+	if (result)
+		return run_capture(options, error);
 	result = sandbox_wait(&sandbox);
 	if (result > 128)
 		fprintf(stderr, "p2pnic lab: ended by signal %d; nothing is left of it\n",
 			result - 128);
 	return result;
+}
+
+static int lab_stay(void)
+{
+	const bool root = geteuid() == 0;
+	char error[LAB_ERROR_BYTES] = "";
+
+	if (lasting_up(error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, host h2 10.0.2.2, and so on. Try:\n");
+	if (root)
+		printf("  ip netns exec p2pnic-lab-h1 ping 10.0.2.2\n"
+		       "  p2pnic show --name lab ring\n");
+	else
+		printf("  p2pnic lab exec h1 ping 10.0.2.2\n"
+		       "  p2pnic lab exec router p2pnic show --name lab ring\n");
+	printf("  p2pnic lab down\n");
+	return COMMAND_OK;
+}
+
+static int lab_go(void)
+{
+	printf(lasting_down() ? "lab: removed\n" : "lab: there was none\n");
+	return COMMAND_OK;
+}
+
+static int lab_exec(char **argv)
+{
+	char error[LAB_ERROR_BYTES] = "";
+	int result = lasting_exec(argv[0], (const char *const *)argv + 1, error);
+
+	if (result >= 0)
+		return result;
+	fprintf(stderr, "p2pnic lab: %s\n", error);
+	return COMMAND_FAILED;
 }
 
 int command_lab(int argc, char **argv)
@@ -151,7 +221,7 @@ int command_lab(int argc, char **argv)
 	struct run run_options = {0};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+jh", options, NULL)) != -1) {
 		switch (option) {
 		case 'j':
 			run_options.json = true;
@@ -164,8 +234,22 @@ int command_lab(int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 == argc && !strcmp(argv[optind], "run"))
+	argc -= optind;
+	argv += optind;
+	/* `lab run --json` as well as `lab --json run`. */
+	if (argc == 2 && !strcmp(argv[0], "run") &&
+		(!strcmp(argv[1], "--json") || !strcmp(argv[1], "-j"))) {
+		run_options.json = true;
+		argc--;
+	}
+	if (argc == 1 && !strcmp(argv[0], "run"))
 		return lab_run(&run_options);
+	if (argc == 1 && !strcmp(argv[0], "up"))
+		return lab_stay();
+	if (argc == 1 && !strcmp(argv[0], "down"))
+		return lab_go();
+	if (argc >= 3 && !strcmp(argv[0], "exec"))
+		return lab_exec(argv + 1);
 	fputs(usage, stderr);
 	return COMMAND_USAGE;
 }

@@ -151,7 +151,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->epoch = in->epoch = e.epoch;
 	out->batch = (uint16_t)e.batch;
 	out->mask = e.out_slots - 1;
-	out->limit = e.out_slots;
+	out->limit = out->room = e.out_slots;
 	in->slots = e.in_slots;
 	in->base = EGRESS_READS ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
@@ -188,6 +188,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 		n->spare[n->spares++] = out->given[out->consumed & out->mask];
 #endif
 	out->open = in->open = false;
+	out->room = 0;
 	for (unsigned k = 0; k < n->open_peers; k++)
 		if (n->peer[k] == peer) {
 			n->peer[k] = n->peer[--n->open_peers];

@@ -35,12 +35,13 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 	uint64_t word = atomic_load_explicit(out->consumer, memory_order_acquire);
 	uint32_t index = P2PNIC_RING_INDEX(word);
 
-	if (unlikely(P2PNIC_RING_EPOCH(word) != out->epoch))
-		return; /* nothing consumed in this life yet */
+	if (P2PNIC_RING_EPOCH(word) != out->epoch)
+		index = out->consumed; /* nothing consumed in this life yet */
 	if (unlikely(index - out->consumed > out->published - out->consumed)) {
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
 		out->open = false;
+		out->room = 0;
 		out_discard_held(n, out);
 		return;
 	}
@@ -49,11 +50,7 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 		n->spare[n->spares++] = out->given[slot & out->mask];
 #endif
 	out->consumed = index;
-}
-
-static inline bool out_has_room(const struct nic_out *out)
-{
-	return out->produced - out->consumed < out->limit;
+	out->room = out->held ? 0 : out->limit - (out->produced - out->consumed);
 }
 
 /* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the word. */
@@ -84,8 +81,11 @@ static inline void out_push(struct nic *n, unsigned peer, struct nic_out *out, u
 		out->dirty = true;
 		n->dirty_peer[n->dirty++] = (uint8_t)peer;
 	}
-	out->batched[pending] = (struct p2pnic_descriptor){offset, (uint16_t)length, flags};
+	/* One store: three would have to be put together again by whoever reads it as one. */
+	out->batched[pending] = offset | (uint64_t)length << 32 | (uint64_t)flags << 48;
 	out->produced++;
+	out->room--;
+	out->bytes += length;
 	if (pending + 1 >= out->batch)
 		out_publish(n, out);
 }
@@ -111,10 +111,17 @@ NIC_API void out_publish_all(struct nic *n)
 	if (!n->dirty)
 		return;
 	for (unsigned k = 0; k < n->dirty; k++) {
-		struct nic_out *out = &n->out[n->dirty_peer[k]];
+		unsigned peer = n->dirty_peer[k];
+		struct nic_out *out = &n->out[peer];
+		struct p2pnic_traffic *t = peer == P2PNIC_HOST_PEER ? &n->counters->punted
+								    : &n->counters->to_ring[peer];
 
 		if (out->produced != out->published)
 			out_publish(n, out);
+		count(&t->packets, out->produced - out->counted);
+		count(&t->bytes, out->bytes);
+		out->counted = out->produced;
+		out->bytes = 0;
 	}
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned k = 0; k < n->dirty; k++) {
@@ -132,15 +139,6 @@ NIC_API void out_publish_all(struct nic *n)
 static inline uint32_t frame_color(uint32_t slot, uint32_t length)
 {
 	return (length <= 1024 ? slot & 15 : slot & 3) * 64;
-}
-
-static inline void count_transferred(struct nic *n, unsigned peer, uint32_t length)
-{
-	struct p2pnic_traffic *t =
-		peer == P2PNIC_HOST_PEER ? &n->counters->punted : &n->counters->to_ring[peer];
-
-	count(&t->packets, 1);
-	count(&t->bytes, length);
 }
 
 /*
@@ -198,7 +196,10 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 	struct nic_out *out = &n->out[peer];
 
 	out_reclaim(n, out);
-	while (out->held && out->open && out_has_room(out)) {
+	if (!out->open)
+		return;
+	out->room = out->limit - (out->produced - out->consumed);
+	while (out->held && out->room) {
 		struct p2pnic_descriptor d = out->hold[out->hold_head];
 
 #if INGRESS_WRITES
@@ -215,11 +216,12 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		out->given[out->produced & out->mask] = d.offset & ~(P2PNIC_BUFFER_BYTES - 1);
 		out_push(n, peer, out, d.offset, d.length, d.flags);
 #endif
-		count_transferred(n, peer, d.length);
 		out->hold_head = (out->hold_head + 1) % NIC_HOLD_MAX;
 		out->held--;
 		n->held--;
 	}
+	if (out->held)
+		out->room = 0; /* new packets queue behind them */
 }
 
 /* Gives frame k of the burst, with its new head, to a peer. The peer is open. */
@@ -228,16 +230,17 @@ static inline void transfer(struct nic *n, unsigned peer, unsigned k, const stru
 {
 	struct nic_out *out = &n->out[peer];
 
-	if (unlikely(!out_has_room(out))) {
-		out_reclaim(n, out);
+	if (unlikely(out->room == 0)) {
+		if (out->open)
+			out_reclaim(n, out);
 		if (!out->open) {
 			count_drop(n, P2PNIC_DROP_NO_PEER, 1);
 			return;
 		}
-	}
-	if (unlikely(out->held || !out_has_room(out))) {
-		hold(n, peer, k, head, length, flags);
-		return;
+		if (out->room == 0) {
+			hold(n, peer, k, head, length, flags);
+			return;
+		}
 	}
 #if INGRESS_WRITES
 	uint32_t slot = out->produced & out->mask;
@@ -254,7 +257,6 @@ static inline void transfer(struct nic *n, unsigned peer, unsigned k, const stru
 	out->given[out->produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
 #endif
 	out_push(n, peer, out, offset, length, flags);
-	count_transferred(n, peer, length);
 }
 
 /* --- What becomes of a frame ------------------------------------------------------------------- */
@@ -340,36 +342,57 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 	}
 }
 
-static inline const struct p2pnic_adjacency *resolve(
-	const struct nic *n, uint32_t hop, uint32_t flow)
+/* Acquire: pairs with the host's store after it wrote the adjacency. */
+static inline uint32_t next_hop_word(const struct nic *n, uint32_t hop)
 {
-	uint32_t word = atomic_load_explicit(&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)],
-		memory_order_acquire); /* pairs with the host's store after it wrote the adjacency */
+	return atomic_load_explicit(
+		&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_acquire);
+}
+
+static inline const struct p2pnic_adjacency *resolve(
+	const struct nic *n, uint32_t word, uint32_t flow)
+{
 	uint32_t index = P2PNIC_NEXT_HOP_FIRST(word);
 	uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(word);
 
-	if (log2)
+	if (unlikely(log2))
 		index = n->bucket[(index + (flow & ((1u << log2) - 1))) & (P2PNIC_BUCKETS_MAX - 1)];
 	return &n->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
 }
 
-static inline bool is_group(const struct nic *n, uint32_t hop)
+/* An adjacency, read once: the host may be about to reuse its place. */
+struct way {
+	uint64_t mac_low;
+	uint32_t mac_high;
+	uint32_t mtu;
+	uint8_t kind, egress;
+};
+
+static inline struct way way_of(const struct p2pnic_adjacency *adjacency)
 {
-	return P2PNIC_NEXT_HOP_LOG2(atomic_load_explicit(
-		&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_relaxed));
+	const uint8_t *a = (const uint8_t *)adjacency;
+	uint32_t rest = load32(a + 12);
+
+	return (struct way){load64(a), load32(a + 8), rest & 0xffff, (uint8_t)(rest >> 16),
+		(uint8_t)(rest >> 24)};
+}
+
+static inline bool may_forward(struct way w, uint32_t length, uint32_t ttl)
+{
+	return w.kind == P2PNIC_ADJACENCY_FORWARD && w.egress < P2PNIC_NICS_MAX &&
+	       length <= ETHERNET_BYTES + w.mtu && ttl > 1;
 }
 
 /* A packet that does not simply go on: each way out with its reason. */
-static void not_forwarded(
-	struct nic *n, struct burst *b, unsigned k, const struct p2pnic_adjacency *a, bool expired)
+static void not_forwarded(struct nic *n, struct burst *b, unsigned k, struct way w, bool expired)
 {
 	const struct frame *f = &b->frame[k];
 	const struct frame_head *h = &b->head[k];
 	enum p2pnic_drop reason;
 
-	switch (a->kind) {
+	switch (w.kind) {
 	case P2PNIC_ADJACENCY_FORWARD:
-		if (a->egress >= P2PNIC_NICS_MAX || !n->out[a->egress].open) {
+		if (w.egress >= P2PNIC_NICS_MAX || !n->out[w.egress].open) {
 			count_drop(n, P2PNIC_DROP_NO_PEER, 1);
 			return;
 		}
@@ -397,17 +420,11 @@ static void not_forwarded(
 	punt_or_drop(n, k, f, h, f->length, reason);
 }
 
-static inline bool may_forward(
-	const struct nic *n, const struct p2pnic_adjacency *a, uint32_t length)
-{
-	return a->kind == P2PNIC_ADJACENCY_FORWARD && a->egress < P2PNIC_NICS_MAX &&
-	       n->out[a->egress].open && length <= ETHERNET_BYTES + a->mtu;
-}
-
 NIC_API unsigned nic_ingress(struct nic *n)
 {
 	struct burst b;
 	unsigned received = board_receive(n->board, b.frame, P2PNIC_BURST_MAX);
+	const uint64_t mac = n->mac;
 	uint64_t bytes = 0;
 
 	if (received == 0)
@@ -421,15 +438,16 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		struct frame_head *h = &b.head[k];
 		const uint8_t *data = b.frame[k].data;
 		uint16_t tail = load16(data + 32);
+		struct frame_head head = {
+			{load64(data), load64(data + 8), load64(data + 16), load64(data + 24)}};
+		uint32_t total;
 
-		for (unsigned w = 0; w < 4; w++)
-			h->word[w] = load64(data + w * 8);
+		*h = head;
 		bytes += b.frame[k].length;
-		if (likely((h->word[0] & MAC_MASK) == n->mac &&
-			    (h->word[1] >> 32 & 0xffffff) == 0x450008 &&
-			    ipv4_check(h, tail, &b.frame[k].length) == P2PNIC_DROP_COUNT)) {
+		if (likely(ipv4_plain(&head, tail, b.frame[k].length, mac, &total))) {
+			b.frame[k].length = total;
 			b.tail[b.n4] = tail;
-			b.address4[b.n4] = ipv4_destination(h, tail);
+			b.address4[b.n4] = ipv4_destination(&head, tail);
 			b.kept4[b.n4++] = (uint8_t)k;
 		} else {
 			check_other(n, &b, k);
@@ -449,32 +467,35 @@ NIC_API unsigned nic_ingress(struct nic *n)
 	/* Give to the egress. */
 	for (unsigned j = 0; j < b.n4; j++) {
 		unsigned k = b.kept4[j];
-		struct frame_head *h = &b.head[k];
+		struct frame_head head = b.head[k];
 		const struct frame *f = &b.frame[k];
-		uint32_t flow =
-			unlikely(is_group(n, b.hop4[j])) ? ipv4_flow(h, b.tail[j], f->data) : 0;
-		const struct p2pnic_adjacency *a = resolve(n, b.hop4[j], flow);
+		uint32_t word = next_hop_word(n, b.hop4[j]);
+		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
+					? ipv4_flow(&head, b.tail[j], f->data)
+					: 0;
+		struct way w = way_of(resolve(n, word, flow));
 
-		if (likely(may_forward(n, a, f->length) && ipv4_ttl(h) > 1)) {
-			rewrite_macs(h, a);
-			rewrite_ipv4(h);
-			transfer(n, a->egress, k, f, h, f->length, 0);
+		if (likely(may_forward(w, f->length, ipv4_ttl(&head)))) {
+			rewrite_macs(&head, w.mac_low, w.mac_high);
+			rewrite_ipv4(&head);
+			transfer(n, w.egress, k, f, &head, f->length, 0);
 		} else {
-			not_forwarded(n, &b, k, a, ipv4_ttl(h) <= 1);
+			not_forwarded(n, &b, k, w, ipv4_ttl(&head) <= 1);
 		}
 	}
 	for (unsigned j = 0; j < b.n6; j++) {
 		unsigned k = b.kept6[j];
-		struct frame_head *h = &b.head[k];
+		struct frame_head head = b.head[k];
 		const struct frame *f = &b.frame[k];
-		const struct p2pnic_adjacency *a = resolve(n, b.hop6[j], ipv6_flow(h, f->data));
+		struct way w =
+			way_of(resolve(n, next_hop_word(n, b.hop6[j]), ipv6_flow(&head, f->data)));
 
-		if (may_forward(n, a, f->length) && ipv6_hop_limit(h) > 1) {
-			rewrite_macs(h, a);
-			rewrite_ipv6(h);
-			transfer(n, a->egress, k, f, h, f->length, 0);
+		if (may_forward(w, f->length, ipv6_hop_limit(&head))) {
+			rewrite_macs(&head, w.mac_low, w.mac_high);
+			rewrite_ipv6(&head);
+			transfer(n, w.egress, k, f, &head, f->length, 0);
 		} else {
-			not_forwarded(n, &b, k, a, ipv6_hop_limit(h) <= 1);
+			not_forwarded(n, &b, k, w, ipv6_hop_limit(&head) <= 1);
 		}
 	}
 

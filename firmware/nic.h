@@ -50,7 +50,10 @@ struct nic_out {
 	uint32_t produced;  /* next index to fill */
 	uint32_t published; /* what the egress NIC has been told */
 	uint32_t consumed;  /* what the egress NIC said last */
-	uint32_t held;      /* packets in hold[] */
+	uint32_t room;    /* free slots as of the last look; 0 while packets are held, or closed */
+	uint32_t counted; /* produced, as far as it stands in the counters */
+	uint32_t bytes;   /* of frames since then */
+	uint32_t held;    /* packets in hold[] */
 	uint32_t hold_head;
 	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
 	_Atomic uint32_t *asleep;   /* likewise */
@@ -58,9 +61,9 @@ struct nic_out {
 		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
 	struct dma_region buffers;
 	struct dma_region doorbell;
-	struct p2pnic_peer entry; /* as read at peer-open, to find the regions again */
-	struct p2pnic_descriptor batched[P2PNIC_BURST_MAX]; /* [published, produced) */
-	struct p2pnic_descriptor hold[NIC_HOLD_MAX];        /* offset: of the frame in own BAR4 */
+	struct p2pnic_peer entry;           /* as read at peer-open, to find the regions again */
+	uint64_t batched[P2PNIC_BURST_MAX]; /* descriptors of [published, produced) */
+	struct p2pnic_descriptor hold[NIC_HOLD_MAX]; /* offset: of the frame in own BAR4 */
 #if !INGRESS_WRITES
 	uint32_t given
 		[P2PNIC_RING_SLOTS_MAX]; /* by slot: own buffer that comes back on completion */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,8 +49,16 @@ static bool process_stat(pid_t pid, uint64_t *cpu, uint64_t *started)
 	return read_stat(path, cpu, started);
 }
 
-int process_start(struct process *p, const char *const argv[], int ready)
+bool process_started(pid_t pid, uint64_t *started)
 {
+	uint64_t cpu;
+
+	return process_stat(pid, &cpu, started);
+}
+
+int process_start(struct process *p, const char *const argv[], int ready, bool tied)
+{
+	const pid_t parent = getpid();
 	uint64_t cpu;
 	pid_t pid = fork();
 
@@ -60,6 +69,11 @@ int process_start(struct process *p, const char *const argv[], int ready)
 		sigset_t none;
 
 		setsid();
+		if (tied) {
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
+			if (getppid() != parent)
+				_exit(0);
+		}
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		if (ready >= 0)

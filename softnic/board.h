@@ -138,7 +138,9 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 		dma_write_frame_message(b, bus_addr_add(r->bus, offset), head, data, length);
 		return;
 	}
-	memcpy(to, head, 32);
+	/* Word by word, from registers: as one wide copy it would read back what was just stored narrow. */
+	for (unsigned w = 0; w < 4; w++)
+		memcpy(to + 8 * w, &head->word[w], 8);
 	for (uint32_t k = 32; k < length; k += 32)
 		memcpy(to + k, data + k, 32);
 }

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward from one to
+ * the other. What it shows is the work of the path itself; it says nothing of a wire.
+ *
+ *     build/bench/firmware_loop_write [BYTES [BURST_ROUNDS]]
+ */
+#define P2PNIC_PORT         loop
+#define P2PNIC_PORT_HEADER  "bench/loop_port.h"
+#define P2PNIC_BOARD_HEADER "softnic/board.h"
+#define NIC_API             static __attribute__((unused))
+
+#include "firmware/control.c"
+#include "firmware/egress.c"
+#include "firmware/ingress.c"
+
+#include "fib/fib.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define RX_BUFFERS 2048u
+#define SLOTS      256u
+
+static int loop_start(void *port, const uint32_t *buffers, unsigned n)
+{
+	struct loop_port *p = port;
+
+	for (unsigned k = 0; k < LOOP_FRAMES; k++)
+		p->buffer[k] = buffers[k];
+	return LOOP_FRAMES;
+}
+
+const struct port_ops loop_port_ops = {
+	.type = "loop", .bytes = sizeof(struct loop_port), .start = loop_start};
+
+struct machine {
+	struct board board;
+	struct dma dma;
+	struct dma_window window[3];
+	struct p2pnic_counters counters;
+	struct nic nic;
+	uint8_t *bar2, *bar4;
+};
+
+static uint8_t *memory(size_t bytes)
+{
+	uint8_t *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (m != MAP_FAILED)
+		madvise(m, bytes, MADV_HUGEPAGE);
+	return m;
+}
+
+static void make(struct machine *m)
+{
+	m->bar2 = memory(P2PNIC_BAR2_BYTES_MIN);
+	m->bar4 = memory(P2PNIC_BAR4_BYTES_MIN);
+	m->board.dma = &m->dma;
+	m->board.port.memory = m->bar4;
+	m->dma = (struct dma){.window = m->window, .enabled = true, .counters = &m->counters};
+	nic_init(&m->nic, &m->board, &m->counters, m->bar2, P2PNIC_BAR2_BYTES_MIN, m->bar4,
+		P2PNIC_BAR4_BYTES_MIN);
+	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_RESET);
+	nic_register_write(&m->nic, P2PNIC_REG_RX_BUFFERS, RX_BUFFERS);
+}
+
+static void window(struct machine *m, uint64_t bus, uint8_t *at, uint64_t bytes)
+{
+	m->window[m->dma.windows++] = (struct dma_window){.bus = bus,
+		.bytes = bytes,
+		.access = DMA_READ | DMA_WRITE,
+		.kind = VFU_WINDOW_MEMORY,
+		.memory = at};
+}
+
+static void join(struct machine *m, unsigned index, struct machine *peer, unsigned peer_index)
+{
+	struct p2pnic_peer *entry =
+		(struct p2pnic_peer *)(m->bar2 + P2PNIC_BAR2_PEERS) + peer_index;
+
+	window(m, 0x100000000, peer->bar2 + index * sizeof(struct p2pnic_mailbox),
+		sizeof(struct p2pnic_mailbox));
+	window(m, 0x200000000, peer->bar4, P2PNIC_BAR4_BYTES_MIN);
+	*entry = (struct p2pnic_peer){.epoch = 1,
+		.batch = P2PNIC_BURST_MAX,
+		.mailbox = {0x100000000},
+		.out_buffers = {0x200000000 + RX_BUFFERS * P2PNIC_BUFFER_BYTES},
+		.out_buffer_count = SLOTS,
+		.out_slots = SLOTS,
+		.in_buffers = {0x200000000},
+		.in_offset = RX_BUFFERS * P2PNIC_BUFFER_BYTES,
+		.in_buffer_count = INGRESS_WRITES ? SLOTS : RX_BUFFERS,
+		.in_slots = SLOTS};
+	nic_register_write(
+		&m->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_PEER_OPEN, peer_index));
+	if (m->nic.result != P2PNIC_OK)
+		fprintf(stderr, "peer-open: result %u\n", m->nic.result);
+}
+
+static void fill(struct machine *m, unsigned length)
+{
+	for (unsigned k = 0; k < LOOP_FRAMES; k++) {
+		uint8_t *f = m->bar4 + m->board.port.buffer[k];
+		const uint8_t header[34] = {2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 8, 0, 0x45, 0,
+			(uint8_t)((length - 14) >> 8), (uint8_t)(length - 14), 0, 0, 0, 0, 64, 17,
+			0, 0, 198, 18, 0, (uint8_t)k, 198, 18, 1, (uint8_t)(k * 7)};
+		uint64_t sum = 0;
+
+		memcpy(f, header, sizeof(header));
+		for (unsigned b = 14; b < 34; b += 2)
+			sum += load16(f + b);
+		uint16_t checksum = (uint16_t)~fold(sum);
+		memcpy(f + 24, &checksum, 2);
+	}
+	m->board.port.length = length;
+}
+
+int main(int argc, char **argv)
+{
+	static struct machine a, b;
+	unsigned length = argc > 1 ? (unsigned)atoi(argv[1]) : 60;
+	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 200000;
+	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
+	const struct fib_route route = fib_route4(0xc6120100, 24, 1);
+	char error[FIB_ERROR_BYTES] = "";
+	struct fib *fib = fib_new(&config, error);
+	double best = 1e9;
+
+	make(&a);
+	make(&b);
+	join(&a, 0, &b, 1);
+	join(&b, 1, &a, 0);
+	if (!fib || fib_build(fib, &route, 1, error)) {
+		fprintf(stderr, "%s\n", error);
+		return 1;
+	}
+	fib_image_write(fib, a.bar2 + P2PNIC_BAR2_FIB);
+	((p2pnic_next_hop *)(a.bar2 + P2PNIC_BAR2_NEXT_HOPS))[1] = P2PNIC_NEXT_HOP(1, 0);
+	((struct p2pnic_adjacency *)(a.bar2 + P2PNIC_BAR2_ADJACENCIES))[1] =
+		(struct p2pnic_adjacency){
+			.mtu = 1500, .kind = P2PNIC_ADJACENCY_FORWARD, .egress = 1};
+	nic_register_write(&a.nic, P2PNIC_REG_MAC_LOW, 2);
+	nic_register_write(&a.nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
+	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);
+	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
+	b.board.port.off = true;
+	nic_register_write(&b.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
+	fill(&a, length);
+	for (unsigned repeat = 0; repeat < 5; repeat++) {
+		struct timespec t0, t1;
+		uint64_t before = atomic_load(&b.counters.sent.packets);
+
+		clock_gettime(CLOCK_MONOTONIC, &t0);
+		for (unsigned k = 0; k < rounds; k++) {
+			nic_poll(&a.nic);
+			nic_poll(&b.nic);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &t1);
+		double ns =
+			(double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec);
+		double packets = (double)(atomic_load(&b.counters.sent.packets) - before);
+
+		if (ns / packets < best)
+			best = ns / packets;
+	}
+	printf("%u bytes: %.2f ns/packet, %.1f Mpps (best of 5)\n", length, best, 1e3 / best);
+	fib_free(fib);
+	return 0;
+}
