@@ -188,9 +188,9 @@ static inline enum p2pnic_drop ipv4_check(
 }
 
 /* Is an address, by its first octet, one that ipv4_check might refuse: 0, 127, from 224 on? */
-static inline bool ipv4_suspect(uint64_t octet)
+static inline unsigned ipv4_suspect(uint64_t octet)
 {
-	return (uint8_t)(octet - 1) >= 223 || (uint8_t)octet == 127;
+	return (unsigned)((uint8_t)(octet - 1) >= 223) | (unsigned)((uint8_t)octet == 127);
 }
 
 /*
@@ -206,8 +206,10 @@ static inline bool ipv4_plain(
 
 	wrong |= (h->word[1] >> 32 ^ 0x450008) & 0xffffff;
 	wrong |= (uint16_t)~fold(ipv4_sum(h, tail));
-	wrong |= ipv4_suspect(h->word[3] >> 16) | ipv4_suspect(h->word[3] >> 48);
-	wrong |= (ip < IPV4_BYTES) | (ETHERNET_BYTES + ip > length);
+	wrong |= ipv4_suspect(h->word[3] >> 16);
+	wrong |= ipv4_suspect(h->word[3] >> 48);
+	wrong |= ip < IPV4_BYTES;
+	wrong |= ETHERNET_BYTES + ip > length;
 	*total = ETHERNET_BYTES + ip;
 	return wrong == 0;
 }
