@@ -292,6 +292,8 @@ void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct sub
 		for (size_t i = 0; i < n && good; i++) {
 			octets_of(routes[i].prefix, octets);
 			good = !rte_fib6_add(fib, octets, routes[i].length, routes[i].next_hop);
+			if (!good)
+				fprintf(stderr, "%s: route %zu of %zu\n", modes[m].name, i, n);
 		}
 		if (!good) {
 			fprintf(stderr, "%s: cannot be built (wants %llu tbl8 groups): %s\n",
