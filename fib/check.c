@@ -60,6 +60,8 @@ static void burst4(const void *image, const struct fib_ipv6 *address, const uint
 	if (line_trie_has_avx512()) {
 		line_trie_lookup4_avx512(image, address4, got, n);
 		compare(address, wanted, got, n, "avx512", check);
+		line_trie_few4_avx512(image, address4, got, n);
+		compare(address, wanted, got, n, "avx512 few", check);
 	}
 #endif
 }

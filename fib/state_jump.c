@@ -154,9 +154,7 @@ static int state_jump_build(struct fib *fib, const struct fib_route *routes, siz
 		fib_error(error, "fib: out of memory for %zu routes", n);
 		return -ENOMEM;
 	}
-	/* Into the half that is not in force: if it does not fit, the old table stays as it was. */
-	if (header->root == at)
-		at += half_bytes(fib);
+	/* A whole image anew, so in the first half; nothing is written if it does not fit. */
 	status = table_make(fib, routes, n, at, half_bytes(fib), &bytes, error);
 	if (status) {
 		free(copy);

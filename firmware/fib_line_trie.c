@@ -161,8 +161,11 @@ void line_trie_lookup6_scalar(
 void line_trie_lookup4(const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
 {
 #if VECTORS
-	if (n > 2 && line_trie_has_avx512()) {
-		line_trie_lookup4_avx512(image, address, next_hop, n);
+	if (line_trie_has_avx512()) {
+		if (n < 8)
+			line_trie_few4_avx512(image, address, next_hop, n);
+		else
+			line_trie_lookup4_avx512(image, address, next_hop, n);
 		return;
 	}
 	if (n > 2 && line_trie_has_avx2()) {

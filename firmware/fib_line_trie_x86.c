@@ -2,7 +2,8 @@
 /*
  * The line trie's lookups in vector registers. Two passes over a burst:
  *
- *   1. across lookups, 16 at a time: entries from the root, and from each entry four numbers:
+ *   1. across lookups, 16 at a time: entries from the root. Those that are leaves are done. Each other
+ *      entry becomes four numbers, packed behind one another with the lookup's own number:
  *        at       where its map or its boundaries begin
  *        ranges   boundaries to count (RANGES; else 0)
  *        bits     bits of the map to count (BITMAP; else 0)
@@ -23,27 +24,21 @@
 #define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
 
-bool line_trie_has_avx2(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-	       __builtin_cpu_supports("popcnt");
-}
-
-bool line_trie_has_avx512(void)
-{
-	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2");
-}
-
 #define TYPE_BITMAP  (P2PNIC_LINE_TRIE_BITMAP << 9)
 #define TYPE_ENTRIES (P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES << 9)
 #define TYPE_LEAF    (P2PNIC_LINE_TRIE_LEAF << 9)
 
+/* Entries below are leaves: of type LEAF (a next hop is a small unit) or in the table of leaves. */
+#define LEAVES_END   (P2PNIC_LINE_TRIE_NODES / 8 << 12)
+#define LEAVES_FIRST (P2PNIC_LINE_TRIE_LEAVES / 8)
+
+/* Packed vectors are stored whole: up to 15 words of nothing follow the last. */
 struct aim {
-	uint32_t at[P2PNIC_BURST_MAX];
-	uint32_t leaf[P2PNIC_BURST_MAX];
-	uint32_t ranges[P2PNIC_BURST_MAX];
-	uint32_t bits[P2PNIC_BURST_MAX];
+	uint32_t at[P2PNIC_BURST_MAX + 16];
+	uint32_t leaf[P2PNIC_BURST_MAX + 16];
+	uint32_t ranges[P2PNIC_BURST_MAX + 16];
+	uint32_t bits[P2PNIC_BURST_MAX + 16];
+	uint32_t number[P2PNIC_BURST_MAX + 16];
 } __attribute__((aligned(64)));
 
 /* Units before the key's part of a BITMAP of bytes: 2 for each part before, and its shape field. */
@@ -73,12 +68,63 @@ AVX512 static inline unsigned rank_of(
 		_bzhi_u64(below >> (at & 63), ranges) | _bzhi_u64(map, bits));
 }
 
+/* The next hops of entries that are leaves. */
+AVX512 static inline __m512i leaf_of(__m512i entry)
+{
+	__m512i unit = _mm512_srli_epi32(entry, 12);
+	__mmask16 in_table = _mm512_testn_epi32_mask(entry, _mm512_set1_epi32(TYPE_LEAF));
+
+	return _mm512_mask_sub_epi32(unit, in_table, unit, _mm512_set1_epi32(LEAVES_FIRST));
+}
+
+/* The four numbers of one entry that is not of type LEAF or with entries. */
+struct one {
+	uint32_t at, leaf, ranges, bits;
+};
+
+__attribute__((target("bmi,bmi2"))) static inline struct one aim_one(
+	uint32_t entry, uint32_t address)
+{
+	uint32_t part = address >> 14 & 3;
+	uint32_t bitmap = -(entry >> 9 & 1); /* all ones or none */
+	/* The fields before the part, spread to bytes and added up in the third. */
+	uint32_t units =
+		(_pdep_u32(_bzhi_u32(entry & 0x1ff, 3 * part), 0x070707) * 0x010101u >> 16 & 31) +
+		2 * part;
+	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry) + (units * 8 & bitmap);
+	uint32_t ranges = entry & 31 & ~bitmap;
+
+	return (struct one){
+		at, at + ranges + (8 & bitmap), ranges, ((address >> 8 & 63) + 1) & bitmap};
+}
+
+AVX512 static uint16_t lookup_one(const uint8_t *image, uint32_t address)
+{
+	uint32_t entry = line_trie_root(image, address >> 16);
+	struct one one;
+
+	if (__builtin_expect(entry & (TYPE_ENTRIES | TYPE_LEAF), 0))
+		return line_trie_walk4(image, entry, address);
+	one = aim_one(entry, address);
+	return image[one.leaf +
+		     rank_of(image, one.at, (uint8_t)(address >> 8), one.ranges, one.bits)];
+}
+
+AVX512 void line_trie_few4_avx512(
+	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		next_hop[i] = lookup_one(image, address[i]);
+}
+
 AVX512 void line_trie_lookup4_avx512(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
 {
 	const uint8_t *const bytes = image;
-	const __m512i one = _mm512_set1_epi32(1);
+	const __m512i lanes =
+		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 	uint64_t deep = 0; /* lookups that the first node does not end */
+	unsigned left = 0;
 	struct aim aim;
 
 	for (unsigned i = 0; i < n; i += 16) {
@@ -87,32 +133,42 @@ AVX512 void line_trie_lookup4_avx512(
 		__m512i entry = _mm512_i32gather_epi32(
 			_mm512_srli_epi32(a, 16), bytes + P2PNIC_LINE_TRIE_ROOT, 4);
 		__m512i part = _mm512_and_si512(_mm512_srli_epi32(a, 14), _mm512_set1_epi32(3));
+		__mmask16 rest =
+			some & _mm512_cmpge_epu32_mask(entry, _mm512_set1_epi32((int)LEAVES_END));
 		__mmask16 more =
-			_mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_ENTRIES | TYPE_LEAF));
+			rest & _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_ENTRIES));
 		__mmask16 bitmap = _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_BITMAP));
-		__m512i at = _mm512_maskz_and_epi32(
-			(__mmask16)~more, _mm512_srli_epi32(entry, 9), _mm512_set1_epi32(~7));
-		__m512i ranges = _mm512_maskz_and_epi32((__mmask16) ~(bitmap | more), entry,
+		__m512i at = _mm512_and_si512(_mm512_srli_epi32(entry, 9), _mm512_set1_epi32(~7));
+		__m512i ranges = _mm512_maskz_and_epi32((__mmask16)~bitmap, entry,
 			_mm512_set1_epi32(P2PNIC_LINE_TRIE_RANGES_MAX - 1));
 		__m512i bits = _mm512_maskz_add_epi32(bitmap,
-			_mm512_and_si512(_mm512_srli_epi32(a, 8), _mm512_set1_epi32(63)), one);
+			_mm512_and_si512(_mm512_srli_epi32(a, 8), _mm512_set1_epi32(63)),
+			_mm512_set1_epi32(1));
+		__m512i leaf;
 
-		bitmap &= (__mmask16)~more;
+		_mm512_mask_cvtepi32_storeu_epi16(next_hop + i, some, leaf_of(entry));
+		deep |= (uint64_t)more << i;
+		rest &= (__mmask16)~more;
 		at = _mm512_mask_add_epi32(
 			at, bitmap, at, _mm512_slli_epi32(part_units(entry, part), 3));
-		_mm512_store_si512(aim.at + i, at);
-		_mm512_store_si512(aim.leaf + i,
-			_mm512_add_epi32(
-				at, _mm512_mask_mov_epi32(ranges, bitmap, _mm512_set1_epi32(8))));
-		_mm512_store_si512(aim.ranges + i, ranges);
-		_mm512_store_si512(aim.bits + i, bits);
-		deep |= (uint64_t)(more & some) << i;
+		leaf = _mm512_add_epi32(
+			at, _mm512_mask_mov_epi32(ranges, bitmap, _mm512_set1_epi32(8)));
+		_mm512_storeu_si512(aim.at + left, _mm512_maskz_compress_epi32(rest, at));
+		_mm512_storeu_si512(aim.leaf + left, _mm512_maskz_compress_epi32(rest, leaf));
+		_mm512_storeu_si512(aim.ranges + left, _mm512_maskz_compress_epi32(rest, ranges));
+		_mm512_storeu_si512(aim.bits + left, _mm512_maskz_compress_epi32(rest, bits));
+		_mm512_storeu_si512(aim.number + left,
+			_mm512_maskz_compress_epi32(
+				rest, _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i))));
+		left += (unsigned)_mm_popcnt_u32(rest);
 	}
-	for (unsigned i = 0; i < n; i++) {
+#pragma GCC unroll 4
+	for (unsigned k = 0; k < left; k++) {
+		uint64_t i = aim.number[k];
 		uint8_t key = ((const uint8_t *)(address + i))[1];
 
-		next_hop[i] = bytes[aim.leaf[i] +
-				    rank_of(bytes, aim.at[i], key, aim.ranges[i], aim.bits[i])];
+		next_hop[i] = bytes[aim.leaf[k] +
+				    rank_of(bytes, aim.at[k], key, aim.ranges[k], aim.bits[k])];
 	}
 	for (; deep; deep &= deep - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(deep);
@@ -132,22 +188,15 @@ AVX2 void line_trie_lookup4_avx2(
 
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t entry = line_trie_root(image, address[i] >> 16);
-		uint32_t part = address[i] >> 14 & 3;
-		uint32_t bitmap = -(entry >> 9 & 1); /* all ones or none */
-		uint32_t more = (entry & (TYPE_ENTRIES | TYPE_LEAF)) != 0;
-		/* The fields before the part, spread to bytes and added up in the third. */
-		uint32_t units =
-			(_pdep_u32(_bzhi_u32(entry & 0x1ff, 3 * part), 0x070707) * 0x010101u >> 16 &
-				31) +
-			2 * part;
-		uint32_t at = (P2PNIC_LINE_TRIE_OFFSET(entry) + (units * 8 & bitmap)) & (more - 1);
-		uint32_t ranges = entry & 31 & ~bitmap & (more - 1);
+		uint64_t more = (entry & (TYPE_ENTRIES | TYPE_LEAF)) != 0;
+		struct one one = aim_one(entry, address[i]);
 
-		aim.at[i] = at;
-		aim.ranges[i] = ranges;
-		aim.bits[i] = ((address[i] >> 8 & 63) + 1) & bitmap;
-		aim.leaf[i] = at + ranges + (8 & bitmap & (more - 1));
-		deep |= (uint64_t)more << i;
+		/* Of those that go on, anything inside the image may be read in vain. */
+		aim.at[i] = one.at & ((uint32_t)more - 1);
+		aim.leaf[i] = one.leaf & ((uint32_t)more - 1);
+		aim.ranges[i] = one.ranges;
+		aim.bits[i] = one.bits;
+		deep |= more << i;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t at = aim.at[i], map;
@@ -188,12 +237,25 @@ AVX512 void line_trie_lookup6_avx512(
 	uint32_t key[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	uint32_t scale[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	uint32_t result[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
-	unsigned left = n;
+	const __m512i lanes =
+		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	unsigned left = 0;
 	struct aim aim;
 
-	for (unsigned i = 0; i < n; i++) {
-		entry[i] = line_trie_root(image, (uint32_t)(address[i].high >> 48));
-		number[i] = i;
+	for (unsigned i = 0; i < n; i += 16) {
+		__mmask16 some = n - i < 16 ? (__mmask16)_bzhi_u32(0xffff, n - i) : 0xffff;
+		__m512i who = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));
+		__m512i top = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some,
+			_mm512_slli_epi32(who, 2), (const uint8_t *)address + 4, 4);
+		__m512i e = _mm512_i32gather_epi32(
+			_mm512_srli_epi32(top, 16), bytes + P2PNIC_LINE_TRIE_ROOT, 4);
+		__mmask16 rest =
+			some & _mm512_cmpge_epu32_mask(e, _mm512_set1_epi32((int)LEAVES_END));
+
+		_mm512_store_si512(result + i, leaf_of(e));
+		_mm512_storeu_si512(entry + left, _mm512_maskz_compress_epi32(rest, e));
+		_mm512_storeu_si512(number + left, _mm512_maskz_compress_epi32(rest, who));
+		left += (unsigned)_mm_popcnt_u32(rest);
 	}
 	for (unsigned octet = 2; left; octet++) {
 		/* Octet k of a half is byte 7 - k: in 32-bit word (7 - k) / 4 of it. */
@@ -279,7 +341,7 @@ AVX512 void line_trie_lookup6_avx512(
 			some &= (__mmask16)~done;
 			_mm512_storeu_si512(entry + still, _mm512_maskz_compress_epi32(some, next));
 			_mm512_storeu_si512(number + still, _mm512_maskz_compress_epi32(some, who));
-			still += (unsigned)__builtin_popcount(some);
+			still += (unsigned)_mm_popcnt_u32(some);
 		}
 		left = still;
 	}
