@@ -781,7 +781,7 @@ static void test_random_replies(void **state)
 	dice = given ? strtoull(given, NULL, 0) : (uint64_t)now.tv_nsec | 1;
 	print_message("SEED=%llu\n", (unsigned long long)dice);
 	device_timeout_ms = 20000;
-	for (unsigned round = 0; round < 150; round++) {
+	for (unsigned round = 0; round < 80; round++) {
 		char error[DEVICE_ERROR_BYTES];
 
 		begin(&m, NULL);
@@ -805,7 +805,7 @@ static void test_random_replies(void **state)
 		device_timeout_ms = 20000;
 		end(&m);
 	}
-	assert_true(opened < 150);
+	assert_true(opened < 80);
 }
 
 int main(void)
