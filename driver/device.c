@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+unsigned device_timeout_ms = 5000;
+
 static const struct device_ops *const kinds[] = {
 	&vfio_user_device_ops,
 };

@@ -67,7 +67,7 @@ struct device_ops;
 struct device {
 	const struct device_ops *ops;
 	char name[108];      /* what was opened, for messages */
-	unsigned timeout_ms; /* for one request; 5000 unless changed */
+	unsigned timeout_ms; /* for one request */
 	uint32_t vectors;    /* MSI-X */
 	struct device_region region[DEVICE_REGIONS];
 	char error[DEVICE_ERROR_BYTES]; /* a sentence about the last failure */
@@ -97,6 +97,9 @@ struct device_ops {
 	int (*fd)(const struct device *device);
 	int (*service)(struct device *device);
 };
+
+/* The time limit that a device is opened with: 5000. */
+extern unsigned device_timeout_ms;
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 

@@ -18,7 +18,6 @@
 #include <vfio_user/descriptor.h>
 #include <vfio_user/version.h>
 
-#define TIMEOUT_MS      5000u
 #define DOORBELLS_MAX   16u
 #define REGION_ROOM_MAX 4096u /* the longest region information accepted */
 
@@ -184,7 +183,7 @@ static void load_mapping(struct device_region *region, struct vfio_user_message 
 	char error[128];
 	uint64_t end = 0;
 
-	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP) || reply->fd_count != 1 ||
+	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP) || !info->size || reply->fd_count != 1 ||
 		!load_areas(region, reply, info))
 		goto unmappable;
 	for (unsigned i = 0; i < region->area_count; i++)
@@ -318,7 +317,7 @@ static int create(struct vfio_user_device **result, int connection, const char *
 		return -ENOMEM;
 	}
 	v->base.ops = &vfio_user_device_ops;
-	v->base.timeout_ms = TIMEOUT_MS;
+	v->base.timeout_ms = device_timeout_ms;
 	snprintf(v->base.name, sizeof(v->base.name), "%s", name);
 	for (unsigned i = 0; i < DEVICE_REGIONS; i++)
 		v->base.region[i].fd = -1;
@@ -377,7 +376,7 @@ static int open_path(struct device **device, const char *path, char *error)
 		return -errno;
 	}
 	/* EAGAIN: the server has more newcomers waiting than it listens for. */
-	for (unsigned waited = 0; waited < TIMEOUT_MS; waited += 10) {
+	for (unsigned waited = 0; waited < device_timeout_ms; waited += 10) {
 		result = connect(connection, (struct sockaddr *)&address, sizeof(address)) ? -errno
 											   : 0;
 		if (result != -EAGAIN && result != -EINTR)

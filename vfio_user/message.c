@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -128,6 +129,13 @@ int vfio_user_receive(
 	}
 }
 
+static bool hung_up(int socket)
+{
+	struct pollfd state = {.fd = socket, .events = POLLRDHUP};
+
+	return poll(&state, 1, 0) > 0;
+}
+
 int vfio_user_peek(int socket, struct vfio_user_header *header)
 {
 	int arrived = 0;
@@ -141,16 +149,20 @@ int vfio_user_peek(int socket, struct vfio_user_header *header)
 		return errno == EAGAIN ? 0 : -errno;
 	if (n == 0)
 		return -ECONNRESET;
+	/* Asked before the count: what a peer that is gone has sent, has arrived. */
+	bool gone = hung_up(socket);
 	if (ioctl(socket, SIOCINQ, &arrived) != 0)
 		return -errno;
 	if (arrived < (int)HEADER_BYTES)
-		return 0;
+		return gone ? -ECONNRESET : 0;
 	if ((size_t)n < sizeof(*header))
 		return -EPROTO; /* descriptors in the middle of a header: no server does that */
 	int error = check_size(header);
 	if (error)
 		return error;
-	return (uint32_t)arrived >= header->size;
+	if ((uint32_t)arrived >= header->size)
+		return 1;
+	return gone ? -ECONNRESET : 0;
 }
 
 /* A message with that header and room for its payload, touched so that copying meets no page fault. */

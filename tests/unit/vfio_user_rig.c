@@ -166,7 +166,6 @@ static void log_line(void *device, const char *text)
 	struct rig *rig = device;
 
 	snprintf(rig->log, sizeof(rig->log), "%s", text);
-	rig->logs++;
 }
 
 static const struct vfu_ops ops = {

@@ -38,7 +38,7 @@ struct rig {
 	struct vfio_user_area shown;
 	struct vfu_io_fd io_fd;
 	struct rig_window window[RIG_WINDOWS];
-	unsigned windows, resets, connects, disconnects, logs;
+	_Atomic unsigned windows, resets, connects, disconnects;
 	char log[256]; /* the last line */
 
 	/* control thread */
