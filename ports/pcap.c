@@ -220,11 +220,15 @@ static int open_in(struct pcap_port *port, char *error)
 	port->ended = true;
 	if (!*port->in_path)
 		return 0;
+	errno = 0;
 	port->in = pcap_open_offline_with_tstamp_precision(
 		port->in_path, PCAP_TSTAMP_PRECISION_NANO, reason);
-	if (!port->in)
-		return port_fail(error, errno == ENOENT || errno == EACCES ? -errno : -EINVAL,
-			"cannot read capture: %.200s", reason);
+	if (!port->in) {
+		int code = errno == ENOENT || errno == EACCES ? -errno : -EINVAL;
+		bool named = !strncmp(reason, port->in_path, strlen(port->in_path));
+		return port_fail(error, code, "cannot read capture: %.128s%s%.100s",
+			named ? "" : port->in_path, named ? "" : ": ", reason);
+	}
 	int type = pcap_datalink(port->in);
 	if (type != DLT_EN10MB) {
 		const char *name = pcap_datalink_val_to_name(type);

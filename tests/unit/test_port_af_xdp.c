@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The data path of af_xdp against a kernel made of a few lines: rings in this process's memory, frames
+ * taken late, completed in any order, fill entries acknowledged late. No rights needed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <ports/af_xdp.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MEMORY  (P2PNIC_BUFFER_BYTES * 8192ull)
+#define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES)
+
+/* One ring of `size` entries of `bytes`; the kernel keeps its own free-running indices. */
+struct ring {
+	uint32_t producer, consumer, flags;
+	void *entries;
+};
+
+static struct {
+	struct ring fill, receive, transmit, completion;
+	uint32_t fill_taken, fill_known; /* consumed so far; producer as last read */
+	struct xdp_desc under_way[AF_XDP_RING];
+	unsigned under_way_count;
+} kernel;
+
+static struct af_xdp_port port;
+
+static void connect_producer(
+	struct xsk_ring_prod *ring, struct ring *r, uint32_t size, size_t bytes)
+{
+	r->entries = calloc(size, bytes);
+	*ring = (struct xsk_ring_prod){.cached_cons = size,
+		.mask = size - 1,
+		.size = size,
+		.producer = &r->producer,
+		.consumer = &r->consumer,
+		.ring = r->entries,
+		.flags = &r->flags};
+}
+
+static void connect_consumer(
+	struct xsk_ring_cons *ring, struct ring *r, uint32_t size, size_t bytes)
+{
+	r->entries = calloc(size, bytes);
+	*ring = (struct xsk_ring_cons){.mask = size - 1,
+		.size = size,
+		.producer = &r->producer,
+		.consumer = &r->consumer,
+		.ring = r->entries,
+		.flags = &r->flags};
+}
+
+static int setup(void **state)
+{
+	memset(&kernel, 0, sizeof(kernel));
+	memset(&port, 0, sizeof(port));
+	connect_producer(&port.fill, &kernel.fill, AF_XDP_FILL_RING, 8);
+	connect_producer(&port.transmit, &kernel.transmit, AF_XDP_RING, sizeof(struct xdp_desc));
+	connect_consumer(&port.receive, &kernel.receive, AF_XDP_RING, sizeof(struct xdp_desc));
+	connect_consumer(&port.completion, &kernel.completion, AF_XDP_RING, 8);
+	port.memory = aligned_alloc(4096, MEMORY);
+	port.memory_bytes = MEMORY;
+	port.own = calloc(BUFFERS / 64, 8);
+	port.newest = calloc(BUFFERS, 2);
+	port.socket = (struct xsk_socket *)&kernel; /* never looked into by the data path */
+	port.mode = AF_XDP_ZERO_COPY;               /* which is not kicked unless it asks */
+	port.started = true;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(kernel.fill.entries);
+	free(kernel.receive.entries);
+	free(kernel.transmit.entries);
+	free(kernel.completion.entries);
+	free(port.memory);
+	free(port.own);
+	free(port.newest);
+	return 0;
+}
+
+/* Takes frames to send; completes some of those it has, in any order. */
+static void kernel_sends(bool all)
+{
+	while (kernel.transmit.consumer != kernel.transmit.producer && (all || rand() % 8)) {
+		struct xdp_desc *ring = kernel.transmit.entries;
+		kernel.under_way[kernel.under_way_count++] =
+			ring[kernel.transmit.consumer++ % AF_XDP_RING];
+		assert_true(kernel.under_way_count <= AF_XDP_RING);
+	}
+	while (kernel.under_way_count && (all || rand() % 8)) {
+		unsigned pick = rand() % 4 ? 0 : (unsigned)rand() % kernel.under_way_count;
+		uint64_t *ring = kernel.completion.entries;
+		if (kernel.completion.producer - kernel.completion.consumer == AF_XDP_RING)
+			break;
+		ring[kernel.completion.producer++ % AF_XDP_RING] = kernel.under_way[pick].addr;
+		kernel.under_way_count--;
+		memmove(&kernel.under_way[pick], &kernel.under_way[pick + 1],
+			(kernel.under_way_count - pick) * sizeof(kernel.under_way[0]));
+	}
+}
+
+static bool is_under_way(uint64_t address)
+{
+	for (unsigned i = 0; i < kernel.under_way_count; i++)
+		if (kernel.under_way[i].addr == address)
+			return true;
+	for (uint32_t i = kernel.transmit.consumer; i != kernel.transmit.producer; i++)
+		if (((struct xdp_desc *)kernel.transmit.entries)[i % AF_XDP_RING].addr == address)
+			return true;
+	return false;
+}
+
+static void test_transmit_any_order(void **state)
+{
+	static struct p2pnic_descriptor queue[65536];
+	uint32_t given = 0, done = 0;
+	uint64_t failed = 0, refused = 0;
+	const uint32_t total = 50000;
+
+	for (unsigned round = 0; done < total; round++) {
+		struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
+		unsigned n = (unsigned)rand() % (P2PNIC_BURST_MAX + 1);
+		if (n > total - given)
+			n = total - given;
+		bool draining =
+			round / 200 % 2; /* sometimes it falls behind until the rings are full */
+		for (unsigned i = 0; i < n; i++) {
+			/* One in eight names a buffer that is in flight already, as a hostile peer may. */
+			uint32_t buffer =
+				rand() % 8 ? (given + i) % BUFFERS : (unsigned)rand() % 16;
+			frames[i] = (struct p2pnic_descriptor){
+				.offset = buffer * P2PNIC_BUFFER_BYTES, .length = 60};
+			if (rand() % 16 == 0)
+				frames[i].length = 0;
+		}
+		n = af_xdp_transmit(&port, frames, n);
+		for (unsigned i = 0; i < n; i++) {
+			refused += frames[i].length == 0;
+			queue[(given + i) % 65536] = frames[i];
+		}
+		given += n;
+		af_xdp_flush(&port);
+		if (draining || rand() % 16 == 0)
+			kernel_sends(given == total);
+		unsigned reported = af_xdp_transmitted(&port, &failed);
+		assert_true(reported <= given - done);
+		for (unsigned i = 0; i < reported; i++) {
+			struct p2pnic_descriptor *frame = &queue[(done + i) % 65536];
+			/* In order, and not while the kernel still has it (a buffer named once). */
+			if (frame->length && frame->offset >= 16 * P2PNIC_BUFFER_BYTES)
+				assert_false(is_under_way(frame->offset));
+		}
+		done += reported;
+		assert_true(failed <= done);
+	}
+	assert_int_equal(done, total);
+	assert_int_equal(failed, refused);
+	for (unsigned i = 0; i < BUFFERS; i++)
+		assert_int_equal(port.newest[i], 0);
+}
+
+/* As Linux does (net/xdp/xsk_queue.h): it takes entries up to the producer index it last read, and only
+ * when those are used up says how far it came, and reads the index anew. */
+static bool kernel_takes_fill(uint64_t *address)
+{
+	const uint64_t *fill = kernel.fill.entries;
+
+	if (kernel.fill_taken == kernel.fill_known) {
+		kernel.fill.consumer = kernel.fill_taken;
+		kernel.fill_known = kernel.fill.producer;
+	}
+	if (kernel.fill_taken == kernel.fill_known)
+		return false;
+	*address = fill[kernel.fill_taken++ % AF_XDP_FILL_RING] + PORT_HEADROOM;
+	return true;
+}
+
+static void kernel_receives(unsigned n)
+{
+	struct xdp_desc *ring = kernel.receive.entries;
+	uint64_t address;
+
+	while (n-- && kernel.receive.producer - kernel.receive.consumer < AF_XDP_RING &&
+		kernel_takes_fill(&address)) {
+		ring[kernel.receive.producer++ % AF_XDP_RING] =
+			(struct xdp_desc){.addr = address, .len = 60};
+		memcpy(port.memory + address, &address, 8);
+	}
+}
+
+static void test_receive_books(void **state)
+{
+	enum { PORT, CALLER };
+	static uint8_t owner[BUFFERS];
+	static uint32_t spare[BUFFERS];
+	unsigned spares = 0;
+	uint64_t received = 0;
+
+	for (uint32_t i = 0; i < BUFFERS; i++) {
+		uint32_t buffer = i * P2PNIC_BUFFER_BYTES;
+		owner[i] = i < AF_XDP_BUFFERS ? PORT : CALLER;
+		if (i < AF_XDP_BUFFERS) {
+			af_xdp_own(&port, buffer, true);
+			af_xdp_post(&port, &buffer, 1);
+		} else {
+			spare[spares++] = buffer;
+		}
+	}
+	for (unsigned round = 0; round < 20000; round++) {
+		struct frame frames[P2PNIC_BURST_MAX];
+		kernel_receives((unsigned)rand() % (round / 500 % 2 ? 20 : 150));
+		bool waiting = kernel.receive.producer != kernel.receive.consumer;
+		if (rand() % 8 == 0)
+			assert_int_equal(af_xdp_arm(&port), waiting);
+		unsigned n = af_xdp_receive(&port, frames, 1 + (unsigned)rand() % P2PNIC_BURST_MAX);
+		for (unsigned k = 0; k < n; k++) {
+			uint64_t address = (uint64_t)(frames[k].data - port.memory), written;
+			memcpy(&written, frames[k].data, 8);
+			assert_true(written == address);
+			assert_int_equal(owner[address / P2PNIC_BUFFER_BYTES], PORT);
+			if (rand() % 3)
+				continue;
+			unsigned pick = (unsigned)rand() % spares;
+			uint32_t mine = spare[pick];
+			assert_int_equal(af_xdp_keep(&port, k, mine), address);
+			spare[pick] = (uint32_t)address - PORT_HEADROOM;
+			owner[address / P2PNIC_BUFFER_BYTES] = CALLER;
+			owner[mine / P2PNIC_BUFFER_BYTES] = PORT;
+		}
+		af_xdp_release(&port);
+		received += n;
+	}
+	assert_true(received > 100000);
+	for (uint32_t i = 0; i < BUFFERS; i++)
+		assert_int_equal(port.own[i / 64] >> i % 64 & 1, owner[i] == PORT);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_transmit_any_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
+	};
+	unsigned seed = argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)time(NULL);
+
+	printf("seed %u\n", seed);
+	srand(seed);
+	return cmocka_run_group_tests_name("af_xdp", tests, NULL, NULL);
+}
