@@ -32,17 +32,20 @@ static const char help[] =
 	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,secret=TEXT][,unsealed=yes]\n"
 	"\n"
 	"options\n"
-	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix Nin-Nout[-mix],\n"
+	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix "
+	"Nin-Nout[-mix],\n"
 	"                       or spelled out: 0>1,1>0+2   (1in-1out)\n"
 	"                       run: several, with ';' between\n"
 	"  -s, --size BYTES     of frames, with FCS   (64); run: several, with ',' between\n"
-	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no limit)\n"
+	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no "
+	"limit)\n"
 	"      --gbps N         wire rate that --rate N% and curve refer to   (40)\n"
 	"  -t, --time SECONDS   of each run   (1)\n"
 	"  -w, --warm-up SECONDS  before it   (0.1)\n"
 	"  -n, --packets N      into each ingress port, instead of a time\n"
 	"  -m, --mode MODE      what the device does: routed, mac, bridged   (routed)\n"
-	"  -c, --check LEVEL    none, header, full, or header:N and full:N: one burst in N   (full)\n"
+	"  -c, --check LEVEL    none, header, full, or header:N and full:N: one burst in N   "
+	"(full)\n"
 	"  -l, --probe N        stamp every Nth packet, a power of two   (0; latency: 64)\n"
 	"  -d, --destinations FILE[:N]  N addresses (65536) inside the prefixes of FILE\n"
 	"  -M, --mac N=MAC      MAC of the device's port N   (02:00:00:00:00:N in hexadecimal)\n"
@@ -159,8 +162,9 @@ static int parse_mac(struct options *o, const char *text)
 	unsigned n, m[6];
 	int used = 0;
 
-	if (sscanf(text, "%2u=%2x:%2x:%2x:%2x:%2x:%2x%n", &n, &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &used) != 7 ||
-			text[used] || n >= TESTER_PORTS_MAX)
+	if (sscanf(text, "%2u=%2x:%2x:%2x:%2x:%2x:%2x%n", &n, &m[0], &m[1], &m[2], &m[3], &m[4],
+		    &m[5], &used) != 7 ||
+		text[used] || n >= TESTER_PORTS_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < 6; i++)
 		o->mac[n][i] = (uint8_t)m[i];
@@ -240,21 +244,27 @@ static int parse_option(struct options *o, int option, const char *value)
 
 static int parse_options(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{"port", 1, NULL, 'p'}, {"pattern", 1, NULL, 'P'}, {"size", 1, NULL, 's'}, {"rate", 1, NULL, 'r'},
-		{"gbps", 1, NULL, OPTION_GBPS}, {"time", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'},
-		{"packets", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
-		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'}, {"no-carry", 0, NULL, OPTION_NO_CARRY},
-		{"buffers", 1, NULL, OPTION_BUFFERS}, {"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
-		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
+	static const struct option longs[] = {{"port", 1, NULL, 'p'}, {"pattern", 1, NULL, 'P'},
+		{"size", 1, NULL, 's'}, {"rate", 1, NULL, 'r'}, {"gbps", 1, NULL, OPTION_GBPS},
+		{"time", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'},
+		{"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
+		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'},
+		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"buffers", 1, NULL, OPTION_BUFFERS},
+		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2}, {"wait", 1, NULL, 'W'},
+		{"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
-	*o = (struct options){
-		.setup = {.mode = TESTER_ROUTED}, .patterns = "1in-1out", .sizes = "64",
+	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
+		.patterns = "1in-1out",
+		.sizes = "64",
 		.load = {.seconds = 1, .warm_up = 0.1, .check = TESTER_CHECK_FULL, .sample = 1},
-		.gbps = 40, .wait = 10, .cpu = -1, .cpu2 = -1};
+		.gbps = 40,
+		.wait = 10,
+		.cpu = -1,
+		.cpu2 = -1};
 	optind = 1;
-	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:jh", longs, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:jh", longs, NULL)) >=
+		0) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return COMMAND_OK;
@@ -262,8 +272,10 @@ static int parse_options(struct options *o, int argc, char **argv)
 		if (option == '?')
 			return COMMAND_USAGE;
 		if (parse_option(o, option, optarg)) {
-			fprintf(stderr, "p2pnic tester: '%s' makes no sense there; --help tells what does\n",
-					optarg ? optarg : argv[optind - 1]);
+			fprintf(stderr,
+				"p2pnic tester: '%s' makes no sense there; --help tells what "
+				"does\n",
+				optarg ? optarg : argv[optind - 1]);
 			return COMMAND_USAGE;
 		}
 	}
@@ -284,10 +296,11 @@ static int parse_options(struct options *o, int argc, char **argv)
 static void progress(void *context, const struct tester *t, double seconds)
 {
 	fprintf(stderr, "\r%.1f s  sent %.1f M  received %.1f M ", seconds, (double)t->sent * 1e-6,
-			(double)t->received * 1e-6);
+		(double)t->received * 1e-6);
 }
 
-static int trial_run(struct tester *t, const struct options *o, struct tester_load *load, char *error)
+static int trial_run(
+	struct tester *t, const struct options *o, struct tester_load *load, char *error)
 {
 	bool terminal = isatty(2) && !o->json;
 
@@ -323,8 +336,8 @@ static int trial(void *context, double load_value, uint64_t *lost)
 		return r;
 	*lost = result.lost + result.refused;
 	if (!trials->o->json)
-		printf("  %s %.0f: %.3f Mpps, lost %llu\n", trials->burst ? "burst" : "rate", load_value, result.mpps,
-				(unsigned long long)*lost);
+		printf("  %s %.0f: %.3f Mpps, lost %llu\n", trials->burst ? "burst" : "rate",
+			load_value, result.mpps, (unsigned long long)*lost);
 	return 0;
 }
 
@@ -352,11 +365,14 @@ static int search_action(struct trials *trials, json_t *json)
 	if (!strcmp(o->action, "burst")) {
 		uint64_t longest;
 		trials->burst = true;
-		r = search_burst(trial, trials, o->load.packets ? o->load.packets : 1u << 20, &longest);
+		r = search_burst(
+			trial, trials, o->load.packets ? o->load.packets : 1u << 20, &longest);
 		if (!r) {
-			json_object_set_new(json, "burst_packets", json_integer((json_int_t)longest));
+			json_object_set_new(
+				json, "burst_packets", json_integer((json_int_t)longest));
 			if (!o->json)
-				printf("longest burst without loss: %llu packets\n", (unsigned long long)longest);
+				printf("longest burst without loss: %llu packets\n",
+					(unsigned long long)longest);
 		}
 		return r;
 	}
@@ -369,8 +385,8 @@ static int search_action(struct trials *trials, json_t *json)
 		int n = search_curve(trial, trials, top, load, lost);
 		json_t *curve = json_array();
 		for (int i = 0; i < n; i++)
-			json_array_append_new(curve, json_pack("{s:f,s:I}", "rate_pps", load[i], "lost",
-					(json_int_t)lost[i]));
+			json_array_append_new(curve, json_pack("{s:f,s:I}", "rate_pps", load[i],
+							     "lost", (json_int_t)lost[i]));
 		json_object_set_new(json, "curve", curve);
 		return n < 0 ? n : 0;
 	}
@@ -379,10 +395,11 @@ static int search_action(struct trials *trials, json_t *json)
 		r = search_throughput(trial, trials, top / 1000, top, 0.01, &found);
 		if (r)
 			return r;
-		json_object_set_new(json, "throughput_pps", json_real(found * trials->t->pattern.ingresses));
+		json_object_set_new(
+			json, "throughput_pps", json_real(found * trials->t->pattern.ingresses));
 		if (!o->json)
 			printf("throughput without loss: %.3f Mpps in all\n",
-					found * 1e-6 * trials->t->pattern.ingresses);
+				found * 1e-6 * trials->t->pattern.ingresses);
 		top = found / 2;
 	}
 	if (latency) {
@@ -412,10 +429,12 @@ static int measure_one(struct options *o, struct tester *t, json_t *runs, char *
 {
 	struct trials trials = {.t = t, .o = o, .error = error};
 	bool single = !strcmp(o->action, "run") || !strcmp(o->action, "self");
-	json_t *json = json_pack("{s:s,s:i}", "pattern", o->setup.pattern, "frame_bytes", (int)o->setup.frame_bytes);
+	json_t *json = json_pack(
+		"{s:s,s:i}", "pattern", o->setup.pattern, "frame_bytes", (int)o->setup.frame_bytes);
 
 	if (o->rate_percent > 0)
-		o->load.rate = o->rate_percent / 100 * o->gbps * 1e9 / 8 / (o->setup.frame_bytes + 20);
+		o->load.rate =
+			o->rate_percent / 100 * o->gbps * 1e9 / 8 / (o->setup.frame_bytes + 20);
 	int r = tester_prepare(t, &o->setup, error);
 	if (!r)
 		r = single ? trial_run(t, o, &o->load, error) : search_action(&trials, json);
@@ -440,8 +459,10 @@ static int measure(const struct options *given, struct tester *t, char *error)
 	char pattern[128], size[16];
 	int r = 0;
 
-	for (const char *patterns = o.patterns; !r && next_word(&patterns, ';', pattern, sizeof(pattern));)
-		for (const char *sizes = o.sizes; !r && next_word(&sizes, ',', size, sizeof(size));) {
+	for (const char *patterns = o.patterns;
+		!r && next_word(&patterns, ';', pattern, sizeof(pattern));)
+		for (const char *sizes = o.sizes;
+			!r && next_word(&sizes, ',', size, sizeof(size));) {
 			o.setup.pattern = pattern;
 			o.setup.frame_bytes = (uint32_t)strtoul(size, NULL, 10);
 			r = measure_one(&o, t, runs, error);
@@ -472,10 +493,12 @@ static int act(const struct options *o, char *error)
 		const char *colon = strrchr(o->destinations, ':');
 		double n = 65536;
 		if (colon && (parse_number(colon + 1, &n) || n < 1 || n > 1 << 20)) {
-			snprintf(error, TESTER_ERROR_BYTES, "number of destinations '%.40s' is not 1 to 1048576", colon + 1);
+			snprintf(error, TESTER_ERROR_BYTES,
+				"number of destinations '%.40s' is not 1 to 1048576", colon + 1);
 			return -EINVAL;
 		}
-		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095, o->destinations);
+		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095,
+			o->destinations);
 		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);
 		if (r)
 			return r;
@@ -516,8 +539,8 @@ static int device_ports(struct device *d, const struct options *o, bool opposite
 		bool server = strstr(text, "role=server") != NULL;
 		size_t path = strcspn(text + 6, ",");
 		if (opposite)
-			snprintf(d->text[i], sizeof(d->text[i]), "%.*s,role=%s,unsealed=no", (int)path, text + 6,
-					server ? "client" : "server");
+			snprintf(d->text[i], sizeof(d->text[i]), "%.*s,role=%s,unsealed=no",
+				(int)path, text + 6, server ? "client" : "server");
 		else
 			snprintf(d->text[i], sizeof(d->text[i]), "%s", text + 6);
 		d->port[i] = d->text[i];
@@ -551,7 +574,8 @@ static int self(const struct options *o, char *error)
 
 	mine.setup.mode = TESTER_BRIDGED;
 	if (device_ports(&d, o, true)) {
-		snprintf(error, TESTER_ERROR_BYTES, "self works on memif ports and a pattern that exists");
+		snprintf(error, TESTER_ERROR_BYTES,
+			"self works on memif ports and a pattern that exists");
 		return -EINVAL;
 	}
 	int r = pthread_create(&thread, NULL, device_thread, &d);
@@ -571,7 +595,8 @@ static int be_device(const struct options *o, enum reflect_kind kind, char *erro
 	struct sigaction action = {.sa_handler = on_signal};
 
 	if (device_ports(&d, o, false)) {
-		snprintf(error, TESTER_ERROR_BYTES, "wire and copy work on memif ports and a pattern that exists");
+		snprintf(error, TESTER_ERROR_BYTES,
+			"wire and copy work on memif ports and a pattern that exists");
 		return -EINVAL;
 	}
 	sigaction(SIGINT, &action, NULL);
