@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
@@ -73,6 +72,14 @@ class Device:
         other = "client" if self.role == "server" else "server"
         return ["memif:%s,role=%s,rsize=%d,unsealed=%s" % (run.socket(p), other, RSIZE,
                 "yes" if other == "server" else "no") for p in range(run.ports)]
+
+    def tester_prefix(self, run):
+        """What to start the tester through (a namespace)."""
+        return []
+
+    def cpu_split(self):
+        """CPU seconds of driver and router, and of engines; all of a plain forwarder's are the former."""
+        return cpu_seconds(self.pids()), 0.0
 
     # A client that connects only once, at its start, needs the tester to listen first.
     tester_first = False
@@ -270,7 +277,3 @@ def busy_seconds():
     with open("/proc/stat") as f:
         n = [int(x) for x in f.readline().split()[1:]]
     return (n[0] + n[1] + n[2] + n[5] + n[6] + n[7]) / os.sysconf("SC_CLK_TCK")
-
-
-def settle():
-    time.sleep(0.05)

@@ -30,6 +30,7 @@ static const char help[] =
 	"\n"
 	"ports, in the order of their numbers\n"
 	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,secret=TEXT][,unsealed=yes]\n"
+	"  -p af_packet:INTERFACE, af_xdp:INTERFACE, tap:NAME, pcap:IN,OUT; each [,key=value...]\n"
 	"\n"
 	"options\n"
 	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix "

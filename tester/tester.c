@@ -14,7 +14,8 @@
 #define DRAIN_MAX        2.0
 #define SLIP_SECONDS     0.001
 
-static const struct tester_end_ops *const kinds[] = {&tester_end_memif};
+static const struct tester_end_ops *const kinds[] = {&tester_end_memif, &af_packet_tester_end,
+	&af_xdp_tester_end, &pcap_tester_end, &tap_tester_end};
 
 static double seconds_now(void)
 {

@@ -56,7 +56,8 @@ struct tester_end_ops {
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };
 
-extern const struct tester_end_ops tester_end_memif;
+extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xdp_tester_end, pcap_tester_end,
+	tap_tester_end;
 
 struct tester_load {
 	double rate; /* packets/s into each ingress; 0: as many as the links take */
