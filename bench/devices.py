@@ -202,12 +202,15 @@ class P2pnic(Device):
         listed = subprocess.run([P2PNIC, "--help"], capture_output=True, text=True).stdout
         return None if "  router " in listed else "this build has no router"
 
+    def port_line(self, run, p):
+        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), RSIZE)
+
     def configuration(self, run):
         lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
                  "engines:", "  - name: e0", "    core: %d" % run.cpu, "nics:"]
         for p in range(run.ports):
             lines += ["  - name: n%d" % p, "    engine: e0",
-                      "    port: {type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), RSIZE),
+                      "    port: " + self.port_line(run, p),
                       "    mac: \"%s\"" % device_mac(p), "    addresses: [198.18.%d.1/24]" % p]
         lines.append("neighbors:")
         for p in range(run.ports):
@@ -223,11 +226,26 @@ class P2pnic(Device):
     def pids(self):
         return descendants(self.process.pid) if self.process else []
 
+    def cpu_split(self):
+        engines = [p for p in self.pids() if b"\0nic\0" in command_line(p)]
+        return cpu_seconds([p for p in self.pids() if p not in engines]), cpu_seconds(engines)
+
+
+def command_line(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
 
 def first_class():
     """Before others on the processors, where root may: a bench beside a busy machine is noise."""
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
+        # Where sessions are scheduled against each other as groups, the group's place counts.
+        with open("/proc/self/autogroup", "w") as f:
+            f.write("-20")
     except OSError:
         pass
 

@@ -51,6 +51,13 @@ def sweep(directory):
     os.rmdir(directory)
 
 
+def wait_for(paths):
+    for _ in range(500):
+        if all(os.path.exists(path) for path in paths):
+            return
+        time.sleep(0.01)
+
+
 class Pair:
     """A device and the tester opposite to it, started in the order that the device wants."""
 
@@ -62,7 +69,7 @@ class Pair:
         self.tester = subprocess.Popen(device.tester_prefix(run) + command, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True, preexec_fn=devices.first_class)
         if device.tester_first:
-            time.sleep(0.2)
+            wait_for([run.socket(p) for p in range(run.ports)])
             device.start(run)
 
     def results(self, seconds):

@@ -27,6 +27,7 @@ struct end_port {
 	char options[256];
 	unsigned head, tail; /* of buffers to send from; [tail, head) are under way */
 	uint64_t failed;
+	char fault[PORT_ERROR_BYTES];
 };
 
 static void close_end(void *opaque)
@@ -137,6 +138,21 @@ static bool service(void *opaque)
 	return info.link;
 }
 
+static bool called(void *opaque)
+{
+	return true;
+}
+
+static const char *trouble(void *opaque)
+{
+	struct end_port *e = opaque;
+	struct port_info info = {0};
+
+	e->ops->info(e->port, &info);
+	snprintf(e->fault, sizeof(e->fault), "%s", info.fault[0] ? info.fault : "no carrier");
+	return e->fault;
+}
+
 static int prepare(void *opaque, const struct stream *s, char *error)
 {
 	return 0;
@@ -196,6 +212,8 @@ const struct tester_end_ops PORT_NAME(tester_end) = {
 	.open = open_end,
 	.close = close_end,
 	.service = service,
+	.called = called,
+	.trouble = trouble,
 	.prepare = prepare,
 	.send = send_burst,
 	.receive = receive,
