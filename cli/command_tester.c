@@ -30,12 +30,14 @@ static const char help[] =
 	"\n"
 	"ports, in the order of their numbers\n"
 	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,secret=TEXT][,unsealed=yes]\n"
+	"  -p af_packet:INTERFACE, af_xdp:INTERFACE, tap:NAME, pcap:IN,OUT; each [,key=value...]\n"
 	"\n"
 	"options\n"
 	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix "
 	"Nin-Nout[-mix],\n"
 	"                       or spelled out: 0>1,1>0+2   (1in-1out)\n"
-	"  -s, --size BYTES     of frames, with FCS   (64)\n"
+	"                       run: several, with ';' between\n"
+	"  -s, --size BYTES     of frames, with FCS   (64); run: several, with ',' between\n"
 	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no "
 	"limit)\n"
 	"      --gbps N         wire rate that --rate N% and curve refer to   (40)\n"
@@ -59,6 +61,8 @@ struct options {
 	const char *port[TESTER_PORTS_MAX];
 	unsigned ports;
 	struct tester_setup setup;
+	const char *patterns;
+	const char *sizes;
 	struct tester_load load;
 	double rate_percent, gbps, wait;
 	const char *destinations;
@@ -70,6 +74,7 @@ struct options {
 };
 
 static struct tester_result result; /* 34 KiB: off the stack */
+static uint64_t wrong; /* packets that the device did not treat as it should have, all runs */
 static atomic_bool stop;
 
 static void on_signal(int signal_number)
@@ -181,7 +186,10 @@ static int parse_option(struct options *o, int option, const char *value)
 		o->port[o->ports++] = value;
 		return 0;
 	case 'P':
-		o->setup.pattern = value;
+		o->patterns = value;
+		return 0;
+	case 's':
+		o->sizes = value;
 		return 0;
 	case 'r':
 		return parse_rate(o, value);
@@ -204,9 +212,6 @@ static int parse_option(struct options *o, int option, const char *value)
 	if (parse_number(value, &number))
 		return -EINVAL;
 	switch (option) {
-	case 's':
-		o->setup.frame_bytes = (uint32_t)number;
-		return 0;
 	case 't':
 		o->load.seconds = number;
 		return 0;
@@ -250,8 +255,9 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
-	*o = (struct options){
-		.setup = {.pattern = "1in-1out", .frame_bytes = 64, .mode = TESTER_ROUTED},
+	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
+		.patterns = "1in-1out",
+		.sizes = "64",
 		.load = {.seconds = 1, .warm_up = 0.1, .check = TESTER_CHECK_FULL, .sample = 1},
 		.gbps = 40,
 		.wait = 10,
@@ -279,9 +285,6 @@ static int parse_options(struct options *o, int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	o->action = argv[optind];
-	if (o->rate_percent > 0)
-		o->load.rate =
-			o->rate_percent / 100 * o->gbps * 1e9 / 8 / (o->setup.frame_bytes + 20);
 	if (o->load.packets) {
 		o->load.warm_up = 0;
 		o->load.seconds = 3600;
@@ -410,32 +413,78 @@ static int search_action(struct trials *trials, json_t *json)
 	return r;
 }
 
-static int measure(const struct options *o, struct tester *t, char *error)
+/* The next word of a list, up to a separator; false: there is none. */
+static bool next_word(const char **list, char separator, char *word, size_t bytes)
+{
+	size_t length = strcspn(*list, (char[]){separator, 0});
+
+	if (!length || length >= bytes)
+		return false;
+	memcpy(word, *list, length);
+	word[length] = 0;
+	*list += length + ((*list)[length] != 0);
+	return true;
+}
+
+static int measure_one(struct options *o, struct tester *t, json_t *runs, char *error)
 {
 	struct trials trials = {.t = t, .o = o, .error = error};
-	struct tester_load load = o->load;
-	json_t *json = json_object();
 	bool single = !strcmp(o->action, "run") || !strcmp(o->action, "self");
-	int r = single ? trial_run(t, o, &load, error) : search_action(&trials, json);
+	json_t *json = json_pack(
+		"{s:s,s:i}", "pattern", o->setup.pattern, "frame_bytes", (int)o->setup.frame_bytes);
 
-	if (!r) {
-		json_object_set_new(json, "pattern", json_string(o->setup.pattern));
-		json_object_set_new(json, "frame_bytes", json_integer(o->setup.frame_bytes));
-		json_object_set_new(json, "last_run", report_json(&result));
-		if (o->json) {
-			json_dumpf(json, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-			printf("\n");
-		} else {
-			report_text(stdout, &result);
-		}
+	if (o->rate_percent > 0)
+		o->load.rate =
+			o->rate_percent / 100 * o->gbps * 1e9 / 8 / (o->setup.frame_bytes + 20);
+	int r = tester_prepare(t, &o->setup, error);
+	if (!r)
+		r = single ? trial_run(t, o, &o->load, error) : search_action(&trials, json);
+	if (r) {
+		json_decref(json);
+		return r;
 	}
-	json_decref(json);
+	json_object_set_new(json, "run", report_json(&result));
+	json_array_append_new(runs, json);
+	wrong += tester_errors(&result);
+	if (o->json)
+		return 0;
+	printf("%s, %u bytes\n", o->setup.pattern, o->setup.frame_bytes);
+	report_text(stdout, &result);
+	return 0;
+}
+
+static int measure(const struct options *given, struct tester *t, char *error)
+{
+	struct options o = *given;
+	json_t *runs = json_array();
+	char pattern[128], size[16];
+	int r = 0;
+
+	for (const char *patterns = o.patterns;
+		!r && next_word(&patterns, ';', pattern, sizeof(pattern));)
+		for (const char *sizes = o.sizes;
+			!r && next_word(&sizes, ',', size, sizeof(size));) {
+			o.setup.pattern = pattern;
+			o.setup.frame_bytes = (uint32_t)strtoul(size, NULL, 10);
+			r = measure_one(&o, t, runs, error);
+		}
+	if (!r && !json_array_size(runs)) {
+		snprintf(error, TESTER_ERROR_BYTES, "no pattern or no size given");
+		r = -EINVAL;
+	}
+	if (!r && o.json) {
+		json_t *json = json_pack("{s:O}", "runs", runs);
+		json_dumpf(json, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+		printf("\n");
+		json_decref(json);
+	}
+	json_decref(runs);
 	return r;
 }
 
 static int act(const struct options *o, char *error)
 {
-	struct tester_setup setup = o->setup;
+	struct options mine = *o;
 	uint32_t *destinations = NULL;
 	struct tester *t;
 	int r;
@@ -454,8 +503,8 @@ static int act(const struct options *o, char *error)
 		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);
 		if (r)
 			return r;
-		setup.destination = destinations;
-		setup.destinations = (unsigned)n;
+		mine.setup.destination = destinations;
+		mine.setup.destinations = (unsigned)n;
 	}
 	r = tester_open(&t, o->port, o->ports, error);
 	if (!r) {
@@ -464,9 +513,7 @@ static int act(const struct options *o, char *error)
 				memcpy(t->port[i].device_mac, o->mac[i], 6);
 		r = tester_wait(t, o->wait, error);
 		if (!r)
-			r = tester_prepare(t, &setup, error);
-		if (!r)
-			r = measure(o, t, error);
+			r = measure(&mine, t, error);
 		tester_close(t);
 	}
 	free(destinations);
@@ -503,7 +550,12 @@ static int device_ports(struct device *d, const struct options *o, bool opposite
 	d->config.count = o->ports;
 	d->config.buffers = o->buffers;
 	d->config.stop = &stop;
-	return pattern_parse(o->setup.pattern, &d->config.pattern);
+	/* One wire for all runs: a list of patterns must be of one kind. */
+	char pattern[128];
+	const char *patterns = o->patterns;
+	if (!next_word(&patterns, ';', pattern, sizeof(pattern)))
+		return -EINVAL;
+	return pattern_parse(pattern, &d->config.pattern);
 }
 
 static void *device_thread(void *opaque)
@@ -581,5 +633,5 @@ int command_tester(int argc, char **argv)
 	if (r)
 		return fail(*error ? error : strerror(-r));
 	/* A device that did not do the work is a failed run. */
-	return tester_errors(&result) ? COMMAND_FAILED : COMMAND_OK;
+	return wrong ? COMMAND_FAILED : COMMAND_OK;
 }

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,21 @@ static bool service(void *opaque)
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
 	}
 	return e->link.connected && !e->link.broken;
+}
+
+static bool called(void *opaque)
+{
+	const struct end_memif *e = opaque;
+	struct pollfd p = {.fd = e->link.control, .events = POLLIN};
+
+	return e->link.role == MEMIF_CLIENT || e->link.connected || poll(&p, 1, 0) == 1;
+}
+
+static const char *trouble(void *opaque)
+{
+	const struct end_memif *e = opaque;
+
+	return e->link.reason[0] ? e->link.reason : "nobody there";
 }
 
 static int prepare(void *opaque, const struct stream *s, char *error)
@@ -324,6 +340,8 @@ const struct tester_end_ops tester_end_memif = {
 	.open = open_end,
 	.close = close_end,
 	.service = service,
+	.called = called,
+	.trouble = trouble,
 	.prepare = prepare,
 	.send = send_burst,
 	.receive = receive,

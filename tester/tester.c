@@ -14,7 +14,8 @@
 #define DRAIN_MAX        2.0
 #define SLIP_SECONDS     0.001
 
-static const struct tester_end_ops *const kinds[] = {&tester_end_memif};
+static const struct tester_end_ops *const kinds[] = {&tester_end_memif, &af_packet_tester_end,
+	&af_xdp_tester_end, &pcap_tester_end, &tap_tester_end};
 
 static double seconds_now(void)
 {
@@ -117,10 +118,18 @@ int tester_wait(struct tester *t, double seconds, char *error)
 	double end = seconds_now() + seconds;
 	int down;
 
+	/* All handshakes at once: a DPDK client that shares its own memory closes that memory's file as soon
+	 * as the first of its ports has connected, and then has nothing to show for the next one. */
+	for (unsigned i = 0; i < t->ports && seconds_now() < end;) {
+		if (t->port[i].ops->called(t->port[i].end))
+			i++;
+		else
+			nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
 	while ((down = service(t)) >= 0) {
 		if (seconds_now() > end) {
-			snprintf(error, TESTER_ERROR_BYTES, "port %d: nobody connected within %g s",
-				down, seconds);
+			snprintf(error, TESTER_ERROR_BYTES, "port %d: no link within %g s: %.120s", down,
+				seconds, t->port[down].ops->trouble(t->port[down].end));
 			return -ETIMEDOUT;
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

@@ -47,6 +47,8 @@ struct tester_end_ops {
 	int (*open)(void **end, const char *text, char *error);
 	void (*close)(void *end);
 	bool (*service)(void *end); /* true: the link is up */
+	bool (*called)(void *end); /* somebody waits for service, or nobody is to be waited for */
+	const char *(*trouble)(void *end); /* what stands in the way, "" if unknown */
 	/* After the stream was built and before packets are sent: room to lay out frames. */
 	int (*prepare)(void *end, const struct stream *, char *error);
 	/* Sends up to n packets of the stream (advancing it); those whose number is a multiple of
@@ -56,7 +58,8 @@ struct tester_end_ops {
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };
 
-extern const struct tester_end_ops tester_end_memif;
+extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xdp_tester_end, pcap_tester_end,
+	tap_tester_end;
 
 struct tester_load {
 	double rate; /* packets/s into each ingress; 0: as many as the links take */

@@ -1,0 +1,294 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""make bench, make bench-quick: devices beside each other on the same links, run in turn (A B A B…).
+
+Writes build/bench/results.json and prints tables. Medians are quoted, with spread; a run whose work differs is
+refused. One processor under test, the tester on another. docs/measurements.md tells how to read it.
+"""
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+
+import devices
+import measure
+import veth
+
+SIZES = [64, 128, 256, 512, 1024, 1280, 1518]
+PATTERNS = ["1in-1out", "2in-2out", "2in-2out-mix", "4in-4out", "4in-4out-mix"]
+QUICK_SIZES = [64, 1518]
+QUICK_PATTERNS = ["1in-1out", "4in-4out"]
+PORTS = {"1in-1out": 2}  # all others: 4
+WIRE_GBPS = 40.0  # what "quarter" and "full" of the latency conditions refer to
+
+
+def wire_pps(size, gbps=WIRE_GBPS):
+    return gbps * 1e9 / 8 / (size + 20)
+
+
+def machine():
+    model = ""
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return {"processor": model, "processors": os.cpu_count(), "kernel": platform.release().split("-")[0],
+            "virtual": os.path.exists("/sys/hypervisor") or "hypervisor" in open("/proc/cpuinfo").read(),
+            "huge_pages_free": devices.huge_pages()}
+
+
+def memif_devices(full):
+    routed = [devices.P2pnic(m) for m in ("wr", "rd", "bn")]
+    routed += [devices.L3fwd(lookup, role, zero) for lookup in ("lpm", "fib")
+               for role, zero in (("server", False), ("client", True))]
+    fixed = [devices.Testpmd("io"), devices.Testpmd("io", "client", True)]
+    if full:
+        routed += [devices.L3fwd("lpm", "client")]
+        fixed += [devices.Testpmd("mac")]
+    loops = [devices.Loop("copy"), devices.Loop("wire"), devices.Loop("wire", "server")]
+    return routed + fixed + loops
+
+
+class Samples:
+    """All runs of one device: (pattern, size) to a list of the tester's results."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def add(self, run):
+        self.rows.setdefault((run["pattern"], run["frame_bytes"]), []).append(run["run"])
+
+    def median(self, key, what="mpps"):
+        runs = self.rows.get(key)
+        return statistics.median(r[what] for r in runs) if runs else None
+
+    def spread(self, key):
+        values = [r["mpps"] for r in self.rows[key]]
+        middle = statistics.median(values)
+        return (max(values) - min(values)) / middle if middle else 0.0
+
+
+def throughput(all_devices, patterns, sizes, rounds, settings, note):
+    samples = {d: Samples() for d in all_devices}
+    for number in range(rounds):
+        for device in all_devices:
+            for ports in (2, 4):
+                group = [p for p in patterns if PORTS.get(p, 4) == ports and
+                         (device.patterns is None or p in device.patterns)]
+                if not group:
+                    continue
+                try:
+                    for run in measure.run_checked(device, ports, group, sizes, settings):
+                        samples[device].add(run)
+                except measure.Refused as why:
+                    note("refused: %s" % why)
+            print("  round %d of %d: %-28s" % (number + 1, rounds, device.name + " " + device.method),
+                  end="\r", file=sys.stderr, flush=True)
+    print(" " * 60, end="\r", file=sys.stderr)
+    return samples
+
+
+def throughput_rows(samples):
+    wires = {d.role: s for d, s in samples.items() if d.name.startswith("wire")}
+    rows, limit = [], []
+    for device, sample in samples.items():
+        for (pattern, size), runs in sample.rows.items():
+            if device.name.startswith("copy loop"):
+                limit.append({"frame_bytes": size, "pattern": pattern,
+                              "copy_loop_mpps": sample.median((pattern, size)), "runs": len(runs),
+                              "spread": sample.spread((pattern, size))})
+                continue
+            wire = wires.get(device.role)
+            rows.append({"dut": device.name, "method": device.method, "link": device.link, "pattern": pattern,
+                         "routed": device.mode == "routed", "frame_bytes": size,
+                         "mpps": sample.median((pattern, size)), "gbps": sample.median((pattern, size), "gbps"),
+                         "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
+                         "tester_max_mpps": wire.median((pattern, size)) if wire else None,
+                         "runs": len(runs), "spread": sample.spread((pattern, size))})
+    return rows, limit
+
+
+def best(rows, key, dut, method="-"):
+    found = [r["mpps"] for r in rows if r["dut"].startswith(dut) and r["method"] == method and
+             (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
+    return max(found) if found else None
+
+
+CONDITIONS = [("64 light", 64, 10e3), ("64 quarter", 64, wire_pps(64) / 4), ("1518 light", 1518, 10e3),
+              ("1518 full", 1518, wire_pps(1518))]
+
+
+def latency(all_devices, rows, rounds, settings, note):
+    """One way, 1in-1out. `half` is half of what the best l3fwd forwards, for every device."""
+    conditions = list(CONDITIONS)
+    reference = best(rows, ("1in-1out", 64), "l3fwd")
+    if reference:
+        conditions.append(("64 half of l3fwd", 64, reference * 1e6 / 2))
+    results, out = {}, []
+    for _ in range(rounds):
+        for device in all_devices:
+            for name, size, rate in conditions:
+                extra = ["-r", str(int(rate)), "-l", "1" if rate < 1e5 else "64", "-c", "header"]
+                try:
+                    run = measure.run_checked(device, 2, ["1in-1out"], [size], settings, extra)[0]["run"]
+                    results.setdefault((device, name), []).append(run)
+                except measure.Refused as why:
+                    note("refused: latency: %s" % why)
+    for (device, name), runs in results.items():
+        runs = [r for r in runs if "latency" in r]
+        if not runs:
+            continue
+        runs.sort(key=lambda r: r["latency"]["p99_ns"])
+        middle = runs[len(runs) // 2]
+        row = {"dut": device.name, "method": device.method, "condition": name, "mpps": middle["mpps"],
+               "lost": middle["lost"] + middle["refused"], "runs": len(runs)}
+        row.update({k: v for k, v in middle["latency"].items() if k != "count"})
+        out.append(row)
+    return out
+
+
+def processors(all_devices, settings, note):
+    """CPU time of the device's processes, idle and at full load, in percent of one processor."""
+    out = []
+    for device in all_devices:
+        for load in ("idle", "full"):
+            directory = devices.prepare_directory()
+            run = devices.Run(directory, 2, settings.device_cpu)
+            try:
+                used = measure.cpu_of_load(device, run, load, settings)
+                out.append({"dut": device.name, "method": device.method, "load": load,
+                            "host_percent": used[0], "engine_percent": used[1]})
+            except measure.Refused as why:
+                note("refused: cpu: %s" % why)
+            finally:
+                measure.sweep(directory)
+    return out
+
+
+def scale(device, settings, rounds, note):
+    """All packets forwarded by one processor: 16 NICs beside 2, both ways between pairs."""
+    out = []
+    for ports, pattern in ((2, "0>1,1>0"), (16, "16in-16out")):
+        values = []
+        for _ in range(rounds):
+            try:
+                values.append(measure.run_checked(device, ports, [pattern], [64], settings)[0]["run"]["mpps"])
+            except measure.Refused as why:
+                note("refused: scale: %s" % why)
+        if values:
+            out.append({"dut": device.name, "method": device.method, "nics": ports, "frame_bytes": 64,
+                        "mpps": statistics.median(values), "runs": len(values)})
+    return out
+
+
+def ratio(a, b):
+    return "%.2f" % (a / b) if a and b else "-"
+
+
+def print_tables(result):
+    rows, limit = result["throughput"], result["limit"]
+    keys = sorted({(r["pattern"], r["frame_bytes"]) for r in rows if r["link"] == "memif"},
+                  key=lambda k: (PATTERNS.index(k[0]), k[1]))
+    names = []
+    for r in rows:
+        if r["link"] == "memif" and (r["dut"], r["method"]) not in names:
+            names.append((r["dut"], r["method"]))
+    print("\nMpps, medians (memif)%s" % "".join("%16s" % ("%s/%d" % k) for k in keys))
+    for name in names:
+        line = ""
+        for key in keys:
+            found = [r for r in rows if (r["dut"], r["method"]) == name and r["link"] == "memif" and
+                     (r["pattern"], r["frame_bytes"]) == key]
+            line += "%16s" % ("%.2f ±%.0f%%" % (found[0]["mpps"], 50 * found[0]["spread"]) if found else "")
+        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else ""))[:21], line))
+    copies = {(r["pattern"], r["frame_bytes"]): r["copy_loop_mpps"] for r in limit}
+    print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
+    if best(rows, keys[0] if keys else None, "p2pnic", "wr"):
+        for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd")),
+                            ("Wr / copy loop", copies.get), ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn")),
+                            ("Wr / Rd", lambda k: best(rows, k, "p2pnic", "rd"))):
+            print("%-21s%s" % (text, "".join("%16s" % ratio(best(rows, k, "p2pnic", "wr"), other(k)) for k in keys)))
+    for r in rows:
+        if r["link"] == "veth":
+            print("veth %-24s %s %d B: %.3f Mpps (tester %.3f)" % (r["dut"] + " " + r["method"], r["pattern"],
+                  r["frame_bytes"], r["mpps"], r["tester_max_mpps"] or 0))
+    for r in result["latency"]:
+        print("latency %-22s %-18s p50 %d p90 %d p99 %d p99.9 %d ns, lost %d" % (
+            r["dut"] + " " + r["method"], r["condition"], r["p50_ns"], r["p90_ns"], r["p99_ns"], r["p999_ns"],
+            r["lost"]))
+    for r in result["cpu"]:
+        print("cpu %-26s %s: host %.1f %%, engines %.1f %% of a processor" % (
+            r["dut"] + " " + r["method"], r["load"], r["host_percent"], r["engine_percent"]))
+    for r in result["scale"]:
+        print("one processor, %2d NICs: %s %s %.2f Mpps" % (r["nics"], r["dut"], r["method"], r["mpps"]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="64 and 1518 B of 1in-1out and 4in-4out")
+    parser.add_argument("--rounds", type=int, help="runs of each (3, quick: 3)")
+    parser.add_argument("--only", help="devices whose name contains one of these words, comma between")
+    parser.add_argument("--skip", default="", help="throughput, latency, cpu, scale, veth; comma between")
+    parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
+    arguments = parser.parse_args()
+    settings = measure.Settings()
+    if arguments.quick:
+        settings.seconds, settings.warm_up, settings.tries = 0.35, 0.1, 2
+    rounds = arguments.rounds or 3
+    skip = set(arguments.skip.split(","))
+    if arguments.quick:
+        skip |= {"latency", "scale"}
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("bench: needs two processors, one for the device and one for the tester")
+
+    notes = []
+
+    def note(text):
+        if text not in notes:
+            notes.append(text)
+
+    chosen = []
+    for device in memif_devices(not arguments.quick):
+        if arguments.only and not any(w in device.name + " " + device.method for w in arguments.only.split(",")):
+            continue
+        why = device.available()
+        if why:
+            note("skipped: %s %s: %s" % (device.name, device.method, why))
+        else:
+            chosen.append(device)
+    begin = time.time()
+    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [], "scale": []}
+    if "throughput" not in skip:
+        samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
+                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, note)
+        result["throughput"], result["limit"] = throughput_rows(samples)
+    if "latency" not in skip:
+        routed = [d for d in chosen if d.mode == "routed"]
+        result["latency"] = latency(routed, result["throughput"], rounds, settings, note)
+    if "cpu" not in skip:
+        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name == "l3fwd lpm server"],
+                                   settings, note)
+    if "scale" not in skip:
+        for device in chosen:
+            if device.method == "wr":
+                result["scale"] += scale(device, settings, rounds, note)
+    if "veth" not in skip:
+        result["throughput"] += veth.rows(arguments.quick, 1 if arguments.quick else rounds, settings, note)
+    result["notes"] = notes
+    result["seconds"] = round(time.time() - begin, 1)
+    os.makedirs(os.path.dirname(arguments.output), exist_ok=True)
+    with open(arguments.output, "w") as out:
+        json.dump(result, out, indent=1)
+    print_tables(result)
+    for text in notes:
+        print(text)
+    print("\n%s; %.0f s; written to %s" % (result["machine"]["processor"], result["seconds"],
+                                          os.path.relpath(arguments.output)))
+
+
+if __name__ == "__main__":
+    main()

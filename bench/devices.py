@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Devices under test: how each is started on memif or veth links, and what it does to a packet.
+
+A device has
+  name, method, mode      mode: what the tester checks (routed, mac, bridged)
+  role                    its memif role; the tester takes the other
+  patterns                what it can forward (None: all)
+  start(run)              starts it; run: Run (sockets, ports, processors)
+and is stopped with stop(). Everything a device prints goes to build/bench/log/NAME.
+"""
+import os
+import shutil
+import signal
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+BENCH = os.path.join(BUILD, "bench")
+P2PNIC = os.path.join(BUILD, "cli", "p2pnic")
+DPDK = os.path.join(BENCH, "dpdk-build")
+L3FWD = os.path.join(DPDK, "examples", "dpdk-l3fwd")
+TESTPMD = os.path.join(DPDK, "app", "dpdk-testpmd")
+RSIZE = 11
+
+
+def device_mac(port):
+    return "02:00:00:00:00:%02x" % port
+
+
+def tester_mac(port):
+    return "02:00:00:00:01:%02x" % port
+
+
+class Run:
+    """One start of a device: its sockets and processors."""
+
+    def __init__(self, directory, ports, cpu):
+        self.directory, self.ports, self.cpu = directory, ports, cpu
+
+    def socket(self, port):
+        return os.path.join(self.directory, "m%d" % port)
+
+
+class Device:
+    method = "-"
+    mode = "routed"
+    role = "server"
+    link = "memif"
+    patterns = None
+    extra = ()  # further arguments of the tester
+
+    def __init__(self):
+        self.process = None
+
+    def launch(self, command, **more):
+        log = os.path.join(BENCH, "log")
+        os.makedirs(log, exist_ok=True)
+        with open(os.path.join(log, self.name.replace(" ", "-")), "w") as out:
+            out.write(" ".join(command) + "\n")
+            out.flush()
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
+                                            start_new_session=True, preexec_fn=first_class, **more)
+
+    def available(self):
+        """None, or why the device cannot be measured here."""
+        return None
+
+    def pids(self):
+        return [self.process.pid] if self.process else []
+
+    def tester_ports(self, run):
+        other = "client" if self.role == "server" else "server"
+        return ["memif:%s,role=%s,rsize=%d,unsealed=%s" % (run.socket(p), other, RSIZE,
+                "yes" if other == "server" else "no") for p in range(run.ports)]
+
+    def tester_prefix(self, run):
+        """What to start the tester through (a namespace)."""
+        return []
+
+    def cpu_split(self):
+        """CPU seconds of driver and router, and of engines; all of a plain forwarder's are the former."""
+        return cpu_seconds(self.pids()), 0.0
+
+    # A client that connects only once, at its start, needs the tester to listen first.
+    tester_first = False
+
+    def stop(self):
+        if not self.process:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdin.close()
+        self.process = None
+
+
+class Dpdk(Device):
+    """Common to DPDK programs. zero_copy: as client, sharing DPDK's own memory."""
+
+    def __init__(self, role="server", zero_copy=False):
+        super().__init__()
+        self.role, self.zero_copy = role, zero_copy
+        self.tester_first = role == "client"
+
+    def role_name(self):
+        return "client zero-copy" if self.zero_copy else self.role
+
+    def eal(self, run, lcores):
+        arguments = ["-l", lcores, "-n", "1", "--no-pci", "--in-memory", "--file-prefix", "p2pnic-bench",
+                     "--single-file-segments"]
+        if huge_pages() < 256:
+            arguments += ["--no-huge", "-m", "512"]
+        for p in range(run.ports):
+            vdev = "net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s" % (
+                p, self.role, run.socket(p), RSIZE, device_mac(p))
+            if self.zero_copy:
+                vdev += ",zero-copy=yes"
+            arguments.append("--vdev=" + vdev)
+        return arguments
+
+
+class L3fwd(Dpdk):
+    # Its checksum update has no end-around carry; such headers are left out for every device.
+    def __init__(self, lookup, role="server", zero_copy=False):
+        super().__init__(role, zero_copy)
+        self.lookup = lookup
+        self.name = "l3fwd %s %s" % (lookup, self.role_name())
+
+    def available(self):
+        return None if os.access(L3FWD, os.X_OK) else "not built (bench/build-dpdk)"
+
+    def start(self, run):
+        rules = os.path.join(BENCH, "src", "dpdk", "examples", "l3fwd")
+        command = [L3FWD] + self.eal(run, str(run.cpu)) + [
+            "--", "-P", "-p", hex((1 << run.ports) - 1), "--parse-ptype", "--lookup=" + self.lookup,
+            "--config=" + ",".join("(%d,0,%d)" % (p, run.cpu) for p in range(run.ports)),
+            "--rule_ipv4=" + os.path.join(rules, "lpm_default_v4.cfg"),
+            "--rule_ipv6=" + os.path.join(rules, "lpm_default_v6.cfg")]
+        command += ["--eth-dest=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
+        self.launch(command)
+
+
+class Testpmd(Dpdk):
+    """Fixed port 0-1, 2-3: `io` changes nothing, `mac` sets the MACs."""
+    patterns = ("1in-1out", "4in-4out")
+
+    def __init__(self, forward="io", role="server", zero_copy=False):
+        super().__init__(role, zero_copy)
+        self.forward = forward
+        self.mode = "bridged" if forward == "io" else "mac"
+        self.name = "testpmd %s %s" % (forward, self.role_name())
+
+    def available(self):
+        return None if os.access(TESTPMD, os.X_OK) else "not built (bench/build-dpdk)"
+
+    def start(self, run):
+        # The first lcore only waits for commands; both share the processor under test.
+        command = [TESTPMD] + self.eal(run, "(0,1)@%d" % run.cpu)
+        command[command.index("-l")] = "--lcores"
+        command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward, "--total-num-mbufs=16384",
+                    "--rxd=1024", "--txd=1024", "--burst=32"]
+        command += ["--eth-peer=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
+        self.launch(command)
+
+
+class Loop(Device):
+    """The trivial devices: `copy` (the limit rows) and `wire` (the tester's own maximum)."""
+    mode = "bridged"
+
+    def __init__(self, kind, role="client", buffers=0):
+        super().__init__()
+        self.kind, self.role, self.buffers = kind, role, buffers
+        self.name = "%s %s" % ("copy loop" if kind == "copy" else kind, role)
+        if buffers:
+            self.name += " %d" % buffers
+
+    def start(self, run, pattern="4in-4out-mix"):
+        command = [P2PNIC, "tester", self.kind, "-C", str(run.cpu), "-P", pattern]
+        if self.buffers:
+            command += ["--buffers", str(self.buffers)]
+        for p in range(run.ports):
+            command += ["-p", "memif:%s,role=%s,rsize=%d" % (run.socket(p), self.role, RSIZE)]
+        self.launch(command)
+
+
+class P2pnic(Device):
+    """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in turn)."""
+    role = "client"
+
+    def __init__(self, method):
+        super().__init__()
+        self.method = method
+        self.name = "p2pnic"
+
+    def available(self):
+        if not os.access(P2PNIC, os.X_OK):
+            return "not built"
+        listed = subprocess.run([P2PNIC, "--help"], capture_output=True, text=True).stdout
+        return None if "  router " in listed else "this build has no router"
+
+    def port_line(self, run, p):
+        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), RSIZE)
+
+    def configuration(self, run):
+        lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
+                 "engines:", "  - name: e0", "    core: %d" % run.cpu, "nics:"]
+        for p in range(run.ports):
+            lines += ["  - name: n%d" % p, "    engine: e0",
+                      "    port: " + self.port_line(run, p),
+                      "    mac: \"%s\"" % device_mac(p), "    addresses: [198.18.%d.1/24]" % p]
+        lines.append("neighbors:")
+        for p in range(run.ports):
+            lines += ["  - {nic: n%d, address: 198.18.%d.10, mac: \"%s\"}" % (p, p, tester_mac(p))]
+        return "\n".join(lines) + "\n"
+
+    def start(self, run):
+        path = os.path.join(run.directory, "router.yaml")
+        with open(path, "w") as out:
+            out.write(self.configuration(run))
+        self.launch([P2PNIC, "router", "-c", path])
+
+    def pids(self):
+        return descendants(self.process.pid) if self.process else []
+
+    def cpu_split(self):
+        engines = [p for p in self.pids() if b"\0nic\0" in command_line(p)]
+        return cpu_seconds([p for p in self.pids() if p not in engines]), cpu_seconds(engines)
+
+
+def command_line(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def first_class():
+    """Before others on the processors, where root may: a bench beside a busy machine is noise."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        # Where sessions are scheduled against each other as groups, the group's place counts.
+        with open("/proc/self/autogroup", "w") as f:
+            f.write("-20")
+    except OSError:
+        pass
+
+
+def descendants(pid):
+    found = [pid]
+    for one in found:
+        try:
+            for task in os.listdir("/proc/%d/task" % one):
+                with open("/proc/%d/task/%s/children" % (one, task)) as f:
+                    found += [int(c) for c in f.read().split()]
+        except OSError:
+            pass
+    return found
+
+
+def huge_pages():
+    with open("/proc/meminfo") as f:
+        for line in f:
+            if line.startswith("HugePages_Free"):
+                return int(line.split()[1])
+    return 0
+
+
+def prepare_directory():
+    """A fresh directory for sockets, with a short name: socket paths end at 107 characters."""
+    directory = "/tmp/p2pnic-bench-%d" % os.getpid()
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
+    return directory
+
+
+def cpu_seconds(pids):
+    total = 0
+    for pid in pids:
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                fields = f.read().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        except OSError:
+            pass
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds():
+    """What all processors have worked since boot, stolen time too."""
+    with open("/proc/stat") as f:
+        n = [int(x) for x in f.readline().split()[1:]]
+    return (n[0] + n[1] + n[2] + n[5] + n[6] + n[7]) / os.sysconf("SC_CLK_TCK")

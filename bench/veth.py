@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""veth links: Linux forwarding, and p2pnic on af_xdp, between two network namespaces of the bench's own.
+
+    pt-gen: g0 … g3  ═══ veth ═══  d0 … d3 :pt-dut
+
+The tester sits on g0…, the device on d0…. Linux forwards in the context of whoever puts the packet on the
+veth; receive packet steering moves that to the processor under test. Needs root; else skipped.
+"""
+import os
+import subprocess
+
+import devices
+import measure
+
+GENERATOR, DEVICE = "pt-gen", "pt-dut"
+
+
+def ip(*words):
+    subprocess.run(["ip"] + [str(w) for w in words], check=True, capture_output=True, text=True)
+
+
+def within(name, *words):
+    subprocess.run(["ip", "netns", "exec", name] + list(words), check=True, capture_output=True, text=True)
+
+
+class Links:
+    """The two namespaces and their veths, for as long as it is open."""
+
+    def __init__(self, ports):
+        self.ports = ports
+
+    def __enter__(self):
+        self.__exit__()
+        for name in (GENERATOR, DEVICE):
+            ip("netns", "add", name)
+        try:
+            for p in range(self.ports):
+                ip("-n", GENERATOR, "link", "add", "g%d" % p, "address", devices.tester_mac(p), "type", "veth",
+                   "peer", "name", "d%d" % p, "address", devices.device_mac(p), "netns", DEVICE)
+                ip("-n", GENERATOR, "link", "set", "g%d" % p, "addrgenmode", "none", "up")
+                ip("-n", DEVICE, "link", "set", "d%d" % p, "addrgenmode", "none", "up")
+        except Exception:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in (GENERATOR, DEVICE):
+            if os.path.exists("/run/netns/" + name):
+                ip("netns", "del", name)
+
+
+class VethDevice(devices.Device):
+    link = "veth"
+    end = "af_packet"
+
+    def tester_prefix(self, run):
+        return ["ip", "netns", "exec", GENERATOR]
+
+    def tester_ports(self, run):
+        return ["%s:g%d" % (self.end, p) for p in range(run.ports)]
+
+
+class Linux(VethDevice):
+    name = "linux forwarding"
+
+    def start(self, run):
+        settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"]
+        for p in range(run.ports):
+            settings += ["sysctl -qw net.ipv4.conf.d%d.rp_filter=0" % p,
+                         "ip address replace 198.18.%d.1/24 dev d%d" % (p, p),
+                         "ip neighbor replace 198.18.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p),
+                         "echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
+        within(DEVICE, "sh", "-ec", "; ".join(settings))
+
+
+class P2pnic(VethDevice, devices.P2pnic):
+    def __init__(self, method, port="af_xdp"):
+        devices.P2pnic.__init__(self, method)
+        self.port, self.name = port, "p2pnic " + port
+
+    def port_line(self, run, p):
+        return "{type: %s, target: d%d}" % (self.port, p)
+
+    def start(self, run):
+        path = os.path.join(run.directory, "router.yaml")
+        with open(path, "w") as out:
+            out.write(self.configuration(run))
+        self.launch(["ip", "netns", "exec", DEVICE, devices.P2PNIC, "router", "-c", path])
+
+
+class Wire(VethDevice):
+    """g0 and g1 are the two ends of one veth: the tester's own maximum on such a link."""
+    name, mode = "wire veth", "bridged"
+
+    def start(self, run):
+        for name in ("g0", "g1"):
+            subprocess.run(["ip", "-n", GENERATOR, "link", "del", name], capture_output=True)
+        ip("-n", GENERATOR, "link", "add", "g0", "type", "veth", "peer", "name", "g1")
+        for name in ("g0", "g1"):
+            ip("-n", GENERATOR, "link", "set", name, "addrgenmode", "none", "up")
+
+
+def rows(quick, rounds, settings, note):
+    if os.geteuid() != 0:
+        note("skipped: veth: needs root")
+        return []
+    import bench
+    sizes = [64] if quick else [64, 512, 1518]
+    chosen = [Linux(), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
+    samples = {d: bench.Samples() for d in chosen}
+    for _ in range(rounds):
+        for device in chosen:
+            why = device.available()
+            if why:
+                note("skipped: %s %s: %s" % (device.name, device.method, why))
+                continue
+            try:
+                with Links(2):
+                    for run in measure.run_checked(device, 2, ["1in-1out"], sizes, settings, ["-c", "full"]):
+                        samples[device].add(run)
+            except measure.Refused as why:
+                note("refused: %s" % why)
+            except subprocess.CalledProcessError as why:
+                note("skipped: %s: %s" % (device.name, (why.stderr or str(why)).strip()))
+    wire = samples[chosen[-1]]
+    out = []
+    for device in chosen[:-1]:
+        for (pattern, size), runs in samples[device].rows.items():
+            out.append({"dut": device.name, "method": device.method, "link": "veth", "pattern": pattern,
+                        "routed": True, "frame_bytes": size, "mpps": samples[device].median((pattern, size)),
+                        "gbps": samples[device].median((pattern, size), "gbps"),
+                        "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
+                        "tester_max_mpps": wire.median((pattern, size)), "runs": len(runs),
+                        "spread": samples[device].spread((pattern, size))})
+    return out
