@@ -340,23 +340,23 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 	}
 }
 
-static inline const struct p2pnic_adjacency *resolve(
-	const struct nic *n, uint32_t hop, uint32_t flow)
+/* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's store
+ * after it wrote the adjacency or the buckets. */
+static inline uint32_t next_hop_word(const struct nic *n, uint32_t hop)
 {
-	uint32_t word = atomic_load_explicit(&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)],
-		memory_order_acquire); /* pairs with the host's store after it wrote the adjacency */
+	return atomic_load_explicit(
+		&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_acquire);
+}
+
+static inline const struct p2pnic_adjacency *resolve(
+	const struct nic *n, uint32_t word, uint32_t flow)
+{
 	uint32_t index = P2PNIC_NEXT_HOP_FIRST(word);
 	uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(word);
 
-	if (log2)
+	if (unlikely(log2))
 		index = n->bucket[(index + (flow & ((1u << log2) - 1))) & (P2PNIC_BUCKETS_MAX - 1)];
 	return &n->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
-}
-
-static inline bool is_group(const struct nic *n, uint32_t hop)
-{
-	return P2PNIC_NEXT_HOP_LOG2(atomic_load_explicit(
-		&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_relaxed));
 }
 
 /* A packet that does not simply go on: each way out with its reason. */
@@ -451,9 +451,10 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		unsigned k = b.kept4[j];
 		struct frame_head *h = &b.head[k];
 		const struct frame *f = &b.frame[k];
+		uint32_t word = next_hop_word(n, b.hop4[j]);
 		uint32_t flow =
-			unlikely(is_group(n, b.hop4[j])) ? ipv4_flow(h, b.tail[j], f->data) : 0;
-		const struct p2pnic_adjacency *a = resolve(n, b.hop4[j], flow);
+			unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv4_flow(h, b.tail[j], f->data) : 0;
+		const struct p2pnic_adjacency *a = resolve(n, word, flow);
 
 		if (likely(may_forward(n, a, f->length) && ipv4_ttl(h) > 1)) {
 			rewrite_macs(h, a);
@@ -467,7 +468,9 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		unsigned k = b.kept6[j];
 		struct frame_head *h = &b.head[k];
 		const struct frame *f = &b.frame[k];
-		const struct p2pnic_adjacency *a = resolve(n, b.hop6[j], ipv6_flow(h, f->data));
+		uint32_t word = next_hop_word(n, b.hop6[j]);
+		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv6_flow(h, f->data) : 0;
+		const struct p2pnic_adjacency *a = resolve(n, word, flow);
 
 		if (may_forward(n, a, f->length) && ipv6_hop_limit(h) > 1) {
 			rewrite_macs(h, a);
