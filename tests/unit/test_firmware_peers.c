@@ -11,7 +11,7 @@ static void receive4(struct rig *r, unsigned nic, unsigned egress, uint32_t payl
 {
 	struct packet p;
 
-	packet_ipv4(&p, nic, RIG_TO(egress), 64, payload, seed);
+	packet_ipv4(&p, nic, PACKET_TO(egress), 64, payload, seed);
 	rig_receive(r, nic, &p);
 }
 
@@ -30,7 +30,7 @@ static void crosses(struct rig *r, unsigned ingress, unsigned egress)
 	static uint32_t seed = 1000000;
 	struct packet want, *got;
 
-	packet_ipv4(&want, ingress, RIG_TO(egress), 64, 77, ++seed);
+	packet_ipv4(&want, ingress, PACKET_TO(egress), 64, 77, ++seed);
 	rig_receive(r, ingress, &want);
 	packet_forwarded(&want, ingress, egress);
 	rig_run(r);
@@ -375,7 +375,7 @@ static void reset_in_every_state(void **state)
 			receive4(r, 1, 0, 100, k);
 			receive4(r, 2, 1, 100, k);
 		}
-		packet_ipv4(&p, 1, RIG_TO(0), 1, 80, 1);
+		packet_ipv4(&p, 1, PACKET_TO(0), 1, 80, 1);
 		rig_receive(r, 1, &p);
 		for (unsigned k = 0; k < polls; k++)
 			rig_poll(r);
