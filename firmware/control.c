@@ -172,6 +172,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	if (!peer_is_open(n, peer))
 		return P2PNIC_BAD_STATE;
 	out_discard_held(n, out);
+	in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
 
@@ -203,7 +204,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 static enum p2pnic_result reset(struct nic *n)
 {
 	uint64_t mac = n->mac;
-	uint32_t link = n->link, speed = n->speed, mtu = n->mtu;
+	uint32_t link = n->link, speed = n->speed;
 
 	stop(n);
 	while (n->open_peers)
@@ -216,7 +217,6 @@ static enum p2pnic_result reset(struct nic *n)
 	n->mac = mac;
 	n->link = link;
 	n->speed = speed;
-	n->mtu = mtu;
 	n->ready = true;
 	return P2PNIC_OK;
 }

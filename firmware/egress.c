@@ -54,6 +54,19 @@ static inline uint32_t in_available(struct nic *n, struct nic_in *in)
 	return index - in->taken;
 }
 
+static inline struct p2pnic_traffic *taken_from(struct nic *n, unsigned peer)
+{
+	return peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
+}
+
+NIC_API void in_discard(struct nic *n, unsigned peer)
+{
+	uint32_t waiting = in_available(n, &n->in[peer]);
+
+	count(&taken_from(n, peer)->packets, waiting);
+	count_drop(n, P2PNIC_DROP_STALE, waiting);
+}
+
 #if EGRESS_READS
 /* Fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
  * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */
@@ -78,8 +91,7 @@ static unsigned stage(
 static unsigned take(struct nic *n, unsigned peer)
 {
 	struct nic_in *in = &n->in[peer];
-	struct p2pnic_traffic *from =
-		peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
+	struct p2pnic_traffic *from = taken_from(n, peer);
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX];
 	uint32_t available = in_available(n, in);
 	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;

@@ -215,15 +215,19 @@ static inline bool ipv4_plain(
 }
 
 /*
- * A header with options, checksum included, from the frame itself (its memory may change meanwhile: the
- * worst is a wrong verdict on that stranger's own packet). Source routes are refused (RFC 7126 §4.3,
- * §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass unchanged.
+ * A header with options, checksum included, on a copy: the frame's memory may change meanwhile, and an
+ * option's length that becomes 0 between its check and its use would never end. What leaves is the frame
+ * as it is then: a stranger who changes it harms his own packet. Source routes are refused (RFC 7126
+ * §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass unchanged.
  */
-static inline enum p2pnic_drop ipv4_check_options(const uint8_t *ip, uint32_t header)
+static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t header)
 {
+	uint8_t ip[60];
 	uint64_t sum = 0;
 	uint32_t at = IPV4_BYTES;
 
+	__builtin_memcpy(ip, data, header);
+	__asm__ volatile("" : "+m"(ip)); /* no second look at the original */
 	for (uint32_t k = 0; k < header; k += 2)
 		sum += load16(ip + k);
 	if (fold(sum) != 0xffff)

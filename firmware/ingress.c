@@ -342,7 +342,8 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 	}
 }
 
-/* Acquire: pairs with the host's store after it wrote the adjacency. */
+/* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's store
+ * after it wrote the adjacency or the buckets. */
 static inline uint32_t next_hop_word(const struct nic *n, uint32_t hop)
 {
 	return atomic_load_explicit(
@@ -487,8 +488,9 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		unsigned k = b.kept6[j];
 		struct frame_head head = b.head[k];
 		const struct frame *f = &b.frame[k];
-		struct way w =
-			way_of(resolve(n, next_hop_word(n, b.hop6[j]), ipv6_flow(&head, f->data)));
+		uint32_t word = next_hop_word(n, b.hop6[j]);
+		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv6_flow(&head, f->data) : 0;
+		struct way w = way_of(resolve(n, word, flow));
 
 		if (may_forward(w, f->length, ipv6_hop_limit(&head))) {
 			rewrite_macs(&head, w.mac_low, w.mac_high);

@@ -5,7 +5,8 @@
  *   address ──FIB──▶ next-hop index ──next_hop[]──▶ adjacency index ──adjacency[]──▶ egress, MACs, MTU
  *                                        └─ECMP──▶ bucket[base + hash mod n] ──┘
  *
- * The FIB maps a prefix to a next-hop index. Index 0 is "no route" for good; its entry is never read.
+ * The FIB maps a prefix to a next-hop index. Index 0 is "no route" for good: its entry stays 0, and
+ * adjacency 0, where that leads, stays zero (P2PNIC_ADJACENCY_NONE). So no route is no special case.
  * A next hop is one 32-bit word, so the host moves every route of a next hop to another adjacency,
  * or to another ECMP group, with one store: a packet sees the old one or the new one.
  *

@@ -15,6 +15,8 @@
 
 #include <p2pnic/registers.h>
 
+#include "tests/unit/packet.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -33,12 +35,6 @@ void board_failed(const char *condition, const char *file, int line) __attribute
 #define BOARD_WINDOWS  256u
 #define BOARD_BUFFERS  8192u
 #define BOARD_FLIGHT   4096u
-
-/* A frame outside device memory: on the wire. */
-struct packet {
-	uint32_t length;
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
-};
 
 /* First in, first out; owns its packets. */
 struct packet_queue {

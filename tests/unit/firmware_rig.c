@@ -49,11 +49,6 @@ static uint32_t ring_buffers(const struct rig *r, unsigned peer)
 	return rx_bytes(r) + (peer < RIG_NICS_MAX ? peer : RIG_NICS_MAX) * ring_bytes(r);
 }
 
-struct mac_addr rig_mac(unsigned nic)
-{
-	return (struct mac_addr){{0x02, 0x10, 0x20, 0x30, 0x40, (uint8_t)nic}};
-}
-
 /* --- Windows ------------------------------------------------------------------------------------- */
 
 static void add_window(struct rig_nic *a, struct bus_addr bus, uint64_t bytes, unsigned access,
@@ -188,8 +183,8 @@ void rig_adjacency(
 		(struct p2pnic_adjacency *)(r->at[nic].bar2 + P2PNIC_BAR2_ADJACENCIES) + index;
 
 	*a = (struct p2pnic_adjacency){
-		.destination = {{0x02, 0xde, 0x57, 0, 0, (uint8_t)egress}},
-		.source = {{0x02, 0x50, 0, 0, (uint8_t)egress, (uint8_t)nic}},
+		.destination = packet_next_mac(egress),
+		.source = packet_way_mac(nic, egress),
 		.mtu = (uint16_t)mtu,
 		.kind = (uint8_t)kind,
 		.egress = (uint8_t)egress,
@@ -238,8 +233,9 @@ static void standard_tables(struct rig *r, unsigned nic)
 	for (unsigned e = 0; e < RIG_NICS_MAX; e++) {
 		rig_adjacency(
 			r, nic, RIG_HOP_EGRESS + e, P2PNIC_ADJACENCY_FORWARD, e, P2PNIC_MTU_MAX);
-		v4[n++] = fib_route4(RIG_TO(e) & 0xffff0000, 16, RIG_HOP_EGRESS + e);
-		v6[e] = (struct fib_route){{RIG_TO6(e), 0}, 48, 6, (uint16_t)(RIG_HOP_EGRESS + e)};
+		v4[n++] = fib_route4(PACKET_TO(e) & 0xffff0000, 16, RIG_HOP_EGRESS + e);
+		v6[e] = (struct fib_route){
+			{PACKET_TO6(e), 0}, 48, 6, (uint16_t)(RIG_HOP_EGRESS + e)};
 	}
 	rig_adjacency(r, nic, RIG_HOP_LOCAL, P2PNIC_ADJACENCY_LOCAL, 0, 0);
 	rig_adjacency(r, nic, RIG_HOP_GLEAN, P2PNIC_ADJACENCY_GLEAN, 0, 0);
@@ -259,7 +255,7 @@ static void standard_tables(struct rig *r, unsigned nic)
 
 static void write_settings(struct rig *r, unsigned nic)
 {
-	struct mac_addr mac = rig_mac(nic);
+	struct mac_addr mac = packet_mac(nic);
 	uint64_t word = 0;
 
 	memcpy(&word, &mac, sizeof(mac));

@@ -98,7 +98,6 @@ void rig_routes6(struct rig *, unsigned nic, const struct fib_route *routes, siz
 void rig_adjacency(
 	struct rig *, unsigned nic, unsigned index, unsigned kind, unsigned egress, unsigned mtu);
 void rig_next_hop(struct rig *, unsigned nic, unsigned hop, uint32_t word);
-struct mac_addr rig_mac(unsigned nic);
 
 /* The wire. rig_sent: the caller frees it; NULL: none. */
 void rig_receive(struct rig *, unsigned nic, const struct packet *);
@@ -120,44 +119,5 @@ static inline uint64_t rig_count(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
-
-/* --- Frames, made and checked the stupid way ----------------------------------------------------- */
-
-/* UDP in IPv4 from 192.168.nic.1, to that NIC's MAC; payload bytes count up from `seed`. */
-void packet_ipv4(struct packet *, unsigned nic, uint32_t destination, uint8_t ttl,
-	uint32_t payload_bytes, uint32_t seed);
-void packet_ipv6(struct packet *, unsigned nic, uint64_t destination_high, uint8_t hop_limit,
-	uint32_t payload_bytes, uint32_t seed);
-/* The seed of such a packet. */
-uint32_t packet_seed(const struct packet *);
-/* Writes the right IPv4 header checksum. */
-void packet_checksum(struct packet *);
-/* The packet as it must leave by `egress` when received by `ingress`. */
-void packet_forwarded(struct packet *, unsigned ingress, unsigned egress);
-
-static inline void put16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
-static inline unsigned get16(const uint8_t *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-#define RIG_TO(egress)  (0x0a000001u | (uint32_t)(egress) << 16) /* 10.egress.0.1 */
-#define RIG_TO6(egress) (0x20010db800000000ull | (uint64_t)(egress) << 16)
 
 #endif

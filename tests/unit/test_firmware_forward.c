@@ -91,7 +91,8 @@ static void ipv4_is_forwarded(void **state)
 	for (unsigned egress = 0; egress < 3; egress++) /* 0: it leaves where it came in */
 		for (unsigned t = 0; t < sizeof(ttl); t++)
 			for (unsigned k = 0; k < sizeof(payload) / sizeof(*payload); k++) {
-				packet_ipv4(&p, 0, RIG_TO(egress), ttl[t], payload[k], t * 50 + k);
+				packet_ipv4(
+					&p, 0, PACKET_TO(egress), ttl[t], payload[k], t * 50 + k);
 				forwards(r, &p, egress);
 			}
 	rig_free(r);
@@ -102,15 +103,15 @@ static void padding_is_trimmed(void **state)
 	struct rig *r = rig_new(2, &(struct rig_config){0});
 	struct packet p;
 
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 4, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 4, 1);
 	memset(p.bytes + p.length, 0x77, 60 - p.length);
 	p.length = 60;
 	forwards(r, &p, 1);
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 900, 2);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 900, 2);
 	p.length += 300;
 	forwards(r, &p, 1);
 	/* An IP packet of its header alone. */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 0, 3);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 0, 3);
 	put16(p.bytes + 16, 20);
 	packet_checksum(&p);
 	p.length = 60;
@@ -168,7 +169,7 @@ static void malformed_ipv4_is_dropped(void **state)
 	struct packet p;
 
 	for (size_t k = 0; k < sizeof(table) / sizeof(*table); k++) {
-		packet_ipv4(&p, 0, RIG_TO(1), 64, 40, (uint32_t)k);
+		packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, (uint32_t)k);
 		p.bytes[table[k].at] = table[k].value;
 		if (!table[k].late && (p.bytes[14] & 15) >= 5)
 			packet_checksum(&p);
@@ -179,7 +180,7 @@ static void malformed_ipv4_is_dropped(void **state)
 	}
 	packet_ipv4(&p, 0, 0xffffffff, 64, 40, 0);
 	drops(r, &p, P2PNIC_DROP_LINK_SCOPE);
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 40, 0);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 0);
 	put32(p.bytes + 26, 0xffffffff);
 	packet_checksum(&p);
 	drops(r, &p, P2PNIC_DROP_MARTIAN_SOURCE);
@@ -187,11 +188,11 @@ static void malformed_ipv4_is_dropped(void **state)
 	packet_ipv4(&p, 0, 0xf0000001, 64, 40, 0);
 	drops(r, &p, P2PNIC_DROP_NO_ROUTE);
 	/* A unicast packet in a broadcast frame (RFC 1812 §5.3.4). */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 40, 0);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 0);
 	memset(p.bytes, 0xff, 6);
 	drops(r, &p, P2PNIC_DROP_LINK_SCOPE);
 	/* The NIC still forwards. */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 40, 7);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 7);
 	forwards(r, &p, 1);
 	rig_free(r);
 }
@@ -202,7 +203,7 @@ static void either_zero_is_a_checksum(void **state)
 	struct packet p;
 
 	/* The identification chosen such that the checksum is 0; 0xffff is the same number. */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 40, 0);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 0);
 	put16(p.bytes + 18, get16(p.bytes + 24));
 	packet_checksum(&p);
 	assert_int_equal(get16(p.bytes + 24), 0);
@@ -218,7 +219,7 @@ static void rewriting_keeps_every_checksum(void **state)
 	struct frame_head head;
 	struct packet p;
 
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 40, 0);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 0);
 	for (unsigned ttl = 1; ttl < 256; ttl++) {
 		p.bytes[22] = (uint8_t)ttl;
 		for (unsigned id = 0; id < 65536; id += ttl % 16 == 1 ? 1 : 37) {
@@ -262,7 +263,7 @@ static void rewriting_keeps_every_checksum(void **state)
 /* A packet with `bytes` of options, the first of them given. */
 static void with_options(struct packet *p, const uint8_t *options, unsigned bytes, unsigned given)
 {
-	packet_ipv4(p, 0, RIG_TO(1), 64, 40, 5);
+	packet_ipv4(p, 0, PACKET_TO(1), 64, 40, 5);
 	memmove(p->bytes + 34 + bytes, p->bytes + 34, p->length - 34);
 	memset(p->bytes + 34, 0, bytes);
 	memcpy(p->bytes + 34, options, given);
@@ -342,7 +343,7 @@ static void adjacency_kinds(void **state)
 				drops(r, &p, table[k].reason);
 		}
 		/* 10.3/16: a NIC that is not there. */
-		packet_ipv4(&p, 0, RIG_TO(3), 64, 100, 9);
+		packet_ipv4(&p, 0, PACKET_TO(3), 64, 100, 9);
 		drops(r, &p, P2PNIC_DROP_NO_PEER);
 		rig_free(r);
 	}
@@ -441,14 +442,14 @@ static void flows_spread_and_stick(void **state)
 	for (unsigned flow = 0; flow < 10000; flow++) {
 		unsigned egress;
 
-		packet_ipv4(&p, 0, RIG_TO(4) + (flow & 0xff), 64, 20, flow);
+		packet_ipv4(&p, 0, PACKET_TO(4) + (flow & 0xff), 64, 20, flow);
 		put16(p.bytes + 34, 1024 + flow);
 		egress = egress_of(r, &p);
 		count[egress]++;
 		if (flow % 100)
 			continue;
 		/* The same flow with other bytes, TTL, length. */
-		packet_ipv4(&p, 0, RIG_TO(4) + (flow & 0xff), 200, 333, flow + 77);
+		packet_ipv4(&p, 0, PACKET_TO(4) + (flow & 0xff), 200, 333, flow + 77);
 		put16(p.bytes + 34, 1024 + flow);
 		assert_int_equal(egress_of(r, &p), egress);
 	}
@@ -473,7 +474,7 @@ static void fragments_stay_together(void **state)
 		unsigned first = 0;
 
 		for (unsigned k = 0; k < 3; k++) {
-			packet_ipv4(&p, 0, RIG_TO(4) + flow, 64, 100, flow);
+			packet_ipv4(&p, 0, PACKET_TO(4) + flow, 64, 100, flow);
 			put16(p.bytes + 20, (k < 2 ? 0x2000 : 0) | k * 16);
 			put16(p.bytes + 34, 999 * k + flow); /* not a port */
 			packet_checksum(&p);
@@ -497,14 +498,14 @@ static void a_group_shrinks_only_for_its_flows(void **state)
 
 	group_of(r, even);
 	for (unsigned flow = 0; flow < 256; flow++) {
-		packet_ipv4(&p, 0, RIG_TO(4) + flow, 64, 100, flow);
+		packet_ipv4(&p, 0, PACKET_TO(4) + flow, 64, 100, flow);
 		before[flow] = egress_of(r, &p);
 	}
 	group_of(r, less);
 	for (unsigned flow = 0; flow < 256; flow++) {
 		unsigned now;
 
-		packet_ipv4(&p, 0, RIG_TO(4) + flow, 64, 100, flow);
+		packet_ipv4(&p, 0, PACKET_TO(4) + flow, 64, 100, flow);
 		now = egress_of(r, &p);
 		assert_int_not_equal(now, 3);
 		if (before[flow] != 3)
@@ -523,11 +524,11 @@ static void ipv6_is_forwarded(void **state)
 
 	for (unsigned egress = 0; egress < 3; egress++)
 		for (unsigned k = 0; k < sizeof(payload) / sizeof(*payload); k++) {
-			packet_ipv6(&p, 0, RIG_TO6(egress), 2 + k * 30, payload[k], k);
+			packet_ipv6(&p, 0, PACKET_TO6(egress), 2 + k * 30, payload[k], k);
 			forwards(r, &p, egress);
 		}
 	/* Trimmed to its payload length; extension headers as they are. */
-	packet_ipv6(&p, 0, RIG_TO6(1), 64, 100, 1);
+	packet_ipv6(&p, 0, PACKET_TO6(1), 64, 100, 1);
 	p.length += 30;
 	p.bytes[20] = 0;
 	forwards(r, &p, 1);
@@ -565,7 +566,7 @@ static void malformed_ipv6_is_dropped(void **state)
 	struct packet p;
 
 	for (size_t k = 0; k < sizeof(table) / sizeof(*table); k++) {
-		packet_ipv6(&p, 0, RIG_TO6(1), 64, 100, (uint32_t)k);
+		packet_ipv6(&p, 0, PACKET_TO6(1), 64, 100, (uint32_t)k);
 		memcpy(p.bytes + table[k].at, table[k].value, table[k].bytes);
 		if (table[k].length)
 			p.length = table[k].length;
@@ -574,7 +575,7 @@ static void malformed_ipv6_is_dropped(void **state)
 	}
 	nic_register_write(r->at[0].nic, P2PNIC_REG_FIB6_OFFSET, 0);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_FIB_IPV6, 0), P2PNIC_OK);
-	packet_ipv6(&p, 0, RIG_TO6(1), 64, 100, 1);
+	packet_ipv6(&p, 0, PACKET_TO6(1), 64, 100, 1);
 	drops(r, &p, P2PNIC_DROP_NO_ROUTE);
 	rig_free(r);
 }
@@ -590,11 +591,11 @@ static void ipv6_flows_follow_their_label(void **state)
 	for (unsigned flow = 0; flow < 2000; flow++) {
 		unsigned egress;
 
-		packet_ipv6(&p, 0, RIG_TO6(4), 64, 100, flow);
+		packet_ipv6(&p, 0, PACKET_TO6(4), 64, 100, flow);
 		put32(p.bytes + 14, 0x60000000 | flow);
 		egress = egress_of(r, &p);
 		count[egress]++;
-		packet_ipv6(&p, 0, RIG_TO6(4), 9, 300, flow + 5);
+		packet_ipv6(&p, 0, PACKET_TO6(4), 9, 300, flow + 5);
 		put32(p.bytes + 14, 0x6ff00000 | flow); /* another class */
 		assert_int_equal(egress_of(r, &p), egress);
 	}
@@ -611,7 +612,7 @@ static void exceptions_reach_the_host(void **state)
 	static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 	struct packet p;
 
-	packet_ipv4(&p, 0, RIG_TO(1), 1, 100, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 1, 100, 1);
 	punts(r, &p, P2PNIC_DROP_TTL, p.length);
 	packet_ipv4(&p, 0, 0x63000001, 64, 100, 1);
 	punts(r, &p, P2PNIC_DROP_NO_ROUTE, p.length);
@@ -619,24 +620,24 @@ static void exceptions_reach_the_host(void **state)
 	punts(r, &p, P2PNIC_DROP_LINK_SCOPE, p.length);
 	with_options(&p, (const uint8_t[]){131, 7, 4, 10, 1, 0, 1, 0}, 8, 8);
 	punts(r, &p, P2PNIC_DROP_OPTIONS, p.length);
-	packet_ipv6(&p, 0, RIG_TO6(1), 1, 100, 1);
+	packet_ipv6(&p, 0, PACKET_TO6(1), 1, 100, 1);
 	punts(r, &p, P2PNIC_DROP_TTL, p.length);
 	packet_ipv6(&p, 0, 0xfe80000000000000, 255, 24, 1); /* neighbour solicitation, unicast */
 	punts(r, &p, P2PNIC_DROP_LINK_SCOPE, p.length);
 	/* ARP: request and reply; shortest possible frames too. */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 18, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 18, 1);
 	memcpy(p.bytes, broadcast, 6);
 	put16(p.bytes + 12, 0x0806);
 	punts(r, &p, P2PNIC_DROP_LINK_SCOPE, p.length);
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 18, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 18, 1);
 	put16(p.bytes + 12, 0x0806);
 	for (p.length = 14; p.length < 60; p.length++)
 		punts(r, &p, P2PNIC_DROP_ETHERTYPE, p.length);
 	/* Not these. */
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 100, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 100, 1);
 	p.bytes[24]++;
 	drops(r, &p, P2PNIC_DROP_CHECKSUM);
-	packet_ipv4(&p, 0, RIG_TO(1), 64, 100, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 100, 1);
 	p.bytes[0] = 0x06;
 	drops(r, &p, P2PNIC_DROP_FOREIGN_MAC);
 	rig_free(r);
@@ -649,7 +650,7 @@ static void the_host_sends(void **state)
 	for (unsigned k = 0; k < 200; k++) {
 		struct packet p, *got;
 
-		packet_ipv4(&p, 1, RIG_TO(0), 64, k * 7, k);
+		packet_ipv4(&p, 1, PACKET_TO(0), 64, k * 7, k);
 		assert_true(rig_inject(r, 1, &p));
 		rig_run(r);
 		got = rig_sent(r, 1);

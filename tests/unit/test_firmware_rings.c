@@ -12,7 +12,7 @@ static void receive4(struct rig *r, unsigned nic, unsigned egress, uint32_t payl
 {
 	struct packet p;
 
-	packet_ipv4(&p, nic, RIG_TO(egress), 64, payload, seed);
+	packet_ipv4(&p, nic, PACKET_TO(egress), 64, payload, seed);
 	rig_receive(r, nic, &p);
 }
 
@@ -25,7 +25,7 @@ static unsigned take_in_order(struct rig *r, unsigned egress, unsigned ingress, 
 		uint32_t seed = packet_seed(got);
 		struct packet want;
 
-		packet_ipv4(&want, ingress, RIG_TO(egress), 64, got->length - 42, seed);
+		packet_ipv4(&want, ingress, PACKET_TO(egress), 64, got->length - 42, seed);
 		packet_forwarded(&want, ingress, egress);
 		assert_int_equal(got->length, want.length);
 		assert_memory_equal(got->bytes, want.bytes, got->length);
@@ -228,7 +228,7 @@ static void both_ways_never_lock_up(void **state)
 	for (unsigned nic = 0; nic < 3; nic++) {
 		r->at[nic].board.stuck = true;
 		for (unsigned k = 0; k < 600; k++) {
-			packet_ipv4(&p, nic, RIG_TO((nic + 1 + k % 2) % 3), 64, 300, ++seed);
+			packet_ipv4(&p, nic, PACKET_TO((nic + 1 + k % 2) % 3), 64, 300, ++seed);
 			rig_receive(r, nic, &p);
 		}
 	}
@@ -272,7 +272,7 @@ static void a_full_punt_ring_drops(void **state)
 
 	r->at[0].board.receive_max = 8;
 	for (unsigned k = 1; k <= 100; k++) {
-		packet_ipv4(&p, 0, RIG_TO(1), 1, 80, k);
+		packet_ipv4(&p, 0, PACKET_TO(1), 1, 80, k);
 		rig_receive(r, 0, &p);
 		receive4(r, 0, 1, 80, k);
 	}
@@ -286,7 +286,7 @@ static void a_full_punt_ring_drops(void **state)
 	for (unsigned k = 1; rig_punted(r, 0, &p, &flags); k++, punted++)
 		assert_int_equal(packet_seed(&p), k);
 	assert_int_equal(punted, 8);
-	packet_ipv4(&p, 0, RIG_TO(1), 1, 80, 101);
+	packet_ipv4(&p, 0, PACKET_TO(1), 1, 80, 101);
 	rig_receive(r, 0, &p);
 	rig_run(r);
 	assert_true(rig_punted(r, 0, &p, &flags));
@@ -472,7 +472,7 @@ static void messages_do_the_same(void **state)
 	for (struct packet *got; (got = rig_sent(r, 1)); free(got))
 		last++;
 	assert_int_equal(last, 300);
-	packet_ipv4(&p, 0, RIG_TO(1), 1, 100, 5);
+	packet_ipv4(&p, 0, PACKET_TO(1), 1, 100, 5);
 	rig_receive(r, 0, &p);
 	rig_run(r);
 	assert_true(rig_punted(r, 0, &p, &flags));
@@ -565,7 +565,7 @@ static void the_sleeping_host_is_interrupted(void **state)
 		(struct p2pnic_mailbox *)(r->at[0].bar2 + P2PNIC_BAR2_MAILBOXES) + P2PNIC_HOST_PEER;
 	struct packet p;
 
-	packet_ipv4(&p, 0, RIG_TO(1), 1, 80, 1);
+	packet_ipv4(&p, 0, PACKET_TO(1), 1, 80, 1);
 	rig_receive(r, 0, &p);
 	rig_run(r);
 	assert_int_equal(r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING], 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Frames and what must become of them, written without a look at the firmware: byte by byte. */
-#include "tests/unit/firmware_rig.h"
+#include "tests/unit/packet.h"
+
+#include <string.h>
 
 static uint16_t naive_sum(const uint8_t *p, unsigned bytes)
 {
@@ -24,7 +25,7 @@ void packet_checksum(struct packet *p)
 static void ethernet(struct packet *p, unsigned nic, unsigned type)
 {
 	static const uint8_t sender[6] = {0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee};
-	struct mac_addr mac = rig_mac(nic);
+	struct mac_addr mac = packet_mac(nic);
 
 	memcpy(p->bytes, &mac, 6);
 	memcpy(p->bytes + 6, sender, 6);
@@ -93,11 +94,11 @@ void packet_ipv6(struct packet *p, unsigned nic, uint64_t destination_high, uint
 
 void packet_forwarded(struct packet *p, unsigned ingress, unsigned egress)
 {
-	const uint8_t macs[12] = {0x02, 0xde, 0x57, 0, 0, (uint8_t)egress, 0x02, 0x50, 0, 0,
-		(uint8_t)egress, (uint8_t)ingress};
+	struct mac_addr to = packet_next_mac(egress), from = packet_way_mac(ingress, egress);
 	uint8_t *ip = p->bytes + 14;
 
-	memcpy(p->bytes, macs, sizeof(macs));
+	memcpy(p->bytes, &to, 6);
+	memcpy(p->bytes + 6, &from, 6);
 	if (get16(p->bytes + 12) == 0x0800) {
 		p->length = 14 + get16(ip + 2);
 		ip[8]--;
