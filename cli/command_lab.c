@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "lab/account.h"
+#include "lab/lasting.h"
 #include "lab/network.h"
 #include "lab/sandbox.h"
 #include "lab/traffic.h"
@@ -15,6 +16,7 @@
 static const char usage[] =
 	"usage: p2pnic lab run [--json]\n"
 	"       p2pnic lab up | down\n"
+	"       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
 	"\n"
 	"A router of four soft NICs and four hosts, in network namespaces of this machine.\n"
 	"  run   makes it, pings between all hosts, runs iperf3, tells where each packet went, and "
@@ -22,8 +24,9 @@ static const char usage[] =
 	"        nothing behind; as root or in namespaces of its own without. Fails if a ping was "
 	"lost, an\n"
 	"        iperf3 failed or a packet is not accounted for.\n"
-	"  up    makes it, to be used; root only\n"
-	"  down  removes it\n";
+	"  up    makes it, to be used\n"
+	"  exec  runs a command at a host (or beside the router) of a lab that is up\n"
+	"  down  removes it, or what is left of it\n";
 
 struct run {
 	bool json;
@@ -144,6 +147,43 @@ static int lab_run(const struct run *options)
 	return result;
 }
 
+static int lab_stay(void)
+{
+	const bool root = geteuid() == 0;
+	char error[LAB_ERROR_BYTES] = "";
+
+	if (lasting_up(error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, host h2 10.0.2.2, and so on. Try:\n");
+	if (root)
+		printf("  ip netns exec p2pnic-lab-h1 ping 10.0.2.2\n"
+		       "  p2pnic show --name lab ring\n");
+	else
+		printf("  p2pnic lab exec h1 ping 10.0.2.2\n"
+		       "  p2pnic lab exec router p2pnic show --name lab ring\n");
+	printf("  p2pnic lab down\n");
+	return COMMAND_OK;
+}
+
+static int lab_go(void)
+{
+	printf(lasting_down() ? "lab: removed\n" : "lab: there was none\n");
+	return COMMAND_OK;
+}
+
+static int lab_exec(char **argv)
+{
+	char error[LAB_ERROR_BYTES] = "";
+	int result = lasting_exec(argv[0], (const char *const *)argv + 1, error);
+
+	if (result >= 0)
+		return result;
+	fprintf(stderr, "p2pnic lab: %s\n", error);
+	return COMMAND_FAILED;
+}
+
 int command_lab(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -151,7 +191,7 @@ int command_lab(int argc, char **argv)
 	struct run run_options = {0};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+jh", options, NULL)) != -1) {
 		switch (option) {
 		case 'j':
 			run_options.json = true;
@@ -164,8 +204,22 @@ int command_lab(int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 == argc && !strcmp(argv[optind], "run"))
+	argc -= optind;
+	argv += optind;
+	/* `lab run --json` as well as `lab --json run`. */
+	if (argc == 2 && !strcmp(argv[0], "run") &&
+		(!strcmp(argv[1], "--json") || !strcmp(argv[1], "-j"))) {
+		run_options.json = true;
+		argc--;
+	}
+	if (argc == 1 && !strcmp(argv[0], "run"))
 		return lab_run(&run_options);
+	if (argc == 1 && !strcmp(argv[0], "up"))
+		return lab_stay();
+	if (argc == 1 && !strcmp(argv[0], "down"))
+		return lab_go();
+	if (argc >= 3 && !strcmp(argv[0], "exec"))
+		return lab_exec(argv + 1);
 	fputs(usage, stderr);
 	return COMMAND_USAGE;
 }

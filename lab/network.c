@@ -179,7 +179,7 @@ static int write_config(const struct lab *lab)
 	line(&s, "# The router of `p2pnic lab`.");
 	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only when the
 	 * receiver has read them: rings of 256 lose ten times as many. */
-	line(&s, "router:\n  name: " LAB_NAME "\n  ring_slots: 1024\n  rx_buffers: 2048");
+	line(&s, "router:\n  name: " LAB_NAME "\n  ring_slots: 1024\n  rx_buffers: 4096");
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,

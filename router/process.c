@@ -48,6 +48,13 @@ static bool process_stat(pid_t pid, uint64_t *cpu, uint64_t *started)
 	return read_stat(path, cpu, started);
 }
 
+bool process_started(pid_t pid, uint64_t *started)
+{
+	uint64_t cpu;
+
+	return process_stat(pid, &cpu, started);
+}
+
 int process_start(struct process *p, const char *const argv[], int ready)
 {
 	uint64_t cpu;

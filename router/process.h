@@ -26,6 +26,9 @@ int process_start(struct process *, const char *const argv[], int ready);
 /* Watches a process of that pid and start time; -ESRCH if it is no more. */
 int process_adopt(struct process *, pid_t pid, uint64_t started);
 
+/* Its start time; false: no such process. */
+bool process_started(pid_t pid, uint64_t *started);
+
 /* Has it ended? Then reaps it, if it is a child, and says how in words. */
 bool process_ended(struct process *, char *how, size_t bytes);
 
