@@ -113,7 +113,7 @@ static int run(const struct sandbox *sandbox, void *argument)
 	well &= traffic_udp(results);
 	if (!options->json)
 		say_flows(results, "udp");
-	if (account_take(results, lab.runtime, error) < 0) {
+	if (account_take(results, account_of_runtime(lab.runtime), error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error);
 		return COMMAND_FAILED;
 	}

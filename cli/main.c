@@ -11,6 +11,7 @@ static const struct command {
 } commands[] = {
 	{"router", command_router, "run the router of a configuration file"},
 	{"show", command_show, "look inside a running router"},
+	{"replay", command_replay, "route captures through soft NICs; no root"},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine"},
 	{"nic", command_nic, "run soft NICs in this process"},
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},

@@ -63,7 +63,7 @@ static struct totals total(const json_t *nics, const json_t *rings)
 	return t;
 }
 
-static json_t *ask(const char *runtime, const char *what, char *error)
+static json_t *ask_socket(void *runtime, const char *what, char *error)
 {
 	json_t *answer = api_show(runtime, what, error);
 	json_t *rows = json_incref(json_object_get(answer, what));
@@ -72,12 +72,23 @@ static json_t *ask(const char *runtime, const char *what, char *error)
 	return rows;
 }
 
-static int sample(const char *runtime, json_t **nics, json_t **rings, struct totals *t, char *error)
+struct account_source account_of_runtime(const char *runtime)
+{
+	return (struct account_source){ask_socket, (void *)runtime};
+}
+
+static json_t *ask(struct account_source source, const char *what, char *error)
+{
+	return source.show(source.context, what, error);
+}
+
+static int sample(
+	struct account_source source, json_t **nics, json_t **rings, struct totals *t, char *error)
 {
 	*rings = NULL;
-	*nics = ask(runtime, "counter", error);
+	*nics = ask(source, "counter", error);
 	if (*nics)
-		*rings = ask(runtime, "ring", error);
+		*rings = ask(source, "ring", error);
 	if (!*rings) {
 		json_decref(*nics);
 		return -EIO;
@@ -86,11 +97,11 @@ static int sample(const char *runtime, json_t **nics, json_t **rings, struct tot
 	return 0;
 }
 
-int account_take(json_t *results, const char *runtime, char *error)
+int account_take(json_t *results, struct account_source source, char *error)
 {
 	struct totals t, before = {.in = -1};
 	json_t *nics, *rings;
-	int result = sample(runtime, &nics, &rings, &t, error);
+	int result = sample(source, &nics, &rings, &t, error);
 
 	for (unsigned waited = 0; !result && waited < REST_PATIENCE_MS; waited += REST_MS) {
 		if (t.in == before.in && t.sent == before.sent && t.held == 0 && t.unaccounted == 0)
@@ -99,12 +110,12 @@ int account_take(json_t *results, const char *runtime, char *error)
 		json_decref(nics);
 		json_decref(rings);
 		usleep(REST_MS * 1000);
-		result = sample(runtime, &nics, &rings, &t, error);
+		result = sample(source, &nics, &rings, &t, error);
 	}
 	if (result)
 		return result;
-	json_object_set_new(results, "counters", nics);
-	json_object_set_new(results, "rings", rings);
+	json_object_set_new(results, "counter", nics);
+	json_object_set_new(results, "ring", rings);
 	json_object_set_new(results, "packets",
 		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "in", t.in, "out",
 			t.sent + t.dropped + t.punted, "sent", t.sent, "dropped", t.dropped, "held",
@@ -113,7 +124,7 @@ int account_take(json_t *results, const char *runtime, char *error)
 	static const char *const more[] = {"nic", "port", "drop", "router"};
 
 	for (unsigned k = 0; k < sizeof(more) / sizeof(*more); k++) {
-		json_t *rows = ask(runtime, more[k], error);
+		json_t *rows = ask(source, more[k], error);
 
 		if (!rows)
 			return -EIO;
@@ -146,7 +157,7 @@ static const json_t *ring_of(const json_t *rings, const char *ingress, const cha
 static void print_matrix(const json_t *results, FILE *file)
 {
 	const json_t *nics = json_object_get(results, "nic");
-	const json_t *rings = json_object_get(results, "rings");
+	const json_t *rings = json_object_get(results, "ring");
 	size_t i, e;
 	const json_t *ingress, *egress;
 

@@ -12,15 +12,24 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* The answer to "show WHAT": the rows, owned by the caller; NULL with a sentence in error. */
+struct account_source {
+	json_t *(*show)(void *context, const char *what, char *error);
+	void *context;
+};
+
+/* A running router, asked by its API socket. */
+struct account_source account_of_runtime(const char *runtime);
+
 /* Waits until the NICs are at rest: counters that stand still, nothing held, nothing in a ring; at most some
- * seconds. Then adds "nics", "rings", "drops", "router", as `p2pnic show -j` has them, and "packets". 0 or
- * -errno with a sentence. */
-int account_take(json_t *results, const char *runtime, char *error);
+ * seconds. Then adds "counter", "ring", "nic", "port", "drop", "router", as `p2pnic show -j` has them, and
+ * "packets". 0 or -EIO with a sentence in error. */
+int account_take(json_t *results, struct account_source, char *error);
 
 /* Prints the matrix, drops, CPU seconds and the line of the driver. */
 void account_print(const json_t *results, FILE *);
 
-/* "packets": {"in", "out", "unaccounted"} */
+/* Of "packets": "in", "out", "sent", "dropped", "held", "missed", "unaccounted". */
 long long account_count(const json_t *results, const char *key);
 
 #endif

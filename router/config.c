@@ -433,6 +433,37 @@ void config_free(struct config *config)
 	cyaml_free(&free_config, &config_schema, config, 0);
 }
 
+/* Strings are libcyaml's to free: cyaml_mem is realloc and free. */
+static int replace_text(char **text, const char *new)
+{
+	char *copy = new ? strdup(new) : NULL;
+
+	if (new && !copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+int config_replace_ports(struct config *config, const struct config_port *port, const char *engine,
+	const char *runtime)
+{
+	int error = replace_text(&config->router->runtime, runtime);
+
+	for (unsigned k = 0; k < config->nics_count && !error; k++) {
+		struct config_nic *n = &config->nics[k];
+
+		error = replace_text(&n->port.type, port[k].type);
+		if (!error)
+			error = replace_text(&n->port.target, port[k].target);
+		if (!error)
+			error = replace_text(&n->port.options, port[k].options);
+		if (!error)
+			error = replace_text(&n->engine, engine);
+	}
+	return error;
+}
+
 void runtime_of_name(const char *name, char *path, size_t bytes)
 {
 	const char *user = getenv("XDG_RUNTIME_DIR");

@@ -97,6 +97,13 @@ struct config {
 int config_load(struct config **, const char *path, char *error);
 void config_free(struct config *);
 
+/*
+ * The same routes and addresses on other wires: NIC k gets port[k] (its strings are copied), all NICs one
+ * engine of that name, and sockets go to the directory `runtime`. 0 or -ENOMEM.
+ */
+int config_replace_ports(
+	struct config *, const struct config_port *port, const char *engine, const char *runtime);
+
 /* The directory for sockets: as configured; else /run/p2pnic/NAME for root, $XDG_RUNTIME_DIR/p2pnic/NAME or
  * /tmp/p2pnic-UID/NAME for others. */
 void config_runtime(const struct config *, char *path, size_t bytes);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,8 +56,9 @@ bool process_started(pid_t pid, uint64_t *started)
 	return process_stat(pid, &cpu, started);
 }
 
-int process_start(struct process *p, const char *const argv[], int ready)
+int process_start(struct process *p, const char *const argv[], int ready, bool tied)
 {
+	const pid_t parent = getpid();
 	uint64_t cpu;
 	pid_t pid = fork();
 
@@ -67,6 +69,11 @@ int process_start(struct process *p, const char *const argv[], int ready)
 		sigset_t none;
 
 		setsid();
+		if (tied) {
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
+			if (getppid() != parent)
+				_exit(0);
+		}
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		if (ready >= 0)

@@ -20,8 +20,9 @@ struct process {
 };
 
 /* Runs this program's own executable with arguments (NULL-terminated, argv[0] included). ready ≥ 0: a
- * descriptor the child inherits as that number is not closed on exec. 0 or -errno. */
-int process_start(struct process *, const char *const argv[], int ready);
+ * descriptor the child inherits as that number is not closed on exec. tied: it ends when the caller does,
+ * instead of outliving it. 0 or -errno. */
+int process_start(struct process *, const char *const argv[], int ready, bool tied);
 
 /* Watches a process of that pid and start time; -ESRCH if it is no more. */
 int process_adopt(struct process *, pid_t pid, uint64_t started);

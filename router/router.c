@@ -114,7 +114,7 @@ static int open_keeper(struct router *r)
 		return fail(r, -errno, "keeper: %s", strerror(errno));
 	snprintf(ready_text, sizeof(ready_text), "%d", ready[1]);
 	const char *argv[] = {"p2pnic", "keeper", "--socket", path, "--ready-fd", ready_text, NULL};
-	error = process_start(&process, argv, ready[1]);
+	error = process_start(&process, argv, ready[1], r->tied);
 	close(ready[1]);
 	if (!error && read(ready[0], &byte, 1) != 1)
 		error = -ECONNREFUSED;
@@ -287,7 +287,7 @@ static int start_process(struct router *r, struct router_process *p)
 		}
 	}
 	a->argv[a->n] = NULL;
-	error = process_start(&p->process, a->argv, -1);
+	error = process_start(&p->process, a->argv, -1, r->tied);
 	free(a);
 	p->born_ns = now_ns();
 	p->retry_at_ns = 0;
@@ -553,6 +553,14 @@ static int compile(struct router *r, const struct config *config, struct table *
 
 int router_start(struct router *r, const char *config_path)
 {
+	struct config *config;
+	int error = config_load(&config, config_path, r->error);
+
+	return error ? error : router_start_config(r, config);
+}
+
+int router_start_config(struct router *r, struct config *config)
+{
 	char path[ROUTER_PATH_BYTES];
 	sigset_t signals;
 	int error;
@@ -566,9 +574,8 @@ int router_start(struct router *r, const char *config_path)
 	signal(SIGPIPE, SIG_IGN);
 	r->signals = signalfd(-1, &signals, SFD_CLOEXEC);
 
-	error = config_load(&r->config, config_path, r->error);
-	if (!error)
-		error = open_runtime(r);
+	r->config = config;
+	error = open_runtime(r);
 	if (!error)
 		error = open_keeper(r);
 	if (!error)

@@ -55,11 +55,16 @@ struct router {
 	int lock, keeper, listener, signals;
 	bool quiet; /* no progress lines */
 	bool leave; /* at the end, leave NICs forwarding */
+	bool tied;  /* NICs end with this process, however it ends */
 	char error[ROUTER_TEXT_BYTES];
 };
 
 /* Everything up and forwarding; -errno with a sentence in r->error, and everything it started ended. */
 int router_start(struct router *, const char *config_path);
+
+/* The same with a configuration that was loaded, and maybe changed, before; it is the router's from then
+ * on, also on failure. */
+int router_start_config(struct router *, struct config *);
 
 /* One round of the main loop, waiting at most timeout_ms (-1: for ever). 0: go on; 1: a signal asks to
  * end. */
