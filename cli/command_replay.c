@@ -40,6 +40,7 @@ struct input {
 	uint64_t frames;      /* in the capture */
 	uint64_t undelivered; /* of those, longer than a NIC takes */
 	char real[PATH_MAX];
+	char fault[PCAP_ERRBUF_SIZE]; /* how the capture ends, if not in order */
 };
 
 struct replay {
@@ -75,6 +76,7 @@ static int count(struct replay *p, struct input *in)
 	const u_char *bytes;
 	struct stat info;
 	pcap_t *capture;
+	int more;
 
 	if (stat(in->path, &info) < 0 || !realpath(in->path, in->real))
 		return fail(p, -errno, "%s: %s", in->path, strerror(errno));
@@ -84,10 +86,12 @@ static int count(struct replay *p, struct input *in)
 		in->real, PCAP_TSTAMP_PRECISION_NANO, reason);
 	if (!capture)
 		return fail(p, -EINVAL, "%s: %s", in->path, reason);
-	while (pcap_next_ex(capture, &header, &bytes) == 1) {
+	while ((more = pcap_next_ex(capture, &header, &bytes)) == 1) {
 		in->frames++;
 		in->undelivered += header->len > P2PNIC_FRAME_BYTES_MAX;
 	}
+	if (more == PCAP_ERROR)
+		snprintf(in->fault, sizeof(in->fault), "%s", pcap_geterr(capture));
 	pcap_close(capture);
 	return 0;
 }
@@ -266,7 +270,7 @@ static json_t *inputs_json(const struct replay *p)
 		const struct input *in = &p->input[k];
 
 		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:I, s:I}", "nic",
+			rows, json_pack("{s:s, s:s, s:I, s:I, s:s}", "nic",
 				      p->router.config->nics[k].name, "capture",
 				      in->path ? in->path : "", "frames", (json_int_t)in->frames,
 				      "undelivered", (json_int_t)in->undelivered));
@@ -346,6 +350,9 @@ static void print(const struct replay *p)
 		if (undelivered)
 			printf(", %lld not delivered: longer than %u bytes", undelivered,
 				P2PNIC_FRAME_BYTES_MAX);
+		if (*json_string_value(json_object_get(row, "fault")))
+			printf("; it ends early: %s",
+				json_string_value(json_object_get(row, "fault")));
 		putchar('\n');
 	}
 	account_print(p->results, stdout);

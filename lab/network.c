@@ -172,7 +172,7 @@ static bool af_xdp_starts(char why_not[256])
 	return why_not[0] == 0;
 }
 
-static int write_config(const struct lab *lab)
+int lab_write_config(const struct lab *lab)
 {
 	struct script s = {0};
 
@@ -183,9 +183,10 @@ static int write_config(const struct lab *lab)
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,
-			"  - name: nic%u\n    port: {type: %s, target: nic%u}\n"
+			"  - name: nic%u\n    mac: \"02:00:00:00:%02x:01\"\n    port: {type: %s, "
+			"target: nic%u}\n"
 			"    addresses: [10.0.%u.1/24, \"fd00:%u::1/64\"]",
-			k, lab->port_type, k, k, k);
+			k, k, lab->port_type, k, k, k);
 	line(&s, "neighbors:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		for (unsigned six = 0; six < 2; six++) {
@@ -247,7 +248,7 @@ int lab_up(struct lab *lab, char *error)
 		*slash = 0;
 		mkdir(lab->config, 0755);
 		*slash = '/';
-		result = write_config(lab);
+		result = lab_write_config(lab);
 		if (result)
 			snprintf(error, LAB_ERROR_BYTES, "%s: %s", lab->config, strerror(-result));
 	}

@@ -111,7 +111,9 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 	code = s->pid < 0 ? -errno : 0;
 	if (code)
 		snprintf(error, SANDBOX_ERROR_BYTES, "making %snamespaces: %s",
-			s->own_user ? "user and network " : "", strerror(-code));
+			s->own_user ? "user and network " : "",
+			code == -ENOSPC ? "their number is limited, see /proc/sys/user"
+					: strerror(-code));
 	if (!code && s->own_user) {
 		code = map_user(s->pid);
 		if (code)
