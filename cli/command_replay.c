@@ -269,11 +269,11 @@ static json_t *inputs_json(const struct replay *p)
 	for (unsigned k = 0; k < p->router.config->nics_count; k++) {
 		const struct input *in = &p->input[k];
 
-		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:I, s:I, s:s}", "nic",
-				      p->router.config->nics[k].name, "capture",
-				      in->path ? in->path : "", "frames", (json_int_t)in->frames,
-				      "undelivered", (json_int_t)in->undelivered));
+		json_array_append_new(rows,
+			json_pack("{s:s, s:s, s:I, s:I, s:s}", "nic",
+				p->router.config->nics[k].name, "capture", in->path ? in->path : "",
+				"frames", (json_int_t)in->frames, "undelivered",
+				(json_int_t)in->undelivered, "fault", in->fault));
 	}
 	return rows;
 }
