@@ -190,11 +190,11 @@ int lab_write_config(const struct lab *lab)
 	line(&s, "neighbors:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		for (unsigned six = 0; six < 2; six++) {
-		char address[40];
+			char address[40];
 
-		lab_address(k, six, address);
-		line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}", k,
-			address, k);
+			lab_address(k, six, address);
+			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
+				k, address, k);
 		}
 	return write_text(lab->config, s.text);
 }
