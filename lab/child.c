@@ -89,6 +89,8 @@ static int memory_with(const char *name, const char *text)
 __attribute__((noreturn)) static void become(
 	const char *namespace, const char *const argv[], int input, int output, bool lasting)
 {
+	const char *path = getenv("PATH");
+	char wider[4096];
 	sigset_t none;
 	int error = 0;
 
@@ -104,6 +106,10 @@ __attribute__((noreturn)) static void become(
 	if (namespace)
 		error = namespace_enter(namespace);
 	if (!error) {
+		/* Debian gives users no sbin, where ethtool is. */
+		if (path && snprintf(wider, sizeof(wider), "%s:/usr/sbin:/sbin", path) <
+				    (int)sizeof(wider))
+			setenv("PATH", wider, 1);
 		if (!strcmp(argv[0], "p2pnic"))
 			execv("/proc/self/exe", (char *const *)argv);
 		else

@@ -177,8 +177,8 @@ int lab_write_config(const struct lab *lab)
 	struct script s = {0};
 
 	line(&s, "# The router of `p2pnic lab`.");
-	/* Eight programs share this machine's cores: an engine that waits for its turn for milliseconds needs
-	 * room meanwhile. With 256 and 1024 TCP lost ten times as many segments on two cores. */
+	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only when the
+	 * receiver has read them: rings of 256 lose ten times as many. */
 	line(&s, "router:\n  name: " LAB_NAME "\n  ring_slots: 1024\n  rx_buffers: 4096");
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
@@ -190,11 +190,11 @@ int lab_write_config(const struct lab *lab)
 	line(&s, "neighbors:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		for (unsigned six = 0; six < 2; six++) {
-		char address[40];
+			char address[40];
 
-		lab_address(k, six, address);
-		line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}", k,
-			address, k);
+			lab_address(k, six, address);
+			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
+				k, address, k);
 		}
 	return write_text(lab->config, s.text);
 }
