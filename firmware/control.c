@@ -172,6 +172,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	if (!peer_is_open(n, peer))
 		return P2PNIC_BAD_STATE;
 	out_discard_held(n, out);
+	in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
 

@@ -54,6 +54,17 @@ static inline uint32_t in_available(struct nic *n, struct nic_in *in)
 	return index - in->taken;
 }
 
+/* What waits in a ring whose pair is closed is taken and goes nowhere. */
+NIC_API void in_discard(struct nic *n, unsigned peer)
+{
+	struct p2pnic_traffic *from =
+		peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
+	uint32_t waiting = in_available(n, &n->in[peer]);
+
+	count(&from->packets, waiting);
+	count_drop(n, P2PNIC_DROP_STALE, waiting);
+}
+
 #if EGRESS_READS
 /* Fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
  * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */

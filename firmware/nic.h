@@ -191,4 +191,7 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer);
 NIC_API void out_publish_all(struct nic *n);
 NIC_API void out_discard_held(struct nic *n, struct nic_out *);
 
+/* The consumer's end (egress.c). */
+NIC_API void in_discard(struct nic *n, unsigned peer);
+
 #endif
