@@ -10,7 +10,7 @@
 static void encode_ranges(
 	struct encoded *e, const uint32_t *slot, const uint64_t *map, unsigned runs, bool bytes)
 {
-	unsigned count = runs - 1, i = 0, values = bytes ? count : (count + 3) & ~3u;
+	unsigned count = runs - 1, i = 0, values = bytes ? count : (count + 7) & ~7u;
 
 	e->shape = count;
 	memset(e->byte + count, 0, values - count);
@@ -145,7 +145,7 @@ uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key)
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry);
 
 	if (P2PNIC_LINE_TRIE_TYPE(entry) == P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES)
-		return offset + ((shape + 3) & ~3u) + 4 * line_trie_rank(node, shape, key);
+		return offset + ((shape + 7) & ~7u) + 4 * line_trie_rank(node, shape, key);
 	memcpy(&map, node + 8 * (key >> 6), 8);
 	return offset + 40 + 4 * (node[32 + (key >> 6)] + line_trie_runs(map, key));
 }

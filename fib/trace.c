@@ -154,8 +154,8 @@ static uint64_t node_bytes(const uint8_t *image, uint32_t entry, unsigned *entri
 		return 8 * units + ((8 + 1 + line_trie_popcount(map) + 7) & ~7u);
 	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
 		*entries = shape + 1;
-		*first = offset + ((shape + 3) & ~3u);
-		return (((shape + 3) & ~3u) + 4 * *entries + 7) & ~7u;
+		*first = offset + ((shape + 7) & ~7u);
+		return (((shape + 7) & ~7u) + 4 * *entries + 7) & ~7u;
 	default:
 		memcpy(&map, image + offset + 24, 8);
 		*entries = image[offset + 35] + line_trie_popcount(map) + 1u;

@@ -60,7 +60,7 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 		return parts_valid(walk, offset, shape);
 	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
 		return shape < P2PNIC_LINE_TRIE_RANGES_MAX && offset % 64 + shape <= 64 &&
-		       entries_valid(walk, offset + ((shape + 3) & ~3u), shape + 1, octets - 1);
+		       entries_valid(walk, offset + ((shape + 7) & ~7u), shape + 1, octets - 1);
 	case P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES:
 		if (shape || offset + 40 > walk->end)
 			return false;
@@ -152,10 +152,16 @@ void line_trie_lookup6_scalar(
  * Which version. ThreadSanitizer sees no synchronisation in vector loads (on x86 every load acquires,
  * but the language does not say so of intrinsics), and they read neighbours' bytes to mask them off.
  */
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(P2PNIC_FIB_SCALAR)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 #define VECTORS 1
 #else
 #define VECTORS 0
+#endif
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#undef VECTORS
+#define VECTORS 0
+#endif
 #endif
 
 void line_trie_lookup4(const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)

@@ -128,7 +128,7 @@ static inline uint32_t line_trie_step(const void *image, uint32_t entry, uint32_
 		return P2PNIC_LINE_TRIE_ENTRY(
 			node[8 + line_trie_runs(map, key)], P2PNIC_LINE_TRIE_LEAF, 0);
 	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
-		next = (const p2pnic_fib_entry *)(node + ((shape + 3) & ~3u)) +
+		next = (const p2pnic_fib_entry *)(node + ((shape + 7) & ~7u)) +
 		       line_trie_rank(node, shape, key);
 		return atomic_load_explicit(next, memory_order_acquire);
 	default: /* BITMAP_OF_ENTRIES */

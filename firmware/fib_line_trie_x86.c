@@ -288,8 +288,8 @@ AVX512 void line_trie_lookup6_avx512(
 			/* Where results begin: behind the boundaries, or behind the map. */
 			__m512i begin = _mm512_add_epi32(
 				offset, _mm512_mask_and_epi32(ranges, entries,
-						_mm512_add_epi32(ranges, _mm512_set1_epi32(3)),
-						_mm512_set1_epi32(~3)));
+						_mm512_add_epi32(ranges, _mm512_set1_epi32(7)),
+						_mm512_set1_epi32(~7)));
 			__m512i before;
 
 			begin = _mm512_mask_add_epi32(begin, bitmap, at, _mm512_set1_epi32(8));

@@ -127,8 +127,8 @@ typedef uint32_t p2pnic_state_jump_entry;
  *     A part is 9 to 72 bytes: one line mostly, two at times.
  *
  *   RANGES of entries, BITMAP of entries: nodes with children, or next hops above 255 (values are
- *     entries, 4 bytes). RANGES: shape = count; the boundaries, zero bytes up to a multiple of 4, then
- *     count + 1 entries; the boundaries never cross a line. BITMAP: four 64-bit maps, four bytes (the runs that begin in the maps before:
+ *     entries, 4 bytes). RANGES: shape = count; the boundaries, zero bytes up to a multiple of 8 (an entry
+ *     shares its 8-byte word with entries only), then count + 1 entries; the boundaries never cross a line. BITMAP: four 64-bit maps, four bytes (the runs that begin in the maps before:
  *     0, c0, c0+c1, c0+c1+c2; bit 0 of the node's first slot is never set), 4 zero bytes, then the
  *     entries.
  *
