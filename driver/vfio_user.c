@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,19 +39,17 @@ static struct vfio_user_device *of(struct device *device)
 	return (struct vfio_user_device *)device;
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	struct vfio_user_device *v, int result, const char *format, ...)
+/* Completes a sentence of `length` in device->error with the reason. */
+static int explain(struct vfio_user_device *v, int result, int length)
 {
-	va_list arguments;
-
-	va_start(arguments, format);
-	int n = vsnprintf(v->base.error, sizeof(v->base.error), format, arguments);
-	va_end(arguments);
-	if (n >= 0 && (size_t)n < sizeof(v->base.error))
-		snprintf(v->base.error + n, sizeof(v->base.error) - (size_t)n, ": %s",
+	if (length >= 0 && (size_t)length < sizeof(v->base.error))
+		snprintf(v->base.error + length, sizeof(v->base.error) - (size_t)length, ": %s",
 			strerror(-result));
 	return result;
 }
+
+#define fail(v, result, ...)                                                                       \
+	explain(v, result, snprintf((v)->base.error, sizeof((v)->base.error), __VA_ARGS__))
 
 /* One request whose payload is a structure; `reply` as channel_call's. */
 static int call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
@@ -270,7 +267,7 @@ static void load_doorbells(struct vfio_user_device *v, unsigned index)
 static int load(struct vfio_user_device *v)
 {
 	struct vfio_user_irq_info irq = {.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX};
-	uint32_t regions;
+	uint32_t regions = 0;
 	int result = load_device_info(v, &regions);
 
 	for (unsigned i = 0; !result && i < regions; i++) {
@@ -435,7 +432,7 @@ static int adopt(struct device **device, const int *fds, unsigned count,
 {
 	char name[sizeof(((struct device *)0)->name)];
 	struct vfio_user_device *v;
-	uint32_t regions;
+	uint32_t regions = 0;
 
 	if (count != 1) {
 		for (unsigned i = 0; i < count; i++)
