@@ -157,6 +157,10 @@ int device_reset(struct device *device);
  * Own memory at a bus address. With fd ≥ 0 the memory is that descriptor's from fd_offset (a memfd sealed
  * with F_SEAL_SHRINK) and the device reaches it directly; with fd -1 it is reached by messages that
  * device_service answers from `address` (slow; kernel VFIO needs no fd). Unmap before freeing it.
+ *
+ * While a call waits for one device, only that device's messages are answered. Where several soft NICs
+ * share an engine, that engine may be waiting for an answer of the other's; it then waits in vain until
+ * its time-out. So give a descriptor, or serve each device in a thread of its own.
  */
 int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	void *address, int fd, uint64_t fd_offset);

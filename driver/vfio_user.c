@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
-#include "vfio_user_channel.h"
+#include "vfio_user_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,280 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <vfio_user/descriptor.h>
-#include <vfio_user/version.h>
-
-#define DOORBELLS_MAX   16u
-#define REGION_ROOM_MAX 4096u /* the longest region information accepted */
-
-/* A register with an eventfd. */
-struct doorbell {
-	unsigned region;
-	uint64_t offset;
-	int fd;
-};
-
-struct vfio_user_device {
-	struct device base;
-	struct channel channel;
-	struct doorbell doorbell[DOORBELLS_MAX];
-	unsigned doorbell_count;
-};
-
 static struct vfio_user_device *of(struct device *device)
 {
 	return (struct vfio_user_device *)device;
-}
-
-__attribute__((format(printf, 3, 4))) static int fail(
-	struct vfio_user_device *v, int result, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	int n = vsnprintf(v->base.error, sizeof(v->base.error), format, arguments);
-	va_end(arguments);
-	if (n >= 0 && (size_t)n < sizeof(v->base.error))
-		snprintf(v->base.error + n, sizeof(v->base.error) - (size_t)n, ": %s",
-			strerror(-result));
-	return result;
-}
-
-/* One request whose payload is a structure; `reply` as channel_call's. */
-static int call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
-	size_t reply_bytes, struct vfio_user_message **reply)
-{
-	struct channel_request request = {
-		.command = command,
-		.parts = {{(void *)payload, bytes}},
-		.fd = -1,
-		.reply_bytes = reply_bytes,
-	};
-
-	return channel_call(&v->channel, v->base.timeout_ms, &request, reply);
-}
-
-/* The same where the reply is a structure again. */
-static int ask(struct vfio_user_device *v, uint16_t command, void *structure, size_t bytes)
-{
-	struct vfio_user_message *reply;
-	int result = call(v, command, structure, bytes, bytes, &reply);
-
-	if (result)
-		return result;
-	memcpy(structure, reply->payload, bytes);
-	vfio_user_message_free(reply);
-	return 0;
-}
-
-/* --- What the device is -------------------------------------------------------------------------- */
-
-static int negotiate(struct vfio_user_device *v)
-{
-	struct vfio_user_limits own = {
-		.major = VFIO_USER_MAJOR,
-		.minor = VFIO_USER_MINOR,
-		.named = VFIO_USER_HAS_FDS | VFIO_USER_HAS_TRANSFER | VFIO_USER_HAS_PAGES,
-		.max_msg_fds = VFIO_USER_FDS_MAX,
-		.max_data_xfer_size = VFIO_USER_CHUNK,
-		.pgsizes = DEVICE_PAGE,
-	};
-	struct vfio_user_limits server;
-	struct vfio_user_message *reply;
-	uint8_t payload[512];
-	char error[128];
-
-	int bytes = vfio_user_version_build(payload, sizeof(payload), &own);
-	if (bytes < 0)
-		return fail(v, bytes, "version");
-	int result = call(v, VFIO_USER_VERSION, payload, (size_t)bytes,
-		sizeof(struct vfio_user_version), &reply);
-	if (result == -EBUSY)
-		return fail(v, result, "another driver has this device");
-	if (result)
-		return fail(v, result, "negotiating the version");
-	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, error) != 0)
-		result = fail(v, -EPROTO, "%s", error);
-	else if (server.major != VFIO_USER_MAJOR || server.minor > VFIO_USER_MINOR)
-		result = fail(
-			v, -EPROTO, "the device speaks version %u.%u", server.major, server.minor);
-	else if (server.max_data_xfer_size < VFIO_USER_CHUNK)
-		result = fail(v, -EPROTO, "the device takes less than %u bytes a message",
-			VFIO_USER_CHUNK);
-	vfio_user_message_free(reply);
-	return result;
-}
-
-static int load_device_info(struct vfio_user_device *v, uint32_t *regions)
-{
-	struct vfio_user_device_info info = {.argsz = sizeof(info)};
-	int result = ask(v, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info));
-
-	if (result)
-		return fail(v, result, "asking what the device is");
-	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		return fail(v, -ENODEV, "not a PCI device");
-	*regions = info.region_count < DEVICE_REGIONS ? info.region_count : DEVICE_REGIONS;
-	return 0;
-}
-
-/* Finds the mappable parts; false if the reply's list is not sound. */
-static bool load_areas(struct device_region *region, const struct vfio_user_message *reply,
-	const struct vfio_user_region_info *info)
-{
-	uint64_t at = info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->capability_offset : 0;
-	struct vfio_user_sparse sparse;
-
-	/* Each step goes forward, so a list that loops is refused. */
-	while (at) {
-		if (at < sizeof(*info) || at + sizeof(sparse.header) > reply->bytes)
-			return false;
-		memcpy(&sparse.header, reply->payload + at, sizeof(sparse.header));
-		if (sparse.header.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP)
-			break;
-		if (sparse.header.next && sparse.header.next <= at)
-			return false;
-		at = sparse.header.next;
-	}
-	if (!at) {
-		region->area[0] = (struct device_area){0, region->bytes};
-		region->area_count = 1;
-		return true;
-	}
-	if (at + sizeof(sparse) > reply->bytes)
-		return false;
-	memcpy(&sparse, reply->payload + at, sizeof(sparse));
-	if (sparse.count > DEVICE_AREAS_MAX ||
-		at + sizeof(sparse) + sparse.count * sizeof(struct vfio_user_area) > reply->bytes)
-		return false;
-	for (unsigned i = 0; i < sparse.count; i++) {
-		struct vfio_user_area area;
-
-		memcpy(&area, reply->payload + at + sizeof(sparse) + i * sizeof(area),
-			sizeof(area));
-		if (!area.size || area.offset > region->bytes ||
-			area.size > region->bytes - area.offset ||
-			(area.offset | area.size) % DEVICE_PAGE)
-			return false;
-		region->area[i] = (struct device_area){area.offset, area.size};
-	}
-	region->area_count = sparse.count;
-	return true;
-}
-
-/* Takes the region's memory from the reply, if it can be mapped without fear. */
-static void load_mapping(struct device_region *region, struct vfio_user_message *reply,
-	const struct vfio_user_region_info *info)
-{
-	char error[128];
-	uint64_t end = 0;
-
-	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP) || !info->size || reply->fd_count != 1 ||
-		!load_areas(region, reply, info))
-		goto unmappable;
-	for (unsigned i = 0; i < region->area_count; i++)
-		if (region->area[i].offset + region->area[i].bytes > end)
-			end = region->area[i].offset + region->area[i].bytes;
-	if (vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, error) !=
-		VFIO_USER_FD_MEMORY)
-		goto unmappable;
-	region->flags |= VFIO_REGION_INFO_FLAG_MMAP;
-	region->fd_offset = info->offset;
-	region->fd = reply->fds[0];
-	reply->fds[0] = -1;
-	return;
-
-unmappable:
-	region->area_count = 0;
-}
-
-static int load_region(struct vfio_user_device *v, unsigned index)
-{
-	struct device_region *region = &v->base.region[index];
-	struct vfio_user_region_info info = {.index = index};
-	uint32_t room = sizeof(info) + sizeof(struct vfio_user_sparse) +
-			DEVICE_AREAS_MAX * sizeof(struct vfio_user_area);
-	struct vfio_user_message *reply;
-
-	for (int attempt = 0; attempt < 2; attempt++) {
-		info = (struct vfio_user_region_info){.argsz = room, .index = index};
-		int result = call(v, VFIO_USER_DEVICE_GET_REGION_INFO, &info, sizeof(info),
-			sizeof(info), &reply);
-		if (result)
-			return fail(v, result, "asking about region %u", index);
-		memcpy(&info, reply->payload, sizeof(info));
-		if (info.argsz <= room || info.argsz > REGION_ROOM_MAX)
-			break;
-		room = info.argsz;
-		if (attempt == 0)
-			vfio_user_message_free(reply);
-	}
-	region->bytes = info.size;
-	region->flags = info.flags & (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
-	load_mapping(region, reply, &info);
-	vfio_user_message_free(reply);
-	return 0;
-}
-
-/* Registers with eventfds; a server that has none may not even know the question. */
-static void load_doorbells(struct vfio_user_device *v, unsigned index)
-{
-	struct vfio_user_io_fds info = {
-		.argsz = sizeof(info) + DOORBELLS_MAX * sizeof(struct vfio_user_io_fd),
-		.index = index,
-	};
-	struct vfio_user_message *reply;
-	char error[128];
-
-	if (call(v, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &info, sizeof(info), sizeof(info), &reply))
-		return;
-	memcpy(&info, reply->payload, sizeof(info));
-	for (uint32_t i = 0; i < info.count && i < DOORBELLS_MAX; i++) {
-		struct vfio_user_io_fd one;
-		size_t at = sizeof(info) + i * sizeof(one);
-
-		if (at + sizeof(one) > reply->bytes || v->doorbell_count == DOORBELLS_MAX)
-			break;
-		memcpy(&one, reply->payload + at, sizeof(one));
-		/* A match on the data written would make it another register each; not used here. */
-		if (one.type != VFIO_USER_IO_FD_IOEVENTFD || one.flags ||
-			one.fd_index >= reply->fd_count ||
-			one.offset >= v->base.region[index].bytes)
-			continue;
-		int fd = fcntl(reply->fds[one.fd_index], F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
-			continue;
-		if (vfio_user_check_fd(fd, 0, 0, 0, error) != VFIO_USER_FD_EVENT) {
-			close(fd);
-			continue;
-		}
-		v->doorbell[v->doorbell_count++] = (struct doorbell){index, one.offset, fd};
-	}
-	vfio_user_message_free(reply);
-}
-
-static int load(struct vfio_user_device *v)
-{
-	struct vfio_user_irq_info irq = {.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX};
-	uint32_t regions;
-	int result = load_device_info(v, &regions);
-
-	for (unsigned i = 0; !result && i < regions; i++) {
-		result = load_region(v, i);
-		if (!result && i <= VFIO_PCI_BAR5_REGION_INDEX && v->base.region[i].bytes)
-			load_doorbells(v, i);
-	}
-	if (result)
-		return result;
-	if (v->channel.lost)
-		return fail(v, -ENOTCONN, "asking about the device");
-	if (!v->base.region[VFIO_PCI_CONFIG_REGION_INDEX].bytes)
-		return fail(v, -ENODEV, "no configuration space");
-	result = ask(v, VFIO_USER_DEVICE_GET_IRQ_INFO, &irq, sizeof(irq));
-	if (result)
-		return fail(v, result, "asking about interrupts");
-	v->base.vectors = irq.count;
-	return 0;
 }
 
 /* --- Life ---------------------------------------------------------------------------------------- */
@@ -345,9 +73,9 @@ static int connect_to(struct device **device, int connection, const char *name, 
 
 	if (result)
 		return result;
-	result = negotiate(v);
+	result = vfio_user_negotiate(v);
 	if (!result)
-		result = load(v);
+		result = vfio_user_load(v);
 	return finish(device, v, result, error);
 }
 
@@ -435,7 +163,7 @@ static int adopt(struct device **device, const int *fds, unsigned count,
 {
 	char name[sizeof(((struct device *)0)->name)];
 	struct vfio_user_device *v;
-	uint32_t regions;
+	uint32_t regions = 0;
 
 	if (count != 1) {
 		for (unsigned i = 0; i < count; i++)
@@ -452,9 +180,9 @@ static int adopt(struct device **device, const int *fds, unsigned count,
 		result = add_window(v, &windows[i]);
 	/* vfio_user.h: after two replies nothing meant for the dead is left. */
 	if (!result)
-		result = load_device_info(v, &regions);
+		result = vfio_user_identify(v, &regions);
 	if (!result)
-		result = load(v);
+		result = vfio_user_load(v);
 	return finish(device, v, result, error);
 }
 
@@ -475,7 +203,7 @@ static int read_region(
 		uint32_t step = bytes < VFIO_USER_CHUNK ? (uint32_t)bytes : VFIO_USER_CHUNK;
 		struct vfio_user_region_access access = {offset, region, step};
 		struct vfio_user_message *reply;
-		int result = call(v, VFIO_USER_REGION_READ, &access, sizeof(access),
+		int result = vfio_user_call(v, VFIO_USER_REGION_READ, &access, sizeof(access),
 			sizeof(access) + step, &reply);
 
 		if (result)
@@ -598,7 +326,7 @@ static int unmap(struct device *device, struct bus_addr bus, uint64_t bytes)
 	int result = check_range(v, bus, bytes);
 
 	if (!result)
-		result = call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
+		result = vfio_user_call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
 	if (result)
 		return fail(
 			v, result, "unmapping bus address 0x%llx", (unsigned long long)bus.value);
@@ -613,7 +341,7 @@ static int unmap_all(struct device *device)
 		.argsz = sizeof(unmap),
 		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
 	};
-	int result = call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
+	int result = vfio_user_call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
 
 	if (result)
 		return fail(v, result, "unmapping all");
@@ -651,7 +379,7 @@ static int irqs(struct device *device, unsigned first, const int *fds, unsigned 
 
 static int reset(struct device *device)
 {
-	int result = call(of(device), VFIO_USER_DEVICE_RESET, NULL, 0, 0, NULL);
+	int result = vfio_user_call(of(device), VFIO_USER_DEVICE_RESET, NULL, 0, 0, NULL);
 
 	return result ? fail(of(device), result, "reset") : 0;
 }

@@ -4,7 +4,6 @@
 #include "vfio_user_internal.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,21 +14,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void vfu_log(struct vfu *vfu, const char *format, ...)
+void vfu_log_line(struct vfu *vfu, const char *text)
 {
-	char text[256];
-	va_list arguments;
-
 	if (!vfu->config.ops->log || vfu->logged > VFU_LOG_MAX)
 		return;
-	if (vfu->logged++ == VFU_LOG_MAX) {
-		vfu->config.ops->log(vfu->config.device,
-			"vfio-user: no more about this client, there was too much");
-		return;
-	}
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
+	if (vfu->logged++ == VFU_LOG_MAX)
+		text = "vfio-user: no more about this client, there was too much";
 	vfu->config.ops->log(vfu->config.device, text);
 }
 

@@ -548,16 +548,12 @@ static int run(struct vfu *vfu, struct vfio_user_message *message)
 void vfu_command(struct vfu *vfu, struct vfio_user_message *message)
 {
 	uint16_t command = message->header.command;
-	int result;
+	bool proper = (message->header.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND &&
+		      (vfu->negotiated || command == VFIO_USER_VERSION);
 
 	vfu->reply_bytes = 0;
 	vfu->reply_fd_count = 0;
-	if ((message->header.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_COMMAND)
-		result = -EINVAL;
-	else if (!vfu->negotiated && command != VFIO_USER_VERSION)
-		result = -EINVAL;
-	else
-		result = run(vfu, message);
+	int result = proper ? run(vfu, message) : -EINVAL;
 
 	/* Before the version is settled an error ends it; after that a client may go on. */
 	bool agreed = !vfu->negotiated && !result;

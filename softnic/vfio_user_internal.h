@@ -21,6 +21,7 @@
 #include "vfio_user.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <vfio_user/message.h>
 #include <vfio_user/version.h>
 
@@ -102,7 +103,14 @@ struct vfu {
 	unsigned reply_fd_count;
 };
 
-__attribute__((format(printf, 2, 3))) void vfu_log(struct vfu *vfu, const char *format, ...);
+void vfu_log_line(struct vfu *vfu, const char *text);
+
+#define vfu_log(vfu, ...)                                                                          \
+	do {                                                                                       \
+		char line_[256];                                                                   \
+		snprintf(line_, sizeof(line_), __VA_ARGS__);                                       \
+		vfu_log_line(vfu, line_);                                                          \
+	} while (0)
 
 /* Makes vfu_fd readable. */
 void vfu_wake(struct vfu *vfu);

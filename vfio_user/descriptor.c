@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,16 +10,8 @@
 
 #define ERROR_BYTES 128
 
-__attribute__((format(printf, 3, 4))) static int refuse(
-	char *error, int result, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return result;
-}
+/* Says why, and is the error. */
+#define refuse(error, result, ...) (snprintf(error, ERROR_BYTES, __VA_ARGS__), (result))
 
 /* Anonymous inodes have no file type of their own; only the link's text tells them apart. */
 static bool is_eventfd(int fd)

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vfio_user/descriptor.h>
+#include <vfio_user/version.h>
+
+#define REGION_ROOM_MAX 4096u /* the longest region information accepted */
+
+int vfio_user_explain(struct vfio_user_device *v, int result, int length)
+{
+	if (length >= 0 && (size_t)length < sizeof(v->base.error))
+		snprintf(v->base.error + length, sizeof(v->base.error) - (size_t)length, ": %s",
+			strerror(-result));
+	return result;
+}
+
+int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
+	size_t reply_bytes, struct vfio_user_message **reply)
+{
+	struct channel_request request = {
+		.command = command,
+		.parts = {{(void *)payload, bytes}},
+		.fd = -1,
+		.reply_bytes = reply_bytes,
+	};
+
+	return channel_call(&v->channel, v->base.timeout_ms, &request, reply);
+}
+
+/* The same where the reply is a structure again. */
+static int ask(struct vfio_user_device *v, uint16_t command, void *structure, size_t bytes)
+{
+	struct vfio_user_message *reply;
+	int result = vfio_user_call(v, command, structure, bytes, bytes, &reply);
+
+	if (result)
+		return result;
+	memcpy(structure, reply->payload, bytes);
+	vfio_user_message_free(reply);
+	return 0;
+}
+
+int vfio_user_negotiate(struct vfio_user_device *v)
+{
+	struct vfio_user_limits own = {
+		.major = VFIO_USER_MAJOR,
+		.minor = VFIO_USER_MINOR,
+		.named = VFIO_USER_HAS_FDS | VFIO_USER_HAS_TRANSFER | VFIO_USER_HAS_PAGES,
+		.max_msg_fds = VFIO_USER_FDS_MAX,
+		.max_data_xfer_size = VFIO_USER_CHUNK,
+		.pgsizes = DEVICE_PAGE,
+	};
+	struct vfio_user_limits server;
+	struct vfio_user_message *reply;
+	uint8_t payload[512];
+	char error[128];
+
+	int bytes = vfio_user_version_build(payload, sizeof(payload), &own);
+	if (bytes < 0)
+		return fail(v, bytes, "version");
+	int result = vfio_user_call(v, VFIO_USER_VERSION, payload, (size_t)bytes,
+		sizeof(struct vfio_user_version), &reply);
+	if (result == -EBUSY)
+		return fail(v, result, "another driver has this device");
+	if (result)
+		return fail(v, result, "negotiating the version");
+	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, error) != 0)
+		result = fail(v, -EPROTO, "%s", error);
+	else if (server.major != VFIO_USER_MAJOR || server.minor > VFIO_USER_MINOR)
+		result = fail(
+			v, -EPROTO, "the device speaks version %u.%u", server.major, server.minor);
+	else if (server.max_data_xfer_size < VFIO_USER_CHUNK)
+		result = fail(v, -EPROTO, "the device takes less than %u bytes a message",
+			VFIO_USER_CHUNK);
+	vfio_user_message_free(reply);
+	return result;
+}
+
+int vfio_user_identify(struct vfio_user_device *v, uint32_t *regions)
+{
+	struct vfio_user_device_info info = {.argsz = sizeof(info)};
+	int result = ask(v, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info));
+
+	if (result)
+		return fail(v, result, "asking what the device is");
+	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
+		return fail(v, -ENODEV, "not a PCI device");
+	*regions = info.region_count < DEVICE_REGIONS ? info.region_count : DEVICE_REGIONS;
+	return 0;
+}
+
+/* Finds the mappable parts; false if the reply's list is not sound. */
+static bool load_areas(struct device_region *region, const struct vfio_user_message *reply,
+	const struct vfio_user_region_info *info)
+{
+	uint64_t at = info->flags & VFIO_REGION_INFO_FLAG_CAPS ? info->capability_offset : 0;
+	struct vfio_user_sparse sparse;
+
+	/* Each step goes forward, so a list that loops is refused. */
+	while (at) {
+		if (at < sizeof(*info) || at + sizeof(sparse.header) > reply->bytes)
+			return false;
+		memcpy(&sparse.header, reply->payload + at, sizeof(sparse.header));
+		if (sparse.header.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP)
+			break;
+		if (sparse.header.next && sparse.header.next <= at)
+			return false;
+		at = sparse.header.next;
+	}
+	if (!at) {
+		region->area[0] = (struct device_area){0, region->bytes};
+		region->area_count = 1;
+		return true;
+	}
+	if (at + sizeof(sparse) > reply->bytes)
+		return false;
+	memcpy(&sparse, reply->payload + at, sizeof(sparse));
+	if (sparse.count > DEVICE_AREAS_MAX ||
+		at + sizeof(sparse) + sparse.count * sizeof(struct vfio_user_area) > reply->bytes)
+		return false;
+	for (unsigned i = 0; i < sparse.count; i++) {
+		struct vfio_user_area area;
+
+		memcpy(&area, reply->payload + at + sizeof(sparse) + i * sizeof(area),
+			sizeof(area));
+		if (!area.size || area.offset > region->bytes ||
+			area.size > region->bytes - area.offset ||
+			(area.offset | area.size) % DEVICE_PAGE)
+			return false;
+		region->area[i] = (struct device_area){area.offset, area.size};
+	}
+	region->area_count = sparse.count;
+	return true;
+}
+
+/* Takes the region's memory from the reply, if it can be mapped without fear. */
+static void load_mapping(struct device_region *region, struct vfio_user_message *reply,
+	const struct vfio_user_region_info *info)
+{
+	char error[128];
+	uint64_t end = 0;
+
+	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP) || !info->size || reply->fd_count != 1 ||
+		!load_areas(region, reply, info))
+		goto unmappable;
+	for (unsigned i = 0; i < region->area_count; i++)
+		if (region->area[i].offset + region->area[i].bytes > end)
+			end = region->area[i].offset + region->area[i].bytes;
+	if (vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, error) !=
+		VFIO_USER_FD_MEMORY)
+		goto unmappable;
+	region->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+	region->fd_offset = info->offset;
+	region->fd = reply->fds[0];
+	reply->fds[0] = -1;
+	return;
+
+unmappable:
+	region->area_count = 0;
+}
+
+static int load_region(struct vfio_user_device *v, unsigned index)
+{
+	struct device_region *region = &v->base.region[index];
+	struct vfio_user_region_info info = {.index = index};
+	uint32_t room = sizeof(info) + sizeof(struct vfio_user_sparse) +
+			DEVICE_AREAS_MAX * sizeof(struct vfio_user_area);
+	struct vfio_user_message *reply;
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		info = (struct vfio_user_region_info){.argsz = room, .index = index};
+		int result = vfio_user_call(v, VFIO_USER_DEVICE_GET_REGION_INFO, &info,
+			sizeof(info), sizeof(info), &reply);
+		if (result)
+			return fail(v, result, "asking about region %u", index);
+		memcpy(&info, reply->payload, sizeof(info));
+		if (info.argsz <= room || info.argsz > REGION_ROOM_MAX)
+			break;
+		room = info.argsz;
+		if (attempt == 0)
+			vfio_user_message_free(reply);
+	}
+	region->bytes = info.size;
+	region->flags = info.flags & (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
+	load_mapping(region, reply, &info);
+	vfio_user_message_free(reply);
+	return 0;
+}
+
+/* Registers with eventfds; a server that has none may not even know the question. */
+static void load_doorbells(struct vfio_user_device *v, unsigned index)
+{
+	struct vfio_user_io_fds info = {
+		.argsz = sizeof(info) + DOORBELLS_MAX * sizeof(struct vfio_user_io_fd),
+		.index = index,
+	};
+	struct vfio_user_message *reply;
+	char error[128];
+
+	if (vfio_user_call(v, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &info, sizeof(info), sizeof(info),
+		    &reply))
+		return;
+	memcpy(&info, reply->payload, sizeof(info));
+	for (uint32_t i = 0; i < info.count && i < DOORBELLS_MAX; i++) {
+		struct vfio_user_io_fd one;
+		size_t at = sizeof(info) + i * sizeof(one);
+
+		if (at + sizeof(one) > reply->bytes || v->doorbell_count == DOORBELLS_MAX)
+			break;
+		memcpy(&one, reply->payload + at, sizeof(one));
+		/* A match on the data written would make it another register each; not used here. */
+		if (one.type != VFIO_USER_IO_FD_IOEVENTFD || one.flags ||
+			one.fd_index >= reply->fd_count ||
+			one.offset >= v->base.region[index].bytes)
+			continue;
+		int fd = fcntl(reply->fds[one.fd_index], F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			continue;
+		if (vfio_user_check_fd(fd, 0, 0, 0, error) != VFIO_USER_FD_EVENT) {
+			close(fd);
+			continue;
+		}
+		v->doorbell[v->doorbell_count++] = (struct doorbell){index, one.offset, fd};
+	}
+	vfio_user_message_free(reply);
+}
+
+int vfio_user_load(struct vfio_user_device *v)
+{
+	struct vfio_user_irq_info irq = {.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX};
+	uint32_t regions = 0;
+	int result = vfio_user_identify(v, &regions);
+
+	for (unsigned i = 0; !result && i < regions; i++) {
+		result = load_region(v, i);
+		if (!result && i <= VFIO_PCI_BAR5_REGION_INDEX && v->base.region[i].bytes)
+			load_doorbells(v, i);
+	}
+	if (result)
+		return result;
+	if (v->channel.lost)
+		return fail(v, -ENOTCONN, "asking about the device");
+	if (!v->base.region[VFIO_PCI_CONFIG_REGION_INDEX].bytes)
+		return fail(v, -ENODEV, "no configuration space");
+	result = ask(v, VFIO_USER_DEVICE_GET_IRQ_INFO, &irq, sizeof(irq));
+	if (result)
+		return fail(v, result, "asking about interrupts");
+	v->base.vectors = irq.count;
+	return 0;
+}

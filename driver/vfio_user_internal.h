@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's insides: vfio_user.c is the device's operations, vfio_user_info.c what is asked once when a
+ * device is opened, vfio_user_channel.c the connection.
+ */
+#ifndef DRIVER_VFIO_USER_INTERNAL_H
+#define DRIVER_VFIO_USER_INTERNAL_H
+
+#include "vfio_user.h"
+#include "vfio_user_channel.h"
+
+#include <stdio.h>
+
+#define DOORBELLS_MAX 16u
+
+/* A register with an eventfd. */
+struct doorbell {
+	unsigned region;
+	uint64_t offset;
+	int fd;
+};
+
+struct vfio_user_device {
+	struct device base;
+	struct channel channel;
+	struct doorbell doorbell[DOORBELLS_MAX];
+	unsigned doorbell_count;
+};
+
+/* Completes a sentence of `length` in device->error with the reason; returns the result. */
+int vfio_user_explain(struct vfio_user_device *v, int result, int length);
+
+#define fail(v, result, ...)                                                                       \
+	vfio_user_explain(                                                                         \
+		v, result, snprintf((v)->base.error, sizeof((v)->base.error), __VA_ARGS__))
+
+/* One request whose payload is a structure; `reply` as channel_call's. */
+int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
+	size_t reply_bytes, struct vfio_user_message **reply);
+
+/* On a new connection. */
+int vfio_user_negotiate(struct vfio_user_device *v);
+
+/* Is it a PCI device, and of how many regions? The shortest question there is; an adopter asks it first. */
+int vfio_user_identify(struct vfio_user_device *v, uint32_t *regions);
+
+/* Regions with what can be mapped of them, doorbells, vectors. Nothing is taken on trust that could make
+ * an access to a mapping fault. */
+int vfio_user_load(struct vfio_user_device *v);
+
+#endif
