@@ -406,7 +406,8 @@ static void test_transmit(void **state)
 	srand(11);
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
 	for (unsigned sent = 0; sent < SIZES;) {
-		unsigned n = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		/* 32: what a socket buffer holds on the test's end, where it may not be enlarged. */
+		unsigned n = 1 + (unsigned)rand() % 32;
 		if (n > SIZES - sent)
 			n = SIZES - sent;
 		for (unsigned i = 0; i < n; i++)
@@ -577,10 +578,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s TYPE [MODE]\n", argv[0]);
 		return 2;
 	}
-	if (!is_pcap() && (!rig_namespace() || rig_veth())) {
-		printf("skipped: no network namespace with a veth pair allowed here\n");
+	if (!is_pcap() && !rig_namespace()) {
+		printf("skipped: no network namespace allowed here\n");
 		return 77;
 	}
+	if (!is_pcap() && (!rig_permitted(path) || rig_veth()))
+		return 77;
 	if (!mkdtemp(directory))
 		return 1;
 	snprintf(in_path, sizeof(in_path), "%s/in.pcap", directory);

@@ -704,10 +704,12 @@ int main(int argc, char **argv)
 		snprintf(option, sizeof(option), "mode=%s", argv[2]);
 		mode = option;
 	}
-	if (!rig_namespace() || rig_veth() || rig_run("ip link del pp-port")) {
-		printf("skipped: no network namespace with a veth pair allowed here\n");
+	if (!rig_namespace()) {
+		printf("skipped: no network namespace allowed here\n");
 		return 77;
 	}
+	if (!rig_permitted(path))
+		return 77;
 	namespace_here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	for (unsigned i = 0; i < 2; i++) {
 		if (unshare(CLONE_NEWNET)) {
