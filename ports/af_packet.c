@@ -9,34 +9,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define VNET_HEADER sizeof(struct virtio_net_hdr)
+#define BLOCK_BYTES 65536u /* of the ring: what the kernel allocates in one piece */
 
-_Static_assert(CMSG_SPACE(sizeof(struct tpacket_auxdata)) <= AF_PACKET_CONTROL,
-	"the control buffer holds the auxiliary data of a frame");
+/* Slot: header, address of the sender, virtio-net header, frame; net/packet/af_packet.c aligns the network
+ * header to 16 bytes. */
+_Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT + P2PNIC_FRAME_BYTES_MAX <=
+		       AF_PACKET_SLOT_BYTES,
+	"a slot holds the longest frame");
 
 /* --- receiving --------------------------------------------------------------------------------- */
 
-/* The VLAN tag that the kernel took out of message i as its four bytes on the wire, or 0. */
-static uint32_t vlan_tag(struct msghdr *message)
+/* The VLAN tag that the kernel took out of the frame as its four bytes on the wire, or 0. */
+static uint32_t vlan_tag(const struct tpacket2_hdr *slot)
 {
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
-			continue;
-		struct tpacket_auxdata aux;
-		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
-		if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
-			return 0;
-		uint16_t tpid =
-			aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : ETH_P_8021Q;
-		return __builtin_bswap32((uint32_t)tpid << 16 | aux.tp_vlan_tci);
-	}
-	return 0;
+	if (!(slot->tp_status & TP_STATUS_VLAN_VALID))
+		return 0;
+	uint16_t tpid =
+		slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETH_P_8021Q;
+	return __builtin_bswap32((uint32_t)tpid << 16 | slot->tp_vlan_tci);
 }
 
-/* Puts the tag in front of the Ethernet type; the headroom takes the four bytes. */
+/* Puts the tag in front of the Ethernet type; in front of the frame there is room for four bytes. */
 static uint8_t *insert_tag(uint8_t *data, uint32_t tag)
 {
 	memmove(data - 4, data, 12);
@@ -44,96 +42,80 @@ static uint8_t *insert_tag(uint8_t *data, uint32_t tag)
 	return data - 4;
 }
 
-static void begin_split(struct af_packet_port *port, unsigned i, uint32_t bytes, uint32_t tag,
-	const struct virtio_net_hdr *header)
+/* Gets the super-frame of a slot into port->super: from the socket's queue, or, a short one, the slot. */
+static uint32_t fetch_super(
+	struct af_packet_port *port, const struct tpacket2_hdr *slot, struct virtio_net_hdr *header)
 {
-	uint8_t *super = port->super[i];
+	struct iovec vector[] = {{header, VNET_HEADER}, {port->super, AF_PACKET_SUPER_BYTES}};
+	struct msghdr message = {.msg_iov = vector, .msg_iovlen = 2};
 
-	/* The rest was received behind where this part goes. */
-	memcpy(super, port->memory + port->buffer[i] + PORT_HEADROOM, P2PNIC_FRAME_BYTES_MAX);
-	port->tag = tag;
-	port->splitting = bytes <= AF_PACKET_SUPER_BYTES && port->messages < port->buffers &&
-			  offload_split_begin(&port->split, super, bytes, header,
-				  P2PNIC_FRAME_BYTES_MAX - (tag ? 4 : 0));
+	if (!(slot->tp_status & TP_STATUS_COPY)) {
+		if (slot->tp_snaplen < slot->tp_len)
+			return 0;
+		memcpy(port->super, (const uint8_t *)slot + slot->tp_mac, slot->tp_len);
+		return slot->tp_len;
+	}
+	ssize_t bytes = recvmsg(port->receive_socket, &message, MSG_DONTWAIT | MSG_TRUNC);
+	if (bytes < (ssize_t)(VNET_HEADER + P2PNIC_FRAME_BYTES_MIN) ||
+		message.msg_flags & MSG_TRUNC)
+		return 0;
+	return (uint32_t)bytes - VNET_HEADER;
+}
+
+static void begin_split(
+	struct af_packet_port *port, const struct tpacket2_hdr *slot, struct virtio_net_hdr header)
+{
+	uint32_t bytes = fetch_super(port, slot, &header);
+
+	port->tag = vlan_tag(slot);
+	port->splitting = bytes && offload_split_begin(&port->split, port->super, bytes, &header,
+					   P2PNIC_FRAME_BYTES_MAX - (port->tag ? 4 : 0));
 	if (!port->splitting)
 		port->oversize++;
 }
 
-/* Makes of message i the frame the wire would have carried. NULL: none, or several (splitting). */
-static uint8_t *take(struct af_packet_port *port, unsigned i, uint32_t *length)
+/* Makes of a slot the frame the wire would have carried. False: none, or several (splitting). */
+static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct frame *frame)
 {
-	uint8_t *data = port->memory + port->buffer[i] + PORT_HEADROOM;
-	struct msghdr *message = &port->message[i].msg_hdr;
-	uint32_t bytes = port->message[i].msg_len;
-	uint32_t tag = vlan_tag(message);
+	uint8_t *data = (uint8_t *)slot + slot->tp_mac;
+	uint32_t bytes = slot->tp_len;
+	uint32_t tag = vlan_tag(slot);
 	struct virtio_net_hdr header;
 
-	/* msg_len is the frame's own length even where it did not fit (MSG_TRUNC). */
-	if (bytes < VNET_HEADER + P2PNIC_FRAME_BYTES_MIN) {
-		port->missed++;
-		return NULL;
-	}
-	bytes -= VNET_HEADER;
 	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
-	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX) {
-		begin_split(port, i, bytes, tag, &header);
-		return NULL;
-	}
-	if (header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		/* A super-frame of few bytes: two small pieces, say. */
-		begin_split(port, i, bytes, tag, &header);
-		return NULL;
+	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX || slot->tp_status & TP_STATUS_COPY ||
+		header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		begin_split(port, slot, header);
+		return false;
 	}
 	if (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && !offload_checksum(data, bytes, &header)) {
 		port->missed++;
-		return NULL;
+		return false;
 	}
 	if (tag) {
 		data = insert_tag(data, tag);
 		bytes += 4;
 	}
-	*length = bytes;
-	return data;
+	*frame = (struct frame){data, bytes};
+	return true;
 }
 
-/* The next piece of the super-frame, in a buffer of its own. NULL: it has no more, or buffers ran out. */
-static uint8_t *take_piece(struct af_packet_port *port, uint32_t *length)
+/* The next piece of the super-frame, in a buffer of its own. False: it has no more. */
+static bool take_piece(struct af_packet_port *port, struct frame *frame)
 {
-	if (port->messages + port->pieces == port->buffers)
-		return NULL;
-	uint8_t *data = port->memory + port->buffer[port->messages + port->pieces] + PORT_HEADROOM;
-	*length = offload_split_next(&port->split, data);
-	if (*length == 0) {
+	uint8_t *data = port->memory + port->buffer[port->pieces] + PORT_HEADROOM;
+	uint32_t bytes = offload_split_next(&port->split, data);
+
+	if (bytes == 0) {
 		port->splitting = false;
-		return NULL;
+		return false;
 	}
 	if (port->tag) {
 		data = insert_tag(data, port->tag);
-		*length += 4;
+		bytes += 4;
 	}
-	port->pieces++;
-	return data;
-}
-
-static unsigned read_messages(struct af_packet_port *port, unsigned max)
-{
-	if (max > port->messages)
-		max = port->messages;
-	for (unsigned i = 0; i < max; i++) {
-		port->vector[i][0].iov_base =
-			port->memory + port->buffer[i] + PORT_HEADROOM - VNET_HEADER;
-		port->message[i].msg_hdr.msg_controllen = AF_PACKET_CONTROL;
-		port->message[i].msg_hdr.msg_flags = 0;
-	}
-	int n = recvmmsg(port->receive_socket, port->message, max, MSG_DONTWAIT | MSG_TRUNC, NULL);
-	if (n >= 0)
-		return (unsigned)n;
-	if (errno == EINVAL)
-		port->missed++; /* a kind of super-frame that virtio-net headers cannot tell; consumed */
-	else if (errno == ENETDOWN)
-		port->interface.link =
-			false; /* reported once; service follows what becomes of it */
-	return 0;
+	*frame = (struct frame){data, bytes};
+	return true;
 }
 
 unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsigned max)
@@ -141,21 +123,48 @@ unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsig
 	unsigned n = 0;
 
 	port->pieces = 0;
-	if (port->next == port->received && !port->splitting) {
-		port->next = 0;
-		port->received = read_messages(port, max);
-	}
-	while (n < max && (port->splitting || port->next < port->received)) {
-		unsigned slot = port->splitting ? port->messages + port->pieces : port->next++;
-		uint8_t *data = port->splitting ? take_piece(port, &frames[n].length)
-						: take(port, slot, &frames[n].length);
-		if (data) {
-			frames[n].data = port->data[n] = data;
-			port->slot[n++] = (uint8_t)slot;
-		} else if (port->splitting && slot == port->buffers) {
-			break;
+	while (n < max) {
+		struct frame *frame = &port->burst[n];
+		if (port->splitting) {
+			if (port->pieces == port->buffers)
+				break;
+			if (take_piece(port, frame)) {
+				port->piece[n] = (uint8_t)port->pieces++;
+				frames[n++] = *frame;
+			}
+			continue;
 		}
+		_Atomic uint32_t *status = af_packet_status(port, port->head);
+		if (port->consumed == port->slots ||
+			atomic_load_explicit(status, memory_order_acquire) == TP_STATUS_KERNEL)
+			break;
+		if (take(port, (struct tpacket2_hdr *)status, frame)) {
+			port->piece[n] = AF_PACKET_IN_RING;
+			frames[n++] = *frame;
+		}
+		port->head = port->head + 1 == port->slots ? 0 : port->head + 1;
+		port->consumed++;
 	}
+	return n;
+}
+
+/* Forgets what waits in ring and queue; how many frames that were. */
+static unsigned drain(struct af_packet_port *port)
+{
+	unsigned n = 0;
+
+	af_packet_release(port);
+	while (n < port->slots && atomic_load_explicit(af_packet_status(port, port->head),
+					  memory_order_acquire) != TP_STATUS_KERNEL) {
+		port->head = port->head + 1 == port->slots ? 0 : port->head + 1;
+		port->consumed = 1;
+		af_packet_release(port);
+		n++;
+	}
+	while (recv(port->receive_socket, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		;
+	n += port->splitting;
+	port->splitting = false;
 	return n;
 }
 
@@ -196,13 +205,6 @@ static int refuse_all(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
 }
 
-static void drain(int fd)
-{
-	while (recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0 || errno == ENETDOWN ||
-		errno == EINVAL)
-		;
-}
-
 /* Binds both sockets to the interface as it is now; again when it was deleted and came back. */
 static int attach(struct af_packet_port *port)
 {
@@ -224,6 +226,33 @@ static int attach(struct af_packet_port *port)
 	return 0;
 }
 
+static int make_ring(struct af_packet_port *port)
+{
+	uint32_t blocks = (port->receive_kib * 1024u + BLOCK_BYTES - 1) / BLOCK_BYTES;
+	const struct tpacket_req ring = {.tp_block_size = BLOCK_BYTES,
+		.tp_block_nr = blocks,
+		.tp_frame_size = AF_PACKET_SLOT_BYTES,
+		.tp_frame_nr = blocks * (BLOCK_BYTES / AF_PACKET_SLOT_BYTES)};
+	int fd = port->receive_socket;
+	int code = set_option(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
+
+	if (!code)
+		code = set_option(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+	if (!code)
+		code = set_option(fd, SOL_PACKET, PACKET_COPY_THRESH, 1);
+	if (code)
+		return code;
+	if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof(ring)))
+		return -errno;
+	void *map =
+		mmap(NULL, (size_t)blocks * BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	port->ring = map;
+	port->slots = ring.tp_frame_nr;
+	return 0;
+}
+
 static int open_sockets(struct af_packet_port *port, char *error)
 {
 	const char *name = port->interface.name;
@@ -242,17 +271,17 @@ static int open_sockets(struct af_packet_port *port, char *error)
 		return port_fail(error, code,
 			"%s: PACKET_IGNORE_OUTGOING: %s; want Linux 4.20 or later", name,
 			strerror(-code));
-	code = set_option(receive, SOL_PACKET, PACKET_AUXDATA, 1);
-	if (!code)
-		code = set_option(receive, SOL_PACKET, PACKET_VNET_HDR, 1);
-	if (!code)
-		code = refuse_all(receive);
+	code = refuse_all(receive);
 	if (!code && !port->qdisc)
 		code = set_option(port->transmit_socket, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
 	if (code)
 		return port_fail(
 			error, code, "%s: packet socket options: %s", name, strerror(-code));
-	int bytes = (int)port->receive_kib * 1024;
+	code = make_ring(port);
+	if (code)
+		return port_fail(error, code, "%s: no receive ring of %u KiB: %s", name,
+			port->receive_kib, strerror(-code));
+	int bytes = 8 << 20; /* super-frames only: some sixty, as the kernel counts their memory */
 	if (set_option(receive, SOL_SOCKET, SO_RCVBUFFORCE, bytes))
 		set_option(receive, SOL_SOCKET, SO_RCVBUF, bytes);
 
@@ -278,7 +307,7 @@ static int parse(struct af_packet_port *port, const char *options, char *error)
 		if (!strcmp(option.key, "qdisc"))
 			more = port_option_switch(&option, &port->qdisc, error);
 		else if (!strcmp(option.key, "receive-buffer"))
-			more = port_option_number(&option, 64, 1u << 20, &port->receive_kib, error);
+			more = port_option_number(&option, 64, 65536, &port->receive_kib, error);
 		else
 			more = port_option_unknown(
 				"af_packet", &option, "qdisc, receive-buffer", error);
@@ -292,6 +321,9 @@ static void port_close(void *p)
 {
 	struct af_packet_port *port = p;
 
+	if (port->ring)
+		munmap(port->ring, (size_t)port->slots * AF_PACKET_SLOT_BYTES);
+	port->ring = NULL;
 	if (port->receive_socket >= 0)
 		close(port->receive_socket);
 	if (port->transmit_socket >= 0)
@@ -310,18 +342,9 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
-	/* Pages of it are touched only where super-frames come. */
-	port->super = malloc(P2PNIC_BURST_MAX * sizeof(*port->super));
+	port->super = malloc(AF_PACKET_SUPER_BYTES);
 	if (!port->super)
 		return port_fail(error, -ENOMEM, "%s: out of memory", config->target);
-	for (unsigned i = 0; i < P2PNIC_BURST_MAX; i++) {
-		port->vector[i][0].iov_len = P2PNIC_FRAME_BYTES_MAX + VNET_HEADER;
-		port->vector[i][1] = (struct iovec){port->super[i] + P2PNIC_FRAME_BYTES_MAX,
-			AF_PACKET_SUPER_BYTES - P2PNIC_FRAME_BYTES_MAX};
-		port->message[i].msg_hdr = (struct msghdr){.msg_iov = port->vector[i],
-			.msg_iovlen = 2,
-			.msg_control = port->control[i]};
-	}
 
 	int code = port_check_memory(config, error);
 	if (!code)
@@ -345,9 +368,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	if (code)
 		return code;
 	memcpy(port->buffer, buffers, n * sizeof(*buffers));
-	port->received = port->next = 0;
-	port->messages = n > 1 ? (n < AF_PACKET_BUFFERS ? n - n / 2 : P2PNIC_BURST_MAX) : 1;
-	drain(port->receive_socket);
+	drain(port);
 	if (set_option(port->receive_socket, SOL_SOCKET, SO_DETACH_FILTER, 0))
 		return -errno;
 	port->buffers = n;
@@ -361,10 +382,8 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 
 	refuse_all(port->receive_socket);
 	memcpy(buffers, port->buffer, n * sizeof(*buffers));
-	port->missed += port->received - port->next + port->splitting;
-	port->received = port->next = port->buffers = 0;
-	port->splitting = false;
-	drain(port->receive_socket);
+	port->missed += drain(port);
+	port->buffers = 0;
 	return n;
 }
 
@@ -376,7 +395,11 @@ static int port_fd(void *p)
 static void port_service(void *p)
 {
 	struct af_packet_port *port = p;
+	int pending;
+	socklen_t bytes = sizeof(pending);
 
+	/* Read, so that it is cleared: ENETDOWN would make the socket readable for ever. */
+	getsockopt(port->receive_socket, SOL_SOCKET, SO_ERROR, &pending, &bytes);
 	if (interface_refresh(&port->interface) && port->interface.index && attach(port))
 		port->interface.index = 0; /* gone again: the next round tries anew */
 	if (!port->interface.link)
@@ -396,7 +419,7 @@ static void port_info(void *p, struct port_info *info)
 	interface_info(&port->interface, info);
 	info->missed = port->missed;
 	info->oversize = port->oversize;
-	snprintf(info->mode, sizeof(info->mode), "copy%s", port->qdisc ? ", qdisc" : "");
+	snprintf(info->mode, sizeof(info->mode), "copy, ring%s", port->qdisc ? ", qdisc" : "");
 }
 
 const struct port_ops af_packet_port_ops = {

@@ -167,11 +167,13 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, char *err
 	char tried[PORT_ERROR_BYTES] = "";
 	size_t length = 0;
 	int code = -EINVAL;
+	bool busy = false;
 
 	for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++) {
 		if (port->any_forced && !port->mode_forced[mode])
 			continue;
 		code = try_mode(port, mode, patience_ms);
+		busy |= code == -EBUSY || code == -EEXIST;
 		if (code == 0) {
 			port->down = !port->interface.link;
 			return 0;
@@ -181,6 +183,8 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, char *err
 		if (length >= sizeof(tried))
 			length = sizeof(tried) - 1;
 	}
+	if (busy)
+		code = -EBUSY;
 	return port_fail(error, code,
 		"%s: AF_XDP cannot start (%.150s)%s; or use port type af_packet",
 		port->interface.name, tried,

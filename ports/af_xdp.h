@@ -58,12 +58,13 @@
 
 enum af_xdp_mode { AF_XDP_ZERO_COPY, AF_XDP_NATIVE, AF_XDP_GENERIC, AF_XDP_MODES };
 
-/* A frame handed to the kernel, or refused. Those from one buffer are chained, newest first: a peer may
- * name a buffer twice. */
+/*
+ * A frame handed to the kernel, or refused. Pending ones from the same buffer are chained, newest first
+ * (a peer may name a buffer twice): `previous` is the next one's place in `flight` plus 1, or 0.
+ */
 struct af_xdp_flight {
 	uint32_t buffer; /* index of the buffer in packet memory */
-	uint16_t
-		previous; /* another pending one of this buffer: its place in `flight` plus 1; 0: none */
+	uint16_t previous;
 	uint8_t pending;
 	uint8_t failed;
 };

@@ -65,14 +65,12 @@
 
 /* What a port is opened with. Strings and memory outlive the port. */
 struct port_config {
-	const char *target; /* interface name, socket path, "IN.pcap,OUT.pcap" */
-	const char
-		*options; /* "key=value,key=value" of the type, or NULL; unknown keys are errors */
-	uint8_t *memory;  /* packet memory as mapped by this process */
+	const char *target;  /* interface name, socket path, "IN.pcap,OUT.pcap" */
+	const char *options; /* of the type, "key=value,key=value", or NULL; unknown keys: error */
+	uint8_t *memory;     /* packet memory as mapped by this process */
 	uint64_t memory_bytes;
-	int memory_fd; /* its memfd, sealed against shrinking; borrowed */
-	struct mac_addr
-		mac; /* the NIC's; all zero: take the interface's (open fills port_info.mac) */
+	int memory_fd;       /* its memfd, sealed against shrinking; borrowed */
+	struct mac_addr mac; /* the NIC's; all zero: the interface's, which port_info.mac tells */
 
 	/* The NIC's own counters, or NULL: pcap's verdict=FILE reads there what became of a frame. */
 	const struct p2pnic_counters *counters;
@@ -90,8 +88,7 @@ struct port_info {
 	uint64_t oversize;   /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX */
 	bool finished;       /* pcap: all input has been delivered and released */
 	char mode[64];       /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
-	char fault
-		[PORT_ERROR_BYTES]; /* what is wrong now, as a sentence: "pp0: interface deleted"; "": nothing */
+	char fault[PORT_ERROR_BYTES]; /* what is wrong now: "pp0: interface deleted"; "": nothing */
 };
 
 struct port_ops {

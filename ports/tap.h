@@ -14,9 +14,9 @@
  * port_info.mac stays zero. The kernel completes checksums and cuts super-frames before they come here
  * (no TUNSETOFFLOAD). One system call a frame.
  *
- * The interface may be moved to another network namespace; its state is out of sight there, so the link
- * counts as up, and a frame it refuses as failed. When the interface is deleted, the port has no link; it attaches again when a tap of that name
- * appears.
+ * The interface may be moved to another network namespace; its state is out of sight there, so the
+ * link counts as up, and a frame it refuses as failed. When the interface is deleted, the port has no
+ * link; it attaches again when a tap of that name appears.
  */
 #ifndef P2PNIC_PORTS_TAP_H
 #define P2PNIC_PORTS_TAP_H

@@ -86,6 +86,28 @@ void rig_memory(struct rig *rig, const struct port_path *path)
 		rig->buffers[i] = i * P2PNIC_BUFFER_BYTES;
 }
 
+bool rig_permitted(const struct port_path *path)
+{
+	struct rig rig;
+
+	if (rig_veth()) {
+		printf("skipped: no veth pair allowed here\n");
+		return false;
+	}
+	rig_memory(&rig, path);
+	int code = path->ops->open(rig.port, &rig.config, rig.error);
+	if (code == 0)
+		path->ops->close(rig.port);
+	rig_free(&rig);
+	rig_run("ip link del pp-port");
+	/* A tap cannot take the veth's name: that refusal is the port's, not the kernel's policy. */
+	if (code == -EPERM || code == -EACCES || code == -EOPNOTSUPP || code == -ENOENT) {
+		printf("skipped: %s\n", rig.error);
+		return false;
+	}
+	return true;
+}
+
 void rig_free(struct rig *rig)
 {
 	munmap(rig->memory, RIG_MEMORY_BYTES);

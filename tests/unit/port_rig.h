@@ -90,6 +90,10 @@ int rig_run(const char *command);
 /* pp-port and pp-wire, up, with an MTU for the largest frame; again after a deletion. 0: done. */
 int rig_veth(void);
 
+/* Whether a port of this type can be opened here at all (af_xdp cannot in a user namespace); prints the
+ * port's reason if not. Makes and deletes pp-port. */
+bool rig_permitted(const struct port_path *);
+
 /* Packet memory only; the caller fills config.target, .options… and calls ops->open. */
 void rig_memory(struct rig *, const struct port_path *);
 void rig_free(struct rig *);

@@ -176,8 +176,9 @@ static void receive_and_keep(unsigned buffers)
 		for (unsigned k = 0; k < n; k++) {
 			if (!is_test_frame(&frames[k]))
 				continue;
-			assert_true(frames[k].data + ((frames[k].length + 63) & ~63u) <=
-				    rig.memory + RIG_MEMORY_BYTES);
+			/* Readable in steps of 64 bytes. */
+			for (unsigned i = 0; i < ((frames[k].length + 63) & ~63u); i++)
+				(void)*(volatile uint8_t *)&frames[k].data[i];
 			assert_frame(frames[k].data, frames[k].length, lengths[next], next);
 			if (rand() % 4 == 0 && kept_count < 512) {
 				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES;
@@ -186,10 +187,13 @@ static void receive_and_keep(unsigned buffers)
 				assert_true(
 					(uint64_t)offset % P2PNIC_BUFFER_BYTES + lengths[next] <=
 					P2PNIC_BUFFER_BYTES);
-				assert_int_equal(owner[buffer], PORT);
 				assert_int_equal(owner[spare / P2PNIC_BUFFER_BYTES], CALLER);
+				/* Swapped, or copied into the spare. */
+				if (buffer != spare / P2PNIC_BUFFER_BYTES) {
+					assert_int_equal(owner[buffer], PORT);
+					owner[spare / P2PNIC_BUFFER_BYTES] = PORT;
+				}
 				owner[buffer] = KEPT;
-				owner[spare / P2PNIC_BUFFER_BYTES] = PORT;
 				assert_frame(
 					rig.memory + offset, lengths[next], lengths[next], next);
 				kept[kept_count].offset = offset;
@@ -402,7 +406,8 @@ static void test_transmit(void **state)
 	srand(11);
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
 	for (unsigned sent = 0; sent < SIZES;) {
-		unsigned n = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		/* 32: what a socket buffer holds on the test's end, where it may not be enlarged. */
+		unsigned n = 1 + (unsigned)rand() % 32;
 		if (n > SIZES - sent)
 			n = SIZES - sent;
 		for (unsigned i = 0; i < n; i++)
@@ -573,10 +578,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s TYPE [MODE]\n", argv[0]);
 		return 2;
 	}
-	if (!is_pcap() && (!rig_namespace() || rig_veth())) {
-		printf("skipped: no network namespace with a veth pair allowed here\n");
+	if (!is_pcap() && !rig_namespace()) {
+		printf("skipped: no network namespace allowed here\n");
 		return 77;
 	}
+	if (!is_pcap() && (!rig_permitted(path) || rig_veth()))
+		return 77;
 	if (!mkdtemp(directory))
 		return 1;
 	snprintf(in_path, sizeof(in_path), "%s/in.pcap", directory);

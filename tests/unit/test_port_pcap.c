@@ -29,7 +29,7 @@ PORT_PATH(pcap);
 static char directory[] = "/tmp/pp-pcap-XXXXXX";
 
 /* Paths and targets in the test's directory; eight at a time. */
-static const char *in_directory(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static const char *in_directory(const char *format, ...)
 {
 	static char path[8][256];
 	static unsigned turn;
