@@ -3,7 +3,7 @@
 BUILD ?= build
 PYTHON = /usr/bin/python3
 
-.PHONY: all run test setup build format clean
+.PHONY: all run test setup build format clean bench bench-quick bench-setup figures
 
 all: build
 
@@ -20,6 +20,20 @@ run: build
 
 test: setup
 	@scripts/test
+
+# What the bench measures beside (DPDK's l3fwd and testpmd, from Debian's source package) is built on first use.
+bench-setup: build
+	@scripts/setup packaging/debian-packages packaging/debian-packages-bench
+	@bench/build-dpdk || echo "bench: without DPDK: p2pnic, Linux and the loops only"
+
+bench: bench-setup
+	@$(PYTHON) bench/bench.py
+
+bench-quick: bench-setup
+	@$(PYTHON) bench/bench.py --quick
+
+figures:
+	@$(PYTHON) bench/figures.py
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

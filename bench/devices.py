@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
@@ -20,7 +21,7 @@ P2PNIC = os.path.join(BUILD, "cli", "p2pnic")
 DPDK = os.path.join(BENCH, "dpdk-build")
 L3FWD = os.path.join(DPDK, "examples", "dpdk-l3fwd")
 TESTPMD = os.path.join(DPDK, "app", "dpdk-testpmd")
-RSIZE = 11
+RSIZE = 11  # log2 of the slots of a memif ring, where a device has no better one of its own
 
 
 def device_mac(port):
@@ -47,15 +48,16 @@ class Device:
     role = "server"
     link = "memif"
     patterns = None
-    extra = ()  # further arguments of the tester
+    rsize = RSIZE
 
     def __init__(self):
-        self.process = None
+        self.process = self.log = None
 
     def launch(self, command, **more):
         log = os.path.join(BENCH, "log")
         os.makedirs(log, exist_ok=True)
-        with open(os.path.join(log, self.name.replace(" ", "-")), "w") as out:
+        self.log = os.path.join(log, (self.name + self.method).strip("-").replace(" ", "-"))
+        with open(self.log, "w") as out:
             out.write(" ".join(command) + "\n")
             out.flush()
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
@@ -70,7 +72,7 @@ class Device:
 
     def tester_ports(self, run):
         other = "client" if self.role == "server" else "server"
-        return ["memif:%s,role=%s,rsize=%d,unsealed=%s" % (run.socket(p), other, RSIZE,
+        return ["memif:%s,role=%s,rsize=%d,unsealed=%s" % (run.socket(p), other, self.rsize,
                 "yes" if other == "server" else "no") for p in range(run.ports)]
 
     def tester_prefix(self, run):
@@ -101,13 +103,14 @@ class Device:
 class Dpdk(Device):
     """Common to DPDK programs. zero_copy: as client, sharing DPDK's own memory."""
 
-    def __init__(self, role="server", zero_copy=False):
+    def __init__(self, role="server", zero_copy=False, rsize=RSIZE):
         super().__init__()
-        self.role, self.zero_copy = role, zero_copy
+        self.role, self.zero_copy, self.rsize = role, zero_copy, rsize
         self.tester_first = role == "client"
 
     def role_name(self):
-        return "client zero-copy" if self.zero_copy else self.role
+        name = "client zero-copy" if self.zero_copy else self.role
+        return name if self.rsize == RSIZE else "%s rsize %d" % (name, self.rsize)
 
     def eal(self, run, lcores):
         arguments = ["-l", lcores, "-n", "1", "--no-pci", "--in-memory", "--file-prefix", "p2pnic-bench",
@@ -116,7 +119,7 @@ class Dpdk(Device):
             arguments += ["--no-huge", "-m", "512"]
         for p in range(run.ports):
             vdev = "net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s" % (
-                p, self.role, run.socket(p), RSIZE, device_mac(p))
+                p, self.role, run.socket(p), self.rsize, device_mac(p))
             if self.zero_copy:
                 vdev += ",zero-copy=yes"
             arguments.append("--vdev=" + vdev)
@@ -125,8 +128,8 @@ class Dpdk(Device):
 
 class L3fwd(Dpdk):
     # Its checksum update has no end-around carry; such headers are left out for every device.
-    def __init__(self, lookup, role="server", zero_copy=False):
-        super().__init__(role, zero_copy)
+    def __init__(self, lookup, role="server", zero_copy=False, rsize=RSIZE):
+        super().__init__(role, zero_copy, rsize)
         self.lookup = lookup
         self.name = "l3fwd %s %s" % (lookup, self.role_name())
 
@@ -141,6 +144,8 @@ class L3fwd(Dpdk):
             "--rule_ipv4=" + os.path.join(rules, "lpm_default_v4.cfg"),
             "--rule_ipv6=" + os.path.join(rules, "lpm_default_v6.cfg")]
         command += ["--eth-dest=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
+        # Its pool is sized by these; a zero-copy ring holds a buffer in every slot, both ways.
+        command += ["--rx-queue-size=%d" % (1 << self.rsize), "--tx-queue-size=%d" % (1 << self.rsize)]
         self.launch(command)
 
 
@@ -161,7 +166,7 @@ class Testpmd(Dpdk):
         # The first lcore only waits for commands; both share the processor under test.
         command = [TESTPMD] + self.eal(run, "(0,1)@%d" % run.cpu)
         command[command.index("-l")] = "--lcores"
-        command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward, "--total-num-mbufs=16384",
+        command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward, "--total-num-mbufs=32768",
                     "--rxd=1024", "--txd=1024", "--burst=32"]
         command += ["--eth-peer=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         self.launch(command)
@@ -183,7 +188,7 @@ class Loop(Device):
         if self.buffers:
             command += ["--buffers", str(self.buffers)]
         for p in range(run.ports):
-            command += ["-p", "memif:%s,role=%s,rsize=%d" % (run.socket(p), self.role, RSIZE)]
+            command += ["-p", "memif:%s,role=%s,rsize=%d" % (run.socket(p), self.role, self.rsize)]
         self.launch(command)
 
 
@@ -203,7 +208,7 @@ class P2pnic(Device):
         return None if "  router " in listed else "this build has no router"
 
     def port_line(self, run, p):
-        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), RSIZE)
+        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), self.rsize)
 
     def configuration(self, run):
         lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
@@ -222,6 +227,23 @@ class P2pnic(Device):
         with open(path, "w") as out:
             out.write(self.configuration(run))
         self.launch([P2PNIC, "router", "-c", path])
+        self.prioritise()
+
+    def prioritise(self):
+        """Waits until the NICs forward, and gives them the place on the processors that the others have:
+        they are sessions of their own."""
+        for _ in range(1000):
+            with open(self.log) as f:
+                if "NICs forward" in f.read() or self.process.poll() is not None:
+                    break
+            time.sleep(0.01)
+        engines = [p for p in self.pids() if b"\0nic\0" in command_line(p)]
+        for pid in engines:
+            try:
+                with open("/proc/%d/autogroup" % pid, "w") as f:
+                    f.write("-20")
+            except OSError:
+                pass
 
     def pids(self):
         return descendants(self.process.pid) if self.process else []

@@ -87,6 +87,7 @@ class P2pnic(VethDevice, devices.P2pnic):
         with open(path, "w") as out:
             out.write(self.configuration(run))
         self.launch(["ip", "netns", "exec", DEVICE, devices.P2PNIC, "router", "-c", path])
+        self.prioritise()
 
 
 class Wire(VethDevice):

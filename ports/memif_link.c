@@ -553,16 +553,15 @@ static void server_accept(struct memif_link *link)
 
 enum memif_event memif_link_service(struct memif_link *link)
 {
-	/* The handshake is a dozen messages; more than this in one go is a peer that floods. */
-	for (unsigned i = 0; link->channel >= 0 && i < 32; i++) {
+	/* One message a call, so that the links of one peer advance in step: DPDK's zero-copy client
+	 * closes the file of its memory once its first port has connected, and cannot show it to others. */
+	if (link->channel >= 0) {
 		struct memif_message message;
 		int fd;
 
 		if (link->broken)
 			return refuse(link, "Ring index out of range");
 		int got = message_receive(link, &message, &fd);
-		if (got == 0)
-			break;
 		if (got < 0) {
 			if (got == -EBADMSG) {
 				link->counters.refused++;
@@ -571,10 +570,12 @@ enum memif_event memif_link_service(struct memif_link *link)
 			snprintf(link->reason, sizeof(link->reason), "peer closed the connection");
 			return drop(link);
 		}
-		enum memif_event event = channel_message(link, &message, &fd);
-		close_fd(&fd);
-		if (event != MEMIF_NOTHING)
-			return event;
+		if (got > 0) {
+			enum memif_event event = channel_message(link, &message, &fd);
+			close_fd(&fd);
+			if (event != MEMIF_NOTHING)
+				return event;
+		}
 	}
 	if (link->listener >= 0)
 		server_accept(link);

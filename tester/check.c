@@ -28,12 +28,14 @@ static void track(struct tester *t, const struct stream *s, unsigned port, uint6
 
 	/* Packets of one flow that leave by one exit must do so in order. With exits chosen by the
 	 * table, those of different exits have no order among themselves. */
-	if (number < flow->last[port])
-		flow->reordered++;
-	else
+	bool late = number < flow->last[port];
+	uint64_t duplicates = flow->sequence.duplicate;
+
+	if (!late)
 		flow->last[port] = number + 1;
 	if (!t->sampled)
 		sequence_take(&flow->sequence, s->exit ? number / s->exits : number);
+	flow->reordered += late && flow->sequence.duplicate == duplicates;
 }
 
 void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, uint32_t length)

@@ -57,7 +57,8 @@ static int split(struct end_port *e, const char *text, char *error)
 		}
 	}
 	if (length >= sizeof(e->target) || strlen(text + length) >= sizeof(e->options)) {
-		snprintf(error, TESTER_ERROR_BYTES, "port name of %zu characters is too long", strlen(text));
+		snprintf(error, TESTER_ERROR_BYTES, "port name of %zu characters is too long",
+			strlen(text));
 		return -EINVAL;
 	}
 	memcpy(e->target, text, length);
@@ -71,7 +72,8 @@ static int open_memory(struct end_port *e, char *error)
 
 	e->bytes = 2ull * BUFFERS * P2PNIC_BUFFER_BYTES;
 	e->fd = memfd_create("tester", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (e->fd >= 0 && !ftruncate(e->fd, (off_t)e->bytes) && !fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (e->fd >= 0 && !ftruncate(e->fd, (off_t)e->bytes) &&
+		!fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
 		memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
 	if (memory == MAP_FAILED) {
 		int code = -errno;
@@ -105,8 +107,11 @@ static int open_end(void **end, const char *text, char *error)
 		goto fail;
 	}
 	memset((void *)e->port, 0, bytes);
-	struct port_config config = {.target = e->target, .options = e->options[0] ? e->options : NULL,
-		.memory = e->memory, .memory_bytes = e->bytes, .memory_fd = e->fd};
+	struct port_config config = {.target = e->target,
+		.options = e->options[0] ? e->options : NULL,
+		.memory = e->memory,
+		.memory_bytes = e->bytes,
+		.memory_fd = e->fd};
 	r = e->ops->open(e->port, &config, error);
 	if (r) {
 		free(e->port);
@@ -117,7 +122,8 @@ static int open_end(void **end, const char *text, char *error)
 		buffers[i] = i * P2PNIC_BUFFER_BYTES;
 	r = e->ops->start(e->port, buffers, BUFFERS);
 	if (r < 0) {
-		snprintf(error, TESTER_ERROR_BYTES, "%.200s does not start: %s", e->target, strerror(-r));
+		snprintf(error, TESTER_ERROR_BYTES, "%.200s does not start: %s", e->target,
+			strerror(-r));
 		goto fail;
 	}
 	*end = e;
@@ -158,7 +164,8 @@ static int prepare(void *opaque, const struct stream *s, char *error)
 	return 0;
 }
 
-static unsigned send_burst(void *opaque, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
+static unsigned send_burst(
+	void *opaque, struct stream *s, unsigned n, unsigned probe, uint64_t stamp)
 {
 	struct end_port *e = opaque;
 	struct p2pnic_descriptor frames[TESTER_BURST];
@@ -181,7 +188,8 @@ static unsigned send_burst(void *opaque, struct stream *s, unsigned n, unsigned 
 		memcpy(to + STREAM_AT_STAMP, &value, 8);
 		if (s->length > 64)
 			memcpy(to + 64, s->payload + 64, s->length - 64);
-		frames[i] = (struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)s->length};
+		frames[i] =
+			(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)s->length};
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
 	unsigned sent = n ? PORT_NAME(transmit)(e->port, frames, n) : 0;

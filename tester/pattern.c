@@ -46,7 +46,7 @@ static int parse_list(const char *text, struct pattern *p)
 		}
 		text = *end ? end + 1 : end;
 	}
-	return ingress < 0 ? -EINVAL : 0;
+	return ingress < 0 || !p->exits[ingress] ? -EINVAL : 0;
 }
 
 int pattern_parse(const char *text, struct pattern *p)

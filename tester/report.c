@@ -50,6 +50,7 @@ json_t *report_json(const struct tester_result *r)
 
 	json_object_set_new(j, "seconds", json_real(r->seconds));
 	json_object_set_new(j, "mpps", json_real(r->mpps));
+	json_object_set_new(j, "best_mpps", json_real(r->best_mpps));
 	json_object_set_new(j, "gbps", json_real(r->gbps));
 	json_object_set_new(j, "sent", integer(r->sent));
 	json_object_set_new(j, "received", integer(r->received));

@@ -35,6 +35,7 @@
 
 #define TESTER_ERROR_BYTES 256u
 #define TESTER_BURST       64u
+#define TESTER_WINDOW      0.01 /* seconds */
 
 enum tester_check { TESTER_CHECK_NONE, TESTER_CHECK_HEADER, TESTER_CHECK_FULL };
 
@@ -47,7 +48,7 @@ struct tester_end_ops {
 	int (*open)(void **end, const char *text, char *error);
 	void (*close)(void *end);
 	bool (*service)(void *end); /* true: the link is up */
-	bool (*called)(void *end); /* somebody waits for service, or nobody is to be waited for */
+	bool (*called)(void *end);  /* somebody waits for service, or nobody is to be waited for */
 	const char *(*trouble)(void *end); /* what stands in the way, "" if unknown */
 	/* After the stream was built and before packets are sent: room to lay out frames. */
 	int (*prepare)(void *end, const struct stream *, char *error);
@@ -58,8 +59,8 @@ struct tester_end_ops {
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };
 
-extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xdp_tester_end, pcap_tester_end,
-	tap_tester_end;
+extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xdp_tester_end,
+	pcap_tester_end, tap_tester_end;
 
 struct tester_load {
 	double rate; /* packets/s into each ingress; 0: as many as the links take */
@@ -77,6 +78,7 @@ struct tester_result {
 	double seconds; /* counted */
 	double mpps;    /* received in the time counted */
 	double gbps;    /* of frames with FCS, as mpps */
+	double best_mpps; /* in the best TESTER_WINDOW of it: what others on the processors did not spoil */
 	uint64_t sent;
 	uint64_t received; /* our own packets; unsampled */
 	uint64_t lost;
