@@ -116,10 +116,14 @@ static int identify(struct driver_nic *n, char *error)
 }
 
 /* Frames that the port still sends lie in packet memory; the NIC refuses until they are gone. */
-static int reset(struct driver_nic *n, char *error)
+int driver_nic_reset(struct driver_nic *n, char *error)
 {
-	int result = P2PNIC_BAD_STATE;
+	uint32_t mtu = 0;
+	int result = driver_nic_read(n, P2PNIC_REG_MTU, &mtu);
 
+	n->adopted = false;
+	if (!result)
+		result = P2PNIC_BAD_STATE;
 	for (unsigned tries = 0; result == P2PNIC_BAD_STATE && tries < 200; tries++) {
 		if (tries)
 			usleep(10000);
@@ -130,7 +134,15 @@ static int reset(struct driver_nic *n, char *error)
 			driver_nic_result(result));
 		return result < 0 ? result : -EIO;
 	}
-	return driver_nic_write(n, P2PNIC_REG_NIC_INDEX, n->index);
+	/* Windows of an earlier driver, whatever its settings were. */
+	result = device_unmap_all(n->device);
+	if (!result)
+		result = driver_nic_write(n, P2PNIC_REG_NIC_INDEX, n->index);
+	if (!result)
+		result = driver_nic_write(n, P2PNIC_REG_MTU, mtu);
+	if (result)
+		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
+	return result;
 }
 
 int driver_nic_attach(
@@ -166,7 +178,7 @@ int driver_nic_attach(
 	/* Running, but under another number: its peers would not know it. */
 	n->adopted = (status & P2PNIC_STATUS_RUNNING) && was == index;
 	if (!n->adopted)
-		result = reset(n, error);
+		result = driver_nic_reset(n, error);
 	if (!result)
 		return 0;
 fail:

@@ -36,6 +36,9 @@ int driver_nic_attach(
 	struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
 void driver_nic_detach(struct driver_nic *);
 
+/* Power-on state, without windows, under its number and with its MTU; no longer adopted. */
+int driver_nic_reset(struct driver_nic *, char *error);
+
 /* Registers; -errno. */
 int driver_nic_read(struct driver_nic *, uint32_t reg, uint32_t *value);
 int driver_nic_write(struct driver_nic *, uint32_t reg, uint32_t value);

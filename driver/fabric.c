@@ -13,7 +13,10 @@
 #define BUS_MAILBOX  0x00000000ull
 #define BUS_DOORBELL 0x00100000ull
 #define BUS_PACKETS  0x10000000ull
-#define BUS_BOUNCED  0x20000000ull
+
+#define ENTRY_CLOSED                                                                               \
+	1u /* p2pnic_peer.flags of a pair the driver has closed; a NIC refuses to open it */
+#define BUS_BOUNCED 0x20000000ull
 
 static struct bus_addr bus_of(unsigned peer, uint64_t part)
 {
@@ -49,18 +52,21 @@ static int fail(char *error, const struct driver_nic *n, const struct driver_nic
 	return result < 0 ? result : -EIO;
 }
 
-/* Windows that are there already are those of an earlier driver: the plan is the same. */
+/* A window that is there already is one of an earlier driver; *made counts those that were not. */
 static int map(struct driver_nic *n, struct driver_nic *peer, uint64_t part, uint32_t access,
-	unsigned region, uint64_t offset, uint64_t bytes)
+	unsigned region, uint64_t offset, uint64_t bytes, unsigned *made)
 {
 	int result = device_map_peer(
 		n->device, bus_of(peer->index, part), bytes, access, peer->device, region, offset);
 
+	if (!result)
+		++*made;
 	return result == -EEXIST && n->adopted ? 0 : result;
 }
 
 /* What n may reach of peer. */
-static int map_windows(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer)
+static int map_windows(
+	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, unsigned *made)
 {
 	int result;
 
@@ -70,27 +76,32 @@ static int map_windows(const struct fabric *f, struct driver_nic *n, struct driv
 			bus_of(peer->index, BUS_BOUNCED));
 	result = map(n, peer, BUS_MAILBOX, DEVICE_WRITE, BAR2,
 		P2PNIC_BAR2_MAILBOXES + n->index * sizeof(struct p2pnic_mailbox),
-		sizeof(struct p2pnic_mailbox));
+		sizeof(struct p2pnic_mailbox), made);
 
 	if (!result)
 		result = map(n, peer, BUS_DOORBELL, DEVICE_WRITE, BAR0, P2PNIC_BAR0_DOORBELL,
-			DEVICE_PAGE);
+			DEVICE_PAGE, made);
 	if (!result && f->method == P2PNIC_METHOD_WRITE)
 		result = map(n, peer, BUS_PACKETS, DEVICE_WRITE, BAR4, ring_buffers(f, n->index),
-			ring_bytes(f));
+			ring_bytes(f), made);
 	if (!result && f->method == P2PNIC_METHOD_READ)
-		result = map(n, peer, BUS_PACKETS, DEVICE_READ, BAR4, 0, rx_bytes(f));
+		result = map(n, peer, BUS_PACKETS, DEVICE_READ, BAR4, 0, rx_bytes(f), made);
 	return result;
 }
 
+/* Those of an earlier driver with other settings have the sizes that its entry in the peer table tells. */
 static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned peer)
 {
+	const struct p2pnic_peer *entry = &driver_nic_peers(n)[peer];
+	uint64_t bytes = (f->method == P2PNIC_METHOD_READ ? entry->in_buffer_count
+							  : entry->out_buffer_count) *
+			 (uint64_t)P2PNIC_BUFFER_BYTES;
+
 	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
 	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);
-	device_unmap(n->device, bus_of(peer, BUS_PACKETS),
-		f->method == P2PNIC_METHOD_READ ? rx_bytes(f) : ring_bytes(f));
+	device_unmap(n->device, bus_of(peer, BUS_PACKETS), bytes);
 	if (f->method == P2PNIC_METHOD_BOUNCE)
-		device_unmap(n->device, bus_of(peer, BUS_BOUNCED), ring_bytes(f));
+		device_unmap(n->device, bus_of(peer, BUS_BOUNCED), bytes);
 }
 
 static struct p2pnic_peer plan(
@@ -125,15 +136,16 @@ static struct p2pnic_peer plan(
 static int open_side(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer,
 	uint32_t epoch, char *error)
 {
-	struct p2pnic_peer *entry = &driver_nic_peers(n)[peer->index];
-	int result = map_windows(f, n, peer);
+	unsigned made = 0;
+	int result;
 
+	driver_nic_peers(n)[peer->index] = plan(f, peer, epoch);
+	result = map_windows(f, n, peer, &made);
 	if (result) {
 		snprintf(error, DRIVER_ERROR_BYTES, "%s: window onto %s: %s", n->name, peer->name,
 			device_error(n->device));
 		return result;
 	}
-	*entry = plan(f, peer, epoch);
 	/* Frames of the pair's earlier life that the port still sends keep it from opening. */
 	for (unsigned tries = 0; tries < 100; tries++) {
 		if (tries)
@@ -141,15 +153,15 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 		result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
 		if (result != P2PNIC_BAD_STATE)
 			break;
-		if (n->adopted && peer->adopted && f->method != P2PNIC_METHOD_BOUNCE)
-			return 0; /* open since before */
 	}
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
 }
 
 static void close_side(const struct fabric *f, struct driver_nic *n, unsigned peer)
 {
-	/* Failures mean that it was not open, or that n is gone itself: either is what is wanted. */
+	/* Failures mean that it was not open, or that n is gone itself: either is what is wanted. The
+	 * mark is for a driver that comes after this one was killed here: not in place any more. */
+	driver_nic_peers(n)[peer].flags = ENTRY_CLOSED;
 	driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
 	unmap_windows(f, n, peer);
 }
@@ -163,6 +175,24 @@ static void close_pair(const struct fabric *f, struct driver_nic *a, struct driv
 		close_side(f, b, a->index);
 }
 
+/* n's side was left by an earlier driver just as this one would make it, and its windows are there still:
+ * they go with a connection, and the firmware then closes the pair. */
+static bool side_in_place(
+	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch)
+{
+	const struct p2pnic_peer want = plan(f, peer, epoch);
+	unsigned made = 0;
+	int result;
+
+	if (!n->adopted || epoch == 0 ||
+		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) ||
+		map_windows(f, n, peer, &made) || made)
+		return false;
+	/* Open, as expected; or that driver was killed before its last word, which is said now. */
+	result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
+	return result == P2PNIC_BAD_STATE || result == P2PNIC_OK;
+}
+
 static int connect_pair(
 	const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
 {
@@ -171,14 +201,15 @@ static int connect_pair(
 	uint32_t epoch = epoch_a > epoch_b ? epoch_a : epoch_b;
 	int result;
 
-	/* Both were running and agree: their rings stay as they are. Everything else begins anew, Bn too,
+	/* Rings in place stay as they are. Everything else begins anew, with an epoch of its own: a ring
+	 * that began again under its old one would take the words of its earlier life for news. Bn too,
 	 * whose host memory went with the driver before. */
-	if (!(a->adopted && b->adopted && epoch_a == epoch_b && epoch != 0) ||
-		f->method == P2PNIC_METHOD_BOUNCE) {
-		close_pair(f, a, b);
-		if (++epoch == 0)
-			epoch = 1;
-	}
+	if (f->method != P2PNIC_METHOD_BOUNCE && side_in_place(f, a, b, epoch) &&
+		side_in_place(f, b, a, epoch))
+		return 0;
+	close_pair(f, a, b);
+	if (++epoch == 0)
+		epoch = 1;
 	result = open_side(f, a, b, epoch, error);
 	if (!result && a != b)
 		result = open_side(f, b, a, epoch, error);
@@ -205,7 +236,18 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 			(unsigned long long)ring_buffers(f, n->index + 1) >> 10);
 		return -ENOSPC;
 	}
-	if (!n->adopted) {
+	/* Running with buffers laid out otherwise: those of its peers would lie upon them. */
+	if (n->adopted) {
+		uint32_t buffers;
+
+		result = driver_nic_read(n, P2PNIC_REG_RX_BUFFERS, &buffers);
+		if (!result && buffers != f->rx_buffers) {
+			result = driver_nic_reset(n, error);
+			if (result)
+				return result;
+		}
+	}
+	if (!result && !n->adopted) {
 		result = driver_nic_write(n, P2PNIC_REG_RX_OFFSET, 0);
 		if (!result)
 			result = driver_nic_write(n, P2PNIC_REG_RX_BUFFERS, f->rx_buffers);

@@ -46,7 +46,8 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
 
 /*
  * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself
- * included. An adopted NIC keeps what it has. On failure the NIC is not part of the fabric.
+ * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another number of
+ * receive buffers than the settings' is reset (then it is not adopted any more). On failure the NIC is not part of the fabric.
  */
 int fabric_add(struct fabric *, struct driver_nic *, char *error);
 
