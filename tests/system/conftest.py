@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+
+import pytest
+
+from network import P2PNIC, Network, not_permitted
+
+
+def pytest_sessionstart(session):
+    assert os.access(P2PNIC, os.X_OK), f"{P2PNIC}: not there; build it, or say P2PNIC=PATH"
+
+
+@pytest.fixture(scope="session")
+def permitted():
+    reason = not_permitted()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def make_network(permitted):
+    """make_network(nics, **configuration) → a Network, started; its packets are accounted for at the end."""
+    made = []
+
+    def make(nics, **config):
+        made.append(Network(nics, **config))
+        return made[-1].start()
+
+    yield make
+    try:
+        for network in made:
+            if network.router.process and network.router.process.poll() is None:
+                network.router.check_identity(network.rings)
+    finally:
+        for network in made:
+            network.close()
