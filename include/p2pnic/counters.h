@@ -23,7 +23,7 @@
  */
 #define P2PNIC_DROP_REASONS(X)                                                                     \
 	X(RUNT, "runt", "frame shorter than its headers: 1812 §5.2.2 (1)")                         \
-	X(OVERSIZE, "oversize", "frame longer than a packet buffer")                               \
+	X(OVERSIZE, "oversize", "frame longer than a packet buffer; ports count it as missed")     \
 	X(FOREIGN_MAC, "foreign-mac", "unicast frame to another station's MAC")                    \
 	X(ETHERTYPE, "ethertype", "not IPv4 or IPv6, and no host to punt it to")                   \
 	X(CHECKSUM, "checksum", "IPv4 header checksum wrong: §5.2.2 (2)")                          \
@@ -49,7 +49,7 @@
 	X(DMA_FAULT, "dma-fault", "transfer outside every window of this NIC")                     \
 	X(STALE, "stale", "in a ring or held when its pair was closed")                            \
 	X(PORT, "port", "the port refused to send it (link down, error)")                          \
-	X(PUNT_FULL, "punt-full", "punt ring full")
+	X(PUNT_FULL, "punt-full", "reserved: a full punt ring counts as ring-full")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
@@ -69,7 +69,7 @@ struct p2pnic_traffic {
 /* The counter block: one page of BAR0, mapped read-only by the host. All (device). */
 struct p2pnic_counters {
 	struct p2pnic_traffic received;   /* from the port */
-	struct p2pnic_traffic sent;       /* to the port */
+	struct p2pnic_traffic sent;       /* to the port: packets once sent, bytes once taken */
 	struct p2pnic_traffic originated; /* made by this NIC itself */
 	struct p2pnic_traffic punted;     /* to the host */
 	struct p2pnic_traffic injected;   /* from the host */
@@ -77,7 +77,7 @@ struct p2pnic_counters {
 	_Atomic uint64_t port_missed; /* lost before the NIC had them, as the port's OS counts */
 	_Atomic uint64_t dma_faults;  /* transfers refused by the windows */
 	_Atomic uint64_t bad_words;   /* producer or consumer words out of range */
-	_Atomic uint64_t stale_words; /* producer or consumer words of another epoch */
+	_Atomic uint64_t stale_words; /* producer words of another epoch */
 	_Atomic uint64_t doorbells;   /* times a peer was woken */
 	_Atomic uint64_t sleeps;      /* times this NIC went to sleep */
 	uint8_t reserved0[256 - 5 * 16 - 7 * 8];

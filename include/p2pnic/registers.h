@@ -84,7 +84,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_COMMAND    0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
 #define P2PNIC_REG_RESULT     0x014u /* ro  enum p2pnic_result of the last command */
 #define P2PNIC_REG_NIC_INDEX  0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
-#define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet */
+#define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet; a note: adjacencies decide */
 #define P2PNIC_REG_MAC_LOW    0x020u /* rw  octets 0–3, octet 0 in the low byte */
 #define P2PNIC_REG_MAC_HIGH   0x024u /* rw  octets 4–5 */
 #define P2PNIC_REG_LINK       0x028u /* ro  1: up */
@@ -136,7 +136,7 @@ enum p2pnic_result {
 	P2PNIC_BAD_STATE = 5,     /* not in this state (open twice, start before reset…) */
 };
 
-/* MSI-X vectors. */
+/* MSI-X vectors; the firmware of this release raises neither. */
 #define P2PNIC_VECTOR_HOST_RING 0u /* packets punted to the host while it slept */
 #define P2PNIC_VECTOR_EVENT     1u /* link or error state changed */
 #define P2PNIC_VECTORS          2u
@@ -148,8 +148,8 @@ enum p2pnic_result {
  * "out" is the ring this NIC → peer, "in" the ring peer → this NIC.
  */
 struct p2pnic_peer {
-	uint32_t epoch;           /* (host) life of the pair; both sides get the same; not 0 */
-	uint32_t batch;           /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
+	uint32_t epoch; /* (host) life of the pair, alike on both sides; not 0, never reused */
+	uint32_t batch; /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
 	struct bus_addr mailbox;  /* (host) this NIC's mailbox in the peer's BAR2 */
 	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps, or is the
 				     host, which is woken by P2PNIC_VECTOR_HOST_RING */
@@ -159,7 +159,7 @@ struct p2pnic_peer {
 		out_buffer_count; /* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
 	uint32_t out_slots;       /* (host) descriptors of the ring out, a power of two */
 	struct bus_addr
-		in_buffers; /* (host) Rd, Bn: where the peer's packets are read from; Wr: {0} */
+		in_buffers; /* (host) Rd: the peer's BAR4 from offset 0; Bn: bounce buffers; Wr: {0} */
 	uint32_t in_offset; /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
 	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
 	uint32_t in_slots;        /* (host) descriptors of the ring in, a power of two */
