@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "ports/port.h"
+#include "router/address.h"
 #include "softnic/soft_nic.h"
 
 #include <errno.h>
@@ -39,13 +40,11 @@ static int parse_method(const char *text)
 				     : -1;
 }
 
-static bool parse_mac(const char *text, struct mac_addr *mac)
+static uint32_t parse_mib(const char *text)
 {
-	int end = 0;
+	unsigned long mib = strtoul(text, NULL, 10);
 
-	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac->octet[0], &mac->octet[1],
-		       &mac->octet[2], &mac->octet[3], &mac->octet[4], &mac->octet[5], &end) == 6 &&
-	       text[end] == 0;
+	return mib <= 2048 ? (uint32_t)(mib << 20) : 1; /* 1: soft_nic_new refuses it */
 }
 
 static bool start_engine(struct process *p, const char *text)
@@ -157,16 +156,16 @@ static int start(struct process *p, int argc, char **argv)
 			config.port_options = optarg;
 			break;
 		case 'a':
-			if (!parse_mac(optarg, &config.mac)) {
+			if (!mac_parse(optarg, &config.mac)) {
 				fprintf(stderr, "p2pnic nic: '%s' is no MAC address\n", optarg);
 				return COMMAND_USAGE;
 			}
 			break;
 		case '2':
-			config.bar2_bytes = (uint32_t)atoi(optarg) << 20;
+			config.bar2_bytes = parse_mib(optarg);
 			break;
 		case '4':
-			config.bar4_bytes = (uint32_t)atoi(optarg) << 20;
+			config.bar4_bytes = parse_mib(optarg);
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -27,7 +27,9 @@ static int address_of(const char *path, struct sockaddr_un *address)
 	return 0;
 }
 
-static int message_send(int socket, struct keeper_message *m, const int *fds, unsigned count)
+/* flags: MSG_DONTWAIT, or 0 */
+static int message_send(
+	int socket, struct keeper_message *m, const int *fds, unsigned count, int flags)
 {
 	union {
 		struct cmsghdr header;
@@ -45,7 +47,7 @@ static int message_send(int socket, struct keeper_message *m, const int *fds, un
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 	}
-	return sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof(*m) ? 0 : -errno;
+	return sendmsg(socket, &message, MSG_NOSIGNAL | flags) == sizeof(*m) ? 0 : -errno;
 }
 
 static void close_all(const int *fds, unsigned count)
@@ -70,16 +72,19 @@ static int message_receive(
 	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 
 	*count = 0;
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
+	if (n < 0)
+		return -errno;
+	/* Descriptors first: they may come with a message of no bytes, which looks like the end. */
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 			*count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 			memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
 		}
+	if (n == 0 && *count == 0)
+		return 0;
 	m->name[sizeof(m->name) - 1] = 0;
 	m->text[sizeof(m->text) - 1] = 0;
-	if (n != sizeof(*m) || *count != m->fds || (message.msg_flags & MSG_CTRUNC)) {
+	if (n != sizeof(*m) || *count != m->fds || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		close_all(fds, *count);
 		*count = 0;
 		return -EPROTO;
@@ -179,7 +184,9 @@ static int serve_one(struct keeper *k, int client)
 		reply.result = -EINVAL;
 	}
 	close_all(fds, count);
-	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
+	/* Each request has one reply: a client for whose reply there is no room does not read them. */
+	return message_send(
+		client, &reply, item ? item->fd : NULL, item ? item->fds : 0, MSG_DONTWAIT);
 }
 
 static int listen_at(const char *path)
@@ -288,7 +295,7 @@ int keeper_connect(const char *path)
 static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
 	int got[KEEPER_FDS], unsigned *got_count)
 {
-	int result = message_send(keeper, m, fds, count);
+	int result = message_send(keeper, m, fds, count, 0);
 
 	if (result)
 		return result;

@@ -63,17 +63,20 @@ bool prefix_parse(const char *text, bool host_bits, struct prefix *p)
 	return true;
 }
 
+/* Six groups of one or two hexadecimal digits; scanf would take signs, spaces and "0x" as well. */
 bool mac_parse(const char *text, struct mac_addr *mac)
 {
-	unsigned o[6];
-	int end = 0;
+	struct mac_addr parsed;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5],
-		    &end) != 6 ||
-		text[end])
-		return false;
-	for (unsigned k = 0; k < 6; k++)
-		mac->octet[k] = (uint8_t)o[k];
+	for (unsigned k = 0; k < 6; k++) {
+		size_t digits = strspn(text, "0123456789abcdefABCDEF");
+
+		if (digits < 1 || digits > 2 || text[digits] != (k < 5 ? ':' : 0))
+			return false;
+		parsed.octet[k] = (uint8_t)strtoul(text, NULL, 16);
+		text += digits + 1;
+	}
+	*mac = parsed;
 	return true;
 }
 

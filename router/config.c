@@ -195,6 +195,35 @@ static unsigned line_of(const char *path, const char *list, unsigned index, cons
 	return line;
 }
 
+/* Where YAML itself goes wrong; libcyaml names the beginning of what encloses it. 0: nowhere. */
+static unsigned syntax_line(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	yaml_parser_t parser;
+	yaml_event_t event;
+	unsigned line = 0;
+	bool more = true;
+
+	if (!file)
+		return 0;
+	if (!yaml_parser_initialize(&parser)) {
+		fclose(file);
+		return 0;
+	}
+	yaml_parser_set_input_file(&parser, file);
+	while (more) {
+		if (!yaml_parser_parse(&parser, &event)) {
+			line = (unsigned)parser.problem_mark.line + 1;
+			break;
+		}
+		more = event.type != YAML_STREAM_END_EVENT;
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&parser);
+	fclose(file);
+	return line;
+}
+
 struct checker {
 	const char *path;
 	char *error;
@@ -223,6 +252,14 @@ static bool name_valid(const char *name)
 	return n && n < 32 &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
 		       n;
+}
+
+static int check_memory(const struct checker *c, const char *key, const unsigned *mib)
+{
+	if (mib && (*mib < 16 || *mib > 2048 || (*mib & (*mib - 1))))
+		return wrong(c, "router", 0, key, "%s %u: want a power of two from 16 to 2048", key,
+			*mib);
+	return 0;
 }
 
 static int check_router(struct config *config, const struct checker *c)
@@ -261,7 +298,9 @@ static int check_router(struct config *config, const struct checker *c)
 	if (r->table && strcmp(r->table, "state-jump") != 0 && strcmp(r->table, "line-trie") != 0)
 		return wrong(c, "router", 0, "table", "table '%s': want line-trie or state-jump",
 			r->table);
-	return 0;
+	if (check_memory(c, "packet_memory_mib", r->packet_memory_mib))
+		return -EINVAL;
+	return check_memory(c, "table_memory_mib", r->table_memory_mib);
 }
 
 static int check_nic(struct config *config, unsigned k, const struct checker *c)
@@ -404,8 +443,16 @@ int config_load(struct config **out, const char *path, char *error)
 	failed =
 		cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);
 	if (failed != CYAML_OK) {
-		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: %s", path, log.line,
+		unsigned line = syntax_line(path);
+
+		if (!line)
+			line = log.line ? log.line : 1;
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: %s", path, line,
 			log.reason[0] ? log.reason : cyaml_strerror(failed));
+		return -EINVAL;
+	}
+	if (!config) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:1: empty; want nics: at least", path);
 		return -EINVAL;
 	}
 	if (!config->router) {

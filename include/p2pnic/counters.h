@@ -49,7 +49,7 @@
 	X(DMA_FAULT, "dma-fault", "transfer outside every window of this NIC")                     \
 	X(STALE, "stale", "in a ring or held when its pair was closed")                            \
 	X(PORT, "port", "the port refused to send it (link down, error)")                          \
-	X(PUNT_FULL, "punt-full", "reserved: a full punt ring counts as ring-full")
+	X(PUNT_FULL, "punt-full", "punt ring full")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,

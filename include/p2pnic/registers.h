@@ -136,7 +136,7 @@ enum p2pnic_result {
 	P2PNIC_BAD_STATE = 5,     /* not in this state (open twice, start before reset…) */
 };
 
-/* MSI-X vectors; the firmware of this release raises neither. */
+/* MSI-X vectors. The firmware of this release raises the first only. */
 #define P2PNIC_VECTOR_HOST_RING 0u /* packets punted to the host while it slept */
 #define P2PNIC_VECTOR_EVENT     1u /* link or error state changed */
 #define P2PNIC_VECTORS          2u

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration file: what is absent gets its default, each mistake is reported with file, line and
+ * reason, and every file of packaging/examples loads.
+ *
+ *     test_config SOURCE-DIRECTORY
+ */
+#include "router/config.h"
+
+#include <p2pnic/registers.h>
+
+#include <errno.h>
+#include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *root = ".";
+static char file[] = "/tmp/p2pnic-test-config-XXXXXX";
+
+static void write_file(const char *text)
+{
+	FILE *f = fopen(file, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static struct config *load(const char *text)
+{
+	struct config *config = NULL;
+	char error[CONFIG_ERROR_BYTES] = "";
+
+	write_file(text);
+	if (config_load(&config, file, error) != 0)
+		fail_msg("%s", error);
+	return config;
+}
+
+#define NIC  "nics:\n  - {name: a, port: {type: pcap, target: \"x,y\"}}\n"
+#define NICS NIC "  - {name: b, port: {type: tap, target: t0}}\n"
+
+static void test_defaults(void **state)
+{
+	struct config *c = load(NIC);
+
+	assert_int_equal(c->nics_count, 1);
+	assert_string_equal(c->nics[0].name, "a");
+	assert_string_equal(c->nics[0].port.type, "pcap");
+	assert_string_equal(c->nics[0].port.target, "x,y");
+	assert_null(c->nics[0].port.options);
+	assert_null(c->nics[0].engine);
+	assert_null(c->nics[0].mtu);
+	assert_int_equal(c->nics[0].addresses_count, 0);
+	assert_int_equal(c->engines_count, 0);
+	assert_int_equal(c->neighbors_count, 0);
+	assert_int_equal(c->routes_count, 0);
+	assert_non_null(c->router);
+	assert_int_equal(c->router->method_number, P2PNIC_METHOD_WRITE);
+	assert_int_equal(CONFIG_DEFAULT(c->router->ring_slots, 256), 256);
+	assert_string_equal(c->path, file);
+	assert_int_equal(config_nic_index(c, "a"), 0);
+	assert_int_equal(config_nic_index(c, "z"), -1);
+	config_free(c);
+}
+
+static void test_methods(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned method;
+	} methods[] = {{"router: {method: wr}\n" NIC, P2PNIC_METHOD_WRITE},
+		{"router: {method: rd}\n" NIC, P2PNIC_METHOD_READ},
+		{"router: {method: bn}\n" NIC, P2PNIC_METHOD_BOUNCE}};
+
+	for (size_t k = 0; k < sizeof(methods) / sizeof(*methods); k++) {
+		struct config *c = load(methods[k].text);
+
+		assert_int_equal(c->router->method_number, methods[k].method);
+		config_free(c);
+	}
+}
+
+static void test_values(void **state)
+{
+	struct config *c =
+		load("router: {ring_slots: 1024, batch: 64, rx_buffers: 64}\n"
+		     "engines:\n"
+		     "  - {name: e, core: 0, process: p}\n"
+		     "nics:\n"
+		     "  - name: a\n"
+		     "    engine: e\n"
+		     "    port: {type: af_xdp, target: eth0, options: mode=generic}\n"
+		     "    mac: 02:00:5e:00:53:01\n"
+		     "    mtu: 1778\n"
+		     "    addresses: [192.0.2.1/24, \"2001:db8::1/64\"]\n"
+		     "neighbors:\n"
+		     "  - {nic: a, address: 192.0.2.9, mac: \"02:00:5e:00:53:09\"}\n"
+		     "routes:\n"
+		     "  - {prefix: 10.0.0.0/8, via: 192.0.2.9}\n"
+		     "  - {prefix: 11.0.0.0/8, next_hops: [{via: 192.0.2.9, weight: 256}, "
+		     "{via: 192.0.2.10}]}\n"
+		     "  - {prefix: \"::/0\", action: prohibit}\n");
+	char text[ADDRESS_TEXT_BYTES];
+
+	assert_int_equal(*c->router->ring_slots, 1024);
+	assert_int_equal(*c->engines[0].core, 0);
+	assert_string_equal(c->engines[0].process, "p");
+	assert_int_equal(*c->nics[0].mtu, 1778);
+	assert_string_equal(mac_text(c->nics[0].mac_address, text), "02:00:5e:00:53:01");
+	assert_string_equal(prefix_text(&c->nics[0].address[0], text), "192.0.2.1/24");
+	assert_string_equal(prefix_text(&c->nics[0].address[1], text), "2001:db8::1/64");
+	assert_int_equal(c->neighbors[0].nic_index, 0);
+	assert_string_equal(address_text(&c->neighbors[0].ip, text), "192.0.2.9");
+	assert_string_equal(prefix_text(&c->routes[0].destination, text), "10.0.0.0/8");
+	assert_string_equal(address_text(&c->routes[0].gateway, text), "192.0.2.9");
+	assert_int_equal(c->routes[1].next_hops_count, 2);
+	assert_int_equal(*c->routes[1].next_hops[0].weight, 256);
+	assert_string_equal(address_text(&c->routes[1].next_hops[1].gateway, text), "192.0.2.10");
+	assert_string_equal(c->routes[2].action, "prohibit");
+	config_free(c);
+}
+
+/* Each wrong file, the line that is to blame, and words of the reason. */
+static const struct mistake {
+	unsigned line;
+	const char *reason;
+	const char *text;
+} mistakes[] = {
+	{1, "empty", ""},
+	{1, "empty", "# nothing but this\n"},
+	{1, "MAPPING", "[]\n"},
+	{1, "MAPPING", "x\n"},
+	{2, "libyaml: ", "nics: [\n"},
+	{2, "libyaml: ", "nics:\n\t- x\n"},
+	{2, "seen: name", "nics:\n  - {name: a, name: b, port: {type: tap, target: t}}\n"},
+	{1, "nics", "router: {name: x}\n"},
+	{1, "0 of 1", "nics: []\n"},
+	{1, "colour", "colour: blue\n" NIC},
+	{1, "'many'", "router: {ring_slots: many}\n" NIC},
+	{2, "method 'dma': want wr, rd or bn", "router:\n  method: dma\n" NIC},
+	{2, "name 'a b': want letters", "router:\n  name: a b\n" NIC},
+	{2, "ring_slots 100: want a power of two from 8 to 1024",
+		"router:\n  ring_slots: 100\n" NIC},
+	{2, "ring_slots 4:", "router:\n  ring_slots: 4\n" NIC},
+	{2, "ring_slots 2048:", "router:\n  ring_slots: 2048\n" NIC},
+	{3, "batch 0: want 1 to 64", "router:\n  name: x\n  batch: 0\n" NIC},
+	{2, "batch 65:", "router:\n  batch: 65\n" NIC},
+	{2, "rx_buffers 63: want 64 to 8192", "router:\n  rx_buffers: 63\n" NIC},
+	{2, "rx_buffers 8193:", "router:\n  rx_buffers: 8193\n" NIC},
+	{2, "table 'big':", "router:\n  table: big\n" NIC},
+	{2, "packet_memory_mib 17: want a power of two from 16 to 2048",
+		"router:\n  packet_memory_mib: 17\n" NIC},
+	{2, "table_memory_mib 4096:", "router:\n  table_memory_mib: 4096\n" NIC},
+	{2, "letters, digits", "engines:\n  - {name: \"a/b\"}\n" NIC},
+	{2, "no core 100000", "engines:\n  - {name: e, core: 100000}\n" NIC},
+	{2, "no core -1", "engines:\n  - {name: e, core: -1}\n" NIC},
+	{2, "port", "nics:\n  - {name: a}\n"},
+	{2, "name '/': want", "nics:\n  - {name: /, port: {type: tap, target: t}}\n"},
+	{3, "two NICs are named 'a'", NIC "  - {name: a, port: {type: tap, target: t}}\n"},
+	{3, "'02:xx' is no MAC address",
+		"nics:\n  - port: {type: tap, target: t}\n    mac: 02:xx\n    name: a\n"},
+	{2, "01:00:5e:00:00:01 is a group address",
+		"nics:\n  - {name: a, mac: \"01:00:5e:00:00:01\", port: {type: tap, target: t}}\n"},
+	{2, "mtu 67: want 68 to 1778",
+		"nics:\n  - {name: a, mtu: 67, port: {type: tap, target: t}}\n"},
+	{2, "mtu 1779:", "nics:\n  - {name: a, mtu: 1779, port: {type: tap, target: t}}\n"},
+	{4, "no engine is named 'f'",
+		"engines:\n  - {name: e}\n"
+		"nics:\n  - {name: a, engine: f, port: {type: tap, target: t}}\n"},
+	{2, "engine '/': want", "nics:\n  - {name: a, engine: /, port: {type: tap, target: t}}\n"},
+	{2, "'10.0.0.1' is no ADDRESS/LENGTH",
+		"nics:\n  - {name: a, addresses: [10.0.0.1], port: {type: tap, target: t}}\n"},
+	{2, "'10.0.0.1/33' is no",
+		"nics:\n  - {name: a, addresses: [10.0.0.1/33], port: {type: tap, target: t}}\n"},
+	{4, "no NIC is named 'z'",
+		NIC "neighbors:\n  - {nic: z, address: 10.0.0.1, mac: \"02:00:00:00:00:01\"}\n"},
+	{4, "'10.0.0' is no address",
+		NIC "neighbors:\n  - {nic: a, address: 10.0.0, mac: \"02:00:00:00:00:01\"}\n"},
+	{4, "'x' is no station's MAC", NIC "neighbors:\n  - {nic: a, address: 10.0.0.1, mac: x}\n"},
+	{4, "ff:ff:ff:ff:ff:ff",
+		NIC "neighbors:\n  - {nic: a, address: 10.0.0.1, mac: \"ff:ff:ff:ff:ff:ff\"}\n"},
+	{4, "'10.0.0.1/8' is no PREFIX/LENGTH, or has bits beyond it",
+		NIC "routes:\n  - {prefix: 10.0.0.1/8, via: 10.0.0.2}\n"},
+	{5, "want one of via, next_hops, action",
+		NIC "routes:\n  - {prefix: 10.0.0.0/8, via: 10.0.0.2}\n  - {prefix: 11.0.0.0/8}\n"},
+	{4, "want one of",
+		NIC "routes:\n  - {prefix: 11.0.0.0/8, via: 10.0.0.1, action: blackhole}\n"},
+	{4, "action 'drop': want", NIC "routes:\n  - {prefix: 11.0.0.0/8, action: drop}\n"},
+	{4, "'there' is no address", NIC "routes:\n  - {prefix: 11.0.0.0/8, via: there}\n"},
+	{4, "another family", NIC "routes:\n  - {prefix: 11.0.0.0/8, via: \"2001:db8::1\"}\n"},
+	{5, "weight 0: want 1 to 256",
+		NIC
+		"routes:\n  - prefix: 11.0.0.0/8\n    next_hops: [{via: 10.0.0.1, weight: 0}]\n"},
+	{4, "weight 257:",
+		NIC
+		"routes:\n  - {prefix: 11.0.0.0/8, next_hops: [{via: 10.0.0.1, weight: 257}]}\n"},
+	{4, "0 of 1", NIC "routes:\n  - {prefix: 11.0.0.0/8, next_hops: []}\n"},
+};
+
+static void test_mistakes(void **state)
+{
+	for (size_t k = 0; k < sizeof(mistakes) / sizeof(*mistakes); k++) {
+		const struct mistake *m = &mistakes[k];
+		char error[CONFIG_ERROR_BYTES] = "", where[128];
+		struct config *config = NULL;
+		int n = m->line ? snprintf(where, sizeof(where), "%s:%u: ", file, m->line)
+				: snprintf(where, sizeof(where), "%s:", file);
+
+		write_file(m->text);
+		assert_int_equal(config_load(&config, file, error), -EINVAL);
+		assert_null(config);
+		if (strncmp(error, where, (size_t)n) != 0 || !strstr(error, m->reason) ||
+			error[strlen(error) - 1] == ' ')
+			fail_msg("'%s'\nwant '%s… %s' of\n%s", error, where, m->reason, m->text);
+	}
+}
+
+static void test_no_file(void **state)
+{
+	char error[CONFIG_ERROR_BYTES] = "";
+	struct config *config;
+
+	assert_int_equal(config_load(&config, "/nonexistent/x.yaml", error), -ENOENT);
+	assert_string_equal(error, "/nonexistent/x.yaml: No such file or directory");
+}
+
+/* Descriptors and memory: nothing is left of a file that was refused (memory: the sanitizer). */
+static void test_descriptors_flat(void **state)
+{
+	int before = dup(0), after;
+
+	close(before);
+	test_mistakes(state);
+	config_free(load(NICS));
+	after = dup(0);
+	close(after);
+	assert_int_equal(after, before);
+}
+
+static void test_runtime(void **state)
+{
+	struct config *c = load("router: {runtime: /x/y}\n" NIC);
+	char path[256], of_name[256];
+
+	config_runtime(c, path, sizeof(path));
+	assert_string_equal(path, "/x/y");
+	config_free(c);
+	c = load("router: {name: edge}\n" NIC);
+	config_runtime(c, path, sizeof(path));
+	runtime_of_name("edge", of_name, sizeof(of_name));
+	assert_string_equal(path, of_name);
+	config_free(c);
+	c = load(NIC);
+	config_runtime(c, path, sizeof(path));
+	runtime_of_name("p2pnic", of_name, sizeof(of_name));
+	assert_string_equal(path, of_name);
+	config_free(c);
+	setenv("XDG_RUNTIME_DIR", "/user/7", 1);
+	runtime_of_name("edge", path, sizeof(path));
+	assert_string_equal(path, geteuid() ? "/user/7/p2pnic/edge" : "/run/p2pnic/edge");
+}
+
+static void test_examples(void **state)
+{
+	char pattern[4096];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "%s/packaging/examples/*.yaml", root);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (size_t k = 0; k < found.gl_pathc; k++) {
+		struct config *config;
+		char error[CONFIG_ERROR_BYTES];
+
+		if (config_load(&config, found.gl_pathv[k], error) != 0)
+			fail_msg("%s", error);
+		config_free(config);
+	}
+	globfree(&found);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_descriptors_flat),
+		cmocka_unit_test(test_runtime),
+		cmocka_unit_test(test_examples),
+	};
+	int fd, failed;
+
+	if (argc > 1)
+		root = argv[1];
+	fd = mkstemp(file);
+	if (fd < 0) {
+		perror(file);
+		return 1;
+	}
+	close(fd);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink(file);
+	return failed;
+}
