@@ -199,10 +199,13 @@ static int plan(struct router *r)
 		if (e && e->core)
 			snprintf(core, sizeof(core), ":%d%s", *e->core,
 				engine_shared(e) ? ":shared" : "");
-		snprintf(nic->spec, sizeof(nic->spec), "%u %s %s%s %s:%s %s %s %u %u", k,
+		snprintf(nic->spec, sizeof(nic->spec),
+			"%u %s %s%s %s:%s %s %s %u %u method %u rings %u,%u,%u", k,
 			nic->process->name, nic->engine, core, n->port.type, n->port.target,
 			n->port.options ? n->port.options : "-", n->mac ? n->mac : "-",
-			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16));
+			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16),
+			r->fabric.method, r->fabric.ring_slots, r->fabric.batch,
+			r->fabric.rx_buffers);
 	}
 	return 0;
 }
