@@ -244,6 +244,9 @@ static int start_process(struct router *r, struct router_process *p)
 
 	if (!a)
 		return fail(r, -ENOMEM, "out of memory");
+	for (unsigned k = 0; k < c->nics_count; k++)
+		if (r->nic[k].process == p)
+			process_stop_listener(r->nic[k].socket);
 	argument(a, "p2pnic");
 	argument(a, "nic");
 	argument(a, "--method");
