@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,6 +152,26 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	}
 	process_forget(p);
 	return true;
+}
+
+void process_stop_listener(const char *socket_path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+	struct process stranger;
+	uint64_t started;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0 &&
+		process_started(peer.pid, &started) &&
+		process_adopt(&stranger, peer.pid, started) == 0)
+		process_stop(&stranger, 2000);
+	close(fd);
 }
 
 void process_stop(struct process *p, unsigned patience_ms)

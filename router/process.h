@@ -36,6 +36,9 @@ bool process_ended(struct process *, char *how, size_t bytes);
 /* SIGTERM, and SIGKILL if it is still there after patience_ms. */
 void process_stop(struct process *, unsigned patience_ms);
 
+/* Stops who listens on a socket that is ours to listen on: of an earlier router whose keeper died too. */
+void process_stop_listener(const char *socket_path);
+
 /* Lets go of it without touching it. */
 void process_forget(struct process *);
 

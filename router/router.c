@@ -199,10 +199,13 @@ static int plan(struct router *r)
 		if (e && e->core)
 			snprintf(core, sizeof(core), ":%d%s", *e->core,
 				engine_shared(e) ? ":shared" : "");
-		snprintf(nic->spec, sizeof(nic->spec), "%u %s %s%s %s:%s %s %s %u %u", k,
+		snprintf(nic->spec, sizeof(nic->spec),
+			"%u %s %s%s %s:%s %s %s %u %u method %u rings %u,%u,%u", k,
 			nic->process->name, nic->engine, core, n->port.type, n->port.target,
 			n->port.options ? n->port.options : "-", n->mac ? n->mac : "-",
-			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16));
+			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16),
+			r->fabric.method, r->fabric.ring_slots, r->fabric.batch,
+			r->fabric.rx_buffers);
 	}
 	return 0;
 }
@@ -241,6 +244,9 @@ static int start_process(struct router *r, struct router_process *p)
 
 	if (!a)
 		return fail(r, -ENOMEM, "out of memory");
+	for (unsigned k = 0; k < c->nics_count; k++)
+		if (r->nic[k].process == p)
+			process_stop_listener(r->nic[k].socket);
 	argument(a, "p2pnic");
 	argument(a, "nic");
 	argument(a, "--method");
