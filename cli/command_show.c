@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "router/api_client.h"
 #include "cli/command.h"
+#include "router/api_client.h"
 #include "router/config.h"
 
 #include <getopt.h>

@@ -489,7 +489,8 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		struct frame_head head = b.head[k];
 		const struct frame *f = &b.frame[k];
 		uint32_t word = next_hop_word(n, b.hop6[j]);
-		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv6_flow(&head, f->data) : 0;
+		uint32_t flow =
+			unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv6_flow(&head, f->data) : 0;
 		struct way w = way_of(resolve(n, word, flow));
 
 		if (may_forward(w, f->length, ipv6_hop_limit(&head))) {

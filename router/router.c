@@ -552,7 +552,8 @@ static void revive(struct router *r, struct router_process *p)
 static int compile(struct router *r, const struct config *config, struct table **table)
 {
 	char error[TABLE_ERROR_BYTES];
-	int result = table_compile(table, config, r->mac, r->nic[0].driver.bar2_bytes, error);
+	int result =
+		table_compile(table, config, r->table, r->mac, r->nic[0].driver.bar2_bytes, error);
 
 	return result ? fail(r, result, "%s", error) : 0;
 }

@@ -2,6 +2,7 @@
 #include "router/table.h"
 
 #include "fib/fib.h"
+#include "fib/group.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,10 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_LOG2 6u /* 64 buckets a group: weights to within 2 % */
-
 struct table {
 	const struct config *config;
+	const struct table *before; /* while compiling: what is in force */
 	const struct mac_addr *mac;
 	uint32_t bar2_bytes;
 	unsigned kind; /* enum p2pnic_fib_kind */
@@ -120,32 +120,68 @@ static int gateway(struct table *t, const struct address *a, const char *prefix)
 		address_text(a, text));
 }
 
-/* Weighted equal-cost group: buckets dealt out in proportion, each member at least one. */
+/* The buckets that the group of this route had until now, in numbers of the new table's adjacencies, so
+ * that only flows of a member that left move. False: there was no such group of that size. */
+static bool buckets_before(
+	const struct table *t, const struct config_route *r, unsigned log2, p2pnic_bucket *bucket)
+{
+	const struct table *old = t->before;
+
+	for (size_t k = 0; old && k < old->routes; k++) {
+		uint32_t word = old->next_hop[old->route[k].next_hop];
+
+		if (!address_equal(&old->route[k].prefix.address, &r->destination.address) ||
+			old->route[k].prefix.length != r->destination.length ||
+			P2PNIC_NEXT_HOP_LOG2(word) != log2)
+			continue;
+		for (unsigned b = 0; b < 1u << log2; b++) {
+			const struct p2pnic_adjacency *was =
+				&old->adjacency[old->bucket[P2PNIC_NEXT_HOP_FIRST(word) + b]];
+
+			for (bucket[b] = 1; bucket[b] < t->adjacencies; bucket[b]++)
+				if (!memcmp(&t->adjacency[bucket[b]], was, sizeof(*was)))
+					break;
+		}
+		return true;
+	}
+	return false;
+}
+
+/* Weighted equal-cost next hops (fib/group.h). Two gateways behind one neighbour are one member. */
 static int group(struct table *t, const struct config_route *r)
 {
-	const unsigned size = 1u << GROUP_LOG2;
-	unsigned total = 0, dealt = 0, sum = 0, first = t->buckets;
+	struct group_member member[GROUP_MEMBERS_MAX];
+	p2pnic_bucket before[1u << GROUP_LOG2_MAX];
+	unsigned members = 0, log2, first = t->buckets;
 
-	if (t->buckets + size > TABLE_HALF_BUCKETS || t->next_hops == TABLE_HALF_NEXT_HOPS)
-		return refuse(
-			t, -ENOSPC, "more than %u groups of next hops", TABLE_HALF_BUCKETS / size);
-	for (unsigned k = 0; k < r->next_hops_count; k++)
-		total += CONFIG_DEFAULT(r->next_hops[k].weight, 1);
 	for (unsigned k = 0; k < r->next_hops_count; k++) {
 		int hop = gateway(t, &r->next_hops[k].gateway, r->prefix);
-		unsigned end;
+		unsigned weight = CONFIG_DEFAULT(r->next_hops[k].weight, 1), m;
 
 		if (hop < 0)
 			return hop;
-		sum += CONFIG_DEFAULT(r->next_hops[k].weight, 1);
-		end = sum * size / total;
-		for (; dealt < end || (end == dealt && k + 1 == r->next_hops_count && dealt < size);
-			dealt++)
-			t->bucket[first + dealt] =
-				(p2pnic_bucket)P2PNIC_NEXT_HOP_FIRST(t->next_hop[hop]);
+		for (m = 0; m < members; m++)
+			if (member[m].adjacency == P2PNIC_NEXT_HOP_FIRST(t->next_hop[hop]))
+				break;
+		if (m == members)
+			member[members++] = (struct group_member){
+				(uint16_t)P2PNIC_NEXT_HOP_FIRST(t->next_hop[hop]), 0};
+		member[m].weight = (uint16_t)(member[m].weight + weight);
 	}
-	t->buckets += size;
-	t->next_hop[t->next_hops] = P2PNIC_NEXT_HOP(first, GROUP_LOG2);
+	log2 = group_log2(member, members);
+	if (t->next_hops == TABLE_HALF_NEXT_HOPS || t->buckets + (1u << log2) > TABLE_HALF_BUCKETS)
+		return refuse(t, -ENOSPC,
+			"route %s: more than %u next hops, or %u buckets of groups", r->prefix,
+			TABLE_HALF_NEXT_HOPS, TABLE_HALF_BUCKETS);
+	if (log2 == 0) {
+		t->next_hop[t->next_hops] = P2PNIC_NEXT_HOP(member[0].adjacency, 0);
+		return (int)t->next_hops++;
+	}
+	if (group_fill(t->bucket + first, buckets_before(t, r, log2, before) ? before : NULL, log2,
+		    member, members) < 0)
+		return refuse(t, -EINVAL, "route %s: its next hops make no group", r->prefix);
+	t->buckets += 1u << log2;
+	t->next_hop[t->next_hops] = P2PNIC_NEXT_HOP(first, log2);
 	return (int)t->next_hops++;
 }
 
@@ -282,8 +318,8 @@ static int image(struct table *t, unsigned half, unsigned six, char *error)
 	return 0;
 }
 
-int table_compile(struct table **out, const struct config *config, const struct mac_addr *mac,
-	uint32_t bar2_bytes, char *error)
+int table_compile(struct table **out, const struct config *config, const struct table *before,
+	const struct mac_addr *mac, uint32_t bar2_bytes, char *error)
 {
 	struct table *t = calloc(1, sizeof(*t));
 	int result;
@@ -299,6 +335,7 @@ int table_compile(struct table **out, const struct config *config, const struct 
 			  ? P2PNIC_FIB_STATE_JUMP
 			  : P2PNIC_FIB_LINE_TRIE;
 	t->adjacencies = t->next_hops = 1;
+	t->before = before;
 	t->error = error;
 	result = add_routes(t);
 	if (!result)
@@ -306,6 +343,7 @@ int table_compile(struct table **out, const struct config *config, const struct 
 	if (!result)
 		result = image(t, 0, 1, error);
 	t->error = NULL;
+	t->before = NULL;
 	if (result) {
 		table_free(t);
 		return result;

@@ -31,12 +31,13 @@ struct table_route {
 };
 
 /*
- * Compiles the configuration; mac[k] is the address of NIC k. 0 or -errno with a sentence in
+ * Compiles the configuration; mac[k] is the address of NIC k. `before`, what is in force, or NULL: groups
+ * that stay keep their flows where they are. 0 or -errno with a sentence in
  * error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next hops, a table that does not
  * fit (with the numbers).
  */
-int table_compile(struct table **, const struct config *, const struct mac_addr *mac,
-	uint32_t bar2_bytes, char *error);
+int table_compile(struct table **, const struct config *, const struct table *before,
+	const struct mac_addr *mac, uint32_t bar2_bytes, char *error);
 void table_free(struct table *);
 
 /* Writes it into the NIC and switches over. */

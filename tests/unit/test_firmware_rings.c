@@ -106,7 +106,8 @@ static void indices_wrap(void **state)
 	struct nic_out *out = &r->at[0].nic->out[1];
 	struct nic_in *in = &r->at[1].nic->in[0];
 
-	out->counted = out->produced = out->published = out->consumed = in->taken = in->completed = 0xfffffff0u;
+	out->counted = out->produced = out->published = out->consumed = in->taken = in->completed =
+		0xfffffff0u;
 	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
 	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->taken);
 	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
