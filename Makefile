@@ -3,7 +3,7 @@
 BUILD ?= build
 PYTHON = /usr/bin/python3
 
-.PHONY: all run test setup build format clean
+.PHONY: all run test setup build format clean bench-fib figures figures-fib
 
 all: build
 
@@ -20,6 +20,17 @@ run: build
 
 test: setup
 	@scripts/test
+
+bench-fib:
+	@scripts/setup packaging/debian-packages packaging/debian-packages-bench
+	@[ ! -f $(BUILD)/build.ninja ] || meson setup --reconfigure $(BUILD) >/dev/null
+	@$(MAKE) --no-print-directory build
+	@BUILD=$(BUILD) scripts/bench-fib
+
+figures: figures-fib
+
+figures-fib:
+	@scripts/figure-fib $(BUILD)/bench/fib.json $(BUILD)/bench
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
