@@ -2,8 +2,9 @@
 
 BUILD ?= build
 PYTHON = /usr/bin/python3
+BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test setup build format clean bench bench-quick bench-setup figures
+.PHONY: all run test setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -21,19 +22,27 @@ run: build
 test: setup
 	@scripts/test
 
-# What the bench measures beside (DPDK's l3fwd and testpmd, from Debian's source package) is built on first use.
-bench-setup: build
-	@scripts/setup packaging/debian-packages packaging/debian-packages-bench
+# The firmware bare-metal for RV64: nothing undefined but the board.
+firmware-riscv: setup
+	@scripts/firmware-riscv
+
+# What is measured beside p2pnic (DPDK's tables, its l3fwd and testpmd from Debian's source package) is
+# installed and built on first use; meson looks for it again then.
+bench-setup: setup
+	@scripts/setup $(BENCH_PACKAGES)
+	@[ ! -f $(BUILD)/build.ninja ] || meson setup --reconfigure $(BUILD) >/dev/null
+	@$(MAKE) --no-print-directory build
+
+bench bench-quick: bench-setup
 	@bench/build-dpdk || echo "bench: without DPDK: p2pnic, Linux and the loops only"
+	@$(PYTHON) bench/bench.py $(if $(filter bench-quick,$@),--quick)
 
-bench: bench-setup
-	@$(PYTHON) bench/bench.py
-
-bench-quick: bench-setup
-	@$(PYTHON) bench/bench.py --quick
+bench-fib: bench-setup
+	@BUILD=$(BUILD) scripts/bench-fib
 
 figures:
-	@$(PYTHON) bench/figures.py
+	@[ ! -f $(BUILD)/bench/results.json ] || $(PYTHON) bench/figures.py
+	@[ ! -f $(BUILD)/bench/fib.json ] || scripts/figure-fib $(BUILD)/bench/fib.json $(BUILD)/bench
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
