@@ -33,7 +33,7 @@ struct pair {
 	unsigned fds;
 };
 
-static int open_pair(void **state)
+static int open_pair_for(void **state, unsigned dma_timeout_ms)
 {
 	static struct pair pair;
 	char error[DEVICE_ERROR_BYTES] = "";
@@ -41,12 +41,23 @@ static int open_pair(void **state)
 
 	pair.fds = rig_count_fds();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	rig_open(&pair.rig, NULL, ends[0], 2000);
+	rig_open(&pair.rig, NULL, ends[0], dma_timeout_ms);
 	rig_serve(&pair.rig);
 	if (vfio_user_connect(&pair.device, ends[1], error) != 0)
 		fail_msg("%s", error);
 	*state = &pair;
 	return 0;
+}
+
+static int open_pair(void **state)
+{
+	device_timeout_ms = 20000;
+	return open_pair_for(state, 20000);
+}
+
+static int open_impatient_pair(void **state)
+{
+	return open_pair_for(state, 1000);
 }
 
 static int close_pair(void **state)
@@ -571,7 +582,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset, open_pair, close_pair),
 		cmocka_unit_test_setup_teardown(test_messages, open_pair, close_pair),
 		cmocka_unit_test_setup_teardown(test_paused_engine, open_pair, close_pair),
-		cmocka_unit_test_setup_teardown(test_silent_client, open_pair, close_pair),
+		cmocka_unit_test_setup_teardown(
+			test_silent_client, open_impatient_pair, close_pair),
 		cmocka_unit_test(test_one_client_at_a_time),
 		cmocka_unit_test(test_stale_socket),
 		cmocka_unit_test(test_server_gone),

@@ -145,7 +145,7 @@ static void begin(struct middle *m, const struct twist *twist)
 	m->client_end = near[0];
 	m->client = near[1];
 	m->server = far[0];
-	rig_open(&m->rig, NULL, far[1], 1000);
+	rig_open(&m->rig, NULL, far[1], 20000);
 	rig_serve(&m->rig);
 	pthread_create(&m->thread, NULL, pass_messages, m);
 }
@@ -169,7 +169,7 @@ static void begin_connected(struct middle *m, const struct twist *twist)
 	begin(m, NULL);
 	assert_int_equal(vfio_user_connect(&m->device, m->client_end, error), 0);
 	m->twist = twist;
-	m->device->timeout_ms = 300;
+	m->device->timeout_ms = 20000;
 }
 
 /* --- Changes ------------------------------------------------------------------------------------- */
@@ -596,6 +596,8 @@ static void test_replies(void **state)
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		begin_connected(&m, &bad[i]);
+		if (bad[i].expected == -ETIMEDOUT)
+			m.device->timeout_ms = 300;
 		assert_int_equal(
 			device_read32(m.device, BAR0, RIG_SCRATCH, &value), bad[i].expected);
 		assert_true(device_error(m.device)[0] != 0);
@@ -615,6 +617,7 @@ static void test_late_reply(void **state)
 
 	for (size_t i = 0; i < 2; i++) {
 		begin_connected(&m, &twists[i]);
+		m.device->timeout_ms = 300;
 		assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), -ETIMEDOUT);
 		m.device->timeout_ms = 20000;
 		assert_int_equal(device_write32(m.device, BAR0, RIG_SCRATCH, 77), 0);
@@ -687,7 +690,7 @@ static void test_dma_messages(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	int server = fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
 	memset(memory, 0x11, 8192);
-	rig_open(&rig, NULL, ends[0], 1000);
+	rig_open(&rig, NULL, ends[0], 20000);
 	rig_serve(&rig);
 	assert_int_equal(vfio_user_connect(&device, ends[1], error), 0);
 	assert_int_equal(device_map_memory(device, (struct bus_addr){0x10000}, 4096,

@@ -104,7 +104,7 @@ void raw_assert_well(struct raw *b)
 	assert_int_equal(info.flags, VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET);
 }
 
-void raw_connect(struct raw *b)
+void raw_connect_for(struct raw *b, unsigned dma_timeout_ms)
 {
 	int ends[2];
 
@@ -112,7 +112,12 @@ void raw_connect(struct raw *b)
 	b->fds = rig_count_fds();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	b->socket = ends[1];
-	rig_open(&b->rig, NULL, ends[0], 100);
+	rig_open(&b->rig, NULL, ends[0], dma_timeout_ms);
+}
+
+void raw_connect(struct raw *b)
+{
+	raw_connect_for(b, 20000);
 }
 
 void raw_disconnect(struct raw *b)
