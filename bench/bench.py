@@ -106,6 +106,7 @@ def throughput_rows(samples):
             rows.append({"dut": device.name, "method": device.method, "link": device.link, "pattern": pattern,
                          "routed": device.mode == "routed", "frame_bytes": size,
                          "mpps": sample.median((pattern, size)), "gbps": sample.median((pattern, size), "gbps"),
+                         "core_to_core_ns": [r["core_to_core_ns"] for r in runs],
                          "best_mpps": sample.median((pattern, size), "best_mpps"),
                          "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
                          "tester_max_mpps": wire.median((pattern, size)) if wire else None,

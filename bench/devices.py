@@ -57,6 +57,8 @@ class Device:
         log = os.path.join(BENCH, "log")
         os.makedirs(log, exist_ok=True)
         self.log = os.path.join(log, (self.name + self.method).strip("-").replace(" ", "-"))
+        if self.tester_first:
+            command = ["sh", "-c", 'kill -STOP $$; exec "$@"', "sh"] + command
         with open(self.log, "w") as out:
             out.write(" ".join(command) + "\n")
             out.flush()
@@ -83,14 +85,24 @@ class Device:
         """CPU seconds of driver and router, and of engines; all of a plain forwarder's are the former."""
         return cpu_seconds(self.pids()), 0.0
 
-    # A client that connects only once, at its start, needs the tester to listen first.
+    # A client that connects only once, at its start, needs the tester to listen first: it is started
+    # but stands still until proceed().
     tester_first = False
+
+    def proceed(self):
+        for _ in range(500):
+            with open("/proc/%d/stat" % self.process.pid) as f:
+                if f.read().rpartition(")")[2].split()[0] == "T":
+                    break
+            time.sleep(0.01)
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         if not self.process:
             return
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGCONT)
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:

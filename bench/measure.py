@@ -64,13 +64,15 @@ class Pair:
     def __init__(self, device, run, patterns, sizes, settings, extra):
         self.device = device
         command = tester_command(device.tester_ports(run), device.mode, patterns, sizes, settings, extra)
-        if not device.tester_first:
-            device.start(run)
+        device.start(run)
+        # For the length of a run whatever else the machine does stands still.
+        for pid in [0] + device.pids():
+            command += ["--realtime", str(pid)]
         self.tester = subprocess.Popen(device.tester_prefix(run) + command, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True, preexec_fn=devices.first_class)
         if device.tester_first:
             wait_for([run.socket(p) for p in range(run.ports)])
-            device.start(run)
+            device.proceed()
 
     def results(self, seconds):
         try:
@@ -91,17 +93,27 @@ class Pair:
         self.device.stop()
 
 
+def core_to_core(settings):
+    """ns from the tester's processor to the device's and back, now."""
+    command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2", str(settings.device_cpu)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=devices.first_class)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
 def run_once(device, ports, patterns, sizes, settings, extra=()):
     """The tester's runs over all patterns and sizes, and the part of the processors' time that neither
     tester nor device used."""
     directory = devices.prepare_directory()
     run = devices.Run(directory, ports, settings.device_cpu)
     pair = None
+    distance = core_to_core(settings)
     try:
         busy, own = devices.busy_seconds(), resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.monotonic()
         pair = Pair(device, run, patterns, sizes, settings, extra or ["-c", "full:16"])
         runs = pair.results(40 + 4 * len(patterns) * len(sizes))
+        for entry in runs:
+            entry["run"]["core_to_core_ns"] = distance
         used, after = devices.cpu_seconds(device.pids()), resource.getrusage(resource.RUSAGE_CHILDREN)
         used += after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
         return runs, (devices.busy_seconds() - busy - used) / (time.monotonic() - begin)

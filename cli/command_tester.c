@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "command.h"
+#include "tester/cores.h"
 #include "tester/prefixes.h"
 #include "tester/reflect.h"
 #include "tester/report.h"
 #include "tester/search.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
@@ -26,6 +28,7 @@ static const char help[] =
 	"  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
 	"  burst       longest burst without loss (26.4)\n"
 	"  self        the tester's own maximum: the ports' other ends are a wire\n"
+	"  cores       ns for a cache line from processor --cpu to --cpu2 and back; no ports\n"
 	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
 	"\n"
 	"ports, in the order of their numbers\n"
@@ -53,8 +56,12 @@ static const char help[] =
 	"      --no-carry       avoid headers whose checksum update carries\n"
 	"      --buffers N      wire, copy: post N buffers a port\n"
 	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
+	"      --realtime PID   during a run, neither the tester nor this process of the device (0: none)\n"
+	"                       gives way to others on their processors; for short runs; repeatable\n"
 	"  -W, --wait SECONDS   for the links to come up   (10)\n"
 	"  -j, --json           print JSON\n";
+
+#define DEVICES_MAX 16u /* processes of a device */
 
 struct options {
 	const char *action;
@@ -70,6 +77,9 @@ struct options {
 	bool mac_set[TESTER_PORTS_MAX];
 	unsigned buffers;
 	int cpu, cpu2;
+	pid_t device[DEVICES_MAX];
+	unsigned devices;
+	bool realtime;
 	bool json;
 };
 
@@ -173,7 +183,7 @@ static int parse_mac(struct options *o, const char *text)
 	return 0;
 }
 
-enum { OPTION_GBPS = 256, OPTION_NO_CARRY, OPTION_BUFFERS, OPTION_CPU2 };
+enum { OPTION_GBPS = 256, OPTION_NO_CARRY, OPTION_BUFFERS, OPTION_CPU2, OPTION_REALTIME };
 
 static int parse_option(struct options *o, int option, const char *value)
 {
@@ -227,6 +237,11 @@ static int parse_option(struct options *o, int option, const char *value)
 	case 'C':
 		o->cpu = (int)number;
 		return 0;
+	case OPTION_REALTIME:
+		o->realtime = true;
+		if (number >= 1 && o->devices < DEVICES_MAX)
+			o->device[o->devices++] = (pid_t)number;
+		return 0;
 	case OPTION_CPU2:
 		o->cpu2 = (int)number;
 		return 0;
@@ -251,7 +266,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
 		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'},
 		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"buffers", 1, NULL, OPTION_BUFFERS},
-		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2}, {"wait", 1, NULL, 'W'},
+		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
+		{"realtime", 1, NULL, OPTION_REALTIME}, {"wait", 1, NULL, 'W'},
 		{"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
@@ -280,7 +296,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 != argc || !o->ports) {
+	if (optind + 1 != argc || (!o->ports && strcmp(argv[optind], "cores"))) {
 		fputs(help, stderr);
 		return COMMAND_USAGE;
 	}
@@ -300,13 +316,41 @@ static void progress(void *context, const struct tester *t, double seconds)
 		(double)t->received * 1e-6);
 }
 
+/* The policy of all threads of a process; what cannot be set stays as it is. */
+static void schedule(pid_t pid, int policy)
+{
+	char path[64];
+	struct sched_param param = {.sched_priority = policy == SCHED_FIFO};
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *tasks = opendir(path);
+	if (!tasks)
+		return;
+	while ((entry = readdir(tasks)))
+		if (entry->d_name[0] != '.')
+			sched_setscheduler((pid_t)strtol(entry->d_name, NULL, 10), policy, &param);
+	closedir(tasks);
+}
+
+static void schedule_all(const struct options *o, int policy)
+{
+	if (!o->realtime)
+		return;
+	schedule(getpid(), policy);
+	for (unsigned i = 0; i < o->devices; i++)
+		schedule(o->device[i], policy);
+}
+
 static int trial_run(
 	struct tester *t, const struct options *o, struct tester_load *load, char *error)
 {
 	bool terminal = isatty(2) && !o->json;
 
 	load->progress = terminal ? progress : NULL;
+	schedule_all(o, SCHED_FIFO);
 	int r = tester_run(t, load, &result, error);
+	schedule_all(o, SCHED_OTHER);
 	if (terminal)
 		fprintf(stderr, "\r\033[K");
 	return r;
@@ -614,6 +658,13 @@ int command_tester(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	if (!strcmp(o.action, "cores")) {
+		double ns = cores_round_trip(o.cpu < 0 ? 0 : o.cpu, o.cpu2 < 0 ? 1 : o.cpu2);
+		if (ns < 0)
+			return fail("those processors cannot be used");
+		printf("%.0f\n", ns);
+		return COMMAND_OK;
+	}
 	if (pin(o.cpu))
 		return fail("cannot run on that processor");
 	r = -ENOSYS;
