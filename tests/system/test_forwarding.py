@@ -161,11 +161,11 @@ def test_hairpin(network):
 
 
 def test_checksum_of_random_headers(network):
-    """RFC 1624 against scapy's sum from scratch: 1000 headers, each forwarded with the right one."""
+    """RFC 1624 against scapy's sum from scratch: 300 headers, each forwarded with the right one."""
     rng = random.Random(1624)
     frames = [ether() / ip(src=f"{rng.randrange(1, 120)}.{rng.randrange(256)}.{rng.randrange(256)}.1",
                            tos=rng.randrange(256), id=rng.randrange(65536), ttl=rng.randrange(2, 256),
-                           proto=253) / Raw(k.to_bytes(4, "big")) for k in range(1000)]
+                           proto=253) / Raw(k.to_bytes(4, "big")) for k in range(300)]
     send_in_portions(network, map(raw, frames))
     assert network.pending() == {2: [rewritten(frame, 2) for frame in frames]}
 
