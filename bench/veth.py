@@ -8,6 +8,7 @@ veth; receive packet steering moves that to the processor under test. Needs root
 """
 import os
 import subprocess
+import time
 
 import devices
 import measure
@@ -39,10 +40,19 @@ class Links:
                    "peer", "name", "d%d" % p, "address", devices.device_mac(p), "netns", DEVICE)
                 ip("-n", GENERATOR, "link", "set", "g%d" % p, "addrgenmode", "none", "up")
                 ip("-n", DEVICE, "link", "set", "d%d" % p, "addrgenmode", "none", "up")
+            self.wait_up()
         except Exception:
             self.__exit__()
             raise
         return self
+
+    def wait_up(self):
+        """The kernel tells of carrier at most once a second; a port that sends before would refuse to."""
+        for _ in range(60):
+            shown = subprocess.run(["ip", "-n", DEVICE, "-br", "link"], capture_output=True, text=True).stdout
+            if sum(" UP " in line for line in shown.splitlines()) >= self.ports:
+                return
+            time.sleep(0.05)
 
     def __exit__(self, *_):
         for name in (GENERATOR, DEVICE):
