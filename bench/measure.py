@@ -112,6 +112,8 @@ def run_once(device, ports, patterns, sizes, settings, extra=()):
         begin = time.monotonic()
         pair = Pair(device, run, patterns, sizes, settings, extra or ["-c", "full:16"])
         runs = pair.results(40 + 4 * len(patterns) * len(sizes))
+        # A host may move a virtual machine's processors at any time: the worse of before and after.
+        distance = max(distance or 0, core_to_core(settings) or 0)
         for entry in runs:
             entry["run"]["core_to_core_ns"] = distance
         used, after = devices.cpu_seconds(device.pids()), resource.getrusage(resource.RUSAGE_CHILDREN)
