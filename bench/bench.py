@@ -199,7 +199,8 @@ def print_tables(result):
     for r in rows:
         if r["link"] == "memif" and (r["dut"], r["method"]) not in names:
             names.append((r["dut"], r["method"]))
-    print("\nMpps, medians (memif)%s" % "".join("%16s" % ("%s/%d" % k) for k in keys))
+    if keys:
+        print("\nMpps, medians (memif)%s" % "".join("%16s" % ("%s/%d" % k) for k in keys))
     for name in names:
         line = ""
         for key in keys:
@@ -208,7 +209,8 @@ def print_tables(result):
             line += "%16s" % ("%.2f ±%.0f%%" % (found[0]["mpps"], 50 * found[0]["spread"]) if found else "")
         print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else ""))[:21], line))
     copies = {(r["pattern"], r["frame_bytes"]): r["copy_loop_mpps"] for r in limit}
-    print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
+    if copies:
+        print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
     if best(rows, keys[0] if keys else None, "p2pnic", "wr"):
         for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd")),
                             ("Wr / copy loop", copies.get), ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn")),

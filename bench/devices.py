@@ -223,8 +223,12 @@ class P2pnic(Device):
         return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), self.rsize)
 
     def configuration(self, run):
-        lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
-                 "engines:", "  - name: e0", "    core: %d" % run.cpu, "nics:"]
+        lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method]
+        if self.method == "bn":
+            # Equal silicon: the host's thread and the engine take turns on the processor under test.
+            lines.append("  bounce_core: %d" % run.cpu)
+        lines += ["engines:", "  - name: e0", "    core: %d" % run.cpu,
+                  "    shared: %s" % ("true" if self.method == "bn" else "false"), "nics:"]
         for p in range(run.ports):
             lines += ["  - name: n%d" % p, "    engine: e0",
                       "    port: " + self.port_line(run, p),

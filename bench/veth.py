@@ -8,6 +8,7 @@ veth; receive packet steering moves that to the processor under test. Needs root
 """
 import os
 import subprocess
+import time
 
 import devices
 import measure
@@ -39,10 +40,19 @@ class Links:
                    "peer", "name", "d%d" % p, "address", devices.device_mac(p), "netns", DEVICE)
                 ip("-n", GENERATOR, "link", "set", "g%d" % p, "addrgenmode", "none", "up")
                 ip("-n", DEVICE, "link", "set", "d%d" % p, "addrgenmode", "none", "up")
+            self.wait_up()
         except Exception:
             self.__exit__()
             raise
         return self
+
+    def wait_up(self):
+        """The kernel tells of carrier at most once a second; a port that sends before would refuse to."""
+        for _ in range(60):
+            shown = subprocess.run(["ip", "-n", DEVICE, "-br", "link"], capture_output=True, text=True).stdout
+            if sum(" UP " in line for line in shown.splitlines()) >= self.ports:
+                return
+            time.sleep(0.05)
 
     def __exit__(self, *_):
         for name in (GENERATOR, DEVICE):
@@ -62,15 +72,21 @@ class VethDevice(devices.Device):
 
 
 class Linux(VethDevice):
-    name = "linux forwarding"
+    """steer: on the processor under test; else where the tester's system calls bring the packets."""
+
+    def __init__(self, steer=True):
+        super().__init__()
+        self.steer = steer
+        self.name = "linux forwarding" + ("" if steer else ", unsteered")
 
     def start(self, run):
         settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"]
         for p in range(run.ports):
             settings += ["sysctl -qw net.ipv4.conf.d%d.rp_filter=0" % p,
                          "ip address replace 198.18.%d.1/24 dev d%d" % (p, p),
-                         "ip neighbor replace 198.18.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p),
-                         "echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
+                         "ip neighbor replace 198.18.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p)]
+            if self.steer:
+                settings += ["echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
         within(DEVICE, "sh", "-ec", "; ".join(settings))
 
 
@@ -108,7 +124,7 @@ def rows(quick, rounds, settings, note):
         return []
     import bench
     sizes = [64] if quick else [64, 512, 1518]
-    chosen = [Linux(), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
+    chosen = [Linux(), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
     samples = {d: bench.Samples() for d in chosen}
     for _ in range(rounds):
         for device in chosen:

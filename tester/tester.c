@@ -13,6 +13,7 @@
 #define DRAIN_SECONDS    0.02 /* nothing received for so long: all have come that will */
 #define DRAIN_MAX        2.0
 #define SLIP_SECONDS     0.001
+#define SETTLE_NS        250000000
 
 static const struct tester_end_ops *const kinds[] = {&tester_end_memif, &af_packet_tester_end,
 	&af_xdp_tester_end, &pcap_tester_end, &tap_tester_end};
@@ -134,7 +135,14 @@ int tester_wait(struct tester *t, double seconds, char *error)
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
-	return 0;
+	/* The last message of a handshake is ours; the device has yet to act on it. */
+	nanosleep(&(struct timespec){.tv_nsec = SETTLE_NS}, NULL);
+	down = service(t);
+	if (down < 0)
+		return 0;
+	snprintf(error, TESTER_ERROR_BYTES, "port %d: the link came up and went: %.120s", down,
+		t->port[down].ops->trouble(t->port[down].end));
+	return -ECONNRESET;
 }
 
 int tester_prepare(struct tester *t, const struct tester_setup *setup, char *error)
