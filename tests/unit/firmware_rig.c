@@ -515,13 +515,17 @@ static void check_buffers(struct rig *r, unsigned nic)
 	BOARD_ASSERT(n->in_flight == b->flight_tail - b->flight_head);
 }
 
+void rig_check_nic(struct rig *r, unsigned nic)
+{
+	check_buffers(r, nic);
+	/* `held` is written at the end of a poll. */
+	atomic_store_explicit(&r->at[nic].counters->held,
+		r->at[nic].nic->held + r->at[nic].nic->in_flight, memory_order_relaxed);
+	check_identity(r, nic);
+}
+
 void rig_check(struct rig *r)
 {
-	for (unsigned nic = 0; nic < r->nics; nic++) {
-		check_buffers(r, nic);
-		/* `held` is written at the end of a poll. */
-		atomic_store_explicit(&r->at[nic].counters->held,
-			r->at[nic].nic->held + r->at[nic].nic->in_flight, memory_order_relaxed);
-		check_identity(r, nic);
-	}
+	for (unsigned nic = 0; nic < r->nics; nic++)
+		rig_check_nic(r, nic);
 }

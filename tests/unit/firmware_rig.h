@@ -23,8 +23,8 @@
 #include "firmware/nic.h"
 
 #define RIG_NICS_MAX   5u
-#define RIG_BAR2_BYTES (8u << 20)
-#define RIG_FIB_ROOM   (2u << 20)
+#define RIG_BAR2_BYTES (4u << 20)
+#define RIG_FIB_ROOM   (1u << 20)
 #define RIG_FIB4       P2PNIC_BAR2_FIB
 #define RIG_FIB6       (P2PNIC_BAR2_FIB + RIG_FIB_ROOM)
 
@@ -78,6 +78,7 @@ struct rig {
 struct rig *rig_new(unsigned nics, const struct rig_config *);
 void rig_free(struct rig *);
 void rig_check(struct rig *);
+void rig_check_nic(struct rig *, unsigned nic);
 
 /* Single steps of bring-up; results are enum p2pnic_result. */
 unsigned rig_command(struct rig *, unsigned nic, unsigned operation, unsigned argument);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/firmware_model.h"
+
+static void drop(struct model *m, enum p2pnic_drop reason)
+{
+	m->verdict = MODEL_DROP;
+	m->reason = reason;
+}
+
+static void punt(struct model *m, enum p2pnic_drop reason)
+{
+	m->verdict = MODEL_PUNT;
+	m->reason = reason;
+}
+
+static bool sum_is_right(const uint8_t *header, unsigned bytes)
+{
+	uint32_t sum = 0;
+
+	for (unsigned k = 0; k < bytes; k += 2)
+		sum += get16(header + k);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
+}
+
+static bool options_are_fine(const uint8_t *option, unsigned bytes)
+{
+	while (bytes > 0 && *option != 0) {
+		unsigned length = 1;
+
+		if (*option == 131 || *option == 137)
+			return false;
+		if (*option != 1) {
+			if (bytes < 2 || option[1] < 2 || option[1] > bytes)
+				return false;
+			length = option[1];
+		}
+		option += length;
+		bytes -= length;
+	}
+	return true;
+}
+
+/* The packet goes by next hop `hop`. */
+static void route(struct model *m, unsigned ingress, unsigned hop, unsigned ttl)
+{
+	unsigned mtu = hop == RIG_HOP_SMALL_MTU ? 576 : P2PNIC_MTU_MAX;
+
+	switch (hop) {
+	case 0:
+	case RIG_HOP_NONE:
+		punt(m, P2PNIC_DROP_NO_ROUTE);
+		return;
+	case RIG_HOP_LOCAL:
+		punt(m, P2PNIC_DROP_LOCAL);
+		return;
+	case RIG_HOP_GLEAN:
+		punt(m, P2PNIC_DROP_NO_NEIGHBOR);
+		return;
+	case RIG_HOP_BLACKHOLE:
+		drop(m, P2PNIC_DROP_BLACKHOLE);
+		return;
+	case RIG_HOP_UNREACHABLE:
+		punt(m, P2PNIC_DROP_UNREACHABLE);
+		return;
+	case RIG_HOP_PROHIBIT:
+		punt(m, P2PNIC_DROP_PROHIBIT);
+		return;
+	case RIG_HOP_NO_SUCH_NIC:
+		drop(m, P2PNIC_DROP_NO_PEER);
+		return;
+	}
+	m->egress = hop == RIG_HOP_SMALL_MTU ? 0 : hop - RIG_HOP_EGRESS;
+	m->needs_egress = true;
+	if (ttl < 2) {
+		punt(m, P2PNIC_DROP_TTL);
+	} else if (m->packet.length > 14 + mtu) {
+		punt(m, P2PNIC_DROP_MTU);
+	} else {
+		m->verdict = MODEL_FORWARD;
+		packet_forwarded(&m->packet, ingress, m->egress);
+	}
+}
+
+static void ipv4(struct model *m, unsigned ingress)
+{
+	const uint8_t *ip = m->packet.bytes + 14;
+	unsigned header = (ip[0] & 15) * 4u, total = get16(ip + 2);
+	unsigned source = ip[12], destination = ip[16], hop = 0;
+
+	if (m->packet.length < 34)
+		drop(m, P2PNIC_DROP_RUNT);
+	else if (ip[0] >> 4 != 4)
+		drop(m, P2PNIC_DROP_VERSION);
+	else if (header < 20)
+		drop(m, P2PNIC_DROP_HEADER_LENGTH);
+	else if (header == 20 && !sum_is_right(ip, 20))
+		drop(m, P2PNIC_DROP_CHECKSUM);
+	else if (total < header || 14 + total > m->packet.length)
+		drop(m, P2PNIC_DROP_TOTAL_LENGTH);
+	else if (source == 0 || source == 127 || (source >= 224 && source < 240) ||
+		 get32(ip + 12) == 0xffffffff)
+		drop(m, P2PNIC_DROP_MARTIAN_SOURCE);
+	else if (destination == 0 || destination == 127)
+		drop(m, P2PNIC_DROP_MARTIAN_DESTINATION);
+	else if ((destination >= 224 && destination < 240) || get32(ip + 16) == 0xffffffff)
+		punt(m, P2PNIC_DROP_LINK_SCOPE);
+	else if (header > 20 && !sum_is_right(ip, header))
+		drop(m, P2PNIC_DROP_CHECKSUM);
+	else if (!options_are_fine(ip + 20, header - 20))
+		goto options;
+	else
+		goto routed;
+	return;
+options:
+	m->packet.length = 14 + total;
+	punt(m, P2PNIC_DROP_OPTIONS);
+	return;
+routed:
+	m->packet.length = 14 + total;
+	if (destination == 10 && ip[17] < RIG_NICS_MAX)
+		hop = RIG_HOP_EGRESS + ip[17];
+	if (destination == 11 && ip[17] >= RIG_HOP_LOCAL && ip[17] <= RIG_HOP_SMALL_MTU)
+		hop = ip[17];
+	route(m, ingress, hop, ip[8]);
+}
+
+static bool all_zero(const uint8_t *p, unsigned bytes)
+{
+	for (unsigned k = 0; k < bytes; k++)
+		if (p[k])
+			return false;
+	return true;
+}
+
+static void ipv6(struct model *m, unsigned ingress)
+{
+	const uint8_t *ip = m->packet.bytes + 14, *source = ip + 8, *destination = ip + 24;
+	unsigned total = 40 + get16(ip + 4), hop = 0;
+
+	if (m->packet.length < 54) {
+		drop(m, P2PNIC_DROP_RUNT);
+		return;
+	}
+	if (ip[0] >> 4 != 6) {
+		drop(m, P2PNIC_DROP_VERSION);
+		return;
+	}
+	if (14 + total > m->packet.length) {
+		drop(m, P2PNIC_DROP_TOTAL_LENGTH);
+		return;
+	}
+	if (source[0] == 0xff || (all_zero(source, 15) && source[15] < 2)) {
+		drop(m, P2PNIC_DROP_MARTIAN_SOURCE);
+		return;
+	}
+	if (all_zero(destination, 15) && destination[15] < 2) {
+		drop(m, P2PNIC_DROP_MARTIAN_DESTINATION);
+		return;
+	}
+	if (destination[0] == 0xff || (get16(destination) & 0xffc0) == 0xfe80 ||
+		(get16(source) & 0xffc0) == 0xfe80) {
+		punt(m, P2PNIC_DROP_LINK_SCOPE);
+		return;
+	}
+	m->packet.length = 14 + total;
+	if (get32(destination) == 0x20010db8 && get16(destination + 4) < RIG_NICS_MAX)
+		hop = RIG_HOP_EGRESS + get16(destination + 4);
+	route(m, ingress, hop, ip[7]);
+}
+
+void model_receive(struct model *m, unsigned ingress, const struct packet *p)
+{
+	struct mac_addr mac = packet_mac(ingress);
+
+	m->packet = *p;
+	m->needs_egress = false;
+	if (p->length < 14)
+		drop(m, P2PNIC_DROP_RUNT);
+	else if (memcmp(p->bytes, &mac, 6) != 0 && (p->bytes[0] & 1))
+		punt(m, P2PNIC_DROP_LINK_SCOPE);
+	else if (memcmp(p->bytes, &mac, 6) != 0)
+		drop(m, P2PNIC_DROP_FOREIGN_MAC);
+	else if (get16(p->bytes + 12) == 0x0800)
+		ipv4(m, ingress);
+	else if (get16(p->bytes + 12) == 0x86dd)
+		ipv6(m, ingress);
+	else
+		punt(m, P2PNIC_DROP_ETHERTYPE);
+}
