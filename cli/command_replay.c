@@ -116,11 +116,16 @@ static int make_directories(struct replay *p)
 {
 	const char *temporary = getenv("TMPDIR");
 	char directory[PATH_MAX];
+	struct stat info;
 	int error = 0;
 
 	if (mkdir(p->directory, 0777) < 0 && errno != EEXIST)
 		return fail(p, -errno, "%s: %s", p->directory, strerror(errno));
-	if (!realpath(p->directory, directory) || access(directory, W_OK) < 0)
+	if (!realpath(p->directory, directory) || stat(directory, &info) < 0)
+		return fail(p, -errno, "%s: %s", p->directory, strerror(errno));
+	if (!S_ISDIR(info.st_mode))
+		return fail(p, -ENOTDIR, "%s: %s", p->directory, strerror(ENOTDIR));
+	if (access(directory, W_OK) < 0)
 		return fail(p, -errno, "%s: %s", p->directory, strerror(errno));
 	/* It holds sockets, and their names are short. */
 	snprintf(p->private, sizeof(p->private), "%s/p2pnic-replay-XXXXXX",

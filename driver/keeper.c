@@ -101,6 +101,8 @@ struct item {
 	unsigned fds;
 };
 
+#define QUIT_PATIENCE_MS 2000
+
 struct keeper {
 	struct item item[KEEPER_ITEMS];
 	unsigned items;
@@ -263,11 +265,11 @@ int keeper_serve(const char *path, int ready_fd)
 					(struct pollfd){.fd = fd, .events = POLLIN};
 		}
 	}
-	for (unsigned c = 0; c < 2 + clients; c++)
-		close(poll_fd[c].fd);
+	unlink(path); /* before the connections close: who waits for that finds nothing left */
 	while (keeper.items)
 		item_drop(&keeper, keeper.item[0].name);
-	unlink(path);
+	for (unsigned c = 0; c < 2 + clients; c++)
+		close(poll_fd[c].fd);
 	return 0;
 }
 
@@ -352,6 +354,10 @@ int keeper_drop(int keeper, const char *name)
 int keeper_quit(int keeper)
 {
 	struct keeper_message m = {.operation = KEEPER_QUIT};
+	struct pollfd end = {.fd = keeper};
+	int error = ask(keeper, &m, NULL, 0);
 
-	return ask(keeper, &m, NULL, 0);
+	if (!error)
+		poll(&end, 1, QUIT_PATIENCE_MS); /* until it hangs up */
+	return error;
 }

@@ -54,6 +54,7 @@ int keeper_put(int keeper, const char *name, const char *text, const int *fds, u
 int keeper_get(
 	int keeper, unsigned index, struct keeper_message *, int fds[KEEPER_FDS], unsigned *count);
 int keeper_drop(int keeper, const char *name);
+/* Returns when its socket is removed and all connections are closed. */
 int keeper_quit(int keeper);
 
 #endif

@@ -114,6 +114,8 @@ static const cyaml_schema_value_t config_schema = {
 
 /* --- Errors, with the line ----------------------------------------------------------------------- */
 
+#define UNEXPECTED "Unexpected key: "
+
 /* What libcyaml logs of a failed load: the reason first, then where, innermost first. */
 struct load_log {
 	char reason[256];
@@ -156,8 +158,54 @@ static const yaml_node_t *child(yaml_document_t *document, const yaml_node_t *no
 	return NULL;
 }
 
-/* The line of list[index].key (key NULL: of the entry), by reading the file once more; 0: not found. */
-static unsigned line_of(const char *path, const char *list, unsigned index, const char *key)
+/* The entry of a list, or the node itself where there is no such entry. */
+static const yaml_node_t *entry(yaml_document_t *document, const yaml_node_t *node, unsigned index)
+{
+	if (node && node->type == YAML_SEQUENCE_NODE &&
+		index < (unsigned)(node->data.sequence.items.top - node->data.sequence.items.start))
+		return yaml_document_get_node(document, node->data.sequence.items.start[index]);
+	return node;
+}
+
+/* A place in the file: list[index].key[item]; key NULL: of the entry. list NULL: the first key of that
+ * name from line `from` on. */
+struct place {
+	const char *list;
+	unsigned index;
+	const char *key;
+	unsigned item;
+	unsigned from;
+};
+
+static unsigned line_in(yaml_document_t *document, const struct place *p)
+{
+	const yaml_node_t *node = yaml_document_get_root_node(document);
+	const yaml_node_t *field = NULL;
+
+	for (int k = 1; !p->list && (node = yaml_document_get_node(document, k)); k++) {
+		if (node->type != YAML_MAPPING_NODE)
+			continue;
+		for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+			pair < node->data.mapping.pairs.top; pair++) {
+			const yaml_node_t *key = yaml_document_get_node(document, pair->key);
+
+			if (key->type == YAML_SCALAR_NODE && key->start_mark.line + 1 >= p->from &&
+				!strcmp((const char *)key->data.scalar.value, p->key))
+				return (unsigned)key->start_mark.line + 1;
+		}
+	}
+	if (node && node->type == YAML_MAPPING_NODE)
+		node = child(document, node, p->list);
+	node = entry(document, node, p->index);
+	if (node && p->key && node->type == YAML_MAPPING_NODE)
+		field = entry(document, child(document, node, p->key), p->item);
+	if (field)
+		node = field;
+	return node ? (unsigned)node->start_mark.line + 1 : 0;
+}
+
+/* The line of a place, by reading the file once more; 0: not found. */
+static unsigned line_of(const char *path, const struct place *place)
 {
 	FILE *file = fopen(path, "r");
 	yaml_parser_t parser;
@@ -172,22 +220,7 @@ static unsigned line_of(const char *path, const char *list, unsigned index, cons
 	}
 	yaml_parser_set_input_file(&parser, file);
 	if (yaml_parser_load(&parser, &document)) {
-		const yaml_node_t *node = yaml_document_get_root_node(&document);
-
-		if (node && node->type == YAML_MAPPING_NODE)
-			node = child(&document, node, list);
-		if (node && node->type == YAML_SEQUENCE_NODE &&
-			index < (unsigned)(node->data.sequence.items.top -
-					   node->data.sequence.items.start))
-			node = yaml_document_get_node(
-				&document, node->data.sequence.items.start[index]);
-		if (node) {
-			const yaml_node_t *field = key && node->type == YAML_MAPPING_NODE
-							   ? child(&document, node, key)
-							   : NULL;
-
-			line = (unsigned)(field ? field : node)->start_mark.line + 1;
-		}
+		line = line_in(&document, place);
 		yaml_document_delete(&document);
 	}
 	yaml_parser_delete(&parser);
@@ -227,9 +260,10 @@ static unsigned syntax_line(const char *path)
 struct checker {
 	const char *path;
 	char *error;
+	unsigned item; /* of a list in an entry: which one is being checked */
 };
 
-__attribute__((format(printf, 5, 6))) static int wrong(const struct checker *c, const char *list,
+__attribute__((format(printf, 5, 6))) static int wrong(struct checker *c, const char *list,
 	unsigned index, const char *key, const char *format, ...)
 {
 	char reason[CONFIG_ERROR_BYTES / 2];
@@ -238,8 +272,10 @@ __attribute__((format(printf, 5, 6))) static int wrong(const struct checker *c, 
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	snprintf(c->error, CONFIG_ERROR_BYTES, "%s:%u: %s", c->path,
-		line_of(c->path, list, index, key), reason);
+	const struct place place = {list, index, key, c->item, 0};
+
+	snprintf(c->error, CONFIG_ERROR_BYTES, "%s:%u: %s", c->path, line_of(c->path, &place),
+		reason);
 	return -EINVAL;
 }
 
@@ -254,7 +290,7 @@ static bool name_valid(const char *name)
 		       n;
 }
 
-static int check_memory(const struct checker *c, const char *key, const unsigned *mib)
+static int check_memory(struct checker *c, const char *key, const unsigned *mib)
 {
 	if (mib && (*mib < 16 || *mib > 2048 || (*mib & (*mib - 1))))
 		return wrong(c, "router", 0, key, "%s %u: want a power of two from 16 to 2048", key,
@@ -262,7 +298,7 @@ static int check_memory(const struct checker *c, const char *key, const unsigned
 	return 0;
 }
 
-static int check_router(struct config *config, const struct checker *c)
+static int check_router(struct config *config, struct checker *c)
 {
 	static const struct {
 		const char *name;
@@ -303,7 +339,7 @@ static int check_router(struct config *config, const struct checker *c)
 	return check_memory(c, "table_memory_mib", r->table_memory_mib);
 }
 
-static int check_nic(struct config *config, unsigned k, const struct checker *c)
+static int check_nic(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_nic *n = &config->nics[k];
 	unsigned mtu = CONFIG_DEFAULT(n->mtu, 1500);
@@ -335,13 +371,15 @@ static int check_nic(struct config *config, unsigned k, const struct checker *c)
 	if (!n->address)
 		return -ENOMEM;
 	for (unsigned a = 0; a < n->addresses_count; a++)
-		if (!prefix_parse(n->addresses[a], true, &n->address[a]))
+		if (!prefix_parse(n->addresses[a], true, &n->address[a])) {
+			c->item = a;
 			return wrong(c, "nics", k, "addresses", "'%s' is no ADDRESS/LENGTH",
 				n->addresses[a]);
+		}
 	return 0;
 }
 
-static int check_neighbor(struct config *config, unsigned k, const struct checker *c)
+static int check_neighbor(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_neighbor *n = &config->neighbors[k];
 	int index = config_nic_index(config, n->nic);
@@ -356,7 +394,7 @@ static int check_neighbor(struct config *config, unsigned k, const struct checke
 	return 0;
 }
 
-static int check_gateway(const struct checker *c, unsigned k, const char *key, const char *text,
+static int check_gateway(struct checker *c, unsigned k, const char *key, const char *text,
 	unsigned family, struct address *gateway)
 {
 	if (!address_parse(text, gateway))
@@ -367,7 +405,7 @@ static int check_gateway(const struct checker *c, unsigned k, const char *key, c
 	return 0;
 }
 
-static int check_route(struct config *config, unsigned k, const struct checker *c)
+static int check_route(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_route *r = &config->routes[k];
 	int error = 0;
@@ -388,6 +426,7 @@ static int check_route(struct config *config, unsigned k, const struct checker *
 	for (unsigned h = 0; h < r->next_hops_count && !error; h++) {
 		struct config_next_hop *hop = &r->next_hops[h];
 
+		c->item = h;
 		error = check_gateway(
 			c, k, "next_hops", hop->via, r->destination.address.family, &hop->gateway);
 		if (!error && hop->weight && (*hop->weight == 0 || *hop->weight > 256))
@@ -397,7 +436,7 @@ static int check_route(struct config *config, unsigned k, const struct checker *
 	return error;
 }
 
-static int check(struct config *config, const struct checker *c)
+static int check(struct config *config, struct checker *c)
 {
 	int error = check_router(config, c);
 
@@ -430,7 +469,7 @@ int config_load(struct config **out, const char *path, char *error)
 		.log_ctx = &log,
 		.mem_fn = cyaml_mem,
 		.log_level = CYAML_LOG_ERROR};
-	const struct checker checker = {path, error};
+	struct checker checker = {.path = path, .error = error};
 	struct config *config = NULL;
 	cyaml_err_t failed;
 	int result;
@@ -443,8 +482,15 @@ int config_load(struct config **out, const char *path, char *error)
 	failed =
 		cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);
 	if (failed != CYAML_OK) {
+		const char *key = strncmp(log.reason, UNEXPECTED, strlen(UNEXPECTED))
+					  ? NULL
+					  : log.reason + strlen(UNEXPECTED);
+		const struct place place = {.key = key, .from = log.line};
 		unsigned line = syntax_line(path);
 
+		/* For an unknown key libcyaml's line is that of what came before it. */
+		if (!line && key)
+			line = line_of(path, &place);
 		if (!line)
 			line = log.line ? log.line : 1;
 		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: %s", path, line,

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`p2pnic show`: what its JSON has in it, and that its tables come out."""
+
+import json
+
+import pytest
+from scapy.all import IP, UDP, Ether, raw
+
+from network import P2PNIC, Network, mac, run
+
+TRAFFIC = {"packets": int, "bytes": int}
+SCHEMA = {
+    "nic": [{"name": str, "index": int, "state": str, "method": str, "engine": str, "process": str,
+             "pid": int, "engine_cpu_seconds": float, "restarts": int, "mac": str, "mtu": int,
+             "packet_memory_bytes": int, "table_memory_bytes": int, "addresses": [str]}],
+    "port": [{"nic": str, "type": str, "target": str, "mode": str, "link": bool, "speed_mbps": int,
+              "received": TRAFFIC, "sent": TRAFFIC, "missed": int}],
+    "ring": [{"ingress": str, "egress": str, "packets": int, "bytes": int, "taken": TRAFFIC, "slots": int,
+              "batch": int, "epoch": int}],
+    "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC, "originated": TRAFFIC,
+                 "injected": TRAFFIC, "sent": TRAFFIC, "to_rings": TRAFFIC, "punted": TRAFFIC,
+                 "held": int, "dropped": dict, "missed": int, "dma_faults": int, "bad_words": int,
+                 "stale_words": int, "doorbells": int, "sleeps": int, "unaccounted": int}],
+    "drop": [{"reason": str, "packets": int, "nics": dict, "meaning": str}],
+    "route": [{"prefix": str, "source": str, "kind": str}],
+    "neighbor": [{"nic": str, "address": str, "mac": str, "state": str}],
+    "router": {"pid": int, "configuration": str, "method": str, "nics": int, "forwarding": int,
+               "driver_cpu_seconds": float, "data_packets_through_driver": int, "fib4_image_bytes": int,
+               "fib6_image_bytes": int},
+}
+
+
+def conforms(value, schema, where):
+    if isinstance(schema, list):
+        assert isinstance(value, list) and value, where
+        for k, row in enumerate(value):
+            conforms(row, schema[0], f"{where}[{k}]")
+    elif isinstance(schema, dict):
+        assert isinstance(value, dict), where
+        for key, kind in schema.items():
+            assert key in value, f"{where}.{key}"
+            conforms(value[key], kind, f"{where}.{key}")
+    else:
+        assert isinstance(value, schema), f"{where}: {value!r}"
+
+
+@pytest.fixture(scope="module")
+def network(permitted):
+    n = Network(2)
+    try:
+        n.start()
+        for ttl in (64, 1):
+            n.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                               IP(src="10.0.1.2", dst="10.0.2.2", ttl=ttl) / UDP(dport=9) / (b"x" * 58)))
+        n.wire[2].receive()
+        yield n
+        n.router.check_identity()
+    finally:
+        n.close()
+
+
+@pytest.mark.parametrize("what", SCHEMA)
+def test_json(network, what):
+    done = run(P2PNIC, "show", what, "-j", "--runtime", network.router.runtime)
+    assert done.returncode == 0, done.stderr
+    conforms(json.loads(done.stdout)[what], SCHEMA[what], what)
+
+
+@pytest.mark.parametrize("what", SCHEMA)
+def test_table(network, what):
+    done = run(P2PNIC, "show", what, "-a", "--runtime", network.router.runtime)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1
+
+
+def test_values(network):
+    network.router.at_rest()
+    ring = {(r["ingress"], r["egress"]): r for r in network.router.show("ring")}
+    assert ring["nic1", "nic2"]["packets"] == 1 and ring["nic1", "nic2"]["bytes"] == 100
+    assert network.router.dropped() == {"ttl": 1}
+    port = network.router.show("port")
+    assert port[0]["received"] == {"packets": 2, "bytes": 200} and port[0]["link"] is True
+    assert port[1]["sent"] == {"packets": 1, "bytes": 100}
+    assert {r["prefix"]: r["kind"] for r in network.router.show("route")}["10.0.2.2/32"] == "forward"
+
+
+def test_no_such_thing(network):
+    done = run(P2PNIC, "show", "nonsense", "--runtime", network.router.runtime)
+    assert done.returncode == 1 and "nonsense" in done.stderr
+
+
+def test_no_router(tmp_path):
+    done = run(P2PNIC, "show", "nic", "--runtime", str(tmp_path))
+    assert done.returncode == 1 and "no router runs there" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"]])
+def test_usage(arguments):
+    assert run(P2PNIC, "show", *arguments).returncode == 2
