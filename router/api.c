@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUEST_BYTES 4096
@@ -345,10 +346,22 @@ static json_t *answer(struct router *r, const char *request)
 	return result;
 }
 
-/* A client that is slow to ask or to read is dropped after a second, not waited for. */
+/* How long one client may keep the router from other things, however it goes about it. */
+#define PATIENCE_NS 1000000000ull
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A client that is slow to ask or to read is dropped, not waited for. */
 void api_accept(struct router *r)
 {
-	const struct timeval patience = {.tv_sec = 1};
+	const struct timeval patience = {.tv_usec = 100000};
+	const uint64_t end = now_ns() + PATIENCE_NS;
 	char request[REQUEST_BYTES];
 	size_t used = 0;
 	int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -360,8 +373,10 @@ void api_accept(struct router *r)
 	while (used < sizeof(request) - 1 && !memchr(request, '\n', used)) {
 		ssize_t n = read(fd, request + used, sizeof(request) - 1 - used);
 
-		if (n <= 0)
+		if (n == 0 || (n < 0 && errno != EAGAIN) || now_ns() > end)
 			break;
+		if (n < 0)
+			continue;
 		used += (size_t)n;
 	}
 	request[used] = 0;
@@ -372,9 +387,9 @@ void api_accept(struct router *r)
 		for (size_t sent = 0, length = text ? strlen(text) : 0; sent < length;) {
 			ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
 
-			if (n <= 0)
+			if ((n < 0 && errno != EAGAIN) || now_ns() > end)
 				break;
-			sent += (size_t)n;
+			sent += n > 0 ? (size_t)n : 0;
 		}
 		free(text);
 		json_decref(reply);
