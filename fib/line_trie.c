@@ -276,7 +276,7 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 		size_t count = n ? group_of(changes, n, depth, s, &at) : 0;
 
 		if (count || trie->rib.node[child].inherited != next_hop)
-			update(fib, child, next_hop, depth + 8, changes + at, count);
+			update(fib, child, next_hop, depth + 8, n ? changes + at : NULL, count);
 		slot[s] = trie->rib.node[child].entry;
 	}
 	if (trie->status)

@@ -165,7 +165,7 @@ static void exhaustive(unsigned family, unsigned kind, unsigned at, unsigned ope
 static void eight_bits_ipv4(void **state)
 {
 	for (unsigned at = 0; at <= 24; at += 2)
-		exhaustive(4, P2PNIC_FIB_LINE_TRIE, at, 200);
+		exhaustive(4, P2PNIC_FIB_LINE_TRIE, at, 120);
 	for (unsigned at = 0; at <= 24; at += 6)
 		exhaustive(4, P2PNIC_FIB_STATE_JUMP, at, 60);
 }
@@ -176,7 +176,7 @@ static void eight_bits_ipv6(void **state)
 		0, 8, 12, 16, 19, 24, 30, 40, 48, 56, 60, 64, 80, 101, 120};
 
 	for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++)
-		exhaustive(6, P2PNIC_FIB_LINE_TRIE, places[i], 160);
+		exhaustive(6, P2PNIC_FIB_LINE_TRIE, places[i], 100);
 	exhaustive(6, P2PNIC_FIB_STATE_JUMP, 44, 60);
 }
 
@@ -260,12 +260,12 @@ static void churn(unsigned family, unsigned changes)
 
 static void churn_ipv4(void **state)
 {
-	churn(4, 12000);
+	churn(4, 8000);
 }
 
 static void churn_ipv6(void **state)
 {
-	churn(6, 12000);
+	churn(6, 8000);
 }
 
 /* A table that does not fit is refused whole, with the numbers; what was there stays in force. */
