@@ -33,6 +33,8 @@ static bool parse(char *line, struct prefix *p)
 	struct in_addr address;
 	char *word = strtok(line, " \t\r\n");
 
+	*p = (struct prefix){0};
+
 	if (!word || *word == '#')
 		return false;
 	char *slash = strchr(word, '/');
