@@ -33,8 +33,6 @@ static bool parse(char *line, struct prefix *p)
 	struct in_addr address;
 	char *word = strtok(line, " \t\r\n");
 
-	*p = (struct prefix){0};
-
 	if (!word || *word == '#')
 		return false;
 	char *slash = strchr(word, '/');
@@ -66,6 +64,10 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 	}
 	snprintf(error, ERROR_BYTES, "out of memory");
 	while (getline(&line, &line_bytes, f) > 0) {
+		struct prefix one;
+
+		if (!parse(line, &one))
+			continue;
 		if (count == room) {
 			room = room ? 2 * room : 4096;
 			struct prefix *more = realloc(list, room * sizeof(*list));
@@ -73,7 +75,7 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 				goto out;
 			list = more;
 		}
-		count += parse(line, &list[count]);
+		list[count++] = one;
 	}
 	if (!count) {
 		snprintf(error, ERROR_BYTES, "%.180s: no IPv4 prefix in it", path);
