@@ -74,6 +74,7 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 			if (!more)
 				goto out;
 			list = more;
+			memset(list + count, 0, (room - count) * sizeof(*list));
 		}
 		list[count++] = one;
 	}
