@@ -56,8 +56,10 @@ static const char help[] =
 	"      --no-carry       avoid headers whose checksum update carries\n"
 	"      --buffers N      wire, copy: post N buffers a port\n"
 	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
-	"      --realtime PID   during a run, neither the tester nor this process of the device (0: none)\n"
-	"                       gives way to others on their processors; for short runs; repeatable\n"
+	"      --realtime PID   during a run, neither the tester nor this process of the device "
+	"(0: none)\n"
+	"                       gives way to others on their processors; for short runs; "
+	"repeatable\n"
 	"  -W, --wait SECONDS   for the links to come up   (10)\n"
 	"  -j, --json           print JSON\n";
 
@@ -296,7 +298,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 != argc || (!o->ports && strcmp(argv[optind], "cores"))) {
+	if (optind + 1 != argc || (!o->ports && strcmp(argv[optind], "cores") != 0)) {
 		fputs(help, stderr);
 		return COMMAND_USAGE;
 	}
@@ -579,7 +581,7 @@ static int device_ports(struct device *d, const struct options *o, bool opposite
 {
 	for (unsigned i = 0; i < o->ports; i++) {
 		const char *text = o->port[i];
-		if (strncmp(text, "memif:", 6))
+		if (strncmp(text, "memif:", 6) != 0)
 			return -EINVAL;
 		bool server = strstr(text, "role=server") != NULL;
 		size_t path = strcspn(text + 6, ",");

@@ -72,7 +72,8 @@ static int message_send(struct memif_link *link, const struct memif_message *mes
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)message, sizeof(*message)};
+	struct memif_message copy = *message; /* sendmsg takes no const */
+	struct iovec iov = {&copy, sizeof(copy)};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	if (fd >= 0) {
@@ -213,7 +214,7 @@ static const char *region_map(struct memif_link *link, const struct memif_add_re
 		mmap(NULL, room, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED)
 		return "No address space for region";
-	uint8_t *base = (uint8_t *)(((uintptr_t)reserved + page - 1) & ~(uintptr_t)(page - 1));
+	uint8_t *base = reserved + (-(uintptr_t)reserved & (page - 1));
 	if (base != reserved)
 		munmap(reserved, (size_t)(base - reserved));
 	uint64_t tail = (uint64_t)(reserved + room - (base + body + MEMIF_GUARD_BYTES));

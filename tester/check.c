@@ -16,7 +16,7 @@ static enum check_error classify(const uint8_t *data, const uint8_t *expected)
 {
 	if (data[22] != expected[22])
 		return CHECK_TTL;
-	if (memcmp(data + 24, expected + 24, 2))
+	if (memcmp(data + 24, expected + 24, 2) != 0)
 		return CHECK_CHECKSUM;
 	return CHECK_HEADER;
 }
@@ -72,7 +72,7 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 		 (word(data + 28) ^ word(expected + 28)) | (word(data + 36) ^ word(expected + 36)))
 		r->error[classify(data, expected)]++;
 	else if (t->check == TESTER_CHECK_FULL && length > 60 &&
-		 memcmp(data + 60, s->payload + 60, length - 60))
+		 memcmp(data + 60, s->payload + 60, length - 60) != 0)
 		r->error[CHECK_PAYLOAD]++;
 	else if (s->exit && s->exit[k % s->exits] != port)
 		r->error[CHECK_EXIT]++;

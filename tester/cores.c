@@ -64,7 +64,9 @@ double cores_round_trip(int a, int b)
 				;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &end);
-		double ns = ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) / TRIPS;
+		double ns = ((double)(end.tv_sec - start.tv_sec) * 1e9 +
+				    (double)(end.tv_nsec - start.tv_nsec)) /
+			    TRIPS;
 		if (ns < best)
 			best = ns;
 	}

@@ -256,6 +256,9 @@ static unsigned send_server(
 			memcpy(to[i] + at, s->payload + at, 64);
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
+	/* The descriptors of the next burst, which the device wrote last. */
+	for (unsigned i = 0; i < TESTER_BURST; i += 4)
+		__builtin_prefetch(&q->ring->slot[(uint16_t)(q->tail + n + i) & q->mask], 1);
 	s->position = k;
 	q->tail = (uint16_t)(q->tail + n);
 	atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);

@@ -62,7 +62,7 @@ static int split(struct end_port *e, const char *text, char *error)
 		return -EINVAL;
 	}
 	memcpy(e->target, text, length);
-	strcpy(e->options, text[length] ? text + length + 1 : "");
+	snprintf(e->options, sizeof(e->options), "%s", text[length] ? text + length + 1 : "");
 	return 0;
 }
 

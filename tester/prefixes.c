@@ -64,14 +64,19 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 	}
 	snprintf(error, ERROR_BYTES, "out of memory");
 	while (getline(&line, &line_bytes, f) > 0) {
+		struct prefix one;
+
+		if (!parse(line, &one))
+			continue;
 		if (count == room) {
 			room = room ? 2 * room : 4096;
 			struct prefix *more = realloc(list, room * sizeof(*list));
 			if (!more)
 				goto out;
 			list = more;
+			memset(list + count, 0, (room - count) * sizeof(*list));
 		}
-		count += parse(line, &list[count]);
+		list[count++] = one;
 	}
 	if (!count) {
 		snprintf(error, ERROR_BYTES, "%.180s: no IPv4 prefix in it", path);

@@ -228,6 +228,13 @@ int reflect_run(const struct reflect_config *config, char *error)
 		return -ENOMEM;
 	}
 	r->config = config;
+	r->fd = -1;
+	if (!config->count || config->count > TESTER_PORTS_MAX) {
+		snprintf(error, PORT_ERROR_BYTES, "1 to %u ports, not %u", TESTER_PORTS_MAX,
+			config->count);
+		free(r);
+		return -EINVAL;
+	}
 	r->slots = 1u << MEMIF_LOG2_RING_DEFAULT;
 	/* Bursts under way are in no list; a ring's worth and theirs for every port. */
 	r->bytes = (uint64_t)config->count * 2 * r->slots * P2PNIC_BUFFER_BYTES;

@@ -15,7 +15,8 @@
 #define SLIP_SECONDS     0.001
 #define SETTLE_NS        250000000
 
-static const struct tester_end_ops *const kinds[] = {&tester_end_memif, &af_packet_tester_end,
+#define KINDS 5u
+static const struct tester_end_ops *const kinds[KINDS] = {&tester_end_memif, &af_packet_tester_end,
 	&af_xdp_tester_end, &pcap_tester_end, &tap_tester_end};
 
 static double seconds_now(void)
@@ -67,7 +68,7 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, char 
 		const char *text = ports[t->ports];
 		size_t length = strcspn(text, ":");
 
-		for (unsigned k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+		for (unsigned k = 0; k < KINDS; k++)
 			if (strlen(kinds[k]->kind) == length &&
 				!strncmp(kinds[k]->kind, text, length))
 				p->ops = kinds[k];
