@@ -79,19 +79,29 @@ static int on_read(void *device, unsigned region, uint64_t offset, void *data, u
 	return 0;
 }
 
-static void reset(struct soft_nic *s)
+/* The firmware refuses while the port has frames of packet memory; the port gives up on a dead link after
+ * some 200 ms (port.h). */
+static int reset(struct soft_nic *s)
 {
-	engine_park(s->engine);
-	s->variant->register_write(s->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_RESET, 0));
-	pci_config_reset(&s->pci);
-	s->dma.enabled = pci_config_bus_master(&s->pci);
-	engine_resume(s->engine);
+	uint32_t result = P2PNIC_BAD_STATE;
+
+	for (unsigned ms = 0; result == P2PNIC_BAD_STATE && ms < 500; ms++) {
+		if (ms)
+			usleep(1000);
+		engine_park(s->engine);
+		s->variant->register_write(
+			s->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_RESET, 0));
+		result = s->variant->register_read(s->nic, P2PNIC_REG_RESULT);
+		pci_config_reset(&s->pci);
+		s->dma.enabled = pci_config_bus_master(&s->pci);
+		engine_resume(s->engine);
+	}
+	return result == P2PNIC_OK ? 0 : -EBUSY;
 }
 
 static int on_reset(void *device)
 {
-	reset(device);
-	return 0;
+	return reset(device);
 }
 
 static int on_write(
@@ -104,8 +114,7 @@ static int on_write(
 		int result = pci_config_write(&s->pci, offset, data, bytes);
 
 		if (result == PCI_CONFIG_RESET) {
-			reset(s);
-			return 0;
+			return reset(s);
 		}
 		engine_park(s->engine);
 		if (s->dma.enabled != pci_config_bus_master(&s->pci)) {

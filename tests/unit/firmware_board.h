@@ -304,7 +304,7 @@ static inline bool board_dma_slow(struct board *b, const struct dma_region *r, u
 	} else if (access == DMA_WRITE) {
 		memcpy(w->memory + (bus - w->bus), data, bytes);
 	} else {
-		memcpy(data, w->memory + (bus - w->bus), bytes);
+		memmove(data, w->memory + (bus - w->bus), bytes);
 	}
 	return true;
 }
@@ -358,7 +358,8 @@ static inline bool board_dma_read(
 
 	if (!from)
 		return board_dma_slow(b, r, offset, data, bytes, DMA_READ);
-	memcpy(data, from, bytes);
+	memmove(data, from,
+		bytes); /* rubbish in its ring to itself: it may read over its own buffer */
 	return true;
 }
 

@@ -468,6 +468,31 @@ static void a_new_driver_finds_no_windows(void **state)
 	soft_rig_free(r);
 }
 
+static void a_device_reset(void **state)
+{
+	struct soft_rig *r = soft_rig_new(method, 1);
+	uint32_t value;
+
+	write_capture(r, 0, 2, 40);
+	write_capture(r, 2, 2, 40);
+	for (unsigned k = 0; k < 2; k++)
+		soft_add(r, k, true);
+	assert_int_equal(device_reset(r->driver[0].device), 0);
+	assert_int_equal(driver_nic_read(&r->driver[0], P2PNIC_REG_STATUS, &value), 0);
+	assert_int_equal(value, P2PNIC_STATUS_READY);
+	assert_int_equal(driver_nic_command(&r->driver[0], P2PNIC_OP_PEER_OPEN, 1),
+		P2PNIC_BAD_ARGUMENT); /* its tables are empty */
+	fabric_remove(&r->fabric, &r->driver[0]);
+	driver_nic_detach(&r->driver[0]);
+	soft_bring_up(r, 0);
+	assert_false(r->driver[0].adopted);
+	soft_start(r, 0);
+	soft_add(r, 2, true);
+	assert_true(soft_wait_sent(r, 0, 20));
+	assert_true(soft_accounts_even(r));
+	soft_rig_free(r);
+}
+
 static void descriptors_stay_the_same(void **state)
 {
 	struct soft_rig *r = soft_rig_new(method, 2);
@@ -581,6 +606,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_driver_killed_in_between),
 		cmocka_unit_test(settings_change_at_a_restart),
 		cmocka_unit_test(a_new_driver_finds_no_windows),
+		cmocka_unit_test(a_device_reset),
 		cmocka_unit_test(descriptors_stay_the_same),
 	};
 
