@@ -15,9 +15,10 @@ from network import P2PNIC, mac, run
 NICS = 3
 
 
-@pytest.fixture
-def place(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Three captures of 400 frames each and a configuration."""
+    tmp_path = tmp_path_factory.mktemp("replay")
     rng = random.Random(7)
     config = {
         "nics": [{"name": f"nic{k}", "mac": mac(k), "port": {"type": "af_xdp", "target": f"eth{k}"},
@@ -37,6 +38,13 @@ def place(tmp_path):
             frame.time = 1700000000 + n * 0.01 + k * 0.001
             frames.append(frame)
         wrpcap(str(tmp_path / f"in{k}.pcap"), frames)
+    return tmp_path
+
+
+@pytest.fixture
+def place(made, tmp_path):
+    for name in os.listdir(made):
+        shutil.copy(made / name, tmp_path)
     return tmp_path
 
 
