@@ -187,8 +187,10 @@ static void test_full(void **state)
 {
 	int client = connected(), event = eventfd(0, EFD_CLOEXEC);
 	char name[KEEPER_NAME_BYTES], longer[KEEPER_TEXT_BYTES + 1];
-	unsigned before = keeper_descriptors();
+	unsigned before;
 
+	settle(client); /* accepted by now */
+	before = keeper_descriptors();
 	for (unsigned k = 0; k < KEEPER_ITEMS; k++) {
 		snprintf(name, sizeof(name), "nic%u", k);
 		assert_int_equal(keeper_put(client, name, "", &event, 1), 0);
