@@ -8,8 +8,9 @@
 #define UNITS(bytes) (((bytes) + 7u) / 8u)
 
 static void encode_ranges(
-	struct encoded *e, const uint32_t *slot, const uint64_t *map, unsigned runs, bool bytes)
+	struct encoded *e, const uint32_t *slot, const uint64_t *begins, unsigned runs, bool bytes)
 {
+	uint64_t map[4] = {begins[0], begins[1], begins[2], begins[3]};
 	unsigned count = runs - 1, i = 0, values = bytes ? count : (count + 7) & ~7u;
 
 	e->shape = count;
@@ -21,8 +22,7 @@ static void encode_ranges(
 			while (!map[i])
 				i++;
 			first = 64 * i + (unsigned)__builtin_ctzll(map[i]);
-			/* `map` is the caller's copy to consume. */
-			((uint64_t *)map)[i] &= map[i] - 1;
+			map[i] &= map[i] - 1;
 			e->byte[run] = (uint8_t)first;
 		}
 		if (bytes)

@@ -85,7 +85,7 @@ typedef uint32_t p2pnic_state_jump_entry;
 /*
  * --- The line trie ---------------------------------------------------------------------------------
  *
- * Purpose: all routes of the Internet in the memory of a NIC, two reads for an IPv4 lookup. On the
+ * Purpose: all routes of the Internet in the memory of a NIC, two lines read for an IPv4 lookup. On the
  * tables of 2026-03 with 64 next hops: 1.10 MiB for 1,168,945 IPv4 routes. A NIC's memory and a
  * processor's second-level cache are small alike, and what is not read costs nothing; so size and the
  * number of cache lines a lookup touches are the same goal twice.
@@ -97,8 +97,9 @@ typedef uint32_t p2pnic_state_jump_entry;
  *
  * Why 16 and 8: leaf-pushed and with equal neighbours merged, the IPv4 table is 474,000 address ranges;
  * 46,000 of the 65,536 /16s are one range, 14,000 have 2 to 32, 4,700 have more (72 on average, two
- * thirds of all ranges). Measured for K = 64: a root of 15 bits with 9-bit nodes 1.4 MiB and more lines a
- * lookup, 17 + 7 bits 1.5 MiB, 18 + 6 bits 2.0 MiB (the root alone is 1 MiB), 16 + 8 bits 1.1 MiB.
+ * thirds of all ranges). The same encodings with other roots, K = 64, in MiB: 13 bits 1.91, 14 bits 1.50,
+ * 15 bits 1.27, 16 bits 1.10, 17 bits 1.36, 18 bits 1.98; and below 16 bits boundaries need two bytes.
+ * For IPv6 (280,000 prefixes, 147,000 ranges) the same shape takes 1.03 MiB.
  *
  * An entry is 32 bits and says where a node is *and what it looks like*, so the node's first read is
  * already the one that matters:
@@ -127,10 +128,11 @@ typedef uint32_t p2pnic_state_jump_entry;
  *     A part is 9 to 72 bytes: one line mostly, two at times.
  *
  *   RANGES of entries, BITMAP of entries: nodes with children, or next hops above 255 (values are
- *     entries, 4 bytes). RANGES: shape = count; the boundaries, zero bytes up to a multiple of 8 (an entry
- *     shares its 8-byte word with entries only), then count + 1 entries; the boundaries never cross a line. BITMAP: four 64-bit maps, four bytes (the runs that begin in the maps before:
- *     0, c0, c0+c1, c0+c1+c2; bit 0 of the node's first slot is never set), 4 zero bytes, then the
- *     entries.
+ *     entries, 4 bytes).
+ *     RANGES: shape = count; the boundaries (never across a line), zero bytes up to a multiple of 8 (an
+ *     entry shares its 8-byte word with entries only), then count + 1 entries.
+ *     BITMAP: four 64-bit maps (never bit 0 of the first), four bytes (the runs that begin in the maps
+ *     before: 0, c0, c0+c1, c0+c1+c2), four zero bytes, then the entries.
  *
  *   LEAF: the result itself; unit is the next hop. In the root only for next hops above 255; others are
  *     RANGES with count 0 whose one leaf byte lies in a table of the 256 leaves that every image
