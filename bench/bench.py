@@ -249,6 +249,11 @@ def main():
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
 
+    with devices.HugePages(512):
+        bench(arguments, settings, rounds, skip)
+
+
+def bench(arguments, settings, rounds, skip):
     notes = []
 
     def note(text):

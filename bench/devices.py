@@ -21,6 +21,7 @@ P2PNIC = os.path.join(BUILD, "cli", "p2pnic")
 DPDK = os.path.join(BENCH, "dpdk-build")
 L3FWD = os.path.join(DPDK, "examples", "dpdk-l3fwd")
 TESTPMD = os.path.join(DPDK, "app", "dpdk-testpmd")
+HUGE_PAGES = 192  # of 2 MiB, that a DPDK program here needs free
 RSIZE = 11  # log2 of the slots of a memif ring, where a device has no better one of its own
 
 
@@ -120,15 +121,21 @@ class Dpdk(Device):
         self.role, self.zero_copy, self.rsize = role, zero_copy, rsize
         self.tester_first = role == "client"
 
+    def missing(self, program):
+        if not os.access(program, os.X_OK):
+            return "not built (bench/build-dpdk)"
+        if self.zero_copy and huge_pages() < HUGE_PAGES:
+            return "needs %d free huge pages (sysctl vm.nr_hugepages)" % HUGE_PAGES
+        return None
+
     def role_name(self):
         name = "client zero-copy" if self.zero_copy else self.role
         return name if self.rsize == RSIZE else "%s rsize %d" % (name, self.rsize)
 
     def eal(self, run, lcores):
-        arguments = ["-l", lcores, "-n", "1", "--no-pci", "--in-memory", "--file-prefix", "p2pnic-bench",
-                     "--single-file-segments"]
-        if huge_pages() < 256:
-            arguments += ["--no-huge", "-m", "512"]
+        arguments = ["-l", lcores, "-n", "1", "--no-pci", "--file-prefix", "p2pnic-bench"]
+        # Its best is with huge pages; sharing its memory (zero-copy) works with no others.
+        arguments += ["--in-memory", "--single-file-segments"] if huge_pages() >= HUGE_PAGES else ["--no-huge", "-m", "512"]
         for p in range(run.ports):
             vdev = "net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s" % (
                 p, self.role, run.socket(p), self.rsize, device_mac(p))
@@ -146,7 +153,7 @@ class L3fwd(Dpdk):
         self.name = "l3fwd %s %s" % (lookup, self.role_name())
 
     def available(self):
-        return None if os.access(L3FWD, os.X_OK) else "not built (bench/build-dpdk)"
+        return self.missing(L3FWD)
 
     def start(self, run):
         rules = os.path.join(BENCH, "src", "dpdk", "examples", "l3fwd")
@@ -172,7 +179,7 @@ class Testpmd(Dpdk):
         self.name = "testpmd %s %s" % (forward, self.role_name())
 
     def available(self):
-        return None if os.access(TESTPMD, os.X_OK) else "not built (bench/build-dpdk)"
+        return self.missing(TESTPMD)
 
     def start(self, run):
         # The first lcore only waits for commands; both share the processor under test.
@@ -306,6 +313,32 @@ def huge_pages():
             if line.startswith("HugePages_Free"):
                 return int(line.split()[1])
     return 0
+
+
+class HugePages:
+    """While open there are `free` free huge pages, if root may and the memory is there."""
+    PATH = "/proc/sys/vm/nr_hugepages"
+
+    def __init__(self, free):
+        self.wanted, self.before = free, None
+
+    def __enter__(self):
+        lack = self.wanted - huge_pages()
+        try:
+            with open(self.PATH) as f:
+                before = int(f.read())
+            if lack > 0:
+                with open(self.PATH, "w") as f:
+                    f.write(str(before + lack))
+                self.before = before
+        except OSError:
+            pass
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            with open(self.PATH, "w") as f:
+                f.write(str(self.before))
 
 
 def prepare_directory():
