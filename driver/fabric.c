@@ -166,6 +166,13 @@ static void close_side(const struct fabric *f, struct driver_nic *n, unsigned pe
 	unmap_windows(f, n, peer);
 }
 
+/* Rd: the other side is closed, so n may use again what it had lent to it. */
+static void give_back(const struct fabric *f, struct driver_nic *n, unsigned peer)
+{
+	if (f->method == P2PNIC_METHOD_READ)
+		driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
+}
+
 static void close_pair(const struct fabric *f, struct driver_nic *a, struct driver_nic *b)
 {
 	if (f->method == P2PNIC_METHOD_BOUNCE)
@@ -173,6 +180,8 @@ static void close_pair(const struct fabric *f, struct driver_nic *a, struct driv
 	close_side(f, a, b->index);
 	if (a != b)
 		close_side(f, b, a->index);
+	give_back(f, a, b->index);
+	give_back(f, b, a->index);
 }
 
 /* n's side was left by an earlier driver just as this one would make it, and its windows are there still:
@@ -272,6 +281,7 @@ void fabric_remove(struct fabric *f, struct driver_nic *n)
 			if (f->method == P2PNIC_METHOD_BOUNCE)
 				bounce_close(f->bounce, n->index, k);
 			close_side(f, f->nic[k], n->index);
+			give_back(f, f->nic[k], n->index);
 		}
 	if (f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_close(f->bounce, n->index, n->index);

@@ -131,6 +131,21 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
 	return false;
 }
 
+/* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it does
+ * not any more: it would send half of one packet and half of another. */
+static bool take_back(struct nic *n, struct nic_out *out)
+{
+#if INGRESS_WRITES
+	return false;
+#else
+	bool some = out->consumed != out->produced;
+
+	for (; out->consumed != out->produced; out->consumed++)
+		n->spare[n->spares++] = out->given[out->consumed & out->mask];
+	return some;
+#endif
+}
+
 static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 {
 	struct p2pnic_peer e;
@@ -144,6 +159,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	result = peer_entry(n, peer, &e);
 	if (result != P2PNIC_OK)
 		return result;
+	take_back(n, out);
 	__builtin_memset(out, 0, sizeof(*out));
 	__builtin_memset(in, 0, sizeof(*in));
 	if (!resolve_regions(n, peer, &e))
@@ -170,7 +186,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	struct nic_out *out = &n->out[peer];
 
 	if (!peer_is_open(n, peer))
-		return P2PNIC_BAD_STATE;
+		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
 	out_discard_held(n, out);
 	in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
@@ -184,10 +200,6 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 			run->count = 0;
 		run->kind = RUN_ORPHAN;
 	}
-#if !INGRESS_WRITES
-	for (; out->consumed != out->produced; out->consumed++)
-		n->spare[n->spares++] = out->given[out->consumed & out->mask];
-#endif
 	out->open = in->open = false;
 	out->room = 0;
 	for (unsigned k = 0; k < n->open_peers; k++)

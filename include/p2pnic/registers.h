@@ -117,6 +117,10 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 
 #define P2PNIC_COMMAND(operation, argument) ((uint32_t)(operation) | (uint32_t)(argument) << 8)
 
+/*
+ * Rd: a NIC whose side of a pair is closed keeps what the peer may still read untouched. PEER_CLOSE once
+ * more, or PEER_OPEN, says that the peer's side is closed too: those buffers are the NIC's again.
+ */
 enum p2pnic_operation {
 	P2PNIC_OP_RESET = 1,      /* everything to its power-on state; counters to 0 */
 	P2PNIC_OP_START = 2,      /* receive from the port */

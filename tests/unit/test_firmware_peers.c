@@ -291,6 +291,48 @@ static void closing_counts_what_it_loses(void **state)
 	rig_free(r);
 }
 
+/* What a peer has been told of but has not fetched is not overwritten when only one side is closed. */
+static void closed_on_one_side_only(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){.slots = 16, .rx_buffers = 64});
+	struct packet want, *got;
+
+	for (unsigned k = 0; k < 10; k++)
+		receive4(r, 0, 1, 100, k);
+	nic_poll(r->at[0].nic);
+	rig_relay(r);
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 1), P2PNIC_OK);
+	rig_check(r);
+	for (unsigned k = 0; k < 200; k++) {
+		receive4(r, 0, 2, 100, 1000 + k);
+		nic_poll(r->at[0].nic);
+		rig_relay(r);
+		nic_poll(r->at[2].nic);
+		rig_relay(r);
+	}
+	rig_check(r);
+	nic_poll(r->at[1].nic);
+	for (unsigned k = 0; k < 10; k++) {
+		packet_ipv4(&want, 0, PACKET_TO(1), 64, 100, k);
+		packet_forwarded(&want, 0, 1);
+		got = rig_sent(r, 1);
+		assert_non_null(got);
+		assert_memory_equal(got->bytes, want.bytes, want.length);
+		free(got);
+	}
+	assert_int_equal(rig_command(r, 1, P2PNIC_OP_PEER_CLOSE, 0), P2PNIC_OK);
+	/* Now they come back. */
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 1),
+		P2PNIC_METHOD == P2PNIC_METHOD_READ ? P2PNIC_OK : P2PNIC_BAD_STATE);
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 1), P2PNIC_BAD_STATE);
+	rig_check(r);
+	rig_open(r, 0, 1);
+	take_sent(r, 2);
+	crosses(r, 0, 1);
+	crosses(r, 0, 2);
+	rig_free(r);
+}
+
 static void many_lives(void **state)
 {
 	struct rig *r = rig_new(3, &(struct rig_config){.slots = 8, .rx_buffers = 64});
@@ -672,6 +714,7 @@ int main(void)
 		cmocka_unit_test(images_are_checked),
 		cmocka_unit_test(bad_entries_open_nothing),
 		cmocka_unit_test(closing_counts_what_it_loses),
+		cmocka_unit_test(closed_on_one_side_only),
 		cmocka_unit_test(many_lives),
 		cmocka_unit_test(words_of_another_life_are_ignored),
 		cmocka_unit_test(reset_in_every_state),
