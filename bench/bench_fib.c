@@ -582,18 +582,21 @@ int main(int argc, char **argv)
 {
 	struct bench b = {.random = 1};
 	const char *folder = "", *out = NULL, *source, *pages, *why;
+	unsigned only = 0;
 	int c;
 
-	while ((c = getopt(argc, argv, "qr:o:")) != -1) {
+	while ((c = getopt(argc, argv, "qf:r:o:")) != -1) {
 		if (c == 'q') {
 			b.quick = true;
+		} else if (c == 'f') {
+			only = (unsigned)atoi(optarg);
 		} else if (c == 'r') {
 			folder = optarg;
 		} else if (c == 'o') {
 			out = optarg;
 		} else {
-			fprintf(stderr,
-				"usage: bench_fib [-q] [-r ROUTES-FOLDER] [-o RESULT.json]\n");
+			fprintf(stderr, "usage: bench_fib [-q] [-f 4|6] [-r ROUTES-FOLDER] [-o "
+					"RESULT.json]\n");
 			return 2;
 		}
 	}
@@ -610,9 +613,14 @@ int main(int argc, char **argv)
 	for (unsigned family = 4; family <= 6; family += 2) {
 		const struct route_list *list = family == 4 ? &b.table.ipv4 : &b.table.ipv6;
 		uint64_t bytes;
-		double build = best_build(family, list, &bytes);
-		json_t *one = json_pack("{s:I, s:i, s:I, s:f}", "routes", (json_int_t)list->n,
-			"next_hops", 64, "image_bytes", (json_int_t)bytes, "build_seconds", build);
+		double build;
+		json_t *one;
+
+		if (only && family != only)
+			continue;
+		build = best_build(family, list, &bytes);
+		one = json_pack("{s:I, s:i, s:I, s:f}", "routes", (json_int_t)list->n, "next_hops",
+			64, "image_bytes", (json_int_t)bytes, "build_seconds", build);
 
 		printf("IPv%u: %zu routes, image %llu bytes, built in %.3f s\n", family, list->n,
 			(unsigned long long)bytes, build);
