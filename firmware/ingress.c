@@ -224,6 +224,9 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		out->room = 0; /* new packets queue behind them */
 }
 
+#define EXPECT_AHEAD                                                                               \
+	8u /* frames: what a line takes from one core to another, at a few ns a frame */
+
 /* Gives frame k of the burst, with its new head, to a peer. The peer is open. */
 static inline void transfer(struct nic *n, unsigned peer, unsigned k, const struct frame *frame,
 	const struct frame_head *head, uint32_t length, uint16_t flags)
@@ -246,6 +249,8 @@ static inline void transfer(struct nic *n, unsigned peer, unsigned k, const stru
 	uint32_t slot = out->produced & out->mask;
 	uint32_t offset = slot * P2PNIC_BUFFER_BYTES + frame_color(slot, length);
 
+	board_dma_expect(&out->buffers, ((slot + EXPECT_AHEAD) & out->mask) * P2PNIC_BUFFER_BYTES +
+						frame_color(slot + EXPECT_AHEAD, length));
 	board_dma_write_frame(n->board, &out->buffers, offset, head, frame->data, length);
 #else
 	uint32_t offset = keep_frame(n, k, head, spares_for_others(n));

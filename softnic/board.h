@@ -118,6 +118,12 @@ static inline bool board_dma_read(
 	return true;
 }
 
+/* The peer's port read that buffer last, perhaps on another core: its line is fetched for writing now. */
+static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
+{
+	__builtin_prefetch((uint8_t *)r->board + offset, 1);
+}
+
 /* Not inlined: windows without memory are for correctness, not for speed. */
 __attribute__((noinline)) static void dma_write_frame_message(struct board *b, struct bus_addr bus,
 	const struct frame_head *head, const uint8_t *data, uint32_t length)
