@@ -194,7 +194,7 @@ static bool side_in_place(
 	int result;
 
 	if (!n->adopted || epoch == 0 ||
-		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) ||
+		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) != 0 ||
 		map_windows(f, n, peer, &made) || made)
 		return false;
 	/* Open, as expected; or that driver was killed before its last word, which is said now. */

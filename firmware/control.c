@@ -103,7 +103,6 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_peer *e)
 {
 	struct nic_out *out = &n->out[peer];
-	struct nic_in *in = &n->in[peer];
 
 	if (!board_dma_resolve(
 		    n->board, e->mailbox, sizeof(struct p2pnic_mailbox), DMA_WRITE, &out->mailbox))
@@ -116,9 +115,9 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 				      (uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES,
 				      DMA_WRITE, &out->buffers))
 		return false;
-	if (EGRESS_READS &&
-		!board_dma_resolve(n->board, e->in_buffers,
-			(uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ, &in->packets))
+	if (EGRESS_READS && !board_dma_resolve(n->board, e->in_buffers,
+				    (uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ,
+				    &n->in[peer].packets))
 		return false;
 	return true;
 }
@@ -321,9 +320,8 @@ NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	case P2PNIC_REG_FIB6_OFFSET:
 		return n->fib_offset[1];
 	case P2PNIC_REG_EPOCH:
+	case P2PNIC_REG_EPOCH_SEEN: /* written between two bursts: that is a quiescent point */
 		return n->epoch;
-	case P2PNIC_REG_EPOCH_SEEN:
-		return n->epoch; /* a register is written between two bursts: that is a quiescent point */
 	case P2PNIC_REG_GENERATION:
 		return n->generation;
 	default:
