@@ -203,17 +203,6 @@ static int lab_go(void)
 	return COMMAND_OK;
 }
 
-static int lab_exec(char **argv)
-{
-	char error[LAB_ERROR_BYTES] = "";
-	int result = lasting_exec(argv[0], (const char *const *)argv + 1, error);
-
-	if (result >= 0)
-		return result;
-	fprintf(stderr, "p2pnic lab: %s\n", error);
-	return COMMAND_FAILED;
-}
-
 int command_lab(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -249,7 +238,7 @@ int command_lab(int argc, char **argv)
 	if (argc == 1 && !strcmp(argv[0], "down"))
 		return lab_go();
 	if (argc >= 3 && !strcmp(argv[0], "exec"))
-		return lab_exec(argv + 1);
+		return lasting_exec(argv[1], (const char *const *)argv + 2);
 	fputs(usage, stderr);
 	return COMMAND_USAGE;
 }

@@ -162,46 +162,58 @@ bool lasting_down(void)
 	return (geteuid() == 0 && lab_down()) || found;
 }
 
-int lasting_exec(const char *where, const char *const argv[], char *error)
+static int exit_status(pid_t pid)
+{
+	int status;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return 1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* In a process that is used up by it: it enters namespaces. */
+static int enter_and_run(const char *where, const char *const argv[])
 {
 	struct process holder;
 	char name[64];
-	int result = 0, status;
+	int result = 0;
 	pid_t pid;
 
-	if (find_holder(&holder)) {
+	if (find_holder(&holder))
 		result = sandbox_enter(holder.pid);
-		process_forget(&holder);
-	}
-	if (result) {
-		snprintf(error, LAB_ERROR_BYTES, "entering the lab: %s", strerror(-result));
-		return result;
-	}
 	snprintf(name, sizeof(name), "p2pnic-lab-%s", where);
+	if (result) {
+		fprintf(stderr, "p2pnic lab: entering it: %s\n", strerror(-result));
+		return 1;
+	}
+	if (!namespace_exists(LAB_ROUTER)) {
+		fprintf(stderr, "p2pnic lab: it is not up: `p2pnic lab up` first\n");
+		return 1;
+	}
 	if (!namespace_exists(name)) {
-		snprintf(error, LAB_ERROR_BYTES,
-			namespace_exists(LAB_ROUTER)
-				? "no '%s' there; it has router, h1, h2, h3, h4"
-				: "it is not up: `p2pnic lab up` first",
+		fprintf(stderr, "p2pnic lab: no '%s' there; it has router, h1, h2, h3, h4\n",
 			where);
-		return -ENOENT;
+		return 1;
 	}
-	/* Only a child is in the process namespace that was entered. */
-	pid = fork();
-	if (pid == 0) {
-		result = namespace_enter(name);
-		if (!result) {
-			if (!strcmp(argv[0], "p2pnic"))
-				execv("/proc/self/exe", (char *const *)argv);
-			execvp(argv[0], (char *const *)argv);
-			result = -errno;
-		}
-		fprintf(stderr, "p2pnic lab: %s: %s\n", argv[0], strerror(-result));
-		_exit(127);
+	pid = fork(); /* only a child is in the process namespace that was entered */
+	if (pid)
+		return exit_status(pid);
+	result = namespace_enter(name);
+	if (!result) {
+		if (!strcmp(argv[0], "p2pnic"))
+			execv("/proc/self/exe", (char *const *)argv);
+		execvp(argv[0], (char *const *)argv);
+		result = -errno;
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		snprintf(error, LAB_ERROR_BYTES, "%s: %s", argv[0], strerror(errno));
-		return -errno;
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	fprintf(stderr, "p2pnic lab: %s: %s\n", argv[0], strerror(-result));
+	return 127;
+}
+
+int lasting_exec(const char *where, const char *const argv[])
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(enter_and_run(where, argv));
+	return exit_status(pid);
 }

@@ -16,7 +16,8 @@ int lasting_up(char *error);
 /* True: there was one, or leftovers of one. */
 bool lasting_down(void);
 
-/* Runs a program in "router" or host "h1" to "h4" and returns its exit status, or -errno with a sentence. */
-int lasting_exec(const char *where, const char *const argv[], char *error);
+/* Runs a program in "router" or host "h1" to "h4" and returns its exit status; 1, with a sentence on stderr,
+ * where it cannot. */
+int lasting_exec(const char *where, const char *const argv[]);
 
 #endif

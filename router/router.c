@@ -60,7 +60,7 @@ static void path_in_runtime(const struct router *r, const char *name, char *path
 	snprintf(path, ROUTER_PATH_BYTES, "%s/%s", r->runtime, name);
 }
 
-/* --- Runtime directory and keeper ---------------------------------------------------------------- */
+/* --- Runtime directory --------------------------------------------------------------------------- */
 
 static int make_directories(const char *path)
 {
@@ -98,33 +98,6 @@ static int open_runtime(struct router *r)
 		return fail(r, error, "%s: %s", path, strerror(-error));
 	}
 	return 0;
-}
-
-static int open_keeper(struct router *r)
-{
-	char path[ROUTER_PATH_BYTES], ready_text[16], byte;
-	struct process process;
-	int ready[2], error;
-
-	path_in_runtime(r, "keeper.sock", path);
-	r->keeper = keeper_connect(path);
-	if (r->keeper >= 0)
-		return 0;
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return fail(r, -errno, "keeper: %s", strerror(errno));
-	snprintf(ready_text, sizeof(ready_text), "%d", ready[1]);
-	const char *argv[] = {"p2pnic", "keeper", "--socket", path, "--ready-fd", ready_text, NULL};
-	error = process_start(&process, argv, ready[1], r->tied);
-	close(ready[1]);
-	if (!error && read(ready[0], &byte, 1) != 1)
-		error = -ECONNREFUSED;
-	close(ready[0]);
-	if (!error) {
-		process_forget(&process);
-		r->keeper = keeper_connect(path);
-		error = r->keeper < 0 ? r->keeper : 0;
-	}
-	return error ? fail(r, error, "keeper at %s: %s", path, strerror(-error)) : 0;
 }
 
 /* --- The plan: which NIC runs where -------------------------------------------------------------- */
@@ -319,21 +292,6 @@ static int connect_nic(struct router *r, struct router_nic *nic, struct device *
 	return result ? fail(r, result, "%s", error) : 0;
 }
 
-static int keep(struct router *r, unsigned index)
-{
-	struct router_nic *nic = &r->nic[index];
-	char text[KEEPER_TEXT_BYTES];
-	int fds[DEVICE_KEEP_MAX];
-	int count = device_keep(nic->driver.device, fds);
-	int n = snprintf(text, sizeof(text), "%d %llu %s %s", nic->process->process.pid,
-		(unsigned long long)nic->process->process.started, nic->driver.device->ops->type,
-		nic->spec);
-
-	if (n >= (int)sizeof(text))
-		return -ENAMETOOLONG;
-	return keeper_put(r->keeper, r->config->nics[index].name, text, fds, (unsigned)count);
-}
-
 /* From a connected device to a member of the fabric that has its table; `device` is used up. */
 static int bring_up(struct router *r, unsigned index, struct device *device)
 {
@@ -344,7 +302,7 @@ static int bring_up(struct router *r, unsigned index, struct device *device)
 
 	if (result)
 		return fail(r, result, "%s", error);
-	result = keep(r, index);
+	result = router_keep(r, index);
 	if (result) {
 		fail(r, result, "keeper: %s", strerror(-result));
 		goto detach;
@@ -584,7 +542,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->config = config;
 	error = open_runtime(r);
 	if (!error)
-		error = open_keeper(r);
+		error = router_open_keeper(r);
 	if (!error)
 		error = plan(r);
 	if (!error) {
@@ -668,21 +626,6 @@ static int on_signal(struct router *r)
 	return 0;
 }
 
-/* The keeper died: nothing is lost while this router lives, and a new one takes its place. */
-static void renew_keeper(struct router *r)
-{
-	close(r->keeper);
-	if (open_keeper(r) < 0) {
-		router_say(r, "%s; NICs end with this router until it is started again", r->error);
-		return;
-	}
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		if (r->nic[k].driver.device && keep(r, k) < 0)
-			router_say(
-				r, "nic %s: the keeper does not take it", r->config->nics[k].name);
-	router_say(r, "the keeper ended; a new one holds the NICs");
-}
-
 int router_step(struct router *r, int timeout_ms)
 {
 	struct pollfd fds[3 + 2 * P2PNIC_NICS_MAX];
@@ -713,7 +656,7 @@ int router_step(struct router *r, int timeout_ms)
 	if (fds[1].revents)
 		api_accept(r);
 	if (fds[2].revents)
-		renew_keeper(r);
+		router_renew_keeper(r);
 	for (unsigned k = 0; k < r->processes; k++)
 		if (fds[3 + k].revents && process_ended(&r->process[k].process, how, sizeof(how)))
 			process_died(r, &r->process[k], how);

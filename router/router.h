@@ -82,6 +82,13 @@ json_t *router_show(struct router *, const char *what);
 void router_say(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The router's side of the keeper (keep.c). open: connects to it, and starts it where there is none. keep: hands
+ * it the connection of a NIC. renew: it died; nothing is lost while this router lives, and a new one takes its
+ * place. */
+int router_open_keeper(struct router *);
+int router_keep(struct router *, unsigned index);
+void router_renew_keeper(struct router *);
+
 /* The API: one request and one answer, each a JSON object, a connection (api.c). */
 int api_listen(const char *path);
 void api_accept(struct router *);

@@ -2,6 +2,7 @@
 """`p2pnic lab`: as root, without root, where nothing is allowed; interrupted; left running."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -17,28 +18,33 @@ from network import P2PNIC, eventually, run
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 
-def traces():
-    """What a lab could leave behind: processes, namespaces, files."""
-    lines = []
+def traces(programs):
+    """What a lab of these programs could leave behind: processes, namespaces, files."""
+    found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-            line = file.read().replace(b"\0", b" ").decode(errors="replace")
-            if re.search(r"p2pnic (lab|router -c \S*/lab\.yaml|(keeper|nic) .*/lab/)", line):
-                lines.append(line)
-    names = [name for name in os.listdir("/run/netns") if name.startswith("p2pnic-lab")] \
-        if os.path.isdir("/run/netns") else []
-    files = [path for path in ("/run/p2pnic/lab", "/run/p2pnic/lab.yaml", "/tmp/p2pnic-65534")
-             if os.path.exists(path)]
-    files += [name for name in os.listdir("/tmp") if name.startswith("p2pnic-lab-")]
-    return lines + names + files
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/exe") in programs:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    found.append(file.read().replace(b"\0", b" ").decode(errors="replace"))
+    found += [path for path in ("/run/netns/p2pnic-lab-router", "/run/netns/p2pnic-lab-h1",
+                                "/run/p2pnic/lab", "/run/p2pnic/lab.yaml")
+              if os.path.exists(path)]
+    return found
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
-    if traces():
-        pytest.skip(f"a lab is there already: {traces()}")
-    yield
-    eventually(lambda: not traces(), 5, "nothing left")
+def nothing_left(for_nobody):
+    """There is one lab of a user on a machine: tests of several checkouts take turns."""
+    with open(f"/tmp/pl-lab-{os.geteuid()}.lock", "w", encoding="utf8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        programs = {os.path.realpath(P2PNIC), for_nobody[-1]}
+        left = traces(programs)
+        if left:
+            pytest.skip(f"a lab is there already: {left}")
+        files = {name for name in os.listdir("/tmp") if name.startswith("p2pnic-lab-")}
+        yield
+        eventually(lambda: not traces(programs), 5, "nothing left")
+        assert {name for name in os.listdir("/tmp") if name.startswith("p2pnic-lab-")} <= files
 
 
 @pytest.fixture(scope="session")
