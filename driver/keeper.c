@@ -23,7 +23,7 @@ static int address_of(const char *path, struct sockaddr_un *address)
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(address->sun_path))
 		return -ENAMETOOLONG;
-	strcpy(address->sun_path, path);
+	memcpy(address->sun_path, path, strlen(path) + 1);
 	return 0;
 }
 
@@ -322,8 +322,8 @@ int keeper_put(int keeper, const char *name, const char *text, const int *fds, u
 
 	if (strlen(name) >= sizeof(m.name) || strlen(text) >= sizeof(m.text) || count > KEEPER_FDS)
 		return -EINVAL;
-	strcpy(m.name, name);
-	strcpy(m.text, text);
+	memcpy(m.name, name, strlen(name) + 1);
+	memcpy(m.text, text, strlen(text) + 1);
 	return ask(keeper, &m, fds, count);
 }
 
@@ -347,7 +347,7 @@ int keeper_drop(int keeper, const char *name)
 
 	if (strlen(name) >= sizeof(m.name))
 		return -EINVAL;
-	strcpy(m.name, name);
+	memcpy(m.name, name, strlen(name) + 1);
 	return ask(keeper, &m, NULL, 0);
 }
 

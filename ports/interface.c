@@ -71,7 +71,7 @@ int interface_open(struct interface *interface, const char *name, char *error)
 	if (!*name || strlen(name) >= sizeof(interface->name))
 		return port_fail(
 			error, -EINVAL, "'%.64s' is no interface name: want 1 to 15 bytes", name);
-	strcpy(interface->name, name);
+	memcpy(interface->name, name, strlen(name) + 1);
 	interface->socket =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (interface->socket < 0)

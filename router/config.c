@@ -423,7 +423,7 @@ static int check_route(struct config *config, unsigned k, struct checker *c)
 	if (r->via)
 		error = check_gateway(
 			c, k, "via", r->via, r->destination.address.family, &r->gateway);
-	for (unsigned h = 0; h < r->next_hops_count && !error; h++) {
+	for (unsigned h = 0; r->next_hops && h < r->next_hops_count && !error; h++) {
 		struct config_next_hop *hop = &r->next_hops[h];
 
 		c->item = h;

@@ -85,7 +85,7 @@ static int open_runtime(struct router *r)
 	if (strlen(path) >= sizeof(r->runtime))
 		return fail(r, -ENAMETOOLONG, "runtime directory %s: name too long for its sockets",
 			path);
-	strcpy(r->runtime, path);
+	memcpy(r->runtime, path, strlen(path) + 1);
 	error = make_directories(r->runtime);
 	if (error)
 		return fail(r, error, "runtime directory %s: %s", r->runtime, strerror(-error));
