@@ -285,7 +285,7 @@ void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct sub
 				/* It reserves groups for each route as if none shared them. */
 				.num_tbl8 = modes[m].size == RTE_FIB6_TRIE_2B
 						    ? 32767
-						    : (uint32_t)(4 * tbl8)}};
+						    : (uint32_t)(6 * tbl8)}};
 		struct rte_fib6 *fib = rte_fib6_create(modes[m].name, 0, &conf);
 
 		start = seconds();
