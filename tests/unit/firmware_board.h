@@ -363,12 +363,12 @@ static inline bool board_dma_read(
 	return true;
 }
 
-/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish. */
 static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 {
 	(void)r, (void)offset;
 }
 
+/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish. */
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
 	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
