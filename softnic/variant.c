@@ -6,9 +6,11 @@
 #define P2PNIC_BOARD_HEADER "softnic/board.h"
 #define NIC_API             static
 
+/* NOLINTBEGIN(bugprone-suspicious-include) */
 #include "firmware/control.c"
 #include "firmware/egress.c"
 #include "firmware/ingress.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 
 #include "softnic/variant.h"
 
