@@ -40,8 +40,8 @@ static long free_hugepages(void)
 bool peers_start(const char **why)
 {
 	bool huge = free_hugepages() >= 650;
-	const char *arguments[] = {"bench-fib", "--in-memory", "--no-pci", "-l", "0",
-		"--log-level=1", "--no-telemetry", "--force-max-simd-bitwidth=512", "-m",
+	const char *arguments[] = {"bench-fib", huge ? "--in-memory" : "--no-shconf", "--no-pci",
+		"-l", "0", "--log-level=1", "--no-telemetry", "--force-max-simd-bitwidth=512", "-m",
 		huge ? "1300" : "3000", huge ? NULL : "--no-huge", NULL};
 
 	*why = huge ? "hugepages" : "no hugepages (650 of 2 MiB wanted)";

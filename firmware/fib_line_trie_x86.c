@@ -320,6 +320,8 @@ AVX512 void line_trie_lookup6_avx512(
 			_mm512_store_si512(
 				scale + i, _mm512_maskz_mov_epi32(entries, _mm512_set1_epi32(2)));
 		}
+		for (unsigned i = 0; i < left; i++)
+			__builtin_prefetch(bytes + aim.at[i]);
 		/* 4 bytes, of which a leaf is the first: the image's last 8 bytes hold no node. */
 		for (unsigned i = 0; i < left; i++) {
 			uint64_t at =
