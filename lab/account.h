@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where every packet went: from the counters of the router's NICs, at rest (counters.h states the identity).
- *
- * Beside the NICs' own word stands that of the hosts' kernels: what their interfaces sent must have been
- * received by the NICs (or missed by the ports), and what the NICs sent must have arrived.
  */
 #ifndef LAB_ACCOUNT_H
 #define LAB_ACCOUNT_H
