@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *const drop_name[P2PNIC_DROP_COUNT] = {
-#define NAME(symbol, name, meaning) [P2PNIC_DROP_##symbol] = name,
+#define NAME(symbol, name, meaning) [P2PNIC_DROP_##symbol] = (name),
 	P2PNIC_DROP_REASONS(NAME)
 #undef NAME
 };

@@ -150,7 +150,7 @@ static bool buckets_before(
 /* Weighted equal-cost next hops (fib/group.h). Two gateways behind one neighbour are one member. */
 static int group(struct table *t, const struct config_route *r)
 {
-	struct group_member member[GROUP_MEMBERS_MAX];
+	struct group_member member[GROUP_MEMBERS_MAX] = {0};
 	p2pnic_bucket before[1u << GROUP_LOG2_MAX];
 	unsigned members = 0, log2, first = t->buckets;
 
