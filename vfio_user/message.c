@@ -155,7 +155,10 @@ int vfio_user_peek(int socket, struct vfio_user_header *header)
 		return -errno;
 	if (arrived < (int)HEADER_BYTES)
 		return gone ? -ECONNRESET : 0;
+	/* More may have come since the first look; what is there now is seen whole. */
 	if ((size_t)n < sizeof(*header))
+		n = recv(socket, header, sizeof(*header), MSG_PEEK | MSG_DONTWAIT);
+	if (n != (ssize_t)sizeof(*header))
 		return -EPROTO; /* descriptors in the middle of a header: no server does that */
 	int error = check_size(header);
 	if (error)
