@@ -73,10 +73,14 @@ const void *fib_image(const struct fib *fib, uint64_t *bytes);
 /* Copies the image to device memory (64-byte aligned, `room` bytes), the header's magic last. */
 void fib_image_write(const struct fib *fib, void *device);
 
-/* One stretch of a patch: `words` 8-byte words to write at byte `offset` of the image. */
+/*
+ * One stretch of a patch, to be written at byte `offset` of the image. One that publishes is a single
+ * store of the size that lookups load (4 bytes: an entry, in the low half of its word; 8: a root): readers
+ * on another processor get its value and with it all that was written before.
+ */
 struct fib_write {
-	uint64_t offset; /* multiple of 8 */
-	uint32_t words;
+	uint64_t offset;    /* multiple of 8, or of `bytes` where it publishes */
+	uint32_t bytes;     /* multiple of 8; where it publishes 4 or 8 */
 	uint32_t publishes; /* 1: makes earlier writes reachable; to be ordered behind them */
 	uint64_t first;     /* index of the first word in fib_patch.word */
 };

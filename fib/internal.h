@@ -19,9 +19,10 @@ struct patch {
 
 void patch_clear(struct patch *patch);
 void patch_free(struct patch *patch);
-/* Adds the bytes [offset, offset + bytes) of `image`, widened to whole words. */
-void patch_add(
-	struct patch *patch, const void *image, uint64_t offset, uint64_t bytes, bool publishes);
+/* Adds the bytes [offset, offset + bytes) of `image`, a multiple of 8 at a multiple of 8… */
+void patch_add(struct patch *patch, const void *image, uint64_t offset, uint64_t bytes);
+/* …and the one entry (4 bytes) or root (8 bytes) that publishes them. */
+void patch_publish(struct patch *patch, const void *image, uint64_t offset, uint32_t bytes);
 const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch);
 
 /*

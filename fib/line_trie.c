@@ -551,12 +551,11 @@ static int line_trie_change(struct fib *fib, const struct fib_route *changes, si
 	for (size_t i = 0; i < trie->fresh.n; i++) {
 		uint32_t unit = ((uint32_t *)trie->fresh.item)[i];
 
-		patch_add(&fib->patch, fib->image, 8ull * unit, 8ull * trie->units.length[unit],
-			false);
+		patch_add(&fib->patch, fib->image, 8ull * unit, 8ull * trie->units.length[unit]);
 	}
 	for (size_t i = 0; i < trie->words.n; i++)
-		patch_add(&fib->patch, fib->image, ((struct old_word *)trie->words.item)[i].offset,
-			4, true);
+		patch_publish(&fib->patch, fib->image,
+			((struct old_word *)trie->words.item)[i].offset, 4);
 	if (fib->patch.failed) {
 		fib_error(error, "fib: out of host memory for a patch");
 		roll_back(fib);

@@ -35,14 +35,10 @@ static bool grow(void **array, size_t *room, size_t needed, size_t size)
 	return true;
 }
 
-void patch_add(
-	struct patch *patch, const void *image, uint64_t offset, uint64_t bytes, bool publishes)
+static void add(struct patch *patch, const void *image, struct fib_write write)
 {
-	uint64_t end = (offset + bytes + 7) & ~7ull;
-	size_t words;
+	size_t words = (write.bytes + 7) / 8;
 
-	offset &= ~7ull;
-	words = (size_t)((end - offset) / 8);
 	if (patch->failed ||
 		!grow((void **)&patch->write, &patch->write_room, patch->writes + 1,
 			sizeof *patch->write) ||
@@ -51,10 +47,21 @@ void patch_add(
 		patch->failed = true;
 		return;
 	}
-	patch->write[patch->writes++] =
-		(struct fib_write){offset, (uint32_t)words, publishes, patch->words};
-	memcpy(patch->word + patch->words, (const uint8_t *)image + offset, words * 8);
+	write.first = patch->words;
+	patch->word[patch->words + words - 1] = 0;
+	memcpy(patch->word + patch->words, (const uint8_t *)image + write.offset, write.bytes);
+	patch->write[patch->writes++] = write;
 	patch->words += words;
+}
+
+void patch_add(struct patch *patch, const void *image, uint64_t offset, uint64_t bytes)
+{
+	add(patch, image, (struct fib_write){.offset = offset, .bytes = (uint32_t)bytes});
+}
+
+void patch_publish(struct patch *patch, const void *image, uint64_t offset, uint32_t bytes)
+{
+	add(patch, image, (struct fib_write){.offset = offset, .bytes = bytes, .publishes = true});
 }
 
 const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch)
@@ -64,15 +71,28 @@ const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch)
 	return &patch->view;
 }
 
+/* Release: pairs with the acquire load by which a lookup reads a publishing entry or root. */
+static void publish(void *to, uint32_t bytes, uint64_t value)
+{
+	if (bytes == 4)
+		atomic_store_explicit(
+			(_Atomic uint32_t *)to, (uint32_t)value, memory_order_release);
+	else
+		atomic_store_explicit((_Atomic uint64_t *)to, value, memory_order_release);
+}
+
 void fib_patch_apply(const struct fib_patch *patch, void *device)
 {
 	for (size_t i = 0; i < patch->writes; i++) {
 		const struct fib_write *write = &patch->write[i];
-		_Atomic uint64_t *to = (_Atomic uint64_t *)((uint8_t *)device + write->offset);
+		const uint64_t *word = patch->word + write->first;
+		uint8_t *to = (uint8_t *)device + write->offset;
 
-		/* Release: pairs with the acquire load by which a lookup reads a publishing word. */
-		for (uint32_t w = 0; w < write->words; w++)
-			atomic_store_explicit(to + w, patch->word[write->first + w],
-				write->publishes ? memory_order_release : memory_order_relaxed);
+		if (write->publishes)
+			publish(to, write->bytes, *word);
+		else
+			for (uint32_t w = 0; w < write->bytes / 8; w++)
+				atomic_store_explicit(
+					(_Atomic uint64_t *)to + w, word[w], memory_order_relaxed);
 	}
 }

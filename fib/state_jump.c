@@ -209,10 +209,9 @@ static int state_jump_change(
 	if (!status) {
 		uint64_t old = header->root;
 
-		patch_add(&fib->patch, fib->image, at, bytes, false);
+		patch_add(&fib->patch, fib->image, at, (bytes + 7) & ~7ull);
 		header->root = at;
-		patch_add(
-			&fib->patch, fib->image, offsetof(struct p2pnic_fib_header, root), 8, true);
+		patch_publish(&fib->patch, fib->image, offsetof(struct p2pnic_fib_header, root), 8);
 		if (fib->patch.failed) {
 			header->root = old;
 			fib_error(error, "fib: out of memory for a patch of %llu bytes",
