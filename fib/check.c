@@ -3,6 +3,7 @@
 
 #include "firmware/fib.h"
 #include "firmware/fib_line_trie.h"
+#include "firmware/x86.h"
 
 struct fib_ipv6 check_inside(const struct fib_route *route, uint64_t *random)
 {
@@ -53,11 +54,11 @@ static void burst4(const void *image, const struct fib_ipv6 *address, const uint
 	line_trie_lookup4_scalar(image, address4, got, n);
 	compare(address, wanted, got, n, "scalar", check);
 #ifdef __x86_64__
-	if (line_trie_has_avx2()) {
+	if (x86_has_avx2()) {
 		line_trie_lookup4_avx2(image, address4, got, n);
 		compare(address, wanted, got, n, "avx2", check);
 	}
-	if (line_trie_has_avx512()) {
+	if (x86_has_avx512()) {
 		line_trie_lookup4_avx512(image, address4, got, n);
 		compare(address, wanted, got, n, "avx512", check);
 		line_trie_few4_avx512(image, address4, got, n);
@@ -82,7 +83,7 @@ static void burst6(const void *image, const struct fib_ipv6 *address, const uint
 	line_trie_lookup6_scalar(image, address, got, n);
 	compare(address, wanted, got, n, "scalar", check);
 #ifdef __x86_64__
-	if (line_trie_has_avx512()) {
+	if (x86_has_avx512()) {
 		line_trie_lookup6_avx512(image, address, got, n);
 		compare(address, wanted, got, n, "avx512", check);
 	}

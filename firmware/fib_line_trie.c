@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fib_line_trie.h"
 
+#include "x86.h"
+
 /* --- Validation -------------------------------------------------------------------------------- */
 
 struct walk {
@@ -167,14 +169,14 @@ void line_trie_lookup6_scalar(
 void line_trie_lookup4(const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
 {
 #if VECTORS
-	if (line_trie_has_avx512()) {
+	if (x86_has_avx512()) {
 		if (n < 8)
 			line_trie_few4_avx512(image, address, next_hop, n);
 		else
 			line_trie_lookup4_avx512(image, address, next_hop, n);
 		return;
 	}
-	if (n > 2 && line_trie_has_avx2()) {
+	if (n > 2 && x86_has_avx2()) {
 		line_trie_lookup4_avx2(image, address, next_hop, n);
 		return;
 	}
@@ -186,7 +188,7 @@ void line_trie_lookup6(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
 {
 #if VECTORS
-	if (n > 2 && line_trie_has_avx512()) {
+	if (n > 2 && x86_has_avx512()) {
 		line_trie_lookup6_avx512(image, address, next_hop, n);
 		return;
 	}

@@ -21,27 +21,6 @@ void line_trie_lookup6_scalar(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n);
 
 #ifdef __x86_64__
-/* What this processor has; known when built for it alone, asked else. */
-static inline bool line_trie_has_avx2(void)
-{
-#if defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
-	return true;
-#else
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-	       __builtin_cpu_supports("popcnt");
-#endif
-}
-
-static inline bool line_trie_has_avx512(void)
-{
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__BMI2__)
-	return true;
-#else
-	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2");
-#endif
-}
-
 void line_trie_lookup4_avx2(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n);
 void line_trie_lookup4_avx512(

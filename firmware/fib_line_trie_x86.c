@@ -18,12 +18,9 @@
  */
 #include "fib_line_trie.h"
 
+#include "x86.h"
+
 #ifdef __x86_64__
-#include <immintrin.h>
-
-#define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
-
 #define TYPE_BITMAP  (P2PNIC_LINE_TRIE_BITMAP << 9)
 #define TYPE_ENTRIES (P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES << 9)
 #define TYPE_LEAF    (P2PNIC_LINE_TRIE_LEAF << 9)
@@ -107,13 +104,30 @@ __attribute__((target("bmi,bmi2"))) static inline struct one aim_one(
 		at, at + ranges + (8 & bitmap), ranges, ((address >> 8 & 63) + 1) & bitmap};
 }
 
-AVX512 static uint16_t lookup_one(const uint8_t *image, uint32_t address)
+/* line_trie_step for a node of entries: boundaries are compared in one go. */
+AVX512 static inline uint32_t step_entries(const uint8_t *image, uint32_t entry, uint32_t key)
+{
+	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), shape = P2PNIC_LINE_TRIE_SHAPE(entry);
+	const p2pnic_fib_entry *next;
+
+	if (entry & TYPE_BITMAP)
+		return line_trie_step(image, entry, key);
+	next = (const p2pnic_fib_entry *)(image + at + ((shape + 7) & ~7u)) +
+	       rank_of(image, at, (uint8_t)key, shape, 0);
+	return atomic_load_explicit(next, memory_order_acquire);
+}
+
+AVX512 static inline uint16_t lookup_one(const uint8_t *image, uint32_t address)
 {
 	uint32_t entry = line_trie_root(image, address >> 16);
 	struct one one;
 
-	if (__builtin_expect(entry & (TYPE_ENTRIES | TYPE_LEAF), 0))
-		return line_trie_walk4(image, entry, address);
+	while (!line_trie_is_leaf(entry) && entry & TYPE_ENTRIES) {
+		entry = step_entries(image, entry, address >> 8 & 0xff);
+		address <<= 8;
+	}
+	if (line_trie_is_leaf(entry))
+		return (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry);
 	one = aim_one(entry, address);
 	return image[one.leaf +
 		     rank_of(image, one.at, (uint8_t)(address >> 8), one.ranges, one.bits)];
@@ -126,13 +140,82 @@ AVX512 void line_trie_few4_avx512(
 		next_hop[i] = lookup_one(image, address[i]);
 }
 
+/*
+ * First pass, for 16 entries that are nodes of bytes (those of `some`), of lookups `number`, whose key is in
+ * bits 8 to 15 of `address`: aims are packed behind `left` others. How many there are now.
+ */
+AVX512 static inline unsigned aim16(struct aim4 *aim, unsigned left, __mmask16 some, __m512i entry,
+	__m512i address, __m512i number)
+{
+	__m512i part = _mm512_and_si512(_mm512_srli_epi32(address, 14), _mm512_set1_epi32(3));
+	__mmask16 bitmap = _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_BITMAP));
+	__m512i at = _mm512_and_si512(_mm512_srli_epi32(entry, 9), _mm512_set1_epi32(~7));
+	__m512i ranges = _mm512_maskz_and_epi32(
+		(__mmask16)~bitmap, entry, _mm512_set1_epi32(P2PNIC_LINE_TRIE_RANGES_MAX - 1));
+	__m512i bits = _mm512_maskz_add_epi32(bitmap,
+		_mm512_and_si512(_mm512_srli_epi32(address, 8), _mm512_set1_epi32(63)),
+		_mm512_set1_epi32(1));
+	__m512i packed = _mm512_mask_mov_epi32(ranges, bitmap, _mm512_set1_epi32(8));
+
+	at = _mm512_mask_add_epi32(at, bitmap, at, _mm512_slli_epi32(part_units(entry, part), 3));
+	packed = _mm512_or_si512(_mm512_slli_epi32(packed, 16), ranges);
+	packed = _mm512_or_si512(packed, _mm512_slli_epi32(bits, 8));
+	packed = _mm512_or_si512(packed, _mm512_slli_epi32(number, 24));
+	_mm512_storeu_si512(aim->at + left, _mm512_maskz_compress_epi32(some, at));
+	_mm512_storeu_si512(aim->rest + left, _mm512_maskz_compress_epi32(some, packed));
+	return left + (unsigned)_mm_popcnt_u32(some);
+}
+
+/* Second pass: octet `octet` of the address, counted from the last, is the key. */
+AVX512 static inline void shoot(const uint8_t *image, const struct aim4 *aim, unsigned n,
+	const uint32_t *address, unsigned octet, uint16_t *next_hop)
+{
+#pragma GCC unroll 4
+	for (unsigned k = 0; k < n; k++) {
+		const uint8_t *rest = aim->rest[k];
+		uint64_t at = aim->at[k], i = rest[3];
+		uint8_t key = ((const uint8_t *)(address + i))[octet];
+
+		next_hop[i] = image[at + rest[2] + rank_of(image, at, key, rest[0], rest[1])];
+	}
+}
+
+/* Lookups that the first node, one of entries, does not end: mostly routes longer than 24 bits. */
+AVX512 static void lookup_deep(
+	const uint8_t *image, const uint32_t *address, uint16_t *next_hop, uint64_t deep)
+{
+	uint32_t entry[P2PNIC_BURST_MAX + 16], key[P2PNIC_BURST_MAX + 16];
+	uint32_t number[P2PNIC_BURST_MAX + 16];
+	unsigned n = 0, left = 0;
+	struct aim4 aim;
+
+	for (; deep; deep &= deep - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(deep), a = address[i];
+
+		entry[n] = step_entries(image, line_trie_root(image, a >> 16), a >> 8 & 0xff);
+		if (line_trie_is_leaf(entry[n])) {
+			next_hop[i] = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry[n]);
+		} else if (entry[n] & TYPE_ENTRIES) {
+			next_hop[i] = lookup_one(image, a);
+		} else {
+			key[n] = a << 8;
+			number[n++] = i;
+		}
+	}
+	for (unsigned k = 0; k < n; k += 16)
+		left = aim16(&aim, left, n - k < 16 ? (__mmask16)_bzhi_u32(0xffff, n - k) : 0xffff,
+			_mm512_loadu_si512(entry + k), _mm512_loadu_si512(key + k),
+			_mm512_loadu_si512(number + k));
+	shoot(image, &aim, left, address, 0, next_hop);
+}
+
 AVX512 void line_trie_lookup4_avx512(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
 {
 	const uint8_t *const bytes = image;
 	const __m512i lanes =
 		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	uint64_t deep = 0; /* lookups that the first node does not end */
+	uint64_t deep = 0;
 	unsigned left = 0;
 	struct aim4 aim;
 
@@ -141,51 +224,22 @@ AVX512 void line_trie_lookup4_avx512(
 		__m512i a = _mm512_maskz_loadu_epi32(some, address + i);
 		__m512i entry = _mm512_i32gather_epi32(
 			_mm512_srli_epi32(a, 16), bytes + P2PNIC_LINE_TRIE_ROOT, 4);
-		__m512i part = _mm512_and_si512(_mm512_srli_epi32(a, 14), _mm512_set1_epi32(3));
 		__mmask16 rest =
 			some & _mm512_cmpge_epu32_mask(entry, _mm512_set1_epi32((int)LEAVES_END));
 		__mmask16 more =
 			rest & _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_ENTRIES));
-		__mmask16 bitmap = _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_BITMAP));
-		__m512i at = _mm512_and_si512(_mm512_srli_epi32(entry, 9), _mm512_set1_epi32(~7));
-		__m512i ranges = _mm512_maskz_and_epi32((__mmask16)~bitmap, entry,
-			_mm512_set1_epi32(P2PNIC_LINE_TRIE_RANGES_MAX - 1));
-		__m512i bits = _mm512_maskz_add_epi32(bitmap,
-			_mm512_and_si512(_mm512_srli_epi32(a, 8), _mm512_set1_epi32(63)),
-			_mm512_set1_epi32(1));
-		__m512i packed;
 
 		_mm512_mask_cvtepi32_storeu_epi16(next_hop + i, some, leaf_of(entry));
 		deep |= (uint64_t)more << i;
-		rest &= (__mmask16)~more;
-		at = _mm512_mask_add_epi32(
-			at, bitmap, at, _mm512_slli_epi32(part_units(entry, part), 3));
-		packed = _mm512_mask_mov_epi32(ranges, bitmap, _mm512_set1_epi32(8));
-		packed = _mm512_or_si512(_mm512_slli_epi32(packed, 16), ranges);
-		packed = _mm512_or_si512(packed, _mm512_slli_epi32(bits, 8));
-		packed = _mm512_or_si512(packed,
-			_mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32((int)i)), 24));
-		_mm512_storeu_si512(aim.at + left, _mm512_maskz_compress_epi32(rest, at));
-		_mm512_storeu_si512(aim.rest + left, _mm512_maskz_compress_epi32(rest, packed));
-		left += (unsigned)_mm_popcnt_u32(rest);
+		left = aim16(&aim, left, rest & (__mmask16)~more, entry, a,
+			_mm512_add_epi32(lanes, _mm512_set1_epi32((int)i)));
 	}
 	/* All the lines that the second pass reads are under way before it begins. */
 	for (unsigned k = 0; k < left; k++)
 		__builtin_prefetch(bytes + aim.at[k]);
-#pragma GCC unroll 4
-	for (unsigned k = 0; k < left; k++) {
-		const uint8_t *rest = aim.rest[k];
-		uint64_t at = aim.at[k], i = rest[3];
-		uint8_t key = ((const uint8_t *)(address + i))[1];
-
-		next_hop[i] = bytes[at + rest[2] + rank_of(bytes, at, key, rest[0], rest[1])];
-	}
-	for (; deep; deep &= deep - 1) {
-		unsigned i = (unsigned)__builtin_ctzll(deep);
-
-		next_hop[i] =
-			line_trie_walk4(image, line_trie_root(image, address[i] >> 16), address[i]);
-	}
+	shoot(bytes, &aim, left, address, 1, next_hop);
+	if (deep)
+		lookup_deep(bytes, address, next_hop, deep);
 }
 
 /* 32-byte registers, the first pass one lookup at a time. */
