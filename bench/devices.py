@@ -239,10 +239,14 @@ class P2pnic(Device):
         for p in range(run.ports):
             lines += ["  - name: n%d" % p, "    engine: e0",
                       "    port: " + self.port_line(run, p),
-                      "    mac: \"%s\"" % device_mac(p), "    addresses: [198.18.%d.1/24]" % p]
+                      "    mac: \"%s\"" % device_mac(p), "    addresses: [10.0.%d.1/24]" % p]
         lines.append("neighbors:")
         for p in range(run.ports):
-            lines += ["  - {nic: n%d, address: 198.18.%d.10, mac: \"%s\"}" % (p, p, tester_mac(p))]
+            lines += ["  - {nic: n%d, address: 10.0.%d.10, mac: \"%s\"}" % (p, p, tester_mac(p))]
+        # The same routes as l3fwd's rules: a /24 for each port.
+        lines.append("routes:")
+        for p in range(run.ports):
+            lines += ["  - {prefix: 198.18.%d.0/24, via: 10.0.%d.10}" % (p, p)]
         return "\n".join(lines) + "\n"
 
     def start(self, run):

@@ -47,11 +47,10 @@ struct machine {
 
 static uint8_t *memory(size_t bytes)
 {
-	uint8_t *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	uint8_t *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
 
-	if (m != MAP_FAILED)
-		madvise(m, bytes, MADV_HUGEPAGE);
-	return m;
+	return m != MAP_FAILED ? m : mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
 static void make(struct machine *m)
@@ -106,7 +105,7 @@ static void fill(struct machine *m, unsigned length)
 		uint8_t *f = m->bar4 + m->board.port.buffer[k];
 		const uint8_t header[34] = {2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 8, 0, 0x45, 0,
 			(uint8_t)((length - 14) >> 8), (uint8_t)(length - 14), 0, 0, 0, 0, 64, 17,
-			0, 0, 198, 18, 0, (uint8_t)k, 198, 18, 1, (uint8_t)(k * 7)};
+			0, 0, 198, 19, 0, (uint8_t)k, 198, 18, 1, 10};
 		uint64_t sum = 0;
 
 		memcpy(f, header, sizeof(header));
@@ -124,7 +123,10 @@ int main(int argc, char **argv)
 	unsigned length = argc > 1 ? (unsigned)atoi(argv[1]) : 60;
 	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 200000;
 	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
-	const struct fib_route route = fib_route4(0xc6120100, 24, 1);
+	/* As a router has them: a connected network, its broadcast address, own address and a neighbour. */
+	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
+		fib_route4(0xc61201ff, 32, 2), fib_route4(0xc6120101, 32, 2),
+		fib_route4(0xc612010a, 32, 1)};
 	char error[FIB_ERROR_BYTES] = "";
 	struct fib *fib = fib_new(&config, error);
 	double best = 1e9;
@@ -133,7 +135,7 @@ int main(int argc, char **argv)
 	make(&b);
 	join(&a, 0, &b, 1);
 	join(&b, 1, &a, 0);
-	if (!fib || fib_build(fib, &route, 1, error)) {
+	if (!fib || fib_build(fib, route, 4, error)) {
 		fprintf(stderr, "%s\n", error);
 		return 1;
 	}

@@ -231,8 +231,9 @@ static unsigned send_server(
 		if (posted < 0)
 			return 0;
 		q->head = (uint16_t)(q->tail + posted);
-		if (n > (unsigned)posted)
-			n = (unsigned)posted;
+		room = (unsigned)posted;
+		if (n > room)
+			n = room;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct memif_descriptor *d = &q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
@@ -256,9 +257,10 @@ static unsigned send_server(
 			memcpy(to[i] + at, s->payload + at, 64);
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
-	/* The descriptors of the next burst, which the device wrote last. */
-	for (unsigned i = 0; i < TESTER_BURST; i += 4)
-		__builtin_prefetch(&q->ring->slot[(uint16_t)(q->tail + n + i) & q->mask], 1);
+	/* The descriptors of the next burst, which the device wrote last; not those that it is about to
+	 * write: taking a line away from it would slow it down. */
+	for (unsigned i = n; i + 4 <= room && i < n + TESTER_BURST; i += 4)
+		__builtin_prefetch(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask], 1);
 	s->position = k;
 	q->tail = (uint16_t)(q->tail + n);
 	atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
