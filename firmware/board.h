@@ -42,9 +42,11 @@ struct dma_region {
 #define DMA_READ  1u
 #define DMA_WRITE 2u
 
-/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. */
+/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. Two halves of
+ * two 64-bit words each: a vector register each where the processor has some. */
+typedef uint64_t frame_half __attribute__((vector_size(16)));
 struct frame_head {
-	uint64_t word[4];
+	frame_half low, high;
 };
 
 #ifdef P2PNIC_BOARD_HEADER
@@ -81,7 +83,7 @@ void board_dma_expect(const struct dma_region *, uint64_t offset);
 /* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 31 bytes
  * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
-	const struct frame_head *head, const uint8_t *data, uint32_t length);
+	struct frame_head head, const uint8_t *data, uint32_t length);
 
 /* Raises MSI-X vector (registers.h). */
 void board_interrupt(struct board *, unsigned vector);

@@ -166,7 +166,11 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->epoch = in->epoch = e.epoch;
 	out->batch = (uint16_t)e.batch;
 	out->mask = e.out_slots - 1;
-	out->limit = out->room = e.out_slots;
+	out->limit = out->end = e.out_slots;
+#if INGRESS_WRITES
+	for (uint32_t k = 0; k < e.out_slots; k++)
+		out->spare[NIC_EXPECT_AHEAD + k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
+#endif
 	in->slots = e.in_slots;
 	in->base = EGRESS_READS ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
@@ -200,7 +204,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 		run->kind = RUN_ORPHAN;
 	}
 	out->open = in->open = false;
-	out->room = 0;
+	out->end = out->produced;
 	for (unsigned k = 0; k < n->open_peers; k++)
 		if (n->peer[k] == peer) {
 			n->peer[k] = n->peer[--n->open_peers];

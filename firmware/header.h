@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ethernet and IP headers in four 64-bit words.
+ * Ethernet and IP headers in four 64-bit words, two halves of 16 bytes.
  *
  * A frame's first 32 bytes are loaded once into registers; every check, the new TTL, checksum and MAC
  * addresses are computed there and stored once, into the egress NIC's memory. So the memory a frame was
  * received in, which a stranger may be writing, is read once and never written.
  *
- *   word[0]  destination MAC ·················· source MAC 0–1
- *   word[1]  source MAC 2–5 · Ethernet type · version/IHL · TOS
- *   word[2]  IPv4: total length · id · fragment · TTL · protocol
+ *   low[0]   destination MAC ·················· source MAC 0–1
+ *   low[1]   source MAC 2–5 · Ethernet type · version/IHL · TOS
+ *   high[0]  IPv4: total length · id · fragment · TTL · protocol
  *            IPv6: flow label low · payload length · next header · hop limit · source 0–1
- *   word[3]  IPv4: checksum · source · destination 0–1           (destination 2–3 follow: `tail`)
+ *   high[1]  IPv4: checksum · source · destination 0–1           (destination 2–3 follow: `tail`)
  *
  * Bytes keep their order in memory, so fields of a word read little-endian: byte k of the frame is bits
  * 8·(k mod 8) on. A one's complement sum does not mind byte order (RFC 1071 §2(B)).
@@ -77,74 +77,86 @@ static inline uint16_t fold(uint64_t sum)
 /* The sum over the 20 fixed bytes of an IPv4 header; 0xffff when its checksum is right. */
 static inline uint64_t ipv4_sum(const struct frame_head *h, uint16_t tail)
 {
-	return (h->word[1] >> 48) + (uint32_t)h->word[2] + (h->word[2] >> 32) +
-	       (uint32_t)h->word[3] + (h->word[3] >> 32) + tail;
+	return (h->low[1] >> 48) + (uint32_t)h->high[0] + (h->high[0] >> 32) +
+	       (uint32_t)h->high[1] + (h->high[1] >> 32) + tail;
 }
 
 static inline uint16_t ethertype_le(const struct frame_head *h)
 {
-	return (uint16_t)(h->word[1] >> 32);
+	return (uint16_t)(h->low[1] >> 32);
 }
 
 static inline uint32_t ipv4_ihl(const struct frame_head *h)
 {
-	return (uint32_t)(h->word[1] >> 48) & 0xf;
+	return (uint32_t)(h->low[1] >> 48) & 0xf;
 }
 
 static inline uint32_t ipv4_total_length(const struct frame_head *h)
 {
-	return swap16((uint16_t)h->word[2]);
+	return swap16((uint16_t)h->high[0]);
 }
 
 static inline uint32_t ipv4_ttl(const struct frame_head *h)
 {
-	return (uint8_t)(h->word[2] >> 48);
+	return (uint8_t)(h->high[0] >> 48);
 }
 
 static inline uint32_t ipv4_source(const struct frame_head *h)
 {
-	return swap32((uint32_t)(h->word[3] >> 16));
+	return swap32((uint32_t)(h->high[1] >> 16));
 }
 
 static inline uint32_t ipv4_destination(const struct frame_head *h, uint16_t tail)
 {
-	return swap32((uint32_t)(h->word[3] >> 48) | (uint32_t)tail << 16);
+	return swap32((uint32_t)(h->high[1] >> 48) | (uint32_t)tail << 16);
 }
 
 static inline uint32_t ipv6_payload_length(const struct frame_head *h)
 {
-	return swap16((uint16_t)(h->word[2] >> 16));
+	return swap16((uint16_t)(h->high[0] >> 16));
 }
 
 static inline uint32_t ipv6_hop_limit(const struct frame_head *h)
 {
-	return (uint8_t)(h->word[2] >> 40);
+	return (uint8_t)(h->high[0] >> 40);
 }
 
-/* low, high: the first 12 bytes of an adjacency, destination and source MAC. */
-static inline void rewrite_macs(struct frame_head *h, uint64_t low, uint32_t high)
+/* Destination and source MAC are the first 12 bytes of an adjacency. */
+static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-	h->word[0] = low;
-	h->word[1] = (h->word[1] & ~0xffffffffull) | high;
+	const frame_half mac = {~0ull, 0xffffffffull};
+	frame_half macs;
+
+	__builtin_memcpy(&macs, adjacency, sizeof(macs));
+	h->low = (macs & mac) | (h->low & ~mac);
 }
 
 /*
  * TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), where m is the 16-bit
- * word that holds TTL and protocol. Read little-endian, TTL is its low byte, so m' = m − 1 and
- * ~m + m' = 0xfffe whatever m was. TTL ≥ 1.
+ * word that holds TTL and protocol. Read little-endian, TTL is its low byte, so m' = m − 1 and HC' is HC + 1
+ * modulo 0xffff, whatever m was. TTL ≥ 1.
  */
 static inline void rewrite_ipv4(struct frame_head *h)
 {
-	uint32_t sum = (~(uint32_t)h->word[3] & 0xffffu) + 0xfffeu;
+#ifdef __SSE2__
+	typedef uint16_t words __attribute__((vector_size(16)));
+	const words end = {0xffff, 0xffff, 0xffff, 0xffff, 0xfffe, 0xffff, 0xffff, 0xffff};
+	const words checksum = {0, 0, 0, 0, 1};
+	words w = (words)h->high;
 
-	sum = (sum & 0xffffu) + (sum >> 16);
-	h->word[3] = (h->word[3] & ~0xffffull) | (~sum & 0xffffu);
-	h->word[2] -= 1ull << 48;
+	h->high = (frame_half)(w + (words){0, 0, 0, 0xffff, 1} + ((words)(w >= end) & checksum));
+#else
+	uint64_t checksum = h->high[1] & 0xffff;
+
+	checksum += 1 + (checksum >= 0xfffe);
+	h->high[1] = (h->high[1] & ~0xffffull) | (checksum & 0xffff);
+	h->high[0] -= 1ull << 48;
+#endif
 }
 
 static inline void rewrite_ipv6(struct frame_head *h)
 {
-	h->word[2] -= 1ull << 40;
+	h->high[0] -= 1ull << 40;
 }
 
 /* RFC 1812 §5.3.7, RFC 6890: 0/8, 127/8, 224/4 and limited broadcast never are a source. */
@@ -169,7 +181,7 @@ static inline enum p2pnic_drop ipv4_check(
 
 	if (*length < ETHERNET_BYTES + IPV4_BYTES)
 		return P2PNIC_DROP_RUNT;
-	if ((h->word[1] >> 52 & 0xf) != 4)
+	if ((h->low[1] >> 52 & 0xf) != 4)
 		return P2PNIC_DROP_VERSION;
 	if (header < IPV4_BYTES)
 		return P2PNIC_DROP_HEADER_LENGTH;
@@ -202,12 +214,12 @@ static inline bool ipv4_plain(
 	const struct frame_head *h, uint16_t tail, uint32_t length, uint64_t mac, uint32_t *total)
 {
 	uint32_t ip = ipv4_total_length(h);
-	uint64_t wrong = (h->word[0] ^ mac) << 16;
+	uint64_t wrong = (h->low[0] ^ mac) << 16;
 
-	wrong |= (h->word[1] >> 32 ^ 0x450008) & 0xffffff;
+	wrong |= (h->low[1] >> 32 ^ 0x450008) & 0xffffff;
 	wrong |= (uint16_t)~fold(ipv4_sum(h, tail));
-	wrong |= ipv4_suspect(h->word[3] >> 16);
-	wrong |= ipv4_suspect(h->word[3] >> 48);
+	wrong |= ipv4_suspect(h->high[1] >> 16);
+	wrong |= ipv4_suspect(h->high[1] >> 48);
 	wrong |= ip < IPV4_BYTES;
 	wrong |= ETHERNET_BYTES + ip > length;
 	*total = ETHERNET_BYTES + ip;
@@ -256,7 +268,7 @@ static inline enum p2pnic_drop ipv6_check(const struct frame_head *h, uint64_t s
 {
 	uint32_t total = IPV6_BYTES + ipv6_payload_length(h);
 
-	if ((h->word[1] >> 52 & 0xf) != 6)
+	if ((h->low[1] >> 52 & 0xf) != 6)
 		return P2PNIC_DROP_VERSION;
 	if (total > *length - ETHERNET_BYTES)
 		return P2PNIC_DROP_TOTAL_LENGTH;
@@ -282,12 +294,13 @@ static inline uint32_t mix(uint64_t x)
  * The flow of a packet, for ECMP: addresses, protocol and, unless it is a fragment, ports. All
  * fragments of a packet take one path, and so do all packets of a flow.
  */
-static inline uint32_t ipv4_flow(const struct frame_head *h, uint16_t tail, const uint8_t *data)
+static inline uint32_t ipv4_flow(
+	const struct frame_head *h, uint32_t destination, const uint8_t *data)
 {
 	uint32_t header = ETHERNET_BYTES + ipv4_ihl(h) * 4;
-	uint8_t protocol = (uint8_t)(h->word[2] >> 56);
-	bool fragment = swap16((uint16_t)(h->word[2] >> 32)) & 0x3fff;
-	uint64_t x = (h->word[3] >> 16) << 16 | tail;
+	uint8_t protocol = (uint8_t)(h->high[0] >> 56);
+	bool fragment = swap16((uint16_t)(h->high[0] >> 32)) & 0x3fff;
+	uint64_t x = (uint64_t)ipv4_source(h) << 32 | destination;
 
 	if (!fragment && (protocol == 6 || protocol == 17))
 		x ^= (uint64_t)load32(data + header) * 0x9e3779b97f4a7c15ull;
@@ -297,7 +310,7 @@ static inline uint32_t ipv4_flow(const struct frame_head *h, uint16_t tail, cons
 /* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); no header chain is walked. */
 static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data)
 {
-	uint64_t label = (h->word[1] >> 56 & 0xf) | (h->word[2] & 0xffff) << 4;
+	uint64_t label = (h->low[1] >> 56 & 0xf) | (h->high[0] & 0xffff) << 4;
 
 	return mix(load64(data + 22) + 3 * load64(data + 30) + 5 * load64(data + 38) +
 		   7 * load64(data + 46) + (label << 32));

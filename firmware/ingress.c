@@ -8,8 +8,10 @@
  */
 #include "nic.h"
 
-#include "fib.h"
 #include "header.h"
+
+#include "burst.h"
+#include "check_x86.h"
 
 /* --- The producer's end of a ring -------------------------------------------------------------- */
 
@@ -41,16 +43,23 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
 		out->open = false;
-		out->room = 0;
+		out->end = out->produced;
 		out_discard_held(n, out);
 		return;
 	}
-#if !INGRESS_WRITES
+#if INGRESS_WRITES
+	uint32_t free = out->limit - (out->produced - out->consumed);
+
+	for (uint32_t slot = out->consumed; slot != index; slot++)
+		out->spare[NIC_EXPECT_AHEAD + free++] = out->given[slot & out->mask];
+	for (uint32_t k = 0; k < NIC_EXPECT_AHEAD; k++)
+		board_dma_expect(&out->buffers, out->spare[free + k]);
+#else
 	for (uint32_t slot = out->consumed; slot != index; slot++)
 		n->spare[n->spares++] = out->given[slot & out->mask];
 #endif
 	out->consumed = index;
-	out->room = out->held ? 0 : out->limit - (out->produced - out->consumed);
+	out->end = out->held ? out->produced : out->consumed + out->limit;
 }
 
 /* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the word. */
@@ -72,22 +81,18 @@ static void out_publish(struct nic *n, struct nic_out *out)
 		P2PNIC_RING_WORD(out->epoch, out->produced));
 }
 
-static inline void out_push(struct nic *n, unsigned peer, struct nic_out *out, uint32_t offset,
-	uint32_t length, uint16_t flags)
+/* One word: three fields would have to be put together again by whoever reads it as one. */
+static inline uint64_t descriptor_word(uint32_t offset, uint32_t length, uint16_t flags)
 {
-	uint32_t pending = out->produced - out->published;
+	return offset | (uint64_t)length << 32 | (uint64_t)flags << 48;
+}
 
-	if (!out->dirty) {
-		out->dirty = true;
+static inline void out_dirty(struct nic *n, unsigned peer)
+{
+	if (!n->out[peer].dirty) {
+		n->out[peer].dirty = true;
 		n->dirty_peer[n->dirty++] = (uint8_t)peer;
 	}
-	/* One store: three would have to be put together again by whoever reads it as one. */
-	out->batched[pending] = offset | (uint64_t)length << 32 | (uint64_t)flags << 48;
-	out->produced++;
-	out->room--;
-	out->bytes += length;
-	if (pending + 1 >= out->batch)
-		out_publish(n, out);
 }
 
 static void wake(struct nic *n, unsigned peer)
@@ -128,18 +133,35 @@ NIC_API void out_publish_all(struct nic *n)
 		struct nic_out *out = &n->out[n->dirty_peer[k]];
 
 		out->dirty = false;
+		if (INGRESS_WRITES && out->open)
+			out_reclaim(n, out);
 		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
 			wake(n, n->dirty_peer[k]);
 	}
 	n->dirty = 0;
 }
 
-/* Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0
- * would share a few sets of the cache; sixteen begins spread short frames, four spread long ones. */
-static inline uint32_t frame_color(uint32_t slot, uint32_t length)
+#if INGRESS_WRITES
+/*
+ * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0 would
+ * share a few sets of the cache; sixteen begins, which spare[] has, spread short frames, four spread long
+ * ones.
+ */
+static inline uint32_t begin_in(uint32_t spare, uint32_t length)
 {
-	return (length <= 1024 ? slot & 15 : slot & 3) * 64;
+	return spare & (length <= 1024 ? ~0u : ~0x300u);
 }
+
+/* The warmest free buffer of the egress; what is needed soon is fetched. */
+static inline uint32_t out_buffer(struct nic_out *out, uint32_t produced, uint32_t length)
+{
+	const uint32_t *top = &out->spare[NIC_EXPECT_AHEAD + out->end - produced - 1];
+
+	out->given[produced & out->mask] = *top;
+	board_dma_expect(&out->buffers, begin_in(top[-(int)NIC_EXPECT_AHEAD], length));
+	return begin_in(*top, length);
+}
+#endif
 
 /*
  * Spare buffers have up to three uses, and each leaves some to those it must not starve: held packets to
@@ -198,127 +220,152 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 	out_reclaim(n, out);
 	if (!out->open)
 		return;
-	out->room = out->limit - (out->produced - out->consumed);
-	while (out->held && out->room) {
+	out_dirty(n, peer);
+	out->end = out->consumed + out->limit;
+	while (out->held && out->produced != out->end) {
 		struct p2pnic_descriptor d = out->hold[out->hold_head];
-
 #if INGRESS_WRITES
+		uint32_t offset = out_buffer(out, out->produced, d.length);
 		struct frame_head head;
-		uint32_t slot = out->produced & out->mask;
-		uint32_t offset = slot * P2PNIC_BUFFER_BYTES + frame_color(slot, d.length);
 
 		__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
 		board_dma_write_frame(
-			n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
+			n->board, &out->buffers, offset, head, n->bar4 + d.offset, d.length);
 		spare_buffer_of(n, d.offset);
-		out_push(n, peer, out, offset, d.length, d.flags);
 #else
-		out->given[out->produced & out->mask] = d.offset & ~(P2PNIC_BUFFER_BYTES - 1);
-		out_push(n, peer, out, d.offset, d.length, d.flags);
+		uint32_t offset = d.offset;
+
+		out->given[out->produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
 #endif
+		out->batched[out->produced++ - out->published] =
+			descriptor_word(offset, d.length, d.flags);
+		out->bytes += d.length;
+		if (out->produced - out->published >= out->batch)
+			out_publish(n, out);
 		out->hold_head = (out->hold_head + 1) % NIC_HOLD_MAX;
 		out->held--;
 		n->held--;
 	}
 	if (out->held)
-		out->room = 0; /* new packets queue behind them */
+		out->end = out->produced; /* new packets queue behind them */
 }
 
-#define EXPECT_AHEAD                                                                               \
-	8u /* frames: what a line takes from one core to another, at a few ns a frame */
+/* Puts frames into the ring, for all of which there is room. What the loop needs of the ring is in registers. */
+static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
+	const uint8_t *frames, unsigned count, uint16_t flags)
+{
+	uint32_t produced = out->produced, pending = produced - out->published, bytes = 0;
+	const uint32_t batch = out->batch;
 
-/* Gives frame k of the burst, with its new head, to a peer. The peer is open. */
-static inline void transfer(struct nic *n, unsigned peer, unsigned k, const struct frame *frame,
-	const struct frame_head *head, uint32_t length, uint16_t flags)
+	for (unsigned i = 0; i < count; i++) {
+		unsigned k = frames[i];
+		uint32_t length = b->length[k], offset;
+
+#if INGRESS_WRITES
+		offset = out_buffer(out, produced, length);
+		board_dma_write_frame(
+			n->board, &out->buffers, offset, b->head[k], b->frame[k].data, length);
+#else
+		offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
+		if (unlikely(offset == NIC_NOWHERE)) {
+			count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
+			continue;
+		}
+		out->given[produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
+#endif
+		out->batched[pending++] = descriptor_word(offset, length, flags);
+		bytes += length;
+		produced++;
+		if (pending >= batch) {
+			out->produced = produced;
+			out_publish(n, out);
+			pending = 0;
+		}
+	}
+	out->produced = produced;
+	out->bytes += bytes;
+}
+
+/* There was no room for frame k. True: now there is. Else it is held, or dropped. */
+static __attribute__((noinline)) bool find_room(
+	struct nic *n, const struct burst *b, unsigned peer, unsigned k, uint16_t flags)
 {
 	struct nic_out *out = &n->out[peer];
 
-	if (unlikely(out->room == 0)) {
-		if (out->open)
-			out_reclaim(n, out);
-		if (!out->open) {
-			count_drop(n, P2PNIC_DROP_NO_PEER, 1);
-			return;
-		}
-		if (out->room == 0) {
-			hold(n, peer, k, head, length, flags);
-			return;
-		}
-	}
-#if INGRESS_WRITES
-	uint32_t slot = out->produced & out->mask;
-	uint32_t offset = slot * P2PNIC_BUFFER_BYTES + frame_color(slot, length);
+	if (out->open)
+		out_reclaim(n, out);
+	if (!out->open)
+		count_drop(n, P2PNIC_DROP_NO_PEER, 1);
+	else if (out->produced == out->end)
+		hold(n, peer, k, &b->head[k], b->length[k], flags);
+	return out->produced != out->end;
+}
 
-	board_dma_expect(&out->buffers, ((slot + EXPECT_AHEAD) & out->mask) * P2PNIC_BUFFER_BYTES +
-						frame_color(slot + EXPECT_AHEAD, length));
-	board_dma_write_frame(n->board, &out->buffers, offset, head, frame->data, length);
-#else
-	uint32_t offset = keep_frame(n, k, head, spares_for_others(n));
+/* Gives frames of the burst, with their new heads, to a peer. */
+static void transfer(struct nic *n, const struct burst *b, unsigned peer, const uint8_t *frames,
+	unsigned count, uint16_t flags)
+{
+	struct nic_out *out = &n->out[peer];
+	unsigned run;
 
-	if (unlikely(offset == NIC_NOWHERE)) {
-		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
-		return;
+	for (; count; frames += run, count -= run) {
+		run = 1;
+		if (unlikely(out->produced == out->end) && !find_room(n, b, peer, *frames, flags))
+			continue;
+		run = out->end - out->produced;
+		if (run > count)
+			run = count;
+		out_dirty(n, peer);
+		give(n, b, out, frames, run, flags);
 	}
-	out->given[out->produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
-#endif
-	out_push(n, peer, out, offset, length, flags);
 }
 
 /* --- What becomes of a frame ------------------------------------------------------------------- */
 
 /* For the host if it listens (flags tell it why), otherwise a drop with that reason. */
-static void punt_or_drop(struct nic *n, unsigned k, const struct frame *frame,
-	const struct frame_head *head, uint32_t length, enum p2pnic_drop reason)
+static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_drop reason)
 {
+	const uint8_t frame = (uint8_t)k;
+
 	if (n->out[P2PNIC_HOST_PEER].open)
-		transfer(n, P2PNIC_HOST_PEER, k, frame, head, length, (uint16_t)reason);
+		transfer(n, b, P2PNIC_HOST_PEER, &frame, 1, (uint16_t)reason);
 	else
 		count_drop(n, reason, 1);
 }
 
-struct burst {
-	struct frame frame[P2PNIC_BURST_MAX];
-	struct frame_head head[P2PNIC_BURST_MAX];
-	uint8_t kept4[P2PNIC_BURST_MAX],
-		kept6[P2PNIC_BURST_MAX]; /* which frames wait for a lookup */
-	uint16_t tail[P2PNIC_BURST_MAX]; /* IPv4 destination 2–3 */
-	uint32_t address4[P2PNIC_BURST_MAX];
-	struct fib_ipv6 address6[P2PNIC_BURST_MAX];
-	uint16_t hop4[P2PNIC_BURST_MAX], hop6[P2PNIC_BURST_MAX];
-	unsigned n4, n6;
-};
-
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
 static void check_other(struct nic *n, struct burst *b, unsigned k)
 {
-	struct frame *f = &b->frame[k];
+	const struct frame *f = &b->frame[k];
+	uint32_t *length = &b->length[k];
 	const struct frame_head *h = &b->head[k];
 	enum p2pnic_drop reason;
 
+	*length = f->length;
 	if (f->length < ETHERNET_BYTES) {
 		count_drop(n, P2PNIC_DROP_RUNT, 1);
 		return;
 	}
-	if ((h->word[0] & MAC_MASK) != n->mac) {
+	if ((h->low[0] & MAC_MASK) != n->mac) {
 		/* Group addresses are for the host (ARP, neighbour discovery), never routed. */
-		if (h->word[0] & 1)
-			punt_or_drop(n, k, f, h, f->length, P2PNIC_DROP_LINK_SCOPE);
+		if (h->low[0] & 1)
+			punt_or_drop(n, b, k, P2PNIC_DROP_LINK_SCOPE);
 		else
 			count_drop(n, P2PNIC_DROP_FOREIGN_MAC, 1);
 		return;
 	}
 	if (ethertype_le(h) == ETHERTYPE_IPV4_LE) {
 		uint32_t header = ipv4_ihl(h) * 4;
+		uint16_t tail = load16(f->data + 32);
 
-		b->tail[b->n4] = load16(f->data + 32);
-		reason = ipv4_check(h, b->tail[b->n4], &f->length);
+		reason = ipv4_check(h, tail, length);
 		if (reason == P2PNIC_DROP_COUNT && header > IPV4_BYTES)
 			reason = ipv4_check_options(f->data + ETHERNET_BYTES, header);
 		if (reason == P2PNIC_DROP_COUNT) {
-			b->address4[b->n4] = ipv4_destination(h, b->tail[b->n4]);
+			b->address4[b->n4] = ipv4_destination(h, tail);
 			b->kept4[b->n4++] = (uint8_t)k;
 		} else if (reason == P2PNIC_DROP_OPTIONS || reason == P2PNIC_DROP_LINK_SCOPE) {
-			punt_or_drop(n, k, f, h, f->length, reason);
+			punt_or_drop(n, b, k, reason);
 		} else {
 			count_drop(n, reason, 1);
 		}
@@ -333,18 +380,61 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 		source_low = swap64(load64(f->data + 30));
 		high = swap64(load64(f->data + 38));
 		low = swap64(load64(f->data + 46));
-		reason = ipv6_check(h, source_high, source_low, high, low, &f->length);
+		reason = ipv6_check(h, source_high, source_low, high, low, length);
 		if (reason == P2PNIC_DROP_COUNT) {
 			b->address6[b->n6] = (struct fib_ipv6){high, low};
 			b->kept6[b->n6++] = (uint8_t)k;
 		} else if (reason == P2PNIC_DROP_LINK_SCOPE) {
-			punt_or_drop(n, k, f, h, f->length, reason);
+			punt_or_drop(n, b, k, reason);
 		} else {
 			count_drop(n, reason, 1);
 		}
 	} else {
-		punt_or_drop(n, k, f, h, f->length, P2PNIC_DROP_ETHERTYPE);
+		punt_or_drop(n, b, k, P2PNIC_DROP_ETHERTYPE);
 	}
+}
+
+/* Frames [k, end), one by one. */
+static void check_each(struct nic *n, struct burst *b, unsigned k, unsigned end)
+{
+	for (; k < end; k++) {
+		const uint8_t *data = b->frame[k].data;
+		uint16_t tail = load16(data + 32);
+		struct frame_head head = {
+			{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
+
+		b->head[k] = head;
+		if (likely(ipv4_plain(&head, tail, b->frame[k].length, n->mac, &b->length[k]))) {
+			b->address4[b->n4] = ipv4_destination(&head, tail);
+			b->kept4[b->n4++] = (uint8_t)k;
+		} else {
+			check_other(n, b, k);
+		}
+	}
+}
+
+/* In the order of arrival: packets of one flow are kept in theirs. */
+#ifdef __x86_64__
+AVX512 static void check_by_groups(struct nic *n, struct burst *b, unsigned received)
+{
+	unsigned k;
+
+	for (k = 0; k + BURST_GROUP <= received; k += BURST_GROUP)
+		if (!check_group(b, k, n->mac))
+			check_each(n, b, k, k + BURST_GROUP);
+	check_each(n, b, k, received);
+}
+#endif
+
+static inline void check(struct nic *n, struct burst *b, unsigned received)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		check_by_groups(n, b, received);
+		return;
+	}
+#endif
+	check_each(n, b, 0, received);
 }
 
 /* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's store
@@ -366,21 +456,17 @@ static inline const struct p2pnic_adjacency *resolve(
 	return &n->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
 }
 
-/* An adjacency, read once: the host may be about to reuse its place. */
+/* Nobody changes an adjacency that a packet can reach: its place is used again after an epoch. */
 struct way {
-	uint64_t mac_low;
-	uint32_t mac_high;
 	uint32_t mtu;
 	uint8_t kind, egress;
 };
 
 static inline struct way way_of(const struct p2pnic_adjacency *adjacency)
 {
-	const uint8_t *a = (const uint8_t *)adjacency;
-	uint32_t rest = load32(a + 12);
+	uint32_t rest = load32((const uint8_t *)adjacency + offsetof(struct p2pnic_adjacency, mtu));
 
-	return (struct way){load64(a), load32(a + 8), rest & 0xffff, (uint8_t)(rest >> 16),
-		(uint8_t)(rest >> 24)};
+	return (struct way){rest & 0xffff, (uint8_t)(rest >> 16), (uint8_t)(rest >> 24)};
 }
 
 static inline bool may_forward(struct way w, uint32_t length, uint32_t ttl)
@@ -390,10 +476,9 @@ static inline bool may_forward(struct way w, uint32_t length, uint32_t ttl)
 }
 
 /* A packet that does not simply go on: each way out with its reason. */
-static void not_forwarded(struct nic *n, struct burst *b, unsigned k, struct way w, bool expired)
+static void not_forwarded(
+	struct nic *n, const struct burst *b, unsigned k, struct way w, bool expired)
 {
-	const struct frame *f = &b->frame[k];
-	const struct frame_head *h = &b->head[k];
 	enum p2pnic_drop reason;
 
 	switch (w.kind) {
@@ -423,42 +508,79 @@ static void not_forwarded(struct nic *n, struct burst *b, unsigned k, struct way
 		reason = P2PNIC_DROP_NO_ROUTE;
 		break;
 	}
-	punt_or_drop(n, k, f, h, f->length, reason);
+	punt_or_drop(n, b, k, reason);
+}
+
+static inline void enqueue(struct burst *b, unsigned egress, unsigned k)
+{
+	unsigned behind = b->queued[egress];
+
+	b->egress[b->egresses] = (uint8_t)egress;
+	b->egresses += behind == 0;
+	b->queue[egress][behind] = (uint8_t)k;
+	b->queued[egress] = (uint8_t)(behind + 1);
+}
+
+/* Resolves next hops, rewrites heads and sorts frames by egress. */
+static inline void route4(struct nic *n, struct burst *b)
+{
+	for (unsigned j = 0; j < b->n4; j++) {
+		unsigned k = b->kept4[j];
+		struct frame_head *head = &b->head[k];
+		uint32_t word = next_hop_word(n, b->hop4[j]);
+		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
+					? ipv4_flow(head, b->address4[j], b->frame[k].data)
+					: 0;
+		const struct p2pnic_adjacency *adjacency = resolve(n, word, flow);
+		struct way w = way_of(adjacency);
+
+		if (likely(may_forward(w, b->length[k], ipv4_ttl(head)))) {
+			rewrite_macs(head, adjacency);
+			rewrite_ipv4(head);
+			enqueue(b, w.egress, k);
+		} else {
+			not_forwarded(n, b, k, w, ipv4_ttl(head) <= 1);
+		}
+	}
+}
+
+static void route6(struct nic *n, struct burst *b)
+{
+	for (unsigned j = 0; j < b->n6; j++) {
+		unsigned k = b->kept6[j];
+		struct frame_head *head = &b->head[k];
+		uint32_t word = next_hop_word(n, b->hop6[j]);
+		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
+					? ipv6_flow(head, b->frame[k].data)
+					: 0;
+		const struct p2pnic_adjacency *adjacency = resolve(n, word, flow);
+		struct way w = way_of(adjacency);
+
+		if (may_forward(w, b->length[k], ipv6_hop_limit(head))) {
+			rewrite_macs(head, adjacency);
+			rewrite_ipv6(head);
+			enqueue(b, w.egress, k);
+		} else {
+			not_forwarded(n, b, k, w, ipv6_hop_limit(head) <= 1);
+		}
+	}
 }
 
 NIC_API unsigned nic_ingress(struct nic *n)
 {
 	struct burst b;
 	unsigned received = board_receive(n->board, b.frame, P2PNIC_BURST_MAX);
-	const uint64_t mac = n->mac;
 	uint64_t bytes = 0;
 
 	if (received == 0)
 		return 0;
-	b.n4 = b.n6 = 0;
-	for (unsigned k = 0; k < received; k++)
-		__builtin_prefetch(b.frame[k].data);
-
-	/* Check. */
+	b.n4 = b.n6 = b.egresses = 0;
+	__builtin_memset(b.queued, 0, sizeof(b.queued));
 	for (unsigned k = 0; k < received; k++) {
-		struct frame_head *h = &b.head[k];
-		const uint8_t *data = b.frame[k].data;
-		uint16_t tail = load16(data + 32);
-		struct frame_head head = {
-			{load64(data), load64(data + 8), load64(data + 16), load64(data + 24)}};
-		uint32_t total;
-
-		*h = head;
+		__builtin_prefetch(b.frame[k].data);
 		bytes += b.frame[k].length;
-		if (likely(ipv4_plain(&head, tail, b.frame[k].length, mac, &total))) {
-			b.frame[k].length = total;
-			b.tail[b.n4] = tail;
-			b.address4[b.n4] = ipv4_destination(&head, tail);
-			b.kept4[b.n4++] = (uint8_t)k;
-		} else {
-			check_other(n, &b, k);
-		}
 	}
+	check(n, &b, received);
 
 	/* Look up. */
 	if (likely(n->fib4))
@@ -471,41 +593,10 @@ NIC_API unsigned nic_ingress(struct nic *n)
 		__builtin_memset(b.hop6, 0, sizeof(b.hop6));
 
 	/* Give to the egress. */
-	for (unsigned j = 0; j < b.n4; j++) {
-		unsigned k = b.kept4[j];
-		struct frame_head head = b.head[k];
-		const struct frame *f = &b.frame[k];
-		uint32_t word = next_hop_word(n, b.hop4[j]);
-		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
-					? ipv4_flow(&head, b.tail[j], f->data)
-					: 0;
-		struct way w = way_of(resolve(n, word, flow));
-
-		if (likely(may_forward(w, f->length, ipv4_ttl(&head)))) {
-			rewrite_macs(&head, w.mac_low, w.mac_high);
-			rewrite_ipv4(&head);
-			transfer(n, w.egress, k, f, &head, f->length, 0);
-		} else {
-			not_forwarded(n, &b, k, w, ipv4_ttl(&head) <= 1);
-		}
-	}
-	for (unsigned j = 0; j < b.n6; j++) {
-		unsigned k = b.kept6[j];
-		struct frame_head head = b.head[k];
-		const struct frame *f = &b.frame[k];
-		uint32_t word = next_hop_word(n, b.hop6[j]);
-		uint32_t flow =
-			unlikely(P2PNIC_NEXT_HOP_LOG2(word)) ? ipv6_flow(&head, f->data) : 0;
-		struct way w = way_of(resolve(n, word, flow));
-
-		if (may_forward(w, f->length, ipv6_hop_limit(&head))) {
-			rewrite_macs(&head, w.mac_low, w.mac_high);
-			rewrite_ipv6(&head);
-			transfer(n, w.egress, k, f, &head, f->length, 0);
-		} else {
-			not_forwarded(n, &b, k, w, ipv6_hop_limit(&head) <= 1);
-		}
-	}
+	route4(n, &b);
+	route6(n, &b);
+	for (unsigned e = 0; e < b.egresses; e++)
+		transfer(n, &b, b.egress[e], b.queue[b.egress[e]], b.queued[b.egress[e]], 0);
 
 	out_publish_all(n);
 	board_release(n->board);

@@ -36,8 +36,10 @@
 
 #define NIC_RX_BUFFERS_MIN (EGRESS_READS ? 16u : 2u) /* see spares_for_others */
 #define NIC_RX_BUFFERS_MAX 8192u                     /* own buffers: receiving, spare, holding */
-#define NIC_HOLD_MAX       256u  /* packets held for one egress whose ring is full */
-#define NIC_FLIGHT_MAX     4096u /* frames given to the port and not reported sent; a power of two */
+#define NIC_HOLD_MAX       256u /* packets held for one egress whose ring is full */
+#define NIC_EXPECT_AHEAD                                                                           \
+	8u /* frames: what a line takes from one core to another, at some ns a frame */
+#define NIC_FLIGHT_MAX 4096u /* frames given to the port and not reported sent; a power of two */
 
 /* The ring to one egress NIC, and what waits for room in it. */
 struct nic_out {
@@ -50,7 +52,8 @@ struct nic_out {
 	uint32_t produced;  /* next index to fill */
 	uint32_t published; /* what the egress NIC has been told */
 	uint32_t consumed;  /* what the egress NIC said last */
-	uint32_t room;    /* free slots as of the last look; 0 while packets are held, or closed */
+	uint32_t
+		end; /* may be produced up to here, as of the last look; = produced while packets are held, or closed */
 	uint32_t counted; /* produced, as far as it stands in the counters */
 	uint32_t bytes;   /* of frames since then */
 	uint32_t held;    /* packets in hold[] */
@@ -64,9 +67,11 @@ struct nic_out {
 	struct p2pnic_peer entry;           /* as read at peer-open, to find the regions again */
 	uint64_t batched[P2PNIC_BURST_MAX]; /* descriptors of [published, produced) */
 	struct p2pnic_descriptor hold[NIC_HOLD_MAX]; /* offset: of the frame in own BAR4 */
-#if !INGRESS_WRITES
 	uint32_t given
-		[P2PNIC_RING_SLOTS_MAX]; /* by slot: own buffer that comes back on completion */
+		[P2PNIC_RING_SLOTS_MAX]; /* by slot: the buffer that comes back on completion */
+#if INGRESS_WRITES
+	/* Free buffers of the egress, as many as slots are free, the last one given back on top: the warmest first. Below the bottom lie NIC_EXPECT_AHEAD more words. */
+	uint32_t spare[NIC_EXPECT_AHEAD + P2PNIC_RING_SLOTS_MAX];
 #endif
 };
 

@@ -306,7 +306,7 @@ static int check_router(struct config *config, struct checker *c)
 	} methods[] = {{"wr", P2PNIC_METHOD_WRITE}, {"rd", P2PNIC_METHOD_READ},
 		{"bn", P2PNIC_METHOD_BOUNCE}};
 	struct config_router *r = config->router;
-	unsigned slots = CONFIG_DEFAULT(r->ring_slots, 256);
+	unsigned slots = CONFIG_DEFAULT(r->ring_slots, P2PNIC_RING_SLOTS_MAX);
 
 	r->method_number = P2PNIC_METHOD_WRITE;
 	if (r->method) {

@@ -65,12 +65,12 @@ struct config_route {
 };
 
 struct config_router {
-	char *name;                  /* absent: p2pnic */
-	char *runtime;               /* directory of sockets; absent: see config_runtime */
-	char *method;                /* wr (default), rd, bn */
-	unsigned *ring_slots;        /* descriptors of each ring, a power of two; absent: 256 */
-	unsigned *batch;             /* descriptors held back at most; absent: 8 */
-	unsigned *rx_buffers;        /* own buffers of each NIC; absent: 1024 */
+	char *name;           /* absent: p2pnic */
+	char *runtime;        /* directory of sockets; absent: see config_runtime */
+	char *method;         /* wr (default), rd, bn */
+	unsigned *ring_slots; /* descriptors of each ring, a power of two; config_ring_slots() */
+	unsigned *batch;      /* descriptors held back at most; absent: 8 */
+	unsigned *rx_buffers; /* own buffers of each NIC; absent: 1024 */
 	unsigned *packet_memory_mib; /* BAR4 of each NIC; absent: as the rings need */
 	unsigned *table_memory_mib;  /* BAR2 of each NIC; absent: 16 */
 	int *bounce_core; /* bn: core of the host thread that moves packets on; absent: any */
@@ -112,5 +112,13 @@ void runtime_of_name(const char *name, char *path, size_t bytes);
 int config_nic_index(const struct config *, const char *name); /* -1: none */
 
 #define CONFIG_DEFAULT(pointer, value) ((pointer) ? *(pointer) : (value))
+
+/* Absent: as many as there can be, unless so many NICs would need too much packet memory for them: each has
+ * ring_slots buffers for each other. */
+static inline unsigned config_ring_slots(const struct config *c)
+{
+	return CONFIG_DEFAULT(
+		c->router->ring_slots, c->nics_count <= 16 ? P2PNIC_RING_SLOTS_MAX : 256u);
+}
 
 #endif

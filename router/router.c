@@ -145,7 +145,7 @@ static int plan(struct router *r)
 	const struct config *c = r->config;
 
 	r->fabric.method = c->router->method_number;
-	r->fabric.ring_slots = CONFIG_DEFAULT(c->router->ring_slots, 256);
+	r->fabric.ring_slots = config_ring_slots(c);
 	r->fabric.batch = CONFIG_DEFAULT(c->router->batch, P2PNIC_BATCH_DEFAULT);
 	r->fabric.rx_buffers = CONFIG_DEFAULT(c->router->rx_buffers, 1024);
 	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {

@@ -17,8 +17,8 @@
  * So a NIC has one mailbox for each peer, and *only that peer* writes it: one window is all a peer
  * needs, and it reaches nothing of other peers.
  *
- * Life of a slot (Wr): the ingress NIC writes the packet into one of the buffers that the driver
- * gave it in the egress NIC's packet memory, writes the descriptor, then the producer word. The egress
+ * Life of a slot (Wr): the ingress NIC writes the packet into any free one of the buffers that the driver
+ * gave it in the egress NIC's packet memory (the last one given back: it is still in somebody's cache), writes the descriptor, then the producer word. The egress
  * NIC reads the producer word, reads descriptors, sends, and writes the consumer word into the ingress
  * NIC's memory; the buffer then belongs to the ingress NIC again.
  *

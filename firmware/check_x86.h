@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ipv4_plain (header.h) for sixteen frames at once, in AVX-512 registers.
+ *
+ * The first 32 bytes of eight frames are transposed, so that a register holds word w of all eight:
+ *
+ *     frame 0   w0 w1 w2 w3           w0   of frame 0 1 2 3 4 5 6 7
+ *     frame 1   w0 w1 w2 w3    ──▶    w1   of frame 0 1 2 3 4 5 6 7
+ *     …                               …
+ *
+ * and one instruction tests eight packets. Conditions gather as bits in `wrong`: a lane that is not 0 is no
+ * plain packet. 115 instructions a packet become 12 (check alone).
+ */
+#ifndef P2PNIC_FIRMWARE_CHECK_X86_H
+#define P2PNIC_FIRMWARE_CHECK_X86_H
+
+#include "burst.h"
+#include "x86.h"
+
+#ifdef __x86_64__
+
+struct column {
+	__m512i word[4];
+	__m512i tail; /* destination 2–3 */
+};
+
+AVX512 static inline __m256i row_of(const struct frame *frame, struct frame_head *head)
+{
+	__m256i row = _mm256_loadu_si256((const __m256i *)frame->data);
+
+	_mm256_storeu_si256((__m256i *)head, row);
+	return row;
+}
+
+AVX512 static inline __m512i two_rows(
+	const struct frame *frame, struct frame_head *head, unsigned low, unsigned high)
+{
+	return _mm512_inserti64x4(_mm512_castsi256_si512(row_of(frame + low, head + low)),
+		row_of(frame + high, head + high), 1);
+}
+
+AVX512 static inline short tail_of(const struct frame *frame)
+{
+	short tail;
+
+	__builtin_memcpy(&tail, frame->data + 32, 2);
+	return tail;
+}
+
+AVX512 static inline struct column transpose8(const struct frame *f, struct frame_head *head)
+{
+	const __m512i even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+	const __m512i odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+	__m512i r04 = two_rows(f, head, 0, 4), r15 = two_rows(f, head, 1, 5);
+	__m512i r26 = two_rows(f, head, 2, 6), r37 = two_rows(f, head, 3, 7);
+	__m512i low01 = _mm512_unpacklo_epi64(r04, r15), high01 = _mm512_unpackhi_epi64(r04, r15);
+	__m512i low23 = _mm512_unpacklo_epi64(r26, r37), high23 = _mm512_unpackhi_epi64(r26, r37);
+	__m128i tail = _mm_setr_epi16(tail_of(f), tail_of(f + 1), tail_of(f + 2), tail_of(f + 3),
+		tail_of(f + 4), tail_of(f + 5), tail_of(f + 6), tail_of(f + 7));
+
+	return (struct column){{_mm512_permutex2var_epi64(low01, even, low23),
+				       _mm512_permutex2var_epi64(high01, even, high23),
+				       _mm512_permutex2var_epi64(low01, odd, low23),
+				       _mm512_permutex2var_epi64(high01, odd, high23)},
+		_mm512_cvtepu16_epi64(tail)};
+}
+
+/* The low 16 or 32 bits of each 64-bit lane in the other byte order, zeros above. */
+#define SWAP16                                                                                     \
+	_mm512_set_epi64(0x8080808080800809, 0x8080808080800001, 0x8080808080800809,               \
+		0x8080808080800001, 0x8080808080800809, 0x8080808080800001, 0x8080808080800809,    \
+		0x8080808080800001)
+#define SWAP32                                                                                     \
+	_mm512_set_epi64(0x8080808008090a0b, 0x8080808000010203, 0x8080808008090a0b,               \
+		0x8080808000010203, 0x8080808008090a0b, 0x8080808000010203, 0x8080808008090a0b,    \
+		0x8080808000010203)
+
+AVX512 static inline __m512i all64(uint64_t x)
+{
+	return _mm512_set1_epi64((long long)x);
+}
+
+/* The one's complement sum over the header is 0xffff, as in ipv4_sum and fold. */
+AVX512 static inline __mmask8 checksum_wrong8(const struct column *c)
+{
+	const __m512i low32 = all64(0xffffffff), low16 = all64(0xffff);
+	__m512i s = _mm512_add_epi64(_mm512_srli_epi64(c->word[1], 48), c->tail);
+
+	s = _mm512_add_epi64(s, _mm512_and_si512(c->word[2], low32));
+	s = _mm512_add_epi64(s, _mm512_srli_epi64(c->word[2], 32));
+	s = _mm512_add_epi64(s, _mm512_and_si512(c->word[3], low32));
+	s = _mm512_add_epi64(s, _mm512_srli_epi64(c->word[3], 32));
+	s = _mm512_add_epi64(_mm512_add_epi64(_mm512_and_si512(s, low16), _mm512_srli_epi64(s, 32)),
+		_mm512_and_si512(_mm512_srli_epi64(s, 16), low16));
+	/* Below 3 · 2^16: folded once more it is below 2^16 + 2. */
+	s = _mm512_add_epi64(_mm512_and_si512(s, low16), _mm512_srli_epi64(s, 16));
+	return _mm512_cmpneq_epi64_mask(s, low16);
+}
+
+/* Which of eight frames are not plain; their destinations and lengths. */
+AVX512 static inline __mmask8 check8(const struct frame *frame, struct frame_head *head,
+	uint32_t *length, uint64_t mac, __m256i *address)
+{
+	const __m512i octets = all64(0x00ff000000ff0000); /* of word[3]: source 0, destination 0 */
+	struct column c = transpose8(frame, head);
+	__m512i wrong, octet, high, loopback, ip, total, arrived;
+	__mmask8 not_plain;
+
+	wrong = _mm512_slli_epi64(_mm512_xor_si512(c.word[0], all64(mac)), 16);
+	/* wrong | (type, version and header length) & their mask */
+	wrong = _mm512_ternarylogic_epi64(wrong,
+		_mm512_xor_si512(c.word[1], all64(0x0045000800000000)), all64(0x00ffffff00000000),
+		0xf8);
+	/* ipv4_suspect: octet - 1 ≥ 223, or octet - 1 = 126 */
+	octet = _mm512_sub_epi8(c.word[3], _mm512_set1_epi8(1));
+	high = _mm512_subs_epu8(octet, _mm512_set1_epi8((char)222));
+	loopback = _mm512_subs_epu8(
+		_mm512_set1_epi8(1), _mm512_xor_si512(octet, _mm512_set1_epi8(126)));
+	wrong = _mm512_ternarylogic_epi64(wrong, _mm512_or_si512(high, loopback), octets, 0xf8);
+
+	ip = _mm512_shuffle_epi8(c.word[2], SWAP16);
+	total = _mm512_add_epi64(ip, all64(ETHERNET_BYTES));
+	arrived = _mm512_and_si512(_mm512_permutex2var_epi64(_mm512_loadu_si512(frame),
+					   _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15),
+					   _mm512_loadu_si512(frame + 4)),
+		all64(0xffffffff));
+	not_plain = _mm512_test_epi64_mask(wrong, wrong) | checksum_wrong8(&c) |
+		    _mm512_cmplt_epu64_mask(ip, all64(IPV4_BYTES)) |
+		    _mm512_cmpgt_epu64_mask(total, arrived);
+
+	_mm256_storeu_si256((__m256i *)length, _mm512_cvtepi64_epi32(total));
+	*address = _mm512_cvtepi64_epi32(_mm512_shuffle_epi8(
+		_mm512_or_si512(_mm512_srli_epi64(c.word[3], 48), _mm512_slli_epi64(c.tail, 16)),
+		SWAP32));
+	return not_plain;
+}
+
+/*
+ * Frames k to k + 15. True: all are plain, and stand in the burst as kept. False: some are not; nothing of
+ * the burst was changed but heads and lengths, which the caller overwrites.
+ */
+AVX512 static inline bool check_group(struct burst *b, unsigned k, uint64_t mac)
+{
+	const __m128i count = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m256i low, high;
+	__mmask8 wrong = check8(b->frame + k, b->head + k, b->length + k, mac, &low);
+
+	wrong |= check8(b->frame + k + 8, b->head + k + 8, b->length + k + 8, mac, &high);
+	if (__builtin_expect(wrong, 0))
+		return false;
+	_mm512_storeu_si512(
+		b->address4 + b->n4, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+	_mm_storeu_si128(
+		(__m128i *)(b->kept4 + b->n4), _mm_add_epi8(count, _mm_set1_epi8((char)k)));
+	b->n4 += BURST_GROUP;
+	return true;
+}
+
+#endif
+#endif
