@@ -209,18 +209,18 @@ static json_t *show_routes(struct router *r)
 {
 	static const char *const kind[] = {
 		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
-	const struct table_route *route;
-	size_t n = table_routes(r->table, &route);
+	const struct routes *routes = table_routes(r->table);
 	json_t *rows = json_array();
 
-	for (size_t k = 0; k < n; k++) {
+	for (size_t k = 0; k < routes->n; k++) {
+		const struct route *route = &routes->route[k];
+		const struct prefix prefix = {{route->prefix, route->family}, route->length};
 		char text[ADDRESS_TEXT_BYTES];
 		unsigned members;
 		const struct p2pnic_adjacency *a =
-			table_adjacency(r->table, route[k].next_hop, &members);
-		json_t *row =
-			json_pack("{s:s, s:s, s:s}", "prefix", prefix_text(&route[k].prefix, text),
-				"source", route[k].source, "kind", kind[a->kind]);
+			next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
+		json_t *row = json_pack("{s:s, s:s, s:s}", "prefix", prefix_text(&prefix, text),
+			"source", route->source, "kind", kind[a->kind]);
 
 		if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
 			json_object_set_new(
@@ -252,6 +252,7 @@ static json_t *show_neighbors(struct router *r)
 /* The driver's own share, and what of the packets it touched: only those punted or injected. */
 static json_t *show_router(struct router *r)
 {
+	const struct table_counts *table = table_counts(r->table);
 	struct rusage use;
 	uint64_t through = 0;
 	unsigned up = 0;
@@ -269,12 +270,15 @@ static json_t *show_router(struct router *r)
 		through += driver_nic_count(&d->counters->punted.packets) +
 			   driver_nic_count(&d->counters->injected.packets);
 	}
-	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:f, s:I, s:I, s:I}", "pid", (int)getpid(),
-		"configuration", r->config->path, "method", method_text(r->fabric.method), "nics",
-		(int)r->config->nics_count, "forwarding", (int)up, "driver_cpu_seconds", seconds,
-		"data_packets_through_driver", (json_int_t)through, "fib4_image_bytes",
-		(json_int_t)table_image_bytes(r->table, 4), "fib6_image_bytes",
-		(json_int_t)table_image_bytes(r->table, 6));
+	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "pid",
+		(int)getpid(), "configuration", r->config->path, "method",
+		method_text(r->fabric.method), "nics", (int)r->config->nics_count, "forwarding",
+		(int)up, "driver_cpu_seconds", seconds, "data_packets_through_driver",
+		(json_int_t)through, "fib4_image_bytes", (json_int_t)table_image_bytes(r->table, 4),
+		"fib6_image_bytes", (json_int_t)table_image_bytes(r->table, 6), "table_loads",
+		(json_int_t)table->loads, "table_patches", (json_int_t)table->patches,
+		"last_patch_bytes", (json_int_t)table->last_patch_bytes, "last_patch_us",
+		(double)table->last_patch_ns * 1e-3);
 }
 
 json_t *router_show(struct router *r, const char *what)

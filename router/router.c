@@ -507,15 +507,6 @@ static void revive(struct router *r, struct router_process *p)
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 
-static int compile(struct router *r, const struct config *config, struct table **table)
-{
-	char error[TABLE_ERROR_BYTES];
-	int result =
-		table_compile(table, config, r->table, r->mac, r->nic[0].driver.bar2_bytes, error);
-
-	return result ? fail(r, result, "%s", error) : 0;
-}
-
 int router_start(struct router *r, const char *config_path)
 {
 	struct config *config;
@@ -550,7 +541,7 @@ int router_start_config(struct router *r, struct config *config)
 		error = start_missing(r);
 	}
 	if (!error)
-		error = compile(r, r->config, &r->table);
+		error = router_first_table(r);
 	for (unsigned k = 0; !error && k < r->config->nics_count; k++)
 		error = go(r, k);
 	if (!error) {
@@ -568,47 +559,6 @@ int router_start_config(struct router *r, struct config *config)
 	}
 	router_say(r, "%u NICs forward; questions to %s", r->config->nics_count, path);
 	return 0;
-}
-
-static bool same_nics(const struct router *r, const struct config *new)
-{
-	const struct config *old = r->config;
-
-	if (old->nics_count != new->nics_count)
-		return false;
-	for (unsigned k = 0; k < old->nics_count; k++)
-		if (strcmp(old->nics[k].name, new->nics[k].name) != 0 ||
-			strcmp(old->nics[k].port.target, new->nics[k].port.target) != 0)
-			return false;
-	return true;
-}
-
-int router_reload(struct router *r)
-{
-	struct config *config;
-	struct table *table;
-	char error[TABLE_ERROR_BYTES] = "";
-	int result = config_load(&config, r->config->path, r->error);
-
-	if (result)
-		return result;
-	if (!same_nics(r, config)) {
-		config_free(config);
-		return fail(r, -EINVAL, "the NICs differ: that needs a restart; nothing changed");
-	}
-	result = compile(r, config, &table);
-	if (result) {
-		config_free(config);
-		return result;
-	}
-	for (unsigned k = 0; k < config->nics_count && !result; k++)
-		if (r->nic[k].driver.device)
-			result = table_load(table, &r->nic[k].driver, error);
-	table_free(r->table);
-	config_free(r->config);
-	r->table = table;
-	r->config = config;
-	return result ? fail(r, result, "%s", error) : 0;
 }
 
 static int on_signal(struct router *r)

@@ -73,7 +73,12 @@ int router_step(struct router *, int timeout_ms);
 /* Stops NICs in order and ends what was started; or, with r->leave, just lets go. */
 void router_stop(struct router *);
 
-/* Reads the configuration again: routes, neighbours, addresses. On any error the old one stays. */
+/*
+ * The table (reload.c). first: made of the configuration, for go to load. reload: the configuration is read again,
+ * and its addresses, neighbours, routes and MTUs take effect, by a change of the table in force where that can be. On
+ * any error the old one stays; another NIC, port, engine or setting of the router is one.
+ */
+int router_first_table(struct router *);
 int router_reload(struct router *);
 
 /* The answer to {"show": WHAT} (api.c); NULL: no such thing. */

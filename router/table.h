@@ -1,52 +1,96 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the NICs forward by: adjacencies, next hops and FIB images, made from addresses, neighbours and
- * routes, and loaded into NICs that forward meanwhile.
+ * What the NICs forward by: routes, next hops (next_hop.h) and FIB images (fib/fib.h), and how they get into NICs
+ * that forward meanwhile.
  *
  * A NIC's table memory holds two tables, half 0 and half 1 (of the adjacencies, next hops, buckets and the
- * FIB area). A new table is written into the half that is not in force and then switched to, between two
- * bursts of the NIC: a packet meets the old table or the new one. Which half is in force stands in the
- * NIC's own FIB4_OFFSET register, so a driver that was restarted need not know.
+ * FIB area). A struct table lives in one half, the same in every NIC, and reaches it in one of two ways:
+ *
+ *   change  the table in force is altered where it stands. What is new is written where nothing leads to:
+ *           adjacencies, buckets, words of new next hops, nodes of the image. Then, each by one store, the words
+ *           that lead there: first those of next hops, then those of the image. Then every NIC passes an epoch,
+ *           and only after that is anything used again that had been in use before. A packet meets the old
+ *           route or the new one, route by route.
+ *   load    the whole table is written into a half that is not in force, and switched to between two bursts.
+ *           For a NIC that is new or was made by another process, and where old and new next hops together
+ *           are too many.
+ *
+ * A NIC that holds this table exactly is in step. One that fails falls out of step and is let alone: its memory
+ * stays as it is, the others go on, and the next change or load brings it back by a load.
+ *
+ * Changes are made in batches: routes are sorted by prefix, so any number of them costs one pass over those there
+ * are, one patch a family and one epoch a NIC.
  */
 #ifndef ROUTER_TABLE_H
 #define ROUTER_TABLE_H
 
 #include "driver/driver_nic.h"
-#include "router/config.h"
+#include "router/routes.h"
 
-#define TABLE_ERROR_BYTES 512
-
-/* Where the parts of one half lie. */
-#define TABLE_HALF_ADJACENCIES (P2PNIC_ADJACENCIES_MAX / 2)
-#define TABLE_HALF_NEXT_HOPS   (P2PNIC_NEXT_HOPS_MAX / 2)
-#define TABLE_HALF_BUCKETS     (P2PNIC_BUCKETS_MAX / 2)
+#define TABLE_ERROR_BYTES ROUTES_ERROR_BYTES
 
 struct table;
 
-/* One row of `show route`: where a route came from and where it leads. */
-struct table_route {
-	struct prefix prefix;
-	const char *source; /* "connected", "local", "neighbor", "static" */
-	uint16_t next_hop;  /* of half 0 */
+/* NICs of a router that are up; each has the number that the table knows it by (driver_nic.index). */
+struct table_nics {
+	struct driver_nic *nic[P2PNIC_NICS_MAX];
+	unsigned n;
+};
+
+/* What a change did. */
+struct table_report {
+	size_t added, changed, deleted; /* routes */
+	unsigned moved;                 /* next hops that lead elsewhere */
+	uint64_t bytes; /* of the patch, for one NIC: image, next hops, buckets, adjacencies */
+	unsigned patched, loaded;    /* NICs */
+	unsigned failed;             /* NICs, out of step now */
+	uint64_t ns;                 /* from the first write to the last epoch */
+	char why[TABLE_ERROR_BYTES]; /* loaded: the reason; failed: of the last such NIC */
+};
+
+/* Since the table was made. */
+struct table_counts {
+	uint64_t patches, loads; /* changes; NICs */
+	uint64_t last_patch_bytes, last_patch_ns;
 };
 
 /*
- * Compiles the configuration; mac[k] is the address of NIC k. `before`, what is in force, or NULL: groups
- * that stay keep their flows where they are. 0 or -errno with a sentence in
- * error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next hops, a table that does not
- * fit (with the numbers).
+ * An empty table of that kind (enum p2pnic_fib_kind) in that half of NICs with so much table memory. -ENOMEM.
+ * table_kind: what the configuration wants. table_half: the half that a running NIC forwards by; -1: none.
  */
-int table_compile(struct table **, const struct config *, const struct table *before,
-	const struct mac_addr *mac, uint32_t bar2_bytes, char *error);
+int table_new(struct table **, uint32_t bar2_bytes, unsigned kind, unsigned half);
 void table_free(struct table *);
+unsigned table_kind(const struct config *);
+int table_half(struct driver_nic *);
 
-/* Writes it into the NIC and switches over. */
+/*
+ * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that takes a load, *table
+ * is another one afterwards. On error nothing has changed, neither here nor in any NIC; a sentence in
+ * error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next hops, a table that does not fit (with the
+ * numbers).
+ */
+int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
+	const struct table_nics *, struct table_report *, char *error);
+
+/*
+ * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is new, and the
+ * table's own from then on, on success. change[]: ascending, one for each prefix; next hop 0 deletes. -ENOSPC,
+ * -EAGAIN: it does not fit beside what is in force (a load might).
+ */
+int table_change(struct table *, struct next_hops *hops, const struct route *change, size_t changes,
+	const struct table_nics *, struct table_report *, char *error);
+
+/* Loads the table as it is into one NIC, which is in step then. */
 int table_load(struct table *, struct driver_nic *, char *error);
 
 /* For looking at it. */
-size_t table_routes(const struct table *, const struct table_route **);
-const struct p2pnic_adjacency *table_adjacency(
-	const struct table *, uint16_t next_hop, unsigned *members);
+const struct routes *table_routes(const struct table *);
+const struct next_hops *table_next_hops(const struct table *);
+const struct table_counts *table_counts(const struct table *);
 uint64_t table_image_bytes(const struct table *, unsigned family);
+
+/* One line about a change. */
+#define TABLE_REPORT_BYTES 1024
+const char *table_report_text(const struct table_report *, char text[TABLE_REPORT_BYTES]);
 
 #endif

@@ -192,7 +192,11 @@ class Router:
         """SIGHUP; returns what the router said about it."""
         before = len(self.messages())
         self.process.send_signal(signal.SIGHUP)
-        return eventually(lambda: self.messages()[before:], what="an answer to SIGHUP")
+
+        def answer():
+            text = self.messages()[before:]
+            return text if text.endswith("\n") and "router: configuration " in text else None
+        return eventually(answer, what="an answer to SIGHUP")
 
     def stop(self):
         if self.process and self.process.poll() is None:

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Next hops by number, and where they lead: the tables of p2pnic/adjacency.h as the host keeps them.
+ *
+ *   route ──▶ next hop: one word ──▶ adjacency
+ *                              └───▶ buckets ──▶ adjacencies      a group (fib/group.h)
+ *
+ * A next hop is known by its key: a gateway's address, the prefix of a group, or a fate without an address
+ * (local, blackhole). It keeps its number for as long as a route uses it. So when a gateway's neighbour gets
+ * another MAC, or a group another member, one store of the word moves every route that leads there.
+ *
+ * Changing them while NICs read is done on a copy:
+ *
+ *     new = next_hops_copy(old);
+ *     next_hops_gateway(new, …), next_hops_group(new, …)    take what is needed
+ *     next_hops_write(new, old, …)                          into every NIC
+ *     …every NIC passes an epoch…
+ *     next_hops_sweep(new); old is freed                    what nothing uses is free again
+ *
+ * A copy gives out only adjacencies, buckets and numbers that the original does not use, so nothing that a
+ * packet could still be led to is written over; only words change, each by one store.
+ *
+ * Numbers are those of half 0 of a NIC's tables (router/table.h). Next hop 0 and adjacency 0 are "no route".
+ */
+#ifndef ROUTER_NEXT_HOP_H
+#define ROUTER_NEXT_HOP_H
+
+#include <p2pnic/registers.h>
+
+#include "fib/group.h"
+#include "router/address.h"
+
+/* Where the parts of one half lie. */
+#define TABLE_HALF_ADJACENCIES (P2PNIC_ADJACENCIES_MAX / 2)
+#define TABLE_HALF_NEXT_HOPS   (P2PNIC_NEXT_HOPS_MAX / 2)
+#define TABLE_HALF_BUCKETS     (P2PNIC_BUCKETS_MAX / 2)
+
+enum next_hop_type {
+	NEXT_HOP_FREE = 0,
+	NEXT_HOP_FATE = 1,    /* of an adjacency kind and a NIC, no address */
+	NEXT_HOP_GATEWAY = 2, /* prefix: the gateway's address, whole */
+	NEXT_HOP_GROUP = 3,   /* prefix: the route's */
+};
+
+struct next_hop_key {
+	struct prefix prefix;
+	uint8_t type;      /* enum next_hop_type */
+	uint8_t kind, nic; /* NEXT_HOP_FATE: enum p2pnic_adjacency_kind, NIC */
+};
+
+/* By number; a table and its copy differ only in what was taken since. */
+struct next_hops {
+	uint32_t word[TABLE_HALF_NEXT_HOPS]; /* P2PNIC_NEXT_HOP() */
+	struct next_hop_key key[TABLE_HALF_NEXT_HOPS];
+	uint32_t users[TABLE_HALF_NEXT_HOPS]; /* routes; table.c counts them */
+	bool settled[TABLE_HALF_NEXT_HOPS];   /* since the copy was made */
+	uint16_t chain[TABLE_HALF_NEXT_HOPS]; /* of next hops whose keys hash alike; 0 ends it */
+	uint16_t head[1024];
+
+	struct p2pnic_adjacency adjacency[TABLE_HALF_ADJACENCIES];
+	bool adjacency_used[TABLE_HALF_ADJACENCIES];
+	p2pnic_bucket bucket[TABLE_HALF_BUCKETS];
+	bool bucket_used[TABLE_HALF_BUCKETS];
+};
+
+/* NULL: out of memory. */
+struct next_hops *next_hops_new(void);
+struct next_hops *next_hops_copy(const struct next_hops *);
+
+/*
+ * The number of a next hop, which leads to that adjacency (for a group: to those members) from now on; -ENOSPC:
+ * numbers, adjacencies or buckets are used up. settled: a gateway was asked for since the copy was made, and need
+ * not be resolved again; 0: it was not.
+ */
+int next_hops_settled(const struct next_hops *, const struct address *gateway);
+int next_hops_gateway(
+	struct next_hops *, const struct address *gateway, const struct p2pnic_adjacency *);
+int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic);
+
+/*
+ * member[].adjacency are numbers of next_hops_adjacency. A group that was there keeps its flows where they are, as
+ * far as the members allow, and never gets fewer buckets while it has several members: a packet's bucket is the low
+ * bits of its hash, so twice the buckets hold each member twice at the same flows, but half of them would not. -EINVAL:
+ * no member has weight.
+ */
+int next_hops_adjacency(struct next_hops *, const struct p2pnic_adjacency *);
+int next_hops_group(struct next_hops *, const struct prefix *, const struct group_member *member,
+	unsigned members);
+
+/*
+ * Writes what `now` has and `before` (NULL: nothing) has not into one half of a NIC's BAR2, adjacencies and buckets
+ * before the words that lead to them. How many bytes; *moved: words of next hops in use that lead elsewhere.
+ */
+uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
+	unsigned half, unsigned *moved);
+
+/* Every NIC has passed an epoch since the last change was written: frees what no route leads to. */
+void next_hops_sweep(struct next_hops *);
+
+/* Where it leads: the adjacency of its (first) bucket, and how many different ones there are. */
+const struct p2pnic_adjacency *next_hops_lead(
+	const struct next_hops *, unsigned next_hop, unsigned *members);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/router.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int router_first_table(struct router *r)
+{
+	const struct table_nics none = {.n = 0};
+	struct table_report report;
+	unsigned half = 0;
+	int error;
+
+	/* NICs of an earlier router forward by one half, all by the same as a rule. */
+	for (unsigned k = r->config->nics_count; k--;)
+		if (r->nic[k].driver.adopted)
+			half = table_half(&r->nic[k].driver) == 0;
+	snprintf(r->error, sizeof(r->error), "out of memory for a table");
+	error = table_new(&r->table, r->nic[0].driver.bar2_bytes, table_kind(r->config), half);
+	if (!error)
+		error = table_configure(&r->table, r->config, r->mac, &none, &report, r->error);
+	return error;
+}
+
+/* --- What a reload cannot change ----------------------------------------------------------------- */
+
+static bool text_differs(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") != 0;
+}
+
+#define NUMBER_DIFFERS(key, absent)                                                                \
+	(CONFIG_DEFAULT(old->key, absent) != CONFIG_DEFAULT(new->key, absent))
+
+/* The first key of `router` that differs; NULL: none. */
+static const char *router_differs(const struct config_router *old, const struct config_router *new)
+{
+	return text_differs(old->name, new->name)            ? "name"
+	       : text_differs(old->runtime, new->runtime)    ? "runtime"
+	       : old->method_number != new->method_number    ? "method"
+	       : NUMBER_DIFFERS(ring_slots, 256)             ? "ring_slots"
+	       : NUMBER_DIFFERS(batch, P2PNIC_BATCH_DEFAULT) ? "batch"
+	       : NUMBER_DIFFERS(rx_buffers, 1024)            ? "rx_buffers"
+	       : NUMBER_DIFFERS(packet_memory_mib, 0)        ? "packet_memory_mib"
+	       : NUMBER_DIFFERS(table_memory_mib, 16)        ? "table_memory_mib"
+	       : NUMBER_DIFFERS(bounce_core, -1)             ? "bounce_core"
+							     : NULL;
+}
+
+static const char *nic_differs(const struct config_nic *old, const struct config_nic *new)
+{
+	return text_differs(old->name, new->name)                   ? "name"
+	       : text_differs(old->port.type, new->port.type)       ? "port.type"
+	       : text_differs(old->port.target, new->port.target)   ? "port.target"
+	       : text_differs(old->port.options, new->port.options) ? "port.options"
+	       : text_differs(old->engine, new->engine)             ? "engine"
+	       : !old->mac != !new->mac || memcmp(&old->mac_address, &new->mac_address,
+						   sizeof(old->mac_address)) != 0
+		       ? "mac"
+		       : NULL;
+}
+
+static const char *engine_differs(const struct config_engine *old, const struct config_engine *new)
+{
+	return text_differs(old->name, new->name)         ? "name"
+	       : text_differs(old->process, new->process) ? "process"
+	       : NUMBER_DIFFERS(core, -1)                 ? "core"
+	       : NUMBER_DIFFERS(shared, false)            ? "shared"
+							  : NULL;
+}
+
+/* What NICs were started with, and the router itself, stays as it is until a restart. */
+static int same_but_for_tables(struct router *r, const struct config *new)
+{
+	const struct config *old = r->config;
+	const char *list = "router", *name = "", *key = router_differs(old->router, new->router);
+
+	if (!key && old->nics_count != new->nics_count) {
+		list = "nics";
+		key = "number";
+	}
+	for (unsigned k = 0; k < old->nics_count && !key; k++) {
+		list = "nics";
+		name = old->nics[k].name;
+		key = nic_differs(&old->nics[k], &new->nics[k]);
+	}
+	if (!key && old->engines_count != new->engines_count) {
+		list = "engines";
+		name = "";
+		key = "number";
+	}
+	for (unsigned k = 0; k < old->engines_count && !key; k++) {
+		list = "engines";
+		name = old->engines[k].name;
+		key = engine_differs(&old->engines[k], &new->engines[k]);
+	}
+	if (!key)
+		return 0;
+	snprintf(r->error, sizeof(r->error),
+		"%s: %s: %s%s%s differs: that needs a restart; nothing changed", new->path, list,
+		name, *name ? ": " : "", key);
+	return -EINVAL;
+}
+
+/* --- Reload -------------------------------------------------------------------------------------- */
+
+/* A note in the NIC's register (p2pnic/registers.h); adjacencies decide. */
+static void note_mtu(
+	struct driver_nic *n, const struct config_nic *old, const struct config_nic *new)
+{
+	if (NUMBER_DIFFERS(mtu, 1500))
+		driver_nic_write(n, P2PNIC_REG_MTU, CONFIG_DEFAULT(new->mtu, 1500));
+}
+
+int router_reload(struct router *r)
+{
+	struct table_nics nics = {.n = 0};
+	struct table_report report;
+	struct config *config;
+	char text[TABLE_REPORT_BYTES];
+	int result = config_load(&config, r->config->path, r->error);
+
+	if (result)
+		return result;
+	for (unsigned k = 0; k < config->nics_count && k < r->config->nics_count; k++)
+		if (r->nic[k].driver.device)
+			nics.nic[nics.n++] = &r->nic[k].driver;
+	result = same_but_for_tables(r, config);
+	if (!result)
+		result = table_configure(&r->table, config, r->mac, &nics, &report, r->error);
+	if (result) {
+		config_free(config);
+		return result;
+	}
+	for (unsigned k = 0; k < nics.n; k++)
+		note_mtu(nics.nic[k], &r->config->nics[nics.nic[k]->index],
+			&config->nics[nics.nic[k]->index]);
+	config_free(r->config);
+	r->config = config;
+	router_say(r, "table: %s", table_report_text(&report, text));
+	return 0;
+}

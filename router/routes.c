@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/routes.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Lists --------------------------------------------------------------------------------------- */
+
+int route_order(const struct route *a, const struct route *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	if (a->prefix.high != b->prefix.high)
+		return a->prefix.high < b->prefix.high ? -1 : 1;
+	if (a->prefix.low != b->prefix.low)
+		return a->prefix.low < b->prefix.low ? -1 : 1;
+	return (int)a->length - (int)b->length;
+}
+
+static int order_serial(const void *a, const void *b)
+{
+	const struct route *x = a, *y = b;
+	int order = route_order(x, y);
+
+	return order ? order : x->serial < y->serial ? -1 : 1;
+}
+
+static int append(struct routes *r, const struct route *route)
+{
+	if (r->n == r->room) {
+		size_t room = r->room ? r->room * 2 : 256;
+		struct route *more = realloc(r->route, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->route = more;
+		r->room = room;
+	}
+	r->route[r->n++] = *route;
+	return 0;
+}
+
+static void sort_last_counts(struct routes *r)
+{
+	size_t kept = 0;
+
+	if (r->n)
+		qsort(r->route, r->n, sizeof(*r->route), order_serial);
+	for (size_t k = 0; k < r->n; k++) {
+		if (kept && !route_order(&r->route[kept - 1], &r->route[k]))
+			kept--;
+		r->route[kept++] = r->route[k];
+	}
+	r->n = kept;
+}
+
+int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to)
+{
+	size_t i = 0, j = 0;
+	int error = 0;
+
+	*changes = (struct routes){0};
+	while (!error && (i < from->n || j < to->n)) {
+		int order = i == from->n ? 1
+			    : j == to->n ? -1
+					 : route_order(&from->route[i], &to->route[j]);
+
+		if (order < 0) {
+			struct route gone = from->route[i];
+
+			gone.next_hop = 0;
+			error = append(changes, &gone);
+		} else if (order > 0 || from->route[i].next_hop != to->route[j].next_hop ||
+			   strcmp(from->route[i].source, to->route[j].source) != 0) {
+			error = append(changes, &to->route[j]);
+		}
+		i += order <= 0;
+		j += order >= 0;
+	}
+	if (error)
+		routes_free(changes);
+	return error;
+}
+
+int routes_merge(struct routes *merged, const struct routes *from, const struct route *change,
+	size_t changes)
+{
+	size_t i = 0, j = 0, room = from->n + changes;
+
+	*merged = (struct routes){.route = malloc((room + 1) * sizeof(*change)), .room = room};
+	if (!merged->route)
+		return -ENOMEM;
+	while (i < from->n || j < changes) {
+		int order = i == from->n   ? 1
+			    : j == changes ? -1
+					   : route_order(&from->route[i], &change[j]);
+
+		if (order < 0)
+			merged->route[merged->n++] = from->route[i];
+		else if (change[j].next_hop)
+			merged->route[merged->n++] = change[j];
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return 0;
+}
+
+void routes_free(struct routes *r)
+{
+	free(r->route);
+	*r = (struct routes){0};
+}
+
+/* --- Gateways ------------------------------------------------------------------------------------ */
+
+struct compiler {
+	struct routes *routes;
+	struct next_hops *hops;
+	const struct config *config;
+	const struct mac_addr *mac;
+	char *error;
+};
+
+__attribute__((format(printf, 3, 4))) static int refuse(
+	struct compiler *c, int code, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(c->error, ROUTES_ERROR_BYTES, format, arguments);
+	va_end(arguments);
+	return code;
+}
+
+/* A number of next_hop.c, or what it could not do. */
+static int checked(struct compiler *c, const char *prefix, int number)
+{
+	if (number == -ENOSPC)
+		return refuse(c, number,
+			"route %s: more than %u next hops and neighbours, or %u buckets of groups",
+			prefix, TABLE_HALF_NEXT_HOPS - 1, TABLE_HALF_BUCKETS);
+	if (number < 0)
+		return refuse(c, number, "route %s: its next hops make no group", prefix);
+	return number;
+}
+
+static struct p2pnic_adjacency forward(
+	const struct compiler *c, unsigned nic, struct mac_addr destination)
+{
+	return (struct p2pnic_adjacency){
+		.destination = destination,
+		.source = c->mac[nic],
+		.mtu = (uint16_t)CONFIG_DEFAULT(c->config->nics[nic].mtu, 1500),
+		.kind = P2PNIC_ADJACENCY_FORWARD,
+		.egress = (uint8_t)nic,
+	};
+}
+
+static bool is_own(const struct config *c, const struct address *a)
+{
+	for (unsigned k = 0; k < c->nics_count; k++)
+		for (unsigned j = 0; j < c->nics[k].addresses_count; j++)
+			if (address_equal(&c->nics[k].address[j].address, a))
+				return true;
+	return false;
+}
+
+/* Where a gateway is: its neighbour entry, or "ask the host" on the network that it belongs to. */
+static int resolve(struct compiler *c, const struct address *a, const char *prefix,
+	struct p2pnic_adjacency *adjacency)
+{
+	const struct config *config = c->config;
+	char text[ADDRESS_TEXT_BYTES];
+
+	if (is_own(config, a))
+		return refuse(c, -EINVAL, "route %s: gateway %s is this router itself", prefix,
+			address_text(a, text));
+	/* The last entry of an address counts, as it does for the neighbour's own route. */
+	for (unsigned k = config->neighbors_count; k--;) {
+		const struct config_neighbor *n = &config->neighbors[k];
+
+		if (address_equal(&n->ip, a)) {
+			*adjacency = forward(c, n->nic_index, n->mac_address);
+			return 0;
+		}
+	}
+	for (unsigned k = 0; k < config->nics_count; k++)
+		for (unsigned j = 0; j < config->nics[k].addresses_count; j++) {
+			const struct prefix *own = &config->nics[k].address[j];
+			struct prefix network = prefix_of(&own->address, own->length);
+
+			if (network.address.family == a->family && prefix_contains(&network, a)) {
+				*adjacency = (struct p2pnic_adjacency){
+					.kind = P2PNIC_ADJACENCY_GLEAN, .egress = (uint8_t)k};
+				return 0;
+			}
+		}
+	return refuse(c, -EINVAL,
+		"route %s: gateway %s is on no connected network and no neighbour", prefix,
+		address_text(a, text));
+}
+
+static int gateway(struct compiler *c, const struct address *a, const char *prefix)
+{
+	struct p2pnic_adjacency adjacency;
+	int k = next_hops_settled(c->hops, a);
+
+	if (!k)
+		k = resolve(c, a, prefix, &adjacency);
+	if (k)
+		return k;
+	return checked(c, prefix, next_hops_gateway(c->hops, a, &adjacency));
+}
+
+/* Weighted equal-cost next hops. Two gateways behind one neighbour are one member. */
+static int group(struct compiler *c, const struct config_route *r)
+{
+	struct group_member member[GROUP_MEMBERS_MAX] = {0};
+	unsigned members = 0;
+
+	for (unsigned k = 0; k < r->next_hops_count; k++) {
+		struct p2pnic_adjacency adjacency;
+		int error = resolve(c, &r->next_hops[k].gateway, r->prefix, &adjacency), number;
+		unsigned weight = CONFIG_DEFAULT(r->next_hops[k].weight, 1), m;
+
+		if (error)
+			return error;
+		number = checked(c, r->prefix, next_hops_adjacency(c->hops, &adjacency));
+		if (number < 0)
+			return number;
+		for (m = 0; m < members; m++)
+			if (member[m].adjacency == number)
+				break;
+		if (m == members)
+			member[members++] = (struct group_member){(uint16_t)number, 0};
+		member[m].weight = (uint16_t)(member[m].weight + weight);
+	}
+	return checked(c, r->prefix, next_hops_group(c->hops, &r->destination, member, members));
+}
+
+static int fate(struct compiler *c, enum p2pnic_adjacency_kind kind, unsigned nic)
+{
+	return checked(c, "of a network", next_hops_fate(c->hops, kind, nic));
+}
+
+/* --- Routes -------------------------------------------------------------------------------------- */
+
+static int add(struct compiler *c, const struct prefix *p, int next_hop, const char *source)
+{
+	const struct route route = {
+		.prefix = p->address.bits,
+		.length = p->length,
+		.family = p->address.family,
+		.next_hop = (uint16_t)next_hop,
+		.serial = (uint32_t)c->routes->n,
+		.source = source,
+	};
+
+	if (next_hop < 0)
+		return next_hop;
+	if (append(c->routes, &route))
+		return refuse(c, -ENOMEM, "out of memory for %zu routes", c->routes->n);
+	return 0;
+}
+
+static struct prefix host_of(const struct address *a)
+{
+	return prefix_of(a, address_bits(a));
+}
+
+static int add_connected(struct compiler *c, unsigned nic)
+{
+	const struct config_nic *n = &c->config->nics[nic];
+	int error = 0;
+
+	for (unsigned k = 0; k < n->addresses_count && !error; k++) {
+		struct prefix network = prefix_of(&n->address[k].address, n->address[k].length);
+
+		error = add(c, &network, fate(c, P2PNIC_ADJACENCY_GLEAN, nic), "connected");
+		if (!error && network.address.family == 4 && network.length < 31) {
+			/* Directed broadcast is not forwarded (RFC 2644). */
+			struct prefix broadcast = {network.address, 32};
+
+			broadcast.address.bits.high |=
+				(UINT64_MAX >> network.length) & ~UINT64_C(0xffffffff);
+			error = add(
+				c, &broadcast, fate(c, P2PNIC_ADJACENCY_BLACKHOLE, 0), "connected");
+		}
+	}
+	return error;
+}
+
+static int add_static(struct compiler *c, const struct config_route *r)
+{
+	int hop;
+
+	if (r->via)
+		hop = gateway(c, &r->gateway, r->prefix);
+	else if (r->next_hops)
+		hop = group(c, r);
+	else
+		hop = fate(c,
+			r->action[0] == 'b'   ? P2PNIC_ADJACENCY_BLACKHOLE
+			: r->action[0] == 'u' ? P2PNIC_ADJACENCY_UNREACHABLE
+					      : P2PNIC_ADJACENCY_PROHIBIT,
+			0);
+	return add(c, &r->destination, hop, "static");
+}
+
+static int add_neighbor(struct compiler *c, const struct config_neighbor *n)
+{
+	const struct p2pnic_adjacency adjacency = forward(c, n->nic_index, n->mac_address);
+	struct prefix host = host_of(&n->ip);
+	int hop = next_hops_gateway(c->hops, &n->ip, &adjacency);
+
+	return add(c, &host, checked(c, n->address, hop), "neighbor");
+}
+
+int routes_of_config(struct routes *routes, struct next_hops *hops, const struct config *config,
+	const struct mac_addr *mac, char *error)
+{
+	struct compiler c = {routes, hops, config, mac, error};
+	int result = 0;
+
+	*routes = (struct routes){0};
+	/* Later routes replace earlier ones of the same prefix: own addresses come last. */
+	for (unsigned k = 0; k < config->nics_count && !result; k++)
+		result = add_connected(&c, k);
+	for (unsigned k = 0; k < config->routes_count && !result; k++)
+		result = add_static(&c, &config->routes[k]);
+	for (unsigned k = 0; k < config->neighbors_count && !result; k++)
+		result = add_neighbor(&c, &config->neighbors[k]);
+	for (unsigned k = 0; k < config->nics_count && !result; k++)
+		for (unsigned j = 0; j < config->nics[k].addresses_count && !result; j++) {
+			struct prefix host = host_of(&config->nics[k].address[j].address);
+
+			result = add(&c, &host, fate(&c, P2PNIC_ADJACENCY_LOCAL, k), "local");
+		}
+	if (result)
+		routes_free(routes);
+	else
+		sort_last_counts(routes);
+	return result;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The routes that a configuration amounts to: connected networks, static routes, neighbours and own addresses, one
+ * for each prefix, each with the number of its next hop.
+ */
+#ifndef ROUTER_ROUTES_H
+#define ROUTER_ROUTES_H
+
+#include "router/config.h"
+#include "router/next_hop.h"
+
+#define ROUTES_ERROR_BYTES 512
+
+struct route {
+	struct fib_ipv6 prefix; /* as in struct address */
+	uint8_t length;
+	uint8_t family;
+	uint16_t next_hop;  /* of struct next_hops; in a change, 0 deletes */
+	uint32_t serial;    /* of two routes to one prefix the later one counts */
+	const char *source; /* "connected", "local", "neighbor", "static" */
+};
+
+struct routes {
+	struct route *route; /* ascending by family, prefix, length */
+	size_t n, room;
+};
+
+/* By family, prefix, length. */
+int route_order(const struct route *, const struct route *);
+
+/*
+ * mac[k] is the address of NIC k. Takes next hops from `hops`; a group that is there keeps its flows where they are.
+ * 0 or -errno with a sentence in error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network; -ENOSPC, too
+ * many next hops for those in use to stay as they are.
+ */
+int routes_of_config(struct routes *, struct next_hops *hops, const struct config *,
+	const struct mac_addr *mac, char *error);
+
+/* The changes that lead from one to the other; -ENOMEM. */
+int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to);
+/* The routes after the changes (ascending, one for each prefix); -ENOMEM. */
+int routes_merge(struct routes *merged, const struct routes *from, const struct route *change,
+	size_t changes);
+void routes_free(struct routes *);
+
+#endif
