@@ -47,11 +47,12 @@ const char *driver_nic_result(int result)
 
 int driver_nic_epoch(struct driver_nic *n)
 {
-	uint32_t epoch, seen;
-	int error = driver_nic_read(n, P2PNIC_REG_EPOCH, &epoch);
+	uint32_t epoch = n->epoch, seen;
+	int error = epoch ? 0 : driver_nic_read(n, P2PNIC_REG_EPOCH, &epoch);
 
 	if (!error)
 		error = driver_nic_write(n, P2PNIC_REG_EPOCH, ++epoch);
+	n->epoch = epoch;
 	for (unsigned tries = 0; !error && tries < 1000; tries++) {
 		error = driver_nic_read(n, P2PNIC_REG_EPOCH_SEEN, &seen);
 		if (!error && (int32_t)(seen - epoch) >= 0)

@@ -22,7 +22,8 @@ struct driver_nic {
 	uint8_t *bar2; /* mapped: tables are written directly */
 	const struct p2pnic_counters *counters;
 	struct mac_addr mac;
-	bool adopted; /* it was running when this driver found it */
+	bool adopted;   /* it was running when this driver found it */
+	uint32_t epoch; /* what was last written to its EPOCH; 0: not known */
 };
 
 #define DRIVER_ERROR_BYTES 512

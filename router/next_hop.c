@@ -198,7 +198,7 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 	return k;
 }
 
-/* --- Into NICs, and back to the free ------------------------------------------------------------- */
+/* --- Letting go, and into NICs -------------------------------------------------------------------- */
 
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved)
@@ -227,7 +227,7 @@ uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *be
 		uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(now->word[k]);
 		uint32_t first = P2PNIC_NEXT_HOP_FIRST(now->word[k]);
 
-		if (now->word[k] == (before ? before->word[k] : 0))
+		if (!now->word[k] || now->word[k] == (before ? before->word[k] : 0))
 			continue;
 		/* Release: pairs with the acquire by which the NIC reads the word. */
 		atomic_store_explicit(&word[k],

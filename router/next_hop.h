@@ -13,12 +13,13 @@
  *
  *     new = next_hops_copy(old);
  *     next_hops_gateway(new, …), next_hops_group(new, …)    take what is needed
+ *     next_hops_sweep(new)                                  lets go of what no route leads to now
  *     next_hops_write(new, old, …)                          into every NIC
- *     …every NIC passes an epoch…
- *     next_hops_sweep(new); old is freed                    what nothing uses is free again
+ *     …every NIC passes an epoch; then old is freed…
  *
- * A copy gives out only adjacencies, buckets and numbers that the original does not use, so nothing that a
- * packet could still be led to is written over; only words change, each by one store.
+ * Taking gives out only adjacencies, buckets and numbers that the original does not use, so nothing that a
+ * packet could still be led to is written over; only words change, each by one store. What was let go of stays
+ * in the NICs as it is until another copy, after the epoch, gives it out.
  *
  * Numbers are those of half 0 of a NIC's tables (router/table.h). Next hop 0 and adjacency 0 are "no route".
  */
@@ -94,7 +95,7 @@ int next_hops_group(struct next_hops *, const struct prefix *, const struct grou
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved);
 
-/* Every NIC has passed an epoch since the last change was written: frees what no route leads to. */
+/* Lets go of what no route leads to, as `users` has it. Nothing more is taken from this copy then. */
 void next_hops_sweep(struct next_hops *);
 
 /* Where it leads: the adjacency of its (first) bucket, and how many different ones there are. */

@@ -300,7 +300,7 @@ static int add_static(struct compiler *c, const struct config_route *r)
 	if (r->via)
 		hop = gateway(c, &r->gateway, r->prefix);
 	else if (r->next_hops)
-		hop = group(c, r);
+		hop = 0; /* add_groups */
 	else
 		hop = fate(c,
 			r->action[0] == 'b'   ? P2PNIC_ADJACENCY_BLACKHOLE
@@ -308,6 +308,26 @@ static int add_static(struct compiler *c, const struct config_route *r)
 					      : P2PNIC_ADJACENCY_PROHIBIT,
 			0);
 	return add(c, &r->destination, hop, "static");
+}
+
+/*
+ * Groups come last, when it is known which route of a prefix counts: a group is filled from what its prefix had before,
+ * so two that take turns would move flows at every reload.
+ */
+static int add_groups(struct compiler *c, uint32_t first_static)
+{
+	for (size_t k = 0; k < c->routes->n; k++) {
+		struct route *route = &c->routes->route[k];
+		int hop;
+
+		if (route->next_hop)
+			continue;
+		hop = group(c, &c->config->routes[route->serial - first_static]);
+		if (hop < 0)
+			return hop;
+		route->next_hop = (uint16_t)hop;
+	}
+	return 0;
 }
 
 static int add_neighbor(struct compiler *c, const struct config_neighbor *n)
@@ -323,12 +343,14 @@ int routes_of_config(struct routes *routes, struct next_hops *hops, const struct
 	const struct mac_addr *mac, char *error)
 {
 	struct compiler c = {routes, hops, config, mac, error};
+	uint32_t first_static;
 	int result = 0;
 
 	*routes = (struct routes){0};
 	/* Later routes replace earlier ones of the same prefix: own addresses come last. */
 	for (unsigned k = 0; k < config->nics_count && !result; k++)
 		result = add_connected(&c, k);
+	first_static = (uint32_t)routes->n;
 	for (unsigned k = 0; k < config->routes_count && !result; k++)
 		result = add_static(&c, &config->routes[k]);
 	for (unsigned k = 0; k < config->neighbors_count && !result; k++)
@@ -339,9 +361,10 @@ int routes_of_config(struct routes *routes, struct next_hops *hops, const struct
 
 			result = add(&c, &host, fate(&c, P2PNIC_ADJACENCY_LOCAL, k), "local");
 		}
+	sort_last_counts(routes);
+	if (!result)
+		result = add_groups(&c, first_static);
 	if (result)
 		routes_free(routes);
-	else
-		sort_last_counts(routes);
 	return result;
 }

@@ -124,8 +124,10 @@ int table_half(struct driver_nic *n)
 {
 	uint32_t in_force;
 
-	if (driver_nic_read(n, P2PNIC_REG_FIB4_OFFSET, &in_force) || !in_force)
-		return -1;
+	int error = driver_nic_read(n, P2PNIC_REG_FIB4_OFFSET, &in_force);
+
+	if (error || !in_force)
+		return error ? error : -ENOENT;
 	return in_force != layout_of(n->bar2_bytes, 0).offset[0];
 }
 
@@ -192,8 +194,8 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 		return -EINVAL;
 	}
 	/* If a router died between register and command, or between the families, that half is whole. */
-	if (half >= 0)
-		result = switch_to(n, (unsigned)half);
+	if (half != -ENOENT)
+		result = half < 0 ? half : switch_to(n, (unsigned)half);
 	if (result < 0)
 		return nic_error(n, result, error);
 	/* It forwards by something else in that very half: by way of the other one, then. */
@@ -288,7 +290,7 @@ static void fall_out(struct table *t, struct driver_nic *n, int result, struct t
 {
 	t->in_step[n->index] = false;
 	report->failed++;
-	nic_error(n, result, report->why);
+	nic_error(n, result, report->failure);
 }
 
 static void write_change(struct table *t, const struct next_hops *hops,
@@ -335,7 +337,7 @@ static void load_others(struct table *t, const struct table_nics *nics, const bo
 			report->loaded++;
 		} else {
 			report->failed++;
-			memcpy(report->why, error, sizeof(error));
+			memcpy(report->failure, error, sizeof(error));
 		}
 	}
 	if (report->loaded)
@@ -362,6 +364,7 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	}
 	memcpy(were_in_step, t->in_step, sizeof(were_in_step));
 	count_routes(t, hops, change, changes, report);
+	next_hops_sweep(hops);
 	write_change(t, hops, patch, nics, report);
 	/* Whoever did not pass the epoch is out of step: its copy is not written any more. */
 	for (unsigned six = 0; six < 2; six++) {
@@ -369,7 +372,6 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 			fib_epoch_passed(t->fib[six], patch[six]->epoch);
 		fib_image(t->fib[six], &t->image_bytes[six]);
 	}
-	next_hops_sweep(hops);
 	free(t->hops);
 	t->hops = hops;
 	routes_free(&t->routes);
@@ -437,10 +439,10 @@ int table_configure(struct table **table, const struct config *config, const str
 		table_free(new);
 		return result;
 	}
+	report->whole = true;
 	memcpy(report->why, why, sizeof(why));
+	new->counts = old->counts;
 	load_others(new, nics, new->in_step, report);
-	new->counts.patches = old->counts.patches;
-	new->counts.loads += old->counts.loads;
 	table_free(old);
 	*table = new;
 	return 0;
@@ -470,25 +472,28 @@ uint64_t table_image_bytes(const struct table *t, unsigned family)
 
 const char *table_report_text(const struct table_report *r, char text[TABLE_REPORT_BYTES])
 {
-	int n = snprintf(text, TABLE_REPORT_BYTES, "%zu routes added, %zu changed, %zu deleted",
-		r->added, r->changed, r->deleted);
+	FILE *out = fmemopen(text, TABLE_REPORT_BYTES, "w");
 
+	text[0] = 0;
+	if (!out)
+		return text;
+	if (r->whole)
+		fprintf(out, "%zu routes", r->added);
+	else
+		fprintf(out, "%zu routes added, %zu changed, %zu deleted", r->added, r->changed,
+			r->deleted);
 	if (r->moved)
-		n += snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n,
-			", %u next hops lead elsewhere", r->moved);
+		fprintf(out, ", %u next hops lead elsewhere", r->moved);
 	if (r->patched || !r->loaded)
-		n += snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n,
-			"; patch of %llu bytes into %u NICs", (unsigned long long)r->bytes,
+		fprintf(out, "; patch of %llu bytes into %u NICs", (unsigned long long)r->bytes,
 			r->patched);
 	if (r->loaded)
-		n += snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n,
-			"; loaded whole into %u NICs", r->loaded);
-	n += snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n, " in %llu us",
-		(unsigned long long)(r->ns / 1000));
-	if (r->why[0])
-		n += snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n, "; %s", r->why);
+		fprintf(out, "; loaded whole into %u NICs", r->loaded);
+	fprintf(out, " in %llu us", (unsigned long long)(r->ns / 1000));
+	if (r->whole)
+		fprintf(out, ", because: %s", r->why);
 	if (r->failed)
-		snprintf(text + n, TABLE_REPORT_BYTES - (size_t)n, "; %u NICs not reached",
-			r->failed);
+		fprintf(out, "; %u NICs not reached: %s", r->failed, r->failure);
+	fclose(out);
 	return text;
 }

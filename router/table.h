@@ -42,10 +42,12 @@ struct table_report {
 	size_t added, changed, deleted; /* routes */
 	unsigned moved;                 /* next hops that lead elsewhere */
 	uint64_t bytes; /* of the patch, for one NIC: image, next hops, buckets, adjacencies */
-	unsigned patched, loaded;    /* NICs */
-	unsigned failed;             /* NICs, out of step now */
-	uint64_t ns;                 /* from the first write to the last epoch */
-	char why[TABLE_ERROR_BYTES]; /* loaded: the reason; failed: of the last such NIC */
+	unsigned patched, loaded;        /* NICs */
+	unsigned failed;                 /* NICs, out of step now */
+	bool whole;                      /* made anew and loaded; added: all routes */
+	uint64_t ns;                     /* from the first write to the last epoch */
+	char why[TABLE_ERROR_BYTES];     /* whole: because */
+	char failure[TABLE_ERROR_BYTES]; /* failed: of the last such NIC */
 };
 
 /* Since the table was made. */
@@ -56,7 +58,7 @@ struct table_counts {
 
 /*
  * An empty table of that kind (enum p2pnic_fib_kind) in that half of NICs with so much table memory. -ENOMEM.
- * table_kind: what the configuration wants. table_half: the half that a running NIC forwards by; -1: none.
+ * table_kind: what the configuration wants. table_half: the half that a NIC forwards by; -ENOENT: none yet.
  */
 int table_new(struct table **, uint32_t bar2_bytes, unsigned kind, unsigned half);
 void table_free(struct table *);
@@ -90,7 +92,7 @@ const struct table_counts *table_counts(const struct table *);
 uint64_t table_image_bytes(const struct table *, unsigned family);
 
 /* One line about a change. */
-#define TABLE_REPORT_BYTES 1024
+#define TABLE_REPORT_BYTES 1536
 const char *table_report_text(const struct table_report *, char text[TABLE_REPORT_BYTES]);
 
 #endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/table_rig.h"
+
+#include "fib/check.h"
+#include "firmware/fib.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- NICs ---------------------------------------------------------------------------------------- */
+
+static struct fake_nic *fake_of(struct device *device)
+{
+	return (struct fake_nic *)((char *)device - offsetof(struct fake_nic, device));
+}
+
+static int fake_read(
+	struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes)
+{
+	struct fake_nic *f = fake_of(device);
+
+	if (f->dead)
+		return -ENOTCONN;
+	memcpy(data, &f->reg[offset / 4], bytes);
+	return 0;
+}
+
+static uint32_t fake_command(struct fake_nic *f, uint32_t command)
+{
+	unsigned six = command == P2PNIC_OP_FIB_IPV6;
+	uint32_t offset = f->reg[(six ? P2PNIC_REG_FIB6_OFFSET : P2PNIC_REG_FIB4_OFFSET) / 4];
+
+	if (command != P2PNIC_OP_FIB_IPV4 && command != P2PNIC_OP_FIB_IPV6)
+		return P2PNIC_BAD_OPERATION;
+	if (!fib_image_valid(f->driver.bar2 + offset, f->driver.bar2_bytes - offset, six ? 6 : 4))
+		return P2PNIC_BAD_IMAGE;
+	if (f->on_switch && f->in_force[six] != offset)
+		f->on_switch(f);
+	f->in_force[six] = offset;
+	return P2PNIC_OK;
+}
+
+static int fake_write(
+	struct device *device, unsigned region, uint64_t offset, const void *data, size_t bytes)
+{
+	struct fake_nic *f = fake_of(device);
+
+	if (f->dead)
+		return -ENOTCONN;
+	memcpy(&f->reg[offset / 4], data, bytes);
+	if (offset == P2PNIC_REG_COMMAND)
+		f->reg[P2PNIC_REG_RESULT / 4] = fake_command(f, f->reg[offset / 4]);
+	if (offset == P2PNIC_REG_EPOCH) {
+		f->epochs++;
+		if (f->on_epoch)
+			f->on_epoch(f);
+		f->reg[P2PNIC_REG_EPOCH_SEEN / 4] = f->reg[offset / 4];
+	}
+	return 0;
+}
+
+static const struct device_ops fake_ops = {.type = "fake", .read = fake_read, .write = fake_write};
+
+void fake_open(struct fake_nic *f, unsigned index, uint32_t bar2_bytes)
+{
+	*f = (struct fake_nic){.device = {.ops = &fake_ops}};
+	f->device.region[VFIO_PCI_BAR0_REGION_INDEX].bytes = P2PNIC_BAR0_BYTES;
+	snprintf(f->driver.name, sizeof(f->driver.name), "nic%u", index + 1);
+	f->driver.index = index;
+	f->driver.device = &f->device;
+	f->driver.bar2_bytes = bar2_bytes;
+	f->driver.bar2 = aligned_alloc(4096, bar2_bytes);
+	memset(f->driver.bar2, 0, bar2_bytes);
+}
+
+void fake_close(struct fake_nic *f)
+{
+	free(f->driver.bar2);
+}
+
+void fake_way_of_word(const struct fake_nic *f, uint32_t word, struct way *way)
+{
+	const p2pnic_bucket *bucket = (const p2pnic_bucket *)(f->driver.bar2 + P2PNIC_BAR2_BUCKETS);
+	const struct p2pnic_adjacency *adjacency =
+		(const struct p2pnic_adjacency *)(f->driver.bar2 + P2PNIC_BAR2_ADJACENCIES);
+	uint32_t first = P2PNIC_NEXT_HOP_FIRST(word);
+
+	way->buckets = 1u << P2PNIC_NEXT_HOP_LOG2(word);
+	for (unsigned b = 0; b < way->buckets; b++)
+		way->adjacency[b] = adjacency[way->buckets == 1 ? first : bucket[first + b]];
+}
+
+void fake_way(const struct fake_nic *f, const struct address *a, struct way *way)
+{
+	p2pnic_next_hop *word = (p2pnic_next_hop *)(f->driver.bar2 + P2PNIC_BAR2_NEXT_HOPS);
+	uint32_t address4 = (uint32_t)(a->bits.high >> 32);
+	uint16_t hop = 0;
+
+	if (a->family == 4)
+		fib4_lookup(f->driver.bar2 + f->in_force[0], &address4, &hop, 1);
+	else
+		fib6_lookup(f->driver.bar2 + f->in_force[1], &a->bits, &hop, 1);
+	fake_way_of_word(f, atomic_load_explicit(&word[hop], memory_order_acquire), way);
+}
+
+/* --- Worlds -------------------------------------------------------------------------------------- */
+
+#define GATEWAYS (RIG_NICS * 2 * 12) /* by NIC, family, number */
+#define ROUTES   160u
+
+unsigned world_below(struct world *w, unsigned n)
+{
+	return (unsigned)(check_random(&w->random) % n);
+}
+
+static struct address address4(unsigned a, unsigned b, unsigned c, unsigned d)
+{
+	return (struct address){{(uint64_t)(a << 24 | b << 16 | c << 8 | d) << 32, 0}, 4};
+}
+
+static struct address address6(unsigned subnet, uint64_t host)
+{
+	return (struct address){{0xfd00ull << 48 | (uint64_t)subnet << 32, host}, 6};
+}
+
+struct address world_gateway(unsigned number)
+{
+	unsigned nic = number % RIG_NICS, host = 2 + number / (RIG_NICS * 2);
+
+	return number / RIG_NICS % 2 ? address6(nic + 1, host) : address4(10, 0, nic + 1, host);
+}
+
+static struct prefix random_prefix(struct world *w)
+{
+	struct address a =
+		address4(198, 16 + world_below(w, 4), world_below(w, 256), world_below(w, 256));
+
+	if (world_below(w, 3))
+		return prefix_of(
+			&a, world_below(w, 8) ? 12 + world_below(w, 21) : world_below(w, 12));
+	a = (struct address){{0x20010db8ull << 32 | world_below(w, 64) << 16 | world_below(w, 64),
+				     check_random(&w->random)},
+		6};
+	return prefix_of(&a, world_below(w, 8) ? 30 + world_below(w, 99) : world_below(w, 30));
+}
+
+void world_new(struct world *w, uint64_t seed)
+{
+	memset(w, 0, sizeof(*w));
+	w->random = seed;
+	w->config = (struct config){.router = &w->router,
+		.nics = w->nic,
+		.nics_count = RIG_NICS,
+		.neighbors = w->neighbor,
+		.routes = w->route};
+	for (unsigned k = 0; k < RIG_NICS; k++) {
+		w->mtu[k] = 1500;
+		w->mac[k] = (struct mac_addr){{2, 0, 0, 0, 0, (uint8_t)k}};
+		w->nic_address[k][0] = (struct prefix){address4(10, 0, k + 1, 1), 24};
+		w->nic_address[k][1] = (struct prefix){address6(k + 1, 1), 64};
+		w->nic[k] = (struct config_nic){.name = WORLD_TEXT("nic"),
+			.mtu = &w->mtu[k],
+			.address = w->nic_address[k],
+			.addresses_count = 2};
+	}
+	for (unsigned k = 0; k < ROUTES; k++)
+		w->pool[k] = (struct config_route){
+			.prefix = WORLD_TEXT("random"), .destination = random_prefix(w)};
+	world_change(w, 1000);
+}
+
+static void random_route(struct world *w, unsigned k)
+{
+	struct config_route *r = &w->pool[k];
+	unsigned kind = world_below(w, 100), family = r->destination.address.family;
+
+	r->via = r->action = NULL;
+	r->next_hops = NULL;
+	r->next_hops_count = 0;
+	if (kind < 60) {
+		r->via = WORLD_TEXT("gateway");
+		r->gateway = world_gateway(world_below(w, 12) * RIG_NICS * 2 +
+					   (family == 6) * RIG_NICS + world_below(w, RIG_NICS));
+	} else if (kind < 85) {
+		r->next_hops = w->next_hop[k];
+		r->next_hops_count = 1 + world_below(w, 6);
+		for (unsigned h = 0; h < r->next_hops_count; h++) {
+			w->weight[k][h] = 1 + world_below(w, 4);
+			r->next_hops[h].via = WORLD_TEXT("gateway");
+			r->next_hops[h].weight = &w->weight[k][h];
+			r->next_hops[h].gateway =
+				world_gateway(world_below(w, 12) * RIG_NICS * 2 +
+					      (family == 6) * RIG_NICS + world_below(w, RIG_NICS));
+		}
+	} else {
+		r->action = kind < 90   ? WORLD_TEXT("blackhole")
+			    : kind < 95 ? WORLD_TEXT("unreachable")
+					: WORLD_TEXT("prohibit");
+	}
+}
+
+void world_change(struct world *w, unsigned most)
+{
+	unsigned changes = 1 + world_below(w, most);
+
+	for (unsigned c = 0; c < changes; c++) {
+		unsigned what = world_below(w, 100);
+
+		if (what < 60) {
+			unsigned k = world_below(w, ROUTES);
+
+			w->route_is[k] = world_below(w, 3) > 0;
+			random_route(w, k);
+		} else if (what < 98) {
+			w->neighbor_is[world_below(w, GATEWAYS)] = (uint8_t)world_below(w, 5);
+		} else {
+			w->mtu[world_below(w, RIG_NICS)] = 1500 - world_below(w, 2) * 100;
+		}
+	}
+	w->config.neighbors_count = 0;
+	for (unsigned k = 0; k < GATEWAYS; k++)
+		if (w->neighbor_is[k])
+			w->neighbor[w->config.neighbors_count++] = (struct config_neighbor){
+				.address = WORLD_TEXT("neighbor"),
+				.nic_index = k % RIG_NICS,
+				.ip = world_gateway(k),
+				.mac_address = {{2, 0, 0, w->neighbor_is[k], 1, (uint8_t)(k / 2)}}};
+	w->config.routes_count = 0;
+	for (unsigned k = 0; k < ROUTES; k++)
+		if (w->route_is[k])
+			w->route[w->config.routes_count++] = w->pool[k];
+}
+
+static void next_address(struct address *a, int step)
+{
+	if (a->family == 4) {
+		a->bits.high += (uint64_t)(int64_t)step << 32;
+		return;
+	}
+	a->bits.low += (uint64_t)(int64_t)step;
+	if (step > 0 && a->bits.low == 0)
+		a->bits.high++;
+	if (step < 0 && a->bits.low == UINT64_MAX)
+		a->bits.high--;
+}
+
+static size_t probe_prefix(const struct prefix *p, struct address *probe)
+{
+	struct address last = p->address;
+	unsigned bits = address_bits(&last);
+
+	last.bits.high |= p->length >= 64 ? 0 : UINT64_MAX >> p->length;
+	last.bits.low |= p->length >= 128 ? 0
+			 : p->length > 64 ? UINT64_MAX >> (p->length - 64)
+					  : UINT64_MAX;
+	if (bits == 32)
+		last.bits = (struct fib_ipv6){last.bits.high & ~0xffffffffull, 0};
+	for (unsigned k = 0; k < 4; k++)
+		probe[k] = k < 2 ? p->address : last;
+	next_address(&probe[0], -1);
+	next_address(&probe[3], 1);
+	return 4;
+}
+
+size_t world_probes(const struct world *w, struct address *probe, size_t room)
+{
+	size_t n = 0;
+
+	for (unsigned k = 0; k < ROUTES && n + 4 <= room; k++)
+		n += probe_prefix(&w->pool[k].destination, probe + n);
+	for (unsigned k = 0; k < RIG_NICS * 2 && n + 4 <= room; k++)
+		n += probe_prefix(&w->nic_address[k / 2][k % 2], probe + n);
+	for (unsigned k = 0; k < GATEWAYS && n < room; k++)
+		probe[n++] = world_gateway(k);
+	return n;
+}

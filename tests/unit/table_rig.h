@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Tables on plain memory: NICs that are a BAR2, a few registers and the firmware's lookup, and small
+ * configurations that change at random.
+ */
+#ifndef TESTS_TABLE_RIG_H
+#define TESTS_TABLE_RIG_H
+
+#include "router/table.h"
+
+#define RIG_BAR2_BYTES 0x1000000u
+#define RIG_NICS       3u
+
+/* A NIC that has registers, but sends nothing. */
+struct fake_nic {
+	struct device device;
+	struct driver_nic driver;
+	uint32_t reg[0x1000 / 4];
+	uint32_t in_force[2]; /* bar_offset of the IPv4 and IPv6 image; 0: none */
+	bool dead;            /* answers nothing */
+	unsigned epochs;
+	void (*on_epoch)(struct fake_nic *);  /* asked to pass one */
+	void (*on_switch)(struct fake_nic *); /* before another image comes into force */
+	void *context;
+};
+
+void fake_open(struct fake_nic *, unsigned index, uint32_t bar2_bytes);
+void fake_close(struct fake_nic *);
+
+/* What becomes of a packet: the adjacencies that its flow may take, by bucket; one where there is no group. */
+struct way {
+	struct p2pnic_adjacency adjacency[4096];
+	unsigned buckets;
+};
+void fake_way(const struct fake_nic *, const struct address *, struct way *);
+/* The same of a next-hop word. */
+void fake_way_of_word(const struct fake_nic *, uint32_t word, struct way *);
+
+#define WORLD_TEXT(literal) ((char *)(literal)) /* nobody writes it, or frees it */
+
+/* A configuration of RIG_NICS NICs, 10.0.k.1/24 and fd00:k::1/64, with neighbours .2 to .13 of which some are
+ * there. Its parts change at random, at most `most` of them. */
+struct world {
+	struct config config;
+	struct config_router router;
+	struct config_nic nic[RIG_NICS];
+	struct prefix nic_address[RIG_NICS][2];
+	unsigned mtu[RIG_NICS];
+	struct mac_addr mac[RIG_NICS];
+	struct config_neighbor neighbor[256];
+	struct config_route pool[256], route[256]; /* those known, those there */
+	struct config_next_hop next_hop[256][6];
+	unsigned weight[256][6];
+	/* Of each, whether and which. */
+	uint8_t neighbor_is[256], route_is[256];
+	uint64_t random;
+};
+
+void world_new(struct world *, uint64_t seed);
+void world_change(struct world *, unsigned most);
+unsigned world_below(struct world *, unsigned n);
+struct address world_gateway(unsigned number);
+
+/* First and last address of each prefix that the world knows, and their neighbours. */
+size_t world_probes(const struct world *, struct address *probe, size_t room);
+
+#endif
