@@ -581,6 +581,7 @@ static void a_table_that_does_not_fit(void **state)
 		assert_right(r, &r->nic[k]);
 	/* And on, as if nothing had been. */
 	w->route[1].destination.address.bits.high += (uint64_t)64 << 32;
+	r->probe[1] = w->route[1].destination.address;
 	w->config.routes_count = 2;
 	configured(r);
 	assert_int_equal(r->report.failed, 0);
