@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""SIGHUP: the table in force is changed where it stands, by a patch; when it cannot be, it is loaded whole."""
+
+import os
+import re
+import signal
+import time
+
+from scapy.all import IP, UDP, Ether, raw
+
+from network import eventually, mac
+from stream import Stream
+
+PATCH = re.compile(r"table: (\d+) routes added, (\d+) changed, (\d+) deleted(?:, (\d+) next hops lead elsewhere)?; "
+                   r"patch of (\d+) bytes into (\d+) NICs in \d+ us\n")
+
+
+def reload(network):
+    network.router.write()
+    return network.router.reload()
+
+
+def patched(said):
+    """(added, changed, deleted, next hops, bytes, NICs) of a reload that was nothing but a patch."""
+    assert "configuration read again" in said and "loaded whole" not in said, said
+    return tuple(int(n or 0) for n in PATCH.search(said).groups())
+
+
+def to(network, destination, ingress=1, size=0):
+    """What the NICs do with one packet: the egress and the destination MAC; None: nothing comes out."""
+    network.wire[ingress].send(raw(Ether(dst=mac(ingress), src=mac(ingress, 2)) /
+                                   IP(src=f"10.0.{ingress}.2", dst=destination) / UDP(dport=9) / (b"x" * size)))
+    network.router.at_rest()
+    frames = [(k, frame[:6].hex(":")) for k, arrived in network.pending().items() for frame in arrived]
+    assert len(frames) < 2
+    return frames[0] if frames else None
+
+
+def test_patches_under_traffic(make_network):
+    """Routes come, change and go in two reloads a round: counted as such, and nothing is lost."""
+    network = make_network(4, routes=[{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}])
+    routes = network.router.config["routes"]
+    with Stream(network, 1, 2) as one, Stream(network, 3, 1) as two:
+        for k in range(8):
+            routes[:1] = [{"prefix": "198.51.100.0/24", "via": f"10.0.{3 - k % 2}.2"}]
+            routes.extend({"prefix": f"198.18.{n}.0/24", "via": "10.0.3.2"} for n in range(20 * k, 20 * k + 20))
+            assert patched(reload(network))[:4] == (20, 1, 0, 0)
+            del routes[-5:]
+            assert patched(reload(network))[:4] == (0, 0, 5, 0)
+    one.check_whole()
+    two.check_whole()
+    router = network.router.show("router")
+    assert (router["table_loads"], router["table_patches"]) == (4, 16)
+    assert 0 < router["last_patch_bytes"] < 1000
+    assert sum(r["source"] == "static" for r in network.router.show("route")) == 1 + 8 * 15
+    assert to(network, "198.18.0.1") == (3, mac(3, 2)) and to(network, "198.18.19.1") is None
+
+
+def test_neighbor_moves(make_network):
+    """A neighbour's other MAC is one word for all routes over it; its packets have the old one, then the new one."""
+    network = make_network(3, routes=[{"prefix": f"198.18.{n}.0/24", "via": "10.0.2.2"} for n in range(100)])
+    neighbor = next(n for n in network.router.config["neighbors"] if n["address"] == "10.0.2.2")
+    with Stream(network, 1, 2) as stream:
+        time.sleep(0.2)
+        neighbor["mac"] = mac(2, 3)
+        said = reload(network)
+        time.sleep(0.2)
+    assert patched(said)[:4] == (0, 0, 0, 1) and patched(said)[4] < 100
+    macs = [frame[:6].hex(":") for frame in stream.check_whole() if stream.mark in frame]
+    turn = macs.index(mac(2, 3))
+    assert set(macs[:turn]) == {mac(2, 2)} and set(macs[turn:]) == {mac(2, 3)}
+    assert to(network, "198.18.77.1") == (2, mac(2, 3))
+    # Unknown now: the host is asked for it (and nobody is there); the routes are the same.
+    network.router.config["neighbors"].remove(neighbor)
+    said = reload(network)
+    assert patched(said)[:4] == (0, 1, 1, 1) or patched(said)[:4] == (0, 0, 1, 1), said
+    assert to(network, "198.18.77.1") is None and network.router.dropped()["no-neighbor"] > 0
+
+
+def test_group_members(make_network):
+    """A member leaves a group and comes back: flows of the others stay where they are."""
+    network = make_network(4, routes=[{"prefix": "198.51.100.0/24",
+                                       "next_hops": [{"via": f"10.0.{k}.2"} for k in (2, 3, 4)]}])
+    hops = network.router.config["routes"][0]["next_hops"]
+
+    def flows():
+        for flow in range(60):
+            network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                                     IP(src="10.0.1.2", dst=f"198.51.100.{flow}") / UDP(sport=flow, dport=9)))
+        network.router.at_rest()
+        arrived = {frame[33]: k for k, frames in network.pending().items() for frame in frames}
+        assert len(arrived) == 60
+        return arrived
+
+    before = flows()
+    assert set(before.values()) == {2, 3, 4}
+    leaver = hops.pop(1)
+    assert patched(reload(network))[:4] == (0, 0, 0, 1)
+    now = flows()
+    assert set(now.values()) == {2, 4}
+    assert all(now[flow] == egress for flow, egress in before.items() if egress != 3)
+    hops.append(leaver)
+    assert patched(reload(network))[:4] == (0, 0, 0, 1)
+    again = flows()
+    assert sum(again[flow] != egress for flow, egress in now.items()) <= 30
+    assert all(egress == 3 for flow, egress in again.items() if egress != now[flow])
+
+
+def test_nic_killed_and_reloaded(make_network):
+    """A NIC that is down during a reload is loaded whole when it is back; patches go on to all."""
+    network = make_network(3, routes=[{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}])
+    network.rings = False
+    route = network.router.config["routes"][0]
+    with Stream(network, 1, 2) as stream:
+        for restart in (1, 2):
+            os.kill(network.router.nic("nic3")["pid"], signal.SIGKILL)
+            eventually(lambda n=restart: network.router.nic("nic3")["restarts"] == n, what="nic3 dead")
+            route["via"] = f"10.0.{3 - restart}.2"
+            assert patched(reload(network))[1::4] in ((restart - 1, 2), (restart - 1, 3))
+            eventually(lambda: network.router.nic("nic3")["state"] == "forwarding", what="nic3 back")
+            network.router.config["routes"].append({"prefix": f"198.18.{restart}.0/24", "via": "10.0.2.2"})
+            assert patched(reload(network))[::5] == (1, 3)
+    stream.check_whole()
+    assert network.router.show("router")["table_loads"] == 3 + 2
+    assert to(network, "198.51.100.1", ingress=3) == (1, mac(1, 2))
+    assert to(network, "198.18.2.1", ingress=3) == (2, mac(2, 2))
+
+
+def test_router_killed_and_reloaded(make_network):
+    """A new router loads what it cannot know, into the other half, and patches from then on; twice over."""
+    network = make_network(3, routes=[{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}])
+    route = network.router.config["routes"][0]
+    with Stream(network, 1, 2) as one, Stream(network, 2, 3) as two:
+        for k in range(3):
+            network.router.kill()
+            network.router.start()
+            assert network.router.show("router")["table_loads"] == 3
+            route["via"] = f"10.0.{3 - k % 2}.2"
+            assert patched(reload(network))[1::4] == (1, 3)
+    one.check_whole()
+    two.check_whole()
+    assert to(network, "198.51.100.1") == (3, mac(3, 2))
+
+
+def test_loaded_where_no_patch_fits(make_network):
+    """Old and new next hops together are too many: loaded whole, under traffic. Too many alone: refused."""
+    def stations(k, count):
+        return [{"nic": "nic3", "address": f"fd00:3::{k:x}:{n + 16:x}", "mac": f"02:00:00:{k:02x}:{n >> 8:02x}:{n & 255:02x}"}
+                for n in range(count)]
+
+    network = make_network(3)
+    neighbors = list(network.router.config["neighbors"])
+    with Stream(network, 1, 2) as stream:
+        network.router.config["neighbors"] = neighbors + stations(1, 1500)
+        assert patched(reload(network))[0] == 1500
+        network.router.config["neighbors"] = neighbors + stations(2, 1500)
+        said = reload(network)
+        assert "loaded whole into 3 NICs" in said and "more than 2047 next hops" in said
+        network.router.config["neighbors"] = neighbors + stations(3, 2500)
+        said = reload(network)
+        assert "configuration not taken" in said and "more than 2047 next hops" in said
+        assert len(network.router.show("neighbor")) == len(neighbors) + 1500
+        network.router.config["neighbors"] = neighbors
+        assert patched(reload(network))[2] == 1500
+    stream.check_whole()
+
+
+def test_what_needs_a_restart(make_network):
+    """Keys that NICs were started with are not changed in silence."""
+    network = make_network(2)
+    config = network.router.config
+
+    def refused(holder, key, value):
+        before = dict(holder)
+        holder[key] = value
+        said = reload(network)
+        holder.clear()
+        holder.update(before)
+        return said
+
+    for holder, key, value, name in (
+            (config["router"], "batch", 4, "router: batch"),
+            (config["router"], "ring_slots", 64, "router: ring_slots"),
+            (config["router"], "method", "rd", "router: method"),
+            (config["router"], "table_memory_mib", 32, "router: table_memory_mib"),
+            (config["nics"][1], "mac", "02:00:00:00:09:01", "nics: nic2: mac"),
+            (config["nics"][1], "engine", "another", "nics: nic2: engine"),
+            (config["nics"][0]["port"], "options", "qdisc=on", "nics: nic1: port.options"),
+            (config, "nics", config["nics"][:1], "nics: number"),
+            (config, "engines", [{"name": "nic1", "shared": True}], "engines: number")):
+        if key == "nics":
+            config["neighbors"], neighbors = [], config["neighbors"]
+        said = refused(holder, key, value)
+        if key == "nics":
+            config["neighbors"] = neighbors
+        assert f"{name} differs: that needs a restart" in said, said
+    # What is the default may be said or not.
+    config["router"]["batch"] = 8
+    patched(reload(network))
+
+
+def test_mtu(make_network):
+    network = make_network(2)
+    assert to(network, "10.0.2.2", size=1000) == (2, mac(2, 2))
+    network.router.config["nics"][1]["mtu"] = 600
+    patched(reload(network))
+    assert network.router.nic("nic2")["mtu"] == 600
+    assert to(network, "10.0.2.2", size=1000) is None and to(network, "10.0.2.2", size=500) == (2, mac(2, 2))
+
+
+def test_another_kind_of_table(make_network):
+    network = make_network(2)
+    with Stream(network, 1, 2) as stream:
+        network.router.config["router"]["table"] = "state-jump"
+        said = reload(network)
+        assert "loaded whole into 2 NICs" in said and "another kind of table" in said
+        network.router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}]
+        assert patched(reload(network))[0] == 1
+    stream.check_whole()
+    assert to(network, "198.51.100.1") == (2, mac(2, 2))
