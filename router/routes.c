@@ -28,19 +28,30 @@ static int order_serial(const void *a, const void *b)
 	return order ? order : x->serial < y->serial ? -1 : 1;
 }
 
+int routes_reserve(struct routes *r, size_t more)
+{
+	size_t room = r->room ? r->room : 256;
+	struct route *larger;
+
+	if (r->n + more <= r->room)
+		return 0;
+	while (room < r->n + more)
+		room *= 2;
+	larger = realloc(r->route, room * sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	r->route = larger;
+	r->room = room;
+	return 0;
+}
+
 static int append(struct routes *r, const struct route *route)
 {
-	if (r->n == r->room) {
-		size_t room = r->room ? r->room * 2 : 256;
-		struct route *more = realloc(r->route, room * sizeof(*more));
+	int error = routes_reserve(r, 1);
 
-		if (!more)
-			return -ENOMEM;
-		r->route = more;
-		r->room = room;
-	}
-	r->route[r->n++] = *route;
-	return 0;
+	if (!error)
+		r->route[r->n++] = *route;
+	return error;
 }
 
 static void sort_last_counts(struct routes *r)
@@ -85,27 +96,62 @@ int routes_difference(struct routes *changes, const struct routes *from, const s
 	return error;
 }
 
-int routes_merge(struct routes *merged, const struct routes *from, const struct route *change,
-	size_t changes)
+/* How many of the first `n` come before it. */
+static size_t place_of(const struct routes *r, size_t n, const struct route *like)
 {
-	size_t i = 0, j = 0, room = from->n + changes;
+	size_t low = 0, high = n;
 
-	*merged = (struct routes){.route = malloc((room + 1) * sizeof(*change)), .room = room};
-	if (!merged->route)
-		return -ENOMEM;
-	while (i < from->n || j < changes) {
-		int order = i == from->n   ? 1
-			    : j == changes ? -1
-					   : route_order(&from->route[i], &change[j]);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
 
-		if (order < 0)
-			merged->route[merged->n++] = from->route[i];
-		else if (change[j].next_hop)
-			merged->route[merged->n++] = change[j];
-		i += order <= 0;
-		j += order >= 0;
+		if (route_order(&r->route[middle], like) < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return 0;
+	return low;
+}
+
+const struct route *routes_find(const struct routes *r, const struct route *like)
+{
+	size_t k = place_of(r, r->n, like);
+
+	return k < r->n && !route_order(&r->route[k], like) ? &r->route[k] : NULL;
+}
+
+void routes_apply(struct routes *r, const struct route *change, size_t changes)
+{
+	size_t kept = r->n, added = 0, end, to;
+
+	/* Replace, and mark the deleted. */
+	for (size_t j = 0; j < changes; j++) {
+		size_t k = place_of(r, r->n, &change[j]);
+
+		if (k == r->n || route_order(&r->route[k], &change[j])) {
+			added += change[j].next_hop != 0;
+			continue;
+		}
+		r->route[k] = change[j];
+		if (!change[j].next_hop && k < kept)
+			kept = k;
+	}
+	for (size_t k = kept; k < r->n; k++)
+		if (r->route[k].next_hop)
+			r->route[kept++] = r->route[k];
+	r->n = kept;
+	/* Add from behind, so that each stretch of the others moves once. */
+	end = r->n;
+	r->n = to = end + added;
+	for (size_t j = changes; j-- && to > end;) {
+		size_t k = place_of(r, end, &change[j]);
+
+		if (!change[j].next_hop || (k < end && !route_order(&r->route[k], &change[j])))
+			continue;
+		to -= end - k;
+		memmove(&r->route[to], &r->route[k], (end - k) * sizeof(*change));
+		end = k;
+		r->route[--to] = change[j];
+	}
 }
 
 void routes_free(struct routes *r)

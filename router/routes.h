@@ -38,9 +38,13 @@ int routes_of_config(struct routes *, struct next_hops *hops, const struct confi
 
 /* The changes that lead from one to the other; -ENOMEM. */
 int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to);
-/* The routes after the changes (ascending, one for each prefix); -ENOMEM. */
-int routes_merge(struct routes *merged, const struct routes *from, const struct route *change,
-	size_t changes);
+/* The route to the same prefix, or NULL. */
+const struct route *routes_find(const struct routes *, const struct route *like);
+/* Room for so many more; -ENOMEM. */
+int routes_reserve(struct routes *, size_t more);
+/* Carries out changes (ascending, one for each prefix), for which there is room. Only what lies behind an added or
+ * deleted route moves. */
+void routes_apply(struct routes *, const struct route *change, size_t changes);
 void routes_free(struct routes *);
 
 #endif

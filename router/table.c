@@ -16,7 +16,7 @@ struct table {
 	unsigned kind, half;
 	struct next_hops *hops;
 	struct routes routes;
-	struct fib *fib[2]; /* IPv4, IPv6; NULL: not made yet, and then no NIC is in step */
+	struct fib *fib[2]; /* IPv4, IPv6; NULL: not made, and then no NIC is in step */
 	uint64_t image_bytes[2];
 	bool in_step[P2PNIC_NICS_MAX];
 	struct table_counts counts;
@@ -95,15 +95,16 @@ static struct fib_route *fib_routes_of(
 }
 
 /* The image of one family for one half, the same for all NICs. */
-static int image_new(const struct table *t, const struct routes *routes, unsigned half,
-	unsigned six, struct fib **out, char *error)
+static int image_new(
+	const struct table *t, unsigned half, unsigned six, struct fib **out, char *error)
 {
 	const struct fib_config config = {.family = six ? 6 : 4,
 		.kind = t->kind,
 		.room = layout_of(t->bar2_bytes, half).room[six]};
 	char reason[FIB_ERROR_BYTES] = "out of memory";
 	size_t n;
-	struct fib_route *list = fib_routes_of(routes->route, routes->n, config.family, half, &n);
+	struct fib_route *list =
+		fib_routes_of(t->routes.route, t->routes.n, config.family, half, &n);
 	struct fib *fib = list ? fib_new(&config, reason) : NULL;
 	int result = fib ? fib_build(fib, list, n, reason) : -ENOMEM;
 
@@ -167,7 +168,7 @@ static int load_half(struct table *t, struct driver_nic *n, unsigned half, char 
 		struct fib *fib = half == t->half ? t->fib[six] : NULL;
 
 		if (!fib)
-			result = image_new(t, &t->routes, half, six, &fib, error);
+			result = image_new(t, half, six, &fib, error);
 		if (result)
 			return result;
 		fib_image_write(fib, n->bar2 + layout.offset[six]);
@@ -209,30 +210,12 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 
 /* --- Change -------------------------------------------------------------------------------------- */
 
-static const struct route *find(const struct routes *r, const struct route *like)
-{
-	size_t low = 0, high = r->n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = route_order(&r->route[middle], like);
-
-		if (!order)
-			return &r->route[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 /* What becomes of the routes, and of the numbers of those that lead to each next hop. */
 static void count_routes(const struct table *t, struct next_hops *hops, const struct route *change,
 	size_t changes, struct table_report *report)
 {
 	for (size_t k = 0; k < changes; k++) {
-		const struct route *old = find(&t->routes, &change[k]);
+		const struct route *old = routes_find(&t->routes, &change[k]);
 
 		if (old)
 			hops->users[old->next_hop]--;
@@ -254,34 +237,27 @@ static void drop_images(struct table *t)
 	memset(t->in_step, 0, sizeof(t->in_step));
 }
 
-/* The images as they will be; nothing of it has left the host. patch NULL: made anew, or nothing changed. */
-static int change_images(struct table *t, const struct routes *merged, const struct route *change,
-	size_t changes, const struct fib_patch *patch[2], char *error)
+/* The images as they will be; nothing of it has left the host. patch NULL: no route of that family changes. */
+static int change_images(struct table *t, const struct route *change, size_t changes,
+	const struct fib_patch *patch[2], char *error)
 {
 	char reason[FIB_ERROR_BYTES] = "out of memory";
-	bool made = false;
 	int result = 0;
 
 	for (unsigned six = 0; six < 2 && !result; six++) {
 		unsigned family = six ? 6 : 4;
 		size_t n;
-		struct fib_route *list;
+		struct fib_route *list = fib_routes_of(change, changes, family, t->half, &n);
 
-		if (!t->fib[six]) {
-			result = image_new(t, merged, t->half, six, &t->fib[six], error);
-			made = made || !result;
-			continue;
-		}
-		list = fib_routes_of(change, changes, family, t->half, &n);
-		result = !list ? -ENOMEM
-			 : n   ? fib_change(t->fib[six], list, n, &patch[six], reason)
-			       : 0;
+		result = list ? 0 : -ENOMEM;
+		if (!result && n)
+			result = fib_change(t->fib[six], list, n, &patch[six], reason);
 		free(list);
 		if (result)
 			snprintf(error, TABLE_ERROR_BYTES, "IPv%u table: %s", family, reason);
 	}
-	/* IPv6 did not fit, and the IPv4 image is ahead of the NICs' copies. */
-	if (result && (made || patch[0]))
+	/* IPv6 does not fit, and the IPv4 image is ahead of the NICs' copies. */
+	if (result && patch[0])
 		drop_images(t);
 	return result;
 }
@@ -349,21 +325,22 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 {
 	const struct fib_patch *patch[2] = {NULL, NULL};
 	bool were_in_step[P2PNIC_NICS_MAX];
-	struct routes merged;
-	int result = routes_merge(&merged, &t->routes, change, changes);
+	int result = 0;
 
 	*report = (struct table_report){0};
-	if (result) {
-		snprintf(error, TABLE_ERROR_BYTES, "out of memory for %zu routes", t->routes.n);
-		return result;
-	}
-	result = change_images(t, &merged, change, changes, patch, error);
-	if (result) {
-		routes_free(&merged);
-		return result;
-	}
 	memcpy(were_in_step, t->in_step, sizeof(were_in_step));
 	count_routes(t, hops, change, changes, report);
+	if (routes_reserve(&t->routes, report->added)) {
+		snprintf(error, TABLE_ERROR_BYTES, "out of memory for %zu routes", t->routes.n);
+		return -ENOMEM;
+	}
+	for (unsigned six = 0; six < 2 && !result; six++)
+		if (!t->fib[six])
+			result = image_new(t, t->half, six, &t->fib[six], error);
+	if (!result)
+		result = change_images(t, change, changes, patch, error);
+	if (result)
+		return result;
 	next_hops_sweep(hops);
 	write_change(t, hops, patch, nics, report);
 	/* Whoever did not pass the epoch is out of step: its copy is not written any more. */
@@ -374,8 +351,7 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	}
 	free(t->hops);
 	t->hops = hops;
-	routes_free(&t->routes);
-	t->routes = merged;
+	routes_apply(&t->routes, change, changes);
 	if (report->patched) {
 		t->counts.patches++;
 		t->counts.last_patch_bytes = report->bytes;

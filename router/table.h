@@ -18,8 +18,7 @@
  * A NIC that holds this table exactly is in step. One that fails falls out of step and is let alone: its memory
  * stays as it is, the others go on, and the next change or load brings it back by a load.
  *
- * Changes are made in batches: routes are sorted by prefix, so any number of them costs one pass over those there
- * are, one patch a family and one epoch a NIC.
+ * Changes are made in batches: any number of them is one patch a family and one epoch a NIC.
  */
 #ifndef ROUTER_TABLE_H
 #define ROUTER_TABLE_H

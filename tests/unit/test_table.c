@@ -121,9 +121,28 @@ static void assert_right(struct rig *r, const struct fake_nic *nic)
 	}
 }
 
+/* The list of routes is that of the configuration, too. */
+static void assert_routes(struct rig *r)
+{
+	struct next_hops *hops = next_hops_new();
+	const struct routes *got = table_routes(r->table);
+	struct routes want;
+
+	assert_int_equal(
+		routes_of_config(&want, hops, &r->world.config, r->world.mac, r->error), 0);
+	assert_int_equal(got->n, want.n);
+	for (size_t k = 0; k < want.n; k++) {
+		assert_int_equal(route_order(&got->route[k], &want.route[k]), 0);
+		assert_string_equal(got->route[k].source, want.route[k].source);
+	}
+	routes_free(&want);
+	free(hops);
+}
+
 static void assert_all_right(struct rig *r)
 {
 	make_fresh(r);
+	assert_routes(r);
 	for (unsigned k = 0; k < RIG_NICS; k++)
 		assert_right(r, &r->nic[k]);
 }
@@ -226,6 +245,55 @@ static void nothing_to_change(void **state)
 		r->report.added + r->report.changed + r->report.deleted + r->report.moved, 0);
 	assert_int_equal(r->report.bytes, 0);
 	assert_int_equal(r->nic[0].epochs, epochs);
+	rig_free(r);
+}
+
+static struct config_route *one_route(struct rig *r, unsigned members);
+
+/* As a source of single changes does it: 64 host routes, each there or not, to one of six gateways. */
+static void one_route_at_a_time(void **state)
+{
+	struct rig *r = rig_new(12, NULL, RIG_BAR2_BYTES);
+	unsigned to[64] = {0}; /* 0: not there */
+	struct next_hops *hops;
+
+	one_route(r, 3);
+	configured(r);
+	for (unsigned step = 0; step < 2000; step++) {
+		unsigned host = world_below(&r->world, 64), new = world_below(&r->world, 7);
+		struct route route = {
+			.prefix = {(uint64_t)(0xc6336480 + host) << 32, 0},
+			.length = 32,
+			.family = 4,
+			.source = "test",
+		};
+		static struct way way;
+
+		hops = next_hops_copy(table_next_hops(r->table));
+		if (new) {
+			const struct config_neighbor *n = &r->world.neighbor[new - 1];
+			struct p2pnic_adjacency a = {.destination = n->mac_address,
+				.kind = P2PNIC_ADJACENCY_FORWARD,
+				.egress = (uint8_t)n->nic_index};
+
+			route.next_hop = (uint16_t)next_hops_gateway(hops, &n->ip, &a);
+		}
+		assert_int_equal(
+			table_change(r->table, hops, &route, 1, &r->nics, &r->report, r->error), 0);
+		assert_int_equal(r->report.added, !to[host] && new);
+		assert_int_equal(r->report.deleted, to[host] && !new);
+		assert_int_equal(r->report.changed, to[host] && new &&to[host] != new);
+		to[host] = new;
+		for (unsigned k = 0; k < 64; k++) {
+			const struct address inside = {{(uint64_t)(0xc6336480 + k) << 32, 0}, 4};
+
+			fake_way(&r->nic[step % RIG_NICS], &inside, &way);
+			assert_int_equal(way.buckets > 1, !to[k]); /* the group of its cover */
+			if (to[k])
+				assert_memory_equal(&way.adjacency[0].destination,
+					&r->world.neighbor[to[k] - 1].mac_address, 6);
+		}
+	}
 	rig_free(r);
 }
 
@@ -684,6 +752,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(line_trie_changes),
 		cmocka_unit_test(state_jump_changes),
 		cmocka_unit_test(nothing_to_change),
+		cmocka_unit_test(one_route_at_a_time),
 		cmocka_unit_test(another_kind),
 		cmocka_unit_test(members_leave_and_join),
 		cmocka_unit_test(neighbor_changes_address),
