@@ -2,7 +2,7 @@
 /*
  * Tables that are changed while NICs forward by them, against tables made anew.
  *
- *     test_table [SEED]
+ *     test_table [SEED [TEST]]
  */
 #include "tests/unit/table_rig.h"
 
@@ -98,16 +98,31 @@ static unsigned count(const struct way *w, const struct p2pnic_adjacency *a)
 /* The same adjacencies, each with the same share, rounded down or up. */
 static void assert_same_way(const struct way *got, const struct way *want)
 {
-	for (unsigned b = 0; b < want->buckets; b++) {
-		double share = (double)count(want, &want->adjacency[b]) / want->buckets;
-		double has = (double)count(got, &want->adjacency[b]) / got->buckets;
+	const struct p2pnic_adjacency *seen[64];
+	unsigned n = 0, k, found = 0;
 
-		assert_true(count(got, &want->adjacency[b]) > 0);
-		assert_true(has - share < 1.0 / got->buckets + 1.0 / want->buckets);
-		assert_true(share - has < 1.0 / got->buckets + 1.0 / want->buckets);
+	for (unsigned b = 0; b < want->buckets; b++) {
+		const struct p2pnic_adjacency *a = &want->adjacency[b];
+
+		for (k = 0; k < n; k++)
+			if (!memcmp(seen[k], a, sizeof(*a)))
+				break;
+		if (k < n)
+			continue;
+		assert_true(n < 64);
+		seen[n++] = a;
 	}
-	for (unsigned b = 0; b < got->buckets; b++)
-		assert_true(count(want, &got->adjacency[b]) > 0);
+	for (k = 0; k < n; k++) {
+		unsigned has = count(got, seen[k]);
+		double more =
+			(double)has / got->buckets - (double)count(want, seen[k]) / want->buckets;
+
+		assert_true(has > 0);
+		assert_true(more < 1.0 / got->buckets + 1.0 / want->buckets);
+		assert_true(-more < 1.0 / got->buckets + 1.0 / want->buckets);
+		found += has;
+	}
+	assert_int_equal(found, got->buckets);
 }
 
 static void assert_right(struct rig *r, const struct fake_nic *nic)
@@ -225,12 +240,12 @@ static void random_changes(const char *kind, unsigned steps)
 
 static void line_trie_changes(void **state)
 {
-	random_changes(NULL, 300);
+	random_changes(NULL, 150);
 }
 
 static void state_jump_changes(void **state)
 {
-	random_changes("state-jump", 40);
+	random_changes("state-jump", 20);
 }
 
 static void nothing_to_change(void **state)
@@ -259,7 +274,7 @@ static void one_route_at_a_time(void **state)
 
 	one_route(r, 3);
 	configured(r);
-	for (unsigned step = 0; step < 2000; step++) {
+	for (unsigned step = 0; step < 1000; step++) {
 		unsigned host = world_below(&r->world, 64), new = world_below(&r->world, 7);
 		struct route route = {
 			.prefix = {(uint64_t)(0xc6336480 + host) << 32, 0},
@@ -766,6 +781,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		seed = strtoull(argv[1], NULL, 0);
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	printf("seed %llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
