@@ -11,8 +11,8 @@ from scapy.all import IP, UDP, Ether, raw
 from network import eventually, mac
 from stream import Stream
 
-PATCH = re.compile(r"table: (\d+) routes added, (\d+) changed, (\d+) deleted(?:, (\d+) next hops lead elsewhere)?; "
-                   r"patch of (\d+) bytes into (\d+) NICs in \d+ us\n")
+PATCH = re.compile(r"table: (\d+) routes added, (\d+) changed, (\d+) deleted"
+                   r"(?:, (\d+) next hops lead elsewhere)?; patch of (\d+) bytes into (\d+) NICs in \d+ us\n")
 
 
 def reload(network):
@@ -57,7 +57,7 @@ def test_patches_under_traffic(make_network):
 
 
 def test_neighbor_moves(make_network):
-    """A neighbour's other MAC is one word for all routes over it; its packets have the old one, then the new one."""
+    """A neighbour's other MAC is one word for all its routes; packets have the old one, then the new one."""
     network = make_network(3, routes=[{"prefix": f"198.18.{n}.0/24", "via": "10.0.2.2"} for n in range(100)])
     neighbor = next(n for n in network.router.config["neighbors"] if n["address"] == "10.0.2.2")
     with Stream(network, 1, 2) as stream:
@@ -72,8 +72,7 @@ def test_neighbor_moves(make_network):
     assert to(network, "198.18.77.1") == (2, mac(2, 3))
     # Unknown now: the host is asked for it (and nobody is there); the routes are the same.
     network.router.config["neighbors"].remove(neighbor)
-    said = reload(network)
-    assert patched(said)[:4] == (0, 1, 1, 1) or patched(said)[:4] == (0, 0, 1, 1), said
+    assert patched(reload(network))[:4] == (0, 0, 1, 1)
     assert to(network, "198.18.77.1") is None and network.router.dropped()["no-neighbor"] > 0
 
 
@@ -145,8 +144,8 @@ def test_router_killed_and_reloaded(make_network):
 def test_loaded_where_no_patch_fits(make_network):
     """Old and new next hops together are too many: loaded whole, under traffic. Too many alone: refused."""
     def stations(k, count):
-        return [{"nic": "nic3", "address": f"fd00:3::{k:x}:{n + 16:x}", "mac": f"02:00:00:{k:02x}:{n >> 8:02x}:{n & 255:02x}"}
-                for n in range(count)]
+        return [{"nic": "nic3", "address": f"fd00:3::{k:x}:{n + 16:x}",
+                 "mac": f"02:00:00:{k:02x}:{n >> 8:02x}:{n & 255:02x}"} for n in range(count)]
 
     network = make_network(3)
     neighbors = list(network.router.config["neighbors"])
