@@ -125,6 +125,28 @@ def test_nic_killed_and_reloaded(make_network):
     assert to(network, "198.18.2.1", ingress=3) == (2, mac(2, 2))
 
 
+def test_nic_that_does_not_answer(make_network):
+    """A NIC stands still during a reload: the others are patched; once it runs again, a reload loads it whole."""
+    network = make_network(3, routes=[{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}])
+    route = network.router.config["routes"][0]
+    pid = network.router.nic("nic3")["pid"]
+    with Stream(network, 1, 2) as stream:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            route["via"] = "10.0.1.2"
+            said = reload(network)  # takes as long as the driver waits for an answer
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert "into 2 NICs" in said and "1 NICs not reached: nic3" in said
+        said = reload(network)
+        assert "into 2 NICs" in said and "loaded whole into 1 NICs" in said
+        route["via"] = "10.0.2.2"
+        assert patched(reload(network))[1::4] == (1, 3)
+    stream.check_whole()
+    assert network.router.nic("nic3")["restarts"] == 0
+    assert to(network, "198.51.100.1", ingress=3) == (2, mac(2, 2))
+
+
 def test_router_killed_and_reloaded(make_network):
     """A new router loads what it cannot know, into the other half, and patches from then on; twice over."""
     network = make_network(3, routes=[{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}])
