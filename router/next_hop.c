@@ -265,8 +265,12 @@ const struct p2pnic_adjacency *next_hops_lead(
 	const struct next_hops *h, unsigned next_hop, unsigned *members)
 {
 	const uint32_t word = h->word[next_hop];
-	bool seen[TABLE_HALF_ADJACENCIES] = {false};
+	bool seen[TABLE_HALF_ADJACENCIES];
 
+	*members = 1;
+	if (!P2PNIC_NEXT_HOP_LOG2(word))
+		return &h->adjacency[P2PNIC_NEXT_HOP_FIRST(word)];
+	memset(seen, 0, sizeof(seen));
 	*members = 0;
 	for (uint32_t b = 0; b < 1u << P2PNIC_NEXT_HOP_LOG2(word); b++) {
 		bool *is = &seen[bucket_of(h, word, b)];

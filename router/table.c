@@ -124,7 +124,6 @@ static int image_new(
 int table_half(struct driver_nic *n)
 {
 	uint32_t in_force;
-
 	int error = driver_nic_read(n, P2PNIC_REG_FIB4_OFFSET, &in_force);
 
 	if (error || !in_force)
@@ -194,7 +193,7 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 			n->bar2_bytes >> 20, t->bar2_bytes >> 20);
 		return -EINVAL;
 	}
-	/* If a router died between register and command, or between the families, that half is whole. */
+	/* A router that died between register and command, or between the families, left that half whole. */
 	if (half != -ENOENT)
 		result = half < 0 ? half : switch_to(n, (unsigned)half);
 	if (result < 0)
