@@ -21,6 +21,7 @@ SIZES = [64, 128, 256, 512, 1024, 1280, 1518]
 PATTERNS = ["1in-1out", "2in-2out", "2in-2out-mix", "4in-4out", "4in-4out-mix"]
 QUICK_SIZES = [64, 1518]
 QUICK_PATTERNS = ["1in-1out", "4in-4out"]
+QUICK_SECONDS = 130  # for throughput, of three minutes
 PORTS = {"1in-1out": 2}  # all others: 4
 WIRE_GBPS = 40.0  # what "quarter" and "full" of the latency conditions refer to
 
@@ -54,27 +55,34 @@ def memif_devices(full):
 
 
 class Samples:
-    """All runs of one device: (pattern, size) to a list of the tester's results."""
+    """All runs of one device: (pattern, size) to a list of the tester's results. Medians are of the runs with
+    tester and device as near as they get, if there are such."""
 
-    def __init__(self):
-        self.rows = {}
+    def __init__(self, settings):
+        self.rows, self.settings = {}, settings
 
     def add(self, run):
         self.rows.setdefault((run["pattern"], run["frame_bytes"]), []).append(run["run"])
 
-    def median(self, key, what="mpps"):
-        runs = self.rows.get(key)
+    def counted(self, key, near=True):
+        runs = [r for r in self.rows.get(key, []) if measure.is_near(r, self.settings) == near]
+        return runs or (self.rows.get(key, []) if near else [])
+
+    def median(self, key, what="mpps", near=True):
+        runs = self.counted(key, near)
         return statistics.median(r[what] for r in runs) if runs else None
 
     def spread(self, key):
-        values = [r["mpps"] for r in self.rows[key]]
+        values = [r["mpps"] for r in self.counted(key)]
         middle = statistics.median(values)
         return (max(values) - min(values)) / middle if middle else 0.0
 
 
-def throughput(all_devices, patterns, sizes, rounds, settings, note):
-    samples = {d: Samples() for d in all_devices}
+def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
+    """until: no round begins that would end later than this, by the length of the last one."""
+    samples = {d: Samples(settings) for d in all_devices}
     for number in range(rounds):
+        begin = time.monotonic()
         for device in all_devices:
             for ports in (2, 4):
                 group = [p for p in patterns if PORTS.get(p, 4) == ports and
@@ -88,6 +96,8 @@ def throughput(all_devices, patterns, sizes, rounds, settings, note):
                     note("refused: %s" % why)
             print("  round %d of %d: %-28s" % (number + 1, rounds, device.name + " " + device.method),
                   end="\r", file=sys.stderr, flush=True)
+        if until and 2 * time.monotonic() - begin > until:
+            break
     print(" " * 60, end="\r", file=sys.stderr)
     return samples
 
@@ -99,7 +109,9 @@ def throughput_rows(samples):
         for (pattern, size), runs in sample.rows.items():
             if device.name.startswith("copy loop"):
                 limit.append({"frame_bytes": size, "pattern": pattern,
-                              "copy_loop_mpps": sample.median((pattern, size)), "runs": len(runs),
+                              "copy_loop_mpps": sample.median((pattern, size)),
+                              "far_mpps": sample.median((pattern, size), near=False),
+                              "runs": len(sample.counted((pattern, size))),
                               "spread": sample.spread((pattern, size))})
                 continue
             wire = wires.get(device.role)
@@ -108,9 +120,11 @@ def throughput_rows(samples):
                          "mpps": sample.median((pattern, size)), "gbps": sample.median((pattern, size), "gbps"),
                          "core_to_core_ns": [r["core_to_core_ns"] for r in runs],
                          "best_mpps": sample.median((pattern, size), "best_mpps"),
+                         "far_mpps": sample.median((pattern, size), near=False),
                          "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
                          "tester_max_mpps": wire.median((pattern, size)) if wire else None,
-                         "runs": len(runs), "spread": sample.spread((pattern, size))})
+                         "runs": len(sample.counted((pattern, size))),
+                         "spread": sample.spread((pattern, size))})
     return rows, limit
 
 
@@ -241,7 +255,7 @@ def main():
     arguments = parser.parse_args()
     settings = measure.Settings()
     if arguments.quick:
-        settings.seconds, settings.warm_up, settings.tries = 0.35, 0.1, 2
+        settings.seconds, settings.warm_up, settings.tries = 0.3, 0.1, 2
     rounds = arguments.rounds or 3
     skip = set(arguments.skip.split(","))
     if arguments.quick:
@@ -270,10 +284,12 @@ def bench(arguments, settings, rounds, skip):
         else:
             chosen.append(device)
     begin = time.time()
+    until = time.monotonic() + QUICK_SECONDS if arguments.quick else None
+    measure.find_near(settings)
     result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [], "scale": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
-                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, note)
+                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until, note)
         result["throughput"], result["limit"] = throughput_rows(samples)
     if "latency" not in skip:
         routed = [d for d in chosen if d.mode == "routed"]

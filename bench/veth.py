@@ -83,8 +83,9 @@ class Linux(VethDevice):
         settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"]
         for p in range(run.ports):
             settings += ["sysctl -qw net.ipv4.conf.d%d.rp_filter=0" % p,
-                         "ip address replace 198.18.%d.1/24 dev d%d" % (p, p),
-                         "ip neighbor replace 198.18.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p)]
+                         "ip address replace 10.0.%d.1/24 dev d%d" % (p, p),
+                         "ip neighbor replace 10.0.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p),
+                         "ip route replace 198.18.%d.0/24 via 10.0.%d.10" % (p, p)]
             if self.steer:
                 settings += ["echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
         within(DEVICE, "sh", "-ec", "; ".join(settings))
@@ -125,7 +126,7 @@ def rows(quick, rounds, settings, note):
     import bench
     sizes = [64] if quick else [64, 512, 1518]
     chosen = [Linux(), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
-    samples = {d: bench.Samples() for d in chosen}
+    samples = {d: bench.Samples(settings) for d in chosen}
     for _ in range(rounds):
         for device in chosen:
             why = device.available()

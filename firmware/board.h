@@ -83,7 +83,7 @@ void board_dma_expect(const struct dma_region *, uint64_t offset);
 /* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 31 bytes
  * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
-	struct frame_head head, const uint8_t *data, uint32_t length);
+	const struct frame_head *head, const uint8_t *data, uint32_t length);
 
 /* Raises MSI-X vector (registers.h). */
 void board_interrupt(struct board *, unsigned vector);

@@ -152,14 +152,13 @@ static inline uint32_t begin_in(uint32_t spare, uint32_t length)
 	return spare & (length <= 1024 ? ~0u : ~0x300u);
 }
 
-/* The warmest free buffer of the egress; what is needed soon is fetched. */
+/* The warmest free buffer of the egress, for packet `produced`. */
 static inline uint32_t out_buffer(struct nic_out *out, uint32_t produced, uint32_t length)
 {
-	const uint32_t *top = &out->spare[NIC_EXPECT_AHEAD + out->end - produced - 1];
+	uint32_t buffer = out->spare[NIC_EXPECT_AHEAD + out->end - produced - 1];
 
-	out->given[produced & out->mask] = *top;
-	board_dma_expect(&out->buffers, begin_in(top[-(int)NIC_EXPECT_AHEAD], length));
-	return begin_in(*top, length);
+	out->given[produced & out->mask] = buffer;
+	return begin_in(buffer, length);
 }
 #endif
 
@@ -230,7 +229,7 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 
 		__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
 		board_dma_write_frame(
-			n->board, &out->buffers, offset, head, n->bar4 + d.offset, d.length);
+			n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
 		spare_buffer_of(n, d.offset);
 #else
 		uint32_t offset = d.offset;
@@ -254,24 +253,31 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
 	const uint8_t *frames, unsigned count, uint16_t flags)
 {
+	const uint32_t batch = out->batch, mask = out->mask;
 	uint32_t produced = out->produced, pending = produced - out->published, bytes = 0;
-	const uint32_t batch = out->batch;
+	uint32_t *const given = out->given;
+#if INGRESS_WRITES
+	const struct dma_region buffers = out->buffers;
+	const uint32_t *spare = &out->spare[NIC_EXPECT_AHEAD + out->end - produced];
+#endif
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned k = frames[i];
 		uint32_t length = b->length[k], offset;
 
 #if INGRESS_WRITES
-		offset = out_buffer(out, produced, length);
+		given[produced & mask] = *--spare;
+		board_dma_expect(&buffers, begin_in(spare[-(int)NIC_EXPECT_AHEAD], length));
+		offset = begin_in(*spare, length);
 		board_dma_write_frame(
-			n->board, &out->buffers, offset, b->head[k], b->frame[k].data, length);
+			n->board, &buffers, offset, &b->head[k], b->frame[k].data, length);
 #else
 		offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
 		if (unlikely(offset == NIC_NOWHERE)) {
 			count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 			continue;
 		}
-		out->given[produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
+		given[produced & mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
 #endif
 		out->batched[pending++] = descriptor_word(offset, length, flags);
 		bytes += length;

@@ -174,9 +174,12 @@ static inline unsigned memif_receive(struct memif_port *port, struct frame *fram
 static inline uint32_t memif_keep(struct memif_port *port, unsigned k, uint32_t spare)
 {
 	if (port->link.role == MEMIF_CLIENT) {
-		uint32_t kept = port->posted[port->slot[k]];
+		uint16_t slot = port->slot[k];
+		uint32_t kept = port->posted[slot];
 
-		port->posted[port->slot[k]] = spare + 64 * (port->colour++ % MEMIF_COLOURS);
+		port->posted[slot] = spare + 64 * (port->colour++ % MEMIF_COLOURS);
+		__atomic_store_n(&port->link.receive.ring->slot[slot].place, port->posted[slot],
+			__ATOMIC_RELAXED);
 		return kept;
 	}
 	memcpy(port->memory + spare, port->burst[k].data, port->burst[k].length);
@@ -192,9 +195,19 @@ static inline void memif_release(struct memif_port *port)
 		return;
 	port->consumed = 0;
 	if (port->link.role == MEMIF_CLIENT) {
-		for (unsigned i = 0; i < n; i++)
-			memif_post(port, (uint16_t)(q->head + i),
-				port->posted[(uint16_t)(q->tail + i) & q->mask]);
+		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
+			/* All slots are posted: each buffer goes back where it was, and only the length was
+			 * changed. */
+			for (unsigned i = 0; i < n; i++)
+				__atomic_store_n(
+					&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
+					MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX),
+					__ATOMIC_RELAXED);
+		} else {
+			for (unsigned i = 0; i < n; i++)
+				memif_post(port, (uint16_t)(q->head + i),
+					port->posted[(uint16_t)(q->tail + i) & q->mask]);
+		}
 		q->head = (uint16_t)(q->head + n);
 		q->tail = (uint16_t)(q->tail + n);
 		/* Release: pairs with the peer's acquire of head before it writes into the buffers. */

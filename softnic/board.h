@@ -136,16 +136,16 @@ __attribute__((noinline)) static void dma_write_frame_message(struct board *b, s
 }
 
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
-	uint64_t offset, struct frame_head head, const uint8_t *data, uint32_t length)
+	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
 	uint8_t *to = (uint8_t *)r->board + offset;
 
 	if (__builtin_expect(!r->board, 0)) {
-		dma_write_frame_message(b, bus_addr_add(r->bus, offset), &head, data, length);
+		dma_write_frame_message(b, bus_addr_add(r->bus, offset), head, data, length);
 		return;
 	}
-	memcpy(to, &head.low, 16);
-	memcpy(to + 16, &head.high, 16);
+	memcpy(to, &head->low, 16);
+	memcpy(to + 16, &head->high, 16);
 	for (uint32_t k = 32; k < length; k += 32)
 		memcpy(to + k, data + k, 32);
 }

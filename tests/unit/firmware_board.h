@@ -370,7 +370,7 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 
 /* The bytes behind the frame that a board may overwrite are overwritten, with rubbish. */
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
-	uint64_t offset, struct frame_head head, const uint8_t *data, uint32_t length)
+	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
 	uint8_t frame[P2PNIC_BUFFER_BYTES];
 	uint8_t *to = board_target(r, offset, length + 31);
@@ -378,7 +378,7 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN && length <= P2PNIC_FRAME_BYTES_MAX);
 	BOARD_ASSERT(offset % P2PNIC_BUFFER_BYTES + length + 31 <= P2PNIC_BUFFER_BYTES);
 	memcpy(frame, data, length);
-	memcpy(frame, &head, length < sizeof(head) ? length : sizeof(head));
+	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
 	memset(frame + length, 0xa5, 31);
 	if (to)
 		memcpy(to, frame, length + 31);
