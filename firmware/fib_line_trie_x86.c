@@ -221,7 +221,9 @@ AVX512 void line_trie_lookup4_avx512(
 
 	for (unsigned i = 0; i < n; i += 16) {
 		__mmask16 some = n - i < 16 ? (__mmask16)_bzhi_u32(0xffff, n - i) : 0xffff;
-		__m512i a = _mm512_maskz_loadu_epi32(some, address + i);
+		/* Whole where it can be: what a mask has stored, or loads, is not passed on by store queues. */
+		__m512i a = some == 0xffff ? _mm512_loadu_si512(address + i)
+					   : _mm512_maskz_loadu_epi32(some, address + i);
 		__m512i entry = _mm512_i32gather_epi32(
 			_mm512_srli_epi32(a, 16), bytes + P2PNIC_LINE_TRIE_ROOT, 4);
 		__mmask16 rest =
@@ -229,7 +231,11 @@ AVX512 void line_trie_lookup4_avx512(
 		__mmask16 more =
 			rest & _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_ENTRIES));
 
-		_mm512_mask_cvtepi32_storeu_epi16(next_hop + i, some, leaf_of(entry));
+		if (some == 0xffff)
+			_mm256_storeu_si256(
+				(__m256i *)(next_hop + i), _mm512_cvtepi32_epi16(leaf_of(entry)));
+		else
+			_mm512_mask_cvtepi32_storeu_epi16(next_hop + i, some, leaf_of(entry));
 		deep |= (uint64_t)more << i;
 		left = aim16(&aim, left, rest & (__mmask16)~more, entry, a,
 			_mm512_add_epi32(lanes, _mm512_set1_epi32((int)i)));

@@ -2,8 +2,8 @@
 /*
  * The path of a packet, first half: from the port into the memory of the egress NIC.
  *
- * A burst goes through three loops over arrays: check every frame; look all of them up; give each to
- * its egress. Descriptors are held back by ring and published by batch, and whatever is pending at the
+ * A burst goes through four loops over arrays: check every frame; look all of them up; rewrite headers and
+ * sort by egress; fill the ring of each egress. Descriptors are held back by ring and published by batch, and whatever is pending at the
  * end of the burst is published then: nothing waits for a packet that may never come.
  */
 #include "nic.h"

@@ -85,8 +85,10 @@ static inline void board_dma_write(struct board *b, const struct dma_region *r, 
 		dma_write(b->dma, bus_addr_add(r->bus, offset), data, bytes);
 		return;
 	}
+	/* Word by word, never as a vector: that would have to wait until all the words, just stored one by one,
+	 * have left the store queue. */
 	for (uint32_t k = 0; k < bytes / 8; k++)
-		to[k] = from[k];
+		__atomic_store_n(to + k, from[k], __ATOMIC_RELAXED);
 }
 
 static inline void board_dma_write32(
