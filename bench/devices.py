@@ -214,6 +214,7 @@ class Loop(Device):
 class P2pnic(Device):
     """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in turn)."""
     role = "client"
+    rsize = 9  # a NIC posts 512 buffers
 
     def __init__(self, method):
         super().__init__()

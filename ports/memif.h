@@ -8,7 +8,7 @@
  *
  *   role=client|server  client unless told
  *   id=N                interface number on the socket, 0 unless told
- *   rsize=N             client: log2 of the slots of each ring; 11 unless told. A server takes the
+ *   rsize=N             client: log2 of the slots of each ring; 9 unless told. A server takes the
  *                       client's
  *   secret=TEXT         up to 24 characters
  *   unsealed=yes        server: take regions that the peer could shrink, as DPDK's are with zero-copy.

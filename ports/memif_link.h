@@ -45,7 +45,9 @@
 #define MEMIF_GUARD_BYTES       4096u
 #define MEMIF_HANDSHAKE_MS      2000u
 #define MEMIF_RETRY_MS          200u /* others wait 2 s; a connect to a local socket costs microseconds */
-#define MEMIF_LOG2_RING_DEFAULT 11u
+/* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is full of buffers
+ * is posted again by half the stores. */
+#define MEMIF_LOG2_RING_DEFAULT 9u
 #define MEMIF_ERROR_BYTES       256u
 
 enum memif_role { MEMIF_CLIENT, MEMIF_SERVER };

@@ -14,7 +14,8 @@
 #define SERVICE_NS  10000000u
 #define CLOCK_EVERY 1024u /* passes between looks at the clock */
 #define BURST       P2PNIC_BURST_MAX
-#define AT_THIRD    32u /* the third octet of the IPv4 destination address */
+#define SLOTS       2048u /* of a ring: buffers for so many; larger rings are not filled */
+#define AT_THIRD    32u   /* the third octet of the IPv4 destination address */
 
 /* Buffers not in use, the last one freed first: it is the one in the cache. */
 struct pool {
@@ -235,7 +236,7 @@ int reflect_run(const struct reflect_config *config, char *error)
 		free(r);
 		return -EINVAL;
 	}
-	r->slots = 1u << MEMIF_LOG2_RING_DEFAULT;
+	r->slots = SLOTS;
 	/* Bursts under way are in no list; a ring's worth and theirs for every port. */
 	r->bytes = (uint64_t)config->count * 2 * r->slots * P2PNIC_BUFFER_BYTES;
 	r->fd = memfd_create("reflect", MFD_CLOEXEC | MFD_ALLOW_SEALING);
