@@ -197,7 +197,7 @@ static inline void memif_release(struct memif_port *port)
 	if (port->link.role == MEMIF_CLIENT) {
 		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
 			/* All slots are posted: each buffer goes back where it was, and only the length was
-			 * changed. */
+			 * changed. (A peer that changes the place as well loses packets of its own.) */
 			for (unsigned i = 0; i < n; i++)
 				__atomic_store_n(
 					&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
