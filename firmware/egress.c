@@ -16,6 +16,15 @@ static bool descriptor_valid(const struct nic_in *in, struct p2pnic_descriptor d
 	       (uint64_t)d.offset + d.length <= in->bytes;
 }
 
+/* In one access: its peer may change it at any time, to no effect once it was read. */
+static inline struct p2pnic_descriptor descriptor_read(const struct p2pnic_descriptor *d)
+{
+	uint64_t word = __atomic_load_n((const uint64_t *)d, __ATOMIC_RELAXED);
+
+	return (struct p2pnic_descriptor){
+		(uint32_t)word, (uint16_t)(word >> 32), (uint16_t)(word >> 48)};
+}
+
 static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frames)
 {
 	struct nic_run *last = &n->run[(n->run_tail - 1) % NIC_FLIGHT_MAX];
@@ -106,15 +115,17 @@ static unsigned take(struct nic *n, unsigned peer)
 	if (available > room)
 		available = room;
 
-	/* Each descriptor is read once; the peer may change it afterwards, to no effect. */
 	for (good = 0; good < available; good++) {
-		d[good] = in->mailbox->descriptor[(in->taken + good) & (in->slots - 1)];
-		__asm__ volatile("" : "+m"(d[good]));
-		if (unlikely(!descriptor_valid(in, d[good])))
+		struct p2pnic_descriptor one = descriptor_read(
+			&in->mailbox->descriptor[(in->taken + good) & (in->slots - 1)]);
+
+		if (unlikely(!descriptor_valid(in, one)))
 			break;
+		bytes += one.length;
 #if !EGRESS_READS
-		d[good].offset += (uint32_t)in->base;
+		one.offset += (uint32_t)in->base;
 #endif
+		d[good] = one;
 	}
 #if EGRESS_READS
 	unsigned staged = stage(n, in, d, good);
@@ -135,8 +146,8 @@ static unsigned take(struct nic *n, unsigned peer)
 	sent = good ? board_transmit(n->board, d, good) : 0;
 	refused = sent == good && good < available;
 #endif
-	for (unsigned k = 0; k < sent; k++)
-		bytes += d[k].length;
+	for (unsigned k = sent; k < good; k++)
+		bytes -= d[k].length;
 	if (sent)
 		run_push(n, peer, RUN_SENT, sent);
 	if (unlikely(refused)) {
