@@ -48,24 +48,51 @@ static int map_user(pid_t pid)
 	return error ? error : write_file(pid, "gid_map", text);
 }
 
+/* In a chroot "/" is no mount point, so it has no propagation to change, and what is mounted on /run there
+ * would go to whoever shares the file system around it. Joining one's own mount namespace leads to its root;
+ * then back. */
+static const char *make_private_in_chroot(void)
+{
+	const char *failed = NULL;
+	int here = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (here < 0 || self < 0)
+		failed = "open /";
+	else if (setns(self, CLONE_NEWNS) < 0)
+		failed = "setns (out of a chroot, to make its mounts private)";
+	else if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		failed = "mount --make-rprivate / (above a chroot)";
+	else if (fchdir(here) < 0 || chroot(".") < 0)
+		failed = "chroot (back)";
+	if (failed)
+		return failed; /* errno is for the caller, and the end of this process closes both */
+	close(here);
+	close(self);
+	return NULL;
+}
+
 static struct answer furnish(void)
 {
 	static const struct {
 		const char *type, *target;
 		unsigned long flags;
 	} mounts[] = {
-		{NULL, "/", MS_REC | MS_PRIVATE},
 		{"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC},
 		{"tmpfs", "/run", MS_NOSUID | MS_NODEV},
 	};
 	struct answer a = {0};
+	const char *failed = NULL;
 
-	for (unsigned k = 0; k < sizeof(mounts) / sizeof(*mounts) && !a.code; k++)
-		if (mount("none", mounts[k].target, mounts[k].type, mounts[k].flags, NULL) < 0) {
-			a.code = -errno;
-			snprintf(a.text, sizeof(a.text), "mounting %s in a namespace: %s",
-				mounts[k].type ? mounts[k].type : "/ privately", strerror(errno));
-		}
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		failed = errno == EINVAL ? make_private_in_chroot() : "mount --make-rprivate /";
+	for (unsigned k = 0; k < sizeof(mounts) / sizeof(*mounts) && !failed; k++)
+		if (mount("none", mounts[k].target, mounts[k].type, mounts[k].flags, NULL) < 0)
+			failed = k ? "mount -t tmpfs /run" : "mount -t proc /proc";
+	if (failed) {
+		a.code = -errno;
+		snprintf(a.text, sizeof(a.text), "%s: %s", failed, strerror(errno));
+	}
 	return a;
 }
 
@@ -78,10 +105,14 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 	int go[2], told[2], code;
 	char byte = 0;
 
-	if (pipe2(go, O_CLOEXEC) < 0)
-		return -errno;
+	if (pipe2(go, O_CLOEXEC) < 0) {
+		code = -errno;
+		snprintf(error, SANDBOX_ERROR_BYTES, "pipe: %s", strerror(-code));
+		return code;
+	}
 	if (pipe2(told, O_CLOEXEC) < 0) {
 		code = -errno;
+		snprintf(error, SANDBOX_ERROR_BYTES, "pipe: %s", strerror(-code));
 		close(go[0]);
 		close(go[1]);
 		return code;
@@ -110,15 +141,15 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 	}
 	code = s->pid < 0 ? -errno : 0;
 	if (code)
-		snprintf(error, SANDBOX_ERROR_BYTES, "making %snamespaces: %s",
-			s->own_user ? "user and network " : "",
-			code == -ENOSPC ? "their number is limited, see /proc/sys/user"
-					: strerror(-code));
+		snprintf(error, SANDBOX_ERROR_BYTES, "clone(CLONE_NEWNS|NEWPID|NEWNET%s): %s%s",
+			s->own_user ? "|NEWUSER" : "", strerror(-code),
+			code == -ENOSPC ? " (their number is limited, see /proc/sys/user)" : "");
 	if (!code && s->own_user) {
 		code = map_user(s->pid);
 		if (code)
 			snprintf(error, SANDBOX_ERROR_BYTES,
-				"becoming root in a user namespace: %s", strerror(-code));
+				"becoming root in a user namespace by /proc/PID/uid_map: %s",
+				strerror(-code));
 	}
 	close(go[0]);
 	close(told[1]);
@@ -140,16 +171,23 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 int sandbox_start(struct sandbox *s, bool lasting, int (*body)(const struct sandbox *, void *),
 	void *argument, char *error)
 {
+	const bool root = geteuid() == 0;
+	char as_root[SANDBOX_ERROR_BYTES], as_user[SANDBOX_ERROR_BYTES];
 	int code = -EPERM;
 
 	/* Root of a container may lack the right to the first way and have it to the second. */
 	s->own_user = false;
-	if (geteuid() == 0)
-		code = start(s, lasting, body, argument, error);
+	if (root)
+		code = start(s, lasting, body, argument, as_root);
 	if (code) {
 		s->own_user = true;
-		code = start(s, lasting, body, argument, error);
+		code = start(s, lasting, body, argument, as_user);
 	}
+	if (code && root)
+		snprintf(error, SANDBOX_ERROR_BYTES, "%.200s; in a user namespace: %.200s", as_root,
+			as_user);
+	else if (code)
+		snprintf(error, SANDBOX_ERROR_BYTES, "%s", as_user);
 	return code;
 }
 

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SANDBOX_ERROR_BYTES 256
+#define SANDBOX_ERROR_BYTES 512
 
 struct sandbox {
 	pid_t pid;     /* its first process, as the caller sees it */
@@ -23,7 +23,8 @@ struct sandbox {
 
 /*
  * Starts body(argument) as the first process of a new sandbox; its result is the exit status. lasting: it
- * survives the caller, and the terminal. 0, or -errno with a sentence: what this system does not allow.
+ * survives the caller, and the terminal. 0, or -errno with what failed: the call and its error, of both ways
+ * (as root, in a user namespace) if both were tried.
  */
 int sandbox_start(struct sandbox *, bool lasting, int (*body)(const struct sandbox *, void *),
 	void *argument, char *error);

@@ -112,6 +112,34 @@ def test_where_nothing_is_allowed():
     assert result["packets"]["sent"] == 1200 and result["packets"]["dropped"] == 8
 
 
+CHROOT = """
+set -e
+mount --make-rshared /
+cd {place}
+mkdir proc run tmp
+for name in bin dev etc lib lib64 sbin sys usr; do
+    if [ -L /$name ]; then cp -P /$name .; elif [ -d /$name ]; then mkdir $name; mount --rbind /$name $name; fi
+done
+mount -t proc proc proc
+cp {program} p2pnic
+chroot . /p2pnic lab run --json
+! mountpoint -q run
+"""
+
+
+def test_in_a_chroot(tmp_path):
+    """Root in a directory that is no mount point, on a file system that hands its mounts on to others."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    may = run("unshare", "--mount", "--net", "--pid", "--fork", "true")
+    if may.returncode:
+        pytest.skip(f"no namespaces here: {may.stderr.strip()}")
+    script = CHROOT.format(place=tmp_path, program=P2PNIC)
+    done = run("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
+    assert '"root"' in done.stdout, done.stderr
+    check_traffic(good(done, "root"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("after", [0.05, 0.6, 2])
 def test_interrupted(number, after):
