@@ -103,7 +103,7 @@ static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct 
 /* The next piece of the super-frame, in a buffer of its own. False: it has no more. */
 static bool take_piece(struct af_packet_port *port, struct frame *frame)
 {
-	uint8_t *data = port->memory + port->buffer[port->pieces] + PORT_HEADROOM;
+	uint8_t *data = port->memory + port->own.buffer[port->pieces] + PORT_HEADROOM;
 	uint32_t bytes = offload_split_next(&port->split, data);
 
 	if (bytes == 0) {
@@ -126,7 +126,7 @@ unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsig
 	while (n < max) {
 		struct frame *frame = &port->burst[n];
 		if (port->splitting) {
-			if (port->pieces == port->buffers)
+			if (port->pieces == port->own.count)
 				break;
 			if (take_piece(port, frame)) {
 				port->piece[n] = (uint8_t)port->pieces++;
@@ -362,29 +362,24 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
 	struct af_packet_port *port = p;
 
-	if (n > AF_PACKET_BUFFERS)
-		n = AF_PACKET_BUFFERS;
-	int code = port_check_buffers(port->memory_bytes, buffers, n);
-	if (code)
-		return code;
-	memcpy(port->buffer, buffers, n * sizeof(*buffers));
+	int taken = port_buffers_take(&port->own, port->memory_bytes, buffers, n);
+	if (taken < 0)
+		return taken;
 	drain(port);
-	if (set_option(port->receive_socket, SOL_SOCKET, SO_DETACH_FILTER, 0))
+	if (set_option(port->receive_socket, SOL_SOCKET, SO_DETACH_FILTER, 0)) {
+		port->own.count = 0;
 		return -errno;
-	port->buffers = n;
-	return (int)n;
+	}
+	return taken;
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)
 {
 	struct af_packet_port *port = p;
-	unsigned n = port->buffers;
 
 	refuse_all(port->receive_socket);
-	memcpy(buffers, port->buffer, n * sizeof(*buffers));
 	port->missed += drain(port);
-	port->buffers = 0;
-	return n;
+	return port_buffers_give(&port->own, buffers);
 }
 
 static int port_fd(void *p)

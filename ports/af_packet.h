@@ -28,6 +28,7 @@
 #ifndef P2PNIC_PORTS_AF_PACKET_H
 #define P2PNIC_PORTS_AF_PACKET_H
 
+#include "buffers.h"
 #include "common.h"
 #include "interface.h"
 #include "offload.h"
@@ -37,7 +38,6 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
-#define AF_PACKET_BUFFERS     P2PNIC_BURST_MAX
 #define AF_PACKET_SLOT_BYTES  2048u
 #define AF_PACKET_SUPER_BYTES 65792u /* 64 KiB of IP and the headers before it */
 
@@ -56,12 +56,11 @@ struct af_packet_port {
 	uint32_t consumed; /* slots before head that release gives back to the kernel */
 
 	/* Frame k of this burst begins at data[k]: in the ring, or, a piece of a super-frame, in
-	 * buffer[piece[k]]. */
-	unsigned buffers;
+	 * own.buffer[piece[k]]. */
+	struct port_buffers own;
 	unsigned pieces;
 	uint8_t piece[P2PNIC_BURST_MAX];
 	struct frame burst[P2PNIC_BURST_MAX];
-	uint32_t buffer[AF_PACKET_BUFFERS];
 	bool splitting;
 	uint32_t tag; /* of the super-frame being split */
 	struct offload_split split;
@@ -83,7 +82,7 @@ void af_packet_send(struct af_packet_port *port);
 static inline unsigned af_packet_receive(
 	struct af_packet_port *port, struct frame *frames, unsigned max)
 {
-	return port->buffers ? af_packet_read(port, frames, max) : 0;
+	return port->own.count ? af_packet_read(port, frames, max) : 0;
 }
 
 static inline uint32_t af_packet_keep(struct af_packet_port *port, unsigned k, uint32_t spare)
@@ -94,7 +93,7 @@ static inline uint32_t af_packet_keep(struct af_packet_port *port, unsigned k, u
 		memcpy(port->memory + spare + PORT_HEADROOM, frame->data, frame->length);
 		return spare + PORT_HEADROOM;
 	}
-	port->buffer[port->piece[k]] = spare;
+	port->own.buffer[port->piece[k]] = spare;
 	return (uint32_t)(frame->data - port->memory);
 }
 
@@ -133,7 +132,7 @@ static inline unsigned af_packet_transmitted(struct af_packet_port *port, uint64
 
 static inline bool af_packet_arm(struct af_packet_port *port)
 {
-	bool waits = port->buffers &&
+	bool waits = port->own.count &&
 		     (port->splitting || atomic_load_explicit(af_packet_status(port, port->head),
 						 memory_order_acquire) != TP_STATUS_KERNEL);
 

@@ -152,10 +152,10 @@ unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned m
 		return 0;
 	if (max > port->burst)
 		max = port->burst;
-	if (max > port->buffers)
-		max = port->buffers;
+	if (max > port->own.count)
+		max = port->own.count;
 	do {
-		deliver(port, &frames[n], port->buffer[n]);
+		deliver(port, &frames[n], port->own.buffer[n]);
 		n++;
 	} while (n < max && peek(port));
 	port->delivered = n;
@@ -356,26 +356,17 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
 	struct pcap_port *port = p;
 
-	if (n > P2PNIC_BURST_MAX)
-		n = P2PNIC_BURST_MAX;
-	int code = port_check_buffers(port->memory_bytes, buffers, n);
-	if (code)
-		return code;
-	memcpy(port->buffer, buffers, n * sizeof(*buffers));
-	port->buffers = n;
 	port->delivered = 0;
-	return (int)n;
+	return port_buffers_take(&port->own, port->memory_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)
 {
 	struct pcap_port *port = p;
-	unsigned n = port->buffers;
 
 	verdict_finish(&port->verdict);
-	memcpy(buffers, port->buffer, n * sizeof(*buffers));
-	port->buffers = port->delivered = 0;
-	return n;
+	port->delivered = 0;
+	return port_buffers_give(&port->own, buffers);
 }
 
 static int port_fd(void *p)

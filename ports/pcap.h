@@ -27,6 +27,7 @@
 #ifndef P2PNIC_PORTS_PCAP_H
 #define P2PNIC_PORTS_PCAP_H
 
+#include "buffers.h"
 #include "common.h"
 #include "verdict.h"
 
@@ -44,10 +45,8 @@ struct pcap_port {
 	bool skip_cut;
 	struct verdict verdict;
 
-	/* Frame k of a burst lies in buffer[k]. */
-	unsigned buffers;
-	unsigned delivered; /* in this burst, not released yet */
-	uint32_t buffer[P2PNIC_BURST_MAX];
+	struct port_buffers own; /* frame k of a burst lies in buffer k */
+	unsigned delivered;      /* in this burst, not released yet */
 
 	/* The next record: in libpcap's memory, valid until the one after it is read. */
 	bool peeked;
@@ -73,15 +72,12 @@ bool pcap_port_waiting(struct pcap_port *port);
 
 static inline unsigned pcap_receive(struct pcap_port *port, struct frame *frames, unsigned max)
 {
-	return port->buffers ? pcap_port_read(port, frames, max) : 0;
+	return port->own.count ? pcap_port_read(port, frames, max) : 0;
 }
 
 static inline uint32_t pcap_keep(struct pcap_port *port, unsigned k, uint32_t spare)
 {
-	uint32_t kept = port->buffer[k] + PORT_HEADROOM;
-
-	port->buffer[k] = spare;
-	return kept;
+	return port_buffers_keep(&port->own, k, spare);
 }
 
 static inline void pcap_release(struct pcap_port *port)
@@ -113,7 +109,7 @@ static inline unsigned pcap_transmitted(struct pcap_port *port, uint64_t *failed
 
 static inline bool pcap_arm(struct pcap_port *port)
 {
-	return port->buffers && pcap_port_waiting(port);
+	return port->own.count && pcap_port_waiting(port);
 }
 
 static inline void pcap_disarm(struct pcap_port *port)

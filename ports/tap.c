@@ -19,10 +19,10 @@ unsigned tap_port_read(struct tap_port *port, struct frame *frames, unsigned max
 	uint8_t beyond;
 	unsigned n = 0;
 
-	if (max > port->buffers)
-		max = port->buffers;
+	if (max > port->own.count)
+		max = port->own.count;
 	while (n < max) {
-		uint8_t *data = port->memory + port->buffer[n] + PORT_HEADROOM;
+		uint8_t *data = port->memory + port->own.buffer[n] + PORT_HEADROOM;
 		/* A frame that does not fit is cut without a word: the byte behind shows it. */
 		struct iovec vector[] = {{data, P2PNIC_FRAME_BYTES_MAX}, {&beyond, 1}};
 		ssize_t length = readv(port->device, vector, 2);
@@ -208,25 +208,15 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
 	struct tap_port *port = p;
 
-	if (n > P2PNIC_BURST_MAX)
-		n = P2PNIC_BURST_MAX;
-	int code = port_check_buffers(port->memory_bytes, buffers, n);
-	if (code)
-		return code;
 	drain(port); /* what was sent while the NIC was stopped */
-	memcpy(port->buffer, buffers, n * sizeof(*buffers));
-	port->buffers = n;
-	return (int)n;
+	return port_buffers_take(&port->own, port->memory_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)
 {
 	struct tap_port *port = p;
-	unsigned n = port->buffers;
 
-	memcpy(buffers, port->buffer, n * sizeof(*buffers));
-	port->buffers = 0;
-	return n;
+	return port_buffers_give(&port->own, buffers);
 }
 
 static int port_fd(void *p)

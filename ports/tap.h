@@ -21,6 +21,7 @@
 #ifndef P2PNIC_PORTS_TAP_H
 #define P2PNIC_PORTS_TAP_H
 
+#include "buffers.h"
 #include "common.h"
 #include "interface.h"
 #include "send_queue.h"
@@ -35,9 +36,7 @@ struct tap_port {
 	unsigned mtu;          /* 0: as it is */
 	unsigned owner, group; /* UINT32_MAX: as it is */
 
-	/* Frame k of a burst lies in buffer[k]. */
-	unsigned buffers;
-	uint32_t buffer[P2PNIC_BURST_MAX];
+	struct port_buffers own; /* frame k of a burst lies in buffer k */
 	struct send_queue queue;
 	uint64_t oversize;
 };
@@ -49,15 +48,12 @@ void tap_port_send(struct tap_port *port);
 
 static inline unsigned tap_receive(struct tap_port *port, struct frame *frames, unsigned max)
 {
-	return port->buffers ? tap_port_read(port, frames, max) : 0;
+	return port->own.count ? tap_port_read(port, frames, max) : 0;
 }
 
 static inline uint32_t tap_keep(struct tap_port *port, unsigned k, uint32_t spare)
 {
-	uint32_t kept = port->buffer[k] + PORT_HEADROOM;
-
-	port->buffer[k] = spare;
-	return kept;
+	return port_buffers_keep(&port->own, k, spare);
 }
 
 static inline void tap_release(struct tap_port *port)
@@ -84,7 +80,7 @@ static inline unsigned tap_transmitted(struct tap_port *port, uint64_t *failed)
 
 static inline bool tap_arm(struct tap_port *port)
 {
-	return send_queue_waiting(&port->queue) || (port->buffers && port_readable(port->device));
+	return send_queue_waiting(&port->queue) || (port->own.count && port_readable(port->device));
 }
 
 static inline void tap_disarm(struct tap_port *port)
