@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/keeper.h"
 
+#include "ipc/unix_address.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,21 +13,11 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define CLIENTS 8u
 
 /* --- Messages ------------------------------------------------------------------------------------ */
-
-static int address_of(const char *path, struct sockaddr_un *address)
-{
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof(address->sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address->sun_path, path, strlen(path) + 1);
-	return 0;
-}
 
 /* flags: MSG_DONTWAIT, or 0 */
 static int message_send(
@@ -194,7 +186,7 @@ static int serve_one(struct keeper *k, int client)
 static int listen_at(const char *path)
 {
 	struct sockaddr_un address;
-	int error = address_of(path, &address);
+	int error = unix_address(&address, path);
 	int socket_fd, live;
 
 	if (error)
@@ -278,7 +270,7 @@ int keeper_serve(const char *path, int ready_fd)
 int keeper_connect(const char *path)
 {
 	struct sockaddr_un address;
-	int error = address_of(path, &address);
+	int error = unix_address(&address, path);
 	int fd;
 
 	if (error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
+#include "ipc/unix_address.h"
 #include "vfio_user_internal.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,17 +86,16 @@ int vfio_user_connect(struct device **device, int connection, char *error)
 
 static int open_path(struct device **device, const char *path, char *error)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
 	const struct timespec moment = {.tv_nsec = 10000000};
 	char name[sizeof(((struct device *)0)->name)];
-	int result = 0;
+	int result = unix_address(&address, path);
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		snprintf(
-			error, DEVICE_ERROR_BYTES, "vfio-user:%.100s…: the path is too long", path);
-		return -ENAMETOOLONG;
+	if (result) {
+		snprintf(error, DEVICE_ERROR_BYTES, "vfio-user:%.120s: %s", path,
+			UNIX_ADDRESS_ERROR);
+		return result;
 	}
-	memcpy(address.sun_path, path, strlen(path) + 1);
 	snprintf(name, sizeof(name), "%s", path);
 	int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection < 0) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "memif_link.h"
 
+#include "ipc/unix_address.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -667,17 +669,16 @@ static int server_listen(struct memif_link *link, char *error)
 
 int memif_link_open(struct memif_link *link, const struct memif_link_config *config, char *error)
 {
-	size_t length = config->socket ? strlen(config->socket) : 0;
+	const char *path = config->socket ? config->socket : "";
 
 	memset(link, 0, sizeof(*link));
 	link->config = *config;
 	link->role = config->role;
 	link->listener = link->channel = link->control = link->events = -1;
 	link->send.event = link->receive.event = -1;
-	if (length < 1 || length >= sizeof(link->address.sun_path)) {
-		snprintf(error, MEMIF_ERROR_BYTES,
-			"memif: a socket path has 1 to %zu characters, not %zu",
-			sizeof(link->address.sun_path) - 1, length);
+	if (unix_address_or_name(&link->address, &link->address_bytes, path)) {
+		snprintf(error, MEMIF_ERROR_BYTES, "memif: %s, not %zu", UNIX_ADDRESS_ERROR,
+			strlen(path));
 		return -EINVAL;
 	}
 	if (config->role == MEMIF_CLIENT &&
@@ -686,13 +687,6 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 			MEMIF_LOG2_RING_MAX, config->log2_ring);
 		return -EINVAL;
 	}
-	link->address.sun_family = AF_UNIX;
-	memcpy(link->address.sun_path, config->socket, length);
-	link->address_bytes = (uint32_t)(offsetof(struct sockaddr_un, sun_path) + length);
-	if (config->socket[0] == '@')
-		link->address.sun_path[0] = 0;
-	else
-		link->address_bytes++;
 
 	link->control = epoll_create1(EPOLL_CLOEXEC);
 	link->events = epoll_create1(EPOLL_CLOEXEC);

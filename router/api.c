@@ -7,6 +7,8 @@
  */
 #include "router/router.h"
 
+#include "ipc/unix_address.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -309,20 +310,19 @@ json_t *router_show(struct router *r, const char *what)
 
 int api_listen(const char *path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd;
+	struct sockaddr_un address;
+	int fd, error = unix_address(&address, path);
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (error)
+		return error;
 	unlink(path); /* the runtime directory is locked: nobody else serves it */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	mode_t mask = umask(0117);
-	int error = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0
-			    ? -errno
-			    : 0;
+	error = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0
+			? -errno
+			: 0;
 
 	umask(mask);
 	if (error) {

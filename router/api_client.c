@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/api_client.h"
 
+#include "ipc/unix_address.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 json_t *api_show(const char *runtime, const char *what, char *error)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
+	char path[256];
 	json_error_t parse_error;
 	json_t *question, *answer = NULL;
 	char *text;
-	int fd, n;
+	int fd;
 
-	n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/api.sock", runtime);
-	if (n >= (int)sizeof(address.sun_path)) {
-		snprintf(error, API_ERROR_BYTES, "%s: name too long", runtime);
+	snprintf(path, sizeof(path), "%s/api.sock", runtime);
+	if (unix_address(&address, path)) {
+		snprintf(error, API_ERROR_BYTES, "%.150s: %s", path, UNIX_ADDRESS_ERROR);
 		return NULL;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -27,7 +29,7 @@ json_t *api_show(const char *runtime, const char *what, char *error)
 		const char *why = errno == ENOENT || errno == ECONNREFUSED ? "no router runs there"
 									   : strerror(errno);
 
-		snprintf(error, API_ERROR_BYTES, "%s: %s", address.sun_path, why);
+		snprintf(error, API_ERROR_BYTES, "%s: %s", path, why);
 		if (fd >= 0)
 			close(fd);
 		return NULL;
@@ -36,12 +38,12 @@ json_t *api_show(const char *runtime, const char *what, char *error)
 	text = json_dumps(question, JSON_COMPACT);
 	json_decref(question);
 	if (!text || dprintf(fd, "%s\n", text) < 0) {
-		snprintf(error, API_ERROR_BYTES, "%s: %s", address.sun_path, strerror(errno));
+		snprintf(error, API_ERROR_BYTES, "%s: %s", path, strerror(errno));
 	} else {
 		answer = json_loadfd(fd, 0, &parse_error);
 		if (!answer)
-			snprintf(error, API_ERROR_BYTES, "%s: the router's answer: %s",
-				address.sun_path, parse_error.text);
+			snprintf(error, API_ERROR_BYTES, "%s: the router's answer: %s", path,
+				parse_error.text);
 	}
 	free(text);
 	close(fd);

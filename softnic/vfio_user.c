@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
+#include "ipc/unix_address.h"
 #include "vfio_user_internal.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 void vfu_log_line(struct vfu *vfu, const char *text)
@@ -355,12 +355,14 @@ static bool is_live(const struct sockaddr_un *address)
 
 static int listen_at(struct vfu *vfu, const char *path, char *error)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int result;
+	struct sockaddr_un address;
+	int result = unix_address(&address, path);
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return fail(error, -ENAMETOOLONG, "socket", path);
-	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (result) {
+		snprintf(error, VFU_ERROR_BYTES, "vfio-user: socket %.120s: %s", path,
+			UNIX_ADDRESS_ERROR);
+		return result;
+	}
 	vfu->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (vfu->listener < 0)
 		return fail(error, -errno, "socket", path);
