@@ -5,6 +5,8 @@
 #include "firmware/fib_line_trie.h"
 #include "firmware/x86.h"
 
+#include <string.h>
+
 struct fib_ipv6 check_inside(const struct fib_route *route, uint64_t *random)
 {
 	struct fib_ipv6 a = route->prefix;
@@ -18,96 +20,104 @@ struct fib_ipv6 check_inside(const struct fib_route *route, uint64_t *random)
 	return a;
 }
 
-typedef void (*lookup4)(const void *, const uint32_t *, uint16_t *, unsigned);
-typedef void (*lookup6)(const void *, const struct fib_ipv6 *, uint16_t *, unsigned);
+/* Addresses of one family: IPv4 lookups take a copy of the high 32 bits. */
+struct burst {
+	const struct fib_ipv6 *ipv6;
+	uint32_t ipv4[P2PNIC_BURST_MAX];
+	const uint16_t *wanted;
+	unsigned n;
+};
 
-static void compare(const struct fib_ipv6 *address, const uint16_t *wanted, const uint16_t *got,
-	unsigned n, const char *version, struct check *check)
+static bool always(void)
 {
-	check->lookups += n;
-	for (unsigned i = 0; i < n; i++) {
-		if (wanted[i] == got[i] || check->mismatches++)
+	return true;
+}
+
+static void single4(const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		fib4_lookup(image, &address[i], &next_hop[i], 1);
+}
+
+static void single6(
+	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		fib6_lookup(image, &address[i], &next_hop[i], 1);
+}
+
+/* Every way to look up; NULL: there is none for that family. */
+static const struct version {
+	const char *name;
+	unsigned kind; /* of image; 0: any */
+	bool (*runs_here)(void);
+	void (*lookup4)(const void *, const uint32_t *, uint16_t *, unsigned);
+	void (*lookup6)(const void *, const struct fib_ipv6 *, uint16_t *, unsigned);
+} versions[] = {
+	{"bulk", 0, always, fib4_lookup, fib6_lookup},
+	{"single", 0, always, single4, single6},
+	{"scalar", P2PNIC_FIB_LINE_TRIE, always, line_trie_lookup4_scalar,
+		line_trie_lookup6_scalar},
+#ifdef __x86_64__
+	{"avx2", P2PNIC_FIB_LINE_TRIE, x86_has_avx2, line_trie_lookup4_avx2, NULL},
+	{"avx512", P2PNIC_FIB_LINE_TRIE, x86_has_avx512, line_trie_lookup4_avx512,
+		line_trie_lookup6_avx512},
+	{"avx512 few", P2PNIC_FIB_LINE_TRIE, x86_has_avx512, line_trie_few4_avx512, NULL},
+#endif
+};
+
+static void compare(
+	const struct burst *burst, const uint16_t *got, const char *version, struct check *check)
+{
+	check->lookups += burst->n;
+	for (unsigned i = 0; i < burst->n; i++) {
+		if (burst->wanted[i] == got[i] || check->mismatches++)
 			continue;
-		check->address = address[i];
+		check->address = burst->ipv6[i];
 		check->version = version;
 		check->got = got[i];
-		check->wanted = wanted[i];
+		check->wanted = burst->wanted[i];
 	}
 }
 
-static void burst4(const void *image, const struct fib_ipv6 *address, const uint16_t *wanted,
-	unsigned n, struct check *check)
-{
-	const struct p2pnic_fib_header *header = image;
-	uint32_t address4[P2PNIC_BURST_MAX];
-	uint16_t got[P2PNIC_BURST_MAX];
-
-	for (unsigned i = 0; i < n; i++)
-		address4[i] = (uint32_t)(address[i].high >> 32);
-	fib4_lookup(image, address4, got, n);
-	compare(address, wanted, got, n, "bulk", check);
-	for (unsigned i = 0; i < n; i++)
-		fib4_lookup(image, &address4[i], &got[i], 1);
-	compare(address, wanted, got, n, "single", check);
-	if (header->kind != P2PNIC_FIB_LINE_TRIE)
-		return;
-	line_trie_lookup4_scalar(image, address4, got, n);
-	compare(address, wanted, got, n, "scalar", check);
-#ifdef __x86_64__
-	if (x86_has_avx2()) {
-		line_trie_lookup4_avx2(image, address4, got, n);
-		compare(address, wanted, got, n, "avx2", check);
-	}
-	if (x86_has_avx512()) {
-		line_trie_lookup4_avx512(image, address4, got, n);
-		compare(address, wanted, got, n, "avx512", check);
-		line_trie_few4_avx512(image, address4, got, n);
-		compare(address, wanted, got, n, "avx512 few", check);
-	}
-#endif
-}
-
-static void burst6(const void *image, const struct fib_ipv6 *address, const uint16_t *wanted,
-	unsigned n, struct check *check)
+static void check_burst(
+	const void *image, unsigned family, struct burst *burst, struct check *check)
 {
 	const struct p2pnic_fib_header *header = image;
 	uint16_t got[P2PNIC_BURST_MAX];
 
-	fib6_lookup(image, address, got, n);
-	compare(address, wanted, got, n, "bulk", check);
-	for (unsigned i = 0; i < n; i++)
-		fib6_lookup(image, &address[i], &got[i], 1);
-	compare(address, wanted, got, n, "single", check);
-	if (header->kind != P2PNIC_FIB_LINE_TRIE)
-		return;
-	line_trie_lookup6_scalar(image, address, got, n);
-	compare(address, wanted, got, n, "scalar", check);
-#ifdef __x86_64__
-	if (x86_has_avx512()) {
-		line_trie_lookup6_avx512(image, address, got, n);
-		compare(address, wanted, got, n, "avx512", check);
+	for (unsigned i = 0; i < burst->n; i++)
+		burst->ipv4[i] = (uint32_t)(burst->ipv6[i].high >> 32);
+	for (unsigned v = 0; v < sizeof(versions) / sizeof(*versions); v++) {
+		const struct version *version = &versions[v];
+
+		if (!(family == 4 ? !!version->lookup4 : !!version->lookup6) ||
+			(version->kind && version->kind != header->kind) || !version->runs_here())
+			continue;
+		memset(got, 0xff, sizeof(got)); /* the last version's would pass */
+		if (family == 4)
+			version->lookup4(image, burst->ipv4, got, burst->n);
+		else
+			version->lookup6(image, burst->ipv6, got, burst->n);
+		compare(burst, got, version->name, check);
 	}
-#endif
 }
 
 void check_addresses(const void *image, unsigned family, const struct naive *twin,
 	const struct fib_ipv6 *address, size_t n, struct check *check)
 {
 	uint16_t wanted[P2PNIC_BURST_MAX];
+	struct burst burst = {.wanted = wanted};
 
-	for (size_t i = 0; i < n;) {
+	for (size_t i = 0; i < n; i += burst.n) {
 		/* Bursts of every length: their ends are where vector code goes wrong. */
-		unsigned burst = 1 + (unsigned)((i * 7 + check->addresses) % P2PNIC_BURST_MAX);
-
-		if (burst > n - i)
-			burst = (unsigned)(n - i);
-		for (unsigned k = 0; k < burst; k++)
-			wanted[k] = naive_lookup(twin, address[i + k]);
-		if (family == 4)
-			burst4(image, address + i, wanted, burst, check);
-		else
-			burst6(image, address + i, wanted, burst, check);
-		i += burst;
+		burst.n = 1 + (unsigned)((i * 7 + check->addresses) % P2PNIC_BURST_MAX);
+		if (burst.n > n - i)
+			burst.n = (unsigned)(n - i);
+		burst.ipv6 = address + i;
+		for (unsigned k = 0; k < burst.n; k++)
+			wanted[k] = naive_lookup(twin, burst.ipv6[k]);
+		check_burst(image, family, &burst, check);
 	}
 	check->addresses += n;
 }
