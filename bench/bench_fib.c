@@ -47,15 +47,6 @@ struct bench {
 	uint64_t random;
 };
 
-/* Of the processor's time: others that share it cost rounds their cache, not their clock. */
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Cheap to read, for what takes microseconds. */
 static double wall_seconds(void)
 {
@@ -152,13 +143,13 @@ static struct fib *compile(
 		family, kind, kind == P2PNIC_FIB_LINE_TRIE ? IMAGE_ROOM : 64u << 20};
 	char error[FIB_ERROR_BYTES];
 	struct fib *fib = fib_new(&config, error);
-	double start = seconds();
+	double start = thread_seconds();
 
 	if (!fib || fib_build(fib, routes, n, error)) {
 		fprintf(stderr, "%s\n", error);
 		exit(1);
 	}
-	*spent = seconds() - start;
+	*spent = thread_seconds() - start;
 	return fib;
 }
 
@@ -200,10 +191,7 @@ static void address_set(struct addresses *a, size_t i, struct fib_ipv6 address)
 {
 	a->ipv4[i] = (uint32_t)(address.high >> 32);
 	a->ipv6[i] = address;
-	for (unsigned k = 0; k < 8; k++) {
-		a->octets[i][k] = (uint8_t)(address.high >> (56 - 8 * k));
-		a->octets[i][8 + k] = (uint8_t)(address.low >> (56 - 8 * k));
-	}
+	octets_of(address, a->octets[i]);
 }
 
 static void addresses_fill(struct bench *b, struct addresses *a, unsigned family,
@@ -278,10 +266,10 @@ static void measure(struct bench *b, const struct subject *subject, unsigned sub
 		subject[s].run(&subject[s], a, bulk);
 	for (unsigned r = 0; r < rounds; r++)
 		for (unsigned s = 0; s < subjects; s++) {
-			double start = seconds();
+			double start = thread_seconds();
 
 			subject[s].run(&subject[s], a, bulk);
-			rate[s][r] = (double)a->n / (seconds() - start) / 1e6;
+			rate[s][r] = (double)a->n / (thread_seconds() - start) / 1e6;
 		}
 	for (unsigned s = 0; s < subjects; s++) {
 		double ratio[ROUNDS], median;
@@ -369,10 +357,10 @@ static void bench_sweep(struct bench *b, unsigned family, const struct route_lis
 		}
 		s = ours("p2pnic", family, P2PNIC_FIB_LINE_TRIE, routes, list->n);
 		for (unsigned r = 0; r < ROUNDS; r++) {
-			double start = seconds();
+			double start = thread_seconds();
 
 			s.run(&s, &a, true);
-			rate[r] = (double)a.n / (seconds() - start) / 1e6;
+			rate[r] = (double)a.n / (thread_seconds() - start) / 1e6;
 		}
 		median = percentile(rate, ROUNDS, 0.5);
 		printf("  IPv%u next hops %-6s %9llu bytes, covered, bulk %6.1f M lookups/s\n",
@@ -451,7 +439,7 @@ static void bench_changes(
 	fib_image(fresh, &fresh_bytes);
 	ratio = (double)image_bytes / (double)fresh_bytes;
 	if (memcmp((uint8_t *)device + 64, (const uint8_t *)fib_image(fib, NULL) + 64,
-		    image_bytes - 64)) {
+		    image_bytes - 64) != 0) {
 		fprintf(stderr, "bench-fib: the patched copy differs from the image\n");
 		exit(1);
 	}

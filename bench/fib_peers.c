@@ -14,15 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static long free_hugepages(void)
 {
@@ -57,7 +48,7 @@ static uint64_t sink;
 
 static void lpm_run(const struct subject *s, const struct addresses *a, bool bulk)
 {
-	uint32_t next_hop[SUBJECT_BURST];
+	uint32_t next_hop[SUBJECT_BURST] = {0};
 
 	if (bulk) {
 		for (size_t i = 0; i < a->n; i += SUBJECT_BURST)
@@ -91,7 +82,7 @@ static void lpm_free(struct subject *s)
 
 static void fib_run(const struct subject *s, const struct addresses *a, bool bulk)
 {
-	uint64_t next_hop[SUBJECT_BURST];
+	uint64_t next_hop[SUBJECT_BURST] = {0};
 
 	if (bulk)
 		for (size_t i = 0; i < a->n; i += SUBJECT_BURST)
@@ -151,7 +142,7 @@ void peers_ipv4(const struct fib_route *routes, size_t n, bool quick, struct sub
 			.default_nh = 0,
 			.max_routes = (int)n + 1000,
 			.dir24_8 = {.nh_sz = modes[m].size, .num_tbl8 = (uint32_t)tbl8 + 64}};
-		double start = seconds();
+		double start = thread_seconds();
 		struct rte_fib *fib = rte_fib_create(modes[m].name, 0, &conf);
 		bool good = fib != NULL;
 
@@ -166,13 +157,13 @@ void peers_ipv4(const struct fib_route *routes, size_t n, bool quick, struct sub
 		}
 		subject[(*subjects)++] = (struct subject){modes[m].name, fib,
 			(1ull << 24 << modes[m].size) + (tbl8 << 8 << modes[m].size),
-			seconds() - start, fib_run, fib_results, fib_free_subject};
+			thread_seconds() - start, fib_run, fib_results, fib_free_subject};
 		/* The scalar version stays where the processor has no AVX-512. */
 		rte_fib_select_lookup(fib, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512);
 	}
 	if (!quick) {
 		struct rte_lpm_config conf = {(uint32_t)n + 1000, (uint32_t)tbl8 + 64, 0};
-		double start = seconds();
+		double start = thread_seconds();
 		struct rte_lpm *lpm = rte_lpm_create("lpm", 0, &conf);
 		bool good = lpm != NULL;
 
@@ -187,7 +178,7 @@ void peers_ipv4(const struct fib_route *routes, size_t n, bool quick, struct sub
 		}
 		subject[(*subjects)++] =
 			(struct subject){"rte_lpm", lpm, (4ull << 24) + (tbl8 << 10),
-				seconds() - start, lpm_run, lpm_results, lpm_free};
+				thread_seconds() - start, lpm_run, lpm_results, lpm_free};
 	}
 }
 
@@ -195,7 +186,7 @@ void peers_ipv4(const struct fib_route *routes, size_t n, bool quick, struct sub
 
 static void lpm6_run(const struct subject *s, const struct addresses *a, bool bulk)
 {
-	int32_t next_hop[SUBJECT_BURST];
+	int32_t next_hop[SUBJECT_BURST] = {0};
 	uint32_t one = 0;
 
 	if (bulk)
@@ -225,7 +216,7 @@ static void lpm6_free(struct subject *s)
 
 static void fib6_run(const struct subject *s, const struct addresses *a, bool bulk)
 {
-	uint64_t next_hop[SUBJECT_BURST];
+	uint64_t next_hop[SUBJECT_BURST] = {0};
 
 	if (bulk)
 		for (size_t i = 0; i < a->n; i += SUBJECT_BURST)
@@ -250,14 +241,6 @@ static void fib6_results(const struct subject *s, const struct addresses *a, uin
 static void fib6_free(struct subject *s)
 {
 	rte_fib6_free(s->table);
-}
-
-static void octets_of(struct fib_ipv6 address, uint8_t *octets)
-{
-	for (unsigned i = 0; i < 8; i++) {
-		octets[i] = (uint8_t)(address.high >> (56 - 8 * i));
-		octets[8 + i] = (uint8_t)(address.low >> (56 - 8 * i));
-	}
 }
 
 void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct subject *subject,
@@ -288,7 +271,7 @@ void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct sub
 						    : (uint32_t)(6 * tbl8)}};
 		struct rte_fib6 *fib = rte_fib6_create(modes[m].name, 0, &conf);
 
-		start = seconds();
+		start = thread_seconds();
 		good = fib != NULL;
 		for (size_t i = 0; i < n && good; i++) {
 			octets_of(routes[i].prefix, octets);
@@ -304,11 +287,11 @@ void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct sub
 		}
 		subject[(*subjects)++] = (struct subject){modes[m].name, fib,
 			(1ull << 24 << modes[m].size) + (tbl8 << 8 << modes[m].size),
-			seconds() - start, fib6_run, fib6_results, fib6_free};
+			thread_seconds() - start, fib6_run, fib6_results, fib6_free};
 		rte_fib6_select_lookup(fib, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512);
 	}
 	lpm_conf.number_tbl8s = (uint32_t)tbl8 + 1000;
-	start = seconds();
+	start = thread_seconds();
 	lpm = rte_lpm6_create("lpm6", 0, &lpm_conf);
 	good = lpm != NULL;
 	for (size_t i = 0; i < n && good; i++) {
@@ -321,5 +304,5 @@ void peers_ipv6(const struct fib_route *routes, size_t n, bool quick, struct sub
 		return;
 	}
 	subject[(*subjects)++] = (struct subject){"rte_lpm6", lpm, (4ull << 24) + (tbl8 << 10),
-		seconds() - start, lpm6_run, lpm6_results, lpm6_free};
+		thread_seconds() - start, lpm6_run, lpm6_results, lpm6_free};
 }
