@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define REQUEST_BYTES 4096
+#define SILENT        "not answering"
 
 static json_t *number(const _Atomic uint64_t *counter)
 {
@@ -59,12 +60,21 @@ static json_t *drops(const struct p2pnic_counters *c)
 	return o;
 }
 
-static uint32_t read_register(struct driver_nic *n, uint32_t reg)
+/* One that has kept the question waiting costs the others their time: NICs of the same process are asked no
+ * more, those of others with less patience. */
+static const char *state_of(struct router *r, unsigned k)
 {
-	uint32_t value = 0;
+	struct router_nic *nic = &r->nic[k];
+	unsigned patience_ms = PORT_STATE_PATIENCE_MS;
 
-	driver_nic_read(n, reg, &value);
-	return value;
+	if (!nic->driver.device)
+		return "down";
+	for (unsigned p = 0; p < r->processes; p++)
+		if (r->process[p].silent)
+			patience_ms = PORT_STATE_PATIENCE_MS / 5;
+	if (!nic->process->silent)
+		nic->process->silent = !port_state_answers(&nic->driver, patience_ms);
+	return nic->process->silent ? SILENT : "forwarding";
 }
 
 static double engine_cpu(const struct router_nic *nic)
@@ -84,11 +94,10 @@ static json_t *show_nic(struct router *r, unsigned k)
 	char mac[ADDRESS_TEXT_BYTES];
 	json_t *addresses = json_array();
 	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
-		"name", n->name, "index", (int)k, "state",
-		nic->driver.device ? "forwarding" : "down", "method", method_text(r->fabric.method),
-		"engine", nic->engine, "process", nic->process->name, "pid",
-		(int)nic->process->process.pid, "engine_cpu_seconds", engine_cpu(nic), "restarts",
-		(int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
+		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
+		method_text(r->fabric.method), "engine", nic->engine, "process", nic->process->name,
+		"pid", (int)nic->process->process.pid, "engine_cpu_seconds", engine_cpu(nic),
+		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
 		(int)CONFIG_DEFAULT(n->mtu, 1500), "packet_memory_bytes",
 		(int)nic->driver.bar4_bytes, "table_memory_bytes", (int)nic->driver.bar2_bytes);
 
@@ -103,17 +112,21 @@ static json_t *show_port(struct router *r, unsigned k)
 	const struct config_nic *n = &r->config->nics[k];
 	struct driver_nic *d = &r->nic[k].driver;
 	const struct p2pnic_counters *c = d->counters;
-	json_t *o = json_pack(
-		"{s:s, s:s, s:s}", "nic", n->name, "type", n->port.type, "target", n->port.target);
-	char description[P2PNIC_DESCRIPTION_BYTES] = "";
+	const char *state = state_of(r, k);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "nic", n->name, "type", n->port.type,
+		"target", n->port.target, "state", state);
+	struct port_state port;
 
 	if (!d->device)
 		return o;
-	device_read(d->device, VFIO_PCI_BAR0_REGION_INDEX, P2PNIC_BAR0_DESCRIPTION, description,
-		sizeof(description) - 1);
-	json_object_set_new(o, "mode", json_string(description));
-	json_object_set_new(o, "link", json_boolean(read_register(d, P2PNIC_REG_LINK)));
-	json_object_set_new(o, "speed_mbps", json_integer(read_register(d, P2PNIC_REG_SPEED)));
+	/* Counters are memory: they can be read of one that does not answer. */
+	if (strcmp(state, SILENT) != 0 && port_state_read(d, &port) == 0) {
+		json_object_set_new(o, "mode", json_string(port.mode));
+		json_object_set_new(o, "link", json_boolean(port.link));
+		json_object_set_new(o, "speed_mbps", json_integer(port.speed_mbps));
+		if (*port.fault)
+			json_object_set_new(o, "fault", json_string(port.fault));
+	}
 	json_object_set_new(o, "received", traffic(&c->received));
 	json_object_set_new(o, "sent", traffic(&c->sent));
 	json_object_set_new(o, "missed", number(&c->port_missed));
@@ -290,6 +303,8 @@ json_t *router_show(struct router *r, const char *what)
 						    : !strcmp(what, "counter") ? show_counter
 									       : NULL;
 
+	for (unsigned k = 0; k < r->processes; k++)
+		r->process[k].silent = false;
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		if (row)
 			json_array_append_new(rows, row(r, k));

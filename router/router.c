@@ -317,6 +317,7 @@ static int bring_up(struct router *r, unsigned index, struct device *device)
 		goto detach;
 	}
 	r->mac[index] = nic->driver.mac;
+	router_watch(r, index);
 	return 0;
 detach:
 	driver_nic_detach(&nic->driver);
@@ -521,7 +522,7 @@ int router_start_config(struct router *r, struct config *config)
 	sigset_t signals;
 	int error;
 
-	r->lock = r->keeper = r->listener = r->signals = -1;
+	r->lock = r->keeper = r->listener = r->signals = r->events = -1;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
@@ -537,6 +538,7 @@ int router_start_config(struct router *r, struct config *config)
 	if (!error)
 		error = plan(r);
 	if (!error) {
+		router_open_events(r);
 		adopt(r);
 		error = start_missing(r);
 	}
@@ -578,7 +580,7 @@ static int on_signal(struct router *r)
 
 int router_step(struct router *r, int timeout_ms)
 {
-	struct pollfd fds[3 + 2 * P2PNIC_NICS_MAX];
+	struct pollfd fds[4 + 2 * P2PNIC_NICS_MAX];
 	unsigned n = 0, processes;
 	uint64_t now = now_ns();
 	char how[64];
@@ -586,6 +588,7 @@ int router_step(struct router *r, int timeout_ms)
 	fds[n++] = (struct pollfd){.fd = r->signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->listener, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->keeper};
+	fds[n++] = (struct pollfd){.fd = r->events, .events = POLLIN};
 	for (unsigned k = 0; k < r->processes; k++) {
 		struct router_process *p = &r->process[k];
 		int wait = p->retry_at_ns <= now ? 0 : (int)((p->retry_at_ns - now) / 1000000) + 1;
@@ -607,8 +610,10 @@ int router_step(struct router *r, int timeout_ms)
 		api_accept(r);
 	if (fds[2].revents)
 		router_renew_keeper(r);
+	if (fds[3].revents)
+		router_events(r);
 	for (unsigned k = 0; k < r->processes; k++)
-		if (fds[3 + k].revents && process_ended(&r->process[k].process, how, sizeof(how)))
+		if (fds[4 + k].revents && process_ended(&r->process[k].process, how, sizeof(how)))
 			process_died(r, &r->process[k], how);
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		struct device *device = r->nic[k].driver.device;
@@ -670,6 +675,7 @@ void router_stop(struct router *r)
 	}
 	if (r->signals >= 0)
 		close(r->signals);
+	router_close_events(r);
 	bounce_free(r->fabric.bounce);
 	table_free(r->table);
 	free(r->nic);

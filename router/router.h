@@ -16,6 +16,7 @@
 
 #include "driver/fabric.h"
 #include "router/config.h"
+#include "router/port_state.h"
 #include "router/process.h"
 #include "router/table.h"
 
@@ -31,6 +32,7 @@ struct router_process {
 	uint64_t retry_at_ns; /* when to start it again; 0: it is not waiting for that */
 	uint64_t born_ns;
 	unsigned backoff_ms;
+	bool silent; /* while one question is answered (api.c): its NICs do not */
 };
 
 struct router_nic {
@@ -40,6 +42,8 @@ struct router_nic {
 	char spec[1024]; /* what it was started with; another one means another NIC */
 	char socket[ROUTER_PATH_BYTES];
 	unsigned restarts;
+	int event;              /* eventfd: its port changed (events.c) */
+	struct port_state port; /* as it was last said */
 };
 
 struct router {
@@ -52,7 +56,7 @@ struct router {
 	struct table *table;
 
 	char runtime[ROUTER_PATH_BYTES - 40];
-	int lock, keeper, listener, signals;
+	int lock, keeper, listener, signals, events;
 	bool quiet; /* no progress lines */
 	bool leave; /* at the end, leave NICs forwarding */
 	bool tied;  /* NICs end with this process, however it ends */
@@ -93,6 +97,13 @@ void router_say(const struct router *, const char *format, ...)
 int router_open_keeper(struct router *);
 int router_keep(struct router *, unsigned index);
 void router_renew_keeper(struct router *);
+
+/* Links and faults of ports (events.c): open before NICs come up, watch each that does, events when r->events is
+ * readable. */
+void router_open_events(struct router *);
+void router_close_events(struct router *);
+void router_watch(struct router *, unsigned index);
+void router_events(struct router *);
 
 /* The API: one request and one answer, each a JSON object, a connection (api.c). */
 int api_listen(const char *path);

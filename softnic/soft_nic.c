@@ -29,9 +29,11 @@ static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t
 		return 0;
 	}
 	if (offset >= P2PNIC_BAR0_DESCRIPTION &&
-		offset + bytes <= P2PNIC_BAR0_DESCRIPTION + P2PNIC_DESCRIPTION_BYTES) {
+		offset + bytes <= P2PNIC_BAR0_FAULT + P2PNIC_DESCRIPTION_BYTES) {
+		engine_park(s->engine); /* it writes the second text */
 		if (!write)
 			memcpy(data, memory + offset, bytes);
+		engine_resume(s->engine);
 		return 0;
 	}
 	if (offset >= P2PNIC_BAR0_DOORBELL) {
@@ -227,6 +229,21 @@ static bool mac_is_zero(struct mac_addr mac)
 	return !memcmp(&mac, &(struct mac_addr){{0}}, sizeof(mac));
 }
 
+/* What the host sees of the port; whether something is new that it wants to know at once. */
+static bool show_port(struct soft_nic *s, const struct port_info *info)
+{
+	char *fault = (char *)s->bar[0]->memory + P2PNIC_BAR0_FAULT;
+	bool new = s->link != info->link ||
+		   strncmp(fault, info->fault, P2PNIC_DESCRIPTION_BYTES - 1) != 0;
+
+	s->variant->set_port(s->nic, info);
+	s->link = info->link;
+	if (new)
+		snprintf(fault, P2PNIC_DESCRIPTION_BYTES, "%.*s", (int)P2PNIC_DESCRIPTION_BYTES - 1,
+			info->fault);
+	return new;
+}
+
 static int make_port(struct soft_nic *s, char *error)
 {
 	const struct port_config config = {
@@ -249,7 +266,7 @@ static int make_port(struct soft_nic *s, char *error)
 	if (mac_is_zero(s->config.mac))
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
 	s->variant->set_mac(s->nic, s->config.mac);
-	s->variant->set_port(s->nic, &info);
+	show_port(s, &info);
 	snprintf((char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION, P2PNIC_DESCRIPTION_BYTES,
 		"%s", info.mode);
 	fprintf(stderr, "nic %s: port %s:%s, %s\n", s->config.name, s->config.port_type,
@@ -400,7 +417,8 @@ void soft_nic_service(struct soft_nic *s)
 	if (s->variant->port_ops->service)
 		s->variant->port_ops->service(s->port);
 	s->variant->port_ops->info(s->port, &info);
-	s->variant->set_port(s->nic, &info);
+	if (show_port(s, &info))
+		vfu_interrupt(s->vfu, P2PNIC_VECTOR_EVENT);
 }
 
 void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])

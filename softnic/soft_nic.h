@@ -49,6 +49,7 @@ struct soft_nic {
 	int bar_fd[3]; /* BAR0, BAR2, BAR4 */
 	struct mapping *bar[3];
 	int doorbell;              /* eventfd */
+	bool link;                 /* as the host was last told */
 	int watched[SOFT_NIC_FDS]; /* engine's */
 };
 

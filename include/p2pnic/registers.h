@@ -44,7 +44,8 @@
 #define P2PNIC_BAR0_COUNTERS     0x1000u /* struct p2pnic_counters */
 #define P2PNIC_BAR0_DOORBELL     0x2000u /* any write wakes the NIC */
 #define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
-#define P2PNIC_DESCRIPTION_BYTES 128u
+#define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with the port now, or "" */
+#define P2PNIC_DESCRIPTION_BYTES 128u /* of either text, with its NUL */
 #define P2PNIC_BAR0_MSIX_TABLE   0x8000u
 #define P2PNIC_BAR0_MSIX_PBA     0x9000u
 
@@ -140,9 +141,9 @@ enum p2pnic_result {
 	P2PNIC_BAD_STATE = 5,     /* not in this state (open twice, start before reset…) */
 };
 
-/* MSI-X vectors. The firmware of this release raises the first only. */
+/* MSI-X vectors. The firmware raises the first, the board the second. */
 #define P2PNIC_VECTOR_HOST_RING 0u /* packets punted to the host while it slept */
-#define P2PNIC_VECTOR_EVENT     1u /* link or error state changed */
+#define P2PNIC_VECTOR_EVENT     1u /* LINK or the text at FAULT changed; read both */
 #define P2PNIC_VECTORS          2u
 
 /*

@@ -297,3 +297,91 @@ def test_link_flaps(make_network):
                 time.sleep(0.05)
     stream.check_whole()
     eventually(lambda: passes(network, 1, 3) and passes(network, 3, 2), what="link back")
+
+
+# --- Links and NICs that hang ---------------------------------------------------------------------------
+
+def port(network, name):
+    return next(row for row in network.router.show("port") if row["nic"] == name)
+
+
+def link(network, nic, *what):
+    """Says that of the far end: its carrier is that of the NIC's end."""
+    assert run("ip", "-n", network.namespaces[nic], "link", "set", "eth0", *what).returncode == 0
+
+
+def said(network, text):
+    eventually(lambda: text in network.router.messages(), what=text)
+
+
+def test_link_goes_and_comes(make_network):
+    network = make_network(2)
+    assert "link" not in network.router.messages()
+    link(network, 1, "down")
+    said(network, "nic nic1: link down")
+    assert port(network, "nic1")["link"] is False and port(network, "nic2")["link"] is True
+    link(network, 1, "up")
+    said(network, "nic nic1: link up")
+    assert port(network, "nic1")["link"] is True and "fault" not in port(network, "nic1")
+    assert "nic2: link" not in network.router.messages()
+    network.wire[1].socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # that it was down
+    assert passes(network, 1, 2)
+
+
+def test_link_seen_by_the_next_router(make_network):
+    """One that went while no router was there, and one that comes back to the new one."""
+    network = make_network(2)
+    network.router.kill()
+    link(network, 2, "down")
+    network.router.start()
+    said(network, "nic nic2: link down")
+    link(network, 2, "up")
+    said(network, "nic nic2: link up")
+
+
+def test_interface_deleted(make_network):
+    network = make_network(2)
+    assert run("ip", "-n", network.namespaces[0], "link", "delete", "nic2").returncode == 0
+    said(network, "nic nic2: link down: nic2: interface deleted")
+    assert "interface deleted" in port(network, "nic2")["fault"]
+    network.rings = False
+    network.wire[1].send(frame(1, 2))
+
+
+def test_show_does_not_wait_for_one_that_hangs(make_network):
+    network = make_network(4)
+    hung = network.router.nic("nic2")["pid"]
+    try:
+        os.kill(hung, signal.SIGSTOP)
+        for what, key in (("port", "nic"), ("nic", "name")):
+            begin = time.monotonic()
+            states = {row[key]: row["state"] for row in network.router.show(what)}
+            assert time.monotonic() - begin < 2  # 0.5 s of patience, not 5 s a register
+            assert states.pop("nic2") == "not answering"
+            assert set(states.values()) == {"forwarding"}
+        assert "link" not in port(network, "nic2") and "received" in port(network, "nic2")
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    eventually(lambda: port(network, "nic2")["state"] == "forwarding", what="nic2 well again")
+    assert port(network, "nic2")["link"] is True
+    assert passes(network, 1, 2)
+
+
+def test_show_asks_a_process_that_hangs_once(make_network):
+    engines = [{"name": f"e{k}", "process": "all"} for k in range(1, 5)]
+    network = make_network(4, engines=engines)
+    network.router.stop()
+    for k, nic in enumerate(network.router.config["nics"]):
+        nic["engine"] = engines[k]["name"]
+    network.router.write()
+    network.start()
+    (hung,) = {row["pid"] for row in network.router.show("nic")}
+    try:
+        os.kill(hung, signal.SIGSTOP)
+        begin = time.monotonic()
+        assert {row["state"] for row in network.router.show("port")} == {"not answering"}
+        assert time.monotonic() - begin < 1.5
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    eventually(lambda: all(row["state"] == "forwarding" for row in network.router.show("port")),
+               what="well again")
