@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The configuration file, whatever is in it: loaded whole or refused with a sentence that names a line. */
+/*
+ * The configuration file, whatever is in it: loaded whole or refused with a sentence that names a line.
+ *
+ * An input that begins with a tab (no YAML does) is values, one a line, for a file that is well-formed otherwise: so
+ * what comes behind the YAML library is reached. An empty one stands for a good one.
+ */
 #include "router/config.h"
 
 #include <stdio.h>
@@ -9,16 +14,67 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* 's: a quoted string; 'n: a number; each with the good one behind it, up to the next quote. */
+static const char template[] =
+	"router: {method: 's wr', ring_slots: 'n 64', batch: 'n 8', table: 's line-trie'}\n"
+	"engines:\n  - {name: 's e', core: 'n 0'}\n"
+	"nics:\n  - {name: 's a', engine: 's e', mtu: 'n 1500', mac: 's 02:00:00:00:00:01',\n"
+	"     port: {type: 's pcap', target: 's in,out'}, addresses: ['s 192.0.2.1/24', 's "
+	"fd00::1/64']}\n"
+	"  - {name: b, port: {type: tap, target: t}, addresses: [198.51.100.1/24]}\n"
+	"neighbors:\n  - {nic: 's a', address: 's 192.0.2.9', mac: 's 02:00:00:00:00:09'}\n"
+	"routes:\n  - {prefix: 's 203.0.113.0/24', via: 's 198.51.100.9'}\n"
+	"  - {prefix: 's fd01::/16', next_hops: [{via: 's fd00::9', weight: 'n 3'}]}\n"
+	"  - {prefix: 's 0.0.0.0/0', action: 's blackhole'}\n";
+
+static size_t fill(const uint8_t *value, size_t left, char *text, size_t room)
+{
+	size_t used = 0;
+
+	for (const char *t = template; *t && used + 4 < room; t++) {
+		if (*t != '\'') {
+			text[used++] = *t;
+			continue;
+		}
+		const bool quoted = *++t == 's';
+		const char *good = t + 2, *end = strchr(good, '\'');
+		const uint8_t *newline = memchr(value, '\n', left);
+		size_t n = newline ? (size_t)(newline - value) : left, from = used;
+
+		text[used] = '\'';
+		used += quoted;
+		for (size_t k = 0; k < n && used + 4 < room; k++) {
+			if (quoted ? value[k] == '\''
+				   : value[k] != '-' && (value[k] < '0' || value[k] > '9'))
+				continue;
+			text[used++] = (char)value[k];
+		}
+		for (; used == from + quoted && good < end && used + 4 < room; good++)
+			text[used++] = *good;
+		text[used] = '\'';
+		used += quoted;
+		value += n + (newline != NULL);
+		left -= n + (newline != NULL);
+		t = end;
+	}
+	return used;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int file = -1;
-	static char path[64];
+	static char path[64], text[65536];
 	char error[CONFIG_ERROR_BYTES] = "", runtime[256];
 	struct config *config = NULL;
 
 	if (file < 0) {
 		file = memfd_create("config", MFD_CLOEXEC);
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	}
+	if (size && *data == '\t') {
+		size = fill(data + 1, size - 1, text, sizeof(text));
+		data = (const uint8_t *)text;
 	}
 	if (file < 0 || ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
 		return 0;
