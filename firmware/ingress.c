@@ -517,17 +517,7 @@ static void not_forwarded(
 	punt_or_drop(n, b, k, reason);
 }
 
-static inline void enqueue(struct burst *b, unsigned egress, unsigned k)
-{
-	unsigned behind = b->queued[egress];
-
-	b->egress[b->egresses] = (uint8_t)egress;
-	b->egresses += behind == 0;
-	b->queue[egress][behind] = (uint8_t)k;
-	b->queued[egress] = (uint8_t)(behind + 1);
-}
-
-/* Resolves next hops, rewrites heads and sorts frames by egress. */
+/* Resolves next hops and rewrites heads. */
 static inline void route4(struct nic *n, struct burst *b)
 {
 	for (unsigned j = 0; j < b->n4; j++) {
@@ -543,7 +533,7 @@ static inline void route4(struct nic *n, struct burst *b)
 		if (likely(may_forward(w, b->length[k], ipv4_ttl(head)))) {
 			rewrite_macs(head, adjacency);
 			rewrite_ipv4(head);
-			enqueue(b, w.egress, k);
+			b->egress[k] = w.egress;
 		} else {
 			not_forwarded(n, b, k, w, ipv4_ttl(head) <= 1);
 		}
@@ -565,10 +555,26 @@ static void route6(struct nic *n, struct burst *b)
 		if (may_forward(w, b->length[k], ipv6_hop_limit(head))) {
 			rewrite_macs(head, adjacency);
 			rewrite_ipv6(head);
-			enqueue(b, w.egress, k);
+			b->egress[k] = w.egress;
 		} else {
 			not_forwarded(n, b, k, w, ipv6_hop_limit(head) <= 1);
 		}
+	}
+}
+
+/* An egress at a time, each in the order of arrival. */
+static inline void transfer_all(struct nic *n, const struct burst *b)
+{
+	uint8_t list[P2PNIC_BURST_MAX + 1]; /* the scalar burst_list writes one too many */
+	uint64_t left = ~burst_frames(b, BURST_NOWHERE);
+
+	for (unsigned k = 0; left; k++) {
+		if (!(left >> k & 1))
+			continue;
+		uint64_t frames = burst_frames(b, b->egress[k]);
+
+		transfer(n, b, b->egress[k], list, burst_list(frames, list), 0);
+		left &= ~frames;
 	}
 }
 
@@ -580,8 +586,8 @@ NIC_API unsigned nic_ingress(struct nic *n)
 
 	if (received == 0)
 		return 0;
-	b.n4 = b.n6 = b.egresses = 0;
-	__builtin_memset(b.queued, 0, sizeof(b.queued));
+	b.n4 = b.n6 = 0;
+	__builtin_memset(b.egress, BURST_NOWHERE, sizeof(b.egress));
 	for (unsigned k = 0; k < received; k++) {
 		__builtin_prefetch(b.frame[k].data);
 		bytes += b.frame[k].length;
@@ -601,8 +607,7 @@ NIC_API unsigned nic_ingress(struct nic *n)
 	/* Give to the egress. */
 	route4(n, &b);
 	route6(n, &b);
-	for (unsigned e = 0; e < b.egresses; e++)
-		transfer(n, &b, b.egress[e], b.queue[b.egress[e]], b.queued[b.egress[e]], 0);
+	transfer_all(n, &b);
 
 	out_publish_all(n);
 	board_release(n->board);
