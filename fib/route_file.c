@@ -109,6 +109,8 @@ const char *route_text(char *text, unsigned family, struct fib_ipv6 prefix, unsi
 
 /* --- Reading ---------------------------------------------------------------------------------- */
 
+#define PATH_SHOWN 128
+
 struct reader {
 	FILE *file;
 	const char *path;
@@ -189,12 +191,120 @@ static char *reader_line(struct reader *r, int *status, char *error)
 	}
 }
 
-static int named_next_hop(struct route_table *table, const char *text)
+/* 1 and *route, 0: nothing on this line, or -errno. */
+static int parse_line(struct reader *r, char *line, struct route_line *route, char *error)
 {
-	struct fib_ipv6 address;
+	char *save, *prefix, *target, *end;
+	unsigned long asn;
+	unsigned length;
 
-	if (!parse_address(text, &address))
+	line[strcspn(line, "#\r")] = 0;
+	prefix = strtok_r(line, " \t", &save);
+	if (!prefix)
+		return 0;
+	*route = (struct route_line){0};
+	target = strtok_r(NULL, " \t", &save);
+	route->family = (uint8_t)route_parse_prefix(prefix, &route->prefix, &length);
+	if (!route->family) {
+		fib_error(error, "%s:%lu: '%.64s' is no prefix", r->path, r->line, prefix);
 		return -EINVAL;
+	}
+	route->length = (uint8_t)length;
+	if (!target || strtok_r(NULL, " \t", &save)) {
+		fib_error(error, "%s:%lu: want PREFIX and an AS number or a next hop's address",
+			r->path, r->line);
+		return -EINVAL;
+	}
+	errno = 0;
+	asn = strtoul(target, &end, 10);
+	if (!*end && *target >= '0' && *target <= '9' && !errno && asn <= UINT32_MAX) {
+		route->asn = (uint32_t)asn;
+	} else {
+		route->next_hop_family = (uint8_t)parse_address(target, &route->next_hop);
+		if (!route->next_hop_family) {
+			fib_error(error, "%s:%lu: '%.64s' is neither an AS number nor an address",
+				r->path, r->line, target);
+			return -EINVAL;
+		}
+	}
+	if (address_bits(route->prefix, length, 32) ||
+		(length < 96 && route->family == 6 &&
+			(address_bits(route->prefix, length + 32, 32) ||
+				address_bits(route->prefix, length + 64, 32) ||
+				address_bits(route->prefix, length + 96, 32)))) {
+		fib_error(error, "%s:%lu: '%.64s' has bits set beyond its length", r->path, r->line,
+			prefix);
+		return -EINVAL;
+	}
+	return 1;
+}
+
+int route_file_each(const char *path, route_visit *visit, void *context, char *error)
+{
+	static const uint8_t xz_magic[6] = {0xfd, '7', 'z', 'X', 'Z', 0};
+	struct reader *r = calloc(1, sizeof *r);
+	char reason[FIB_ERROR_BYTES], *line;
+	struct route_line route;
+	int status = 0;
+
+	if (!r) {
+		fib_error(error, "%s: out of memory", path);
+		return -ENOMEM;
+	}
+	/* The end of a long path, so that the reason has its place. */
+	r->path = strlen(path) > PATH_SHOWN ? path + strlen(path) - PATH_SHOWN : path;
+	r->file = fopen(path, "rb");
+	if (!r->file) {
+		status = -errno;
+		fib_error(error, "%s: %s", r->path, strerror(errno));
+		goto out;
+	}
+	r->end = fread(r->text, 1, sizeof xz_magic, r->file);
+	if (r->end == sizeof xz_magic && !memcmp(r->text, xz_magic, sizeof xz_magic)) {
+		r->xz = true;
+		r->lzma = (lzma_stream)LZMA_STREAM_INIT;
+		memcpy(r->packed, xz_magic, sizeof xz_magic);
+		r->lzma.next_in = r->packed;
+		r->lzma.avail_in = sizeof xz_magic;
+		r->end = 0;
+		if (lzma_stream_decoder(&r->lzma, 256 << 20, LZMA_CONCATENATED) != LZMA_OK) {
+			fib_error(error, "%s: liblzma does not start", r->path);
+			status = -ENOMEM;
+			goto out;
+		}
+	}
+	while ((line = reader_line(r, &status, error))) {
+		status = parse_line(r, line, &route, error);
+		if (status > 0) {
+			status = visit(context, &route, reason);
+			if (status)
+				fib_error(error, "%s:%lu: %s", r->path, r->line, reason);
+		}
+		if (status)
+			break;
+	}
+	if (!status && ferror(r->file)) {
+		fib_error(error, "%s: cannot be read", r->path);
+		status = -EIO;
+	}
+out:
+	if (r->xz)
+		lzma_end(&r->lzma);
+	if (r->file)
+		fclose(r->file);
+	free(r);
+	return status;
+}
+
+/* --- A table of it ---------------------------------------------------------------------------- */
+
+struct collector {
+	struct route_table *table;
+	unsigned next_hops;
+};
+
+static int named_next_hop(struct route_table *table, struct fib_ipv6 address)
+{
 	for (size_t i = 0; i < table->next_hops; i++)
 		if (table->next_hop[i].high == address.high &&
 			table->next_hop[i].low == address.low)
@@ -214,60 +324,22 @@ static int named_next_hop(struct route_table *table, const char *text)
 	return (int)table->next_hops;
 }
 
-static int parse_line(
-	struct reader *r, char *line, unsigned next_hops, struct route_table *table, char *error)
+static int collect(void *context, const struct route_line *line, char *reason)
 {
-	char *save, *prefix, *target, *end;
-	struct fib_route route = {0};
-	unsigned long asn = 0;
-	unsigned length;
-	int status;
+	struct collector *c = context;
+	struct fib_route route = {
+		.prefix = line->prefix, .length = line->length, .family = line->family};
+	int next_hop = line->next_hop_family ? named_next_hop(c->table, line->next_hop)
+					     : route_file_next_hop(line->asn, c->next_hops);
 
-	line[strcspn(line, "#\r")] = 0;
-	prefix = strtok_r(line, " \t", &save);
-	if (!prefix)
-		return 0;
-	target = strtok_r(NULL, " \t", &save);
-	route.family = (uint8_t)route_parse_prefix(prefix, &route.prefix, &length);
-	if (!route.family) {
-		fib_error(error, "%s:%lu: '%.64s' is no prefix", r->path, r->line, prefix);
-		return -EINVAL;
+	if (next_hop == -ENOSPC) {
+		fib_error(reason, "one next hop too many");
+		return next_hop;
 	}
-	route.length = (uint8_t)length;
-	if (!target || strtok_r(NULL, " \t", &save)) {
-		fib_error(error, "%s:%lu: want PREFIX and an AS number or a next hop's address",
-			r->path, r->line);
-		return -EINVAL;
-	}
-	errno = 0;
-	asn = strtoul(target, &end, 10);
-	if (!*end && *target >= '0' && *target <= '9' && !errno && asn <= UINT32_MAX) {
-		route.next_hop = route_file_next_hop((uint32_t)asn, next_hops);
-	} else {
-		status = named_next_hop(table, target);
-		if (status < 0) {
-			fib_error(error,
-				status == -EINVAL
-					? "%s:%lu: '%.64s' is neither an AS number nor an address"
-					: "%s:%lu: '%.64s' is one next hop too many",
-				r->path, r->line, target);
-			return status;
-		}
-		route.next_hop = (uint16_t)status;
-		asn = 0;
-	}
-	if (address_bits(route.prefix, length, 32) ||
-		(length < 96 && route.family == 6 &&
-			(address_bits(route.prefix, length + 32, 32) ||
-				address_bits(route.prefix, length + 64, 32) ||
-				address_bits(route.prefix, length + 96, 32)))) {
-		fib_error(error, "%s:%lu: '%.64s' has bits set beyond its length", r->path, r->line,
-			prefix);
-		return -EINVAL;
-	}
-	if (route_list_add(
-		    route.family == 4 ? &table->ipv4 : &table->ipv6, &route, (uint32_t)asn)) {
-		fib_error(error, "%s:%lu: out of memory", r->path, r->line);
+	route.next_hop = (uint16_t)next_hop;
+	if (next_hop < 0 || route_list_add(line->family == 4 ? &c->table->ipv4 : &c->table->ipv6,
+				    &route, line->asn)) {
+		fib_error(reason, "out of memory");
 		return -ENOMEM;
 	}
 	return 0;
@@ -275,50 +347,7 @@ static int parse_line(
 
 int route_file_read(const char *path, unsigned next_hops, struct route_table *table, char *error)
 {
-	static const uint8_t xz_magic[6] = {0xfd, '7', 'z', 'X', 'Z', 0};
-	struct reader *r = calloc(1, sizeof *r);
-	int status = 0;
-	char *line;
+	struct collector c = {table, next_hops};
 
-	if (!r) {
-		fib_error(error, "%s: out of memory", path);
-		return -ENOMEM;
-	}
-	r->path = path;
-	r->file = fopen(path, "rb");
-	if (!r->file) {
-		status = -errno;
-		fib_error(error, "%s: %s", path, strerror(errno));
-		goto out;
-	}
-	r->end = fread(r->text, 1, sizeof xz_magic, r->file);
-	if (r->end == sizeof xz_magic && !memcmp(r->text, xz_magic, sizeof xz_magic)) {
-		r->xz = true;
-		r->lzma = (lzma_stream)LZMA_STREAM_INIT;
-		memcpy(r->packed, xz_magic, sizeof xz_magic);
-		r->lzma.next_in = r->packed;
-		r->lzma.avail_in = sizeof xz_magic;
-		r->end = 0;
-		if (lzma_stream_decoder(&r->lzma, 256 << 20, LZMA_CONCATENATED) != LZMA_OK) {
-			fib_error(error, "%s: liblzma does not start", path);
-			status = -ENOMEM;
-			goto out;
-		}
-	}
-	while ((line = reader_line(r, &status, error))) {
-		status = parse_line(r, line, next_hops, table, error);
-		if (status)
-			break;
-	}
-	if (!status && ferror(r->file)) {
-		fib_error(error, "%s: cannot be read", path);
-		status = -EIO;
-	}
-out:
-	if (r->xz)
-		lzma_end(&r->lzma);
-	if (r->file)
-		fclose(r->file);
-	free(r);
-	return status;
+	return route_file_each(path, collect, &c, error);
 }

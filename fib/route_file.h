@@ -33,6 +33,22 @@ static inline uint16_t route_file_next_hop(uint32_t asn, unsigned next_hops)
 	return (uint16_t)(1 + (asn * 2654435761u >> 7) % next_hops);
 }
 
+/* What one line says. */
+struct route_line {
+	struct fib_ipv6 prefix;
+	uint8_t length, family;
+	uint8_t next_hop_family; /* 4 or 6; 0: the line has an AS number */
+	uint32_t asn;
+	struct fib_ipv6 next_hop;
+};
+
+/*
+ * Hands a file's routes to `visit`, line by line; nothing of them is kept. 0 or -errno, with file, line and reason in
+ * error[FIB_ERROR_BYTES]; visit ends it by an -errno of its own, with a reason in reason[FIB_ERROR_BYTES].
+ */
+typedef int route_visit(void *context, const struct route_line *, char *reason);
+int route_file_each(const char *path, route_visit *visit, void *context, char *error);
+
 /*
  * Adds a file's routes to *table (begin with {0}). 0 or -errno, with file, line and reason in
  * error[FIB_ERROR_BYTES]. next_hops: 1 to P2PNIC_NEXT_HOPS_MAX - 1.

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -99,6 +100,15 @@ static const cyaml_schema_field_t route_fields[] = {
 static const cyaml_schema_value_t route_entry = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_route, route_fields)};
 
+static const cyaml_schema_field_t route_file_fields[] = {
+	TEXT(file, struct config_route_file, 0),
+	CYAML_FIELD_SEQUENCE("via", CYAML_FLAG_POINTER | OPTIONAL, struct config_route_file, via,
+		&text_entry, 1, 1024),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t route_file_entry = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_route_file, route_file_fields)};
+
 static const cyaml_schema_field_t config_fields[] = {
 	CYAML_FIELD_MAPPING_PTR(
 		"router", CYAML_FLAG_POINTER | OPTIONAL, struct config, router, router_fields),
@@ -107,6 +117,7 @@ static const cyaml_schema_field_t config_fields[] = {
 		"nics", CYAML_FLAG_POINTER, struct config, nics, &nic_entry, 1, P2PNIC_NICS_MAX),
 	LIST(neighbors, &neighbor_entry),
 	LIST(routes, &route_entry),
+	LIST(route_files, &route_file_entry),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t config_schema = {
@@ -436,6 +447,31 @@ static int check_route(struct config *config, unsigned k, struct checker *c)
 	return error;
 }
 
+/* Whether there is such a file; what is in it is read when it is needed. */
+static int check_route_file(struct config *config, unsigned k, struct checker *c)
+{
+	struct config_route_file *f = &config->route_files[k];
+	const char *slash = *f->file == '/' ? NULL : strrchr(config->path, '/');
+	struct stat is;
+
+	f->gateway = calloc(f->via_count + 1, sizeof(*f->gateway));
+	if (!f->gateway || asprintf(&f->path, "%.*s%s", slash ? (int)(slash + 1 - config->path) : 0,
+				   config->path, f->file) < 0) {
+		f->path = NULL;
+		return -ENOMEM;
+	}
+	if (stat(f->path, &is) < 0 || access(f->path, R_OK) < 0)
+		return wrong(c, "route_files", k, "file", "%.128s: %s", f->path, strerror(errno));
+	if (!S_ISREG(is.st_mode))
+		return wrong(c, "route_files", k, "file", "%.128s is no file", f->path);
+	for (unsigned v = 0; v < f->via_count; v++)
+		if (!address_parse(f->via[v], &f->gateway[v])) {
+			c->item = v;
+			return wrong(c, "route_files", k, "via", "'%s' is no address", f->via[v]);
+		}
+	return 0;
+}
+
 static int check(struct config *config, struct checker *c)
 {
 	int error = check_router(config, c);
@@ -457,6 +493,8 @@ static int check(struct config *config, struct checker *c)
 		error = check_neighbor(config, k, c);
 	for (unsigned k = 0; k < config->routes_count && !error; k++)
 		error = check_route(config, k, c);
+	for (unsigned k = 0; k < config->route_files_count && !error; k++)
+		error = check_route_file(config, k, c);
 	return error;
 }
 
@@ -522,6 +560,10 @@ void config_free(struct config *config)
 		return;
 	for (unsigned k = 0; k < config->nics_count; k++)
 		free(config->nics[k].address);
+	for (unsigned k = 0; k < config->route_files_count; k++) {
+		free(config->route_files[k].path);
+		free(config->route_files[k].gateway);
+	}
 	free(config->path);
 	cyaml_free(&free_config, &config_schema, config, 0);
 }
@@ -576,6 +618,11 @@ void config_runtime(const struct config *config, char *path, size_t bytes)
 	else
 		runtime_of_name(
 			config->router->name ? config->router->name : "p2pnic", path, bytes);
+}
+
+unsigned config_route_file_line(const struct config *config, unsigned index)
+{
+	return line_of(config->path, &(const struct place){"route_files", index, "file", 0, 0});
 }
 
 int config_nic_index(const struct config *config, const char *name)

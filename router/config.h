@@ -64,6 +64,16 @@ struct config_route {
 	struct address gateway; /* of `via` */
 };
 
+/* A table in a file, see fib/route_file.h; read by routes_of_config, each time. */
+struct config_route_file {
+	char *file; /* absolute, or relative to the folder of the configuration file */
+	char **via; /* gateways that AS numbers choose among, those of the prefix's family each; absent: none */
+	unsigned via_count;
+
+	char *path;              /* of `file` */
+	struct address *gateway; /* of `via` */
+};
+
 struct config_router {
 	char *name;           /* absent: p2pnic */
 	char *runtime;        /* directory of sockets; absent: see config_runtime */
@@ -89,6 +99,8 @@ struct config {
 	unsigned neighbors_count;
 	struct config_route *routes;
 	unsigned routes_count;
+	struct config_route_file *route_files;
+	unsigned route_files_count;
 
 	char *path;
 };
@@ -108,6 +120,9 @@ int config_replace_ports(
  * /tmp/p2pnic-UID/NAME for others. */
 void config_runtime(const struct config *, char *path, size_t bytes);
 void runtime_of_name(const char *name, char *path, size_t bytes);
+
+/* The line of an entry of route_files in the configuration file; 0: not there any more. */
+unsigned config_route_file_line(const struct config *, unsigned index);
 
 int config_nic_index(const struct config *, const char *name); /* -1: none */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/routes.h"
 
+#include "fib/route_file.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -339,6 +341,85 @@ static int add_connected(struct compiler *c, unsigned nic)
 	return error;
 }
 
+/* What one file's lines lead to. */
+struct file_gateways {
+	struct compiler *c;
+	uint16_t *hop[2]; /* of `via`, by IPv6, in order: an AS number chooses among them */
+	unsigned hops[2];
+	struct address named; /* of the last line that names one, and its next hop */
+	int named_hop;
+};
+
+static int add_line(void *context, const struct route_line *line, char *reason)
+{
+	struct file_gateways *f = context;
+	const struct prefix p = {{line->prefix, line->family}, line->length};
+	bool six = line->family == 6;
+	char text[ADDRESS_TEXT_BYTES];
+	int hop;
+
+	if (!line->next_hop_family) {
+		if (!f->hops[six]) {
+			snprintf(reason, FIB_ERROR_BYTES,
+				"%s has an AS number, and `via` no IPv%u gateway to choose",
+				prefix_text(&p, text), line->family);
+			return -EINVAL;
+		}
+		hop = f->hop[six][route_file_next_hop(line->asn, f->hops[six]) - 1];
+	} else {
+		const struct address named = {line->next_hop, line->next_hop_family};
+
+		if (named.family != line->family) {
+			snprintf(reason, FIB_ERROR_BYTES,
+				"route %s: its gateway is of another family",
+				prefix_text(&p, text));
+			return -EINVAL;
+		}
+		if (!address_equal(&named, &f->named)) {
+			f->named = named;
+			f->named_hop = next_hops_settled(f->c->hops, &named);
+			if (!f->named_hop)
+				f->named_hop = gateway(f->c, &named, prefix_text(&p, text));
+		}
+		hop = f->named_hop;
+	}
+	hop = add(f->c, &p, hop, "file");
+	if (hop < 0)
+		snprintf(reason, FIB_ERROR_BYTES, "%.*s", FIB_ERROR_BYTES - 1, f->c->error);
+	return hop;
+}
+
+static int add_file(struct compiler *c, unsigned index)
+{
+	const struct config_route_file *from = &c->config->route_files[index];
+	struct file_gateways f = {.c = c};
+	char reason[FIB_ERROR_BYTES] = "";
+	int result = 0;
+
+	for (unsigned six = 0; six < 2; six++) {
+		f.hop[six] = calloc(from->via_count + 1, sizeof(*f.hop[six]));
+		if (!f.hop[six])
+			result = refuse(c, -ENOMEM, "out of memory");
+	}
+	for (unsigned v = 0; v < from->via_count && result >= 0; v++) {
+		const struct address *via = &from->gateway[v];
+		bool six = via->family == 6;
+
+		result = gateway(c, via, "of this file");
+		f.hop[six][f.hops[six]++] = (uint16_t)result;
+	}
+	if (result < 0)
+		snprintf(reason, sizeof(reason), "%.*s", FIB_ERROR_BYTES - 1, c->error);
+	else
+		result = route_file_each(from->path, add_line, &f, reason);
+	if (result)
+		refuse(c, result, "%.200s:%u: %s", c->config->path,
+			config_route_file_line(c->config, index), reason);
+	free(f.hop[0]);
+	free(f.hop[1]);
+	return result;
+}
+
 static int add_static(struct compiler *c, const struct config_route *r)
 {
 	int hop;
@@ -393,7 +474,10 @@ int routes_of_config(struct routes *routes, struct next_hops *hops, const struct
 	int result = 0;
 
 	*routes = (struct routes){0};
-	/* Later routes replace earlier ones of the same prefix: own addresses come last. */
+	/* Later routes replace earlier ones of the same prefix: own addresses come last. A table from elsewhere
+	 * takes nothing from what is written here. */
+	for (unsigned k = 0; k < config->route_files_count && !result; k++)
+		result = add_file(&c, k);
 	for (unsigned k = 0; k < config->nics_count && !result; k++)
 		result = add_connected(&c, k);
 	first_static = (uint32_t)routes->n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The routes that a configuration amounts to: connected networks, static routes, neighbours and own addresses, one
+ * The routes that a configuration amounts to: those of files, connected networks, static routes, neighbours and own addresses, one
  * for each prefix, each with the number of its next hop.
  */
 #ifndef ROUTER_ROUTES_H
@@ -17,7 +17,7 @@ struct route {
 	uint8_t family;
 	uint16_t next_hop;  /* of struct next_hops; in a change, 0 deletes */
 	uint32_t serial;    /* of two routes to one prefix the later one counts */
-	const char *source; /* "connected", "local", "neighbor", "static" */
+	const char *source; /* "connected", "file", "local", "neighbor", "static" */
 };
 
 struct routes {
@@ -29,8 +29,9 @@ struct routes {
 int route_order(const struct route *, const struct route *);
 
 /*
- * mac[k] is the address of NIC k. Takes next hops from `hops`; a group that is there keeps its flows where they are.
- * 0 or -errno with a sentence in error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network; -ENOSPC, too
+ * Reads the configuration's route files. mac[k] is the address of NIC k. Takes next hops from `hops`; a group that is there keeps its flows where they are.
+ * 0 or -errno with a sentence in error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network, or a mistake
+ * in a route file; -ENOSPC, too
  * many next hops for those in use to stay as they are.
  */
 int routes_of_config(struct routes *, struct next_hops *hops, const struct config *,
