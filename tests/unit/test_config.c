@@ -201,6 +201,14 @@ static const struct mistake {
 	{4, "weight 257:",
 		NIC
 		"routes:\n  - {prefix: 11.0.0.0/8, next_hops: [{via: 10.0.0.1, weight: 257}]}\n"},
+	{4, "/tmp/nowhere.xz: No such file", NIC "route_files:\n  - {file: nowhere.xz}\n"},
+	{5, "/nonexistent/t: No such file",
+		NIC "route_files:\n  - via: [10.0.0.1]\n    file: /nonexistent/t\n"},
+	{4, "/tmp/. is no file", NIC "route_files:\n  - {file: .}\n"},
+	{4, "file", NIC "route_files:\n  - {via: [10.0.0.1]}\n"},
+	{4, "0 of 1", NIC "route_files:\n  - {file: /proc/self/status, via: []}\n"},
+	{6, "'ten' is no address",
+		NIC "route_files:\n  - file: /proc/self/status\n    via: [10.0.0.1,\n      ten]\n"},
 	{4, "0 of 1", NIC "routes:\n  - {prefix: 11.0.0.0/8, next_hops: []}\n"},
 };
 
