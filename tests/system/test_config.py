@@ -40,6 +40,9 @@ routes:
       - {via: 10.0.2.2, weight: 3}
   - prefix: 198.51.102.0/24
     action: blackhole
+route_files:
+  - file: /proc/self/status
+    via: [10.0.1.2, "fd00:2::2"]
 """
 
 # What is written there instead of what, the line of the mistake, and what is said of it.
@@ -87,6 +90,9 @@ MISTAKES = {
                     "want one of via, next_hops, action"),
     "no target": ("    action: blackhole\n", "", 29, "want one of via, next_hops, action"),
     "action": ("action: blackhole", "action: swallow", 30, "action 'swallow': want blackhole"),
+    "route file": ("/proc/self/status", "table.xz", 32, "table.xz: No such file or directory"),
+    "route file a folder": ("/proc/self/status", "/proc", 32, "/proc is no file"),
+    "route file's gateway": ("via: [10.0.1.2, ", "via: [10.0.1, ", 33, "'10.0.1' is no address"),
     "no nics": ("nics:\n", "nics: []\nx:\n", None, "."),
     "tab": ("  batch: 8", "\tbatch: 8", 4, "."),
     "unclosed": ("[10.0.2.1/24, \"fd00:2::1/64\"]", "[10.0.2.1/24", None, "."),

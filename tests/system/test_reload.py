@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SIGHUP: the table in force is changed where it stands, by a patch; when it cannot be, it is loaded whole."""
 
+import lzma
 import os
 import re
 import signal
@@ -218,6 +219,59 @@ def test_what_needs_a_restart(make_network):
     # What is the default may be said or not.
     config["router"]["batch"] = 8
     patched(reload(network))
+
+
+def test_route_files(make_network):
+    """A table from a file: a reload changes what differs in it, and nothing where it has a mistake."""
+    network = make_network(3, routes=[{"prefix": "203.0.113.0/24", "via": "10.0.3.2"}])
+    files = [{"file": "table.txt"}, {"file": f"{network.directory}/by-as.xz", "via": ["10.0.2.2", "10.0.3.2"]}]
+
+    def table(text):
+        with open(f"{network.directory}/new", "w", encoding="utf8") as file:
+            file.write(text)
+        os.rename(f"{network.directory}/new", f"{network.directory}/table.txt")
+
+    def of_asn(asn):
+        return 2 + (asn * 2654435761 % 2 ** 32 >> 7) % 2
+
+    many = [f"198.{18 + (n >> 8)}.{n & 255}.0/24 10.0.2.2" for n in range(512)]
+    table("\n".join(many + ["203.0.113.0/24 10.0.2.2"]))
+    with lzma.open(f"{network.directory}/by-as.xz", "wt") as file:
+        file.writelines(f"192.0.{n}.0/24 {64500 + n}\n" for n in range(8))
+    network.router.config["route_files"] = files
+    with Stream(network, 1, 2) as stream:
+        said = reload(network)
+    stream.check_whole()
+    assert patched(said)[:4] == (512 + 8, 0, 0, 0)
+    assert to(network, "198.18.7.1") == (2, mac(2, 2)) and to(network, "198.20.0.1") is None
+    assert to(network, "203.0.113.1") == (3, mac(3, 2))  # what stands in `routes` wins
+    for n in range(8):
+        egress = of_asn(64500 + n)
+        assert to(network, f"192.0.{n}.1") == (egress, mac(egress, 2))
+    sources = [row["source"] for row in network.router.show("route")]
+    assert (sources.count("file"), sources.count("static")) == (512 + 8, 1)
+
+    table("\n".join([many[0].replace("10.0.2.2", "10.0.3.2"), *many[1:500], "198.20.0.0/24 10.0.2.2"]))
+    assert patched(reload(network))[:4] == (1, 1, 12, 0)
+    assert to(network, "198.18.0.1") == (3, mac(3, 2)) and to(network, "198.20.0.1") == (2, mac(2, 2))
+    assert to(network, "198.19.255.1") is None
+    for text, reason in (("198.18.0.0/24 10.0.2.2\n198.18.1.0/33 10.0.2.2", "table.txt:2: '198.18.1.0/33' is no prefix"),
+                         ("198.18.0.0/24 64500", "table.txt:1: 198.18.0.0/24 has an AS number"),
+                         ("198.18.0.0/24 10.9.9.9", "gateway 10.9.9.9 is on no connected network")):
+        table(text)
+        said = reload(network)
+        assert "configuration not taken: " in said and reason in said, said
+    os.unlink(f"{network.directory}/table.txt")
+    said = reload(network)
+    assert re.search(r"not taken: .*router.yaml:\d+: .*table.txt: No such file", said), said
+    assert to(network, "198.18.0.1") == (3, mac(3, 2))
+    table("198.21.0.0/24 10.0.2.2")
+    network.router.kill()
+    network.router.start()  # reads them too
+    assert to(network, "198.21.0.1") == (2, mac(2, 2)) and to(network, "198.18.0.1") is None
+    network.router.config["route_files"] = []
+    assert patched(reload(network))[:4] == (0, 0, 1 + 8, 0)
+    assert to(network, "198.21.0.1") is None
 
 
 def test_mtu(make_network):
