@@ -15,6 +15,7 @@ import time
 
 import devices
 import measure
+import tables
 import veth
 
 SIZES = [64, 128, 256, 512, 1024, 1280, 1518]
@@ -243,6 +244,7 @@ def print_tables(result):
             r["dut"] + " " + r["method"], r["load"], r["host_percent"], r["engine_percent"]))
     for r in result["scale"]:
         print("one processor, %2d NICs: %s %s %.2f Mpps" % (r["nics"], r["dut"], r["method"], r["mpps"]))
+    tables.print_ratio(result["tables"])
 
 
 def main():
@@ -250,7 +252,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="64 and 1518 B of 1in-1out and 4in-4out")
     parser.add_argument("--rounds", type=int, help="runs of each (3, quick: 3)")
     parser.add_argument("--only", help="devices whose name contains one of these words, comma between")
-    parser.add_argument("--skip", default="", help="throughput, latency, cpu, scale, veth; comma between")
+    parser.add_argument("--skip", default="", help="throughput, latency, cpu, scale, tables, veth; comma between")
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
@@ -286,7 +288,8 @@ def bench(arguments, settings, rounds, skip):
     begin = time.time()
     until = time.monotonic() + QUICK_SECONDS if arguments.quick else None
     measure.find_near(settings)
-    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [], "scale": []}
+    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [], "scale": [],
+              "tables": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
                              QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until, note)
@@ -301,6 +304,8 @@ def bench(arguments, settings, rounds, skip):
         for device in chosen:
             if device.method == "wr":
                 result["scale"] += scale(device, settings, rounds, note)
+    if "tables" not in skip and any(d.method == "wr" for d in chosen):
+        result["tables"] = tables.rows(rounds, settings, note)
     if "veth" not in skip:
         result["throughput"] += veth.rows(arguments.quick, 1 if arguments.quick else rounds, settings, note)
     result["notes"] = notes
