@@ -305,7 +305,7 @@ def bench(arguments, settings, rounds, skip):
             if device.method == "wr":
                 result["scale"] += scale(device, settings, rounds, note)
     if "tables" not in skip and any(d.method == "wr" for d in chosen):
-        result["tables"] = tables.rows(rounds, settings, note)
+        result["tables"] = tables.rows(1 if arguments.quick else rounds, settings, note)
     if "veth" not in skip:
         result["throughput"] += veth.rows(arguments.quick, 1 if arguments.quick else rounds, settings, note)
     result["notes"] = notes

@@ -219,36 +219,6 @@ static json_t *show_drops(struct router *r)
 	return rows;
 }
 
-static json_t *show_routes(struct router *r)
-{
-	static const char *const kind[] = {
-		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
-	const struct routes *routes = table_routes(r->table);
-	json_t *rows = json_array();
-
-	for (size_t k = 0; k < routes->n; k++) {
-		const struct route *route = &routes->route[k];
-		const struct prefix prefix = {{route->prefix, route->family}, route->length};
-		char text[ADDRESS_TEXT_BYTES];
-		unsigned members;
-		const struct p2pnic_adjacency *a =
-			next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
-		json_t *row = json_pack("{s:s, s:s, s:s}", "prefix", prefix_text(&prefix, text),
-			"source", route->source, "kind", kind[a->kind]);
-
-		if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
-			json_object_set_new(
-				row, "nic", json_string(r->config->nics[a->egress].name));
-			json_object_set_new(
-				row, "mac", json_string(mac_text(a->destination, text)));
-		}
-		if (members > 1)
-			json_object_set_new(row, "next_hops", json_integer(members));
-		json_array_append_new(rows, row);
-	}
-	return rows;
-}
-
 static json_t *show_neighbors(struct router *r)
 {
 	json_t *rows = json_array();
@@ -315,7 +285,6 @@ json_t *router_show(struct router *r, const char *what)
 		return rows;
 	json_decref(rows);
 	return !strcmp(what, "drop")       ? show_drops(r)
-	       : !strcmp(what, "route")    ? show_routes(r)
 	       : !strcmp(what, "neighbor") ? show_neighbors(r)
 	       : !strcmp(what, "router")   ? show_router(r)
 					   : NULL;
@@ -347,27 +316,6 @@ int api_listen(const char *path)
 	return fd;
 }
 
-static json_t *answer(struct router *r, const char *request)
-{
-	json_error_t error;
-	json_t *question = json_loads(request, 0, &error);
-	const char *what = json_string_value(json_object_get(question, "show"));
-	json_t *result = what ? router_show(r, what) : NULL;
-
-	if (result)
-		result = json_pack("{s:o}", what, result);
-	else if (!question)
-		result = json_pack("{s:s}", "error", error.text);
-	else
-		result = json_pack("{s:s+}", "error", "nothing to show by the name of ",
-			what ? what : "(none)");
-	json_decref(question);
-	return result;
-}
-
-/* How long one client may keep the router from other things, however it goes about it. */
-#define PATIENCE_NS 1000000000ull
-
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -376,42 +324,146 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* How long one client may keep the router from other things, however it goes about it: a second for all waits
+ * together, and what a reader of 64 MiB a second needs. */
+#define PATIENCE_NS       1000000000ull
+#define PATIENCE_NS_CHUNK 1000000ull
+
+struct client {
+	int fd;
+	uint64_t patience_ns; /* what is left; 0: it is let go */
+	size_t used;
+	char text[1 << 16];
+};
+
+static void waited(struct client *c, uint64_t since)
+{
+	uint64_t ns = now_ns() - since;
+
+	c->patience_ns -= ns < c->patience_ns ? ns : c->patience_ns;
+}
+
+static void read_request(struct client *c, char *request)
+{
+	size_t used = 0;
+
+	while (c->patience_ns && used < REQUEST_BYTES - 1 && !memchr(request, '\n', used)) {
+		uint64_t start = now_ns();
+		ssize_t n = read(c->fd, request + used, REQUEST_BYTES - 1 - used);
+
+		if (n == 0 || (n < 0 && errno != EAGAIN))
+			break;
+		waited(c, start);
+		used += n > 0 ? (size_t)n : 0;
+	}
+	request[used] = 0;
+}
+
+static void flush(struct client *c)
+{
+	for (size_t sent = 0; c->patience_ns && sent < c->used;) {
+		uint64_t start = now_ns();
+		ssize_t n = send(c->fd, c->text + sent, c->used - sent, MSG_NOSIGNAL);
+
+		waited(c, start);
+		if (n < 0 && errno != EAGAIN)
+			c->patience_ns = 0;
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	if (c->patience_ns)
+		c->patience_ns += PATIENCE_NS_CHUNK;
+	c->used = 0;
+}
+
+static void put(struct client *c, const char *text)
+{
+	for (size_t left = strlen(text); left && c->patience_ns;) {
+		size_t n = sizeof(c->text) - c->used;
+
+		n = n < left ? n : left;
+		memcpy(c->text + c->used, text, n);
+		c->used += n;
+		text += n;
+		left -= n;
+		if (c->used == sizeof(c->text))
+			flush(c);
+	}
+}
+
+/* Text as it goes, no tree of it: there may be a million. Nothing in it needs escapes. */
+static void put_routes(struct client *c, const struct router *r)
+{
+	static const char *const kind[] = {
+		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
+	const struct routes *routes = table_routes(r->table);
+
+	put(c, "{\"route\":[");
+	for (size_t k = 0; k < routes->n && c->patience_ns; k++) {
+		const struct route *route = &routes->route[k];
+		const struct prefix prefix = {{route->prefix, route->family}, route->length};
+		char row[512], text[ADDRESS_TEXT_BYTES], more[64] = "";
+		unsigned members;
+		const struct p2pnic_adjacency *a =
+			next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
+
+		snprintf(row, sizeof(row), "%s{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"",
+			k ? "," : "", prefix_text(&prefix, text), route->source, kind[a->kind]);
+		put(c, row);
+		if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
+			snprintf(row, sizeof(row), ",\"nic\":\"%s\",\"mac\":\"%s\"",
+				r->config->nics[a->egress].name, mac_text(a->destination, text));
+			put(c, row);
+		}
+		if (members > 1)
+			snprintf(more, sizeof(more), ",\"next_hops\":%u", members);
+		put(c, more);
+		put(c, "}");
+	}
+	put(c, "]}");
+}
+
+static void put_answer(struct client *c, struct router *r, const char *request)
+{
+	json_error_t error;
+	json_t *question = json_loads(request, 0, &error), *result = NULL;
+	const char *what = json_string_value(json_object_get(question, "show"));
+	char *text;
+
+	if (what && !strcmp(what, "route")) {
+		put_routes(c, r);
+	} else {
+		result = what ? router_show(r, what) : NULL;
+		if (result)
+			result = json_pack("{s:o}", what, result);
+		else if (!question)
+			result = json_pack("{s:s}", "error", error.text);
+		else
+			result = json_pack("{s:s+}", "error", "nothing to show by the name of ",
+				what ? what : "(none)");
+		text = json_dumps(result, JSON_COMPACT);
+		put(c, text ? text : "{}");
+		free(text);
+	}
+	flush(c);
+	json_decref(result);
+	json_decref(question);
+}
+
 /* A client that is slow to ask or to read is dropped, not waited for. */
 void api_accept(struct router *r)
 {
+	static struct client client; /* one at a time */
 	const struct timeval patience = {.tv_usec = 100000};
-	const uint64_t end = now_ns() + PATIENCE_NS;
 	char request[REQUEST_BYTES];
-	size_t used = 0;
 	int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return;
+	client = (struct client){.fd = fd, .patience_ns = PATIENCE_NS};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	while (used < sizeof(request) - 1 && !memchr(request, '\n', used)) {
-		ssize_t n = read(fd, request + used, sizeof(request) - 1 - used);
-
-		if (n == 0 || (n < 0 && errno != EAGAIN) || now_ns() > end)
-			break;
-		if (n < 0)
-			continue;
-		used += (size_t)n;
-	}
-	request[used] = 0;
-	if (used) {
-		json_t *reply = answer(r, request);
-		char *text = json_dumps(reply, JSON_COMPACT);
-
-		for (size_t sent = 0, length = text ? strlen(text) : 0; sent < length;) {
-			ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
-
-			if ((n < 0 && errno != EAGAIN) || now_ns() > end)
-				break;
-			sent += n > 0 ? (size_t)n : 0;
-		}
-		free(text);
-		json_decref(reply);
-	}
+	read_request(&client, request);
+	if (*request)
+		put_answer(&client, r, request);
 	close(fd);
 }

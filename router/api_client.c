@@ -10,12 +10,35 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* All that comes; jansson's own reading of a descriptor takes a system call a byte. NULL: out of memory. */
+static char *read_all(int fd, size_t *length)
+{
+	size_t room = 1 << 16;
+	char *text = malloc(room);
+
+	*length = 0;
+	for (ssize_t n = 1; text && n > 0; *length += n > 0 ? (size_t)n : 0) {
+		if (*length == room) {
+			char *larger = realloc(text, room *= 2);
+
+			if (!larger)
+				free(text);
+			text = larger;
+			if (!text)
+				break;
+		}
+		n = read(fd, text + *length, room - *length);
+	}
+	return text;
+}
+
 json_t *api_show(const char *runtime, const char *what, char *error)
 {
 	struct sockaddr_un address;
 	char path[256];
 	json_error_t parse_error;
 	json_t *question, *answer = NULL;
+	size_t length;
 	char *text;
 	int fd;
 
@@ -40,10 +63,13 @@ json_t *api_show(const char *runtime, const char *what, char *error)
 	if (!text || dprintf(fd, "%s\n", text) < 0) {
 		snprintf(error, API_ERROR_BYTES, "%s: %s", path, strerror(errno));
 	} else {
-		answer = json_loadfd(fd, 0, &parse_error);
+		char *reply = read_all(fd, &length);
+
+		answer = reply ? json_loadb(reply, length, 0, &parse_error) : NULL;
 		if (!answer)
 			snprintf(error, API_ERROR_BYTES, "%s: the router's answer: %s", path,
-				parse_error.text);
+				reply ? parse_error.text : strerror(ENOMEM));
+		free(reply);
 	}
 	free(text);
 	close(fd);

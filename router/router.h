@@ -85,7 +85,7 @@ void router_stop(struct router *);
 int router_first_table(struct router *);
 int router_reload(struct router *);
 
-/* The answer to {"show": WHAT} (api.c); NULL: no such thing. */
+/* The answer to {"show": WHAT} (api.c), but for routes, which are only sent; NULL: no such thing. */
 json_t *router_show(struct router *, const char *what);
 
 void router_say(const struct router *, const char *format, ...)
