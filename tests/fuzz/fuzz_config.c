@@ -26,7 +26,8 @@ static const char template[] =
 	"neighbors:\n  - {nic: 's a', address: 's 192.0.2.9', mac: 's 02:00:00:00:00:09'}\n"
 	"routes:\n  - {prefix: 's 203.0.113.0/24', via: 's 198.51.100.9'}\n"
 	"  - {prefix: 's fd01::/16', next_hops: [{via: 's fd00::9', weight: 'n 3'}]}\n"
-	"  - {prefix: 's 0.0.0.0/0', action: 's blackhole'}\n";
+	"  - {prefix: 's 0.0.0.0/0', action: 's blackhole'}\n"
+	"route_files:\n  - {file: 's /proc/self/status', via: ['s 198.51.100.9', 's fd00::9']}\n";
 
 static size_t fill(const uint8_t *value, size_t left, char *text, size_t room)
 {

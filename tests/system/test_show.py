@@ -2,6 +2,8 @@
 """`p2pnic show`: what its JSON has in it, and that its tables come out."""
 
 import json
+import socket
+import time
 
 import pytest
 from scapy.all import IP, UDP, Ether, raw
@@ -97,3 +99,24 @@ def test_no_router(tmp_path):
 @pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"]])
 def test_usage(arguments):
     assert run(P2PNIC, "show", *arguments).returncode == 2
+
+
+def test_many_routes(make_network):
+    """All of a large table comes out; who asks for it and does not read keeps the router for a second, not longer."""
+    network = make_network(2)
+    with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
+        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n" for n in range(100000))
+    network.router.config["route_files"] = [{"file": "table.txt"}]
+    network.router.write()
+    assert "100000 routes added" in network.router.reload()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
+        idle.connect(f"{network.router.runtime}/api.sock")
+        idle.sendall(b'{"show": "route"}\n')
+        begin = time.monotonic()
+        assert network.router.show("router")["forwarding"] == 2
+        assert time.monotonic() - begin < 5
+    done = run(P2PNIC, "show", "route", "--runtime", network.router.runtime)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert sum(line[1] == "file" for line in lines) == 100000
+    assert ["101.134.159.0/24", "file", "forward", "nic2", mac(2, 2), "-"] in lines
