@@ -68,6 +68,16 @@ def destinations(table):
     return path, lines
 
 
+def alike(runs, settings):
+    """(runs of each table that can be compared, whether their processors were near): a ratio across distances would be
+    that of the distances."""
+    for near in (True, False):
+        some = {table: [r for r in of if measure.is_near(r, settings) == near] for table, of in runs.items()}
+        if all(some.values()):
+            return some, near
+    return runs, None
+
+
 def rows(rounds, settings, note):
     path, source = full_table()
     picked, lines = destinations(path)
@@ -85,6 +95,9 @@ def rows(rounds, settings, note):
                     measure.run_checked(device, PORTS, [PATTERN], [SIZE], settings, extra)[0]["run"])
             except measure.Refused as why:
                 note("refused: tables: %s table: %s" % (device.table, why))
+    runs, near = alike(runs, settings)
+    if near is None:
+        note("tables: no two runs at like distances of the processors: the ratio says nothing")
     out = []
     for device, routes in tables:
         values = [run["mpps"] for run in runs[device.table]]
@@ -93,6 +106,7 @@ def rows(rounds, settings, note):
         middle = statistics.median(values)
         out.append({"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
                     "destinations": DESTINATIONS, "pattern": PATTERN, "frame_bytes": SIZE, "mpps": middle,
+                    "near": near,
                     "lost": sum(run["lost"] for run in runs[device.table]),
                     "sent": sum(run["sent"] for run in runs[device.table]),
                     "core_to_core_ns": [run["core_to_core_ns"] for run in runs[device.table]],
