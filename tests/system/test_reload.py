@@ -29,8 +29,10 @@ def patched(said):
 
 def to(network, destination, ingress=1, size=0):
     """What the NICs do with one packet: the egress and the destination MAC; None: nothing comes out."""
+    before = network.router.received()
     network.wire[ingress].send(raw(Ether(dst=mac(ingress), src=mac(ingress, 2)) /
                                    IP(src=f"10.0.{ingress}.2", dst=destination) / UDP(dport=9) / (b"x" * size)))
+    eventually(lambda: network.router.received() > before, what="the packet in the NIC")
     network.router.at_rest()
     frames = [(k, frame[:6].hex(":")) for k, arrived in network.pending().items() for frame in arrived]
     assert len(frames) < 2
