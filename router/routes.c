@@ -396,10 +396,12 @@ static int add_file(struct compiler *c, unsigned index)
 	char reason[FIB_ERROR_BYTES] = "";
 	int result = 0;
 
-	for (unsigned six = 0; six < 2; six++) {
+	for (unsigned six = 0; six < 2; six++)
 		f.hop[six] = calloc(from->via_count + 1, sizeof(*f.hop[six]));
-		if (!f.hop[six])
-			result = refuse(c, -ENOMEM, "out of memory");
+	if (!f.hop[0] || !f.hop[1]) {
+		free(f.hop[0]);
+		free(f.hop[1]);
+		return refuse(c, -ENOMEM, "out of memory");
 	}
 	for (unsigned v = 0; v < from->via_count && result >= 0; v++) {
 		const struct address *via = &from->gateway[v];
