@@ -256,8 +256,6 @@ def main():
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
-    if arguments.quick:
-        settings.seconds, settings.warm_up, settings.tries = 0.3, 0.1, 2
     rounds = arguments.rounds or 3
     skip = set(arguments.skip.split(","))
     if arguments.quick:

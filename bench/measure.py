@@ -16,9 +16,9 @@ class Refused(Exception):
 class Settings:
     device_cpu = 1
     tester_cpu = 0
-    seconds = 0.6
-    warm_up = 0.15
-    tries = 3
+    seconds = 0.3
+    warm_up = 0.1
+    tries = 2
     disturbed = 0.05  # processors' time taken by others, as a part of the run
     near = None  # ns from core to core and back, at most, where the two are as near as they get here
 

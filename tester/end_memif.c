@@ -282,6 +282,16 @@ static unsigned send_burst(
 	return n;
 }
 
+static unsigned waiting(void *opaque)
+{
+	const struct end_memif *e = opaque;
+	const struct memif_queue *q = &e->link.send;
+
+	if (!e->link.connected || e->link.broken || e->link.role == MEMIF_SERVER)
+		return 0;
+	return (uint16_t)(q->head - atomic_load_explicit(&q->ring->tail, memory_order_acquire));
+}
+
 /* Where slot `i` of the burst has its frame, or NULL. */
 static inline const uint8_t *frame_at(
 	const struct end_memif *e, const struct memif_queue *q, unsigned i, uint32_t *length)
@@ -349,5 +359,6 @@ const struct tester_end_ops tester_end_memif = {
 	.trouble = trouble,
 	.prepare = prepare,
 	.send = send_burst,
+	.waiting = waiting,
 	.receive = receive,
 };

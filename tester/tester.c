@@ -223,6 +223,14 @@ static unsigned receive_all(struct run *run)
 	return total;
 }
 
+static bool any_waiting(const struct tester *t)
+{
+	for (unsigned i = 0; i < t->ports; i++)
+		if (t->port[i].ops->waiting(t->port[i].end))
+			return true;
+	return false;
+}
+
 /* Packets due by now; those the link does not take are gone. */
 static void send_paced(struct run *run, struct tester_port *p, uint64_t limit)
 {
@@ -390,11 +398,12 @@ int tester_run(
 	}
 	last = t->now;
 	uint64_t in_time = t->received;
-	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. */
+	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. A device that
+	 * its host lets stand still has not taken all yet. */
 	for (uint64_t quiet = last; t->now - quiet < (uint64_t)(DRAIN_SECONDS * ticks) &&
 				    t->now - last < (uint64_t)(DRAIN_MAX * ticks);
 		t->now = tester_tsc())
-		if (receive_all(&run))
+		if (receive_all(&run) || any_waiting(t))
 			quiet = t->now;
 	if (load->packets)
 		in_time = t->received;

@@ -55,6 +55,9 @@ struct tester_end_ops {
 	/* Sends up to n packets of the stream (advancing it); those whose number is a multiple of
 	 * probe (a power of two; 0: none) carry `stamp`. Returns how many. */
 	unsigned (*send)(void *end, struct stream *, unsigned n, unsigned probe, uint64_t stamp);
+	/* How many sent frames the device has not taken: they must be gone before the next prepare, which writes where
+	 * they lie. Ends that hand frames to a kernel have none. */
+	unsigned (*waiting)(void *end);
 	/* Takes what waits, up to a limit of its own; hands each frame to tester_check_frame when `check`. */
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };

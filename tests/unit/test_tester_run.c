@@ -155,10 +155,16 @@ static unsigned fake_receive(void *end, struct tester *t, unsigned port, bool ch
 	return n;
 }
 
+static unsigned fake_waiting(void *end)
+{
+	return 0;
+}
+
 static const struct tester_end_ops fake = {.kind = "fake",
 	.service = fake_service,
 	.prepare = fake_prepare,
 	.send = fake_send,
+	.waiting = fake_waiting,
 	.receive = fake_receive};
 
 static void fake_tester(struct tester *t)
