@@ -72,7 +72,8 @@ struct memif_queue {
 
 struct memif_link_config {
 	enum memif_role role;
-	const char *socket; /* path; a leading '@' means the abstract name space */
+	const char
+		*socket; /* path; a leading '@' means the abstract name space; outlives the link */
 	uint32_t id;
 	char secret[MEMIF_SECRET_BYTES + 1]; /* "": none asked, none sent */
 	unsigned log2_ring;                  /* client: of both rings */
