@@ -13,7 +13,7 @@
 
 struct burst {
 	struct frame frame[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
-	struct frame_head head[P2PNIC_BURST_MAX]; /* as received; once it is queued, as sent */
+	struct frame_head head[P2PNIC_BURST_MAX]; /* as received; with an egress, as sent */
 	uint32_t length[P2PNIC_BURST_MAX];        /* of packets to look up, with Ethernet header */
 
 	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is stored whole,

@@ -2,9 +2,9 @@
 /*
  * Ethernet and IP headers in four 64-bit words, two halves of 16 bytes.
  *
- * A frame's first 32 bytes are loaded once into registers; every check, the new TTL, checksum and MAC
- * addresses are computed there and stored once, into the egress NIC's memory. So the memory a frame was
- * received in, which a stranger may be writing, is read once and never written.
+ * A frame's first 32 bytes are copied once (burst.h); checks are made on the copy, and so are the new TTL,
+ * checksum and MAC addresses, before it goes into the egress NIC's memory. So these bytes leave as they were
+ * checked, though a stranger may be writing the memory that they were received in; that is never written.
  *
  *   low[0]   destination MAC ·················· source MAC 0–1
  *   low[1]   source MAC 2–5 · Ethernet type · version/IHL · TOS

@@ -681,6 +681,7 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 			strlen(path));
 		return -EINVAL;
 	}
+	link->config.socket = memcpy(link->socket, path, strlen(path) + 1);
 	if (config->role == MEMIF_CLIENT &&
 		(config->log2_ring < 1 || config->log2_ring > MEMIF_LOG2_RING_MAX)) {
 		snprintf(error, MEMIF_ERROR_BYTES, "memif: rsize is 1 to %u, not %u",

@@ -72,8 +72,7 @@ struct memif_queue {
 
 struct memif_link_config {
 	enum memif_role role;
-	const char
-		*socket; /* path; a leading '@' means the abstract name space; outlives the link */
+	const char *socket; /* path; a leading '@' means the abstract name space */
 	uint32_t id;
 	char secret[MEMIF_SECRET_BYTES + 1]; /* "": none asked, none sent */
 	unsigned log2_ring;                  /* client: of both rings */
@@ -107,7 +106,8 @@ struct memif_link {
 	char reason[MEMIF_REASON_BYTES]; /* why the last connection ended or was refused */
 
 	/* the rest belongs to memif_link.c */
-	struct memif_link_config config;
+	struct memif_link_config config; /* its socket is the one below */
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct sockaddr_un address;
 	uint32_t address_bytes;
 	int listener;

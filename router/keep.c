@@ -5,24 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define KEEPER_TRIES   5u
 #define KEEPER_WAIT_US 20000u
-
-__attribute__((format(printf, 3, 4))) static int fail(
-	struct router *r, int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(r->error, sizeof(r->error), format, arguments);
-	va_end(arguments);
-	return code;
-}
 
 int router_open_keeper(struct router *r)
 {
@@ -35,7 +23,7 @@ int router_open_keeper(struct router *r)
 	if (r->keeper >= 0)
 		return 0;
 	if (pipe2(ready, O_CLOEXEC) < 0)
-		return fail(r, -errno, "keeper: %s", strerror(errno));
+		return router_fail(r, -errno, "keeper: %s", strerror(errno));
 	snprintf(ready_text, sizeof(ready_text), "%d", ready[1]);
 	const char *argv[] = {"p2pnic", "keeper", "--socket", path, "--ready-fd", ready_text, NULL};
 	error = process_start(&process, argv, ready[1], r->tied);
@@ -48,7 +36,7 @@ int router_open_keeper(struct router *r)
 		r->keeper = keeper_connect(path);
 		error = r->keeper < 0 ? r->keeper : 0;
 	}
-	return error ? fail(r, error, "keeper at %s: %s", path, strerror(-error)) : 0;
+	return error ? router_fail(r, error, "keeper at %s: %s", path, strerror(-error)) : 0;
 }
 
 int router_keep(struct router *r, unsigned index)
@@ -90,7 +78,7 @@ void router_renew_keeper(struct router *r)
 			continue;
 		error = keep_all(r);
 		if (error) {
-			fail(r, error, "keeper: %s", strerror(-error));
+			router_fail(r, error, "keeper: %s", strerror(-error));
 			close(r->keeper);
 			r->keeper = -1;
 		}

@@ -36,8 +36,7 @@ void router_say(const struct router *r, const char *format, ...)
 	va_end(arguments);
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	struct router *r, int code, const char *format, ...)
+int router_fail(struct router *r, int code, const char *format, ...)
 {
 	va_list arguments;
 
@@ -83,19 +82,20 @@ static int open_runtime(struct router *r)
 
 	config_runtime(r->config, path, sizeof(path));
 	if (strlen(path) >= sizeof(r->runtime))
-		return fail(r, -ENAMETOOLONG, "runtime directory %s: name too long for its sockets",
-			path);
+		return router_fail(r, -ENAMETOOLONG,
+			"runtime directory %s: name too long for its sockets", path);
 	memcpy(r->runtime, path, strlen(path) + 1);
 	error = make_directories(r->runtime);
 	if (error)
-		return fail(r, error, "runtime directory %s: %s", r->runtime, strerror(-error));
+		return router_fail(
+			r, error, "runtime directory %s: %s", r->runtime, strerror(-error));
 	path_in_runtime(r, "lock", path);
 	r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) < 0) {
 		error = -errno;
 		if (error == -EWOULDBLOCK)
-			return fail(r, -EBUSY, "another router runs in %s", r->runtime);
-		return fail(r, error, "%s: %s", path, strerror(-error));
+			return router_fail(r, -EBUSY, "another router runs in %s", r->runtime);
+		return router_fail(r, error, "%s: %s", path, strerror(-error));
 	}
 	return 0;
 }
@@ -153,12 +153,12 @@ static int plan(struct router *r)
 			CONFIG_DEFAULT(c->router->bounce_core, -1));
 
 		if (error)
-			return fail(r, error, "bounce thread: %s", strerror(-error));
+			return router_fail(r, error, "bounce thread: %s", strerror(-error));
 	}
 	r->nic = calloc(c->nics_count, sizeof(*r->nic));
 	r->process = calloc(c->nics_count, sizeof(*r->process));
 	if (!r->nic || !r->process)
-		return fail(r, -ENOMEM, "out of memory");
+		return router_fail(r, -ENOMEM, "out of memory");
 	for (unsigned k = 0; k < c->nics_count; k++) {
 		const struct config_nic *n = &c->nics[k];
 		const struct config_engine *e = engine_of(c, n);
@@ -216,7 +216,7 @@ static int start_process(struct router *r, struct router_process *p)
 	int error;
 
 	if (!a)
-		return fail(r, -ENOMEM, "out of memory");
+		return router_fail(r, -ENOMEM, "out of memory");
 	for (unsigned k = 0; k < c->nics_count; k++)
 		if (r->nic[k].process == p)
 			process_stop_listener(r->nic[k].socket);
@@ -270,7 +270,7 @@ static int start_process(struct router *r, struct router_process *p)
 	free(a);
 	p->born_ns = now_ns();
 	p->retry_at_ns = 0;
-	return error ? fail(r, error, "process %s: %s", p->name, strerror(-error)) : 0;
+	return error ? router_fail(r, error, "process %s: %s", p->name, strerror(-error)) : 0;
 }
 
 /* Connects to a NIC whose process has just been started. */
@@ -285,11 +285,11 @@ static int connect_nic(struct router *r, struct router_nic *nic, struct device *
 		if (result != -ENOENT && result != -ECONNREFUSED)
 			break;
 		if (process_ended(&nic->process->process, how, sizeof(how)))
-			return fail(r, -ECHILD, "process %s of its NICs %s; it said why",
+			return router_fail(r, -ECHILD, "process %s of its NICs %s; it said why",
 				nic->process->name, how);
 		usleep(10000);
 	}
-	return result ? fail(r, result, "%s", error) : 0;
+	return result ? router_fail(r, result, "%s", error) : 0;
 }
 
 /* From a connected device to a member of the fabric that has its table; `device` is used up. */
@@ -301,10 +301,10 @@ static int bring_up(struct router *r, unsigned index, struct device *device)
 	int result = driver_nic_attach(&nic->driver, n->name, index, device, error);
 
 	if (result)
-		return fail(r, result, "%s", error);
+		return router_fail(r, result, "%s", error);
 	result = router_keep(r, index);
 	if (result) {
-		fail(r, result, "keeper: %s", strerror(-result));
+		router_fail(r, result, "keeper: %s", strerror(-result));
 		goto detach;
 	}
 	if (!nic->driver.adopted)
@@ -313,7 +313,7 @@ static int bring_up(struct router *r, unsigned index, struct device *device)
 	if (!result)
 		result = fabric_add(&r->fabric, &nic->driver, error);
 	if (result) {
-		fail(r, result, "%s", error);
+		router_fail(r, result, "%s", error);
 		goto detach;
 	}
 	r->mac[index] = nic->driver.mac;
@@ -332,12 +332,12 @@ static int go(struct router *r, unsigned index)
 	int result = table_load(r->table, driver, error);
 
 	if (result)
-		return fail(r, result, "%s", error);
+		return router_fail(r, result, "%s", error);
 	if (driver->adopted)
 		return 0;
 	result = driver_nic_command(driver, P2PNIC_OP_START, 0);
 	if (result != P2PNIC_OK)
-		return fail(r, result < 0 ? result : -EIO, "%s: start: %s", driver->name,
+		return router_fail(r, result < 0 ? result : -EIO, "%s: start: %s", driver->name,
 			driver_nic_result(result));
 	return 0;
 }
@@ -386,7 +386,7 @@ static void adopt_one(struct router *r, struct found *f)
 				return;
 			}
 		} else {
-			fail(r, -EIO, "%s", error);
+			router_fail(r, -EIO, "%s", error);
 		}
 		router_say(r, "nic %s: not adopted: %s", f->item.name, r->error);
 		return;
@@ -550,7 +550,7 @@ int router_start_config(struct router *r, struct config *config)
 		path_in_runtime(r, "api.sock", path);
 		r->listener = api_listen(path);
 		if (r->listener < 0)
-			error = fail(r, r->listener, "%s: %s", path, strerror(-r->listener));
+			error = router_fail(r, r->listener, "%s: %s", path, strerror(-r->listener));
 	}
 	if (error) {
 		/* What an earlier router left forwarding is not stopped by a mistake in this one's file. */

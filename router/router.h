@@ -91,6 +91,10 @@ json_t *router_show(struct router *, const char *what);
 void router_say(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* A sentence into r->error; returns the code. */
+int router_fail(struct router *, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* The router's side of the keeper (keep.c). open: connects to it, and starts it where there is none. keep: hands
  * it the connection of a NIC. renew: it died; nothing is lost while this router lives, and a new one takes its
  * place. */

@@ -30,8 +30,7 @@
 
 struct end_memif {
 	struct memif_link link;
-	char target[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* the link keeps no copy */
-	uint8_t *memory;                                          /* client */
+	uint8_t *memory; /* client */
 	uint64_t bytes;
 	int fd;
 	uint32_t stride; /* client: between frames to send */
@@ -74,7 +73,7 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 
 static int open_end(void **end, const char *text, char *error)
 {
-	char target[sizeof(((struct end_memif *)0)->target)];
+	char target[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	const char *options = strchr(text, ',');
 	size_t length = options ? (size_t)(options - text) : strlen(text);
 	struct memif_link_config config;
@@ -95,8 +94,6 @@ static int open_end(void **end, const char *text, char *error)
 		return -ENOMEM;
 	}
 	memset(e, 0, sizeof(*e));
-	memcpy(e->target, target, length + 1);
-	config.socket = e->target;
 	e->fd = -1;
 	if (config.role == MEMIF_CLIENT) {
 		r = client_memory(e, &config);
