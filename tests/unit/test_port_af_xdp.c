@@ -9,12 +9,13 @@
 
 #include <cmocka.h>
 
+#include "seed.h"
+
 #include <ports/af_xdp.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MEMORY  (P2PNIC_BUFFER_BYTES * 8192ull)
 #define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES)
@@ -246,15 +247,13 @@ static void test_receive_books(void **state)
 		assert_int_equal(port.own[i / 64] >> i % 64 & 1, owner[i] == PORT);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_transmit_any_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
 	};
-	unsigned seed = argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)time(NULL);
 
-	printf("seed %u\n", seed);
-	srand(seed);
+	srand((unsigned)test_seed());
 	return cmocka_run_group_tests_name("af_xdp", tests, NULL, NULL);
 }

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "seed.h"
+
 #include <ports/offload.h>
 #include <ports/send_queue.h>
 
@@ -115,8 +117,6 @@ static bool is_right(const struct packet *p)
 }
 
 /* --- checksums --------------------------------------------------------------------------------- */
-
-static unsigned seed;
 
 static void test_sum(void **state)
 {
@@ -343,7 +343,7 @@ static void test_send_queue(void **state)
 	assert_true(link);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sum),
@@ -354,8 +354,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_send_queue),
 	};
 
-	seed = argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)time(NULL);
-	printf("seed %u\n", seed);
-	srand(seed);
+	srand((unsigned)test_seed());
 	return cmocka_run_group_tests_name("offload", tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "port_capture.h"
 #include "port_rig.h"
+#include "seed.h"
 
 #include <ports/pcap.h>
 
@@ -247,9 +248,7 @@ static void test_mutated_file(void **state)
 	ssize_t size = read(fd, file, sizeof(file));
 	close(fd);
 	assert_in_range(size, 1000, sizeof(file));
-	unsigned seed = (unsigned)time(NULL);
-	print_message("           seed %u\n", seed);
-	srand(seed);
+	srand((unsigned)test_seed());
 	for (unsigned round = 0; round < 300; round++) {
 		static uint8_t mutated[8192];
 		memcpy(mutated, file, (size_t)size);
