@@ -51,37 +51,52 @@ def memif_devices(full):
     if full:
         routed += [devices.L3fwd("lpm", "client")]
         fixed += [devices.Testpmd("mac")]
-    loops = [devices.Loop("copy"), devices.Loop("wire"), devices.Loop("wire", "server")]
+    # The copy loop has the rings of the NICs; a wire for each role and size of ring: the tester's own maximum.
+    loops = [devices.Loop("copy", rsize=devices.NIC_RSIZE), devices.Loop("wire", rsize=devices.NIC_RSIZE),
+             devices.Loop("wire"), devices.Loop("wire", "server")]
     return routed + fixed + loops
 
 
 class Samples:
-    """All runs of one device: (pattern, size) to a list of the tester's results. Medians are of the runs with
-    tester and device as near as they get, if there are such."""
+    """All runs of one device: (pattern, size) to a list of the tester's results. Rates are those of measure.rate, and
+    only of runs with tester and device near each other, if there are such."""
 
-    def __init__(self, settings):
-        self.rows, self.settings = {}, settings
+    def __init__(self):
+        self.rows = {}
 
     def add(self, run):
         self.rows.setdefault((run["pattern"], run["frame_bytes"]), []).append(run["run"])
 
-    def counted(self, key, near=True):
-        runs = [r for r in self.rows.get(key, []) if measure.is_near(r, self.settings) == near]
-        return runs or (self.rows.get(key, []) if near else [])
+    def rates(self, key):
+        """([Mpps of a run], near)"""
+        rates = [measure.rate(r) for r in self.rows.get(key, [])]
+        for near in (True, False):
+            some = [mpps for mpps, where in rates if where == near]
+            if some:
+                return some, near
+        return [], None
 
-    def median(self, key, what="mpps", near=True):
-        runs = self.counted(key, near)
-        return statistics.median(r[what] for r in runs) if runs else None
+    def median(self, key):
+        rates, _ = self.rates(key)
+        return statistics.median(rates) if rates else 0.0
 
-    def spread(self, key):
-        values = [r["mpps"] for r in self.counted(key)]
-        middle = statistics.median(values)
-        return (max(values) - min(values)) / middle if middle else 0.0
+    def summary(self, key):
+        """What every row says of its rates."""
+        runs, (rates, near) = self.rows[key], self.rates(key)
+        middle = statistics.median(rates) if rates else None
+        far = [r["far"]["mpps"] for r in runs if r["far"]["windows"] >= 5]
+        return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None, "near": near,
+                "best_mpps": max(r["near"]["best_mpps"] for r in runs),
+                "mean_mpps": statistics.median(r["mpps"] for r in runs),
+                "far_mpps": statistics.median(far) if far else None,
+                "windows": sum(r["near" if near else "far"]["windows"] for r in runs),
+                "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs), "runs": len(rates),
+                "spread": (max(rates) - min(rates)) / middle if middle else 0.0}
 
 
 def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
     """until: no round begins that would end later than this, by the length of the last one."""
-    samples = {d: Samples(settings) for d in all_devices}
+    samples = {d: Samples() for d in all_devices}
     for number in range(rounds):
         begin = time.monotonic()
         for device in all_devices:
@@ -104,33 +119,25 @@ def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
 
 
 def throughput_rows(samples):
-    wires = {d.role: s for d, s in samples.items() if d.name.startswith("wire")}
+    wires = {(d.role, d.rsize): s for d, s in samples.items() if d.name.startswith("wire")}
     rows, limit = [], []
     for device, sample in samples.items():
-        for (pattern, size), runs in sample.rows.items():
-            if device.name.startswith("copy loop"):
-                limit.append({"frame_bytes": size, "pattern": pattern,
-                              "copy_loop_mpps": sample.median((pattern, size)),
-                              "far_mpps": sample.median((pattern, size), near=False),
-                              "runs": len(sample.counted((pattern, size))),
-                              "spread": sample.spread((pattern, size))})
+        for pattern, size in sample.rows:
+            summary = sample.summary((pattern, size))
+            if not summary["runs"]:
                 continue
-            wire = wires.get(device.role)
+            if device.name.startswith("copy loop"):
+                limit.append({"frame_bytes": size, "pattern": pattern, "copy_loop_mpps": summary.pop("mpps"), **summary})
+                continue
+            wire = wires.get((device.role, device.rsize))
             rows.append({"dut": device.name, "method": device.method, "link": device.link, "pattern": pattern,
-                         "routed": device.mode == "routed", "frame_bytes": size,
-                         "mpps": sample.median((pattern, size)), "gbps": sample.median((pattern, size), "gbps"),
-                         "core_to_core_ns": [r["core_to_core_ns"] for r in runs],
-                         "best_mpps": sample.median((pattern, size), "best_mpps"),
-                         "far_mpps": sample.median((pattern, size), near=False),
-                         "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
-                         "tester_max_mpps": wire.median((pattern, size)) if wire else None,
-                         "runs": len(sample.counted((pattern, size))),
-                         "spread": sample.spread((pattern, size))})
+                         "routed": device.mode == "routed", "frame_bytes": size, **summary,
+                         "tester_max_mpps": wire.median((pattern, size)) if wire else None})
     return rows, limit
 
 
-def best(rows, key, dut, method="-"):
-    found = [r["mpps"] for r in rows if r["dut"].startswith(dut) and r["method"] == method and
+def best(rows, key, dut, method="-", what="mpps"):
+    found = [r[what] for r in rows if r["dut"].startswith(dut) and r["method"] == method and
              (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
     return max(found) if found else None
 
@@ -149,7 +156,8 @@ def latency(all_devices, rows, rounds, settings, note):
     for _ in range(rounds):
         for device in all_devices:
             for name, size, rate in conditions:
-                extra = ["-r", str(int(rate)), "-l", "1" if rate < 1e5 else "64", "-c", "header"]
+                extra = ["-r", str(int(rate))]
+                extra += ["-l", "1", "-c", "header"] if rate < 1e5 else ["-l", "4", "-c", "header:8"]
                 try:
                     run = measure.run_checked(device, 2, ["1in-1out"], [size], settings, extra)[0]["run"]
                     results.setdefault((device, name), []).append(run)
@@ -164,6 +172,10 @@ def latency(all_devices, rows, rounds, settings, note):
         row = {"dut": device.name, "method": device.method, "condition": name, "mpps": middle["mpps"],
                "lost": middle["lost"] + middle["refused"], "runs": len(runs)}
         row.update({k: v for k, v in middle["latency"].items() if k != "count"})
+        # A stall of the host's is in one window; the median window has none.
+        windows = [r["near"] for r in runs if "p99_ns" in r["near"]]
+        for name in ("p50_ns", "p99_ns"):
+            row["window_" + name] = statistics.median(w[name] for w in windows) if windows else None
         out.append(row)
     return out
 
@@ -190,15 +202,15 @@ def scale(device, settings, rounds, note):
     """All packets forwarded by one processor: 16 NICs beside 2, both ways between pairs."""
     out = []
     for ports, pattern in ((2, "0>1,1>0"), (16, "16in-16out")):
-        values = []
+        samples = Samples()
         for _ in range(rounds):
             try:
-                values.append(measure.run_checked(device, ports, [pattern], [64], settings)[0]["run"]["mpps"])
+                samples.add(measure.run_checked(device, ports, [pattern], [64], settings)[0])
             except measure.Refused as why:
                 note("refused: scale: %s" % why)
-        if values:
+        if samples.rows:
             out.append({"dut": device.name, "method": device.method, "nics": ports, "frame_bytes": 64,
-                        "mpps": statistics.median(values), "runs": len(values)})
+                        **samples.summary((pattern, 64))})
     return out
 
 
@@ -222,28 +234,35 @@ def print_tables(result):
             found = [r for r in rows if (r["dut"], r["method"]) == name and r["link"] == "memif" and
                      (r["pattern"], r["frame_bytes"]) == key]
             line += "%16s" % ("%.2f ±%.0f%%" % (found[0]["mpps"], 50 * found[0]["spread"]) if found else "")
-        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else ""))[:21], line))
+        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else "")).replace("client zero-copy", "zero-copy")[:21], line))
     copies = {(r["pattern"], r["frame_bytes"]): r["copy_loop_mpps"] for r in limit}
-    if copies:
-        print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
-    if best(rows, keys[0] if keys else None, "p2pnic", "wr"):
-        for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd")),
-                            ("Wr / copy loop", copies.get), ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn")),
-                            ("Wr / Rd", lambda k: best(rows, k, "p2pnic", "rd"))):
-            print("%-21s%s" % (text, "".join("%16s" % ratio(best(rows, k, "p2pnic", "wr"), other(k)) for k in keys)))
+    print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
+    for what, title, loop in (("mpps", "ratios of medians", "copy_loop_mpps"), ("best_mpps", "of best windows", "best_mpps")):
+        copies = {(r["pattern"], r["frame_bytes"]): r[loop] for r in limit}
+        ours = {key: best(rows, key, "p2pnic", "wr", what) for key in keys}
+        if not any(ours.values()):
+            continue
+        print("%s" % title)
+        for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd", what=what)),
+                            ("Wr / l3fwd server", lambda k: max([best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
+                                                                 for lookup in ("lpm", "fib")])),
+                            ("Wr / copy loop", copies.get),
+                            ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn", what)),
+                            ("Wr / Rd", lambda k: best(rows, k, "p2pnic", "rd", what))):
+            print("%-21s%s" % (text, "".join("%16s" % ratio(ours[k], other(k)) for k in keys)))
     for r in rows:
         if r["link"] == "veth":
             print("veth %-24s %s %d B: %.3f Mpps (tester %.3f)" % (r["dut"] + " " + r["method"], r["pattern"],
                   r["frame_bytes"], r["mpps"], r["tester_max_mpps"] or 0))
     for r in result["latency"]:
-        print("latency %-22s %-18s p50 %d p90 %d p99 %d p99.9 %d ns, lost %d" % (
+        print("latency %-26s %-16s p50 %d p90 %d p99 %d p99.9 %d ns, median window's p99 %s, lost %d" % (
             r["dut"] + " " + r["method"], r["condition"], r["p50_ns"], r["p90_ns"], r["p99_ns"], r["p999_ns"],
-            r["lost"]))
+            r["window_p99_ns"] or "-", r["lost"]))
     for r in result["cpu"]:
         print("cpu %-26s %s: host %.1f %%, engines %.1f %% of a processor" % (
             r["dut"] + " " + r["method"], r["load"], r["host_percent"], r["engine_percent"]))
     for r in result["scale"]:
-        print("one processor, %2d NICs: %s %s %.2f Mpps" % (r["nics"], r["dut"], r["method"], r["mpps"]))
+        print("one processor, %2d NICs: %s %s %.2f Mpps" % (r["nics"], r["dut"], r["method"], r["mpps"] or 0))
     tables.print_ratio(result["tables"])
 
 
@@ -303,9 +322,9 @@ def bench(arguments, settings, rounds, skip):
             if device.method == "wr":
                 result["scale"] += scale(device, settings, rounds, note)
     if "tables" not in skip and any(d.method == "wr" for d in chosen):
-        result["tables"] = tables.rows(1 if arguments.quick else rounds, settings, note)
+        result["tables"] = tables.rows(Samples, 1 if arguments.quick else rounds, settings, note)
     if "veth" not in skip:
-        result["throughput"] += veth.rows(arguments.quick, 1 if arguments.quick else rounds, settings, note)
+        result["throughput"] += veth.rows(Samples, arguments.quick, 1 if arguments.quick else rounds, settings, note)
     result["notes"] = notes
     result["seconds"] = round(time.time() - begin, 1)
     os.makedirs(os.path.dirname(arguments.output), exist_ok=True)

@@ -23,6 +23,7 @@ L3FWD = os.path.join(DPDK, "examples", "dpdk-l3fwd")
 TESTPMD = os.path.join(DPDK, "app", "dpdk-testpmd")
 HUGE_PAGES = 192  # of 2 MiB, that a DPDK program here needs free
 RSIZE = 11  # log2 of the slots of a memif ring, where a device has no better one of its own
+NIC_RSIZE = 9  # a NIC posts 512 buffers
 
 
 def device_mac(port):
@@ -195,17 +196,13 @@ class Loop(Device):
     """The trivial devices: `copy` (the limit rows) and `wire` (the tester's own maximum)."""
     mode = "bridged"
 
-    def __init__(self, kind, role="client", buffers=0):
+    def __init__(self, kind, role="client", rsize=RSIZE):
         super().__init__()
-        self.kind, self.role, self.buffers = kind, role, buffers
-        self.name = "%s %s" % ("copy loop" if kind == "copy" else kind, role)
-        if buffers:
-            self.name += " %d" % buffers
+        self.kind, self.role, self.rsize = kind, role, rsize
+        self.name = "copy loop" if kind == "copy" else "wire %s %d" % (role, 1 << rsize)
 
     def start(self, run, pattern="4in-4out-mix"):
         command = [P2PNIC, "tester", self.kind, "-C", str(run.cpu), "-P", pattern]
-        if self.buffers:
-            command += ["--buffers", str(self.buffers)]
         for p in range(run.ports):
             command += ["-p", "memif:%s,role=%s,rsize=%d" % (run.socket(p), self.role, self.rsize)]
         self.launch(command)
@@ -214,7 +211,7 @@ class Loop(Device):
 class P2pnic(Device):
     """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in turn)."""
     role = "client"
-    rsize = 9  # a NIC posts 512 buffers
+    rsize = NIC_RSIZE
 
     def __init__(self, method):
         super().__init__()

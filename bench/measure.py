@@ -2,7 +2,6 @@
 """One measurement: a device, a list of patterns and sizes, one start of the device. Refuses unequal work."""
 import json
 import os
-import resource
 import subprocess
 import time
 
@@ -16,11 +15,10 @@ class Refused(Exception):
 class Settings:
     device_cpu = 1
     tester_cpu = 0
-    seconds = 0.3
-    warm_up = 0.1
-    tries = 2
-    disturbed = 0.05  # processors' time taken by others, as a part of the run
-    near = None  # ns from core to core and back, at most, where the two are as near as they get here
+    seconds = 1.5  # at most
+    warm_up = 0.05
+    windows = 15  # of 10 ms with tester and device near each other: a run ends when it has so many
+    near = None  # (from, to) ns for a cache line from one processor to the other and back
 
 
 def check_work(device, entry):
@@ -34,12 +32,14 @@ def check_work(device, entry):
         raise Refused("%s %s: %s: no packet came back" % (device.name, device.method, text))
 
 
-def tester_command(ports, mode, patterns, sizes, settings, extra):
+def tester_command(ports, mode, patterns, sizes, settings, extra, near):
     command = [devices.P2PNIC, "tester", "run", "-j", "-C", str(settings.tester_cpu), "-W", "15", "-m", mode,
                "-P", ";".join(patterns), "-s", ",".join(map(str, sizes)), "-t", str(settings.seconds),
                "-w", str(settings.warm_up), "--no-carry"]
     for port in ports:
         command += ["-p", port]
+    if near:
+        command += ["--cpu2", str(settings.device_cpu), "--near", "%d-%d:%d" % (*settings.near, settings.windows)]
     return command + list(extra)
 
 
@@ -64,10 +64,12 @@ class Pair:
 
     def __init__(self, device, run, patterns, sizes, settings, extra, realtime=True):
         self.device = device
-        command = tester_command(device.tester_ports(run), device.mode, patterns, sizes, settings, extra)
+        memory = realtime and device.link == "memif"
+        command = tester_command(device.tester_ports(run), device.mode, patterns, sizes, settings, extra,
+                                 memory and settings.near)
         device.start(run)
         # For the length of a run whatever else the machine does stands still.
-        for pid in [0] + device.pids() if realtime and device.link == "memif" else []:
+        for pid in [0] + device.pids() if memory else []:
             command += ["--realtime", str(pid)]
         self.tester = subprocess.Popen(device.tester_prefix(run) + command, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True, preexec_fn=devices.first_class)
@@ -94,32 +96,39 @@ class Pair:
         self.device.stop()
 
 
-def core_to_core(settings):
-    """ns from the tester's processor to the device's and back, now."""
-    command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2", str(settings.device_cpu)]
+def find_near(settings):
+    """The host of a virtual machine moves its processors about: they share a core (under 60 ns), a cache, or only
+    a socket. Where they share a cache is where they are compared."""
+    command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2", str(settings.device_cpu),
+               "-n", "60"]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=devices.first_class)
-    return int(done.stdout) if done.returncode == 0 else None
+    seen = [int(line) for line in done.stdout.split() if int(line) > 0]
+    if seen:
+        nearest = min([ns for ns in seen if ns >= 60] or seen)
+        settings.near = int(nearest * 0.7), int(nearest * 1.4)
 
 
-def run_once(device, ports, patterns, sizes, settings, extra=()):
-    """The tester's runs over all patterns and sizes, and the part of the processors' time that neither
-    tester nor device used."""
+def rate(run):
+    """(Mpps, near): the median of its windows with the processors near, else of those with them far; (None, None) where
+    neither are enough."""
+    for near in (True, False):
+        windows = run["near" if near else "far"]
+        if windows["windows"] >= 5:
+            return windows["mpps"], near
+    return None, None
+
+
+def run_checked(device, ports, patterns, sizes, settings, extra=()):
+    """The tester's runs over all patterns and sizes of one start of the device. Work that is not equal is refused."""
     directory = devices.prepare_directory()
     run = devices.Run(directory, ports, settings.device_cpu)
     pair = None
-    distance = core_to_core(settings)
     try:
-        busy, own = devices.busy_seconds(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        begin = time.monotonic()
         pair = Pair(device, run, patterns, sizes, settings, extra or ["-c", "full:16"])
         runs = pair.results(40 + 4 * len(patterns) * len(sizes))
-        # A host may move a virtual machine's processors at any time: the worse of before and after.
-        distance = max(distance or 0, core_to_core(settings) or 0)
         for entry in runs:
-            entry["run"]["core_to_core_ns"] = distance
-        used, after = devices.cpu_seconds(device.pids()), resource.getrusage(resource.RUSAGE_CHILDREN)
-        used += after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
-        return runs, (devices.busy_seconds() - busy - used) / (time.monotonic() - begin)
+            check_work(device, entry)
+        return runs
     finally:
         if pair:
             pair.stop()
@@ -128,41 +137,11 @@ def run_once(device, ports, patterns, sizes, settings, extra=()):
         sweep(directory)
 
 
-def find_near(settings):
-    """The host of a virtual machine moves its processors: at times they share a cache, at times not."""
-    seen = []
-    for _ in range(20):
-        seen.append(core_to_core(settings))
-        time.sleep(0.1)
-    seen = [ns for ns in seen if ns]
-    settings.near = min(seen) * 2 if seen else None
-
-
-def is_near(run, settings):
-    return not settings.near or not run["core_to_core_ns"] or run["core_to_core_ns"] <= settings.near
-
-
-def run_checked(device, ports, patterns, sizes, settings, extra=()):
-    """As run_once, again while others use the processors or these are far apart; the least disturbed of
-    `tries` counts."""
-    best = None
-    for _ in range(settings.tries):
-        runs, other = run_once(device, ports, patterns, sizes, settings, extra)
-        for entry in runs:
-            check_work(device, entry)
-        trouble = (not is_near(runs[0]["run"], settings), other >= settings.disturbed, other)
-        if best is None or trouble < best[1]:
-            best = runs, trouble
-        if not any(trouble[:2]):
-            break
-    return best[0]
-
-
 def cpu_of_load(device, run, load, settings):
     """(driver and router, engines) in percent of a processor, over a second of that load."""
     extra = ["-c", "none"] if load == "full" else ["-r", "1", "-c", "full"]
     longer = Settings()
-    longer.seconds, longer.warm_up, longer.tester_cpu = 2.5, 0.1, settings.tester_cpu
+    longer.seconds, longer.tester_cpu = 2.5, settings.tester_cpu
     pair = Pair(device, run, ["1in-1out"], [64], longer, extra, realtime=False)
     try:
         time.sleep(1.5)

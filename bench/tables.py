@@ -8,7 +8,6 @@ which packet leaves where: the four by the first two bits of the address, the fu
 import glob
 import lzma
 import os
-import statistics
 import subprocess
 
 import devices
@@ -68,17 +67,8 @@ def destinations(table):
     return path, lines
 
 
-def alike(runs, settings):
-    """(runs of each table that can be compared, whether their processors were near): a ratio across distances would be
-    that of the distances."""
-    for near in (True, False):
-        some = {table: [r for r in of if measure.is_near(r, settings) == near] for table, of in runs.items()}
-        if all(some.values()):
-            return some, near
-    return runs, None
-
-
-def rows(rounds, settings, note):
+def rows(samples_of, rounds, settings, note):
+    """samples_of: bench.Samples"""
     path, source = full_table()
     picked, lines = destinations(path)
     via = gateways(PORTS)
@@ -87,36 +77,21 @@ def rows(rounds, settings, note):
               (Table("full", "route_files:\n  - {file: %s, via: [%s]}\n" % (path, ", ".join(via))), lines)]
     note("tables: the full table is %s, %d IPv4 routes" % (source, lines))
     extra = ["-c", "full:16", "-d", "%s:%d" % (picked, DESTINATIONS)]
-    runs = {device.table: [] for device, _ in tables}
+    samples = {device: samples_of() for device, _ in tables}
     for _ in range(rounds):
         for device, _ in tables:
             try:
-                runs[device.table].append(
-                    measure.run_checked(device, PORTS, [PATTERN], [SIZE], settings, extra)[0]["run"])
+                samples[device].add(measure.run_checked(device, PORTS, [PATTERN], [SIZE], settings, extra)[0])
             except measure.Refused as why:
                 note("refused: tables: %s table: %s" % (device.table, why))
-    runs, near = alike(runs, settings)
-    if near is None:
-        note("tables: no two runs at like distances of the processors: the ratio says nothing")
-    out = []
-    for device, routes in tables:
-        values = [run["mpps"] for run in runs[device.table]]
-        if not values:
-            continue
-        middle = statistics.median(values)
-        out.append({"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
-                    "destinations": DESTINATIONS, "pattern": PATTERN, "frame_bytes": SIZE, "mpps": middle,
-                    "near": near,
-                    "lost": sum(run["lost"] for run in runs[device.table]),
-                    "sent": sum(run["sent"] for run in runs[device.table]),
-                    "core_to_core_ns": [run["core_to_core_ns"] for run in runs[device.table]],
-                    "runs": len(values), "spread": (max(values) - min(values)) / middle if middle else 0.0})
-    return out
+    return [{"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
+             "destinations": DESTINATIONS, "pattern": PATTERN, "frame_bytes": SIZE,
+             **samples[device].summary((PATTERN, SIZE))} for device, routes in tables if samples[device].rows]
 
 
 def print_ratio(result):
     found = {row["table"]: row for row in result}
-    if len(found) == 2:
+    if len(found) == 2 and all(row["mpps"] for row in result):
         full, four = found["full"], found["four"]
         print("tables: %s %s %s %d B, %d random destinations: %d routes %.2f Mpps, %d routes %.2f Mpps, ratio %.2f" % (
             full["dut"], full["method"], full["pattern"], full["frame_bytes"], full["destinations"], full["routes"],

@@ -28,7 +28,8 @@ static const char help[] =
 	"  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
 	"  burst       longest burst without loss (26.4)\n"
 	"  self        the tester's own maximum: the ports' other ends are a wire\n"
-	"  cores       ns for a cache line from processor --cpu to --cpu2 and back; no ports\n"
+	"  cores       ns for a cache line from processor --cpu to --cpu2 and back, -n times; no "
+	"ports\n"
 	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
 	"\n"
 	"ports, in the order of their numbers\n"
@@ -60,6 +61,10 @@ static const char help[] =
 	"(0: none)\n"
 	"                       gives way to others on their processors; for short runs; "
 	"repeatable\n"
+	"      --near LOW-HIGH[:N]  run: measure the distance to processor --cpu2, the device's, "
+	"every 10 ms:\n"
+	"                       windows with LOW to HIGH ns on both sides count; end after N of "
+	"them\n"
 	"  -W, --wait SECONDS   for the links to come up   (10)\n"
 	"  -j, --json           print JSON\n";
 
@@ -185,7 +190,29 @@ static int parse_mac(struct options *o, const char *text)
 	return 0;
 }
 
-enum { OPTION_GBPS = 256, OPTION_NO_CARRY, OPTION_BUFFERS, OPTION_CPU2, OPTION_REALTIME };
+/* LOW-HIGH[:N] */
+static int parse_near(struct options *o, const char *text)
+{
+	int used = 0;
+
+	if (sscanf(text, "%lf-%lf%n", &o->load.near_low, &o->load.near_high, &used) != 2)
+		return -EINVAL;
+	text += used;
+	used = 0;
+	if (*text && (sscanf(text, ":%u%n", &o->load.near_windows, &used) != 1 || text[used] ||
+			     o->load.near_windows > TESTER_WINDOWS_MAX))
+		return -EINVAL;
+	return o->load.near_low >= 0 && o->load.near_low < o->load.near_high ? 0 : -EINVAL;
+}
+
+enum {
+	OPTION_GBPS = 256,
+	OPTION_NO_CARRY,
+	OPTION_BUFFERS,
+	OPTION_CPU2,
+	OPTION_REALTIME,
+	OPTION_NEAR,
+};
 
 static int parse_option(struct options *o, int option, const char *value)
 {
@@ -217,6 +244,8 @@ static int parse_option(struct options *o, int option, const char *value)
 	case 'j':
 		o->json = true;
 		return 0;
+	case OPTION_NEAR:
+		return parse_near(o, value);
 	case OPTION_NO_CARRY:
 		o->setup.no_carry = true;
 		return 0;
@@ -269,8 +298,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'},
 		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"buffers", 1, NULL, OPTION_BUFFERS},
 		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
-		{"realtime", 1, NULL, OPTION_REALTIME}, {"wait", 1, NULL, 'W'},
-		{"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
+		{"realtime", 1, NULL, OPTION_REALTIME}, {"near", 1, NULL, OPTION_NEAR},
+		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
 	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
@@ -322,16 +351,19 @@ static void progress(void *context, const struct tester *t, double seconds)
 static void schedule(pid_t pid, int policy)
 {
 	char path[64];
-	struct sched_param param = {.sched_priority = policy == SCHED_FIFO};
+	struct sched_param param = {.sched_priority = policy == SCHED_FIFO}, before;
 	struct dirent *entry;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *tasks = opendir(path);
 	if (!tasks)
 		return;
-	while ((entry = readdir(tasks)))
-		if (entry->d_name[0] != '.')
-			sched_setscheduler((pid_t)strtol(entry->d_name, NULL, 10), policy, &param);
+	while ((entry = readdir(tasks))) {
+		pid_t task = (pid_t)strtol(entry->d_name, NULL, 10);
+		/* The thread that measures distances has a priority of its own. */
+		if (task > 0 && !sched_getparam(task, &before) && before.sched_priority <= 1)
+			sched_setscheduler(task, policy, &param);
+	}
 	closedir(tasks);
 }
 
@@ -651,6 +683,23 @@ static int be_device(const struct options *o, enum reflect_kind kind, char *erro
 	return reflect_run(&d.config, error);
 }
 
+/* -n times, a line each, 50 ms apart. */
+static int cores_action(const struct options *o)
+{
+	uint64_t n = o->load.packets ? o->load.packets : 1;
+	struct cores *cores;
+
+	if (pin(o->cpu < 0 ? 0 : o->cpu) || cores_open(&cores, o->cpu2 < 0 ? 1 : o->cpu2))
+		return fail("those processors cannot be used");
+	for (uint64_t k = 0; k < n; k++) {
+		if (k)
+			nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		printf("%.0f\n", cores_round_trip(cores));
+	}
+	cores_close(cores);
+	return COMMAND_OK;
+}
+
 int command_tester(int argc, char **argv)
 {
 	static const char *const actions[] = {"run", "throughput", "latency", "curve", "burst"};
@@ -660,15 +709,12 @@ int command_tester(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (!strcmp(o.action, "cores")) {
-		double ns = cores_round_trip(o.cpu < 0 ? 0 : o.cpu, o.cpu2 < 0 ? 1 : o.cpu2);
-		if (ns < 0)
-			return fail("those processors cannot be used");
-		printf("%.0f\n", ns);
-		return COMMAND_OK;
-	}
+	if (!strcmp(o.action, "cores"))
+		return cores_action(&o);
 	if (pin(o.cpu))
 		return fail("cannot run on that processor");
+	if (o.load.near_high > 0 && cores_open(&o.load.cores, o.cpu2 < 0 ? 1 : o.cpu2))
+		return fail("--near: cannot run on the processor of --cpu2");
 	r = -ENOSYS;
 	for (unsigned i = 0; i < sizeof(actions) / sizeof(*actions); i++)
 		if (!strcmp(actions[i], o.action))
@@ -685,6 +731,8 @@ int command_tester(int argc, char **argv)
 	}
 	if (r)
 		return fail(*error ? error : strerror(-r));
+	if (o.load.cores)
+		cores_close(o.load.cores);
 	/* A device that did not do the work is a failed run. */
 	return wrong ? COMMAND_FAILED : COMMAND_OK;
 }

@@ -79,8 +79,8 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 	track(t, s, port, number);
 	if (t->probing) {
 		uint64_t stamp = word(data + STREAM_AT_STAMP);
-		if (stamp && t->now > stamp)
+		if (stamp && t->now > stamp && t->recording)
 			histogram_record(
-				&r->latency, (uint64_t)((double)(t->now - stamp) * t->ns_per_tick));
+				&t->window, (uint64_t)((double)(t->now - stamp) * t->ns_per_tick));
 	}
 }

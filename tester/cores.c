@@ -4,72 +4,119 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-#define ROUNDS 20
-#define TRIPS  1000
+#define ROUNDS   4
+#define TRIPS    50
+#define TIMEOUT  10000000 /* ns */
+#define PRIORITY 2        /* above the device's, which `--realtime` gives 1 */
 
-struct rally {
-	_Alignas(128) atomic_int there;
-	_Alignas(128) atomic_int back;
-	_Alignas(128) atomic_bool ready;
-	int cpu;
-	int error;
+struct cores {
+	_Alignas(128) _Atomic uint32_t there; /* counts trips, never repeats within a rally */
+	_Alignas(128) _Atomic uint32_t back;
+	_Alignas(128) atomic_bool playing;
+	sem_t called;
+	atomic_bool over;
+	pthread_t thread;
 };
 
-static int pin(int cpu)
+static uint64_t now_ns(void)
 {
-	cpu_set_t set;
+	struct timespec t;
 
-	CPU_ZERO(&set);
-	CPU_SET((unsigned)cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+/* Follows `there` with `back` while a rally lasts. */
 static void *returner(void *opaque)
 {
-	struct rally *r = opaque;
+	struct cores *c = opaque;
+	uint32_t last = 0;
 
-	r->error = pin(r->cpu);
-	atomic_store(&r->ready, true);
-	for (int i = 1; !r->error && i <= ROUNDS * TRIPS; i++) {
-		while (atomic_load_explicit(&r->there, memory_order_acquire) != i)
+	for (;;) {
+		while (sem_wait(&c->called))
 			;
-		atomic_store_explicit(&r->back, i, memory_order_release);
+		if (atomic_load(&c->over))
+			return NULL;
+		while (atomic_load_explicit(&c->playing, memory_order_relaxed)) {
+			uint32_t ball = atomic_load_explicit(&c->there, memory_order_acquire);
+			if (ball != last)
+				atomic_store_explicit(&c->back, last = ball, memory_order_release);
+		}
 	}
-	return NULL;
 }
 
-double cores_round_trip(int a, int b)
+int cores_open(struct cores **out, int cpu)
 {
-	struct rally r = {.cpu = b};
-	double best = 1e9;
-	pthread_t thread;
+	struct cores *c = aligned_alloc(128, sizeof(*c));
+	struct sched_param param = {.sched_priority = PRIORITY};
+	cpu_set_t set;
+	int r;
 
-	int error = pin(a);
-	if (!error)
-		error = -pthread_create(&thread, NULL, returner, &r);
-	if (error)
-		return error;
-	while (!atomic_load(&r.ready))
-		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
-	for (int round = 0, i = 1; !r.error && round < ROUNDS; round++) {
-		struct timespec start, end;
-		clock_gettime(CLOCK_MONOTONIC, &start);
-		for (int n = 0; n < TRIPS; n++, i++) {
-			atomic_store_explicit(&r.there, i, memory_order_release);
-			while (atomic_load_explicit(&r.back, memory_order_acquire) != i)
-				;
-		}
-		clock_gettime(CLOCK_MONOTONIC, &end);
-		double ns = ((double)(end.tv_sec - start.tv_sec) * 1e9 +
-				    (double)(end.tv_nsec - start.tv_nsec)) /
-			    TRIPS;
-		if (ns < best)
+	if (!c)
+		return -ENOMEM;
+	memset(c, 0, sizeof(*c));
+	sem_init(&c->called, 0, 0);
+	r = pthread_create(&c->thread, NULL, returner, c);
+	if (r) {
+		free(c);
+		return -r;
+	}
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	r = pthread_setaffinity_np(c->thread, sizeof(set), &set);
+	if (r) {
+		cores_close(c);
+		return -r;
+	}
+	pthread_setschedparam(c->thread, SCHED_FIFO, &param);
+	*out = c;
+	return 0;
+}
+
+void cores_close(struct cores *c)
+{
+	atomic_store(&c->over, true);
+	sem_post(&c->called);
+	pthread_join(c->thread, NULL);
+	sem_destroy(&c->called);
+	free(c);
+}
+
+/* A trip there and back; false: nobody returns. */
+static bool trip(struct cores *c, uint32_t ball, uint64_t until)
+{
+	atomic_store_explicit(&c->there, ball, memory_order_release);
+	for (unsigned k = 1; atomic_load_explicit(&c->back, memory_order_acquire) != ball; k++)
+		if (k % 4096 == 0 && now_ns() > until)
+			return false;
+	return true;
+}
+
+double cores_round_trip(struct cores *c)
+{
+	uint64_t until = now_ns() + TIMEOUT;
+	uint32_t ball = atomic_load_explicit(&c->there, memory_order_relaxed) + 1;
+	double best = -1;
+
+	atomic_store(&c->playing, true);
+	sem_post(&c->called);
+	bool there = trip(c, ball, until); /* it is awake now */
+	for (int round = 0; there && round < ROUNDS; round++) {
+		uint64_t start = now_ns();
+		for (int n = 0; there && n < TRIPS; n++)
+			there = trip(c, ++ball, until);
+		double ns = (double)(now_ns() - start) / TRIPS;
+		if (there && (best < 0 || ns < best))
 			best = ns;
 	}
-	pthread_join(thread, NULL);
-	return r.error ? r.error : best;
+	atomic_store(&c->playing, false);
+	return best;
 }

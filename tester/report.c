@@ -44,13 +44,27 @@ json_t *report_latency_json(const struct histogram *h)
 	return j;
 }
 
+static json_t *windows_json(const struct tester_windows *w)
+{
+	json_t *j = json_pack("{s:i,s:f,s:f}", "windows", (int)w->count, "mpps", w->mpps,
+		"best_mpps", w->best_mpps);
+
+	if (w->probed) {
+		json_object_set_new(j, "p50_ns", integer(w->p50_ns));
+		json_object_set_new(j, "p99_ns", integer(w->p99_ns));
+	}
+	return j;
+}
+
 json_t *report_json(const struct tester_result *r)
 {
 	json_t *j = json_object(), *errors = json_object();
 
 	json_object_set_new(j, "seconds", json_real(r->seconds));
 	json_object_set_new(j, "mpps", json_real(r->mpps));
-	json_object_set_new(j, "best_mpps", json_real(r->best_mpps));
+	json_object_set_new(j, "near", windows_json(&r->near));
+	json_object_set_new(j, "far", windows_json(&r->far));
+	json_object_set_new(j, "spoilt_windows", integer(r->spoilt));
 	json_object_set_new(j, "gbps", json_real(r->gbps));
 	json_object_set_new(j, "sent", integer(r->sent));
 	json_object_set_new(j, "received", integer(r->received));
@@ -84,6 +98,12 @@ void report_text(FILE *out, const struct tester_result *r)
 			fprintf(out, "  wrong %s %llu", check_error_name[i],
 				(unsigned long long)r->error[i]);
 	fprintf(out, "\n");
+	if (r->near.count || r->far.count)
+		fprintf(out,
+			"windows of 10 ms: %u near, median %.3f Mpps, best %.3f; %u far, %.3f; %u "
+			"spoilt\n",
+			r->near.count, r->near.mpps, r->near.best_mpps, r->far.count, r->far.mpps,
+			r->spoilt);
 	if (r->late_ms >= 1)
 		fprintf(out, "the tester itself fell behind by %.1f ms in all\n", r->late_ms);
 	if (!r->latency.count)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tester.h"
+#include "window.h"
 
 #include <errno.h>
 #include <math.h>
@@ -14,6 +14,7 @@
 #define DRAIN_MAX        2.0
 #define SLIP_SECONDS     0.001
 #define SETTLE_NS        250000000
+#define PAUSE_SETTLE     200e-6 /* s: what a device has caught up with after a pause */
 
 #define KINDS 5u
 static const struct tester_end_ops *const kinds[KINDS] = {&tester_end_memif, &af_packet_tester_end,
@@ -199,9 +200,13 @@ struct run {
 	uint64_t ticks_per_packet; /* 16 fractional bits; 0: closed loop */
 	uint64_t burst;            /* counts bursts, for sampling */
 	uint64_t late;             /* ticks by which schedules were moved */
-	uint64_t window_start;
+	uint64_t paused;           /* ticks of the time counted in which distances were measured */
+
+	struct windows windows;
+	uint64_t window_start; /* TSC; in the future after a pause */
 	uint64_t window_received;
-	bool window_counts;
+	double window_ns; /* distance before it */
+	bool window_open, window_counts, window_still;
 };
 
 static unsigned receive_all(struct run *run)
@@ -291,6 +296,7 @@ static int prepare_run(struct run *run, char *error)
 	const struct tester_load *load = run->load;
 
 	memset(run->result, 0, sizeof(*run->result));
+	memset(&t->window, 0, sizeof(t->window));
 	memset(t->flow, 0, TESTER_PORTS_MAX * TESTER_PORTS_MAX * sizeof(*t->flow));
 	t->result = run->result;
 	t->check = load->check;
@@ -333,18 +339,56 @@ static void finish(struct run *run)
 	r->late_ms = (double)run->late * t->ns_per_tick * 1e-6;
 }
 
-/* The rate since the last call. A late call makes a longer window, not a higher rate. */
-static void window(struct run *run, bool counts)
+/* --- Windows ------------------------------------------------------------------------------------- */
+
+static void open_window(struct run *run, bool warm)
+{
+	struct tester *t = run->t;
+
+	run->window_open = t->recording = true;
+	run->window_counts = warm;
+	run->window_still = false;
+	run->window_start = t->now;
+	run->window_received = t->received;
+}
+
+/* The distance now. Schedules stand still meanwhile, and the next window opens a little later. */
+static double measure_distance(struct run *run)
+{
+	struct tester *t = run->t;
+	uint64_t begin = tester_tsc();
+
+	if (!run->load->cores)
+		return 0;
+	double ns = cores_round_trip(run->load->cores);
+	t->now = tester_tsc();
+	for (unsigned i = 0; i < t->ports; i++)
+		t->port[i].due += (t->now - begin) << 16;
+	run->paused += t->now - begin;
+	run->window_start = t->now + (uint64_t)(PAUSE_SETTLE * 1e9 / t->ns_per_tick);
+	return ns;
+}
+
+/* A late call makes a longer window, not a higher rate. */
+static void close_window(struct run *run)
 {
 	struct tester *t = run->t;
 	double seconds = (double)(t->now - run->window_start) * t->ns_per_tick * 1e-9;
-	double mpps = (double)(t->received - run->window_received) / seconds * 1e-6;
+	double mpps =
+		seconds > 0 ? (double)(t->received - run->window_received) / seconds * 1e-6 : 0;
+	double before = run->window_ns;
+	bool counts = run->window_open && run->window_counts;
 
-	if (counts && run->window_counts && mpps > run->result->best_mpps)
-		run->result->best_mpps = mpps;
-	run->window_counts = counts;
-	run->window_start = t->now;
-	run->window_received = t->received;
+	run->window_ns = measure_distance(run);
+	enum window_kind kind = run->window_still
+					? WINDOW_SPOILT
+					: window_kind_of(run->load, before, run->window_ns);
+	if (counts)
+		windows_add(&run->windows, kind, mpps, &t->window);
+	if (!run->load->cores || (counts && kind == WINDOW_NEAR))
+		histogram_add(&run->result->latency, &t->window);
+	memset(&t->window, 0, sizeof(t->window));
+	run->window_open = t->recording = false;
 }
 
 int tester_run(
@@ -352,6 +396,7 @@ int tester_run(
 {
 	struct run run = {.t = t, .load = load, .result = result};
 	double ticks = 1e9 / t->ns_per_tick;
+	const uint64_t still = (uint64_t)(WINDOW_STILL * ticks);
 	int r, down = service(t);
 
 	if (down >= 0) {
@@ -361,6 +406,8 @@ int tester_run(
 	r = prepare_run(&run, error);
 	if (r)
 		return r;
+	run.window_ns = measure_distance(&run);
+	run.paused = 0;
 	uint64_t start = run.start = tester_tsc(),
 		 counted = start + (uint64_t)(load->warm_up * ticks), before = 0;
 	uint64_t end = start + (uint64_t)((load->warm_up + load->seconds) * ticks);
@@ -370,20 +417,30 @@ int tester_run(
 
 	if (warm)
 		counted = start;
+	t->now = start;
+	open_window(&run, warm);
 	for (;;) {
-		t->now = tester_tsc();
+		uint64_t now = tester_tsc();
+		run.window_still |= load->cores && now - t->now > still;
+		t->now = now;
 		if (!warm && t->now >= counted) {
 			warm = true;
 			counted = t->now;
 			before = t->received;
+			run.paused = 0;
 		}
-		if (t->now >= end || all_sent(t, load->packets))
+		if (t->now >= end || all_sent(t, load->packets) ||
+			(load->near_windows && run.windows.near.count >= load->near_windows))
 			break;
+		if (!run.window_open && t->now >= run.window_start)
+			open_window(&run, warm);
 		receive_all(&run);
 		send_all(&run);
 		if (__builtin_expect(t->now >= next_service, 0)) {
+			uint64_t paused = run.paused;
+			close_window(&run);
 			next_service = t->now + (uint64_t)(SERVICE_SECONDS * ticks);
-			window(&run, warm);
+			end += run.paused - paused;
 			down = service(t);
 			if (down >= 0) {
 				snprintf(error, TESTER_ERROR_BYTES, "port %d: the link went down",
@@ -397,6 +454,7 @@ int tester_run(
 		}
 	}
 	last = t->now;
+	t->recording = !load->cores;
 	uint64_t in_time = t->received;
 	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. A device that
 	 * its host lets stand still has not taken all yet. */
@@ -407,7 +465,7 @@ int tester_run(
 			quiet = t->now;
 	if (load->packets)
 		in_time = t->received;
-	result->seconds = (double)(last - counted) / ticks;
+	result->seconds = (double)(last - counted - run.paused) / ticks;
 	if (result->seconds > 0)
 		result->mpps = (double)(in_time - before) / result->seconds * 1e-6;
 	for (unsigned i = 0; i < t->ports; i++)
@@ -416,6 +474,9 @@ int tester_run(
 				result->mpps * (t->port[i].stream.length + STREAM_FCS) * 8e-3;
 			break;
 		}
+	if (!load->cores)
+		histogram_add(&result->latency, &t->window);
+	windows_report(&run.windows, result);
 	finish(&run);
 	return 0;
 }

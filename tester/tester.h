@@ -25,10 +25,20 @@
  *
  * Latency: every `probe`th packet is stamped when its burst is put on the link, and read when it
  * is found on the other end; both in this thread, on one clock (TSC).
+ *
+ * Windows: the time counted is a row of windows of 10 ms, and each has a rate and latencies of its own. With
+ * `cores`, the distance to the device's processor is measured between them (nobody sends meanwhile, and what
+ * the device then catches up with, SETTLE long, is in no window). A window is
+ *   near        `near_low` to `near_high` ns before it and after
+ *   far         neither before nor after
+ *   spoilt      anything else, or the tester itself stood still for over 50 µs in it
+ * The medians of the near ones are what a virtual machine can say of a device, where the mean over a run
+ * says more of the host. With `cores`, latencies are those of near windows only.
  */
 #ifndef P2PNIC_TESTER_H
 #define P2PNIC_TESTER_H
 
+#include "cores.h"
 #include "stream.h"
 
 #include <stdint.h>
@@ -36,6 +46,7 @@
 #define TESTER_ERROR_BYTES 256u
 #define TESTER_BURST       64u
 #define TESTER_WINDOW      0.01 /* seconds */
+#define TESTER_WINDOWS_MAX 1024u
 
 enum tester_check { TESTER_CHECK_NONE, TESTER_CHECK_HEADER, TESTER_CHECK_FULL };
 
@@ -68,8 +79,12 @@ extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xd
 struct tester_load {
 	double rate; /* packets/s into each ingress; 0: as many as the links take */
 	double seconds;
-	double warm_up;   /* first seconds that count for loss but not for throughput */
-	uint64_t packets; /* into each ingress; 0: no limit but time */
+	struct cores
+		*cores; /* to the device's processor; NULL: not measured, all windows are near */
+	double near_low, near_high; /* ns */
+	unsigned near_windows;      /* end when there were so many; 0: when the time is over */
+	double warm_up;             /* first seconds that count for loss but not for throughput */
+	uint64_t packets;           /* into each ingress; 0: no limit but time */
 	enum tester_check check;
 	unsigned sample; /* 1: all bursts */
 	unsigned probe;  /* 0: no latency */
@@ -77,11 +92,21 @@ struct tester_load {
 	void *context;
 };
 
+/* Medians over windows. Those of latencies are over windows with so many probes that the percentile means
+ * something: 1000. */
+struct tester_windows {
+	unsigned count;
+	double mpps, best_mpps;
+	unsigned probed; /* windows */
+	uint64_t p50_ns, p99_ns;
+};
+
 struct tester_result {
 	double seconds; /* counted */
 	double mpps;    /* received in the time counted */
 	double gbps;    /* of frames with FCS, as mpps */
-	double best_mpps; /* in the best TESTER_WINDOW of it: what others on the processors did not spoil */
+	struct tester_windows near, far;
+	unsigned spoilt; /* windows */
 	uint64_t sent;
 	uint64_t received; /* our own packets; unsampled */
 	uint64_t lost;
@@ -125,6 +150,8 @@ struct tester {
 	double ns_per_tick;
 	uint64_t sent, received;
 	struct tester_result *result;
+	struct histogram window; /* latencies of the window; counted while `recording` */
+	bool recording;
 	struct tester_flow *flow; /* [ingress * TESTER_PORTS_MAX + exit's place] */
 	uint8_t payload[STREAM_FRAME_MAX + 64];
 };

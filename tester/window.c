@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "window.h"
+
+#include <stdlib.h>
+
+enum window_kind window_kind_of(const struct tester_load *load, double before, double after)
+{
+	bool from = before >= load->near_low && before <= load->near_high;
+	bool to = after >= load->near_low && after <= load->near_high;
+
+	if (!load->cores || (from && to))
+		return WINDOW_NEAR;
+	return before > load->near_high && after > load->near_high ? WINDOW_FAR : WINDOW_SPOILT;
+}
+
+void windows_add(
+	struct windows *w, enum window_kind kind, double mpps, const struct histogram *latency)
+{
+	struct window_class *c = kind == WINDOW_NEAR ? &w->near : &w->far;
+
+	if (kind == WINDOW_SPOILT) {
+		w->spoilt++;
+		return;
+	}
+	if (c->count == TESTER_WINDOWS_MAX)
+		return;
+	c->mpps[c->count++] = mpps;
+	if (latency->count < WINDOW_PROBES_MIN)
+		return;
+	c->p50[c->probed] = (double)histogram_percentile(latency, 0.5);
+	c->p99[c->probed++] = (double)histogram_percentile(latency, 0.99);
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Sorts them. */
+static double median(double *values, unsigned n)
+{
+	qsort(values, n, sizeof(*values), compare);
+	return n ? (values[(n - 1) / 2] + values[n / 2]) / 2 : 0;
+}
+
+static void report(struct window_class *c, struct tester_windows *out)
+{
+	out->count = c->count;
+	out->mpps = median(c->mpps, c->count);
+	out->best_mpps = c->count ? c->mpps[c->count - 1] : 0;
+	out->probed = c->probed;
+	out->p50_ns = (uint64_t)median(c->p50, c->probed);
+	out->p99_ns = (uint64_t)median(c->p99, c->probed);
+}
+
+void windows_report(struct windows *w, struct tester_result *r)
+{
+	report(&w->near, &r->near);
+	report(&w->far, &r->far);
+	r->spoilt = w->spoilt;
+}

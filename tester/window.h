@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The windows of a run (tester.h): each is closed with what it received, sorted by what was near
+ * before it and after, and in the end there are medians.
+ */
+#ifndef P2PNIC_TESTER_WINDOW_H
+#define P2PNIC_TESTER_WINDOW_H
+
+#include "tester.h"
+
+#define WINDOW_PROBES_MIN 1000u
+#define WINDOW_STILL      100e-6 /* s without a pass: the tester was not running */
+
+struct window_class {
+	unsigned count, probed;
+	double mpps[TESTER_WINDOWS_MAX];
+	double p50[TESTER_WINDOWS_MAX], p99[TESTER_WINDOWS_MAX];
+};
+
+struct windows {
+	struct window_class near, far;
+	unsigned spoilt;
+};
+
+enum window_kind { WINDOW_NEAR, WINDOW_FAR, WINDOW_SPOILT };
+
+/* By the distances before and after, in ns; without `cores` all are near. */
+enum window_kind window_kind_of(const struct tester_load *, double before, double after);
+
+/* latency: of the window, may be empty. Windows beyond the maximum are left out. */
+void windows_add(struct windows *, enum window_kind, double mpps, const struct histogram *latency);
+
+void windows_report(struct windows *, struct tester_result *);
+
+#endif
