@@ -9,6 +9,7 @@
 #include "nic.h"
 
 #include "header.h"
+#include "take_x86.h"
 
 static bool descriptor_valid(const struct nic_in *in, struct p2pnic_descriptor d)
 {
@@ -97,6 +98,55 @@ static unsigned stage(
 }
 #endif
 
+/* One descriptor, its offset counted from BAR4; false: not valid. */
+static inline bool take_one(const struct nic_in *in, uint32_t index, struct p2pnic_descriptor *d)
+{
+	*d = descriptor_read(&in->mailbox->descriptor[index & (in->slots - 1)]);
+	if (unlikely(!descriptor_valid(in, *d)))
+		return false;
+	d->offset += (uint32_t)in->base;
+	return true;
+}
+
+#ifdef __x86_64__
+AVX512 static unsigned take_by_eights(
+	const struct nic_in *in, struct p2pnic_descriptor *d, unsigned available, uint64_t *bytes)
+{
+	__m512i sum = _mm512_setzero_si512();
+	unsigned good = 0;
+
+	while (good < available) {
+		uint32_t slot = (in->taken + good) & (in->slots - 1);
+
+		if (available - good >= 8 && slot + 8 <= in->slots &&
+			take_eight(in, in->mailbox->descriptor + slot, d + good, &sum)) {
+			good += 8;
+		} else if (take_one(in, in->taken + good, d + good)) {
+			*bytes += d[good++].length;
+		} else {
+			break;
+		}
+	}
+	*bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
+	return good;
+}
+#endif
+
+/* The next descriptors, up to the first that is not valid; how many, and the sum of their lengths. */
+static inline unsigned take_descriptors(
+	const struct nic_in *in, struct p2pnic_descriptor *d, unsigned available, uint64_t *bytes)
+{
+	unsigned good;
+
+#ifdef __x86_64__
+	if (x86_has_avx512())
+		return take_by_eights(in, d, available, bytes);
+#endif
+	for (good = 0; good < available && take_one(in, in->taken + good, d + good); good++)
+		*bytes += d[good].length;
+	return good;
+}
+
 static unsigned take(struct nic *n, unsigned peer)
 {
 	struct nic_in *in = &n->in[peer];
@@ -115,18 +165,7 @@ static unsigned take(struct nic *n, unsigned peer)
 	if (available > room)
 		available = room;
 
-	for (good = 0; good < available; good++) {
-		struct p2pnic_descriptor one = descriptor_read(
-			&in->mailbox->descriptor[(in->taken + good) & (in->slots - 1)]);
-
-		if (unlikely(!descriptor_valid(in, one)))
-			break;
-		bytes += one.length;
-#if !EGRESS_READS
-		one.offset += (uint32_t)in->base;
-#endif
-		d[good] = one;
-	}
+	good = take_descriptors(in, d, available, &bytes);
 #if EGRESS_READS
 	unsigned staged = stage(n, in, d, good);
 	bool refused = staged == good ? good < available : n->spares > 0;

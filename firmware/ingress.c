@@ -249,46 +249,46 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		out->end = out->produced; /* new packets queue behind them */
 }
 
-/* Puts frames into the ring, for all of which there is room. What the loop needs of the ring is in registers. */
+/* Puts frames into the ring: there is room for all of them, and in the batch. What the loop needs of the ring is in
+ * registers. */
 static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
 	const uint8_t *frames, unsigned count, uint16_t flags)
 {
-	const uint32_t batch = out->batch, mask = out->mask;
-	uint32_t produced = out->produced, pending = produced - out->published, bytes = 0;
+	const uint32_t produced = out->produced, mask = out->mask;
+	uint64_t *const word = out->batched + (produced - out->published);
 	uint32_t *const given = out->given;
+	uint32_t bytes = 0, i = 0;
 #if INGRESS_WRITES
 	const struct dma_region buffers = out->buffers;
 	const uint32_t *spare = &out->spare[NIC_EXPECT_AHEAD + out->end - produced];
-#endif
 
-	for (unsigned i = 0; i < count; i++) {
+	for (; i < count; i++) {
 		unsigned k = frames[i];
-		uint32_t length = b->length[k], offset;
+		uint32_t length = b->length[k], buffer = *--spare,
+			 offset = begin_in(buffer, length);
 
-#if INGRESS_WRITES
-		given[produced & mask] = *--spare;
+		given[(produced + i) & mask] = buffer;
+		word[i] = descriptor_word(offset, length, flags);
+		bytes += length;
 		board_dma_expect(&buffers, begin_in(spare[-(int)NIC_EXPECT_AHEAD], length));
-		offset = begin_in(*spare, length);
 		board_dma_write_frame(
 			n->board, &buffers, offset, &b->head[k], b->frame[k].data, length);
+	}
 #else
-		offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
+	for (unsigned j = 0; j < count; j++) {
+		unsigned k = frames[j];
+		uint32_t offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
+
 		if (unlikely(offset == NIC_NOWHERE)) {
 			count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 			continue;
 		}
-		given[produced & mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
-#endif
-		out->batched[pending++] = descriptor_word(offset, length, flags);
-		bytes += length;
-		produced++;
-		if (pending >= batch) {
-			out->produced = produced;
-			out_publish(n, out);
-			pending = 0;
-		}
+		given[(produced + i) & mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
+		word[i++] = descriptor_word(offset, b->length[k], flags);
+		bytes += b->length[k];
 	}
-	out->produced = produced;
+#endif
+	out->produced = produced + i;
 	out->bytes += bytes;
 }
 
@@ -321,8 +321,12 @@ static void transfer(struct nic *n, const struct burst *b, unsigned peer, const 
 		run = out->end - out->produced;
 		if (run > count)
 			run = count;
+		if (run > out->batch - (out->produced - out->published))
+			run = out->batch - (out->produced - out->published);
 		out_dirty(n, peer);
 		give(n, b, out, frames, run, flags);
+		if (out->produced - out->published == out->batch)
+			out_publish(n, out);
 	}
 }
 

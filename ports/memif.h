@@ -51,6 +51,7 @@
 #define P2PNIC_MEMIF_H
 
 #include "memif_link.h"
+#include "memif_x86.h"
 #include "port.h"
 
 #include <string.h>
@@ -95,33 +96,71 @@ static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t 
 	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX), buffer);
 }
 
+/* Frame n of the burst from one slot: false if it has none. */
+static inline bool memif_receive_one(
+	struct memif_port *port, struct frame *frames, unsigned n, unsigned slot)
+{
+	uint64_t control = memif_read(&port->link.receive.ring->slot[slot].control);
+	uint32_t length = MEMIF_LENGTH(control);
+
+	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) || port->chain ||
+				     length > P2PNIC_FRAME_BYTES_MAX,
+		    0)) {
+		/* Counted at its last descriptor. */
+		port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
+		port->oversize += !port->chain;
+		return false;
+	}
+	frames[n] = (struct frame){port->memory + port->posted[slot], length};
+	port->slot[n] = (uint16_t)slot;
+	return true;
+}
+
+#ifdef __x86_64__
+AVX512 static inline unsigned memif_receive_fours(
+	struct memif_port *port, struct frame *frames, unsigned limit)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < limit;) {
+		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
+
+		if (limit - i >= 4 && slot + 3 <= q->mask && !port->chain &&
+			memif_four_in(q->ring->slot + slot, port->posted + slot, port->memory,
+				frames + n)) {
+			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
+
+			memcpy(port->slot + n, &slots, 8);
+			n += 4;
+			i += 4;
+		} else {
+			n += memif_receive_one(port, frames, n, slot);
+			i++;
+		}
+	}
+	return n;
+}
+#endif
+
 static inline unsigned memif_receive_client(
 	struct memif_port *port, struct frame *frames, unsigned max)
 {
 	struct memif_queue *q = &port->link.receive;
 	int waiting = memif_link_advanced(
 		&port->link, &q->ring->tail, q->tail, (uint16_t)(q->head - q->tail));
-	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, i = 0, n = 0;
+	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, n = 0;
 
 	if (limit > max)
 		limit = max;
-	for (; i < limit; i++) {
-		uint16_t slot = (uint16_t)(q->tail + i) & q->mask;
-		uint64_t control = memif_read(&q->ring->slot[slot].control);
-		uint32_t length = MEMIF_LENGTH(control);
-
-		if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-					     port->chain || length > P2PNIC_FRAME_BYTES_MAX,
-			    0)) {
-			/* Counted at its last descriptor. */
-			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
-			port->oversize += !port->chain;
-			continue;
-		}
-		frames[n] = (struct frame){port->memory + port->posted[slot], length};
-		port->slot[n++] = slot;
-	}
 	port->consumed = limit;
+#ifdef __x86_64__
+	if (x86_has_avx512())
+		return memif_receive_fours(port, frames, limit);
+#endif
+	for (unsigned i = 0; i < limit; i++)
+		n += memif_receive_one(
+			port, frames, n, (unsigned)((uint16_t)(q->tail + i) & q->mask));
 	return n;
 }
 
@@ -221,6 +260,40 @@ static inline void memif_release(struct memif_port *port)
 
 /* --- Sending --------------------------------------------------------------------------------- */
 
+#ifdef __x86_64__
+AVX512 static inline void memif_describe_fours(
+	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	for (unsigned i = 0; i < n;) {
+		unsigned slot = (uint16_t)(q->head + i) & q->mask;
+
+		if (n - i >= 4 && slot + 3 <= q->mask) {
+			memif_four_out(q->ring->slot + slot, frames + i);
+			i += 4;
+		} else {
+			memif_write(q->ring->slot + slot, MEMIF_CONTROL(0, 1, frames[i].length),
+				frames[i].offset);
+			i++;
+		}
+	}
+}
+#endif
+
+/* Into the slots from the client's head on. */
+static inline void memif_describe(
+	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		memif_describe_fours(q, frames, n);
+		return;
+	}
+#endif
+	for (unsigned i = 0; i < n; i++)
+		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
+			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
+}
+
 static inline unsigned memif_transmit_client(
 	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
 {
@@ -229,9 +302,7 @@ static inline unsigned memif_transmit_client(
 
 	if (n > room)
 		n = room;
-	for (unsigned i = 0; i < n; i++)
-		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
-			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
+	memif_describe(q, frames, n);
 	q->head = (uint16_t)(q->head + n);
 	port->unpublished |= n != 0;
 	return n;
