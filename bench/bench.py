@@ -45,15 +45,17 @@ def machine():
 
 def memif_devices(full):
     routed = [devices.P2pnic(m) for m in ("wr", "rd", "bn")]
-    routed += [devices.L3fwd(lookup, role, zero) for lookup in ("lpm", "fib")
-               for role, zero in (("server", False), ("client", True))]
+    # At its best: which lookup, role and size of ring that is depends on the pattern and the frames.
+    routed += [devices.L3fwd(lookup, role, zero, rsize) for lookup in (("lpm", "fib") if full else ("lpm",))
+               for role, zero in (("server", False), ("client", True))
+               for rsize in (devices.RSIZE, devices.NIC_RSIZE)]
     fixed = [devices.Testpmd("io"), devices.Testpmd("io", "client", True)]
     if full:
         routed += [devices.L3fwd("lpm", "client")]
         fixed += [devices.Testpmd("mac")]
     # The copy loop has the rings of the NICs; a wire for each role and size of ring: the tester's own maximum.
     loops = [devices.Loop("copy", rsize=devices.NIC_RSIZE), devices.Loop("wire", rsize=devices.NIC_RSIZE),
-             devices.Loop("wire"), devices.Loop("wire", "server")]
+             devices.Loop("wire")] + [devices.Loop("wire", "server", r) for r in (devices.RSIZE, devices.NIC_RSIZE)]
     return routed + fixed + loops
 
 
@@ -234,7 +236,7 @@ def print_tables(result):
             found = [r for r in rows if (r["dut"], r["method"]) == name and r["link"] == "memif" and
                      (r["pattern"], r["frame_bytes"]) == key]
             line += "%16s" % ("%.2f ±%.0f%%" % (found[0]["mpps"], 50 * found[0]["spread"]) if found else "")
-        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else "")).replace("client zero-copy", "zero-copy")[:21], line))
+        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else ""))[:21], line))
     copies = {(r["pattern"], r["frame_bytes"]): r["copy_loop_mpps"] for r in limit}
     print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
     for what, title, loop in (("mpps", "ratios of medians", "copy_loop_mpps"), ("best_mpps", "of best windows", "best_mpps")):
@@ -244,8 +246,8 @@ def print_tables(result):
             continue
         print("%s" % title)
         for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd", what=what)),
-                            ("Wr / l3fwd server", lambda k: max([best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
-                                                                 for lookup in ("lpm", "fib")])),
+                            ("Wr / l3fwd server", lambda k: max(best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
+                                                                for lookup in ("lpm", "fib"))),
                             ("Wr / copy loop", copies.get),
                             ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn", what)),
                             ("Wr / Rd", lambda k: best(rows, k, "p2pnic", "rd", what))):
@@ -315,7 +317,7 @@ def bench(arguments, settings, rounds, skip):
         routed = [d for d in chosen if d.mode == "routed"]
         result["latency"] = latency(routed, result["throughput"], rounds, settings, note)
     if "cpu" not in skip:
-        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name == "l3fwd lpm server"],
+        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name == "l3fwd lpm server %d" % (1 << devices.RSIZE)],
                                    settings, note)
     if "scale" not in skip:
         for device in chosen:

@@ -130,8 +130,7 @@ class Dpdk(Device):
         return None
 
     def role_name(self):
-        name = "client zero-copy" if self.zero_copy else self.role
-        return name if self.rsize == RSIZE else "%s rsize %d" % (name, self.rsize)
+        return "%s %d" % ("zero-copy" if self.zero_copy else self.role, 1 << self.rsize)
 
     def eal(self, run, lcores):
         arguments = ["-l", lcores, "-n", "1", "--no-pci", "--file-prefix", "p2pnic-bench"]

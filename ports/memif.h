@@ -225,6 +225,42 @@ static inline uint32_t memif_keep(struct memif_port *port, unsigned k, uint32_t 
 	return spare;
 }
 
+/* All slots are posted: the first n again, each with the buffer it has. */
+#ifdef __x86_64__
+AVX512 static inline void memif_repost_fours(struct memif_port *port, unsigned n)
+{
+	const struct memif_queue *q = &port->link.receive;
+
+	for (unsigned i = 0; i < n;) {
+		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
+
+		if (n - i >= 4 && slot + 3 <= q->mask) {
+			memif_four_post(q->ring->slot + slot, port->posted + slot);
+			i += 4;
+		} else {
+			memif_post(port, (uint16_t)slot, port->posted[slot]);
+			i++;
+		}
+	}
+}
+#endif
+
+static inline void memif_repost(struct memif_port *port, unsigned n)
+{
+	const struct memif_queue *q = &port->link.receive;
+
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		memif_repost_fours(port, n);
+		return;
+	}
+#endif
+	/* Only the length was changed. (A peer that changes the place as well loses packets of its own.) */
+	for (unsigned i = 0; i < n; i++)
+		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
+			MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX), __ATOMIC_RELAXED);
+}
+
 static inline void memif_release(struct memif_port *port)
 {
 	struct memif_queue *q = &port->link.receive;
@@ -235,13 +271,7 @@ static inline void memif_release(struct memif_port *port)
 	port->consumed = 0;
 	if (port->link.role == MEMIF_CLIENT) {
 		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
-			/* All slots are posted: each buffer goes back where it was, and only the length was
-			 * changed. (A peer that changes the place as well loses packets of its own.) */
-			for (unsigned i = 0; i < n; i++)
-				__atomic_store_n(
-					&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-					MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX),
-					__ATOMIC_RELAXED);
+			memif_repost(port, n);
 		} else {
 			for (unsigned i = 0; i < n; i++)
 				memif_post(port, (uint16_t)(q->head + i),
