@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -284,6 +285,8 @@ def main():
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
 
+    # Ended from outside it still stops devices and gives back pages.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
     with devices.HugePages(512):
         bench(arguments, settings, rounds, skip)
 

@@ -15,9 +15,9 @@ class Refused(Exception):
 class Settings:
     device_cpu = 1
     tester_cpu = 0
-    seconds = 1.5  # at most
+    seconds = 0.8  # at most
     warm_up = 0.05
-    windows = 15  # of 10 ms with tester and device near each other: a run ends when it has so many
+    windows = 8  # of 10 ms with tester and device near each other: a run ends when it has so many
     near = None  # (from, to) ns for a cache line from one processor to the other and back
 
 

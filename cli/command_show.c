@@ -12,8 +12,10 @@
 static const char usage[] =
 	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|router [-j] [-a] [--name "
 	"NAME | --runtime DIR]\n"
+	"       p2pnic show route ADDRESS\n"
 	"\n"
 	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
+	"ADDRESS: only the route that a packet to it takes.\n"
 	"  -j  JSON\n"
 	"  -a  also rows of zeros (ring, drop)\n";
 
@@ -155,13 +157,14 @@ int command_show(int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 != argc) {
+	const char *what = optind < argc ? argv[optind] : "";
+	const char *to = optind + 2 == argc && !strcmp(what, "route") ? argv[optind + 1] : NULL;
+
+	if (optind + 1 + (to != NULL) != argc) {
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
-	const char *what = argv[optind];
-
-	answer = api_show(runtime, what, error);
+	answer = api_show(runtime, what, to, error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic show: %s\n", error);
 		return COMMAND_FAILED;

@@ -134,7 +134,7 @@ int lasting_up(char *error)
 	if (geteuid() != 0)
 		return up_in_sandbox(error);
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
-	answer = api_show(runtime, "router", reason);
+	answer = api_show(runtime, "router", NULL, reason);
 	json_decref(answer);
 	if (answer) {
 		snprintf(error, LAB_ERROR_BYTES, "it is up already");

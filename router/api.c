@@ -2,7 +2,7 @@
 /*
  * What the router tells: JSON built from the NICs' own counters, which it reads from device memory.
  *
- * One request {"show": WHAT} and one answer a connection; the answer is an object, {"error": TEXT} if there
+ * One request {"show": WHAT} (route: with "to": ADDRESS, too) and one answer a connection; an object, {"error": TEXT} if there
  * is nothing to show.
  */
 #include "router/router.h"
@@ -60,21 +60,31 @@ static json_t *drops(const struct p2pnic_counters *c)
 	return o;
 }
 
-/* One that has kept the question waiting costs the others their time: NICs of the same process are asked no
- * more, those of others with less patience. */
-static const char *state_of(struct router *r, unsigned k)
+void router_ask_anew(struct router *r)
+{
+	for (unsigned p = 0; p < r->processes; p++)
+		r->process[p].silent = false;
+}
+
+bool router_nic_answers(struct router *r, unsigned k)
 {
 	struct router_nic *nic = &r->nic[k];
 	unsigned patience_ms = PORT_STATE_PATIENCE_MS;
 
-	if (!nic->driver.device)
-		return "down";
 	for (unsigned p = 0; p < r->processes; p++)
 		if (r->process[p].silent)
 			patience_ms = PORT_STATE_PATIENCE_MS / 5;
-	if (!nic->process->silent)
+	if (nic->driver.device && !nic->process->silent)
 		nic->process->silent = !port_state_answers(&nic->driver, patience_ms);
-	return nic->process->silent ? SILENT : "forwarding";
+	return nic->driver.device && !nic->process->silent;
+}
+
+static const char *state_of(struct router *r, unsigned k)
+{
+	return !r->nic[k].driver.device                      ? "down"
+	       : !router_nic_answers(r, k)                   ? SILENT
+	       : !table_in_step(r->table, &r->nic[k].driver) ? "old table"
+							     : "forwarding";
 }
 
 static double engine_cpu(const struct router_nic *nic)
@@ -273,8 +283,7 @@ json_t *router_show(struct router *r, const char *what)
 						    : !strcmp(what, "counter") ? show_counter
 									       : NULL;
 
-	for (unsigned k = 0; k < r->processes; k++)
-		r->process[k].silent = false;
+	router_ask_anew(r);
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		if (row)
 			json_array_append_new(rows, row(r, k));
@@ -390,34 +399,43 @@ static void put(struct client *c, const char *text)
 	}
 }
 
-/* Text as it goes, no tree of it: there may be a million. Nothing in it needs escapes. */
-static void put_routes(struct client *c, const struct router *r)
+static void put_route(struct client *c, const struct router *r, const struct route *route)
 {
 	static const char *const kind[] = {
 		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
+	const struct prefix prefix = {{route->prefix, route->family}, route->length};
+	char row[512], text[ADDRESS_TEXT_BYTES], more[64] = "";
+	unsigned members;
+	const struct p2pnic_adjacency *a =
+		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
+
+	snprintf(row, sizeof(row), "{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"",
+		prefix_text(&prefix, text), route->source, kind[a->kind]);
+	put(c, row);
+	if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
+		snprintf(row, sizeof(row), ",\"nic\":\"%s\",\"mac\":\"%s\"",
+			r->config->nics[a->egress].name, mac_text(a->destination, text));
+		put(c, row);
+	}
+	if (members > 1)
+		snprintf(more, sizeof(more), ",\"next_hops\":%u", members);
+	put(c, more);
+	put(c, "}");
+}
+
+/* Text as it goes, no tree of it: there may be a million. Nothing in it needs escapes. `to`: only the one that
+ * an address takes. */
+static void put_routes(struct client *c, const struct router *r, const struct address *to)
+{
 	const struct routes *routes = table_routes(r->table);
+	const struct route *match = to ? routes_longest(routes, to) : NULL;
 
 	put(c, "{\"route\":[");
-	for (size_t k = 0; k < routes->n && c->patience_ns; k++) {
-		const struct route *route = &routes->route[k];
-		const struct prefix prefix = {{route->prefix, route->family}, route->length};
-		char row[512], text[ADDRESS_TEXT_BYTES], more[64] = "";
-		unsigned members;
-		const struct p2pnic_adjacency *a =
-			next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
-
-		snprintf(row, sizeof(row), "%s{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"",
-			k ? "," : "", prefix_text(&prefix, text), route->source, kind[a->kind]);
-		put(c, row);
-		if (a->kind == P2PNIC_ADJACENCY_FORWARD) {
-			snprintf(row, sizeof(row), ",\"nic\":\"%s\",\"mac\":\"%s\"",
-				r->config->nics[a->egress].name, mac_text(a->destination, text));
-			put(c, row);
-		}
-		if (members > 1)
-			snprintf(more, sizeof(more), ",\"next_hops\":%u", members);
-		put(c, more);
-		put(c, "}");
+	if (match)
+		put_route(c, r, match);
+	for (size_t k = 0; !to && k < routes->n && c->patience_ns; k++) {
+		put(c, k ? "," : "");
+		put_route(c, r, &routes->route[k]);
 	}
 	put(c, "]}");
 }
@@ -427,10 +445,14 @@ static void put_answer(struct client *c, struct router *r, const char *request)
 	json_error_t error;
 	json_t *question = json_loads(request, 0, &error), *result = NULL;
 	const char *what = json_string_value(json_object_get(question, "show"));
+	const char *to = json_string_value(json_object_get(question, "to"));
+	struct address address;
 	char *text;
 
-	if (what && !strcmp(what, "route")) {
-		put_routes(c, r);
+	if (to && !address_parse(to, &address)) {
+		result = json_pack("{s:s+}", "error", "not an address: ", to);
+	} else if (what && !strcmp(what, "route")) {
+		put_routes(c, r, to ? &address : NULL);
 	} else {
 		result = what ? router_show(r, what) : NULL;
 		if (result)
@@ -440,6 +462,8 @@ static void put_answer(struct client *c, struct router *r, const char *request)
 		else
 			result = json_pack("{s:s+}", "error", "nothing to show by the name of ",
 				what ? what : "(none)");
+	}
+	if (result) {
 		text = json_dumps(result, JSON_COMPACT);
 		put(c, text ? text : "{}");
 		free(text);

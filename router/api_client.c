@@ -32,7 +32,7 @@ static char *read_all(int fd, size_t *length)
 	return text;
 }
 
-json_t *api_show(const char *runtime, const char *what, char *error)
+json_t *api_show(const char *runtime, const char *what, const char *to, char *error)
 {
 	struct sockaddr_un address;
 	char path[256];
@@ -57,7 +57,7 @@ json_t *api_show(const char *runtime, const char *what, char *error)
 			close(fd);
 		return NULL;
 	}
-	question = json_pack("{s:s}", "show", what);
+	question = json_pack("{s:s,s:s*}", "show", what, "to", to);
 	text = json_dumps(question, JSON_COMPACT);
 	json_decref(question);
 	if (!text || dprintf(fd, "%s\n", text) < 0) {

@@ -7,8 +7,8 @@
 
 #define API_ERROR_BYTES 512
 
-/* The answer to {"show": what}, an object with that key, owned by the caller; NULL with a sentence in
- * error[API_ERROR_BYTES]. */
-json_t *api_show(const char *runtime, const char *what, char *error);
+/* The answer to {"show": what}, with "to" if it is not NULL, an object with that key, owned by the caller; NULL with
+ * a sentence in error[API_ERROR_BYTES]. */
+json_t *api_show(const char *runtime, const char *what, const char *to, char *error);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MEND_NS 1000000000ull /* between tries */
+
 int router_first_table(struct router *r)
 {
 	const struct table_nics none = {.n = 0};
@@ -113,6 +115,57 @@ static void note_mtu(
 		driver_nic_write(n, P2PNIC_REG_MTU, CONFIG_DEFAULT(new->mtu, 1500));
 }
 
+/* Those that a change can be written to. A register of one that does not answer would take seconds each time: it is
+ * left out, and mended later. */
+static void reachable(struct router *r, struct table_nics *nics)
+{
+	router_ask_anew(r);
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct driver_nic *n = &r->nic[k].driver;
+
+		if (router_nic_answers(r, k)) {
+			nics->nic[nics->n++] = n;
+		} else if (n->device) {
+			table_fall_behind(r->table, n);
+			router_say(r,
+				"nic %s: does not answer; it forwards by its old table until it "
+				"does",
+				n->name);
+		}
+	}
+}
+
+static bool behind(const struct router *r, unsigned k)
+{
+	return r->nic[k].driver.device && !table_in_step(r->table, &r->nic[k].driver);
+}
+
+uint64_t router_mend_at(struct router *r, uint64_t now_ns)
+{
+	bool any = false;
+
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		any |= behind(r, k);
+	if (!any)
+		r->mend_at_ns = 0;
+	else if (!r->mend_at_ns)
+		r->mend_at_ns = now_ns + MEND_NS;
+	return r->mend_at_ns;
+}
+
+void router_mend(struct router *r)
+{
+	char error[TABLE_ERROR_BYTES];
+
+	r->mend_at_ns = 0;
+	router_ask_anew(r);
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		if (behind(r, k) && router_nic_answers(r, k) &&
+			table_load(r->table, &r->nic[k].driver, error) == 0)
+			router_say(r, "nic %s: answers again, and has the table",
+				r->config->nics[k].name);
+}
+
 int router_reload(struct router *r)
 {
 	struct table_nics nics = {.n = 0};
@@ -123,12 +176,11 @@ int router_reload(struct router *r)
 
 	if (result)
 		return result;
-	for (unsigned k = 0; k < config->nics_count && k < r->config->nics_count; k++)
-		if (r->nic[k].driver.device)
-			nics.nic[nics.n++] = &r->nic[k].driver;
 	result = same_but_for_tables(r, config);
-	if (!result)
+	if (!result) {
+		reachable(r, &nics);
 		result = table_configure(&r->table, config, r->mac, &nics, &report, r->error);
+	}
 	if (result) {
 		config_free(config);
 		return result;

@@ -585,6 +585,14 @@ int router_step(struct router *r, int timeout_ms)
 	uint64_t now = now_ns();
 	char how[64];
 
+	uint64_t mend_at = router_mend_at(r, now);
+
+	if (mend_at) {
+		int wait = mend_at <= now ? 0 : (int)((mend_at - now) / 1000000) + 1;
+
+		if (timeout_ms < 0 || wait < timeout_ms)
+			timeout_ms = wait;
+	}
 	fds[n++] = (struct pollfd){.fd = r->signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->listener, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->keeper};
@@ -629,6 +637,8 @@ int router_step(struct router *r, int timeout_ms)
 	for (unsigned k = 0; k < r->processes; k++)
 		if (r->process[k].retry_at_ns && r->process[k].retry_at_ns <= now)
 			revive(r, &r->process[k]);
+	if (mend_at && mend_at <= now)
+		router_mend(r);
 	return 0;
 }
 

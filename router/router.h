@@ -32,7 +32,7 @@ struct router_process {
 	uint64_t retry_at_ns; /* when to start it again; 0: it is not waiting for that */
 	uint64_t born_ns;
 	unsigned backoff_ms;
-	bool silent; /* while one question is answered (api.c): its NICs do not */
+	bool silent; /* since router_ask_anew: its NICs do not answer */
 };
 
 struct router_nic {
@@ -57,9 +57,10 @@ struct router {
 
 	char runtime[ROUTER_PATH_BYTES - 40];
 	int lock, keeper, listener, signals, events;
-	bool quiet; /* no progress lines */
-	bool leave; /* at the end, leave NICs forwarding */
-	bool tied;  /* NICs end with this process, however it ends */
+	uint64_t mend_at_ns; /* when to try NICs again that have another table; 0: there are none */
+	bool quiet;          /* no progress lines */
+	bool leave;          /* at the end, leave NICs forwarding */
+	bool tied;           /* NICs end with this process, however it ends */
 	char error[ROUTER_TEXT_BYTES];
 };
 
@@ -84,6 +85,18 @@ void router_stop(struct router *);
  */
 int router_first_table(struct router *);
 int router_reload(struct router *);
+
+/*
+ * NICs that are up and do not have the table, because they did not answer when it changed: when to try again, and a
+ * try at it (reload.c), which loads the table into those that answer.
+ */
+uint64_t router_mend_at(struct router *, uint64_t now_ns);
+void router_mend(struct router *);
+
+/* Does NIC k answer? Waits half a second at most, for one process in all; one that has not answered is asked
+ * again only after ask_anew (api.c). */
+void router_ask_anew(struct router *);
+bool router_nic_answers(struct router *, unsigned k);
 
 /* The answer to {"show": WHAT} (api.c), but for routes, which are only sent; NULL: no such thing. */
 json_t *router_show(struct router *, const char *what);

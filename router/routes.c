@@ -30,6 +30,19 @@ static int order_serial(const void *a, const void *b)
 	return order ? order : x->serial < y->serial ? -1 : 1;
 }
 
+const struct route *routes_longest(const struct routes *routes, const struct address *to)
+{
+	const struct route *found = NULL;
+
+	for (unsigned length = address_bits(to) + 1; length-- > 0 && !found;) {
+		struct route like = {prefix_of(to, length).address.bits, (uint8_t)length,
+			to->family, 0, 0, NULL};
+
+		found = routes_find(routes, &like);
+	}
+	return found;
+}
+
 int routes_reserve(struct routes *r, size_t more)
 {
 	size_t room = r->room ? r->room : 256;

@@ -41,6 +41,8 @@ int routes_of_config(struct routes *, struct next_hops *hops, const struct confi
 int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to);
 /* The route to the same prefix, or NULL. */
 const struct route *routes_find(const struct routes *, const struct route *like);
+/* The route that a packet to the address takes, or NULL. */
+const struct route *routes_longest(const struct routes *, const struct address *);
 /* Room for so many more; -ENOMEM. */
 int routes_reserve(struct routes *, size_t more);
 /* Carries out changes (ascending, one for each prefix), for which there is room. Only what lies behind an added or

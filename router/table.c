@@ -423,6 +423,16 @@ int table_configure(struct table **table, const struct config *config, const str
 	return 0;
 }
 
+bool table_in_step(const struct table *t, const struct driver_nic *n)
+{
+	return t->in_step[n->index];
+}
+
+void table_fall_behind(struct table *t, const struct driver_nic *n)
+{
+	t->in_step[n->index] = false;
+}
+
 /* --- Looking at it ------------------------------------------------------------------------------- */
 
 const struct routes *table_routes(const struct table *t)

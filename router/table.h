@@ -16,7 +16,7 @@
  *           are too many.
  *
  * A NIC that holds this table exactly is in step. One that fails falls out of step and is let alone: its memory
- * stays as it is, the others go on, and the next change or load brings it back by a load.
+ * stays as it is, the others go on, and a load brings it back.
  *
  * Changes are made in batches: any number of them is one patch a family and one epoch a NIC.
  */
@@ -83,6 +83,10 @@ int table_change(struct table *, struct next_hops *hops, const struct route *cha
 
 /* Loads the table as it is into one NIC, which is in step then. */
 int table_load(struct table *, struct driver_nic *, char *error);
+
+/* For a NIC that is up: does it hold this table? fall_behind: it does not any more, as it was left out of a change. */
+bool table_in_step(const struct table *, const struct driver_nic *);
+void table_fall_behind(struct table *, const struct driver_nic *);
 
 /* For looking at it. */
 const struct routes *table_routes(const struct table *);

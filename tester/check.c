@@ -47,7 +47,8 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 	memcpy(&sequence, data + STREAM_AT_SEQUENCE, 4);
 	unsigned ingress = tag & 0xff;
 	if (length < STREAM_FRAME_MIN - STREAM_FCS || length > STREAM_FRAME_MAX - STREAM_FCS ||
-		(tag & ~0xffu) != STREAM_MAGIC || ingress >= t->ports) {
+		(tag & ~0xffu) != (STREAM_MAGIC | (uint32_t)t->series << 8) ||
+		ingress >= t->ports) {
 		r->error[CHECK_FOREIGN]++;
 		return;
 	}

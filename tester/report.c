@@ -98,7 +98,10 @@ void report_text(FILE *out, const struct tester_result *r)
 			fprintf(out, "  wrong %s %llu", check_error_name[i],
 				(unsigned long long)r->error[i]);
 	fprintf(out, "\n");
-	if (r->near.count || r->far.count)
+	if (r->near.count && !r->far.count && !r->spoilt)
+		fprintf(out, "windows of 10 ms: median %.3f Mpps, best %.3f\n", r->near.mpps,
+			r->near.best_mpps);
+	else if (r->near.count || r->far.count)
 		fprintf(out,
 			"windows of 10 ms: %u near, median %.3f Mpps, best %.3f; %u far, %.3f; %u "
 			"spoilt\n",

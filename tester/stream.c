@@ -50,7 +50,7 @@ static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)
 	uint32_t length = c->frame_bytes - STREAM_FCS;
 	uint32_t destination = c->destination ? c->destination[k % c->destinations]
 					      : 0xc612000au | c->exit[k % c->exits] << 8;
-	uint32_t tag = STREAM_MAGIC | c->ingress;
+	uint32_t tag = STREAM_MAGIC | (uint32_t)c->series << 8 | c->ingress;
 
 	memcpy(b, c->device_mac, 6);
 	stream_mac(true, c->ingress, b + 6);

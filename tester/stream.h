@@ -34,8 +34,8 @@
 #define STREAM_AT_SEQUENCE 44u
 #define STREAM_AT_TAG      48u
 #define STREAM_AT_STAMP    52u
-#define STREAM_HEADER      44u /* bytes that are known beforehand */
-#define STREAM_MAGIC       0x70325000u
+#define STREAM_HEADER      44u         /* bytes that are known beforehand */
+#define STREAM_MAGIC       0x70320000u /* | series << 8 | ingress */
 #define STREAM_EXIT_ANY    0xffffffffu
 #define STREAM_TTL         64u
 
@@ -81,6 +81,7 @@ void stream_mac(bool tester, unsigned port, uint8_t mac[6]);
 
 struct stream_config {
 	unsigned ingress;
+	uint8_t series; /* of all streams built together: a straggler of an earlier one is told by it */
 	unsigned exits;
 	const unsigned *exit;        /* [exits] */
 	const uint32_t *destination; /* host order; NULL: by exit */

@@ -164,6 +164,7 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, char *err
 		return -EINVAL;
 	}
 	t->mode = setup->mode;
+	t->series++;
 	for (unsigned i = 0; i < t->ports; i++) {
 		struct tester_port *p = &t->port[i];
 		stream_free(&p->stream);
@@ -173,6 +174,7 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, char *err
 			continue;
 		struct stream_config config = {
 			.ingress = i,
+			.series = t->series,
 			.exits = t->pattern.exits[i],
 			.exit = t->pattern.exit[i],
 			.destination = setup->destination,

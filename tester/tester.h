@@ -143,6 +143,7 @@ struct tester {
 	struct tester_port port[TESTER_PORTS_MAX];
 	struct pattern pattern;
 	enum tester_mode mode;
+	uint8_t series; /* of tester_prepare */
 	enum tester_check check;
 	bool sampled;
 	bool probing;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`p2pnic show`: what its JSON has in it, and that its tables come out."""
 
+import ipaddress
 import json
 import socket
 import time
@@ -86,6 +87,28 @@ def test_values(network):
     assert {r["prefix"]: r["kind"] for r in network.router.show("route")}["10.0.2.2/32"] == "forward"
 
 
+def longest(routes, address):
+    """What `show route ADDRESS` must find, the long way."""
+    address = ipaddress.ip_address(address)
+    return max((r for r in routes if address in ipaddress.ip_network(r["prefix"])),
+               key=lambda r: ipaddress.ip_network(r["prefix"]).prefixlen, default=None)
+
+
+@pytest.mark.parametrize("address", ["10.0.2.2", "10.0.2.1", "10.0.2.77", "10.0.2.255", "10.0.1.0", "9.9.9.9",
+                                     "0.0.0.0", "255.255.255.255", "2001:db8::1", "::"])
+def test_route_to(network, address):
+    done = run(P2PNIC, "show", "route", address, "-j", "--runtime", network.router.runtime)
+    assert done.returncode == 0, done.stderr
+    match = longest(network.router.show("route"), address)
+    assert json.loads(done.stdout) == {"route": [match] if match else []}
+
+
+@pytest.mark.parametrize("address", ["10.0.2", "10.0.2.0/24", "host", ""])
+def test_route_to_no_address(network, address):
+    done = run(P2PNIC, "show", "route", address, "--runtime", network.router.runtime)
+    assert done.returncode == 1 and f"not an address: {address}" in done.stderr
+
+
 def test_no_such_thing(network):
     done = run(P2PNIC, "show", "nonsense", "--runtime", network.router.runtime)
     assert done.returncode == 1 and "nonsense" in done.stderr
@@ -96,7 +119,7 @@ def test_no_router(tmp_path):
     assert done.returncode == 1 and "no router runs there" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"]])
+@pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"], ["route", "::", "::"]])
 def test_usage(arguments):
     assert run(P2PNIC, "show", *arguments).returncode == 2
 
@@ -119,4 +142,7 @@ def test_many_routes(make_network):
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sum(line[1] == "file" for line in lines) == 100000
-    assert ["101.134.159.0/24", "file", "forward", "nic2", mac(2, 2), "-"] in lines
+    row = ["101.134.159.0/24", "file", "forward", "nic2", mac(2, 2), "-"]
+    assert row in lines
+    done = run(P2PNIC, "show", "route", "101.134.159.200", "--runtime", network.router.runtime)
+    assert done.stdout.splitlines()[1].split() == row

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The tester's logic against stupid twins: histogram, sequence tracking, searches. */
+/* The tester's logic against stupid twins: histogram, sequence tracking, searches, windows. */
 #include "tester/histogram.h"
 #include "tester/search.h"
 #include "tester/sequence.h"
+#include "tester/window.h"
 
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -221,6 +223,75 @@ static void test_search(void **state)
 	assert_int_equal(search_curve(offer, &dead, 100, load, lost), SEARCH_CURVE_MAX);
 }
 
+/* --- Windows ------------------------------------------------------------------------------------- */
+
+static void test_window_kinds(void **state)
+{
+	const enum window_kind n = WINDOW_NEAR, f = WINDOW_FAR, s = WINDOW_SPOILT;
+	/* By before and after: on one core, near, far, unknown. */
+	const double ns[] = {45, 115, 520, -1};
+	const enum window_kind kind[4][4] = {
+		{s, s, s, s}, {s, n, s, s}, {s, s, f, s}, {s, s, s, s}};
+	struct tester_load load = {.near_low = 80, .near_high = 160};
+
+	for (unsigned k = 0; k < 16; k++) {
+		load.cores = NULL;
+		assert_int_equal(window_kind_of(&load, ns[k / 4], ns[k % 4]), n);
+		load.cores = (struct cores *)1;
+		assert_int_equal(window_kind_of(&load, ns[k / 4], ns[k % 4]), kind[k / 4][k % 4]);
+	}
+	assert_int_equal(window_kind_of(&load, 80, 160), n);
+}
+
+static void test_window_medians(void **state)
+{
+	static struct windows w;
+	static struct tester_result r;
+	static struct histogram few, many;
+
+	for (unsigned k = 0; k < WINDOW_PROBES_MIN; k++) {
+		histogram_record(&many, 1 + k % 100);
+		if (k)
+			histogram_record(&few, 7777);
+	}
+	windows_report(&w, &r);
+	assert_int_equal(r.near.count + r.far.count + r.spoilt, 0);
+	assert_true(r.near.mpps == 0 && r.near.best_mpps == 0);
+	windows_add(&w, WINDOW_NEAR, 3, &few);
+	windows_add(&w, WINDOW_NEAR, 9, &many);
+	windows_add(&w, WINDOW_SPOILT, 100, &many);
+	windows_add(&w, WINDOW_NEAR, 5, &many);
+	windows_add(&w, WINDOW_NEAR, 4, &few);
+	windows_add(&w, WINDOW_FAR, 2, &few);
+	windows_report(&w, &r);
+	assert_int_equal(r.near.count, 4);
+	assert_true(r.near.mpps == 4.5 && r.near.best_mpps == 9);
+	assert_int_equal(r.near.probed, 2);
+	assert_int_equal(r.near.p50_ns, 50);
+	assert_int_equal(r.near.p99_ns, 99);
+	assert_int_equal(r.far.count, 1);
+	assert_int_equal(r.far.probed, 0);
+	assert_int_equal(r.spoilt, 1);
+	for (unsigned k = 0; k < 2 * TESTER_WINDOWS_MAX; k++)
+		windows_add(&w, WINDOW_FAR, k, &few);
+	windows_report(&w, &r);
+	assert_int_equal(r.far.count, TESTER_WINDOWS_MAX);
+}
+
+/* The one processor that is always there, and one that never is. Nobody is as quick as a nanosecond. */
+static void test_distance(void **state)
+{
+	struct cores *cores;
+
+	assert_true(cores_open(&cores, CPU_SETSIZE - 1) < 0);
+	assert_int_equal(cores_open(&cores, sched_getcpu()), 0);
+	for (unsigned k = 0; k < 5; k++) {
+		double ns = cores_round_trip(cores);
+		assert_true(ns == -1 || ns > 1);
+	}
+	cores_close(cores);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +300,9 @@ int main(void)
 		cmocka_unit_test(test_sequence_twin),
 		cmocka_unit_test(test_sequence_edges),
 		cmocka_unit_test(test_search),
+		cmocka_unit_test(test_window_kinds),
+		cmocka_unit_test(test_window_medians),
+		cmocka_unit_test(test_distance),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
