@@ -80,7 +80,7 @@ bool board_dma_read(
 /* A hint: a frame will be written there soon. A board for which that means nothing does nothing. */
 void board_dma_expect(const struct dma_region *, uint64_t offset);
 
-/* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 31 bytes
+/* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 63 bytes
  * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
 	const struct frame_head *head, const uint8_t *data, uint32_t length);

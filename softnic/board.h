@@ -148,8 +148,9 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	}
 	memcpy(to, &head->low, 16);
 	memcpy(to + 16, &head->high, 16);
-	for (uint32_t k = 32; k < length; k += 32)
-		memcpy(to + k, data + k, 32);
+	memcpy(to + 32, data + 32, 32);
+	for (uint32_t k = 64; k < length; k += 64)
+		memcpy(to + k, data + k, 64);
 }
 
 static inline void board_interrupt(struct board *b, unsigned vector)

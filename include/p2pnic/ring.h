@@ -57,7 +57,7 @@
  *   Wr  the buffers given to the ingress NIC in the egress NIC's packet memory (local to egress);
  *   Rd  the ingress NIC's packet memory from its offset 0 (the egress NIC reads it across the bus);
  *   Bn  the ring's bounce buffers in host memory.
- * A frame lies within one buffer; up to 31 bytes behind it, in that buffer, may be overwritten with it.
+ * A frame lies within one buffer; up to 63 bytes behind it, in that buffer, may be overwritten with it.
  * length: of the frame from the first byte of the destination MAC, without FCS.
  */
 struct p2pnic_descriptor {

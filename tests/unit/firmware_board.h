@@ -373,15 +373,15 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
 	uint8_t frame[P2PNIC_BUFFER_BYTES];
-	uint8_t *to = board_target(r, offset, length + 31);
+	uint8_t *to = board_target(r, offset, length + 63);
 
 	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN && length <= P2PNIC_FRAME_BYTES_MAX);
-	BOARD_ASSERT(offset % P2PNIC_BUFFER_BYTES + length + 31 <= P2PNIC_BUFFER_BYTES);
+	BOARD_ASSERT(offset % P2PNIC_BUFFER_BYTES + length + 63 <= P2PNIC_BUFFER_BYTES);
 	memcpy(frame, data, length);
 	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
-	memset(frame + length, 0xa5, 31);
+	memset(frame + length, 0xa5, 63);
 	if (to)
-		memcpy(to, frame, length + 31);
+		memcpy(to, frame, length + 63);
 	else
 		board_dma_slow(b, r, offset, frame, length, DMA_WRITE);
 }
