@@ -30,7 +30,15 @@ def gnuplot(name, title, body, files):
 
 
 def label(row):
-    return row["dut"] + (" " + row["method"] if row["method"] != "-" else "")
+    """The line that a row belongs to: of a peer's lookups, roles and rings the best counts, at each point."""
+    name = row["dut"]
+    if name.startswith("l3fwd"):
+        return "l3fwd, zero-copy" if "zero-copy" in name else "l3fwd, copying"
+    if name.startswith("testpmd"):
+        return "testpmd (fixed ports)"
+    if name.startswith("wire"):
+        return "the tester itself"
+    return name + (" " + row["method"] if row["method"] != "-" else "")
 
 
 def curves(files, x, y, using="1:2"):
@@ -44,9 +52,11 @@ def throughput_figures(result):
     for pattern in dict.fromkeys(r["pattern"] for r in rows):
         files, titles = {}, []
         for number, name in enumerate(dict.fromkeys(label(r) for r in rows if r["pattern"] == pattern)):
-            points = sorted((r["frame_bytes"], r["mpps"]) for r in rows
-                            if r["pattern"] == pattern and label(r) == name)
-            files["d%d" % number] = ["%d %f" % p for p in points]
+            points = {}
+            for r in rows:
+                if r["pattern"] == pattern and label(r) == name:
+                    points[r["frame_bytes"]] = max(r["mpps"], points.get(r["frame_bytes"], 0.0))
+            files["d%d" % number] = ["%d %f" % p for p in sorted(points.items())]
             titles.append(("d%d" % number, name))
         points = sorted((r["frame_bytes"], r["copy_loop_mpps"]) for r in result["limit"] if r["pattern"] == pattern)
         if points:
@@ -55,7 +65,7 @@ def throughput_figures(result):
         name = "throughput-" + pattern
         gnuplot(name, "Throughput over memif, %s (%s)" % (pattern, result["machine"]["processor"]),
                 "set xlabel 'frame size, bytes with FCS'\nset ylabel 'Mpps'\nset yrange [0:*]\n"
-                "set logscale x 2\nset xtics (64,128,256,512,1024,1280,1518)\nset key outside right\n" +
+                "set logscale x 2\nset xtics (64,128,256,512,1024,'' 1280,1518)\nset key outside right\n" +
                 curves(titles, "size", "Mpps"), files)
         drawn.append(name)
     return drawn
@@ -65,11 +75,15 @@ def latency_figures(result):
     drawn = []
     for number, condition in enumerate(dict.fromkeys(r["condition"] for r in result["latency"])):
         files, titles = {}, []
+        best = {}
         for row in result["latency"]:
             if row["condition"] == condition and row.get("cdf"):
-                name = "d%d" % len(files)
-                files[name] = ["%f %f" % (ns / 1000, fraction) for ns, fraction in row["cdf"]]
-                titles.append((name, label(row)))
+                if label(row) not in best or row["p99_ns"] < best[label(row)]["p99_ns"]:
+                    best[label(row)] = row
+        for title, row in best.items():
+            name = "d%d" % len(files)
+            files[name] = ["%f %f" % (ns / 1000, fraction) for ns, fraction in row["cdf"]]
+            titles.append((name, title))
         if not files:
             continue
         name = "latency-%d" % number
