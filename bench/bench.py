@@ -173,7 +173,7 @@ def latency(all_devices, rows, rounds, settings, note):
         runs.sort(key=lambda r: r["latency"]["p99_ns"])
         middle = runs[len(runs) // 2]
         row = {"dut": device.name, "method": device.method, "condition": name, "mpps": middle["mpps"],
-               "lost": middle["lost"] + middle["refused"], "runs": len(runs)}
+               "lost": middle["lost"], "not_taken": middle["refused"], "runs": len(runs)}
         row.update({k: v for k, v in middle["latency"].items() if k != "count"})
         # A stall of the host's is in one window; the median window has none.
         windows = [r["near"] for r in runs if "p99_ns" in r["near"]]
@@ -221,46 +221,46 @@ def ratio(a, b):
     return "%.2f" % (a / b) if a and b else "-"
 
 
-def print_tables(result):
-    rows, limit = result["throughput"], result["limit"]
-    keys = sorted({(r["pattern"], r["frame_bytes"]) for r in rows if r["link"] == "memif"},
-                  key=lambda k: (PATTERNS.index(k[0]), k[1]))
-    names = []
-    for r in rows:
-        if r["link"] == "memif" and (r["dut"], r["method"]) not in names:
-            names.append((r["dut"], r["method"]))
-    if keys:
-        print("\nMpps, medians (memif)%s" % "".join("%16s" % ("%s/%d" % k) for k in keys))
-    for name in names:
-        line = ""
-        for key in keys:
-            found = [r for r in rows if (r["dut"], r["method"]) == name and r["link"] == "memif" and
-                     (r["pattern"], r["frame_bytes"]) == key]
-            line += "%16s" % ("%.2f ±%.0f%%" % (found[0]["mpps"], 50 * found[0]["spread"]) if found else "")
-        print("%-21s%s" % ((name[0] + (" " + name[1] if name[1] != "-" else ""))[:21], line))
-    copies = {(r["pattern"], r["frame_bytes"]): r["copy_loop_mpps"] for r in limit}
-    print("%-21s%s" % ("copy loop", "".join("%16s" % ("%.2f" % copies[k] if k in copies else "") for k in keys)))
-    for what, title, loop in (("mpps", "ratios of medians", "copy_loop_mpps"), ("best_mpps", "of best windows", "best_mpps")):
-        copies = {(r["pattern"], r["frame_bytes"]): r[loop] for r in limit}
+def print_pattern(pattern, rows, limit):
+    """Rates, and ratios of medians and of best windows, by frame size."""
+    rows = [r for r in rows if r["pattern"] == pattern]
+    copies = {r["frame_bytes"]: r for r in limit if r["pattern"] == pattern}
+    keys = [(pattern, size) for size in sorted({r["frame_bytes"] for r in rows})]
+    print("\n%-27s%s" % (pattern + ", Mpps", "".join("%14s" % ("%d B" % size) for _, size in keys)))
+    for name in dict.fromkeys((r["dut"], r["method"]) for r in rows):
+        mine = {r["frame_bytes"]: r for r in rows if (r["dut"], r["method"]) == name}
+        cells = ["%.2f ±%.0f%%" % (mine[size]["mpps"], 50 * mine[size]["spread"]) if size in mine else ""
+                 for _, size in keys]
+        print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""), "".join("%14s" % c for c in cells)))
+    if copies:
+        print("%-27s%s" % ("copy loop", "".join("%14.2f" % copies[size]["copy_loop_mpps"] for _, size in keys)))
+    for what, title, loop in (("mpps", "", "copy_loop_mpps"), ("best_mpps", ", best", "best_mpps")):
         ours = {key: best(rows, key, "p2pnic", "wr", what) for key in keys}
         if not any(ours.values()):
             continue
-        print("%s" % title)
-        for text, other in (("Wr / best l3fwd", lambda k: best(rows, k, "l3fwd", what=what)),
-                            ("Wr / l3fwd server", lambda k: max(best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
-                                                                for lookup in ("lpm", "fib"))),
-                            ("Wr / copy loop", copies.get),
-                            ("Wr / Bn", lambda k: best(rows, k, "p2pnic", "bn", what)),
-                            ("Wr / Rd", lambda k: best(rows, k, "p2pnic", "rd", what))):
-            print("%-21s%s" % (text, "".join("%16s" % ratio(ours[k], other(k)) for k in keys)))
+        for text, other in (("l3fwd", lambda k: best(rows, k, "l3fwd", what=what)),
+                            ("l3fwd server", lambda k: max(best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
+                                                           for lookup in ("lpm", "fib"))),
+                            ("copy loop", lambda k: copies[k[1]][loop] if k[1] in copies else None),
+                            ("Bn", lambda k: best(rows, k, "p2pnic", "bn", what)),
+                            ("Rd", lambda k: best(rows, k, "p2pnic", "rd", what))):
+            print("%-27s%s" % ("Wr / " + text + title, "".join("%14s" % ratio(ours[k], other(k)) for k in keys)))
+
+
+def print_tables(result):
+    rows, limit = result["throughput"], result["limit"]
+    memif = [r for r in rows if r["link"] == "memif"]
+    for pattern in PATTERNS:
+        if any(r["pattern"] == pattern for r in memif):
+            print_pattern(pattern, memif, limit)
     for r in rows:
         if r["link"] == "veth":
             print("veth %-24s %s %d B: %.3f Mpps (tester %.3f)" % (r["dut"] + " " + r["method"], r["pattern"],
                   r["frame_bytes"], r["mpps"], r["tester_max_mpps"] or 0))
     for r in result["latency"]:
-        print("latency %-26s %-16s p50 %d p90 %d p99 %d p99.9 %d ns, median window's p99 %s, lost %d" % (
+        print("latency %-26s %-16s p50 %d p90 %d p99 %d p99.9 %d ns, median window's p99 %s, lost %d, not taken by the link in time %d" % (
             r["dut"] + " " + r["method"], r["condition"], r["p50_ns"], r["p90_ns"], r["p99_ns"], r["p999_ns"],
-            r["window_p99_ns"] or "-", r["lost"]))
+            r["window_p99_ns"] or "-", r["lost"], r["not_taken"]))
     for r in result["cpu"]:
         print("cpu %-26s %s: host %.1f %%, engines %.1f %% of a processor" % (
             r["dut"] + " " + r["method"], r["load"], r["host_percent"], r["engine_percent"]))
