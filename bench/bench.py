@@ -87,7 +87,7 @@ class Samples:
         """What every row says of its rates."""
         runs, (rates, near) = self.rows[key], self.rates(key)
         middle = statistics.median(rates) if rates else None
-        far = [r["far"]["mpps"] for r in runs if r["far"]["windows"] >= 5]
+        far = [r["far"]["mpps"] for r in runs if r["far"]["windows"] >= measure.WINDOWS_MIN]
         return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None, "near": near,
                 "best_mpps": max(r["near"]["best_mpps"] for r in runs),
                 "mean_mpps": statistics.median(r["mpps"] for r in runs),
@@ -177,8 +177,8 @@ def latency(all_devices, rows, rounds, settings, note):
         row.update({k: v for k, v in middle["latency"].items() if k != "count"})
         # A stall of the host's is in one window; the median window has none.
         windows = [r["near"] for r in runs if "p99_ns" in r["near"]]
-        for name in ("p50_ns", "p99_ns"):
-            row["window_" + name] = statistics.median(w[name] for w in windows) if windows else None
+        for what in ("p50_ns", "p99_ns"):
+            row["window_" + what] = statistics.median(w[what] for w in windows) if windows else None
         out.append(row)
     return out
 

@@ -578,31 +578,31 @@ static int on_signal(struct router *r)
 	return 0;
 }
 
+/* The wait, cut so that it ends at that time; 0: there is nothing to end it for. */
+static int sooner(int timeout_ms, uint64_t at_ns, uint64_t now)
+{
+	int wait = at_ns <= now ? 0 : (int)((at_ns - now) / 1000000) + 1;
+
+	return at_ns && (timeout_ms < 0 || wait < timeout_ms) ? wait : timeout_ms;
+}
+
 int router_step(struct router *r, int timeout_ms)
 {
 	struct pollfd fds[4 + 2 * P2PNIC_NICS_MAX];
 	unsigned n = 0, processes;
 	uint64_t now = now_ns();
+	uint64_t mend_at = router_mend_at(r, now);
 	char how[64];
 
-	uint64_t mend_at = router_mend_at(r, now);
-
-	if (mend_at) {
-		int wait = mend_at <= now ? 0 : (int)((mend_at - now) / 1000000) + 1;
-
-		if (timeout_ms < 0 || wait < timeout_ms)
-			timeout_ms = wait;
-	}
+	timeout_ms = sooner(timeout_ms, mend_at, now);
 	fds[n++] = (struct pollfd){.fd = r->signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->listener, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = r->keeper};
 	fds[n++] = (struct pollfd){.fd = r->events, .events = POLLIN};
 	for (unsigned k = 0; k < r->processes; k++) {
 		struct router_process *p = &r->process[k];
-		int wait = p->retry_at_ns <= now ? 0 : (int)((p->retry_at_ns - now) / 1000000) + 1;
 
-		if (p->retry_at_ns && (timeout_ms < 0 || wait < timeout_ms))
-			timeout_ms = wait;
+		timeout_ms = sooner(timeout_ms, p->retry_at_ns, now);
 		fds[n++] = (struct pollfd){.fd = p->process.pidfd, .events = POLLIN};
 	}
 	processes = n;

@@ -28,10 +28,10 @@
  *
  * Windows: the time counted is a row of windows of 10 ms, and each has a rate and latencies of its own. With
  * `cores`, the distance to the device's processor is measured between them (nobody sends meanwhile, and what
- * the device then catches up with, SETTLE long, is in no window). A window is
+ * the device then catches up with, 200 µs long, is in no window). A window is
  *   near        `near_low` to `near_high` ns before it and after
  *   far         neither before nor after
- *   spoilt      anything else, or the tester itself stood still for over 50 µs in it
+ *   spoilt      anything else, or the tester itself stood still for over 100 µs in it
  * The medians of the near ones are what a virtual machine can say of a device, where the mean over a run
  * says more of the host. With `cores`, latencies are those of near windows only.
  */

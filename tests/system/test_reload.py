@@ -137,9 +137,8 @@ def test_nic_that_does_not_answer(make_network):
         os.kill(pid, signal.SIGSTOP)
         try:
             route["via"] = "10.0.1.2"
-            begin = time.monotonic()
             said = reload(network)
-            assert time.monotonic() - begin < 4  # a register of nic3 would take 5 s
+            assert "nic nic3: does not answer" in said and "not reached" not in said  # nor was it tried
             assert network.router.nic("nic3")["state"] == "not answering"
         finally:
             os.kill(pid, signal.SIGCONT)
