@@ -24,53 +24,17 @@ struct burst {
 	uint8_t kept4[P2PNIC_BURST_MAX + BURST_GROUP], kept6[P2PNIC_BURST_MAX];
 	unsigned n4, n6;
 
-	uint8_t egress[P2PNIC_BURST_MAX] __attribute__((aligned(16))); /* or BURST_NOWHERE */
+	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */
+
+	uint8_t egress[P2PNIC_BURST_MAX] __attribute__((aligned(64))); /* or BURST_NOWHERE */
 };
 
-/* Which frames leave by `egress`, as bits; and those as a list, in order. */
-#ifdef __SSE2__
-#include <immintrin.h>
-
-static inline uint64_t burst_frames(const struct burst *b, uint8_t egress)
-{
-	const __m128i key = _mm_set1_epi8((char)egress);
-	uint64_t frames = 0;
-
-	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k += 16)
-		frames |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(
-				  _mm_load_si128((const __m128i *)(b->egress + k)), key))
-			  << k;
-	return frames;
-}
-
-static inline unsigned burst_list(uint64_t frames, uint8_t *list)
-{
-	unsigned n = 0;
-
-	for (; frames; frames &= frames - 1)
-		list[n++] = (uint8_t)__builtin_ctzll(frames);
-	return n;
-}
-#else
-static inline uint64_t burst_frames(const struct burst *b, uint8_t egress)
-{
-	uint64_t frames = 0;
-
-	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
-		frames |= (uint64_t)(b->egress[k] == egress) << k;
-	return frames;
-}
-
-static inline unsigned burst_list(uint64_t frames, uint8_t *list)
-{
-	unsigned n = 0;
-
-	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
-		list[n] = (uint8_t)k;
-		n += frames >> k & 1;
-	}
-	return n;
-}
-#endif
+/* The frames of a burst that leave by one egress, in order of arrival. Up to fifteen words behind the last are
+ * written, and read, with them. */
+struct burst_pick {
+	uint32_t length[P2PNIC_BURST_MAX + BURST_GROUP];
+	uint8_t frame[P2PNIC_BURST_MAX + BURST_GROUP];
+	unsigned count;
+};
 
 #endif

@@ -169,8 +169,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->limit = out->end = e.out_slots;
 #if INGRESS_WRITES
 	for (uint32_t k = 0; k < e.out_slots; k++)
-		out->spare[NIC_EXPECT_AHEAD + e.out_slots - 1 - k] =
-			k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
+		out->spare[k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
 #endif
 	in->slots = e.in_slots;
 	in->base = EGRESS_READS ? 0 : e.in_offset;

@@ -22,6 +22,7 @@
 #include <p2pnic/counters.h>
 
 #include "board.h"
+#include "x86.h"
 
 #define ETHERNET_BYTES    14u
 #define IPV4_BYTES        20u
@@ -96,9 +97,10 @@ static inline uint32_t ipv4_total_length(const struct frame_head *h)
 	return swap16((uint16_t)h->high[0]);
 }
 
-static inline uint32_t ipv4_ttl(const struct frame_head *h)
+/* TTL 0 or 1: not to be forwarded. */
+static inline bool ipv4_expired(const struct frame_head *h)
 {
-	return (uint8_t)(h->high[0] >> 48);
+	return !(h->high[0] & 0xfeull << 48);
 }
 
 static inline uint32_t ipv4_source(const struct frame_head *h)
@@ -116,9 +118,9 @@ static inline uint32_t ipv6_payload_length(const struct frame_head *h)
 	return swap16((uint16_t)(h->high[0] >> 16));
 }
 
-static inline uint32_t ipv6_hop_limit(const struct frame_head *h)
+static inline bool ipv6_expired(const struct frame_head *h)
 {
-	return (uint8_t)(h->high[0] >> 40);
+	return !(h->high[0] & 0xfeull << 40);
 }
 
 /* Destination and source MAC are the first 12 bytes of an adjacency. */
@@ -132,30 +134,44 @@ static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjace
 }
 
 /*
- * TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), where m is the 16-bit
+ * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), where m is the 16-bit
  * word that holds TTL and protocol. Read little-endian, TTL is its low byte, so m' = m − 1 and HC' is HC + 1
  * modulo 0xffff, whatever m was. TTL ≥ 1.
  */
-static inline void rewrite_ipv4(struct frame_head *h)
+static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-#ifdef __SSE2__
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+	const __m256i less = _mm256_setr_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 1, 0, 0, 0);
+	const __mmask16 checksum = 1 << 12;
+	__m256i w = _mm256_loadu_si256((const __m256i *)h);
+	__mmask16 around =
+		_mm256_mask_cmpge_epu16_mask(checksum, w, _mm256_set1_epi16((short)0xfffe));
+
+	w = _mm256_blend_epi32(w, _mm256_loadu_si256((const __m256i *)adjacency), 7);
+	w = _mm256_add_epi16(w, less);
+	w = _mm256_mask_add_epi16(w, around, w, less); /* the end-around carry */
+	_mm256_storeu_si256((__m256i *)h, w);
+#elif defined(__SSE2__)
 	typedef uint16_t words __attribute__((vector_size(16)));
 	const words end = {0xffff, 0xffff, 0xffff, 0xffff, 0xfffe, 0xffff, 0xffff, 0xffff};
 	const words checksum = {0, 0, 0, 0, 1};
 	words w = (words)h->high;
 
+	rewrite_macs(h, adjacency);
 	h->high = (frame_half)(w + (words){0, 0, 0, 0xffff, 1} + ((words)(w >= end) & checksum));
 #else
 	uint64_t checksum = h->high[1] & 0xffff;
 
+	rewrite_macs(h, adjacency);
 	checksum += 1 + (checksum >= 0xfffe);
 	h->high[1] = (h->high[1] & ~0xffffull) | (checksum & 0xffff);
 	h->high[0] -= 1ull << 48;
 #endif
 }
 
-static inline void rewrite_ipv6(struct frame_head *h)
+static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
+	rewrite_macs(h, adjacency);
 	h->high[0] -= 1ull << 40;
 }
 

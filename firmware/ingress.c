@@ -12,6 +12,7 @@
 
 #include "burst.h"
 #include "check_x86.h"
+#include "give_x86.h"
 
 /* --- The producer's end of a ring -------------------------------------------------------------- */
 
@@ -48,12 +49,16 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 		return;
 	}
 #if INGRESS_WRITES
-	uint32_t free = out->limit - (out->produced - out->consumed);
+	uint32_t *free = out->spare + (out->produced - index);
+	uint32_t slot = out->consumed & out->mask, back = index - out->consumed;
+	uint32_t run = out->mask + 1 - slot;
 
-	for (uint32_t slot = out->consumed; slot != index; slot++)
-		out->spare[NIC_EXPECT_AHEAD + free++] = out->given[slot & out->mask];
+	if (run > back)
+		run = back;
+	__builtin_memcpy(free, out->given + slot, run * sizeof(*free));
+	__builtin_memcpy(free + run, out->given, (back - run) * sizeof(*free));
 	for (uint32_t k = 0; k < NIC_EXPECT_AHEAD; k++)
-		board_dma_expect(&out->buffers, out->spare[free + k]);
+		board_dma_expect(&out->buffers, free[k]);
 #else
 	for (uint32_t slot = out->consumed; slot != index; slot++)
 		n->spare[n->spares++] = out->given[slot & out->mask];
@@ -147,18 +152,18 @@ NIC_API void out_publish_all(struct nic *n)
  * share a few sets of the cache; sixteen begins, which spare[] has, spread short frames, four spread long
  * ones.
  */
-static inline uint32_t begin_in(uint32_t spare, uint32_t length)
+static inline uint32_t begins_for(uint32_t longest)
 {
-	return spare & (length <= 1024 ? ~0u : ~0x300u);
+	return longest < 1024 ? ~0u : ~0x300u;
 }
 
 /* The warmest free buffer of the egress, for packet `produced`. */
 static inline uint32_t out_buffer(struct nic_out *out, uint32_t produced, uint32_t length)
 {
-	uint32_t buffer = out->spare[NIC_EXPECT_AHEAD + out->end - produced - 1];
+	uint32_t buffer = out->spare[produced - out->consumed];
 
 	out->given[produced & out->mask] = buffer;
-	return begin_in(buffer, length);
+	return buffer & begins_for(length);
 }
 #endif
 
@@ -249,47 +254,76 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		out->end = out->produced; /* new packets queue behind them */
 }
 
-/* Puts frames into the ring: there is room for all of them, and in the batch. What the loop needs of the ring is in
- * registers. */
-static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
-	const uint8_t *frames, unsigned count, uint16_t flags)
-{
-	const uint32_t produced = out->produced, mask = out->mask;
-	uint64_t *const word = out->batched + (produced - out->published);
-	uint32_t *const given = out->given;
-	uint32_t bytes = 0, i = 0;
 #if INGRESS_WRITES
-	const struct dma_region buffers = out->buffers;
-	const uint32_t *spare = &out->spare[NIC_EXPECT_AHEAD + out->end - produced];
+/* Writes descriptors and notes of the buffers; the sum of the lengths. */
+static inline uint32_t describe_each(const uint32_t *spare, const uint32_t *length, unsigned count,
+	uint32_t begins, uint16_t flags, uint32_t *given, uint64_t *word)
+{
+	uint32_t bytes = 0;
 
-	for (; i < count; i++) {
-		unsigned k = frames[i];
-		uint32_t length = b->length[k], buffer = *--spare,
-			 offset = begin_in(buffer, length);
-
-		given[(produced + i) & mask] = buffer;
-		word[i] = descriptor_word(offset, length, flags);
-		bytes += length;
-		board_dma_expect(&buffers, begin_in(spare[-(int)NIC_EXPECT_AHEAD], length));
-		board_dma_write_frame(
-			n->board, &buffers, offset, &b->head[k], b->frame[k].data, length);
+	for (unsigned i = 0; i < count; i++) {
+		given[i] = spare[i];
+		word[i] = descriptor_word(spare[i] & begins, length[i], flags);
+		bytes += length[i];
 	}
+	return bytes;
+}
+
+static inline uint32_t describe(const uint32_t *spare, const uint32_t *length, unsigned count,
+	uint32_t begins, uint16_t flags, uint32_t *given, uint64_t *word)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512())
+		return describe_eights(spare, length, count, begins, flags, given, word);
+#endif
+	return describe_each(spare, length, count, begins, flags, given, word);
+}
+
+/* The one copy. A function of its own: all it needs stays in registers. */
+static __attribute__((noinline)) void copy_frames(struct board *board,
+	const struct dma_region *region, const uint32_t *spare, uint32_t begins,
+	const struct burst *b, const uint8_t *frames, const uint32_t *length, unsigned count)
+{
+	const struct dma_region buffers = *region;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned k = frames[i];
+
+		board_dma_expect(&buffers, spare[i + NIC_EXPECT_AHEAD] & begins);
+		board_dma_write_frame(board, &buffers, spare[i] & begins, &b->head[k],
+			b->frame[k].data, length[i]);
+	}
+}
+#endif
+
+/* Puts frames into the ring: there is room for all of them, in one piece, and in the batch. */
+static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	uint64_t *word = out->batched + (out->produced - out->published);
+	uint32_t *given = out->given + (out->produced & out->mask);
+#if INGRESS_WRITES
+	const uint32_t *spare = out->spare + (out->produced - out->consumed);
+	uint32_t begins = begins_for(b->lengths);
+
+	out->bytes += describe(spare, length, count, begins, flags, given, word);
+	copy_frames(n->board, &out->buffers, spare, begins, b, frames, length, count);
+	out->produced += count;
 #else
-	for (unsigned j = 0; j < count; j++) {
-		unsigned k = frames[j];
+	for (unsigned i = 0; i < count; i++) {
+		unsigned k = frames[i];
 		uint32_t offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
 
 		if (unlikely(offset == NIC_NOWHERE)) {
 			count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 			continue;
 		}
-		given[(produced + i) & mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
-		word[i++] = descriptor_word(offset, b->length[k], flags);
-		bytes += b->length[k];
+		*given++ = offset & ~(P2PNIC_BUFFER_BYTES - 1);
+		*word++ = descriptor_word(offset, length[i], flags);
+		out->bytes += length[i];
+		out->produced++;
 	}
 #endif
-	out->produced = produced + i;
-	out->bytes += bytes;
 }
 
 /* There was no room for frame k. True: now there is. Else it is held, or dropped. */
@@ -307,24 +341,28 @@ static __attribute__((noinline)) bool find_room(
 	return out->produced != out->end;
 }
 
+static inline unsigned least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
 /* Gives frames of the burst, with their new heads, to a peer. */
-static void transfer(struct nic *n, const struct burst *b, unsigned peer, const uint8_t *frames,
-	unsigned count, uint16_t flags)
+static void transfer(struct nic *n, const struct burst *b, unsigned peer,
+	const struct burst_pick *p, uint16_t flags)
 {
 	struct nic_out *out = &n->out[peer];
 	unsigned run;
 
-	for (; count; frames += run, count -= run) {
+	for (unsigned i = 0; i < p->count; i += run) {
 		run = 1;
-		if (unlikely(out->produced == out->end) && !find_room(n, b, peer, *frames, flags))
+		if (unlikely(out->produced == out->end) &&
+			!find_room(n, b, peer, p->frame[i], flags))
 			continue;
-		run = out->end - out->produced;
-		if (run > count)
-			run = count;
-		if (run > out->batch - (out->produced - out->published))
-			run = out->batch - (out->produced - out->published);
+		run = least(p->count - i, out->end - out->produced);
+		run = least(run, out->batch - (out->produced - out->published));
+		run = least(run, out->mask + 1 - (out->produced & out->mask));
 		out_dirty(n, peer);
-		give(n, b, out, frames, run, flags);
+		give(n, b, out, p->frame + i, p->length + i, run, flags);
 		if (out->produced - out->published == out->batch)
 			out_publish(n, out);
 	}
@@ -335,12 +373,16 @@ static void transfer(struct nic *n, const struct burst *b, unsigned peer, const 
 /* For the host if it listens (flags tell it why), otherwise a drop with that reason. */
 static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_drop reason)
 {
-	const uint8_t frame = (uint8_t)k;
+	struct burst_pick one;
 
-	if (n->out[P2PNIC_HOST_PEER].open)
-		transfer(n, b, P2PNIC_HOST_PEER, &frame, 1, (uint16_t)reason);
-	else
+	if (!n->out[P2PNIC_HOST_PEER].open) {
 		count_drop(n, reason, 1);
+		return;
+	}
+	one.count = 1;
+	one.frame[0] = (uint8_t)k;
+	one.length[0] = b->length[k];
+	transfer(n, b, P2PNIC_HOST_PEER, &one, (uint16_t)reason);
 }
 
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
@@ -447,53 +489,66 @@ static inline void check(struct nic *n, struct burst *b, unsigned received)
 	check_each(n, b, 0, received);
 }
 
+/* The host's tables, by value: what a burst needs of them stays in registers. */
+struct tables {
+	const p2pnic_next_hop *next_hop;
+	const p2pnic_bucket *bucket;
+	const struct p2pnic_adjacency *adjacency;
+};
+
 /* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's store
  * after it wrote the adjacency or the buckets. */
-static inline uint32_t next_hop_word(const struct nic *n, uint32_t hop)
+static inline uint32_t next_hop_word(const struct tables *t, uint32_t hop)
 {
 	return atomic_load_explicit(
-		&n->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_acquire);
+		&t->next_hop[hop & (P2PNIC_NEXT_HOPS_MAX - 1)], memory_order_acquire);
+}
+
+static inline bool is_group(uint32_t word)
+{
+	return word & P2PNIC_NEXT_HOP(0, 15);
 }
 
 static inline const struct p2pnic_adjacency *resolve(
-	const struct nic *n, uint32_t word, uint32_t flow)
+	const struct tables *t, uint32_t word, uint32_t flow)
 {
 	uint32_t index = P2PNIC_NEXT_HOP_FIRST(word);
-	uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(word);
 
-	if (unlikely(log2))
-		index = n->bucket[(index + (flow & ((1u << log2) - 1))) & (P2PNIC_BUCKETS_MAX - 1)];
-	return &n->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
+	if (unlikely(is_group(word))) {
+		index += flow & ((1u << P2PNIC_NEXT_HOP_LOG2(word)) - 1);
+		index = t->bucket[index & (P2PNIC_BUCKETS_MAX - 1)];
+	}
+	return &t->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
 }
 
-/* Nobody changes an adjacency that a packet can reach: its place is used again after an epoch. */
-struct way {
-	uint32_t mtu;
-	uint8_t kind, egress;
-};
-
-static inline struct way way_of(const struct p2pnic_adjacency *adjacency)
+/* mtu, kind and egress of an adjacency in one word. Nobody changes one that a packet can reach: its place is used
+ * again after an epoch. */
+static inline uint32_t way_of(const struct p2pnic_adjacency *adjacency)
 {
-	uint32_t rest = load32((const uint8_t *)adjacency + offsetof(struct p2pnic_adjacency, mtu));
-
-	return (struct way){rest & 0xffff, (uint8_t)(rest >> 16), (uint8_t)(rest >> 24)};
+	return load32((const uint8_t *)adjacency + offsetof(struct p2pnic_adjacency, mtu));
 }
 
-static inline bool may_forward(struct way w, uint32_t length, uint32_t ttl)
+#define WAY_MTU(way)    ((way)&0xffff)
+#define WAY_KIND(way)   ((way) >> 16 & 0xff)
+#define WAY_EGRESS(way) ((way) >> 24)
+
+/* Its kind is FORWARD and its egress a NIC: one comparison, as NICS_MAX is a power of two. */
+static inline bool way_forwards(uint32_t way)
 {
-	return w.kind == P2PNIC_ADJACENCY_FORWARD && w.egress < P2PNIC_NICS_MAX &&
-	       length <= ETHERNET_BYTES + w.mtu && ttl > 1;
+	const uint32_t nics = ~(P2PNIC_NICS_MAX - 1) << 24;
+
+	return (way & (nics | 0xff0000)) == P2PNIC_ADJACENCY_FORWARD << 16;
 }
 
 /* A packet that does not simply go on: each way out with its reason. */
 static void not_forwarded(
-	struct nic *n, const struct burst *b, unsigned k, struct way w, bool expired)
+	struct nic *n, const struct burst *b, unsigned k, uint32_t way, bool expired)
 {
 	enum p2pnic_drop reason;
 
-	switch (w.kind) {
+	switch (WAY_KIND(way)) {
 	case P2PNIC_ADJACENCY_FORWARD:
-		if (w.egress >= P2PNIC_NICS_MAX || !n->out[w.egress].open) {
+		if (WAY_EGRESS(way) >= P2PNIC_NICS_MAX || !n->out[WAY_EGRESS(way)].open) {
 			count_drop(n, P2PNIC_DROP_NO_PEER, 1);
 			return;
 		}
@@ -524,60 +579,92 @@ static void not_forwarded(
 /* Resolves next hops and rewrites heads. */
 static inline void route4(struct nic *n, struct burst *b)
 {
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+
 	for (unsigned j = 0; j < b->n4; j++) {
 		unsigned k = b->kept4[j];
 		struct frame_head *head = &b->head[k];
-		uint32_t word = next_hop_word(n, b->hop4[j]);
-		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
+		uint32_t word = next_hop_word(&tables, b->hop4[j]);
+		uint32_t flow = unlikely(is_group(word))
 					? ipv4_flow(head, b->address4[j], b->frame[k].data)
 					: 0;
-		const struct p2pnic_adjacency *adjacency = resolve(n, word, flow);
-		struct way w = way_of(adjacency);
+		const struct p2pnic_adjacency *adjacency = resolve(&tables, word, flow);
+		uint32_t way = way_of(adjacency);
 
-		if (likely(may_forward(w, b->length[k], ipv4_ttl(head)))) {
-			rewrite_macs(head, adjacency);
-			rewrite_ipv4(head);
-			b->egress[k] = w.egress;
-		} else {
-			not_forwarded(n, b, k, w, ipv4_ttl(head) <= 1);
+		if (unlikely(!way_forwards(way) || ipv4_expired(head) ||
+			     b->length[k] > ETHERNET_BYTES + WAY_MTU(way))) {
+			not_forwarded(n, b, k, way, ipv4_expired(head));
+			continue;
 		}
+		rewrite_ipv4(head, adjacency);
+		b->egress[k] = (uint8_t)WAY_EGRESS(way);
 	}
 }
 
 static void route6(struct nic *n, struct burst *b)
 {
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+
 	for (unsigned j = 0; j < b->n6; j++) {
 		unsigned k = b->kept6[j];
 		struct frame_head *head = &b->head[k];
-		uint32_t word = next_hop_word(n, b->hop6[j]);
-		uint32_t flow = unlikely(P2PNIC_NEXT_HOP_LOG2(word))
-					? ipv6_flow(head, b->frame[k].data)
-					: 0;
-		const struct p2pnic_adjacency *adjacency = resolve(n, word, flow);
-		struct way w = way_of(adjacency);
+		uint32_t word = next_hop_word(&tables, b->hop6[j]);
+		uint32_t flow = unlikely(is_group(word)) ? ipv6_flow(head, b->frame[k].data) : 0;
+		const struct p2pnic_adjacency *adjacency = resolve(&tables, word, flow);
+		uint32_t way = way_of(adjacency);
 
-		if (may_forward(w, b->length[k], ipv6_hop_limit(head))) {
-			rewrite_macs(head, adjacency);
-			rewrite_ipv6(head);
-			b->egress[k] = w.egress;
-		} else {
-			not_forwarded(n, b, k, w, ipv6_hop_limit(head) <= 1);
+		if (unlikely(!way_forwards(way) || ipv6_expired(head) ||
+			     b->length[k] > ETHERNET_BYTES + WAY_MTU(way))) {
+			not_forwarded(n, b, k, way, ipv6_expired(head));
+			continue;
 		}
+		rewrite_ipv6(head, adjacency);
+		b->egress[k] = (uint8_t)WAY_EGRESS(way);
+	}
+}
+
+/* Which frames leave by `egress`, as bits. */
+static inline uint64_t frames_for(const struct burst *b, uint8_t egress)
+{
+	uint64_t frames = 0;
+
+#ifdef __x86_64__
+	if (x86_has_avx512())
+		return frames_for_avx512(b, egress);
+#endif
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+		frames |= (uint64_t)(b->egress[k] == egress) << k;
+	return frames;
+}
+
+static inline void pick(const struct burst *b, uint64_t frames, struct burst_pick *p)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		pick_sixteens(b, frames, p);
+		return;
+	}
+#endif
+	for (p->count = 0; frames; frames &= frames - 1) {
+		unsigned k = (unsigned)__builtin_ctzll(frames);
+
+		p->length[p->count] = b->length[k];
+		p->frame[p->count++] = (uint8_t)k;
 	}
 }
 
 /* An egress at a time, each in the order of arrival. */
 static inline void transfer_all(struct nic *n, const struct burst *b)
 {
-	uint8_t list[P2PNIC_BURST_MAX + 1]; /* the scalar burst_list writes one too many */
-	uint64_t left = ~burst_frames(b, BURST_NOWHERE);
+	struct burst_pick p;
+	uint64_t left = ~frames_for(b, BURST_NOWHERE);
 
-	for (unsigned k = 0; left; k++) {
-		if (!(left >> k & 1))
-			continue;
-		uint64_t frames = burst_frames(b, b->egress[k]);
+	while (left) {
+		unsigned peer = b->egress[__builtin_ctzll(left)];
+		uint64_t frames = frames_for(b, (uint8_t)peer);
 
-		transfer(n, b, b->egress[k], list, burst_list(frames, list), 0);
+		pick(b, frames, &p);
+		transfer(n, b, peer, &p, 0);
 		left &= ~frames;
 	}
 }
@@ -590,11 +677,12 @@ NIC_API unsigned nic_ingress(struct nic *n)
 
 	if (received == 0)
 		return 0;
-	b.n4 = b.n6 = 0;
+	b.n4 = b.n6 = b.lengths = 0;
 	__builtin_memset(b.egress, BURST_NOWHERE, sizeof(b.egress));
 	for (unsigned k = 0; k < received; k++) {
 		__builtin_prefetch(b.frame[k].data);
 		bytes += b.frame[k].length;
+		b.lengths |= b.frame[k].length;
 	}
 	check(n, &b, received);
 

@@ -70,8 +70,9 @@ struct nic_out {
 	uint32_t given
 		[P2PNIC_RING_SLOTS_MAX]; /* by slot: the buffer that comes back on completion */
 #if INGRESS_WRITES
-	/* Free buffers of the egress, as many as slots are free, the last one given back on top: the warmest first. Below the bottom lie NIC_EXPECT_AHEAD more words. */
-	uint32_t spare[NIC_EXPECT_AHEAD + P2PNIC_RING_SLOTS_MAX];
+	/* The free buffers of the egress are spare[produced - consumed] to spare[limit - 1], the last ones given
+	 * back first: the warmest. NIC_EXPECT_AHEAD more words lie behind them. */
+	uint32_t spare[P2PNIC_RING_SLOTS_MAX + NIC_EXPECT_AHEAD];
 #endif
 };
 

@@ -85,10 +85,11 @@ static inline void board_dma_write(struct board *b, const struct dma_region *r, 
 		dma_write(b->dma, bus_addr_add(r->bus, offset), data, bytes);
 		return;
 	}
-	/* Word by word, never as a vector: that would have to wait until all the words, just stored one by one,
-	 * have left the store queue. */
-	for (uint32_t k = 0; k < bytes / 8; k++)
-		__atomic_store_n(to + k, from[k], __ATOMIC_RELAXED);
+	uint32_t k = 0;
+	for (; k + 64 <= bytes; k += 64)
+		memcpy(to + k / 8, from + k / 8, 64);
+	for (; k < bytes; k += 8)
+		__atomic_store_n(to + k / 8, from[k / 8], __ATOMIC_RELAXED);
 }
 
 static inline void board_dma_write32(
@@ -146,8 +147,7 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 		dma_write_frame_message(b, bus_addr_add(r->bus, offset), head, data, length);
 		return;
 	}
-	memcpy(to, &head->low, 16);
-	memcpy(to + 16, &head->high, 16);
+	memcpy(to, head, 32);
 	memcpy(to + 32, data + 32, 32);
 	for (uint32_t k = 64; k < length; k += 64)
 		memcpy(to + k, data + k, 64);

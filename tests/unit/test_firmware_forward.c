@@ -216,6 +216,7 @@ static void either_zero_is_a_checksum(void **state)
 /* RFC 1624: every checksum and TTL, against the sum made anew. */
 static void rewriting_keeps_every_checksum(void **state)
 {
+	const struct p2pnic_adjacency adjacency = {.mtu = 1500};
 	struct frame_head head;
 	struct packet p;
 
@@ -229,7 +230,7 @@ static void rewriting_keeps_every_checksum(void **state)
 			put16(p.bytes + 18, id);
 			packet_checksum(&p);
 			memcpy(&head, p.bytes, 32);
-			rewrite_ipv4(&head);
+			rewrite_ipv4(&head, &adjacency);
 			memcpy(out, &head, 32);
 			assert_int_equal(out[22], ttl - 1);
 			for (unsigned k = 14; k < 32; k += 2)
@@ -253,7 +254,7 @@ static void rewriting_keeps_every_checksum(void **state)
 			put16(p.bytes + 24, hc);
 			p.bytes[22] = (uint8_t)ttl;
 			memcpy(&head, p.bytes, 32);
-			rewrite_ipv4(&head);
+			rewrite_ipv4(&head, &adjacency);
 			memcpy(out, &head, 32);
 			if (get16(out + 24) != (~sum & 0xffff))
 				fail_msg("checksum %04x, TTL %u", hc, ttl);
