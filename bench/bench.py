@@ -62,7 +62,7 @@ def memif_devices(full):
 
 class Samples:
     """All runs of one device: (pattern, size) to a list of the tester's results. Rates are those of measure.rate, and
-    only of runs with tester and device near each other, if there are such."""
+    only of runs with near windows, if there are such; else with busy ones, else with far ones."""
 
     def __init__(self):
         self.rows = {}
@@ -71,12 +71,12 @@ class Samples:
         self.rows.setdefault((run["pattern"], run["frame_bytes"]), []).append(run["run"])
 
     def rates(self, key):
-        """([Mpps of a run], near)"""
+        """([Mpps of a run], kind of their windows)"""
         rates = [measure.rate(r) for r in self.rows.get(key, [])]
-        for near in (True, False):
-            some = [mpps for mpps, where in rates if where == near]
+        for kind in measure.KINDS:
+            some = [mpps for mpps, of in rates if of == kind]
             if some:
-                return some, near
+                return some, kind
         return [], None
 
     def median(self, key):
@@ -85,37 +85,47 @@ class Samples:
 
     def summary(self, key):
         """What every row says of its rates."""
-        runs, (rates, near) = self.rows[key], self.rates(key)
+        runs, (rates, kind) = self.rows[key], self.rates(key)
         middle = statistics.median(rates) if rates else None
-        far = [r["far"]["mpps"] for r in runs if r["far"]["windows"] >= measure.WINDOWS_MIN]
-        return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None, "near": near,
+
+        def median_of(what):
+            seen = [r[what]["mpps"] for r in runs if r[what]["windows"] >= measure.WINDOWS_MIN]
+            return statistics.median(seen) if seen else None
+
+        return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None, "kind": kind,
                 "best_mpps": max(r["near"]["best_mpps"] for r in runs),
                 "mean_mpps": statistics.median(r["mpps"] for r in runs),
-                "far_mpps": statistics.median(far) if far else None,
-                "windows": sum(r["near" if near else "far"]["windows"] for r in runs),
+                "busy_mpps": median_of("busy"), "far_mpps": median_of("far"),
+                "windows": sum(r[kind]["windows"] for r in runs) if kind else 0,
                 "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs), "runs": len(rates),
                 "spread": (max(rates) - min(rates)) / middle if middle else 0.0}
 
 
 def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
-    """until: no round begins that would end later than this, by the length of the last one."""
+    """Rounds of all devices; then up to as many more of what has no near window yet. until: no round begins that would
+    end later than this, by the length of the last one."""
     samples = {d: Samples() for d in all_devices}
-    for number in range(rounds):
+    for number in range(2 * rounds):
         begin = time.monotonic()
         for device in all_devices:
             for ports in (2, 4):
                 group = [p for p in patterns if PORTS.get(p, 4) == ports and
                          (device.patterns is None or p in device.patterns)]
-                if not group:
+                again = sizes
+                if number >= rounds:
+                    missing = [(p, s) for p in group for s in sizes if samples[device].rates((p, s))[1] != "near"]
+                    group = [p for p in group if p in [m[0] for m in missing]]
+                    again = [s for s in sizes if s in [m[1] for m in missing]]
+                if not group or (number >= rounds and until and time.monotonic() > until):
                     continue
                 try:
-                    for run in measure.run_checked(device, ports, group, sizes, settings):
+                    for run in measure.run_checked(device, ports, group, again, settings):
                         samples[device].add(run)
                 except measure.Refused as why:
                     note("refused: %s" % why)
             print("  round %d of %d: %-28s" % (number + 1, rounds, device.name + " " + device.method),
                   end="\r", file=sys.stderr, flush=True)
-        if until and 2 * time.monotonic() - begin > until:
+        if number < rounds and until and 2 * time.monotonic() - begin > until:
             break
     print(" " * 60, end="\r", file=sys.stderr)
     return samples
@@ -139,10 +149,11 @@ def throughput_rows(samples):
     return rows, limit
 
 
-def best(rows, key, dut, method="-", what="mpps"):
-    found = [r[what] for r in rows if r["dut"].startswith(dut) and r["method"] == method and
+def best(rows, key, dut, method="-"):
+    """The row with the highest rate, of those with the best kind of windows; or None."""
+    found = [r for r in rows if r["dut"].startswith(dut) and r["method"] == method and
              (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
-    return max(found) if found else None
+    return max(found, key=lambda r: (-measure.KINDS.index(r["kind"]), r["mpps"])) if found else None
 
 
 CONDITIONS = [("64 light", 64, 10e3), ("64 quarter", 64, wire_pps(64) / 4), ("1518 light", 1518, 10e3),
@@ -154,7 +165,7 @@ def latency(all_devices, rows, rounds, settings, note):
     conditions = list(CONDITIONS)
     reference = best(rows, ("1in-1out", 64), "l3fwd")
     if reference:
-        conditions.append(("64 half of l3fwd", 64, reference * 1e6 / 2))
+        conditions.append(("64 half of l3fwd", 64, reference["mpps"] * 1e6 / 2))
     results, out = {}, []
     for _ in range(rounds):
         for device in all_devices:
@@ -208,7 +219,7 @@ def scale(device, settings, rounds, note):
         samples = Samples()
         for _ in range(rounds):
             try:
-                samples.add(measure.run_checked(device, ports, [pattern], [64], settings)[0])
+                samples.add(measure.run_near(device, ports, pattern, 64, settings))
             except measure.Refused as why:
                 note("refused: scale: %s" % why)
         if samples.rows:
@@ -217,34 +228,40 @@ def scale(device, settings, rounds, note):
     return out
 
 
-def ratio(a, b):
-    return "%.2f" % (a / b) if a and b else "-"
+def ratio(a, b, what):
+    """~: of windows of different kinds."""
+    if not a or not b or not b[what]:
+        return "-"
+    return ("~" if a["kind"] != b["kind"] else "") + "%.2f" % (a[what] / b[what])
+
+
+MARK = {"near": "", "busy": "b", "far": "f"}
 
 
 def print_pattern(pattern, rows, limit):
-    """Rates, and ratios of medians and of best windows, by frame size."""
+    """Rates, and ratios of medians and of best windows, by frame size. b, f: there were only busy, far windows."""
     rows = [r for r in rows if r["pattern"] == pattern]
-    copies = {r["frame_bytes"]: r for r in limit if r["pattern"] == pattern}
+    copies = {r["frame_bytes"]: {**r, "mpps": r["copy_loop_mpps"]} for r in limit if r["pattern"] == pattern}
     keys = [(pattern, size) for size in sorted({r["frame_bytes"] for r in rows})]
     print("\n%-27s%s" % (pattern + ", Mpps", "".join("%14s" % ("%d B" % size) for _, size in keys)))
     for name in dict.fromkeys((r["dut"], r["method"]) for r in rows):
         mine = {r["frame_bytes"]: r for r in rows if (r["dut"], r["method"]) == name}
-        cells = ["%.2f ±%.0f%%" % (mine[size]["mpps"], 50 * mine[size]["spread"]) if size in mine else ""
-                 for _, size in keys]
+        cells = ["%.2f%s ±%.0f%%" % (mine[size]["mpps"], MARK[mine[size]["kind"]], 50 * mine[size]["spread"])
+                 if size in mine else "" for _, size in keys]
         print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""), "".join("%14s" % c for c in cells)))
     if copies:
-        print("%-27s%s" % ("copy loop", "".join("%14.2f" % copies[size]["copy_loop_mpps"] for _, size in keys)))
-    for what, title, loop in (("mpps", "", "copy_loop_mpps"), ("best_mpps", ", best", "best_mpps")):
-        ours = {key: best(rows, key, "p2pnic", "wr", what) for key in keys}
-        if not any(ours.values()):
-            continue
-        for text, other in (("l3fwd", lambda k: best(rows, k, "l3fwd", what=what)),
-                            ("l3fwd server", lambda k: max(best(rows, k, "l3fwd %s server" % lookup, what=what) or 0
-                                                           for lookup in ("lpm", "fib"))),
-                            ("copy loop", lambda k: copies[k[1]][loop] if k[1] in copies else None),
-                            ("Bn", lambda k: best(rows, k, "p2pnic", "bn", what)),
-                            ("Rd", lambda k: best(rows, k, "p2pnic", "rd", what))):
-            print("%-27s%s" % ("Wr / " + text + title, "".join("%14s" % ratio(ours[k], other(k)) for k in keys)))
+        print("%-27s%s" % ("copy loop", "".join("%14s" % ("%.2f%s" % (
+            copies[size]["mpps"], MARK[copies[size]["kind"]]) if size in copies else "") for _, size in keys)))
+    ours = {key: best(rows, key, "p2pnic", "wr") for key in keys}
+    if not any(ours.values()):
+        return
+    for what, title in (("mpps", ""), ("best_mpps", ", best")):
+        for text, other in (("l3fwd", lambda k: best(rows, k, "l3fwd")),
+                            ("l3fwd server", lambda k: best([r for r in rows if " server" in r["dut"]], k, "l3fwd")),
+                            ("copy loop", lambda k: copies.get(k[1])),
+                            ("Bn", lambda k: best(rows, k, "p2pnic", "bn")),
+                            ("Rd", lambda k: best(rows, k, "p2pnic", "rd"))):
+            print("%-27s%s" % ("Wr / " + text + title, "".join("%14s" % ratio(ours[k], other(k), what) for k in keys)))
 
 
 def print_tables(result):

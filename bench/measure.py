@@ -12,6 +12,7 @@ class Refused(Exception):
     """The device did not do the work, or could not be measured."""
 
 
+KINDS = ("near", "busy", "far")  # of windows (tester/tester.h), the best first
 WINDOWS_MIN = 5  # of a kind, for their median to say something
 
 
@@ -20,8 +21,9 @@ class Settings:
     tester_cpu = 0
     seconds = 0.8  # at most
     warm_up = 0.05
-    windows = 8  # of 10 ms with tester and device near each other: a run ends when it has so many
+    windows = 8  # near ones (tester/tester.h): a run ends when it has so many
     near = None  # (from, to) ns for a cache line from one processor to the other and back
+    step = 0  # ns for a step of additions, at most, of a processor that is alone on its core
 
 
 def check_work(device, entry):
@@ -42,7 +44,8 @@ def tester_command(ports, mode, patterns, sizes, settings, extra, near):
     for port in ports:
         command += ["-p", port]
     if near:
-        command += ["--cpu2", str(settings.device_cpu), "--near", "%d-%d:%d" % (*settings.near, settings.windows)]
+        command += ["--cpu2", str(settings.device_cpu), "--near", "%d-%d:%d" % (*settings.near, settings.windows),
+                    "--step", "%.3f" % settings.step]
     return command + list(extra)
 
 
@@ -101,24 +104,34 @@ class Pair:
 
 def find_near(settings):
     """The host of a virtual machine moves its processors about: they share a core (under 60 ns), a cache, or only
-    a socket. Where they share a cache is where they are compared."""
+    a socket; and the device's has its core to itself or not. Devices are compared where they share a cache, alone."""
     command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2", str(settings.device_cpu),
                "-n", "60"]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=devices.first_class)
-    seen = [int(line) for line in done.stdout.split() if int(line) > 0]
-    if seen:
-        nearest = min([ns for ns in seen if ns >= 60] or seen)
+    seen = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+    trips, steps = [trip for trip, _ in seen if trip > 0], [step for _, step in seen if step > 0]
+    if trips and steps:
+        nearest = min([ns for ns in trips if ns >= 60] or trips)
         settings.near = int(nearest * 0.7), int(nearest * 1.4)
+        settings.step = min(steps) * 1.15
 
 
 def rate(run):
-    """(Mpps, near): the median of its windows with the processors near, else of those with them far; (None, None) where
-    neither are enough."""
-    for near in (True, False):
-        windows = run["near" if near else "far"]
-        if windows["windows"] >= WINDOWS_MIN:
-            return windows["mpps"], near
+    """(Mpps, kind): the median of its near windows, else of the busy, else of the far ones; (None, None) where none are
+    enough."""
+    for kind in KINDS:
+        if run[kind]["windows"] >= WINDOWS_MIN:
+            return run[kind]["mpps"], kind
     return None, None
+
+
+def run_near(device, ports, pattern, size, settings, extra=()):
+    """One run with near windows, if five attempts have one."""
+    for _ in range(5):
+        run, = run_checked(device, ports, [pattern], [size], settings, extra)
+        if rate(run["run"])[1] == "near":
+            break
+    return run
 
 
 def run_checked(device, ports, patterns, sizes, settings, extra=()):

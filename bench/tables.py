@@ -81,7 +81,7 @@ def rows(samples_of, rounds, settings, note):
     for _ in range(rounds):
         for device, _ in tables:
             try:
-                samples[device].add(measure.run_checked(device, PORTS, [PATTERN], [SIZE], settings, extra)[0])
+                samples[device].add(measure.run_near(device, PORTS, PATTERN, SIZE, settings, extra))
             except measure.Refused as why:
                 note("refused: tables: %s table: %s" % (device.table, why))
     return [{"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
@@ -91,8 +91,10 @@ def rows(samples_of, rounds, settings, note):
 
 def print_ratio(result):
     found = {row["table"]: row for row in result}
-    if len(found) == 2 and all(row["mpps"] for row in result):
+    if len(found) == 2 and not all(row["mpps"] for row in result):
+        print("tables: no run with windows of one kind")
+    elif len(found) == 2:
         full, four = found["full"], found["four"]
-        print("tables: %s %s %s %d B, %d random destinations: %d routes %.2f Mpps, %d routes %.2f Mpps, ratio %.2f" % (
+        print("tables: %s %s %s %d B, %d random destinations: %d routes %.2f Mpps, %d routes %.2f Mpps, ratio %s%.2f" % (
             full["dut"], full["method"], full["pattern"], full["frame_bytes"], full["destinations"], full["routes"],
-            full["mpps"], four["routes"], four["mpps"], full["mpps"] / four["mpps"] if four["mpps"] else 0.0))
+            full["mpps"], four["routes"], four["mpps"], "~" if full["kind"] != four["kind"] else "", full["mpps"] / four["mpps"]))

@@ -28,8 +28,9 @@ static const char help[] =
 	"  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
 	"  burst       longest burst without loss (26.4)\n"
 	"  self        the tester's own maximum: the ports' other ends are a wire\n"
-	"  cores       ns for a cache line from processor --cpu to --cpu2 and back, -n times; no "
-	"ports\n"
+	"  cores       ns for a cache line from processor --cpu to --cpu2 and back, and for a step "
+	"of additions\n"
+	"              on --cpu2, -n times; no ports\n"
 	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
 	"\n"
 	"ports, in the order of their numbers\n"
@@ -55,7 +56,6 @@ static const char help[] =
 	"  -d, --destinations FILE[:N]  N addresses (65536) inside the prefixes of FILE\n"
 	"  -M, --mac N=MAC      MAC of the device's port N   (02:00:00:00:00:N in hexadecimal)\n"
 	"      --no-carry       avoid headers whose checksum update carries\n"
-	"      --buffers N      wire, copy: post N buffers a port\n"
 	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
 	"      --realtime PID   during a run, neither the tester nor this process of the device "
 	"(0: none)\n"
@@ -65,6 +65,10 @@ static const char help[] =
 	"every 10 ms:\n"
 	"                       windows with LOW to HIGH ns on both sides count; end after N of "
 	"them\n"
+	"      --step NS        with --near: windows before or after which a step of additions "
+	"took "
+	"longer on\n"
+	"                       --cpu2 are busy, and do not count\n"
 	"  -W, --wait SECONDS   for the links to come up   (10)\n"
 	"  -j, --json           print JSON\n";
 
@@ -82,7 +86,6 @@ struct options {
 	const char *destinations;
 	uint8_t mac[TESTER_PORTS_MAX][6];
 	bool mac_set[TESTER_PORTS_MAX];
-	unsigned buffers;
 	int cpu, cpu2;
 	pid_t device[DEVICES_MAX];
 	unsigned devices;
@@ -208,10 +211,10 @@ static int parse_near(struct options *o, const char *text)
 enum {
 	OPTION_GBPS = 256,
 	OPTION_NO_CARRY,
-	OPTION_BUFFERS,
 	OPTION_CPU2,
 	OPTION_REALTIME,
 	OPTION_NEAR,
+	OPTION_STEP,
 };
 
 static int parse_option(struct options *o, int option, const char *value)
@@ -279,11 +282,11 @@ static int parse_option(struct options *o, int option, const char *value)
 	case 'W':
 		o->wait = number;
 		return 0;
+	case OPTION_STEP:
+		o->load.step_high = number;
+		return 0;
 	case OPTION_GBPS:
 		o->gbps = number;
-		return 0;
-	case OPTION_BUFFERS:
-		o->buffers = (unsigned)number;
 		return 0;
 	}
 	return -EINVAL;
@@ -296,9 +299,9 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"time", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'},
 		{"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
 		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'},
-		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"buffers", 1, NULL, OPTION_BUFFERS},
-		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
-		{"realtime", 1, NULL, OPTION_REALTIME}, {"near", 1, NULL, OPTION_NEAR},
+		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"cpu", 1, NULL, 'C'},
+		{"cpu2", 1, NULL, OPTION_CPU2}, {"realtime", 1, NULL, OPTION_REALTIME},
+		{"near", 1, NULL, OPTION_NEAR}, {"step", 1, NULL, OPTION_STEP},
 		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
@@ -626,7 +629,6 @@ static int device_ports(struct device *d, const struct options *o, bool opposite
 	}
 	d->config.ports = d->port;
 	d->config.count = o->ports;
-	d->config.buffers = o->buffers;
 	d->config.stop = &stop;
 	/* One wire for all runs: a list of patterns must be of one kind. */
 	char pattern[128];
@@ -694,7 +696,8 @@ static int cores_action(const struct options *o)
 	for (uint64_t k = 0; k < n; k++) {
 		if (k)
 			nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-		printf("%.0f\n", cores_round_trip(cores));
+		struct cores_state state = cores_look(cores);
+		printf("%.0f %.3f\n", state.round_trip, state.step);
 	}
 	cores_close(cores);
 	return COMMAND_OK;

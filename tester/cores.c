@@ -15,12 +15,16 @@
 #define ROUNDS   4
 #define TRIPS    50
 #define TIMEOUT  10000000 /* ns */
-#define PRIORITY 2        /* above the device's, which `--realtime` gives 1 */
+#define PACES    9        /* odd: the middle one counts */
+#define STEPS    4000
+#define PRIORITY 2 /* above the device's, which `--realtime` gives 1 */
 
 struct cores {
 	_Alignas(128) _Atomic uint32_t there; /* counts trips, never repeats within a rally */
 	_Alignas(128) _Atomic uint32_t back;
 	_Alignas(128) atomic_bool playing;
+	atomic_bool paced; /* `step` is the returner's of this look */
+	double step;
 	sem_t called;
 	atomic_bool over;
 	pthread_t thread;
@@ -34,7 +38,31 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* Follows `there` with `back` while a rally lasts. */
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* ns for a step of six additions, none of which waits for another. */
+static double pace(void)
+{
+	double step[PACES];
+
+	for (int k = 0; k < PACES; k++) {
+		uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, start = now_ns();
+		for (int n = 0; n < STEPS; n++) {
+			a++, b++, c++, d++, e++, f++;
+			__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
+		}
+		step[k] = (double)(now_ns() - start) / STEPS;
+	}
+	qsort(step, PACES, sizeof(*step), compare);
+	return step[PACES / 2];
+}
+
+/* Follows `there` with `back` while a rally lasts, then measures its own pace. */
 static void *returner(void *opaque)
 {
 	struct cores *c = opaque;
@@ -50,6 +78,8 @@ static void *returner(void *opaque)
 			if (ball != last)
 				atomic_store_explicit(&c->back, last = ball, memory_order_release);
 		}
+		c->step = pace();
+		atomic_store_explicit(&c->paced, true, memory_order_release);
 	}
 }
 
@@ -100,12 +130,23 @@ static bool trip(struct cores *c, uint32_t ball, uint64_t until)
 	return true;
 }
 
-double cores_round_trip(struct cores *c)
+static double returners_pace(struct cores *c)
+{
+	uint64_t until = now_ns() + TIMEOUT;
+
+	while (!atomic_load_explicit(&c->paced, memory_order_acquire))
+		if (now_ns() > until)
+			return -1;
+	return c->step;
+}
+
+struct cores_state cores_look(struct cores *c)
 {
 	uint64_t until = now_ns() + TIMEOUT;
 	uint32_t ball = atomic_load_explicit(&c->there, memory_order_relaxed) + 1;
 	double best = -1;
 
+	atomic_store(&c->paced, false);
 	atomic_store(&c->playing, true);
 	sem_post(&c->called);
 	bool there = trip(c, ball, until); /* it is awake now */
@@ -118,5 +159,5 @@ double cores_round_trip(struct cores *c)
 			best = ns;
 	}
 	atomic_store(&c->playing, false);
-	return best;
+	return (struct cores_state){best, returners_pace(c)};
 }

@@ -201,8 +201,6 @@ static int open_station(struct reflect *r, unsigned i, char *error)
 	unsigned slots = 1u << s->port->link.config.log2_ring, first = i * 2 * r->slots;
 	if (slots > r->slots)
 		slots = r->slots;
-	unsigned posted =
-		r->config->buffers && r->config->buffers < slots ? r->config->buffers : slots;
 	uint32_t *buffers = calloc(r->slots, sizeof(*buffers));
 	s->pool.buffer = calloc((size_t)2 * r->slots * TESTER_PORTS_MAX, sizeof(uint32_t));
 	s->flight = calloc((size_t)2 * r->slots, sizeof(uint32_t));
@@ -214,7 +212,7 @@ static int open_station(struct reflect *r, unsigned i, char *error)
 		buffers[k] = (first + k) * P2PNIC_BUFFER_BYTES;
 		s->pool.buffer[s->pool.count++] = (first + r->slots + k) * P2PNIC_BUFFER_BYTES;
 	}
-	memif_port_ops.start(s->port, buffers, posted);
+	memif_port_ops.start(s->port, buffers, slots);
 	free(buffers);
 	return 0;
 }

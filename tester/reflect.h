@@ -27,7 +27,6 @@ struct reflect_config {
 	const char *const *ports; /* "SOCKET[,key=value…]"; all of one role */
 	unsigned count;
 	struct pattern pattern;
-	unsigned buffers; /* client: posted on each port; 0: as many as the ring has slots */
 	atomic_bool *stop;
 };
 

@@ -63,6 +63,7 @@ json_t *report_json(const struct tester_result *r)
 	json_object_set_new(j, "seconds", json_real(r->seconds));
 	json_object_set_new(j, "mpps", json_real(r->mpps));
 	json_object_set_new(j, "near", windows_json(&r->near));
+	json_object_set_new(j, "busy", windows_json(&r->busy));
 	json_object_set_new(j, "far", windows_json(&r->far));
 	json_object_set_new(j, "spoilt_windows", integer(r->spoilt));
 	json_object_set_new(j, "gbps", json_real(r->gbps));
@@ -98,15 +99,15 @@ void report_text(FILE *out, const struct tester_result *r)
 			fprintf(out, "  wrong %s %llu", check_error_name[i],
 				(unsigned long long)r->error[i]);
 	fprintf(out, "\n");
-	if (r->near.count && !r->far.count && !r->spoilt)
+	if (r->near.count && !r->busy.count && !r->far.count && !r->spoilt)
 		fprintf(out, "windows of 10 ms: median %.3f Mpps, best %.3f\n", r->near.mpps,
 			r->near.best_mpps);
-	else if (r->near.count || r->far.count)
+	else if (r->near.count || r->busy.count || r->far.count)
 		fprintf(out,
-			"windows of 10 ms: %u near, median %.3f Mpps, best %.3f; %u far, %.3f; %u "
-			"spoilt\n",
-			r->near.count, r->near.mpps, r->near.best_mpps, r->far.count, r->far.mpps,
-			r->spoilt);
+			"windows of 10 ms: %u near, median %.3f Mpps, best %.3f; %u busy, %.3f; "
+			"%u far, %.3f; %u spoilt\n",
+			r->near.count, r->near.mpps, r->near.best_mpps, r->busy.count, r->busy.mpps,
+			r->far.count, r->far.mpps, r->spoilt);
 	if (r->late_ms >= 1)
 		fprintf(out, "the tester itself fell behind by %.1f ms in all\n", r->late_ms);
 	if (!r->latency.count)

@@ -207,7 +207,7 @@ struct run {
 	struct windows windows;
 	uint64_t window_start; /* TSC; in the future after a pause */
 	uint64_t window_received;
-	double window_ns; /* distance before it */
+	struct cores_state window_state; /* before it */
 	bool window_open, window_counts, window_still;
 };
 
@@ -354,21 +354,21 @@ static void open_window(struct run *run, bool warm)
 	run->window_received = t->received;
 }
 
-/* The distance now. Schedules stand still meanwhile, and the next window opens a little later. */
-static double measure_distance(struct run *run)
+/* How it is now. Schedules stand still meanwhile, and the next window opens a little later. */
+static struct cores_state look(struct run *run)
 {
 	struct tester *t = run->t;
 	uint64_t begin = tester_tsc();
 
 	if (!run->load->cores)
-		return 0;
-	double ns = cores_round_trip(run->load->cores);
+		return (struct cores_state){0};
+	struct cores_state state = cores_look(run->load->cores);
 	t->now = tester_tsc();
 	for (unsigned i = 0; i < t->ports; i++)
 		t->port[i].due += (t->now - begin) << 16;
 	run->paused += t->now - begin;
 	run->window_start = t->now + (uint64_t)(PAUSE_SETTLE * 1e9 / t->ns_per_tick);
-	return ns;
+	return state;
 }
 
 /* A late call makes a longer window, not a higher rate. */
@@ -378,16 +378,16 @@ static void close_window(struct run *run)
 	double seconds = (double)(t->now - run->window_start) * t->ns_per_tick * 1e-9;
 	double mpps =
 		seconds > 0 ? (double)(t->received - run->window_received) / seconds * 1e-6 : 0;
-	double before = run->window_ns;
+	struct cores_state before = run->window_state;
 	bool counts = run->window_open && run->window_counts;
 
-	run->window_ns = measure_distance(run);
+	run->window_state = look(run);
 	enum window_kind kind = run->window_still
 					? WINDOW_SPOILT
-					: window_kind_of(run->load, before, run->window_ns);
+					: window_kind_of(run->load, before, run->window_state);
 	if (counts)
 		windows_add(&run->windows, kind, mpps, &t->window);
-	if (!run->load->cores || (counts && kind == WINDOW_NEAR))
+	if (!run->load->cores || (counts && kind <= WINDOW_BUSY))
 		histogram_add(&run->result->latency, &t->window);
 	memset(&t->window, 0, sizeof(t->window));
 	run->window_open = t->recording = false;
@@ -408,7 +408,7 @@ int tester_run(
 	r = prepare_run(&run, error);
 	if (r)
 		return r;
-	run.window_ns = measure_distance(&run);
+	run.window_state = look(&run);
 	run.paused = 0;
 	uint64_t start = run.start = tester_tsc(),
 		 counted = start + (uint64_t)(load->warm_up * ticks), before = 0;

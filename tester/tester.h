@@ -27,13 +27,14 @@
  * is found on the other end; both in this thread, on one clock (TSC).
  *
  * Windows: the time counted is a row of windows of 10 ms, and each has a rate and latencies of its own. With
- * `cores`, the distance to the device's processor is measured between them (nobody sends meanwhile, and what
- * the device then catches up with, 200 µs long, is in no window). A window is
- *   near        `near_low` to `near_high` ns before it and after
- *   far         neither before nor after
+ * `cores`, the distance to the device's processor and its pace (cores.h) are measured between them (nobody
+ * sends meanwhile, and what the device then catches up with, 200 µs long, is in no window). A window is
+ *   near        `near_low` to `near_high` ns before it and after, and no step took more than `step_high` ns
+ *   busy        near, but a step took longer: another's work was on the device's core
+ *   far         more than `near_high` ns before it and after
  *   spoilt      anything else, or the tester itself stood still for over 100 µs in it
  * The medians of the near ones are what a virtual machine can say of a device, where the mean over a run
- * says more of the host. With `cores`, latencies are those of near windows only.
+ * says more of the host. With `cores`, latencies are those of near and busy windows only.
  */
 #ifndef P2PNIC_TESTER_H
 #define P2PNIC_TESTER_H
@@ -82,6 +83,7 @@ struct tester_load {
 	struct cores
 		*cores; /* to the device's processor; NULL: not measured, all windows are near */
 	double near_low, near_high; /* ns */
+	double step_high;           /* ns; 0: any */
 	unsigned near_windows;      /* end when there were so many; 0: when the time is over */
 	double warm_up;             /* first seconds that count for loss but not for throughput */
 	uint64_t packets;           /* into each ingress; 0: no limit but time */
@@ -105,7 +107,7 @@ struct tester_result {
 	double seconds; /* counted */
 	double mpps;    /* received in the time counted */
 	double gbps;    /* of frames with FCS, as mpps */
-	struct tester_windows near, far;
+	struct tester_windows near, busy, far;
 	unsigned spoilt; /* windows */
 	uint64_t sent;
 	uint64_t received; /* our own packets; unsampled */

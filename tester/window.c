@@ -1,27 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "window.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
-enum window_kind window_kind_of(const struct tester_load *load, double before, double after)
+static bool is_near(const struct tester_load *load, struct cores_state s)
 {
-	bool from = before >= load->near_low && before <= load->near_high;
-	bool to = after >= load->near_low && after <= load->near_high;
+	return s.round_trip >= load->near_low && s.round_trip <= load->near_high;
+}
 
-	if (!load->cores || (from && to))
+static bool is_alone(const struct tester_load *load, struct cores_state s)
+{
+	return !load->step_high || (s.step >= 0 && s.step <= load->step_high);
+}
+
+enum window_kind window_kind_of(
+	const struct tester_load *load, struct cores_state before, struct cores_state after)
+{
+	if (!load->cores)
 		return WINDOW_NEAR;
-	return before > load->near_high && after > load->near_high ? WINDOW_FAR : WINDOW_SPOILT;
+	if (is_near(load, before) && is_near(load, after))
+		return is_alone(load, before) && is_alone(load, after) ? WINDOW_NEAR : WINDOW_BUSY;
+	return before.round_trip > load->near_high && after.round_trip > load->near_high
+		       ? WINDOW_FAR
+		       : WINDOW_SPOILT;
 }
 
 void windows_add(
 	struct windows *w, enum window_kind kind, double mpps, const struct histogram *latency)
 {
-	struct window_class *c = kind == WINDOW_NEAR ? &w->near : &w->far;
+	struct window_class *const classes[] = {&w->near, &w->busy, &w->far};
 
 	if (kind == WINDOW_SPOILT) {
 		w->spoilt++;
 		return;
 	}
+	struct window_class *c = classes[kind];
 	if (c->count == TESTER_WINDOWS_MAX)
 		return;
 	c->mpps[c->count++] = mpps;
@@ -58,6 +72,7 @@ static void report(struct window_class *c, struct tester_windows *out)
 void windows_report(struct windows *w, struct tester_result *r)
 {
 	report(&w->near, &r->near);
+	report(&w->busy, &r->busy);
 	report(&w->far, &r->far);
 	r->spoilt = w->spoilt;
 }

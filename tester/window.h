@@ -18,14 +18,15 @@ struct window_class {
 };
 
 struct windows {
-	struct window_class near, far;
+	struct window_class near, busy, far;
 	unsigned spoilt;
 };
 
-enum window_kind { WINDOW_NEAR, WINDOW_FAR, WINDOW_SPOILT };
+enum window_kind { WINDOW_NEAR, WINDOW_BUSY, WINDOW_FAR, WINDOW_SPOILT };
 
-/* By the distances before and after, in ns; without `cores` all are near. */
-enum window_kind window_kind_of(const struct tester_load *, double before, double after);
+/* By what was seen before and after; without `cores` all are near. */
+enum window_kind window_kind_of(
+	const struct tester_load *, struct cores_state before, struct cores_state after);
 
 /* latency: of the window, may be empty. Windows beyond the maximum are left out. */
 void windows_add(struct windows *, enum window_kind, double mpps, const struct histogram *latency);

@@ -38,6 +38,8 @@ def test_near(tmp_path):
     """Any distance is near: the run ends with so many windows, long before its time; none is: all are far or spoilt."""
     near, = self_test(tmp_path, "-t", "30", "-w", "0", "--near", "0-1000000000:3")
     assert near["near"]["windows"] == 3 and near["seconds"] < 20
+    busy, = self_test(tmp_path, "-t", "0.2", "--near", "0-1000000000", "--step", "0.000001")
+    assert busy["near"]["windows"] == 0 and busy["busy"]["windows"] + busy["spoilt_windows"] > 0
     far, = self_test(tmp_path, "-t", "0.2", "-l", "1", "--near", "0-0.001")
     assert far["near"]["windows"] == 0 and far["far"]["windows"] + far["spoilt_windows"] > 0
     assert "latency" not in far
@@ -48,7 +50,7 @@ def test_near(tmp_path):
     ["run", "-p", "memif:x", "-l", "3"], ["run", "-p", "memif:x", "-c", "half"], ["run", "-p", "memif:x", "-m", "guess"],
     ["run", "-p", "memif:x", "-M", "0=02:00"], ["run", "-p", "memif:x", "--near", "5"],
     ["run", "-p", "memif:x", "--near", "9-3"], ["run", "-p", "memif:x", "--near", "1-2:x"],
-    ["run", "-p", "memif:x", "--near", "1-2:9999"]])
+    ["run", "-p", "memif:x", "--near", "1-2:9999"], ["run", "-p", "memif:x", "--step", "x"]])
 def test_usage(arguments):
     done = command(*arguments)
     assert done.returncode == 2 and done.stderr

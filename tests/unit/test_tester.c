@@ -225,6 +225,13 @@ static void test_search(void **state)
 
 /* --- Windows ------------------------------------------------------------------------------------- */
 
+static enum window_kind kind_of(const struct tester_load *load, double trip_before,
+	double step_before, double trip_after, double step_after)
+{
+	return window_kind_of(load, (struct cores_state){trip_before, step_before},
+		(struct cores_state){trip_after, step_after});
+}
+
 static void test_window_kinds(void **state)
 {
 	const enum window_kind n = WINDOW_NEAR, f = WINDOW_FAR, s = WINDOW_SPOILT;
@@ -235,12 +242,22 @@ static void test_window_kinds(void **state)
 	struct tester_load load = {.near_low = 80, .near_high = 160};
 
 	for (unsigned k = 0; k < 16; k++) {
+		struct cores_state before = {ns[k / 4], 0.5}, after = {ns[k % 4], 0.5};
+
 		load.cores = NULL;
-		assert_int_equal(window_kind_of(&load, ns[k / 4], ns[k % 4]), n);
+		assert_int_equal(window_kind_of(&load, before, after), n);
 		load.cores = (struct cores *)1;
-		assert_int_equal(window_kind_of(&load, ns[k / 4], ns[k % 4]), kind[k / 4][k % 4]);
+		assert_int_equal(window_kind_of(&load, before, after), kind[k / 4][k % 4]);
 	}
-	assert_int_equal(window_kind_of(&load, 80, 160), n);
+	assert_int_equal(kind_of(&load, 80, 99, 160, 99), n);
+	/* Alone on their cores before and after, or not; where far or unknown, that is no matter. */
+	load.step_high = 0.6;
+	assert_int_equal(kind_of(&load, 115, 0.6, 115, 0.6), n);
+	assert_int_equal(kind_of(&load, 115, 0.61, 115, 0.5), WINDOW_BUSY);
+	assert_int_equal(kind_of(&load, 115, 0.5, 115, 0.61), WINDOW_BUSY);
+	assert_int_equal(kind_of(&load, 115, 0.5, 115, -1), WINDOW_BUSY);
+	assert_int_equal(kind_of(&load, 520, 0.5, 520, 0.9), f);
+	assert_int_equal(kind_of(&load, 115, 0.5, 520, 0.5), s);
 }
 
 static void test_window_medians(void **state)
@@ -263,12 +280,14 @@ static void test_window_medians(void **state)
 	windows_add(&w, WINDOW_NEAR, 5, &many);
 	windows_add(&w, WINDOW_NEAR, 4, &few);
 	windows_add(&w, WINDOW_FAR, 2, &few);
+	windows_add(&w, WINDOW_BUSY, 1, &many);
 	windows_report(&w, &r);
 	assert_int_equal(r.near.count, 4);
 	assert_true(r.near.mpps == 4.5 && r.near.best_mpps == 9);
 	assert_int_equal(r.near.probed, 2);
 	assert_int_equal(r.near.p50_ns, 50);
 	assert_int_equal(r.near.p99_ns, 99);
+	assert_true(r.busy.count == 1 && r.busy.mpps == 1 && r.busy.p50_ns == 50);
 	assert_int_equal(r.far.count, 1);
 	assert_int_equal(r.far.probed, 0);
 	assert_int_equal(r.spoilt, 1);
@@ -286,8 +305,9 @@ static void test_distance(void **state)
 	assert_true(cores_open(&cores, CPU_SETSIZE - 1) < 0);
 	assert_int_equal(cores_open(&cores, sched_getcpu()), 0);
 	for (unsigned k = 0; k < 5; k++) {
-		double ns = cores_round_trip(cores);
-		assert_true(ns == -1 || ns > 1);
+		struct cores_state s = cores_look(cores);
+		assert_true(s.round_trip == -1 || s.round_trip > 1);
+		assert_true(s.step == -1 || s.step > 0);
 	}
 	cores_close(cores);
 }
