@@ -232,6 +232,7 @@ static bool mac_is_zero(struct mac_addr mac)
 /* What the host sees of the port; whether something is new that it wants to know at once. */
 static bool show_port(struct soft_nic *s, const struct port_info *info)
 {
+	char *description = (char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION;
 	char *fault = (char *)s->bar[0]->memory + P2PNIC_BAR0_FAULT;
 	bool new = s->link != info->link ||
 		   strncmp(fault, info->fault, P2PNIC_DESCRIPTION_BYTES - 1) != 0;
@@ -241,6 +242,8 @@ static bool show_port(struct soft_nic *s, const struct port_info *info)
 	if (new)
 		snprintf(fault, P2PNIC_DESCRIPTION_BYTES, "%.*s", (int)P2PNIC_DESCRIPTION_BYTES - 1,
 			info->fault);
+	if (strcmp(description, info->mode) != 0)
+		snprintf(description, P2PNIC_DESCRIPTION_BYTES, "%s", info->mode);
 	return new;
 }
 
@@ -267,8 +270,6 @@ static int make_port(struct soft_nic *s, char *error)
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
 	s->variant->set_mac(s->nic, s->config.mac);
 	show_port(s, &info);
-	snprintf((char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION, P2PNIC_DESCRIPTION_BYTES,
-		"%s", info.mode);
 	fprintf(stderr, "nic %s: port %s:%s, %s\n", s->config.name, s->config.port_type,
 		s->config.port_target, info.mode);
 	return 0;
