@@ -17,14 +17,59 @@ static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "gene
 
 static uint32_t unsent(const struct af_xdp_port *port)
 {
-	return *port->transmit.producer -
+	return *port->transmit.producer + port->unsubmitted -
 	       __atomic_load_n(port->transmit.consumer, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Frames that are in the transmit ring, but not in the kernel's view, go by xdp_send.h and out of the
+ * ring again. False: not these; the socket sends what is left there.
+ */
+static bool send_batch(struct af_xdp_port *port)
+{
+	unsigned n = port->unsubmitted < XDP_SEND_MAX ? port->unsubmitted : XDP_SEND_MAX;
+	uint32_t first = port->transmit.cached_prod - port->unsubmitted;
+	unsigned accepted;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct xdp_desc *desc = xsk_ring_prod__tx_desc(&port->transmit, first + i);
+		port->send.area->last[i] = desc->len - 1;
+		memcpy(port->send.area->frame[i], port->memory + desc->addr, desc->len);
+	}
+	unsigned taken = xdp_send_run(&port->send, port->xdp.program, n, &accepted);
+	port->batching = accepted > 0;
+	port->no_batches = !port->batching;
+	if (!accepted)
+		return false;
+	port->failed += taken - accepted;
+	for (unsigned i = 0; i < taken; i++)
+		af_xdp_complete(port, xsk_ring_prod__tx_desc(&port->transmit, first + i)->addr);
+	port->unsubmitted -= taken;
+	for (unsigned i = 0; i < port->unsubmitted; i++)
+		*xsk_ring_prod__tx_desc(&port->transmit, first + i) =
+			*xsk_ring_prod__tx_desc(&port->transmit, first + taken + i);
+	port->transmit.cached_prod -= taken;
+	return true;
+}
+
+/* Frames to be sent are told to the kernel: as batches while it can be, after the socket has sent all
+ * it was told of before. */
+static void submit(struct af_xdp_port *port)
+{
+	if (port->send.area && unsent(port) == port->unsubmitted)
+		while (port->unsubmitted >= XDP_SEND_MIN && !port->no_batches && send_batch(port))
+			;
+	xsk_ring_prod__submit(&port->transmit, port->unsubmitted);
+	port->unsubmitted = 0;
 }
 
 void af_xdp_kick(struct af_xdp_port *port)
 {
-	if (!port->socket ||
-		(port->mode == AF_XDP_ZERO_COPY && !xsk_ring_prod__needs_wakeup(&port->transmit))) {
+	if (port->socket && port->unsubmitted)
+		submit(port);
+	bool needed = port->mode == AF_XDP_ZERO_COPY ? xsk_ring_prod__needs_wakeup(&port->transmit)
+						     : unsent(port) > 0;
+	if (!port->socket || !needed) {
 		port->kick = false;
 		return;
 	}
@@ -131,6 +176,7 @@ static void delete_socket(struct af_xdp_port *port)
 	port->umem = NULL;
 	port->socket_fd = -1;
 	port->kick = false;
+	port->unsubmitted = 0;
 	port->down = true;
 	/* The ring is a queue: what is left in it is what came last. */
 	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
@@ -153,6 +199,9 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 
 	if (code)
 		return code;
+	port->no_batches = port->batching = false;
+	if (port->send.area && xdp_send_aim(&port->send, port->interface.index))
+		port->no_batches = true;
 	while ((code = create_socket(port, mode)) == -EBUSY && patience_ms) {
 		usleep(1000);
 		patience_ms--;
@@ -242,9 +291,11 @@ static int parse(struct af_xdp_port *port, const char *options, char *error)
 			more = port_option_number(&option, 0, 1023, &port->queue, error);
 		} else if (!strcmp(option.key, "checksum")) {
 			more = port_option_switch(&option, &port->finish_checksums, error);
+		} else if (!strcmp(option.key, "batch")) {
+			more = port_option_switch(&option, &port->batch, error);
 		} else {
 			more = port_option_unknown(
-				"af_xdp", &option, "mode, queue, checksum", error);
+				"af_xdp", &option, "mode, queue, checksum, batch", error);
 		}
 		if (more < 0)
 			return more;
@@ -280,7 +331,16 @@ static int load_program(struct af_xdp_port *port, char *error)
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 
-	int code = xdp_program_load(&port->xdp, port->queue);
+	/* Batches are optional: without, the socket sends all. */
+	int code = -EOPNOTSUPP;
+	if (port->batch && interface_has_driver(&port->interface, "veth") &&
+		!xdp_send_open(&port->send)) {
+		code = xdp_program_load(&port->xdp, port->queue, &port->send);
+		if (code)
+			xdp_send_close(&port->send);
+	}
+	if (code)
+		code = xdp_program_load(&port->xdp, port->queue, NULL);
 	if (code)
 		return port_fail(error, code, "%s: cannot load an XDP program: %s%s",
 			port->interface.name, strerror(-code),
@@ -296,6 +356,7 @@ static void port_close(void *p)
 
 	lose_socket(port);
 	xdp_program_unload(&port->xdp);
+	xdp_send_close(&port->send);
 	if (port->restore_channels)
 		interface_set_channels(&port->interface, port->channels);
 	port->restore_channels = false;
@@ -333,6 +394,8 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	memset(port, 0, sizeof(*port));
 	port->socket_fd = port->epoll = port->interface.socket = -1;
 	port->xdp = (struct xdp_program){-1, -1, -1};
+	port->send = (struct xdp_send){-1, -1, -1, -1, NULL};
+	port->batch = true;
 	port->down = true;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;
@@ -445,6 +508,7 @@ static void port_service(void *p)
 	bool other = interface_refresh(&port->interface);
 
 	port->down = !port->socket || !port->interface.link;
+	port->no_batches = false;
 	if (port->socket && (other || is_stuck(port)))
 		lose_socket(port);
 	if (!port->socket && port->interface.index && port->interface.up)
@@ -461,7 +525,8 @@ static void port_info(void *p, struct port_info *info)
 	interface_info(&port->interface, info);
 	info->link &= port->socket != NULL;
 	info->missed = port->missed + socket_missed(port);
-	snprintf(info->mode, sizeof(info->mode), "%s%s", shown[port->mode],
+	snprintf(info->mode, sizeof(info->mode), "%s%s%s", shown[port->mode],
+		port->batching ? ", batched" : "",
 		port->finish_checksums ? ", checksums finished" : "");
 	if (!info->fault[0])
 		memcpy(info->fault, port->fault, sizeof(info->fault));

@@ -7,6 +7,7 @@
  *            queue=N          the queue to serve (below); 0
  *            checksum=on|off  finish checksums that a sender on this machine left undone; on for
  *                             virtual interfaces, off for hardware
+ *            batch=on|off     send bursts through a veth by one system call (below); on
  *
  * Packet memory, all of it, is the socket's UMEM, in chunks of one buffer. So the device (zero-copy) or
  * the kernel (copy) writes received frames where other NICs' DMA reads them, and sends frames from where
@@ -21,6 +22,12 @@
  * Queues. One socket serves one queue. On an interface with more, traffic to the others would pass the
  * port by; so it is set to one queue while the port is open (ethtool -L), or refused where that is not
  * possible, unless queue= says that traffic is steered.
+ *
+ * Sending through a veth. Its socket sends frame by frame; a burst of XDP_SEND_MIN or more goes out by
+ * xdp_send.h instead, several times as fast, as long as the other end takes it: it has an XDP program
+ * (a port like this one, say), or GRO on. Whether it does is tried with a burst, ten times a second;
+ * what it refuses as a whole the socket sends. The two keep the order, but for an other end with more
+ * than one receive queue: there a batch may go to another queue than the socket's frames; batch=off.
  *
  * The other end of a veth pair. It leaves checksums to hardware: put right here (checksum=). It builds
  * super-frames: in mode native the kernel stops that by itself, in mode generic they are lost (missed)
@@ -90,8 +97,11 @@ struct af_xdp_port {
 	/* Free-running: [flight_head, flight_tail) were taken by transmit and not reported yet. */
 	uint32_t flight_head;
 	uint32_t flight_tail;
-	uint32_t failed;  /* not reported yet */
-	bool kick;        /* the transmit ring holds what the kernel was not told of */
+	uint32_t failed;      /* not reported yet */
+	bool kick;            /* the transmit ring holds what the kernel was not told of… */
+	uint32_t unsubmitted; /* …and of that so many frames, the last, are not even in its view */
+	uint32_t waiting;     /* unsubmitted, when transmitted was last called */
+	bool batching;        /* the other end takes batches; info shows it */
 	uint16_t *newest; /* for each buffer: its newest pending frame's place in `flight` plus 1 */
 	struct af_xdp_flight flight[AF_XDP_FLIGHT];
 
@@ -106,6 +116,9 @@ struct af_xdp_port {
 	int epoll; /* what fd() returns: it stays when the socket is made anew */
 	struct xsk_umem *umem;
 	struct xdp_program xdp;
+	struct xdp_send send;
+	bool batch;      /* option */
+	bool no_batches; /* the other end takes none; until service forgets it */
 	struct interface interface;
 	uint64_t missed;           /* of earlier sockets */
 	uint32_t watched;          /* flight_head when service last looked… */
@@ -219,17 +232,29 @@ static inline unsigned af_xdp_transmit(
 		port->flight_tail++;
 		submitted++;
 	}
-	if (submitted) {
-		xsk_ring_prod__submit(&port->transmit, submitted);
-		port->kick = true;
-	}
+	port->unsubmitted += submitted;
+	port->kick |= submitted > 0;
 	return n;
 }
 
 static inline void af_xdp_flush(struct af_xdp_port *port)
 {
-	if (port->kick)
+	bool wait = port->batching && port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
+
+	if (port->kick && !wait)
 		af_xdp_kick(port);
+}
+
+/* The kernel is done with a frame from that address. */
+static inline void af_xdp_complete(struct af_xdp_port *port, uint64_t address)
+{
+	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES;
+	uint16_t place = port->newest[buffer];
+
+	if (place == 0)
+		return;
+	port->flight[place - 1].pending = 0;
+	port->newest[buffer] = port->flight[place - 1].previous;
 }
 
 static inline unsigned af_xdp_transmitted(struct af_xdp_port *port, uint64_t *failed)
@@ -239,18 +264,14 @@ static inline unsigned af_xdp_transmitted(struct af_xdp_port *port, uint64_t *fa
 
 	if (port->flight_head == port->flight_tail)
 		return 0;
-	af_xdp_flush(port);
+	if (port->kick && port->unsubmitted == port->waiting)
+		af_xdp_kick(port);
+	port->waiting = port->unsubmitted;
 	if (port->socket) {
 		unsigned completed = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
-		for (unsigned i = 0; i < completed; i++) {
-			uint64_t address = *xsk_ring_cons__comp_addr(&port->completion, first + i);
-			uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES;
-			uint16_t place = port->newest[buffer];
-			if (place == 0)
-				continue;
-			port->flight[place - 1].pending = 0;
-			port->newest[buffer] = port->flight[place - 1].previous;
-		}
+		for (unsigned i = 0; i < completed; i++)
+			af_xdp_complete(
+				port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
 		if (completed)
 			xsk_ring_cons__release(&port->completion, completed);
 	}

@@ -185,6 +185,13 @@ bool interface_is_virtual(const struct interface *interface)
 	return false;
 }
 
+bool interface_has_driver(const struct interface *interface, const char *driver)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+
+	return !ethtool(interface, &info) && !strncmp(info.driver, driver, sizeof(info.driver));
+}
+
 int interface_no_merging(struct interface *interface)
 {
 	struct ethtool_value value = {.cmd = ETHTOOL_GGRO};

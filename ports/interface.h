@@ -48,6 +48,9 @@ bool interface_statistics(const struct interface *, struct rtnl_link_stats64 *);
 /* Whether frames come from a stack on this machine, with checksums left undone: no hardware behind. */
 bool interface_is_virtual(const struct interface *);
 
+/* Whether that driver ("veth") is behind it. */
+bool interface_has_driver(const struct interface *, const char *driver);
+
 /* Receive queues in use and how many could be; 1 and 1 where the driver does not say. */
 void interface_channels(struct interface *, unsigned *used, unsigned *possible);
 

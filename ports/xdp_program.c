@@ -7,9 +7,10 @@
 #include <linux/if_link.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
-int xdp_program_load(struct xdp_program *xdp, unsigned queue)
+int xdp_program_load(struct xdp_program *xdp, unsigned queue, const struct xdp_send *send)
 {
 	*xdp = (struct xdp_program){-1, -1, -1};
 	xdp->map = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "p2pnic_port", sizeof(uint32_t),
@@ -19,7 +20,7 @@ int xdp_program_load(struct xdp_program *xdp, unsigned queue)
 
 	/* return bpf_redirect_map(&map, context->rx_queue_index, XDP_PASS); the last argument is what
 	 * it returns where the map has no socket (Linux 5.3). */
-	const struct bpf_insn code[] = {
+	const struct bpf_insn receive[] = {
 		{.code = BPF_LDX | BPF_MEM | BPF_W,
 			.dst_reg = BPF_REG_2,
 			.src_reg = BPF_REG_1,
@@ -33,8 +34,11 @@ int xdp_program_load(struct xdp_program *xdp, unsigned queue)
 		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect_map},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
+	struct bpf_insn code[XDP_SEND_CODE + sizeof(receive) / sizeof(receive[0])];
+	size_t n = send ? xdp_send_code(send, code) : 0;
+	memcpy(code + n, receive, sizeof(receive));
 	xdp->program = bpf_prog_load(BPF_PROG_TYPE_XDP, "p2pnic_port", "Dual BSD/GPL", code,
-		sizeof(code) / sizeof(code[0]), NULL);
+		n + sizeof(receive) / sizeof(receive[0]), NULL);
 	if (xdp->program < 0) {
 		int error = -errno;
 		xdp_program_unload(xdp);

@@ -4,14 +4,16 @@
 Each frame goes in at one wire; then it is seen what came out of all of them, and which counter moved.
 """
 
+import os
 import random
+import signal
 
 import pytest
 from scapy.all import (ICMP, IP, TCP, UDP, Ether, IPOption_LSRR, IPOption_NOP, IPOption_RR,
                        IPOption_SSRR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
                        Raw, fragment, raw)
 
-from network import Network, eventually, mac
+from network import Network, eventually, mac, processes_of
 
 ROUTES = [
     {"prefix": "198.0.0.0/8", "via": "10.0.2.3"},
@@ -34,9 +36,13 @@ NEIGHBORS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["af_packet", "af_xdp"])
+@pytest.fixture(scope="module", params=["af_packet", "af_xdp", "af_xdp, batched"])
 def network(request, permitted):
-    n = Network(3, port=request.param, routes=ROUTES, neighbors=NEIGHBORS)
+    port, _, batched = request.param.partition(", ")
+    n = Network(3, port=port, routes=ROUTES, neighbors=NEIGHBORS)
+    n.batched = bool(batched)
+    if n.batched:
+        n.receive_by_napi()
     n.router.config["nics"][1]["addresses"].append("192.0.2.0/31")
     n.router.config["nics"][2]["mtu"] = 1280
     n.router.write()
@@ -44,7 +50,7 @@ def network(request, permitted):
         try:
             n.start()
         except AssertionError:
-            if request.param == "af_xdp" and "XDP" in n.router.messages():
+            if port == "af_xdp" and "XDP" in n.router.messages():
                 pytest.skip("af_xdp: " + n.router.messages().strip().splitlines()[0])
             raise
         yield n
@@ -137,6 +143,27 @@ def send_in_portions(network, frames, portion=128):
 def test_ipv4_forwarded(network, frame):
     # A frame below 60 bytes is padded by the sender: this one's total length says what is packet.
     assert forwarded(network, Ether(raw(frame))) == rewritten(frame, 2)
+
+
+def test_burst(network):
+    """What waits in a ring while the egress NIC stands still leaves at once then, whole and in order."""
+    frames = [ether() / ip(id=k) / payload(k * 7 % 1400) for k in range(200)]
+    egress = next(pid for pid, line in processes_of(network.directory).items() if "--nic nic2 " in line)
+    received = network.router.received()
+    os.kill(egress, signal.SIGSTOP)
+    try:
+        for frame in frames:
+            network.wire[1].send(raw(frame))
+        eventually(lambda: network.router.received() >= received + len(frames), what="reception")
+    finally:
+        os.kill(egress, signal.SIGCONT)
+    for frame in frames:
+        assert network.wire[2].receive() == rewritten(frame, 2)
+    assert network.pending() == {}
+
+    def batched():
+        return any("batched" in row["mode"] for row in network.router.show("port") if row["nic"] == "nic2")
+    eventually(lambda: batched() == network.batched, what="what the port says of itself")
 
 
 def test_padding_is_trimmed(network):

@@ -55,12 +55,15 @@ int rig_run(const char *command)
 	return system(line);
 }
 
+bool rig_napi;
+
 int rig_veth(void)
 {
-	return rig_run(
+	int status = rig_run(
 		"ip link add pp-port mtu 1778 type veth peer name pp-wire mtu 1778 &&"
 		" ip link set pp-port addrgenmode none && ip link set pp-wire addrgenmode none &&"
 		" ip link set pp-port up && ip link set pp-wire up");
+	return status || !rig_napi ? status : rig_run("ethtool -K pp-wire gro on");
 }
 
 void rig_memory(struct rig *rig, const struct port_path *path)

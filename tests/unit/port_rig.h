@@ -87,6 +87,9 @@ bool rig_namespace(void);
 /* Runs a command of the shell in silence; its exit status. */
 int rig_run(const char *command);
 
+/* Set before rig_veth: pp-wire receives by NAPI (GRO), so that an af_xdp port may send batches to it. */
+extern bool rig_napi;
+
 /* pp-port and pp-wire, up, with an MTU for the largest frame; again after a deletion. 0: done. */
 int rig_veth(void);
 

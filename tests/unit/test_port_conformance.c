@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ports/port.h promises, on every type of port: `test_port_conformance TYPE [MODE]`.
+ * What ports/port.h promises, on every type of port: `test_port_conformance TYPE [MODE | napi]`.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -567,7 +567,8 @@ int main(int argc, char **argv)
 	};
 
 	static char option[64];
-	if (argc == 3) {
+	rig_napi = argc == 3 && !strcmp(argv[2], "napi");
+	if (argc == 3 && !rig_napi) {
 		snprintf(option, sizeof(option), "mode=%s", argv[2]);
 		mode = option;
 	}
@@ -575,7 +576,7 @@ int main(int argc, char **argv)
 		if (argc >= 2 && !strcmp(argv[1], paths[i]->ops->type))
 			path = paths[i];
 	if (!path) {
-		fprintf(stderr, "usage: %s TYPE [MODE]\n", argv[0]);
+		fprintf(stderr, "usage: %s TYPE [MODE | napi]\n", argv[0]);
 		return 2;
 	}
 	if (!is_pcap() && !rig_namespace()) {

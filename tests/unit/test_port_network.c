@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports among real hosts: `test_port_network TYPE [MODE]`.
+ * Ports among real hosts: `test_port_network TYPE [MODE | napi]`.
  *
  *   host a ── pp-wire ═ pp-port ── port ⇄ this test ⇄ port ── pp-port2 ═ pp-wire2 ── host b
  *
@@ -232,6 +232,10 @@ static int span_up(void **state)
 		in_host(i, command);
 		if (is_xdp()) {
 			snprintf(command, sizeof(command), "ethtool -K %s txvlan off", wire);
+			in_host(i, command);
+		}
+		if (rig_napi) {
+			snprintf(command, sizeof(command), "ethtool -K %s gro on", wire);
 			in_host(i, command);
 		}
 		if (is_xdp() && mode) {
@@ -697,10 +701,11 @@ int main(int argc, char **argv)
 		if (argc >= 2 && !strcmp(argv[1], paths[i]->ops->type))
 			path = paths[i];
 	if (!path) {
-		fprintf(stderr, "usage: %s TYPE [MODE]\n", argv[0]);
+		fprintf(stderr, "usage: %s TYPE [MODE | napi]\n", argv[0]);
 		return 2;
 	}
-	if (argc == 3) {
+	rig_napi = argc == 3 && !strcmp(argv[2], "napi");
+	if (argc == 3 && !rig_napi) {
 		snprintf(option, sizeof(option), "mode=%s", argv[2]);
 		mode = option;
 	}
