@@ -60,7 +60,7 @@ static void submit(struct af_xdp_port *port)
 		while (port->unsubmitted >= XDP_SEND_MIN && !port->no_batches && send_batch(port))
 			;
 	xsk_ring_prod__submit(&port->transmit, port->unsubmitted);
-	port->unsubmitted = 0;
+	port->unsubmitted = port->waiting = 0;
 }
 
 void af_xdp_kick(struct af_xdp_port *port)
@@ -176,7 +176,7 @@ static void delete_socket(struct af_xdp_port *port)
 	port->umem = NULL;
 	port->socket_fd = -1;
 	port->kick = false;
-	port->unsubmitted = 0;
+	port->unsubmitted = port->waiting = 0;
 	port->down = true;
 	/* The ring is a queue: what is left in it is what came last. */
 	for (uint32_t i = port->flight_tail; i != port->flight_head;) {

@@ -58,6 +58,13 @@
 #define AF_XDP_STUCK_NS 200000000ull
 
 /*
+ * Batches are the cheaper the larger they are. After a flush of so many new frames, half a burst, more
+ * will follow at once: all wait, until XDP_SEND_MAX are nearly reached, a flush brings fewer, or the
+ * port is asked a second time what it has transmitted.
+ */
+#define AF_XDP_BUSY 32u
+
+/*
  * The kernel says late which fill entries it has consumed: up to AF_XDP_BUFFERS that it took and gave
  * back to us still count as posted. With twice the room a buffer always finds a place.
  */
@@ -100,7 +107,8 @@ struct af_xdp_port {
 	uint32_t failed;      /* not reported yet */
 	bool kick;            /* the transmit ring holds what the kernel was not told of… */
 	uint32_t unsubmitted; /* …and of that so many frames, the last, are not even in its view */
-	uint32_t waiting;     /* unsubmitted, when transmitted was last called */
+	uint32_t waiting;     /* of those, for others to make a larger batch… */
+	uint32_t looks;       /* …since that many calls of transmitted */
 	bool batching;        /* the other end takes batches; info shows it */
 	uint16_t *newest; /* for each buffer: its newest pending frame's place in `flight` plus 1 */
 	struct af_xdp_flight flight[AF_XDP_FLIGHT];
@@ -239,8 +247,12 @@ static inline unsigned af_xdp_transmit(
 
 static inline void af_xdp_flush(struct af_xdp_port *port)
 {
-	bool wait = port->batching && port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
+	uint32_t fresh = port->unsubmitted - port->waiting;
+	bool wait = port->batching && fresh >= AF_XDP_BUSY &&
+		    port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
 
+	port->waiting = wait ? port->unsubmitted : 0;
+	port->looks = 0;
 	if (port->kick && !wait)
 		af_xdp_kick(port);
 }
@@ -264,9 +276,8 @@ static inline unsigned af_xdp_transmitted(struct af_xdp_port *port, uint64_t *fa
 
 	if (port->flight_head == port->flight_tail)
 		return 0;
-	if (port->kick && port->unsubmitted == port->waiting)
+	if (port->kick && (!port->waiting || port->looks++))
 		af_xdp_kick(port);
-	port->waiting = port->unsubmitted;
 	if (port->socket) {
 		unsigned completed = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
 		for (unsigned i = 0; i < completed; i++)

@@ -16,70 +16,27 @@
 #define LOOPBACK 1
 
 #define AREA(member) ((int16_t)offsetof(struct xdp_send_area, member))
-#define MOVE(to, from)                                                                             \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = to, .src_reg = from                \
-	}
-#define SET(to, value)                                                                             \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = to, .imm = value                   \
-	}
-#define ADD(to, from)                                                                              \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_ADD | BPF_X, .dst_reg = to, .src_reg = from                \
-	}
-#define SUB(to, from)                                                                              \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_SUB | BPF_X, .dst_reg = to, .src_reg = from                \
-	}
-#define ADD_TO(to, value)                                                                          \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = to, .imm = value                   \
-	}
-#define AND(to, value)                                                                             \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = to, .imm = value                   \
-	}
-#define SHIFT(to, value)                                                                           \
-	{                                                                                          \
-		.code = BPF_ALU64 | BPF_LSH | BPF_K, .dst_reg = to, .imm = value                   \
-	}
+
+#define OP(operation, to, from, offset, value)                                                     \
+	((struct bpf_insn){                                                                        \
+		.code = operation, .dst_reg = to, .src_reg = from, .off = offset, .imm = value})
+#define MOVE(to, from)                      OP(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
+#define SET(to, value)                      OP(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value)
+#define ADD(to, from)                       OP(BPF_ALU64 | BPF_ADD | BPF_X, to, from, 0, 0)
+#define SUB(to, from)                       OP(BPF_ALU64 | BPF_SUB | BPF_X, to, from, 0, 0)
+#define ADD_TO(to, value)                   OP(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value)
+#define AND(to, value)                      OP(BPF_ALU64 | BPF_AND | BPF_K, to, 0, 0, value)
+#define SHIFT(to, value)                    OP(BPF_ALU64 | BPF_LSH | BPF_K, to, 0, 0, value)
 /* Keeps the lower half: an int in a register of a tracepoint's arguments has no upper one. */
-#define LOWER(to)                                                                                  \
-	{                                                                                          \
-		.code = BPF_ALU | BPF_MOV | BPF_X, .dst_reg = to, .src_reg = to                    \
-	}
-#define LOAD(bits, to, from, at)                                                                   \
-	{                                                                                          \
-		.code = BPF_LDX | BPF_MEM | (bits), .dst_reg = to, .src_reg = from, .off = at      \
-	}
-#define STORE(to, at, from)                                                                        \
-	{                                                                                          \
-		.code = BPF_STX | BPF_MEM | BPF_W, .dst_reg = to, .src_reg = from, .off = at       \
-	}
-#define JUMP(condition, reg, value, over)                                                          \
-	{                                                                                          \
-		.code = BPF_JMP | (condition) | BPF_K, .dst_reg = reg, .imm = value, .off = over   \
-	}
-#define JUMP_TWO(condition, reg, other, over)                                                      \
-	{                                                                                          \
-		.code = BPF_JMP | (condition) | BPF_X, .dst_reg = reg, .src_reg = other,           \
-		.off = over                                                                        \
-	}
-#define CALL(function)                                                                             \
-	{                                                                                          \
-		.code = BPF_JMP | BPF_CALL, .imm = function                                        \
-	}
-#define EXIT                                                                                       \
-	{                                                                                          \
-		.code = BPF_JMP | BPF_EXIT                                                         \
-	}
+#define LOWER(to)                           OP(BPF_ALU | BPF_MOV | BPF_X, to, to, 0, 0)
+#define LOAD(bits, to, from, at)            OP(BPF_LDX | BPF_MEM | (bits), to, from, at, 0)
+#define STORE(to, at, from)                 OP(BPF_STX | BPF_MEM | BPF_W, to, from, at, 0)
+#define JUMP(condition, reg, value, over)   OP(BPF_JMP | (condition) | BPF_K, reg, 0, over, value)
+#define JUMP_TWO(condition, reg, two, over) OP(BPF_JMP | (condition) | BPF_X, reg, two, over, 0)
+#define CALL(function)                      OP(BPF_JMP | BPF_CALL, 0, 0, 0, function)
+#define EXIT                                OP(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 /* Two instructions: the address of a map, or of its first value. */
-#define MAP(to, kind, fd)                                                                          \
-	{.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = to, .src_reg = kind, .imm = fd},            \
-	{                                                                                          \
-		0                                                                                  \
-	}
+#define MAP(to, kind, fd)                   OP(BPF_LD | BPF_IMM | BPF_DW, to, kind, 0, fd), OP(0, 0, 0, 0, 0)
 
 unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 {
