@@ -72,12 +72,13 @@ class VethDevice(devices.Device):
 
 
 class Linux(VethDevice):
-    """steer: on the processor under test; else where the tester's system calls bring the packets."""
+    """steer: on the processor under test; else where the tester's system calls bring the packets.
+    gro: it receives by NAPI, so that the tester's af_xdp ends send to it by batches as they do to p2pnic."""
 
-    def __init__(self, steer=True):
+    def __init__(self, steer=True, gro=False):
         super().__init__()
-        self.steer = steer
-        self.name = "linux forwarding" + ("" if steer else ", unsteered")
+        self.steer, self.gro = steer, gro
+        self.name = "linux forwarding" + ("" if steer else ", unsteered") + (", gro" if gro else "")
 
     def start(self, run):
         settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"]
@@ -88,6 +89,8 @@ class Linux(VethDevice):
                          "ip route replace 198.18.%d.0/24 via 10.0.%d.10" % (p, p)]
             if self.steer:
                 settings += ["echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
+            if self.gro:
+                settings += ["ethtool -K d%d gro on" % p]
         within(DEVICE, "sh", "-ec", "; ".join(settings))
 
 
@@ -125,7 +128,7 @@ def rows(samples_of, quick, rounds, settings, note):
         note("skipped: veth: needs root")
         return []
     sizes = [64] if quick else [64, 512, 1518]
-    chosen = [Linux(), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
+    chosen = [Linux(), Linux(gro=True), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
     samples = {d: samples_of() for d in chosen}
     for _ in range(rounds):
         for device in chosen:

@@ -18,8 +18,11 @@
 #define AREA(member) ((int16_t)offsetof(struct xdp_send_area, member))
 
 #define OP(operation, to, from, offset, value)                                                     \
-	((struct bpf_insn){                                                                        \
-		.code = operation, .dst_reg = to, .src_reg = from, .off = offset, .imm = value})
+	((struct bpf_insn){.code = (operation),                                                    \
+		.dst_reg = (to),                                                                   \
+		.src_reg = (from),                                                                 \
+		.off = (offset),                                                                   \
+		.imm = (value)})
 #define MOVE(to, from)                      OP(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
 #define SET(to, value)                      OP(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value)
 #define ADD(to, from)                       OP(BPF_ALU64 | BPF_ADD | BPF_X, to, from, 0, 0)
@@ -40,7 +43,7 @@
 
 unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 {
-	enum { context = BPF_REG_6, area, index, length };
+	enum { context = BPF_REG_6, area, slot, length };
 	const struct bpf_insn send_frame[] = {
 		LOAD(BPF_W, BPF_REG_2, BPF_REG_1, offsetof(struct xdp_md, ingress_ifindex)),
 		JUMP(BPF_JNE, BPF_REG_2, LOOPBACK, 40), /* to what follows */
@@ -49,14 +52,14 @@ unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 
 		CALL(BPF_FUNC_get_smp_processor_id),
 		STORE(area, AREA(cpu), BPF_REG_0),
-		/* index = area->taken++ % XDP_SEND_MAX */
-		LOAD(BPF_W, index, area, AREA(taken)),
-		MOVE(BPF_REG_1, index),
+		/* slot = area->taken++ % XDP_SEND_MAX */
+		LOAD(BPF_W, slot, area, AREA(taken)),
+		MOVE(BPF_REG_1, slot),
 		ADD_TO(BPF_REG_1, 1),
 		STORE(area, AREA(taken), BPF_REG_1),
-		AND(index, XDP_SEND_MAX - 1),
-		/* length = area->last[index] % P2PNIC_BUFFER_BYTES + 1 */
-		MOVE(BPF_REG_1, index),
+		AND(slot, XDP_SEND_MAX - 1),
+		/* length = area->last[slot] % P2PNIC_BUFFER_BYTES + 1 */
+		MOVE(BPF_REG_1, slot),
 		SHIFT(BPF_REG_1, 2),
 		ADD(BPF_REG_1, area),
 		LOAD(BPF_W, length, BPF_REG_1, AREA(last)),
@@ -70,10 +73,10 @@ unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 		MOVE(BPF_REG_1, context),
 		CALL(BPF_FUNC_xdp_adjust_tail),
 		JUMP(BPF_JNE, BPF_REG_0, 0, 15),
-		/* if (bpf_xdp_store_bytes(context, 0, area->frame[index], length)) drop */
+		/* if (bpf_xdp_store_bytes(context, 0, area->frame[slot], length)) drop */
 		MOVE(BPF_REG_1, context),
 		SET(BPF_REG_2, 0),
-		MOVE(BPF_REG_3, index),
+		MOVE(BPF_REG_3, slot),
 		SHIFT(BPF_REG_3, __builtin_ctz(P2PNIC_BUFFER_BYTES)),
 		ADD(BPF_REG_3, area),
 		ADD_TO(BPF_REG_3, AREA(frame)),

@@ -27,6 +27,9 @@
  * an XDP program, or GRO on), and as many as that end's queue has room for. The kernel frees the others
  * and tells nobody but the tracepoint xdp_devmap_xmit; so a second program hangs there and counts.
  *
+ * A frame lies in a page of its own. A receiver in the kernel's stack is charged for all of it, and the
+ * pool a page came from stays, looked after once a second, until the last of its pages is free.
+ *
  * Needs CAP_PERFMON (for the tracepoint) besides CAP_BPF and CAP_NET_ADMIN.
  */
 #ifndef P2PNIC_PORTS_XDP_SEND_H
