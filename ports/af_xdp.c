@@ -56,7 +56,7 @@ static bool send_batch(struct af_xdp_port *port)
  * it was told of before. */
 static void submit(struct af_xdp_port *port)
 {
-	if (port->send.area && unsent(port) == port->unsubmitted)
+	if (port->send.area && port->mode != AF_XDP_ZERO_COPY && unsent(port) == port->unsubmitted)
 		while (port->unsubmitted >= XDP_SEND_MIN && !port->no_batches && send_batch(port))
 			;
 	xsk_ring_prod__submit(&port->transmit, port->unsubmitted);
@@ -415,6 +415,9 @@ static int port_open(void *p, const struct port_config *config, char *error)
 		code = load_program(port, error);
 	if (!code)
 		code = settle_queues(port, error);
+	/* The other end of a pair with queues is likely to have them too; af_xdp.h says what then. */
+	if (port->channels > 1)
+		xdp_send_close(&port->send);
 	if (!code)
 		code = make_socket(port, 1000, error);
 	if (code)

@@ -27,7 +27,8 @@
  * xdp_send.h instead, several times as fast, as long as the other end takes it: it has an XDP program
  * (a port like this one, say), or GRO on. Whether it does is tried with a burst, ten times a second;
  * what it refuses as a whole the socket sends. The two keep the order, but for an other end with more
- * than one receive queue: there a batch may go to another queue than the socket's frames; batch=off.
+ * than one receive queue: there a batch may go to another queue than the socket's frames. A port cannot
+ * see that, and sends no batches where its own end came with more than one; else batch=off.
  *
  * The other end of a veth pair. It leaves checksums to hardware: put right here (checksum=). It builds
  * super-frames: in mode native the kernel stops that by itself, in mode generic they are lost (missed)
