@@ -227,7 +227,8 @@ class P2pnic(Device):
         return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), self.rsize)
 
     def configuration(self, run):
-        lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method]
+        lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
+                 "  batch: 64"]
         if self.method == "bn":
             # Equal silicon: the host's thread and the engine take turns on the processor under test.
             lines.append("  bounce_core: %d" % run.cpu)

@@ -117,16 +117,17 @@ AVX512 static unsigned take_by_eights(
 
 	while (good < available) {
 		uint32_t slot = (in->taken + good) & (in->slots - 1);
+		unsigned n = available - good < 8 ? available - good : 8;
 
-		if (available - good >= 8 && slot + 8 <= in->slots &&
-			take_eight(in, in->mailbox->descriptor + slot, d + good, &sum)) {
-			good += 8;
-		} else if (take_one(in, in->taken + good, d + good)) {
-			*bytes += d[good++].length;
-		} else {
+		if (n > in->slots - slot)
+			n = in->slots - slot;
+		if (!take_eight(in, in->mailbox->descriptor + slot, n, d + good, &sum))
 			break;
-		}
+		good += n;
 	}
+	/* One of the next is not valid: up to that one. */
+	for (; good < available && take_one(in, in->taken + good, d + good); good++)
+		*bytes += d[good].length;
 	*bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
 	return good;
 }
@@ -151,7 +152,7 @@ static unsigned take(struct nic *n, unsigned peer)
 {
 	struct nic_in *in = &n->in[peer];
 	struct p2pnic_traffic *from = taken_from(n, peer);
-	struct p2pnic_descriptor d[P2PNIC_BURST_MAX];
+	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* eight are written at a time */
 	uint32_t available = in_available(n, in);
 	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;
 	unsigned good, sent;

@@ -140,7 +140,7 @@ static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjace
  */
 static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && !defined(X86_PLAIN)
 	const __m256i less = _mm256_setr_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 1, 0, 0, 0);
 	const __mmask16 checksum = 1 << 12;
 	__m256i w = _mm256_loadu_si256((const __m256i *)h);

@@ -55,10 +55,8 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 
 	if (run > back)
 		run = back;
-	__builtin_memcpy(free, out->given + slot, run * sizeof(*free));
-	__builtin_memcpy(free + run, out->given, (back - run) * sizeof(*free));
-	for (uint32_t k = 0; k < NIC_EXPECT_AHEAD; k++)
-		board_dma_expect(&out->buffers, free[k]);
+	copy_words(free, out->given + slot, run);
+	copy_words(free + run, out->given, back - run);
 #else
 	for (uint32_t slot = out->consumed; slot != index; slot++)
 		n->spare[n->spares++] = out->given[slot & out->mask];
@@ -138,7 +136,8 @@ NIC_API void out_publish_all(struct nic *n)
 		struct nic_out *out = &n->out[n->dirty_peer[k]];
 
 		out->dirty = false;
-		if (INGRESS_WRITES && out->open)
+		if (INGRESS_WRITES && out->open &&
+			out->produced - out->consumed >= NIC_RECLAIM_FROM)
 			out_reclaim(n, out);
 		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
 			wake(n, n->dirty_peer[k]);

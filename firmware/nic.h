@@ -39,6 +39,8 @@
 #define NIC_HOLD_MAX       256u /* packets held for one egress whose ring is full */
 #define NIC_EXPECT_AHEAD                                                                           \
 	8u /* frames: what a line takes from one core to another, at some ns a frame */
+#define NIC_RECLAIM_FROM                                                                           \
+	128u /* frames outstanding from which on buffers are taken back; fewer are not worth a look each burst */
 #define NIC_FLIGHT_MAX 4096u /* frames given to the port and not reported sent; a power of two */
 
 /* The ring to one egress NIC, and what waits for room in it. */

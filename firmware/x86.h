@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What this processor has: known when the firmware is built for it alone (-march=native), asked else.
+ * What this processor has: known when the firmware is built for it alone (-march=native), asked else. X86_PLAIN
+ * says that it has nothing, so that tests see what other processors run.
  */
 #ifndef P2PNIC_FIRMWARE_X86_H
 #define P2PNIC_FIRMWARE_X86_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #ifdef __x86_64__
 #include <immintrin.h>
-#include <stdbool.h>
 
 #define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
 
 static inline bool x86_has_avx2(void)
 {
-#if defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
+#ifdef X86_PLAIN
+	return false;
+#elif defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
 	return true;
 #else
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
@@ -24,13 +29,43 @@ static inline bool x86_has_avx2(void)
 
 static inline bool x86_has_avx512(void)
 {
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__BMI2__)
+#ifdef X86_PLAIN
+	return false;
+#elif defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__BMI2__)
 	return true;
 #else
 	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi2");
 #endif
 }
+
+/* Sixteen at a time. The last ones under a mask, and only those: what a mask has stored, or loads, does not come from
+ * the store queue but waits for the cache. */
+AVX512 static inline void copy_sixteens(uint32_t *to, const uint32_t *from, unsigned words)
+{
+	unsigned i = 0;
+
+	for (; i + 16 <= words; i += 16)
+		_mm512_storeu_si512(to + i, _mm512_loadu_si512(from + i));
+	if (i < words) {
+		__mmask16 some = (__mmask16)_bzhi_u32(0xffff, words - i);
+
+		_mm512_mask_storeu_epi32(to + i, some, _mm512_maskz_loadu_epi32(some, from + i));
+	}
+}
 #endif
+
+/* A few dozen words. */
+static inline void copy_words(uint32_t *to, const uint32_t *from, unsigned words)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		copy_sixteens(to, from, words);
+		return;
+	}
+#endif
+	for (unsigned i = 0; i < words; i++)
+		to[i] = from[i];
+}
 
 #endif

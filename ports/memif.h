@@ -294,17 +294,13 @@ static inline void memif_release(struct memif_port *port)
 AVX512 static inline void memif_describe_fours(
 	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	for (unsigned i = 0; i < n;) {
+	for (unsigned i = 0, run; i < n; i += run) {
 		unsigned slot = (uint16_t)(q->head + i) & q->mask;
 
-		if (n - i >= 4 && slot + 3 <= q->mask) {
-			memif_four_out(q->ring->slot + slot, frames + i);
-			i += 4;
-		} else {
-			memif_write(q->ring->slot + slot, MEMIF_CONTROL(0, 1, frames[i].length),
-				frames[i].offset);
-			i++;
-		}
+		run = n - i < 4 ? n - i : 4;
+		if (run > q->mask + 1u - slot)
+			run = q->mask + 1u - slot;
+		memif_four_out(q->ring->slot + slot, frames + i, run);
 	}
 }
 #endif

@@ -49,19 +49,23 @@ AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const u
 			0xaa, place));
 }
 
-/* Names frames of region 1. */
+/* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h, copy_sixteens). */
 AVX512 static inline void memif_four_out(
-	struct memif_descriptor *slot, const struct p2pnic_descriptor *frames)
+	struct memif_descriptor *slot, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	/* Of each frame {offset, length and flags}: {region, length, offset, 0} as 32-bit words. */
 	const __m512i from = _mm512_setr_epi32(0, 1, 0, 0, 2, 3, 2, 2, 4, 5, 4, 4, 6, 7, 6, 6);
 	const __m512i keep = _mm512_set4_epi32(0, -1, 0xffff, 0);
 	const __m512i region = _mm512_set4_epi32(0, 0, 0, 1 << 16);
-	__m512i word = _mm512_permutexvar_epi32(
-		from, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)frames)));
+	__m256i four = n == 4 ? _mm256_loadu_si256((const __m256i *)frames)
+			      : _mm256_maskz_loadu_epi64((__mmask8)_bzhi_u32(0xf, n), frames);
+	__m512i word = _mm512_permutexvar_epi32(from, _mm512_castsi256_si512(four));
 
-	_mm512_storeu_si512(slot,
-		_mm512_ternarylogic_epi32(word, keep, region, 0xea)); /* (word & keep) | region */
+	word = _mm512_ternarylogic_epi32(word, keep, region, 0xea); /* (word & keep) | region */
+	if (n == 4)
+		_mm512_storeu_si512(slot, word);
+	else
+		_mm512_mask_storeu_epi64(slot, (__mmask8)_bzhi_u32(0xff, 2 * n), word);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef SOFTNIC_BOARD_H
 #define SOFTNIC_BOARD_H
 
+#include "firmware/x86.h"
 #include "softnic/dma.h"
 #include "softnic/port_type.h"
 
@@ -78,18 +79,10 @@ static inline bool board_dma_resolve(struct board *b, struct bus_addr bus, uint6
 static inline void board_dma_write(struct board *b, const struct dma_region *r, uint64_t offset,
 	const void *data, uint32_t bytes)
 {
-	const uint64_t *from = data;
-	uint64_t *to = (uint64_t *)((uint8_t *)r->board + offset);
-
-	if (__builtin_expect(!r->board, 0)) {
+	if (__builtin_expect(!r->board, 0))
 		dma_write(b->dma, bus_addr_add(r->bus, offset), data, bytes);
-		return;
-	}
-	uint32_t k = 0;
-	for (; k + 64 <= bytes; k += 64)
-		memcpy(to + k / 8, from + k / 8, 64);
-	for (; k < bytes; k += 8)
-		__atomic_store_n(to + k / 8, from[k / 8], __ATOMIC_RELAXED);
+	else
+		copy_words((uint32_t *)((uint8_t *)r->board + offset), data, bytes / 4);
 }
 
 static inline void board_dma_write32(

@@ -87,7 +87,7 @@ static void pass_client(struct reflect *r)
 		struct frame frames[BURST];
 
 		unsigned n = memif_receive(in->port, frames, BURST);
-		if (r->config->kind == REFLECT_COPY)
+		if (r->config->kind == REFLECT_COPY || r->config->pattern.exits[i] > 1)
 			for (unsigned k = 0; k < n; k++)
 				__builtin_prefetch(frames[k].data);
 		for (unsigned k = 0; k < n; k++) {

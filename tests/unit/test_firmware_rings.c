@@ -108,6 +108,7 @@ static void indices_wrap(void **state)
 
 	out->counted = out->produced = out->published = out->consumed = in->taken = in->completed =
 		0xfffffff0u;
+	out->end = out->consumed + out->limit;
 	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
 	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->taken);
 	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
