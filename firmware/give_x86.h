@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Sixteen frames of a burst picked for an egress at once, eight of their descriptors written at once, in AVX-512
- * registers: pick_each and describe_each of ingress.c.
+ * registers: what frames_for, pick and describe_each of ingress.c do one by one.
  */
 #ifndef P2PNIC_FIRMWARE_GIVE_X86_H
 #define P2PNIC_FIRMWARE_GIVE_X86_H
