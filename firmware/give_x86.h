@@ -40,7 +40,7 @@ AVX512 static inline void pick_sixteens(
 AVX512 static inline uint32_t describe_eights(const uint32_t *spare, const uint32_t *length,
 	unsigned count, uint32_t begins, uint16_t flags, uint32_t *given, uint64_t *word)
 {
-	const __m512i flag = _mm512_set1_epi64((long long)flags << 48);
+	const __m512i flag = _mm512_set1_epi64((long long)((uint64_t)flags << 48));
 	__m512i bytes = _mm512_setzero_si512();
 
 	for (unsigned i = 0; i < count; i += 8) {

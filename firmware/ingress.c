@@ -644,11 +644,11 @@ static inline void pick(const struct burst *b, uint64_t frames, struct burst_pic
 		return;
 	}
 #endif
-	for (p->count = 0; frames; frames &= frames - 1) {
-		unsigned k = (unsigned)__builtin_ctzll(frames);
-
+	p->count = 0;
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
 		p->length[p->count] = b->length[k];
-		p->frame[p->count++] = (uint8_t)k;
+		p->frame[p->count] = (uint8_t)k;
+		p->count += frames >> k & 1;
 	}
 }
 
@@ -658,12 +658,13 @@ static inline void transfer_all(struct nic *n, const struct burst *b)
 	struct burst_pick p;
 	uint64_t left = ~frames_for(b, BURST_NOWHERE);
 
-	while (left) {
-		unsigned peer = b->egress[__builtin_ctzll(left)];
-		uint64_t frames = frames_for(b, (uint8_t)peer);
+	for (unsigned k = 0; left; k++) {
+		if (!(left >> k & 1))
+			continue;
+		uint64_t frames = frames_for(b, b->egress[k]);
 
 		pick(b, frames, &p);
-		transfer(n, b, peer, &p, 0);
+		transfer(n, b, b->egress[k], &p, 0);
 		left &= ~frames;
 	}
 }
