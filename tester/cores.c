@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cores.h"
 
+#include "median.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +17,7 @@
 #define ROUNDS   4
 #define TRIPS    50
 #define TIMEOUT  10000000 /* ns */
-#define PACES    9        /* odd: the middle one counts */
+#define PACES    9
 #define STEPS    4000
 #define PRIORITY 2 /* above the device's, which `--realtime` gives 1 */
 
@@ -38,13 +40,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* ns for a step of six additions, none of which waits for another. */
 static double pace(void)
 {
@@ -58,8 +53,7 @@ static double pace(void)
 		}
 		step[k] = (double)(now_ns() - start) / STEPS;
 	}
-	qsort(step, PACES, sizeof(*step), compare);
-	return step[PACES / 2];
+	return median(step, PACES);
 }
 
 /* Follows `there` with `back` while a rally lasts, then measures its own pace. */
@@ -146,7 +140,6 @@ struct cores_state cores_look(struct cores *c)
 	uint32_t ball = atomic_load_explicit(&c->there, memory_order_relaxed) + 1;
 	double best = -1;
 
-	atomic_store(&c->paced, false);
 	atomic_store(&c->playing, true);
 	sem_post(&c->called);
 	bool there = trip(c, ball, until); /* it is awake now */
@@ -158,6 +151,8 @@ struct cores_state cores_look(struct cores *c)
 		if (there && (best < 0 || ns < best))
 			best = ns;
 	}
+	/* While it plays it does not say its pace: what it says after this is of this look. */
+	atomic_store(&c->paced, false);
 	atomic_store(&c->playing, false);
-	return (struct cores_state){best, returners_pace(c)};
+	return (struct cores_state){best, there ? returners_pace(c) : -1};
 }

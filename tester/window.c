@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "window.h"
 
+#include "median.h"
+
 #include <stdbool.h>
-#include <stdlib.h>
 
 static bool is_near(const struct tester_load *load, struct cores_state s)
 {
@@ -43,20 +44,6 @@ void windows_add(
 		return;
 	c->p50[c->probed] = (double)histogram_percentile(latency, 0.5);
 	c->p99[c->probed++] = (double)histogram_percentile(latency, 0.99);
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Sorts them. */
-static double median(double *values, unsigned n)
-{
-	qsort(values, n, sizeof(*values), compare);
-	return n ? (values[(n - 1) / 2] + values[n / 2]) / 2 : 0;
 }
 
 static void report(struct window_class *c, struct tester_windows *out)
