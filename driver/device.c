@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <linux/pci_regs.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 unsigned device_timeout_ms = 5000;
@@ -36,24 +38,82 @@ static int unknown_kind(const char *name, char *error)
 	return -ENODEV;
 }
 
-int device_open(struct device **device, const char *where, char *error)
+int device_open_begin(struct device **device, const char *where, char *error)
 {
 	const char *colon = strchr(where, ':');
 	const struct device_ops *ops = colon ? find_kind(where, (size_t)(colon - where)) : NULL;
 
-	return ops ? ops->open(device, colon + 1, error) : unknown_kind(where, error);
+	return ops ? ops->open_begin(device, colon + 1, error) : unknown_kind(where, error);
 }
 
-int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
+int device_adopt_begin(struct device **device, const char *type, const int *fds, unsigned count,
 	const struct device_window *windows, unsigned window_count, char *error)
 {
 	const struct device_ops *ops = find_kind(type, strlen(type));
 
 	if (ops)
-		return ops->adopt(device, fds, count, windows, window_count, error);
+		return ops->adopt_begin(device, fds, count, windows, window_count, error);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 	return unknown_kind(type, error);
+}
+
+int device_progress(struct device *device)
+{
+	return device->ops->progress(device);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int device_complete(struct device **device, int result, char *error)
+{
+	int64_t deadline = now_ms() + device_timeout_ms;
+
+	if (result)
+		return result;
+	while ((result = device_progress(*device)) == -EAGAIN) {
+		struct pollfd input = {.fd = device_fd(*device), .events = POLLIN};
+		int64_t left = deadline - now_ms();
+
+		if (left <= 0) {
+			result = -ETIMEDOUT;
+			snprintf((*device)->error, sizeof((*device)->error), "no answer");
+			break;
+		}
+		poll(&input, 1, (int)left);
+	}
+	if (result) {
+		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", (*device)->name,
+			(*device)->error);
+		device_close(*device);
+		*device = NULL;
+	}
+	return result;
+}
+
+int device_open(struct device **device, const char *where, char *error)
+{
+	const struct timespec moment = {.tv_nsec = 10000000};
+	const int64_t deadline = now_ms() + device_timeout_ms;
+	int result;
+
+	/* EAGAIN: the server has more newcomers waiting than it listens for. */
+	while ((result = device_open_begin(device, where, error)) == -EAGAIN && now_ms() < deadline)
+		nanosleep(&moment, NULL);
+	return device_complete(device, result, error);
+}
+
+int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, char *error)
+{
+	return device_complete(device,
+		device_adopt_begin(device, type, fds, count, windows, window_count, error), error);
 }
 
 int device_keep(struct device *device, int fds[DEVICE_KEEP_MAX])
@@ -227,4 +287,19 @@ int device_fd(const struct device *device)
 int device_service(struct device *device)
 {
 	return device->ops->service(device);
+}
+
+int device_ask(struct device *device)
+{
+	return device->ops->ask(device);
+}
+
+bool device_silent(const struct device *device)
+{
+	return device->ops->silent(device);
+}
+
+bool device_error_passes(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;
 }

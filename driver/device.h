@@ -16,9 +16,11 @@
  *
  * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0.
  *
- * Errors are -errno. device_error() tells more. -ETIMEDOUT: the device did not answer in
- * device->timeout_ms; the connection stays good, a late answer is ignored. -ENOTCONN, -ECONNRESET,
- * -EPROTO: the connection is lost and every later call fails.
+ * Errors are -errno. device_error() tells more. -ETIMEDOUT: the device did not answer within
+ * device->timeout_ms; the connection stays good, the device is silent (device_silent) and every call fails
+ * with -ETIMEDOUT at once until device_service has seen its answer. -ENOMEM, -EMFILE: passing, of this
+ * process or of the device's; the connection stays good. -ENOTCONN, -ECONNRESET, -EPROTO: the connection
+ * is lost and every later call fails.
  *
  * One thread at a time uses a device.
  */
@@ -76,9 +78,12 @@ struct device {
 /* A second implementation is a second one of these. Call through the functions below. */
 struct device_ops {
 	const char *type; /* "vfio-user", "vfio" */
-	int (*open)(struct device **device, const char *where, char *error);
-	int (*adopt)(struct device **device, const int *fds, unsigned count,
+	int (*open_begin)(struct device **device, const char *where, char *error);
+	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
 		const struct device_window *windows, unsigned window_count, char *error);
+	int (*progress)(struct device *device);
+	int (*ask)(struct device *device);
+	bool (*silent)(const struct device *device);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
 	int (*read)(
@@ -104,7 +109,8 @@ extern unsigned device_timeout_ms;
 /* --- Life ---------------------------------------------------------------------------------------- */
 
 /* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" of a PCI function. 0, or -errno
- * with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. */
+ * with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. Waits for the device's
+ * answer, device_timeout_ms at most. */
 int device_open(struct device **device, const char *where, char *error);
 
 /*
@@ -114,6 +120,20 @@ int device_open(struct device **device, const char *where, char *error);
  */
 int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
 	const struct device_window *windows, unsigned window_count, char *error);
+
+/*
+ * The same two for a caller that waits for other things too. After 0 the device can only be polled
+ * (device_fd), closed, and asked how far it is: device_progress says -EAGAIN until the device has
+ * answered for the first time, then 0 (it can be used) or -errno with device_error (close it).
+ * device_open_begin: -ENOENT, -ECONNREFUSED, -EAGAIN: nothing listens there yet, or too many ask.
+ */
+int device_open_begin(struct device **device, const char *where, char *error);
+int device_adopt_begin(struct device **device, const char *type, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, char *error);
+int device_progress(struct device *device);
+
+/* What is left of device_open and device_adopt after their first half, whose result is given. */
+int device_complete(struct device **device, int result, char *error);
 
 /* Descriptors (borrowed) whose holder keeps the device connected after this process: their number, at
  * most DEVICE_KEEP_MAX; the type is device->ops->type. */
@@ -190,5 +210,15 @@ int device_doorbell_fd(struct device *device, unsigned region, uint64_t offset);
  * of device has none. 0, or -errno when the connection is lost. */
 int device_fd(const struct device *device);
 int device_service(struct device *device);
+
+/* Sends a question that changes nothing and does not wait; device_service sees the answer. -EAGAIN: several
+ * are unanswered already. */
+int device_ask(struct device *device);
+
+/* It missed a deadline and has not answered since. */
+bool device_silent(const struct device *device);
+
+/* A passing shortage, here or in the device: the same call may succeed later. */
+bool device_error_passes(int error);
 
 #endif

@@ -6,12 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct vfio_user_device *of(struct device *device)
@@ -54,41 +52,62 @@ static int create(struct vfio_user_device **result, int connection, const char *
 	return 0;
 }
 
-static int finish(struct device **device, struct vfio_user_device *v, int result, char *error)
+/* The first step of a connection; the device is closed on failure. */
+static int greet(struct device **device, struct vfio_user_device *v, int result, char *error)
 {
+	if (!result)
+		result = vfio_user_greet(v);
 	if (result) {
 		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", v->base.name, v->base.error);
 		close_device(&v->base);
 		return result;
 	}
-	v->base.error[0] = '\0';
 	*device = &v->base;
 	return 0;
 }
 
-static int connect_to(struct device **device, int connection, const char *name, char *error)
+/* What a failed try has learned is forgotten: the next one asks anew. */
+static void forget(struct vfio_user_device *v)
 {
-	struct vfio_user_device *v;
-	int result = create(&v, connection, name, error);
+	for (unsigned i = 0; i < v->doorbell_count; i++)
+		close(v->doorbell[i].fd);
+	v->doorbell_count = 0;
+	for (unsigned i = 0; i < DEVICE_REGIONS; i++) {
+		if (v->base.region[i].fd >= 0)
+			close(v->base.region[i].fd);
+		v->base.region[i] = (struct device_region){.fd = -1};
+	}
+}
+
+static int progress(struct device *device)
+{
+	struct vfio_user_device *v = of(device);
+	int result = vfio_user_greeted(v);
 
 	if (result)
 		return result;
-	result = vfio_user_negotiate(v);
-	if (!result)
-		result = vfio_user_load(v);
-	return finish(device, v, result, error);
+	result = vfio_user_load(v);
+	if (result)
+		forget(v);
+	else
+		device->error[0] = '\0';
+	return result;
 }
 
 int vfio_user_connect(struct device **device, int connection, char *error)
 {
-	return connect_to(device, connection, "connected", error);
+	struct vfio_user_device *v;
+	int result = create(&v, connection, "connected", error);
+
+	if (!result)
+		result = greet(device, v, 0, error);
+	return device_complete(device, result, error);
 }
 
-static int open_path(struct device **device, const char *path, char *error)
+static int open_begin(struct device **device, const char *path, char *error)
 {
 	struct sockaddr_un address;
-	const struct timespec moment = {.tv_nsec = 10000000};
-	char name[sizeof(((struct device *)0)->name)];
+	struct vfio_user_device *v;
 	int result = unix_address(&address, path);
 
 	if (result) {
@@ -96,27 +115,20 @@ static int open_path(struct device **device, const char *path, char *error)
 			UNIX_ADDRESS_ERROR);
 		return result;
 	}
-	snprintf(name, sizeof(name), "%s", path);
 	int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection < 0) {
 		snprintf(error, DEVICE_ERROR_BYTES, "vfio-user:%.100s: %s", path, strerror(errno));
 		return -errno;
 	}
-	/* EAGAIN: the server has more newcomers waiting than it listens for. */
-	for (unsigned waited = 0; waited < device_timeout_ms; waited += 10) {
-		result = connect(connection, (struct sockaddr *)&address, sizeof(address)) ? -errno
-											   : 0;
-		if (result != -EAGAIN && result != -EINTR)
-			break;
-		nanosleep(&moment, NULL);
-	}
-	if (result) {
+	if (connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		result = errno == EINTR ? -EAGAIN : -errno;
 		snprintf(error, DEVICE_ERROR_BYTES,
 			"vfio-user:%.100s: %s: is the soft NIC running?", path, strerror(-result));
 		close(connection);
 		return result;
 	}
-	return connect_to(device, connection, name, error);
+	result = create(&v, connection, path, error);
+	return result ? result : greet(device, v, 0, error);
 }
 
 static int check_range(struct vfio_user_device *v, struct bus_addr bus, uint64_t bytes)
@@ -157,12 +169,11 @@ static void name_of(int connection, char *name, size_t room)
 		snprintf(name, room, "adopted");
 }
 
-static int adopt(struct device **device, const int *fds, unsigned count,
+static int adopt_begin(struct device **device, const int *fds, unsigned count,
 	const struct device_window *windows, unsigned window_count, char *error)
 {
 	char name[sizeof(((struct device *)0)->name)];
 	struct vfio_user_device *v;
-	uint32_t regions = 0;
 
 	if (count != 1) {
 		for (unsigned i = 0; i < count; i++)
@@ -175,14 +186,10 @@ static int adopt(struct device **device, const int *fds, unsigned count,
 	int result = create(&v, fds[0], name, error);
 	if (result)
 		return result;
+	v->adopted = true;
 	for (unsigned i = 0; !result && i < window_count; i++)
 		result = add_window(v, &windows[i]);
-	/* vfio_user.h: after two replies nothing meant for the dead is left. */
-	if (!result)
-		result = vfio_user_identify(v, &regions);
-	if (!result)
-		result = vfio_user_load(v);
-	return finish(device, v, result, error);
+	return greet(device, v, result, error);
 }
 
 static int keep(struct device *device, int *fds)
@@ -405,10 +412,35 @@ static int service(struct device *device)
 	return result ? fail(of(device), result, "connection") : 0;
 }
 
+#define ASKED_MAX 8u /* questions to one that does not answer */
+
+/* Configuration space: a register would stop the engine between two bursts. */
+static int ask_device(struct device *device)
+{
+	struct vfio_user_device *v = of(device);
+	struct vfio_user_region_access access = {0, VFIO_PCI_CONFIG_REGION_INDEX, 4};
+	const struct channel_request request = {
+		.command = VFIO_USER_REGION_READ, .parts = {{&access, sizeof(access)}}, .fd = -1};
+	uint16_t id;
+
+	if (v->channel.unanswered >= ASKED_MAX)
+		return -EAGAIN;
+	int result = channel_post(&v->channel, &request, &id);
+	return result ? fail(v, result, "connection") : 0;
+}
+
+static bool silent(const struct device *device)
+{
+	return ((const struct vfio_user_device *)device)->channel.silent;
+}
+
 const struct device_ops vfio_user_device_ops = {
 	.type = "vfio-user",
-	.open = open_path,
-	.adopt = adopt,
+	.open_begin = open_begin,
+	.adopt_begin = adopt_begin,
+	.progress = progress,
+	.ask = ask_device,
+	.silent = silent,
 	.close = close_device,
 	.keep = keep,
 	.read = read_region,

@@ -20,9 +20,15 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Short of memory or descriptors here: says nothing about the server, and passes. */
+static bool passing(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;
+}
+
 static int lose(struct channel *channel, int error)
 {
-	channel->lost = true;
+	channel->lost = channel->lost || !passing(error);
 	return error;
 }
 
@@ -178,7 +184,13 @@ static int receive(struct channel *channel, struct vfio_user_message **reply, bo
 		return 0;
 	if (vfio_user_is_reply(&header)) {
 		result = vfio_user_take(channel->socket, &header, reply);
-		return result ? lose(channel, result) : 1;
+		if (result)
+			return lose(channel, result);
+		/* Replies come in order: after the latest none is owed. */
+		if ((*reply)->header.id == channel->last_id)
+			channel->unanswered = 0;
+		channel->silent = channel->silent && channel->unanswered;
+		return 1;
 	}
 	result = vfio_user_copy(channel->socket, &header, &command);
 	if (result)
@@ -205,9 +217,11 @@ static int check_reply(const struct vfio_user_message *reply, size_t least)
 {
 	if (reply->header.flags & VFIO_USER_ERROR) {
 		uint32_t error = reply->header.error;
-		return error > 0 && error < 4096 ? -(int)error : -EIO;
+		/* -EAGAIN means here that no reply has come. */
+		return error == EAGAIN ? -EBUSY : error > 0 && error < 4096 ? -(int)error : -EIO;
 	}
-	return reply->bytes < least || reply->fds_lost ? -EPROTO : 0;
+	/* The kernel drops descriptors for which this process has no room. */
+	return reply->fds_lost ? -EMFILE : reply->bytes < least ? -EPROTO : 0;
 }
 
 static void wait_for_more(struct channel *channel, int64_t left)
@@ -223,10 +237,8 @@ static void wait_for_more(struct channel *channel, int64_t left)
 		poll(&input, 1, (int)left);
 }
 
-int channel_call(struct channel *channel, unsigned timeout_ms,
-	const struct channel_request *request, struct vfio_user_message **reply)
+int channel_post(struct channel *channel, const struct channel_request *request, uint16_t *id)
 {
-	int64_t deadline = now_ms() + timeout_ms;
 	struct vfio_user_header header = {
 		.id = channel->next_id++,
 		.command = request->command,
@@ -237,31 +249,63 @@ int channel_call(struct channel *channel, unsigned timeout_ms,
 
 	if (channel->lost)
 		return -ENOTCONN;
-	/* A refused newcomer finds the reply, and the socket closed for sending: read it all the same. */
-	int result = send_all(channel, parts, 3, request->fd, deadline);
+	*id = channel->last_id = header.id;
+	/* There is room: nothing is sent while replies are owed but a question or two. */
+	int result = send_all(channel, parts, 3, request->fd, 0);
+	/* A refused newcomer finds the socket closed for sending: the reply is there all the same. */
 	if (result && !(result == -ECONNRESET && request->command == VFIO_USER_VERSION))
 		return result;
+	channel->unanswered++;
+	return 0;
+}
+
+int channel_collect(struct channel *channel, uint16_t id, const struct channel_request *request,
+	struct vfio_user_message **reply)
+{
 	for (;;) {
 		struct vfio_user_message *message = NULL;
 		bool idle;
+		int result = receive(channel, &message, &idle);
 
-		result = receive(channel, &message, &idle);
 		if (result < 0)
 			return result;
-		if (message && matches(&message->header, header.id, header.command)) {
+		if (message && matches(&message->header, id, request->command)) {
 			result = check_reply(message, request->reply_bytes);
 			if (reply && !result)
 				*reply = message;
 			else
 				vfio_user_message_free(message);
-			return result;
+			return result ? result : 1;
 		}
 		vfio_user_message_free(message); /* for a request given up, or of another life */
-		int64_t left = deadline - now_ms();
-		if (left <= 0)
-			return -ETIMEDOUT;
 		if (idle)
-			wait_for_more(channel, left);
+			return -EAGAIN;
+	}
+}
+
+int channel_call(struct channel *channel, unsigned timeout_ms,
+	const struct channel_request *request, struct vfio_user_message **reply)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	uint16_t id;
+	int result = channel->silent ? channel_service(channel) : 0;
+
+	if (!result && channel->silent)
+		result = -ETIMEDOUT;
+	if (!result)
+		result = channel_post(channel, request, &id);
+	if (result)
+		return result;
+	for (;;) {
+		result = channel_collect(channel, id, request, reply);
+		if (result != -EAGAIN)
+			return result > 0 ? 0 : result;
+		int64_t left = deadline - now_ms();
+		if (left <= 0) {
+			channel->silent = true;
+			return -ETIMEDOUT;
+		}
+		wait_for_more(channel, left);
 	}
 }
 

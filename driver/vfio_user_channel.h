@@ -19,7 +19,10 @@ struct channel_window {
 struct channel {
 	int socket; /* owned */
 	uint16_t next_id;
-	bool lost; /* every further request is -ENOTCONN */
+	bool lost;   /* every further request is -ENOTCONN */
+	bool silent; /* a request missed its deadline, and the server owes replies still */
+	unsigned unanswered; /* requests whose replies have not come */
+	uint16_t last_id;    /* of the latest request: its reply settles all before it */
 	struct channel_window *window;
 	unsigned window_count;
 	unsigned window_room;
@@ -38,12 +41,23 @@ void channel_close(struct channel *channel);
 /*
  * Sends, serves DMA messages until the reply is there. 0 and *reply, the caller's to free (reply may be
  * NULL: not wanted); the server's error as -errno; -ETIMEDOUT; -EPROTO for a reply too short;
+ * -ENOMEM, -EMFILE: short of memory or descriptors here, the connection stays good;
  * -ENOTCONN, -ECONNRESET when lost.
+ *
+ * After -ETIMEDOUT the channel is silent: every call fails with -ETIMEDOUT at once, until the reply to the
+ * latest request has come (channel_post may send another). So a server that hangs costs its client one
+ * deadline, not one for each request, and does nothing late that its client has given up.
  */
 int channel_call(struct channel *channel, unsigned timeout_ms,
 	const struct channel_request *request, struct vfio_user_message **reply);
 
-/* Serves what has come, without waiting. 0 or -errno when lost. */
+/* The two halves of channel_call. post: sends, does not wait. collect: 1 and the reply, as channel_call
+ * gives it; -EAGAIN: not yet; -errno. A reply that nobody collects is dropped by channel_service. */
+int channel_post(struct channel *channel, const struct channel_request *request, uint16_t *id);
+int channel_collect(struct channel *channel, uint16_t id, const struct channel_request *request,
+	struct vfio_user_message **reply);
+
+/* Serves what has come, without waiting. 0, -ENOMEM or -EMFILE: not now; or -errno when lost. */
 int channel_service(struct channel *channel);
 
 /* -EEXIST for an overlap, -ENOMEM. */

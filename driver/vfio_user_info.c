@@ -45,7 +45,7 @@ static int ask(struct vfio_user_device *v, uint16_t command, void *structure, si
 	return 0;
 }
 
-int vfio_user_negotiate(struct vfio_user_device *v)
+int vfio_user_greet(struct vfio_user_device *v)
 {
 	struct vfio_user_limits own = {
 		.major = VFIO_USER_MAJOR,
@@ -55,33 +55,72 @@ int vfio_user_negotiate(struct vfio_user_device *v)
 		.max_data_xfer_size = VFIO_USER_CHUNK,
 		.pgsizes = DEVICE_PAGE,
 	};
-	struct vfio_user_limits server;
-	struct vfio_user_message *reply;
+	struct vfio_user_device_info info = {.argsz = sizeof(info)};
 	uint8_t payload[512];
-	char error[128];
+	struct channel_request request = {
+		.command = VFIO_USER_DEVICE_GET_INFO, .parts = {{&info, sizeof(info)}}, .fd = -1};
+	int result = 0;
 
-	int bytes = vfio_user_version_build(payload, sizeof(payload), &own);
-	if (bytes < 0)
-		return fail(v, bytes, "version");
-	int result = vfio_user_call(v, VFIO_USER_VERSION, payload, (size_t)bytes,
-		sizeof(struct vfio_user_version), &reply);
-	if (result == -EBUSY)
-		return fail(v, result, "another driver has this device");
-	if (result)
-		return fail(v, result, "negotiating the version");
-	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, error) != 0)
-		result = fail(v, -EPROTO, "%s", error);
-	else if (server.major != VFIO_USER_MAJOR || server.minor > VFIO_USER_MINOR)
-		result = fail(
-			v, -EPROTO, "the device speaks version %u.%u", server.major, server.minor);
-	else if (server.max_data_xfer_size < VFIO_USER_CHUNK)
-		result = fail(v, -EPROTO, "the device takes less than %u bytes a message",
-			VFIO_USER_CHUNK);
-	vfio_user_message_free(reply);
-	return result;
+	if (!v->adopted) {
+		int bytes = vfio_user_version_build(payload, sizeof(payload), &own);
+
+		if (bytes < 0)
+			return fail(v, bytes, "version");
+		request.command = VFIO_USER_VERSION;
+		request.parts[0] = (struct iovec){payload, (size_t)bytes};
+	}
+	for (v->awaiting = 0; !result && v->awaiting < (v->adopted ? 2 : 1); v->awaiting++)
+		result = channel_post(&v->channel, &request, &v->awaited[v->awaiting]);
+	return result ? fail(v, result, "asking what the device is") : 0;
 }
 
-int vfio_user_identify(struct vfio_user_device *v, uint32_t *regions)
+static int check_version(struct vfio_user_device *v, const struct vfio_user_message *reply)
+{
+	struct vfio_user_limits server;
+	char error[128];
+
+	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, error) != 0)
+		return fail(v, -EPROTO, "%s", error);
+	if (server.major != VFIO_USER_MAJOR || server.minor > VFIO_USER_MINOR)
+		return fail(
+			v, -EPROTO, "the device speaks version %u.%u", server.major, server.minor);
+	if (server.max_data_xfer_size < VFIO_USER_CHUNK)
+		return fail(v, -EPROTO, "the device takes less than %u bytes a message",
+			VFIO_USER_CHUNK);
+	return 0;
+}
+
+int vfio_user_greeted(struct vfio_user_device *v)
+{
+	const struct channel_request request = {
+		.command = v->adopted ? VFIO_USER_DEVICE_GET_INFO : VFIO_USER_VERSION,
+		.reply_bytes = v->adopted ? sizeof(struct vfio_user_device_info)
+					  : sizeof(struct vfio_user_version),
+	};
+
+	while (v->awaiting) {
+		struct vfio_user_message *reply;
+		int result = channel_collect(&v->channel, v->awaited[0], &request, &reply);
+
+		if (result == -EAGAIN)
+			return result;
+		if (result == -EBUSY && !v->adopted)
+			return fail(v, result, "another driver has this device");
+		if (result < 0)
+			return fail(v, result,
+				v->adopted ? "asking what the device is" : "negotiating the version");
+		result = v->adopted ? 0 : check_version(v, reply);
+		vfio_user_message_free(reply);
+		if (result)
+			return result;
+		v->awaited[0] = v->awaited[1];
+		v->awaiting--;
+	}
+	return 0;
+}
+
+/* Is it a PCI device, and of how many regions? */
+static int identify(struct vfio_user_device *v, uint32_t *regions)
 {
 	struct vfio_user_device_info info = {.argsz = sizeof(info)};
 	int result = ask(v, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info));
@@ -234,7 +273,7 @@ int vfio_user_load(struct vfio_user_device *v)
 {
 	struct vfio_user_irq_info irq = {.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX};
 	uint32_t regions = 0;
-	int result = vfio_user_identify(v, &regions);
+	int result = identify(v, &regions);
 
 	for (unsigned i = 0; !result && i < regions; i++) {
 		result = load_region(v, i);

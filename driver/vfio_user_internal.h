@@ -23,6 +23,9 @@ struct doorbell {
 struct vfio_user_device {
 	struct device base;
 	struct channel channel;
+	uint16_t awaited[2]; /* ids of the first questions, until all are answered */
+	unsigned awaiting;
+	bool adopted; /* the connection has had its version message in an earlier life */
 	struct doorbell doorbell[DOORBELLS_MAX];
 	unsigned doorbell_count;
 };
@@ -38,11 +41,13 @@ int vfio_user_explain(struct vfio_user_device *v, int result, int length);
 int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
 	size_t reply_bytes, struct vfio_user_message **reply);
 
-/* On a new connection. */
-int vfio_user_negotiate(struct vfio_user_device *v);
-
-/* Is it a PCI device, and of how many regions? The shortest question there is; an adopter asks it first. */
-int vfio_user_identify(struct vfio_user_device *v, uint32_t *regions);
+/*
+ * The first questions of a connection, sent without waiting: a new one's version, or, for an adopter, twice
+ * the shortest question there is (vfio_user.h: after two replies nothing meant for the dead is left). greeted:
+ * -EAGAIN until all are answered, then 0 or -errno with device->error.
+ */
+int vfio_user_greet(struct vfio_user_device *v);
+int vfio_user_greeted(struct vfio_user_device *v);
 
 /* Regions with what can be mapped of them, doorbells, vectors. Nothing is taken on trust that could make
  * an access to a mapping fault. */

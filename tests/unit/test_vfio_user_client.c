@@ -106,6 +106,38 @@ static void test_replies(void **state)
 	}
 }
 
+static void answered(struct device *device)
+{
+	for (unsigned tries = 0; device_silent(device) && tries < 2000; tries++) {
+		assert_int_equal(device_service(device), 0);
+		usleep(1000);
+	}
+	assert_false(device_silent(device));
+}
+
+/* Silence costs one deadline: no later call waits, or sends anything. */
+static void test_silent(void **state)
+{
+	static const struct twist twist = {VFIO_USER_REGION_READ, -1, never, 0};
+	static struct middle m;
+	uint32_t value = 0;
+
+	middle_begin_connected(&m, &twist);
+	m.device->timeout_ms = 100;
+	assert_false(device_silent(m.device));
+	assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), -ETIMEDOUT);
+	m.device->timeout_ms = 1000000; /* a call that waited would never end */
+	assert_true(device_silent(m.device));
+	assert_int_equal(device_write32(m.device, BAR0, RIG_SCRATCH, 5), -ETIMEDOUT);
+	assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), -ETIMEDOUT);
+	assert_int_equal(device_unmap_all(m.device), -ETIMEDOUT);
+	assert_int_equal(device_ask(m.device), 0);
+	answered(m.device);
+	assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), 0);
+	assert_int_equal(value, 0); /* what was refused was not done late */
+	middle_end(&m);
+}
+
 /* A request that timed out, whose reply then comes into the next one's time. */
 static void test_late_reply(void **state)
 {
@@ -121,6 +153,11 @@ static void test_late_reply(void **state)
 		m.device->timeout_ms = 300;
 		assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), -ETIMEDOUT);
 		m.device->timeout_ms = 20000;
+		/* Silent until it answers; one that swallowed a request answers the next question. */
+		if (device_silent(m.device)) {
+			assert_int_equal(device_ask(m.device), 0);
+			answered(m.device);
+		}
 		assert_int_equal(device_write32(m.device, BAR0, RIG_SCRATCH, 77), 0);
 		assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), 0);
 		assert_int_equal(value, 77);
@@ -316,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replies),
+		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_late_reply),
 		cmocka_unit_test(test_dma_messages),
 		cmocka_unit_test(test_random_replies),
