@@ -124,16 +124,11 @@ int driver_nic_reset(struct driver_nic *n, char *error)
 
 	n->adopted = false;
 	if (!result)
-		result = P2PNIC_BAD_STATE;
-	for (unsigned tries = 0; result == P2PNIC_BAD_STATE && tries < 200; tries++) {
-		if (tries)
-			usleep(10000);
 		result = driver_nic_command(n, P2PNIC_OP_RESET, 0);
-	}
 	if (result != P2PNIC_OK) {
 		snprintf(error, DRIVER_ERROR_BYTES, "%s: reset: %s", n->name,
 			driver_nic_result(result));
-		return result < 0 ? result : -EIO;
+		return result < 0 ? result : result == P2PNIC_BAD_STATE ? -EAGAIN : -EIO;
 	}
 	/* Windows of an earlier driver, whatever its settings were. */
 	result = device_unmap_all(n->device);
@@ -183,7 +178,7 @@ int driver_nic_attach(
 	if (!result)
 		return 0;
 fail:
-	driver_nic_detach(n);
+	n->device = NULL;
 	return result;
 }
 

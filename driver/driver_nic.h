@@ -30,14 +30,17 @@ struct driver_nic {
 
 /*
  * Takes a device over: checks identity, magic and version, maps its memory, and, unless it is running
- * already (adopted), resets it. Owns the device from then on, also on failure. 0 or -errno with a sentence
- * in error[DRIVER_ERROR_BYTES].
+ * already (adopted), resets it. Owns the device from then on; on failure it is the caller's still, and
+ * may be attached again. 0 or -errno with a sentence in error[DRIVER_ERROR_BYTES]; -EAGAIN: its port
+ * still sends frames of an earlier life, soon it can be reset.
  */
 int driver_nic_attach(
 	struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
+
+/* Closes the device. */
 void driver_nic_detach(struct driver_nic *);
 
-/* Power-on state, without windows, under its number and with its MTU; no longer adopted. */
+/* Power-on state, without windows, under its number and with its MTU; no longer adopted. -EAGAIN as above. */
 int driver_nic_reset(struct driver_nic *, char *error);
 
 /* Registers; -errno. */
@@ -52,6 +55,12 @@ const char *driver_nic_result(int result);
 int driver_nic_epoch(struct driver_nic *);
 
 int driver_nic_set_mac(struct driver_nic *, struct mac_addr);
+
+/* It is there, and no deadline was missed: a call has a chance. */
+static inline bool driver_nic_answers(const struct driver_nic *n)
+{
+	return n->device && !device_silent(n->device);
+}
 
 static inline struct p2pnic_peer *driver_nic_peers(struct driver_nic *n)
 {

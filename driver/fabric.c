@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BAR0 VFIO_PCI_BAR0_REGION_INDEX
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
@@ -146,24 +145,20 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 			device_error(n->device));
 		return result;
 	}
-	/* Frames of the pair's earlier life that the port still sends keep it from opening. */
-	for (unsigned tries = 0; tries < 100; tries++) {
-		if (tries)
-			usleep(10000);
-		result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
-		if (result != P2PNIC_BAD_STATE)
-			break;
-	}
+	/* Bad state: the port still sends frames of the pair's earlier life. */
+	result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
 }
 
-static void close_side(const struct fabric *f, struct driver_nic *n, unsigned peer)
+/* Was it n's last word on the pair? Failures of one that answers mean that it was not open. */
+static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 {
-	/* Failures mean that it was not open, or that n is gone itself: either is what is wanted. The
-	 * mark is for a driver that comes after this one was killed here: not in place any more. */
+	/* The mark is for a driver that comes after this one was killed here: not in place any more. */
 	driver_nic_peers(n)[peer].flags = ENTRY_CLOSED;
 	driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
 	unmap_windows(f, n, peer);
+	f->to_close[n->index][peer] = !driver_nic_answers(n);
+	return !f->to_close[n->index][peer];
 }
 
 /* Rd: the other side is closed, so n may use again what it had lent to it. */
@@ -173,20 +168,22 @@ static void give_back(const struct fabric *f, struct driver_nic *n, unsigned pee
 		driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
 }
 
-static void close_pair(const struct fabric *f, struct driver_nic *a, struct driver_nic *b)
+static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b)
 {
 	if (f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_close(f->bounce, a->index, b->index);
-	close_side(f, a, b->index);
-	if (a != b)
-		close_side(f, b, a->index);
+	/* What one has lent stays lent as long as the other may still read it. */
+	if (!close_side(f, a, b->index) || (a != b && !close_side(f, b, a->index)))
+		return -ETIMEDOUT;
 	give_back(f, a, b->index);
 	give_back(f, b, a->index);
+	return 0;
 }
 
 /* n's side was left by an earlier driver just as this one would make it, and its windows are there still:
- * they go with a connection, and the firmware then closes the pair. */
-static bool side_in_place(
+ * they go with a connection, and the firmware then closes the pair. 1: yes; 0: no; -errno: not known, which
+ * is no reason to touch it. */
+static int side_in_place(
 	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch)
 {
 	const struct p2pnic_peer want = plan(f, peer, epoch);
@@ -194,36 +191,65 @@ static bool side_in_place(
 	int result;
 
 	if (!n->adopted || epoch == 0 ||
-		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) != 0 ||
-		map_windows(f, n, peer, &made) || made)
-		return false;
+		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) != 0)
+		return 0;
+	result = map_windows(f, n, peer, &made);
+	if (device_error_passes(result) || result == -ETIMEDOUT)
+		return result;
+	if (result || made)
+		return 0;
 	/* Open, as expected; or that driver was killed before its last word, which is said now. */
 	result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
-	return result == P2PNIC_BAD_STATE || result == P2PNIC_OK;
+	return result < 0 ? result : result == P2PNIC_BAD_STATE || result == P2PNIC_OK;
 }
 
-static int connect_pair(
-	const struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+static int pair_in_place(
+	const struct fabric *f, struct driver_nic *a, struct driver_nic *b, uint32_t epoch)
+{
+	int result = side_in_place(f, a, b, epoch);
+
+	return result == 1 ? side_in_place(f, b, a, epoch) : result;
+}
+
+static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
 {
 	uint32_t epoch_a = driver_nic_peers(a)[b->index].epoch;
 	uint32_t epoch_b = driver_nic_peers(b)[a->index].epoch;
 	uint32_t epoch = epoch_a > epoch_b ? epoch_a : epoch_b;
 	int result;
 
+	if (!driver_nic_answers(a) || !driver_nic_answers(b)) {
+		snprintf(error, DRIVER_ERROR_BYTES, "%s does not answer",
+			driver_nic_answers(a) ? b->name : a->name);
+		return -ETIMEDOUT;
+	}
 	/* Rings in place stay as they are. Everything else begins anew, with an epoch of its own: a ring
 	 * that began again under its old one would take the words of its earlier life for news. Bn too,
 	 * whose host memory went with the driver before. */
-	if (f->method != P2PNIC_METHOD_BOUNCE && side_in_place(f, a, b, epoch) &&
-		side_in_place(f, b, a, epoch))
-		return 0;
-	close_pair(f, a, b);
+	result = f->method == P2PNIC_METHOD_BOUNCE ? 0 : pair_in_place(f, a, b, epoch);
+	if (result)
+		return result == 1 ? 0 : fail(error, a, b, "taking over", result);
+	result = close_pair(f, a, b);
+	if (result)
+		return fail(error, a, b, "close", result);
 	if (++epoch == 0)
 		epoch = 1;
 	result = open_side(f, a, b, epoch, error);
-	if (!result && a != b)
+	if (!result && a != b) {
 		result = open_side(f, b, a, epoch, error);
+		if (result)
+			close_side(f, a, b->index); /* it would send into a ring that nobody reads */
+	}
 	if (!result && f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_open(f->bounce, a, b, epoch);
+	return result;
+}
+
+static int open_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+{
+	int result = connect_pair(f, a, b, error);
+
+	f->to_open[a->index][b->index] = f->to_open[b->index][a->index] = result != 0;
 	return result;
 }
 
@@ -266,23 +292,52 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 		return result;
 	}
 	f->nic[n->index] = n;
-	for (unsigned k = 0; k < P2PNIC_NICS_MAX && !result; k++)
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
+		f->to_close[n->index][k] = false;
 		if (f->nic[k])
-			result = connect_pair(f, n, f->nic[k], error);
-	if (result)
-		fabric_remove(f, n);
-	return result;
+			open_pair(f, n, f->nic[k], error);
+	}
+	if (driver_nic_answers(n))
+		return 0;
+	/* It may be in place, only not known to be: nothing is closed. */
+	snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
+		f->to_open[n->index][k] = f->to_open[k][n->index] = false;
+	f->nic[n->index] = NULL;
+	return -ETIMEDOUT;
+}
+
+unsigned fabric_mend(struct fabric *f, char *error)
+{
+	unsigned waiting = 0;
+
+	for (unsigned x = 0; x < P2PNIC_NICS_MAX; x++) {
+		if (!f->nic[x] || !driver_nic_answers(f->nic[x]))
+			continue;
+		for (unsigned y = 0; y < P2PNIC_NICS_MAX; y++) {
+			/* With a peer that is there again, opening closes first. */
+			if (f->to_close[x][y] && !f->nic[y] && close_side(f, f->nic[x], y))
+				give_back(f, f->nic[x], y);
+			if (y <= x && f->to_open[x][y] && f->nic[y] && driver_nic_answers(f->nic[y]))
+				waiting += open_pair(f, f->nic[x], f->nic[y], error) &&
+					   driver_nic_answers(f->nic[x]) &&
+					   driver_nic_answers(f->nic[y]);
+		}
+	}
+	return waiting;
 }
 
 void fabric_remove(struct fabric *f, struct driver_nic *n)
 {
-	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
-		if (f->nic[k] && f->nic[k] != n) {
-			if (f->method == P2PNIC_METHOD_BOUNCE)
-				bounce_close(f->bounce, n->index, k);
-			close_side(f, f->nic[k], n->index);
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
+		f->to_open[n->index][k] = f->to_open[k][n->index] = false;
+		if (!f->nic[k] || f->nic[k] == n)
+			continue;
+		if (f->method == P2PNIC_METHOD_BOUNCE)
+			bounce_close(f->bounce, n->index, k);
+		if (close_side(f, f->nic[k], n->index))
 			give_back(f, f->nic[k], n->index);
-		}
+	}
 	if (f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_close(f->bounce, n->index, n->index);
 	f->nic[n->index] = NULL;

@@ -25,6 +25,10 @@
  *
  * A pair's epoch is one more than either side's peer table remembers: the tables are device memory and
  * survive the driver.
+ *
+ * No NIC waits for another. A pair that cannot be opened or closed now, because one side does not answer,
+ * is short of memory or descriptors, or still sends frames of the pair's earlier life, is left for
+ * fabric_mend; all other pairs are opened.
  */
 #ifndef DRIVER_FABRIC_H
 #define DRIVER_FABRIC_H
@@ -39,6 +43,11 @@ struct fabric {
 	uint32_t rx_buffers;                     /* own buffers of each NIC */
 	struct bounce *bounce;                   /* Bn: carries packets on; the caller\'s */
 	struct driver_nic *nic[P2PNIC_NICS_MAX]; /* by index; NULL: absent */
+
+	/* [x][y], both ways alike: the pair is to be opened. */
+	bool to_open[P2PNIC_NICS_MAX][P2PNIC_NICS_MAX];
+	/* [x][y]: x's side of its pair with y, which is gone, is to be closed. */
+	bool to_close[P2PNIC_NICS_MAX][P2PNIC_NICS_MAX];
 };
 
 /* Bytes of packet memory that a NIC needs among `nics` NICs: to size BAR4 with. */
@@ -47,9 +56,15 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
 /*
  * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself
  * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another number of
- * receive buffers than the settings' is reset (then it is not adopted any more). On failure the NIC is not part of the fabric.
+ * receive buffers than the settings' is reset (then it is not adopted any more). 0 also if some pairs have
+ * to wait. On failure the NIC is not part of the fabric: -EINVAL another method, -ENOSPC too little packet
+ * memory, -EAGAIN as driver_nic_attach, or it does not answer.
  */
 int fabric_add(struct fabric *, struct driver_nic *, char *error);
+
+/* Opens and closes what waits, as far as both sides answer. How many pairs wait still, whose NICs answer:
+ * those it is worth trying again soon; error says why the last of them waits. */
+unsigned fabric_mend(struct fabric *, char *error);
 
 /* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it, so that
  * packets for it are counted as `no-peer` and nothing of it is written again. */

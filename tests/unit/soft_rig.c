@@ -4,6 +4,7 @@
 #include "fib/fib.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <stdio.h>
@@ -208,6 +209,20 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 	REQUIRE(!result, "%s", driver_nic_result(result));
 }
 
+int soft_join(struct soft_rig *r, unsigned nic, char *error)
+{
+	int result = -EAGAIN;
+
+	for (unsigned tries = 0; result == -EAGAIN && tries < 200; tries++) {
+		if (tries)
+			usleep(10000);
+		result = fabric_add(&r->fabric, &r->driver[nic], error);
+		if (!result && fabric_mend(&r->fabric, error))
+			result = -EAGAIN;
+	}
+	return result;
+}
+
 void soft_bring_up(struct soft_rig *r, unsigned nic)
 {
 	char where[176], error[DRIVER_ERROR_BYTES];
@@ -217,9 +232,15 @@ void soft_bring_up(struct soft_rig *r, unsigned nic)
 	snprintf(where, sizeof(where), "vfio-user:%s", r->socket[nic]);
 	result = device_open(&device, where, error);
 	REQUIRE(!result, "%s", error);
-	result = driver_nic_attach(&r->driver[nic], r->name[nic], nic, device, error);
+	/* A NIC that has sent to the last moment is reset when its port is done. */
+	for (unsigned tries = 0; tries < 200; tries++) {
+		result = driver_nic_attach(&r->driver[nic], r->name[nic], nic, device, error);
+		if (result != -EAGAIN)
+			break;
+		usleep(10000);
+	}
 	REQUIRE(!result, "%s", error);
-	result = fabric_add(&r->fabric, &r->driver[nic], error);
+	result = soft_join(r, nic, error);
 	REQUIRE(!result, "%s", error);
 	soft_tables(r, nic);
 }

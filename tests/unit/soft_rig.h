@@ -46,6 +46,8 @@ void soft_capture(struct soft_rig *, unsigned nic, const struct packet *, unsign
 void soft_add(struct soft_rig *, unsigned nic, bool start);
 /* Its two halves. */
 void soft_make(struct soft_rig *, unsigned nic);
+/* fabric_add, until all its pairs are open or it fails. */
+int soft_join(struct soft_rig *, unsigned nic, char *error);
 void soft_bring_up(struct soft_rig *, unsigned nic);
 void soft_start(struct soft_rig *, unsigned nic);
 void soft_tables(struct soft_rig *, unsigned nic);

@@ -341,7 +341,7 @@ static void take_over(struct soft_rig *r, unsigned nics)
 		assert_int_equal(driver_nic_attach(&r->driver[k], r->name[k], k, device, error), 0);
 	}
 	for (unsigned k = 0; k < nics; k++)
-		if (fabric_add(&r->fabric, &r->driver[k], error))
+		if (soft_join(r, k, error))
 			fail_msg("%s", error);
 }
 
