@@ -13,15 +13,24 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define CLIENTS 8u
+#define CLIENTS  8u
+#define PAUSE_MS 100 /* before it accepts again, when it was short of descriptors */
+
+unsigned keeper_timeout_ms = 500;
 
 /* --- Messages ------------------------------------------------------------------------------------ */
 
-/* flags: MSG_DONTWAIT, or 0 */
-static int message_send(
-	int socket, struct keeper_message *m, const int *fds, unsigned count, int flags)
+static void close_all(const int *fds, unsigned count)
+{
+	for (unsigned k = 0; k < count; k++)
+		close(fds[k]);
+}
+
+/* Does not wait: -EAGAIN, no room. */
+static int message_send(int socket, struct keeper_message *m, const int *fds, unsigned count)
 {
 	union {
 		struct cmsghdr header;
@@ -39,16 +48,13 @@ static int message_send(
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 	}
-	return sendmsg(socket, &message, MSG_NOSIGNAL | flags) == sizeof(*m) ? 0 : -errno;
+	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(*m) ? 0 : -errno;
 }
 
-static void close_all(const int *fds, unsigned count)
-{
-	for (unsigned k = 0; k < count; k++)
-		close(fds[k]);
-}
-
-/* 1: a message; 0: the other end is gone; -errno. Descriptors are the caller's. */
+/*
+ * Does not wait: -EAGAIN, nothing there. 1: a message, whose descriptors are the caller's; 0: the other end
+ * is gone; -EMFILE: a message whose descriptors did not all fit into this process (none is left open); -errno.
+ */
 static int message_receive(
 	int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
 {
@@ -61,7 +67,7 @@ static int message_receive(
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	*count = 0;
 	if (n < 0)
@@ -76,12 +82,14 @@ static int message_receive(
 		return 0;
 	m->name[sizeof(m->name) - 1] = 0;
 	m->text[sizeof(m->text) - 1] = 0;
-	if (n != sizeof(*m) || *count != m->fds || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-		close_all(fds, *count);
-		*count = 0;
-		return -EPROTO;
-	}
-	return 1;
+	if (n == sizeof(*m) && *count == m->fds && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return 1;
+	close_all(fds, *count);
+	const bool short_of = n == sizeof(*m) && (message.msg_flags & MSG_CTRUNC) &&
+			      m->fds <= KEEPER_FDS && *count < m->fds;
+
+	*count = 0;
+	return short_of ? -EMFILE : -EPROTO;
 }
 
 /* --- Server -------------------------------------------------------------------------------------- */
@@ -149,9 +157,13 @@ static int serve_one(struct keeper *k, int client)
 	const struct item *item = NULL;
 	int got = message_receive(client, &m, fds, &count);
 
-	if (got <= 0)
+	if (got == -EAGAIN)
+		return 0;
+	if (got <= 0 && got != -EMFILE)
 		return got ? got : -ECONNRESET;
 	reply.operation = m.operation;
+	if (got < 0)
+		m.operation = 0; /* what it brought did not fit here */
 	switch (m.operation) {
 	case KEEPER_PUT:
 		reply.result = item_put(k, &m, fds, count);
@@ -175,12 +187,11 @@ static int serve_one(struct keeper *k, int client)
 		k->quit = true;
 		break;
 	default:
-		reply.result = -EINVAL;
+		reply.result = got < 0 ? got : -EINVAL;
 	}
 	close_all(fds, count);
 	/* Each request has one reply: a client for whose reply there is no room does not read them. */
-	return message_send(
-		client, &reply, item ? item->fd : NULL, item ? item->fds : 0, MSG_DONTWAIT);
+	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
 }
 
 static int listen_at(const char *path)
@@ -229,14 +240,24 @@ int keeper_serve(const char *path, int ready_fd)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	poll_fd[0] = (struct pollfd){.fd = listener, .events = POLLIN};
 	poll_fd[1] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
+	if (poll_fd[1].fd < 0) {
+		int error = -errno;
+
+		unlink(path);
+		close(listener);
+		return error;
+	}
 	if (ready_fd >= 0) {
 		if (write(ready_fd, "", 1) != 1)
 			fprintf(stderr, "keeper: nobody waits for it to be ready\n");
 		close(ready_fd);
 	}
 	while (!keeper.quit) {
-		if (poll(poll_fd, 2 + clients, -1) < 0 && errno != EINTR)
-			break;
+		/* A shortage passes. What it holds must not end with it. */
+		if (poll(poll_fd, 2 + clients, poll_fd[0].fd < 0 ? PAUSE_MS : -1) < 0) {
+			poll(NULL, 0, PAUSE_MS);
+			continue;
+		}
 		if (poll_fd[1].revents)
 			break;
 		for (unsigned c = clients; c-- > 0 && !keeper.quit;) {
@@ -247,7 +268,9 @@ int keeper_serve(const char *path, int ready_fd)
 				*client = poll_fd[2 + --clients];
 			}
 		}
-		if (poll_fd[0].revents) {
+		if (poll_fd[0].fd < 0) {
+			poll_fd[0].fd = listener;
+		} else if (poll_fd[0].revents) {
 			int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 			if (fd >= 0 && clients == CLIENTS)
@@ -255,12 +278,15 @@ int keeper_serve(const char *path, int ready_fd)
 			else if (fd >= 0)
 				poll_fd[2 + clients++] =
 					(struct pollfd){.fd = fd, .events = POLLIN};
+			else if (errno != ECONNABORTED)
+				poll_fd[0].fd = -1; /* short of descriptors: poll would not wait */
 		}
 	}
 	unlink(path); /* before the connections close: who waits for that finds nothing left */
 	while (keeper.items)
 		item_drop(&keeper, keeper.item[0].name);
-	for (unsigned c = 0; c < 2 + clients; c++)
+	close(listener);
+	for (unsigned c = 1; c < 2 + clients; c++)
 		close(poll_fd[c].fd);
 	return 0;
 }
@@ -275,7 +301,8 @@ int keeper_connect(const char *path)
 
 	if (error)
 		return error;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* Non-blocking: a keeper that hangs, with its queue of newcomers full, is -EAGAIN. */
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
@@ -286,14 +313,39 @@ int keeper_connect(const char *path)
 	return fd;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int await(int keeper, short events, int64_t deadline)
+{
+	struct pollfd fd = {.fd = keeper, .events = events};
+	int64_t left = deadline - now_ms();
+
+	if (left > 0 && poll(&fd, 1, (int)left) < 0 && errno != EINTR)
+		return -errno;
+	return left > 0 ? 0 : -ETIMEDOUT;
+}
+
 static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
 	int got[KEEPER_FDS], unsigned *got_count)
 {
-	int result = message_send(keeper, m, fds, count, 0);
+	const int64_t deadline = now_ms() + keeper_timeout_ms;
+	int result;
 
+	*got_count = 0;
+	while ((result = message_send(keeper, m, fds, count)) == -EAGAIN)
+		if ((result = await(keeper, POLLOUT, deadline)))
+			return result;
 	if (result)
-		return result;
-	result = message_receive(keeper, m, got, got_count);
+		return result == -EPIPE ? -ECONNRESET : result;
+	while ((result = message_receive(keeper, m, got, got_count)) == -EAGAIN)
+		if ((result = await(keeper, POLLIN, deadline)))
+			return result;
 	return result == 1 ? m->result : result ? result : -ECONNRESET;
 }
 

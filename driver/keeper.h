@@ -46,9 +46,19 @@ int keeper_serve(const char *path, int ready_fd);
 
 /* --- Client -------------------------------------------------------------------------------------- */
 
+/* How long a request waits for its reply, in milliseconds: 500. */
+extern unsigned keeper_timeout_ms;
+
 /* A connected socket, or -errno (-ENOENT, -ECONNREFUSED: no keeper there). */
 int keeper_connect(const char *path);
 
+/*
+ * Requests. 0 or -errno: the keeper's own answer (-ENOENT, -ENOSPC, -EINVAL), or
+ *   -EMFILE, -ENOMEM      passing: one of the two is short of descriptors or memory; ask again later
+ *   -ETIMEDOUT            no reply in time: a late one would be taken for the next request's, so the
+ *                         connection has to be closed
+ *   -ECONNRESET, -EPROTO  the connection is of no use any more
+ */
 int keeper_put(int keeper, const char *name, const char *text, const int *fds, unsigned count);
 /* Fills message, fds (owned by the caller) and *count. */
 int keeper_get(

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -67,7 +68,12 @@ static int connected(void)
 	const struct timeval patience = {.tv_sec = 5};
 	int fd = keeper_connect(path);
 
+	for (unsigned tries = 0; fd == -EAGAIN && tries < 500; tries++) {
+		usleep(10000);
+		fd = keeper_connect(path);
+	}
 	assert_true(fd >= 0);
+	fcntl(fd, F_SETFL, 0); /* for what these tests read by themselves */
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	return fd;
@@ -429,6 +435,55 @@ static void test_many_clients(void **state)
 	close(client[0]);
 }
 
+/* One that hangs costs a client its deadline, whatever it asks, and none at all to connect. */
+static void test_stopped_keeper(void **state)
+{
+	int client = connected(), event = eventfd(0, EFD_CLOEXEC), fds[KEEPER_FDS];
+	struct keeper_message m;
+	unsigned count;
+
+	settle(client);
+	keeper_timeout_ms = 50;
+	assert_int_equal(kill(keeper, SIGSTOP), 0);
+	assert_int_equal(keeper_put(client, "nic0", "text", &event, 1), -ETIMEDOUT);
+	close(client);
+	for (unsigned k = 0; k < 40; k++) {
+		client = keeper_connect(path);
+		if (client < 0)
+			break;
+		assert_int_equal(keeper_get(client, 0, &m, fds, &count), -ETIMEDOUT);
+		assert_int_equal(count, 0);
+		close(client);
+	}
+	assert_int_equal(client, -EAGAIN); /* its queue is full by now */
+	assert_int_equal(kill(keeper, SIGCONT), 0);
+	keeper_timeout_ms = 5000;
+	client = connected();
+	settle(client);
+	close(client);
+	close(event);
+}
+
+/* What does not fit into its descriptors is refused by name, and the connection is good still. */
+static void test_keeper_short_of_descriptors(void **state)
+{
+	int client = connected(), event = eventfd(0, EFD_CLOEXEC);
+	struct rlimit was, few = {.rlim_cur = keeper_descriptors() + 1};
+
+	settle(client);
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, NULL, &was), 0);
+	few.rlim_max = was.rlim_max;
+	assert_int_equal(keeper_put(client, "one", "", &event, 1), 0);
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, &few, NULL), 0);
+	assert_int_equal(keeper_put(client, "two", "", (int[]){event, event}, 2), -EMFILE);
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, &was, NULL), 0);
+	assert_int_equal(keeper_put(client, "two", "", (int[]){event, event}, 2), 0);
+	assert_int_equal(keeper_drop(client, "two"), 0);
+	assert_int_equal(keeper_drop(client, "one"), 0);
+	close(client);
+	close(event);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,6 +495,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_permissions, start, stop),
 		cmocka_unit_test_setup_teardown(test_hostile, start, stop),
 		cmocka_unit_test_setup_teardown(test_deaf_client, start, stop),
+		cmocka_unit_test_setup_teardown(test_stopped_keeper, start, stop),
+		cmocka_unit_test_setup_teardown(test_keeper_short_of_descriptors, start, stop),
 		cmocka_unit_test_setup_teardown(test_many_clients, start, stop),
 	};
 	int failed;
@@ -450,6 +507,7 @@ int main(void)
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/keeper.sock", directory);
+	keeper_timeout_ms = 5000;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	rmdir(directory);
 	return failed;
