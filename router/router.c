@@ -4,16 +4,13 @@
 #include "driver/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,23 +58,9 @@ static void path_in_runtime(const struct router *r, const char *name, char *path
 
 /* --- Runtime directory --------------------------------------------------------------------------- */
 
-static int make_directories(const char *path)
-{
-	char part[ROUTER_PATH_BYTES];
-
-	for (size_t k = 1; k <= strlen(path); k++) {
-		if (path[k] != '/' && path[k] != 0)
-			continue;
-		snprintf(part, sizeof(part), "%.*s", (int)k, path);
-		if (mkdir(part, 0755) < 0 && errno != EEXIST)
-			return -errno;
-	}
-	return 0;
-}
-
 static int open_runtime(struct router *r)
 {
-	char path[ROUTER_PATH_BYTES];
+	char path[ROUTER_PATH_BYTES], reason[RUNTIME_ERROR_BYTES];
 	int error;
 
 	config_runtime(r->config, path, sizeof(path));
@@ -85,19 +68,8 @@ static int open_runtime(struct router *r)
 		return router_fail(r, -ENAMETOOLONG,
 			"runtime directory %s: name too long for its sockets", path);
 	memcpy(r->runtime, path, strlen(path) + 1);
-	error = make_directories(r->runtime);
-	if (error)
-		return router_fail(
-			r, error, "runtime directory %s: %s", r->runtime, strerror(-error));
-	path_in_runtime(r, "lock", path);
-	r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) < 0) {
-		error = -errno;
-		if (error == -EWOULDBLOCK)
-			return router_fail(r, -EBUSY, "another router runs in %s", r->runtime);
-		return router_fail(r, error, "%s: %s", path, strerror(-error));
-	}
-	return 0;
+	error = runtime_open(&r->held, r->runtime, reason);
+	return error ? router_fail(r, error, "runtime directory: %s", reason) : 0;
 }
 
 /* --- The plan: which NIC runs where -------------------------------------------------------------- */
@@ -522,7 +494,8 @@ int router_start_config(struct router *r, struct config *config)
 	sigset_t signals;
 	int error;
 
-	r->lock = r->keeper = r->listener = r->signals = r->events = -1;
+	r->held = (struct runtime){-1, -1};
+	r->keeper = r->listener = r->signals = r->events = -1;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
@@ -675,14 +648,7 @@ void router_stop(struct router *r)
 		path_in_runtime(r, "api.sock", path);
 		unlink(path);
 	}
-	if (r->lock >= 0) {
-		if (!leave) {
-			path_in_runtime(r, "lock", path);
-			unlink(path);
-			rmdir(r->runtime);
-		}
-		close(r->lock);
-	}
+	runtime_close(&r->held, r->runtime, !leave);
 	if (r->signals >= 0)
 		close(r->signals);
 	router_close_events(r);

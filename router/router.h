@@ -18,6 +18,7 @@
 #include "router/config.h"
 #include "router/port_state.h"
 #include "router/process.h"
+#include "router/runtime.h"
 #include "router/table.h"
 
 #include <jansson.h>
@@ -56,7 +57,8 @@ struct router {
 	struct table *table;
 
 	char runtime[ROUTER_PATH_BYTES - 40];
-	int lock, keeper, listener, signals, events;
+	struct runtime held; /* the same, checked and locked */
+	int keeper, listener, signals, events;
 	uint64_t mend_at_ns; /* when to try NICs again that have another table; 0: there are none */
 	bool quiet;          /* no progress lines */
 	bool leave;          /* at the end, leave NICs forwarding */
