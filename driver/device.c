@@ -299,6 +299,17 @@ bool device_silent(const struct device *device)
 	return device->ops->silent(device);
 }
 
+bool device_waits(const struct device *device)
+{
+	return device->ops->unanswered(device) && !device->ops->silent(device);
+}
+
+void device_give_up(struct device *device)
+{
+	if (device->ops->unanswered(device))
+		device->ops->give_up(device);
+}
+
 bool device_error_passes(int error)
 {
 	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;

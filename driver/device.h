@@ -84,6 +84,8 @@ struct device_ops {
 	int (*progress)(struct device *device);
 	int (*ask)(struct device *device);
 	bool (*silent)(const struct device *device);
+	unsigned (*unanswered)(const struct device *device);
+	void (*give_up)(struct device *device);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
 	int (*read)(
@@ -217,6 +219,10 @@ int device_ask(struct device *device);
 
 /* It missed a deadline and has not answered since. */
 bool device_silent(const struct device *device);
+
+/* Its answer is due still, and may come in time. give_up: it will not: the device is silent from now on. */
+bool device_waits(const struct device *device);
+void device_give_up(struct device *device);
 
 /* A passing shortage, here or in the device: the same call may succeed later. */
 bool device_error_passes(int error);

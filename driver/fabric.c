@@ -238,7 +238,8 @@ static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_ni
 	if (!result && a != b) {
 		result = open_side(f, b, a, epoch, error);
 		if (result)
-			close_side(f, a, b->index); /* it would send into a ring that nobody reads */
+			close_side(
+				f, a, b->index); /* it would send into a ring that nobody reads */
 	}
 	if (!result && f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_open(f->bounce, a, b, epoch);
@@ -318,7 +319,8 @@ unsigned fabric_mend(struct fabric *f, char *error)
 			/* With a peer that is there again, opening closes first. */
 			if (f->to_close[x][y] && !f->nic[y] && close_side(f, f->nic[x], y))
 				give_back(f, f->nic[x], y);
-			if (y <= x && f->to_open[x][y] && f->nic[y] && driver_nic_answers(f->nic[y]))
+			if (y <= x && f->to_open[x][y] && f->nic[y] &&
+				driver_nic_answers(f->nic[y]))
 				waiting += open_pair(f, f->nic[x], f->nic[y], error) &&
 					   driver_nic_answers(f->nic[x]) &&
 					   driver_nic_answers(f->nic[y]);

@@ -434,6 +434,16 @@ static bool silent(const struct device *device)
 	return ((const struct vfio_user_device *)device)->channel.silent;
 }
 
+static unsigned unanswered(const struct device *device)
+{
+	return ((const struct vfio_user_device *)device)->channel.unanswered;
+}
+
+static void give_up(struct device *device)
+{
+	of(device)->channel.silent = true;
+}
+
 const struct device_ops vfio_user_device_ops = {
 	.type = "vfio-user",
 	.open_begin = open_begin,
@@ -441,6 +451,8 @@ const struct device_ops vfio_user_device_ops = {
 	.progress = progress,
 	.ask = ask_device,
 	.silent = silent,
+	.unanswered = unanswered,
+	.give_up = give_up,
 	.close = close_device,
 	.keep = keep,
 	.read = read_region,

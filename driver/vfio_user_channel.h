@@ -19,8 +19,8 @@ struct channel_window {
 struct channel {
 	int socket; /* owned */
 	uint16_t next_id;
-	bool lost;   /* every further request is -ENOTCONN */
-	bool silent; /* a request missed its deadline, and the server owes replies still */
+	bool lost;           /* every further request is -ENOTCONN */
+	bool silent;         /* a request missed its deadline, and the server owes replies still */
 	unsigned unanswered; /* requests whose replies have not come */
 	uint16_t last_id;    /* of the latest request: its reply settles all before it */
 	struct channel_window *window;

@@ -108,7 +108,8 @@ int vfio_user_greeted(struct vfio_user_device *v)
 			return fail(v, result, "another driver has this device");
 		if (result < 0)
 			return fail(v, result,
-				v->adopted ? "asking what the device is" : "negotiating the version");
+				v->adopted ? "asking what the device is"
+					   : "negotiating the version");
 		result = v->adopted ? 0 : check_version(v, reply);
 		vfio_user_message_free(reply);
 		if (result)

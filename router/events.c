@@ -2,81 +2,82 @@
 /*
  * NICs raise P2PNIC_VECTOR_EVENT when a link or a fault of a port changes; the router says so.
  *
- * Each NIC has an eventfd for the router's life: a NIC that comes back is given the same again. An epoll
- * descriptor stands for them all in the router's loop.
+ * Each NIC has an eventfd for the router's life: a NIC that comes back is given the same again.
  */
 #include "router/port_state.h"
 #include "router/router.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static void look(struct router *r, unsigned index)
+static const char *name_of(const struct router_nic *nic)
 {
-	struct router_nic *nic = &r->nic[index];
-	const char *name = r->config->nics[index].name;
+	return nic->router->config->nics[nic - nic->router->nic].name;
+}
+
+void events_look(struct router_nic *nic)
+{
+	const char *name = name_of(nic);
+	struct router *r = nic->router;
 	struct port_state now;
 
 	if (!nic->driver.device || port_state_read(&nic->driver, &now))
-		return; /* it is asked again when it says something, or comes back */
+		return; /* it is asked again when it says something, or answers again */
 	if (now.link != nic->port.link && now.speed_mbps && now.link)
 		router_say(r, "nic %s: link up, %u Mb/s", name, now.speed_mbps);
 	else if (now.link != nic->port.link)
 		router_say(r, "nic %s: link %s%s%s", name, now.link ? "up" : "down",
 			*now.fault ? ": " : "", now.fault);
 	else if (strcmp(now.fault, nic->port.fault) != 0)
-		router_say(r, "nic %s: port: %s", name, *now.fault ? now.fault : "well again");
+		router_say(r, "nic %s: %s%s", name, *now.fault ? "port: " : "port recovered",
+			now.fault);
 	nic->port = now;
 }
 
-void router_open_events(struct router *r)
+static void on_event(void *context, uint32_t events)
 {
-	r->events = epoll_create1(EPOLL_CLOEXEC);
+	struct router_nic *nic = context;
+	eventfd_t count;
+
+	/* Before looking: what changes meanwhile is another event. */
+	eventfd_read(nic->event, &count);
+	events_look(nic);
+}
+
+int events_open(struct router *r)
+{
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		struct epoll_event event = {.events = EPOLLIN, .data.u32 = k};
+		struct router_nic *nic = &r->nic[k];
 
-		r->nic[k].event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		epoll_ctl(r->events, EPOLL_CTL_ADD, r->nic[k].event, &event);
+		nic->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		int error = nic->event < 0 ? -errno
+					   : loop_watch(&r->loop, &nic->event_watch, nic->event,
+						     EPOLLIN, on_event, nic);
+		if (error)
+			return router_fail(r, error, "events of NICs: %s", strerror(-error));
 	}
+	return 0;
 }
 
-void router_close_events(struct router *r)
+void events_close(struct router *r)
 {
-	if (r->events < 0)
-		return;
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		close(r->nic[k].event);
-	close(r->events);
-	r->events = -1;
+	for (unsigned k = 0; r->nic && k < r->config->nics_count; k++)
+		if (r->nic[k].event >= 0) {
+			loop_unwatch(&r->loop, &r->nic[k].event_watch);
+			close(r->nic[k].event);
+		}
 }
 
-void router_watch(struct router *r, unsigned index)
+void events_watch(struct router_nic *nic)
 {
-	struct router_nic *nic = &r->nic[index];
-	int error =
-		device_irqs(nic->driver.device, P2PNIC_VECTOR_EVENT, &nic->event, nic->event >= 0);
+	int error = device_irqs(nic->driver.device, P2PNIC_VECTOR_EVENT, &nic->event, 1);
 
 	if (error)
-		router_say(r, "nic %s: changes of its link will not be told: %s",
-			r->config->nics[index].name, strerror(-error));
+		router_say(nic->router, "nic %s: changes of its link will not be told: %s",
+			name_of(nic), strerror(-error));
 	/* A link that is up needs no mention, and what changed before the eventfd was there is seen now. */
 	nic->port = (struct port_state){.link = true};
-	look(r, index);
-}
-
-void router_events(struct router *r)
-{
-	struct epoll_event event[16];
-	int n = epoll_wait(r->events, event, 16, 0);
-
-	for (int k = 0; k < n; k++) {
-		eventfd_t count;
-
-		/* Before looking: what changes meanwhile is another event. */
-		eventfd_read(r->nic[event[k].data.u32].event, &count);
-		look(r, event[k].data.u32);
-	}
+	events_look(nic);
 }

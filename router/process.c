@@ -140,7 +140,7 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 {
 	int status;
 
-	if (!has_ended(p, 0))
+	if (!p->pid || !has_ended(p, 0))
 		return false;
 	if (p->pid && waitpid(p->pid, &status, WNOHANG) == p->pid) {
 		if (WIFSIGNALED(status))
@@ -155,39 +155,71 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	return true;
 }
 
-void process_stop_listener(const char *socket_path)
+bool process_evict(const char *socket_path, int signal)
 {
 	struct sockaddr_un address;
 	struct ucred peer;
 	socklen_t bytes = sizeof(peer);
 	struct process stranger;
 	uint64_t started;
+	bool found = false;
 	int fd;
 
 	if (unix_address(&address, socket_path))
-		return;
+		return false;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return;
+		return false;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0 &&
 		process_started(peer.pid, &started) &&
-		process_adopt(&stranger, peer.pid, started) == 0)
-		process_stop(&stranger, 2000);
+		process_adopt(&stranger, peer.pid, started) == 0) {
+		process_signal(&stranger, signal);
+		process_forget(&stranger);
+		found = true;
+	}
 	close(fd);
+	return found;
+}
+
+void process_signal(const struct process *p, int signal)
+{
+	if (p->pid)
+		syscall(SYS_pidfd_send_signal, p->pidfd, signal, NULL, 0);
+}
+
+static void wait_all(struct process *const *p, unsigned n, unsigned patience_ms)
+{
+	for (unsigned waited = 0; waited < patience_ms; waited += 10) {
+		unsigned left = 0;
+
+		for (unsigned k = 0; k < n; k++)
+			left += !has_ended(p[k], 0);
+		if (!left)
+			return;
+		poll(NULL, 0, 10);
+	}
+}
+
+void process_stop_all(struct process *const *p, unsigned n, unsigned patience_ms)
+{
+	for (unsigned k = 0; k < n; k++)
+		process_signal(p[k], SIGTERM);
+	wait_all(p, n, patience_ms);
+	for (unsigned k = 0; k < n; k++)
+		if (!has_ended(p[k], 0))
+			process_signal(p[k], SIGKILL);
+	wait_all(p, n, 1000);
+	for (unsigned k = 0; k < n; k++) {
+		if (p[k]->pid)
+			waitpid(p[k]->pid, NULL, WNOHANG);
+		process_forget(p[k]);
+	}
 }
 
 void process_stop(struct process *p, unsigned patience_ms)
 {
-	if (!p->pid)
-		return;
-	syscall(SYS_pidfd_send_signal, p->pidfd, SIGTERM, NULL, 0);
-	if (!has_ended(p, (int)patience_ms)) {
-		syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
-		has_ended(p, 2000);
-	}
-	waitpid(p->pid, NULL, WNOHANG);
-	process_forget(p);
+	process_stop_all(&p, 1, patience_ms);
 }
 
 double process_cpu(pid_t pid, const char *thread)

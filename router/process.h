@@ -36,8 +36,15 @@ bool process_ended(struct process *, char *how, size_t bytes);
 /* SIGTERM, and SIGKILL if it is still there after patience_ms. */
 void process_stop(struct process *, unsigned patience_ms);
 
-/* Stops who listens on a socket that is ours to listen on: of an earlier router whose keeper died too. */
-void process_stop_listener(const char *socket_path);
+/* The same for several at once, waiting patience_ms in all, and a second for those that had to be killed. */
+void process_stop_all(struct process *const *, unsigned n, unsigned patience_ms);
+
+/* Sends a signal; to a process that is none (pid 0), nothing. */
+void process_signal(const struct process *, int signal);
+
+/* Signals who listens on a socket that is ours to listen on: of an earlier router whose keeper died too. Does not
+ * wait; false: nobody listens there. */
+bool process_evict(const char *socket_path, int signal);
 
 /* Lets go of it without touching it. */
 void process_forget(struct process *);

@@ -5,24 +5,36 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MEND_NS 1000000000ull /* between tries */
+static int make_table(struct router *r, struct table **table, unsigned half)
+{
+	const struct table_nics none = {.n = 0};
+	uint32_t bytes = CONFIG_DEFAULT(r->config->router->table_memory_mib, 16) << 20;
+	struct table_report report;
+	int error = table_new(table, bytes, table_kind(r->config), half);
+
+	if (error)
+		return router_fail(r, error, "out of memory for a table");
+	return table_configure(table, r->config, r->mac, &none, &report, r->error);
+}
+
+int router_try_table(struct router *r)
+{
+	struct table *table = NULL;
+	int error = make_table(r, &table, 0);
+
+	table_free(table);
+	return error;
+}
 
 int router_first_table(struct router *r)
 {
-	const struct table_nics none = {.n = 0};
-	struct table_report report;
 	unsigned half = 0;
-	int error;
 
 	/* NICs of an earlier router forward by one half, all by the same as a rule. */
 	for (unsigned k = r->config->nics_count; k--;)
 		if (r->nic[k].driver.adopted)
 			half = table_half(&r->nic[k].driver) == 0;
-	snprintf(r->error, sizeof(r->error), "out of memory for a table");
-	error = table_new(&r->table, r->nic[0].driver.bar2_bytes, table_kind(r->config), half);
-	if (!error)
-		error = table_configure(&r->table, r->config, r->mac, &none, &report, r->error);
-	return error;
+	return make_table(r, &r->table, half);
 }
 
 /* --- What a reload cannot change ----------------------------------------------------------------- */
@@ -115,15 +127,13 @@ static void note_mtu(
 		driver_nic_write(n, P2PNIC_REG_MTU, CONFIG_DEFAULT(new->mtu, 1500));
 }
 
-/* Those that a change can be written to. A register of one that does not answer would take seconds each time: it is
- * left out, and mended later. */
+/* Those that a change can be written to; the others get the table when they answer. */
 static void reachable(struct router *r, struct table_nics *nics)
 {
-	router_ask_anew(r);
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		struct driver_nic *n = &r->nic[k].driver;
 
-		if (router_nic_answers(r, k)) {
+		if (nic_answers(&r->nic[k])) {
 			nics->nic[nics->n++] = n;
 		} else if (n->device) {
 			table_fall_behind(r->table, n);
@@ -133,37 +143,6 @@ static void reachable(struct router *r, struct table_nics *nics)
 				n->name);
 		}
 	}
-}
-
-static bool behind(const struct router *r, unsigned k)
-{
-	return r->nic[k].driver.device && !table_in_step(r->table, &r->nic[k].driver);
-}
-
-uint64_t router_mend_at(struct router *r, uint64_t now_ns)
-{
-	bool any = false;
-
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		any |= behind(r, k);
-	if (!any)
-		r->mend_at_ns = 0;
-	else if (!r->mend_at_ns)
-		r->mend_at_ns = now_ns + MEND_NS;
-	return r->mend_at_ns;
-}
-
-void router_mend(struct router *r)
-{
-	char error[TABLE_ERROR_BYTES];
-
-	r->mend_at_ns = 0;
-	router_ask_anew(r);
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		if (behind(r, k) && router_nic_answers(r, k) &&
-			table_load(r->table, &r->nic[k].driver, error) == 0)
-			router_say(r, "nic %s: answers again, and has the table",
-				r->config->nics[k].name);
 }
 
 int router_reload(struct router *r)
@@ -190,6 +169,7 @@ int router_reload(struct router *r)
 			&config->nics[nics.nic[k]->index]);
 	config_free(r->config);
 	r->config = config;
+	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(&report, text));
 	return 0;
 }

@@ -4,18 +4,25 @@
  *
  *   config.h   what it should be          process.h   the soft NICs' processes and the keeper
  *   table.h    what NICs forward by       fabric.h    rings and windows between NICs
+ *   loop.h     descriptors and timers     runtime.h   the directory of sockets, and its lock
  *
  * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and then
  * waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a changed
  * configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are stopped in
  * order). Killed in any other way it leaves the NICs forwarding; the next router with the same
  * configuration takes them over without touching a packet.
+ *
+ * It never waits for anybody else. Every NIC is a state machine (nic.c), so is the keeper (keep.c), API
+ * clients have buffers of their own (api.c). The one thing that takes time is a request to a NIC that
+ * answers, some microseconds; one that hangs costs ROUTER_DEADLINE_MS once and is silent from then on
+ * (device.h): it is left out of everything until it answers again.
  */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
 
 #include "driver/fabric.h"
 #include "router/config.h"
+#include "router/loop.h"
 #include "router/port_state.h"
 #include "router/process.h"
 #include "router/runtime.h"
@@ -23,50 +30,98 @@
 
 #include <jansson.h>
 
-#define ROUTER_PATH_BYTES 108 /* of a UNIX socket's name */
-#define ROUTER_TEXT_BYTES 512
+#define ROUTER_PATH_BYTES  108 /* of a UNIX socket's name */
+#define ROUTER_TEXT_BYTES  512
+#define ROUTER_DEADLINE_MS 1000u /* of one request to a NIC */
+#define ROUTER_SPEC_BYTES  900   /* with process, MAC and more it fits into the keeper's text */
 
-/* NICs that share a process. */
+struct router;
+
+/* NICs that share a process, and its fate. */
 struct router_process {
+	struct router *router;
 	char name[DRIVER_NIC_NAME_BYTES];
 	struct process process;
-	uint64_t retry_at_ns; /* when to start it again; 0: it is not waiting for that */
+	struct loop_watch watch; /* its end */
+	struct loop_timer timer; /* the next start; or until when it must be up, or have ended */
 	uint64_t born_ns;
 	unsigned backoff_ms;
-	bool silent; /* since router_ask_anew: its NICs do not answer */
+	bool adopted;      /* of an earlier router: it has as long as it takes */
+	bool ending;       /* told to end */
+	unsigned evicting; /* how often another one was asked to leave its sockets */
+};
+
+enum router_nic_state {
+	NIC_DOWN,       /* its process is not there, or is about to end */
+	NIC_CONNECTING, /* to its socket, or to what the keeper held; until it answers */
+	NIC_JOINING,    /* identified, reset, known to its peers */
+	NIC_LOADING,    /* the table, as soon as there is one */
+	NIC_FORWARDING,
 };
 
 struct router_nic {
-	struct driver_nic driver; /* device NULL: down */
+	struct router *router;
+	struct driver_nic driver; /* device NULL: not attached */
 	struct router_process *process;
+	enum router_nic_state state;
+	struct device *device;   /* from the first byte sent until driver has it, and after */
+	struct loop_watch watch; /* its connection */
+	struct loop_timer timer; /* the next try at a step, or at reading from it */
+	bool silent;             /* as last said */
+	bool kept;               /* the keeper has it */
+
 	char engine[DRIVER_NIC_NAME_BYTES];
-	char spec[1024]; /* what it was started with; another one means another NIC */
+	char spec[ROUTER_SPEC_BYTES]; /* what it was started with; another one means another NIC */
 	char socket[ROUTER_PATH_BYTES];
 	unsigned restarts;
-	int event;              /* eventfd: its port changed (events.c) */
+	int event; /* eventfd: its port changed (events.c) */
+	struct loop_watch event_watch;
 	struct port_state port; /* as it was last said */
 };
 
+struct router_keeper {
+	int socket;                  /* -1: none */
+	int ready;                   /* a pipe: readable when one that was started listens; -1 */
+	struct process process, old; /* old: killed, to be reaped */
+	struct loop_watch watch;     /* of socket or ready */
+	struct loop_timer timer;     /* the next try */
+	unsigned backoff_ms;
+	bool complained; /* what is wrong was said once */
+};
+
+struct api_client;
+
 struct router {
 	struct config *config;
+	struct loop loop;
 	struct fabric fabric;
 	struct router_nic *nic; /* by index, config->nics_count of them */
 	struct router_process *process;
 	unsigned processes;
 	struct mac_addr mac[P2PNIC_NICS_MAX];
-	struct table *table;
+	struct table *table; /* NULL: not yet */
+	struct router_keeper keeper;
 
 	char runtime[ROUTER_PATH_BYTES - 40];
 	struct runtime held; /* the same, checked and locked */
-	int keeper, listener, signals, events;
-	uint64_t mend_at_ns; /* when to try NICs again that have another table; 0: there are none */
-	bool quiet;          /* no progress lines */
-	bool leave;          /* at the end, leave NICs forwarding */
-	bool tied;           /* NICs end with this process, however it ends */
+	int listener, signals;
+	struct loop_watch listener_watch, signals_watch;
+	struct loop_timer listener_timer, tick, mend;
+	unsigned mends; /* tries since something has last changed */
+	struct api_client *clients;
+
+	bool found;    /* an earlier router has left something */
+	int failed;    /* while it starts: -errno with r->error */
+	bool starting; /* a mistake ends it instead of being tried again */
+	bool ended;    /* a signal asks to end */
+	bool quiet;    /* no progress lines */
+	bool leave;    /* at the end, leave NICs forwarding */
+	bool tied;     /* NICs end with this process, however it ends */
 	char error[ROUTER_TEXT_BYTES];
 };
 
-/* Everything up and forwarding; -errno with a sentence in r->error, and everything it started ended. */
+/* Everything up and forwarding; -errno with a sentence in r->error, and all that it started ended. What an
+ * earlier router left forwarding it leaves so; -EINTR: a signal asked to end. */
 int router_start(struct router *, const char *config_path);
 
 /* The same with a configuration that was loaded, and maybe changed, before; it is the router's from then
@@ -77,31 +132,9 @@ int router_start_config(struct router *, struct config *);
  * end. */
 int router_step(struct router *, int timeout_ms);
 
-/* Stops NICs in order and ends what was started; or, with r->leave, just lets go. */
+/* Stops NICs in order and ends what was started, within five seconds whatever hangs; or, with r->leave, just
+ * lets go. */
 void router_stop(struct router *);
-
-/*
- * The table (reload.c). first: made of the configuration, for go to load. reload: the configuration is read again,
- * and its addresses, neighbours, routes and MTUs take effect, by a change of the table in force where that can be. On
- * any error the old one stays; another NIC, port, engine or setting of the router is one.
- */
-int router_first_table(struct router *);
-int router_reload(struct router *);
-
-/*
- * NICs that are up and do not have the table, because they did not answer when it changed: when to try again, and a
- * try at it (reload.c), which loads the table into those that answer.
- */
-uint64_t router_mend_at(struct router *, uint64_t now_ns);
-void router_mend(struct router *);
-
-/* Does NIC k answer? Waits half a second at most, for one process in all; one that has not answered is asked
- * again only after ask_anew (api.c). */
-void router_ask_anew(struct router *);
-bool router_nic_answers(struct router *, unsigned k);
-
-/* The answer to {"show": WHAT} (api.c), but for routes, which are only sent; NULL: no such thing. */
-json_t *router_show(struct router *, const char *what);
 
 void router_say(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -110,22 +143,95 @@ void router_say(const struct router *, const char *format, ...)
 int router_fail(struct router *, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The router's side of the keeper (keep.c). open: connects to it, and starts it where there is none. keep: hands
- * it the connection of a NIC. renew: it died; nothing is lost while this router lives, and a new one takes its
- * place. */
-int router_open_keeper(struct router *);
-int router_keep(struct router *, unsigned index);
-void router_renew_keeper(struct router *);
+void router_path(const struct router *, const char *name, char path[ROUTER_PATH_BYTES]);
 
-/* Links and faults of ports (events.c): open before NICs come up, watch each that does, events when r->events is
- * readable. */
-void router_open_events(struct router *);
-void router_close_events(struct router *);
-void router_watch(struct router *, unsigned index);
-void router_events(struct router *);
+/* --- plan.c: which NIC runs where, and what its process is started with -------------------------- */
 
-/* The API: one request and one answer, each a JSON object, a connection (api.c). */
-int api_listen(const char *path);
-void api_accept(struct router *);
+int plan_make(struct router *);
+int plan_start(struct router *, struct router_process *); /* -errno, r->error */
+
+/* --- nic.c: NICs and their processes, from start to end ------------------------------------------ */
+
+/* Starts a process; its NICs come up in the loop. While the router starts, a failure is r->failed; later it is
+ * said, and tried again. */
+void process_begin(struct router_process *);
+void process_watch_end(struct router_process *); /* of one that runs already */
+
+/* Goes on with what a NIC waits for, if it waits: its next step towards forwarding. */
+void nic_step(struct router_nic *);
+
+/* The connection of a NIC that runs already is there, greeted (device_adopt_begin). */
+void nic_adopt(struct router_nic *, struct device *);
+
+/* Lets go of a NIC, dead or alive: its peers close their pairs with it. forget: only this router does. */
+void nic_lose(struct router_nic *);
+void nic_forget(struct router_nic *);
+
+/* All whose process was started are forwarding, or waiting for the table, or of an earlier router and not
+ * answering. */
+bool nics_settled(const struct router *);
+
+/* Asks all that are not known to be silent, without waiting. Have all answered? Those that have not when they are
+ * given up are silent until they do. */
+void nics_ask(struct router *);
+bool nics_answered(const struct router *);
+void nics_give_up(struct router *);
+
+static inline bool nic_answers(const struct router_nic *nic)
+{
+	return nic->state == NIC_FORWARDING && !device_silent(nic->driver.device);
+}
+
+/* Tries again, soon, what could not be done before: pairs, tables. */
+void nics_mend(struct router *);
+
+/* --- adopt.c: what an earlier router left forwarding --------------------------------------------- */
+
+/* Takes it over, all or nothing; processes of another configuration end. -errno with r->error. */
+int adopt_all(struct router *);
+
+/* --- reload.c: the table ------------------------------------------------------------------------- */
+
+/* first: made of the configuration, for NICs to load. reload: the configuration is read again, and its addresses,
+ * neighbours, routes and MTUs take effect, by a change of the table in force where that can be. On any error the old
+ * one stays; another NIC, port, engine or setting of the router is one. */
+int router_first_table(struct router *);
+int router_reload(struct router *);
+/* Whether a table can be made of the configuration; -errno with r->error. */
+int router_try_table(struct router *);
+
+/* --- keep.c: the router's side of the keeper ----------------------------------------------------- */
+
+/* Connects to it, or starts one; nobody waits for that. -errno with r->error: the one that is there, and may hold
+ * what an earlier router left, does not answer. */
+int keep_open(struct router *);
+/* Hands it the connection of a NIC, now or as soon as there is a keeper; drop takes it back. */
+void keep_put(struct router_nic *);
+void keep_drop(struct router_nic *);
+/* At the end: it ends too, or is let go. */
+void keep_close(struct router *, bool leave);
+
+/* --- events.c: links and faults of ports --------------------------------------------------------- */
+
+int events_open(struct router *); /* -errno */
+void events_close(struct router *);
+/* Watches a NIC that has just joined. */
+void events_watch(struct router_nic *);
+/* Says what has changed since it was last said. */
+void events_look(struct router_nic *);
+
+/* --- api.c: the socket; show.c: the answers ------------------------------------------------------ */
+
+int api_open(struct router *);  /* binds it: nobody is answered yet; -errno, r->error */
+int api_serve(struct router *); /* from now on; -errno */
+void api_close(struct router *);
+/* All NICs may have answered nics_ask: clients that wait for that go on. */
+void api_answered(struct router *);
+
+/* The answer to {"show": WHAT}, but for routes, which are only sent; NULL: no such thing. */
+json_t *router_show(struct router *, const char *what);
+/* One route as a JSON object in text of so many bytes; its length. */
+#define SHOW_ROUTE_BYTES 512
+unsigned show_route(const struct router *, const struct route *, char text[SHOW_ROUTE_BYTES]);
 
 #endif

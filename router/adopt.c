@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What an earlier router left forwarding: connections that the keeper holds, each with a line of text
+ * (keep.c): "PID START-TIME DEVICE-TYPE MAC SPEC".
+ *
+ * An error of this process is no news about a NIC. So everything is fetched and opened first; if anything
+ * of that fails, all is let go as it was found, and the start fails. Only then do processes end that are not of this
+ * configuration.
+ */
+#include "router/router.h"
+
+#include "driver/keeper.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define END_MS 2000u
+
+struct found {
+	struct keeper_message item;
+	int fds[KEEPER_FDS];
+	unsigned count;
+	pid_t pid;
+	unsigned long long started;
+	char type[32], mac[32];
+	const char *spec;
+};
+
+struct findings {
+	struct found *found;
+	unsigned n;
+	struct process ending[KEEPER_ITEMS];
+	unsigned endings;
+};
+
+static void read_text(struct found *f)
+{
+	int end = 0;
+
+	if (sscanf(f->item.text, "%d %llu %31s %31s %n", &f->pid, &f->started, f->type, f->mac,
+		    &end) == 4)
+		f->spec = f->item.text + end;
+	else
+		f->spec = "";
+}
+
+static int fetch(struct router *r, struct findings *all)
+{
+	int result = 0;
+
+	while (!result && all->n < KEEPER_ITEMS) {
+		struct found *f = &all->found[all->n];
+
+		result = keeper_get(r->keeper.socket, all->n, &f->item, f->fds, &f->count);
+		if (result)
+			break;
+		read_text(f);
+		all->n++;
+	}
+	if (result && result != -ENOENT)
+		return router_fail(r, result, "asking the keeper for NICs of an earlier router: %s",
+			strerror(-result));
+	return 0;
+}
+
+/* The process of this router that a NIC was found in; NULL: another one's. */
+static struct router_process *process_of(const struct router_nic *nic, const struct found *f)
+{
+	const struct process *process;
+
+	if (!nic || strcmp(nic->spec, f->spec) != 0)
+		return NULL;
+	process = &nic->process->process;
+	return !process->pid || (process->pid == f->pid && process->started == f->started)
+		       ? nic->process
+		       : NULL;
+}
+
+static void close_fds(struct found *f)
+{
+	while (f->count)
+		close(f->fds[--f->count]);
+}
+
+/* To end, if it is still there. */
+static int note_ending(struct router *r, struct findings *all, pid_t pid, uint64_t started)
+{
+	int result = process_adopt(&all->ending[all->endings], pid, started);
+
+	for (unsigned k = 0; !result && k < all->endings; k++)
+		if (all->ending[k].pid == pid) {
+			process_forget(&all->ending[all->endings]);
+			return 0;
+		}
+	all->endings += !result;
+	return result && result != -ESRCH
+		       ? router_fail(r, result, "process %d: %s", pid, strerror(-result))
+		       : 0;
+}
+
+static int open_one(struct router *r, struct found *f, struct findings *all)
+{
+	int index = config_nic_index(r->config, f->item.name), result = 0;
+	struct router_nic *nic = index >= 0 ? &r->nic[index] : NULL;
+	struct router_process *p = process_of(nic, f);
+	char error[DEVICE_ERROR_BYTES];
+	struct device *device;
+	unsigned count = f->count;
+
+	if (p && !p->process.pid) {
+		result = process_adopt(&p->process, f->pid, f->started);
+		if (result == -ESRCH)
+			p = NULL; /* it ended: there is nothing to take over */
+		else if (result)
+			return router_fail(r, result, "process %d: %s", f->pid, strerror(-result));
+	}
+	if (!p) {
+		if (f->pid > 0)
+			result = note_ending(r, all, f->pid, f->started);
+		return result;
+	}
+	p->adopted = true;
+	f->count = 0;
+	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, error);
+	if (!result) {
+		nic_adopt(nic, device);
+		mac_parse(f->mac, &r->mac[index]); /* in case it does not answer */
+		return 0;
+	}
+	/* Only a connection that is lost is news about the NIC: its process is not of use. */
+	if (result != -ECONNRESET && result != -ENOTCONN)
+		return router_fail(r, result, "nic %s: %s", f->item.name, error);
+	router_say(r, "nic %s: not taken over: %s", f->item.name, error);
+	return 0;
+}
+
+static bool whole(const struct router *r, const struct router_process *p)
+{
+	for (unsigned n = 0; n < r->config->nics_count; n++)
+		if (r->nic[n].process == p && !r->nic[n].device)
+			return false;
+	return true;
+}
+
+/* A process is of use only whole: one that an earlier router was about to start ends too. */
+static int note_halves(struct router *r, struct findings *all)
+{
+	int result = 0;
+
+	for (struct router_process *p = r->process; !result && p < r->process + r->processes; p++)
+		if (p->adopted && !whole(r, p))
+			result = note_ending(r, all, p->process.pid, p->process.started);
+	return result;
+}
+
+static void end_others(struct router *r, struct findings *all)
+{
+	struct process *ending[KEEPER_ITEMS];
+
+	for (unsigned k = 0; k < all->n; k++)
+		if (config_nic_index(r->config, all->found[k].item.name) < 0)
+			keeper_drop(r->keeper.socket, all->found[k].item.name);
+	for (unsigned k = 0; k < all->endings; k++) {
+		ending[k] = &all->ending[k];
+		router_say(
+			r, "process %d belongs to another configuration: stopped", ending[k]->pid);
+	}
+	for (struct router_process *p = r->process; p < r->process + r->processes; p++) {
+		if (!p->adopted || whole(r, p))
+			continue;
+		p->adopted = false;
+		process_forget(&p->process);
+		for (unsigned n = 0; n < r->config->nics_count; n++)
+			if (r->nic[n].process == p)
+				nic_lose(&r->nic[n]);
+	}
+	process_stop_all(ending, all->endings, END_MS);
+}
+
+int adopt_all(struct router *r)
+{
+	struct findings *all = calloc(1, sizeof(*all));
+	int result = -ENOMEM;
+
+	if (r->keeper.socket < 0) {
+		free(all);
+		return 0;
+	}
+	if (all)
+		all->found = calloc(KEEPER_ITEMS, sizeof(*all->found));
+	if (!all || !all->found) {
+		free(all);
+		return router_fail(r, result, "out of memory");
+	}
+	result = fetch(r, all);
+	for (unsigned k = 0; !result && k < all->n; k++)
+		result = open_one(r, &all->found[k], all);
+	if (!result)
+		result = note_halves(r, all);
+	/* Whatever is wrong with this configuration is better known before anything ends for it. */
+	if (!result && all->endings)
+		result = router_try_table(r);
+	if (!result)
+		end_others(r, all);
+	for (struct router_process *p = r->process; !result && p < r->process + r->processes; p++)
+		if (p->adopted)
+			process_watch_end(p);
+	r->found = all->n > 0;
+	for (unsigned k = 0; k < all->n; k++)
+		close_fds(&all->found[k]);
+	for (unsigned k = 0; k < all->endings; k++)
+		process_forget(&all->ending[k]);
+	free(all->found);
+	free(all);
+	return result ? result : r->failed;
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * NICs and their processes, as state machines.
+ *
+ *   DOWN ──process_begin──▶ CONNECTING ──greeted──▶ JOINING ──known to peers──▶ LOADING ──▶ FORWARDING
+ *     ▲                          ▲                      │ a step fails              │
+ *     │                          └─ nic_adopt           ▼                           │ connection lost
+ *     └── its end, then a backoff ◀── SIGTERM, a second, SIGKILL ◀── process_fail ◀──┘
+ *
+ * nic_step takes the next step and is called again when that may help: after a moment (-EAGAIN), when the NIC
+ * answers again (-ETIMEDOUT), later (a shortage of ours, which says nothing about the NIC). Any other failure is the
+ * NIC's: its process ends and is started again. A process of this router's has START_MS to bring its NICs up;
+ * one of an earlier router may take as long as it likes, since it forwards meanwhile.
+ */
+#include "router/router.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define START_MS         10000u
+#define MOMENT_MS        10u
+#define SHORTAGE_MS      200u
+#define END_MS           1000u /* from SIGTERM to SIGKILL */
+#define BACKOFF_FIRST_MS 100u
+#define BACKOFF_LAST_MS  5000u
+#define SETTLED_NS                                                                                 \
+	10000000000ull /* a process that lived so long starts with the first backoff again */
+#define MEND_SOON 50u  /* tries a moment apart; then a second apart */
+#define MEND_MS   1000u
+
+static void process_fail(struct router_process *p, const char *why);
+static void on_connection(void *context, uint32_t events);
+
+static unsigned index_of(const struct router_nic *nic)
+{
+	return (unsigned)(nic - nic->router->nic);
+}
+
+static const char *name_of(const struct router_nic *nic)
+{
+	return nic->router->config->nics[index_of(nic)].name;
+}
+
+#define FOR_NICS_OF(p, nic)                                                                        \
+	for (struct router_nic *nic = (p)->router->nic;                                            \
+		nic < (p)->router->nic + (p)->router->config->nics_count; nic++)                   \
+		if (nic->process == (p))
+
+/* --- A NIC goes ---------------------------------------------------------------------------------- */
+
+void nic_forget(struct router_nic *nic)
+{
+	loop_cancel(&nic->router->loop, &nic->timer);
+	loop_unwatch(&nic->router->loop, &nic->watch);
+	if (nic->driver.device)
+		driver_nic_detach(&nic->driver);
+	else
+		device_close(nic->device);
+	nic->device = NULL;
+	nic->state = NIC_DOWN;
+	nic->silent = false;
+}
+
+void nic_lose(struct router_nic *nic)
+{
+	if (nic->driver.device)
+		fabric_remove(&nic->router->fabric, &nic->driver);
+	nic_forget(nic);
+	keep_drop(nic);
+}
+
+/* --- A NIC comes --------------------------------------------------------------------------------- */
+
+static int connect_step(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	char where[ROUTER_PATH_BYTES + 16], error[DEVICE_ERROR_BYTES] = "";
+	int result = 0;
+
+	if (!nic->device) {
+		snprintf(where, sizeof(where), "vfio-user:%s", nic->socket);
+		result = device_open_begin(&nic->device, where, error);
+		if (result == -ENOENT || result == -ECONNREFUSED)
+			return router_fail(r, -EAGAIN, "%s", error);
+		if (result) {
+			nic->device = NULL;
+			return router_fail(r, result, "%s", error);
+		}
+		nic->device->timeout_ms = ROUTER_DEADLINE_MS;
+		result = loop_watch(
+			&r->loop, &nic->watch, device_fd(nic->device), EPOLLIN, on_connection, nic);
+	}
+	if (!result)
+		result = device_progress(nic->device);
+	if (!result)
+		return 0;
+	/* Its answer comes by the loop. */
+	if (result == -EAGAIN)
+		return -EINPROGRESS;
+	router_fail(r, result, "%s: %s", name_of(nic), device_error(nic->device));
+	if (result != -EBUSY)
+		return result;
+	/* Of a router before us that was killed: it has not noticed yet. */
+	loop_unwatch(&r->loop, &nic->watch);
+	device_close(nic->device);
+	nic->device = NULL;
+	return -EAGAIN;
+}
+
+static int join_step(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	const unsigned index = index_of(nic);
+	const struct config_nic *n = &r->config->nics[index];
+	char error[DRIVER_ERROR_BYTES] = "";
+	int result = 0;
+
+	if (!nic->driver.device)
+		result = driver_nic_attach(&nic->driver, n->name, index, nic->device, error);
+	if (result)
+		return router_fail(r, result, "%s", error);
+	keep_put(nic);
+	if (!nic->driver.adopted)
+		result = driver_nic_write(
+			&nic->driver, P2PNIC_REG_MTU, CONFIG_DEFAULT(n->mtu, 1500));
+	if (result)
+		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));
+	result = fabric_add(&r->fabric, &nic->driver, error);
+	if (result)
+		return router_fail(r, result, "%s", error);
+	r->mac[index] = nic->driver.mac;
+	events_watch(nic);
+	nics_mend(r); /* pairs that had to wait */
+	return 0;
+}
+
+static int load_step(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	char error[TABLE_ERROR_BYTES] = "";
+	int result;
+
+	if (!r->table)
+		return -EINPROGRESS;
+	result = table_load(r->table, &nic->driver, error);
+	if (result)
+		return router_fail(r, result, "%s", error);
+	if (nic->driver.adopted)
+		return 0;
+	result = driver_nic_command(&nic->driver, P2PNIC_OP_START, 0);
+	if (result != P2PNIC_OK)
+		return router_fail(r, result < 0 ? result : -EIO, "%s: start: %s", nic->driver.name,
+			driver_nic_result(result));
+	return 0;
+}
+
+/* All NICs of a process are up as far as they can be: no deadline any more. */
+static void process_settled(struct router_process *p)
+{
+	bool up = true;
+
+	FOR_NICS_OF(p, nic)
+	up &= nic->state >= NIC_LOADING;
+	if (up && !p->ending)
+		loop_cancel(&p->router->loop, &p->timer);
+}
+
+static void forwards(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+
+	if (nic->restarts && !nic->driver.adopted)
+		router_say(r, "nic %s: back, process %d", name_of(nic), nic->process->process.pid);
+	else if (nic->process->adopted)
+		router_say(r, "nic %s: %s, process %d", name_of(nic),
+			nic->driver.adopted ? "adopted, it forwards on" : "connected again",
+			nic->process->process.pid);
+}
+
+static void step_again(void *context)
+{
+	nic_step(context);
+}
+
+void nic_step(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	int result = 0;
+
+	loop_cancel(&r->loop, &nic->timer);
+	while (!result && nic->state != NIC_DOWN && nic->state != NIC_FORWARDING) {
+		result = nic->state == NIC_CONNECTING ? connect_step(nic)
+			 : nic->state == NIC_JOINING  ? join_step(nic)
+						      : load_step(nic);
+		if (!result)
+			nic->state++;
+	}
+	process_settled(nic->process);
+	if (!result && nic->state == NIC_FORWARDING)
+		forwards(nic);
+	if (!result || result == -EINPROGRESS)
+		return;
+	if (result == -EAGAIN) {
+		loop_after(&r->loop, &nic->timer, MOMENT_MS, step_again, nic);
+	} else if (nic->device && device_silent(nic->device)) {
+		/* on_connection comes back here when it answers. */
+	} else if (device_error_passes(result)) {
+		if (r->starting)
+			r->failed = r->failed ? r->failed : result;
+		loop_after(&r->loop, &nic->timer, SHORTAGE_MS, step_again, nic);
+	} else {
+		process_fail(nic->process, r->error);
+	}
+}
+
+void nic_adopt(struct router_nic *nic, struct device *device)
+{
+	nic->device = device;
+	device->timeout_ms = ROUTER_DEADLINE_MS;
+	nic->kept = true;
+	nic->state = NIC_CONNECTING;
+	int result = loop_watch(
+		&nic->router->loop, &nic->watch, device_fd(device), EPOLLIN, on_connection, nic);
+	if (result)
+		nic->router->failed =
+			router_fail(nic->router, result, "%s: %s", name_of(nic), strerror(-result));
+}
+
+/* --- A NIC speaks, or does not ------------------------------------------------------------------- */
+
+static void answers_again(struct router_nic *nic)
+{
+	router_say(nic->router, "nic %s: answers again", name_of(nic));
+	nic->silent = false;
+	if (nic->state == NIC_FORWARDING) {
+		events_look(nic);
+		nics_mend(nic->router);
+	}
+}
+
+static void listen_again(void *context)
+{
+	struct router_nic *nic = context;
+
+	if (nic->device && loop_watch(&nic->router->loop, &nic->watch, device_fd(nic->device),
+				   EPOLLIN, on_connection, nic))
+		loop_after(&nic->router->loop, &nic->timer, SHORTAGE_MS, listen_again, nic);
+}
+
+static void on_connection(void *context, uint32_t events)
+{
+	struct router_nic *nic = context;
+	struct router *r = nic->router;
+	int result;
+
+	result = nic->state == NIC_CONNECTING ? 0 : device_service(nic->device);
+	if (device_error_passes(result)) {
+		/* What came is there still: the loop would not wait. */
+		loop_unwatch(&r->loop, &nic->watch);
+		loop_after(&r->loop, &nic->timer, SHORTAGE_MS, listen_again, nic);
+	} else if (result < 0) {
+		/* The process is there perhaps, but it cannot be spoken to again. */
+		process_fail(nic->process, device_error(nic->device));
+	} else {
+		if (nic->silent && !device_silent(nic->device))
+			answers_again(nic);
+		if (nic->state == NIC_CONNECTING || (nic->state == NIC_JOINING && !nic->silent))
+			nic_step(nic);
+	}
+	api_answered(r);
+}
+
+static void note_silence(struct router_nic *nic)
+{
+	if (nic->silent || !nic->device || !device_silent(nic->device))
+		return;
+	/* One that has just been started has its deadline. */
+	if (nic->state == NIC_CONNECTING && !nic->process->adopted)
+		return;
+	nic->silent = true;
+	router_say(nic->router,
+		"nic %s: process %d does not answer; what can be done without it is", name_of(nic),
+		nic->process->process.pid);
+}
+
+void nics_ask(struct router *r)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		if (r->nic[k].driver.device)
+			device_ask(r->nic[k].driver.device);
+}
+
+bool nics_answered(const struct router *r)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		if (r->nic[k].driver.device && device_waits(r->nic[k].driver.device))
+			return false;
+	return true;
+}
+
+void nics_give_up(struct router *r)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct device *device = r->nic[k].device;
+
+		if (device)
+			device_give_up(device);
+		note_silence(&r->nic[k]);
+	}
+}
+
+/* --- What had to wait ---------------------------------------------------------------------------- */
+
+static bool behind(const struct router_nic *nic)
+{
+	return nic->state == NIC_FORWARDING && !table_in_step(nic->router->table, &nic->driver);
+}
+
+static void mend(void *context)
+{
+	struct router *r = context;
+	char error[DRIVER_ERROR_BYTES > TABLE_ERROR_BYTES ? DRIVER_ERROR_BYTES
+							  : TABLE_ERROR_BYTES] = "";
+	unsigned waiting = fabric_mend(&r->fabric, error);
+
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct router_nic *nic = &r->nic[k];
+
+		if (!behind(nic) || !nic_answers(nic))
+			continue;
+		if (table_load(r->table, &nic->driver, error) == 0)
+			router_say(r, "nic %s: has the table now", name_of(nic));
+		else
+			waiting += nic_answers(nic);
+	}
+	if (!waiting)
+		return;
+	if (r->mends++ == MEND_SOON)
+		router_say(r, "%s: tried again every second", error);
+	loop_after(&r->loop, &r->mend, r->mends < MEND_SOON ? MOMENT_MS : MEND_MS, mend, r);
+}
+
+void nics_mend(struct router *r)
+{
+	r->mends = 0;
+	loop_after(&r->loop, &r->mend, 0, mend, r);
+}
+
+/* --- Processes ----------------------------------------------------------------------------------- */
+
+static void begin_again(void *context)
+{
+	process_begin(context);
+}
+
+/* A mistake while the router starts ends it; later it is tried again. */
+static void process_later(struct router_process *p, const char *why)
+{
+	struct router *r = p->router;
+	const uint64_t now = loop_now_ns();
+
+	p->backoff_ms = now - p->born_ns > SETTLED_NS || !p->backoff_ms ? BACKOFF_FIRST_MS
+			: p->backoff_ms * 2 > BACKOFF_LAST_MS           ? BACKOFF_LAST_MS
+									: p->backoff_ms * 2;
+	if (r->starting && !p->adopted && !r->failed)
+		r->failed = router_fail(r, -ECHILD, "%s", why);
+	p->adopted = false;
+	loop_after(&r->loop, &p->timer, p->backoff_ms, begin_again, p);
+}
+
+static void process_gone(void *context, uint32_t events)
+{
+	struct router_process *p = context;
+	struct router *r = p->router;
+	char how[64], why[ROUTER_TEXT_BYTES];
+
+	if (!process_ended(&p->process, how, sizeof(how)))
+		return;
+	loop_unwatch(&r->loop, &p->watch);
+	snprintf(why, sizeof(why), "process %s of its NICs %s; it said why", p->name, how);
+	FOR_NICS_OF(p, nic)
+	{
+		if (nic->state != NIC_DOWN || !p->ending)
+			router_say(r,
+				"nic %s: its process %s; the others forward on, it is started "
+				"again",
+				name_of(nic), how);
+		nic_lose(nic);
+		nic->restarts += !r->starting;
+	}
+	p->ending = false;
+	process_later(p, why);
+}
+
+static void kill_late(void *context)
+{
+	struct router_process *p = context;
+
+	process_signal(&p->process, SIGKILL);
+	/* Its end is watched; it was not, if there was no room for that. */
+	loop_after(&p->router->loop, &p->timer, END_MS, kill_late, p);
+	process_gone(p, 0);
+}
+
+/* Its NICs are of no use as they are: it ends, and is started again. */
+static void process_fail(struct router_process *p, const char *why)
+{
+	struct router *r = p->router;
+	char text[ROUTER_TEXT_BYTES];
+
+	snprintf(text, sizeof(text), "%s", why);
+	FOR_NICS_OF(p, nic)
+	{
+		if (!r->starting || p->adopted)
+			router_say(r, "nic %s: %s", name_of(nic), text);
+		nic_lose(nic);
+	}
+	if (r->starting && !p->adopted && !r->failed)
+		r->failed = router_fail(r, -EIO, "%s", text);
+	if (!p->process.pid) {
+		process_later(p, text);
+		return;
+	}
+	p->ending = true;
+	process_signal(&p->process, SIGTERM);
+	loop_after(&r->loop, &p->timer, END_MS, kill_late, p);
+}
+
+static void start_late(void *context)
+{
+	struct router_process *p = context;
+	char why[ROUTER_TEXT_BYTES];
+
+	snprintf(why, sizeof(why), "process %s is not up %u s after its start", p->name,
+		START_MS / 1000);
+	process_fail(p, why);
+	if (p->process.pid)
+		process_signal(&p->process, SIGKILL);
+}
+
+void process_watch_end(struct router_process *p)
+{
+	struct router *r = p->router;
+	int error = loop_watch(&r->loop, &p->watch, p->process.pidfd, EPOLLIN, process_gone, p);
+
+	if (error && r->starting)
+		r->failed = router_fail(r, error, "process %s: %s", p->name, strerror(-error));
+	/* Not watched: its connection tells. */
+}
+
+void process_begin(struct router_process *p)
+{
+	struct router *r = p->router;
+	bool taken = false;
+	int error;
+
+	/* Of an earlier router whose keeper died too. */
+	FOR_NICS_OF(p, nic)
+	taken |= process_evict(nic->socket, p->evicting++ < END_MS / MOMENT_MS ? SIGTERM : SIGKILL);
+	if (taken) {
+		loop_after(&r->loop, &p->timer, MOMENT_MS, begin_again, p);
+		return;
+	}
+	p->evicting = 0;
+	error = plan_start(r, p);
+	p->born_ns = loop_now_ns();
+	if (error) {
+		process_later(p, r->error);
+		return;
+	}
+	process_watch_end(p);
+	loop_after(&r->loop, &p->timer, START_MS, start_late, p);
+	FOR_NICS_OF(p, nic)
+	{
+		nic->state = NIC_CONNECTING;
+		loop_after(&r->loop, &nic->timer, MOMENT_MS, step_again, nic);
+	}
+}
+
+bool nics_settled(const struct router *r)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		const struct router_nic *nic = &r->nic[k];
+		bool started = nic->process->process.pid || nic->process->timer.fired;
+
+		if (started && nic->state < NIC_LOADING && !(nic->process->adopted && nic->silent))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/router.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct config_engine *engine_of(const struct config *c, const struct config_nic *n)
+{
+	for (unsigned k = 0; n->engine && k < c->engines_count; k++)
+		if (!strcmp(c->engines[k].name, n->engine))
+			return &c->engines[k];
+	return NULL;
+}
+
+static bool engine_shared(const struct config_engine *e)
+{
+	return CONFIG_DEFAULT(e->shared, false);
+}
+
+static struct router_process *process_of(struct router *r, const char *name)
+{
+	for (unsigned k = 0; k < r->processes; k++)
+		if (!strcmp(r->process[k].name, name))
+			return &r->process[k];
+	struct router_process *p = &r->process[r->processes++];
+
+	*p = (struct router_process){.router = r, .process.pidfd = -1};
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	return p;
+}
+
+/* A power of two that holds the packets of all rings, unless the configuration says how much. */
+static unsigned packet_memory_mib(const struct router *r)
+{
+	uint64_t need = fabric_packet_memory(&r->fabric, r->config->nics_count);
+	unsigned mib = P2PNIC_BAR4_BYTES_MIN >> 20;
+
+	if (r->config->router->packet_memory_mib)
+		return *r->config->router->packet_memory_mib;
+	while ((uint64_t)mib << 20 < need)
+		mib *= 2;
+	return mib;
+}
+
+int plan_make(struct router *r)
+{
+	const struct config *c = r->config;
+
+	r->fabric.method = c->router->method_number;
+	r->fabric.ring_slots = config_ring_slots(c);
+	r->fabric.batch = CONFIG_DEFAULT(c->router->batch, P2PNIC_BATCH_DEFAULT);
+	r->fabric.rx_buffers = CONFIG_DEFAULT(c->router->rx_buffers, 1024);
+	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {
+		int error = bounce_new(&r->fabric.bounce, c->nics_count, r->fabric.ring_slots,
+			CONFIG_DEFAULT(c->router->bounce_core, -1));
+
+		if (error)
+			return router_fail(r, error, "bounce thread: %s", strerror(-error));
+	}
+	r->nic = calloc(c->nics_count, sizeof(*r->nic));
+	r->process = calloc(c->nics_count, sizeof(*r->process));
+	if (!r->nic || !r->process)
+		return router_fail(r, -ENOMEM, "out of memory");
+	for (unsigned k = 0; k < c->nics_count; k++) {
+		const struct config_nic *n = &c->nics[k];
+		const struct config_engine *e = engine_of(c, n);
+		struct router_nic *nic = &r->nic[k];
+		char name[DRIVER_NIC_NAME_BYTES + 8], core[24] = "";
+
+		nic->router = r;
+		nic->event = -1;
+		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine ? n->engine : n->name);
+		nic->process = process_of(r, e && e->process ? e->process : nic->engine);
+		snprintf(name, sizeof(name), "%s.sock", n->name);
+		router_path(r, name, nic->socket);
+		if (e && e->core)
+			snprintf(core, sizeof(core), ":%d%s", *e->core,
+				engine_shared(e) ? ":shared" : "");
+		int bytes = snprintf(nic->spec, sizeof(nic->spec),
+			"%u %s %s%s %s:%s %s %s %u %u method %u rings %u,%u,%u", k,
+			nic->process->name, nic->engine, core, n->port.type, n->port.target,
+			n->port.options ? n->port.options : "-", n->mac ? n->mac : "-",
+			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16),
+			r->fabric.method, r->fabric.ring_slots, r->fabric.batch,
+			r->fabric.rx_buffers);
+		if (bytes >= ROUTER_SPEC_BYTES)
+			return router_fail(r, -ENAMETOOLONG,
+				"nic %s: target and options of its port are longer than %d bytes",
+				n->name, ROUTER_SPEC_BYTES - 100);
+	}
+	return 0;
+}
+
+/* --- Arguments of a process ---------------------------------------------------------------------- */
+
+struct arguments {
+	const char *argv[16 + P2PNIC_NICS_MAX * 18];
+	unsigned n;
+	char text[P2PNIC_NICS_MAX *
+		  2048]; /* a NIC's are not longer than its spec, and some words */
+	size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void argument(
+	struct arguments *a, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	a->argv[a->n++] = a->text + a->used;
+	a->used +=
+		(size_t)vsnprintf(a->text + a->used, sizeof(a->text) - a->used, format, arguments) +
+		1;
+	va_end(arguments);
+}
+
+int plan_start(struct router *r, struct router_process *p)
+{
+	static const char *const method[] = {[P2PNIC_METHOD_WRITE] = "wr",
+		[P2PNIC_METHOD_READ] = "rd",
+		[P2PNIC_METHOD_BOUNCE] = "bn"};
+	const struct config *c = r->config;
+	struct arguments *a = calloc(1, sizeof(*a));
+	const char *engine = NULL;
+	int error;
+
+	if (!a)
+		return router_fail(r, -ENOMEM, "out of memory");
+	argument(a, "p2pnic");
+	argument(a, "nic");
+	argument(a, "--method");
+	argument(a, "%s", method[r->fabric.method]);
+	/* NICs of one engine stand together behind it, whatever their order in the file. */
+	for (unsigned k = 0; k < c->nics_count; k++) {
+		bool seen = false;
+
+		for (unsigned j = 0; j < k; j++)
+			seen = seen || !strcmp(r->nic[j].engine, r->nic[k].engine);
+		if (seen || r->nic[k].process != p)
+			continue;
+		engine = r->nic[k].engine;
+		const struct config_engine *e = engine_of(c, &c->nics[k]);
+
+		argument(a, "--engine");
+		if (e && e->core)
+			argument(a, "%s:%d%s", engine, *e->core, engine_shared(e) ? ":shared" : "");
+		else
+			argument(a, "%s", engine);
+		for (unsigned j = k; j < c->nics_count; j++) {
+			const struct config_nic *n = &c->nics[j];
+
+			if (strcmp(r->nic[j].engine, engine) != 0)
+				continue;
+			argument(a, "--nic");
+			argument(a, "%s", n->name);
+			argument(a, "--socket");
+			argument(a, "%s", r->nic[j].socket);
+			argument(a, "--port");
+			argument(a, "%s:%s", n->port.type, n->port.target);
+			if (n->port.options) {
+				argument(a, "--port-options");
+				argument(a, "%s", n->port.options);
+			}
+			if (n->mac) {
+				argument(a, "--mac");
+				argument(a, "%s", n->mac);
+			}
+			argument(a, "--packet-memory");
+			argument(a, "%u", packet_memory_mib(r));
+			argument(a, "--table-memory");
+			argument(a, "%u", CONFIG_DEFAULT(c->router->table_memory_mib, 16));
+		}
+	}
+	a->argv[a->n] = NULL;
+	error = process_start(&p->process, a->argv, -1, r->tied);
+	free(a);
+	return error ? router_fail(r, error, "process %s: %s", p->name, strerror(-error)) : 0;
+}
