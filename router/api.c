@@ -23,10 +23,9 @@
 #define CHUNK_BYTES   (64u << 10) /* of routes, some 0.2 ms of work */
 #define CLIENTS_MAX   64u
 #define IDLE_MS       5000u
-#define ASK_MS        500u /* for NICs to say whether they are well */
 #define PAUSE_MS      100u /* before it accepts again, when it was short of descriptors */
 
-enum client_state { CLIENT_ASKS, CLIENT_WAITS, CLIENT_READS };
+enum client_state { CLIENT_ASKS, CLIENT_READS };
 
 struct api_client {
 	struct api_client *next; /* the one that has made progress most recently is first */
@@ -35,6 +34,7 @@ struct api_client {
 	enum client_state state;
 	struct loop_watch watch;
 	struct loop_timer timer;
+	struct nics_question question;
 	size_t used; /* of request */
 	char request[REQUEST_BYTES];
 
@@ -53,6 +53,7 @@ static void client_drop(struct api_client *c)
 	*at = c->next;
 	loop_unwatch(&c->r->loop, &c->watch);
 	loop_cancel(&c->r->loop, &c->timer);
+	nics_ask_cancel(c->r, &c->question);
 	close(c->fd);
 	free(c->text);
 	free(c);
@@ -186,25 +187,12 @@ static void reply(void *context)
 {
 	struct api_client *c = context;
 
-	if (c->state != CLIENT_WAITS)
-		return;
-	nics_give_up(c->r);
 	c->state = CLIENT_READS;
 	make_answer(c);
 	if (!c->text || loop_watch(&c->r->loop, &c->watch, c->fd, EPOLLOUT, on_client, c))
 		client_drop(c);
 	else
 		progress(c);
-}
-
-void api_answered(struct router *r)
-{
-	if (!nics_answered(r))
-		return;
-	for (struct api_client *c = r->clients, *next; c; c = next) {
-		next = c->next;
-		reply(c);
-	}
 }
 
 static void read_some(struct api_client *c)
@@ -224,12 +212,10 @@ static void read_some(struct api_client *c)
 	if (!whole)
 		return;
 	c->request[c->used] = 0;
-	c->state = CLIENT_WAITS;
-	/* Nothing more is read of it; a NIC that has just been stopped is to be told from one that is well. */
+	/* Nothing more is read of it. A NIC that has just been stopped is to be told from one that is well. */
 	loop_unwatch(&c->r->loop, &c->watch);
-	nics_ask(c->r);
-	loop_after(&c->r->loop, &c->timer, ASK_MS, reply, c);
-	api_answered(c->r);
+	loop_cancel(&c->r->loop, &c->timer);
+	nics_ask(c->r, &c->question, reply, c);
 }
 
 static void on_client(void *context, uint32_t events)

@@ -22,6 +22,8 @@
 #define START_MS         10000u
 #define MOMENT_MS        10u
 #define SHORTAGE_MS      200u
+#define TICK_MS          1000u /* in that time a NIC answers a question… */
+#define ASK_MS           500u  /* …and in that if somebody waits for it */
 #define END_MS           1000u /* from SIGTERM to SIGKILL */
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_LAST_MS  5000u
@@ -32,6 +34,7 @@
 
 static void process_fail(struct router_process *p, const char *why);
 static void on_connection(void *context, uint32_t events);
+static void note_answers(struct router *r);
 
 static unsigned index_of(const struct router_nic *nic)
 {
@@ -269,7 +272,7 @@ static void on_connection(void *context, uint32_t events)
 		if (nic->state == NIC_CONNECTING || (nic->state == NIC_JOINING && !nic->silent))
 			nic_step(nic);
 	}
-	api_answered(r);
+	note_answers(r);
 }
 
 static void note_silence(struct router_nic *nic)
@@ -285,30 +288,81 @@ static void note_silence(struct router_nic *nic)
 		nic->process->process.pid);
 }
 
-void nics_ask(struct router *r)
+static void ask(struct router *r)
 {
 	for (unsigned k = 0; k < r->config->nics_count; k++)
 		if (r->nic[k].driver.device)
 			device_ask(r->nic[k].driver.device);
 }
 
-bool nics_answered(const struct router *r)
-{
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		if (r->nic[k].driver.device && device_waits(r->nic[k].driver.device))
-			return false;
-	return true;
-}
-
-void nics_give_up(struct router *r)
+static void give_up(struct router *r)
 {
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		struct device *device = r->nic[k].device;
-
-		if (device)
-			device_give_up(device);
+		if (r->nic[k].device)
+			device_give_up(r->nic[k].device);
 		note_silence(&r->nic[k]);
 	}
+}
+
+static void tick(void *context)
+{
+	give_up(context);
+	ask(context);
+	nics_tick(context);
+}
+
+void nics_tick(struct router *r)
+{
+	loop_after(&r->loop, &r->tick, TICK_MS, tick, r);
+}
+
+void nics_ask_cancel(struct router *r, struct nics_question *question)
+{
+	struct nics_question **at = &r->questions;
+
+	while (*at && *at != question)
+		at = &(*at)->next;
+	if (*at)
+		*at = question->next;
+	loop_cancel(&r->loop, &question->timer);
+	question->done = NULL;
+}
+
+static void settle_questions(void *context)
+{
+	struct router *r = context;
+	struct nics_question *question;
+
+	give_up(r);
+	while ((question = r->questions)) {
+		loop_fired *done = question->done;
+
+		nics_ask_cancel(r, question);
+		done(question->context);
+	}
+}
+
+/* What was asked of several is answered for all at once. */
+static void note_answers(struct router *r)
+{
+	if (!r->questions)
+		return;
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		if (r->nic[k].driver.device && device_waits(r->nic[k].driver.device))
+			return;
+	settle_questions(r);
+}
+
+void nics_ask(struct router *r, struct nics_question *question, loop_fired *done, void *context)
+{
+	nics_ask_cancel(r, question);
+	question->next = r->questions;
+	question->done = done;
+	question->context = context;
+	r->questions = question;
+	ask(r);
+	loop_after(&r->loop, &question->timer, ASK_MS, settle_questions, r);
+	note_answers(r); /* where all are silent, or down */
 }
 
 /* --- What had to wait ---------------------------------------------------------------------------- */

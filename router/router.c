@@ -61,6 +61,16 @@ static int open_runtime(struct router *r)
 
 /* --- Signals ------------------------------------------------------------------------------------- */
 
+static void reload(void *context)
+{
+	struct router *r = context;
+
+	if (router_reload(r) == 0)
+		router_say(r, "configuration read again: %s", r->config->path);
+	else
+		router_say(r, "configuration not taken: %s", r->error);
+}
+
 static void on_signal(void *context, uint32_t events)
 {
 	struct signalfd_siginfo info;
@@ -72,10 +82,8 @@ static void on_signal(void *context, uint32_t events)
 		r->ended = true;
 	else if (r->starting)
 		router_say(r, "SIGHUP while it starts: ignored");
-	else if (router_reload(r) == 0)
-		router_say(r, "configuration read again: %s", r->config->path);
 	else
-		router_say(r, "configuration not taken: %s", r->error);
+		nics_ask(r, &r->reload, reload, r); /* one that hangs is not to hold up a change */
 }
 
 static int open_signals(struct router *r)
@@ -106,16 +114,6 @@ int router_start(struct router *r, const char *config_path)
 	return error ? error : router_start_config(r, config);
 }
 
-/* Finds out which NICs hang, without being told. */
-static void tick(void *context)
-{
-	struct router *r = context;
-
-	nics_give_up(r);
-	nics_ask(r);
-	loop_after(&r->loop, &r->tick, TICK_MS, tick, r);
-}
-
 /* Until all NICs are as far as they can be. */
 static int settle(struct router *r)
 {
@@ -129,7 +127,7 @@ static int start_all(struct router *r)
 {
 	int error;
 
-	loop_after(&r->loop, &r->tick, TICK_MS, tick, r);
+	nics_tick(r);
 	error = adopt_all(r);
 	if (!error)
 		error = settle(r); /* those of an earlier router */

@@ -89,6 +89,14 @@ struct router_keeper {
 	bool complained; /* what is wrong was said once */
 };
 
+/* Whether NICs are well; see nics_ask. */
+struct nics_question {
+	struct nics_question *next;
+	struct loop_timer timer;
+	loop_fired *done; /* NULL: not asked */
+	void *context;
+};
+
 struct api_client;
 
 struct router {
@@ -108,6 +116,7 @@ struct router {
 	struct loop_watch listener_watch, signals_watch;
 	struct loop_timer listener_timer, tick, mend;
 	unsigned mends; /* tries since something has last changed */
+	struct nics_question *questions, reload;
 	struct api_client *clients;
 
 	bool found;    /* an earlier router has left something */
@@ -171,11 +180,15 @@ void nic_forget(struct router_nic *);
  * answering. */
 bool nics_settled(const struct router *);
 
-/* Asks all that are not known to be silent, without waiting. Have all answered? Those that have not when they are
- * given up are silent until they do. */
-void nics_ask(struct router *);
-bool nics_answered(const struct router *);
-void nics_give_up(struct router *);
+/*
+ * Asks all NICs whether they are well. Calls done when all have answered, or after half a second: those that have not
+ * are silent from then on. cancel: done is not called.
+ */
+void nics_ask(struct router *, struct nics_question *, loop_fired *done, void *context);
+void nics_ask_cancel(struct router *, struct nics_question *);
+
+/* Finds out which NICs hang, without being told: once a second, from the first call on. */
+void nics_tick(struct router *);
 
 static inline bool nic_answers(const struct router_nic *nic)
 {
@@ -225,8 +238,6 @@ void events_look(struct router_nic *);
 int api_open(struct router *);  /* binds it: nobody is answered yet; -errno, r->error */
 int api_serve(struct router *); /* from now on; -errno */
 void api_close(struct router *);
-/* All NICs may have answered nics_ask: clients that wait for that go on. */
-void api_answered(struct router *);
 
 /* The answer to {"show": WHAT}, but for routes, which are only sent; NULL: no such thing. */
 json_t *router_show(struct router *, const char *what);
