@@ -196,8 +196,9 @@ int adopt_all(struct router *r)
 		return router_fail(r, result, "out of memory");
 	}
 	result = fetch(r, all);
-	for (unsigned k = 0; !result && k < all->n; k++)
-		result = open_one(r, &all->found[k], all);
+	if (!result)
+		for (unsigned k = 0; !result && k < all->n; k++)
+			result = open_one(r, &all->found[k], all);
 	if (!result)
 		result = note_halves(r, all);
 	/* Whatever is wrong with this configuration is better known before anything ends for it. */

@@ -188,7 +188,7 @@ static void on_ready(void *context, uint32_t events)
 	if (n == 1)
 		try_connect(r);
 	else
-		lose(r, "it ended at its start; it said why");
+		lose(r, "it ended at its start, and said why");
 }
 
 static void start_late(void *context)
@@ -259,6 +259,7 @@ int keep_open(struct router *r)
 		try_open(r);
 		return 0;
 	}
+	r->found = true; /* as far as is known */
 	error = k->socket < 0 ? k->socket : connected(r);
 	if (!error)
 		error = answers(r);

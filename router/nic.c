@@ -433,7 +433,7 @@ static void process_gone(void *context, uint32_t events)
 	if (!process_ended(&p->process, how, sizeof(how)))
 		return;
 	loop_unwatch(&r->loop, &p->watch);
-	snprintf(why, sizeof(why), "process %s of its NICs %s; it said why", p->name, how);
+	snprintf(why, sizeof(why), "process %s of its NICs %s", p->name, how);
 	FOR_NICS_OF(p, nic)
 	{
 		if (nic->state != NIC_DOWN || !p->ending)

@@ -19,7 +19,8 @@
 
 /* Fields of /proc/…/stat behind the name, which may hold anything, so from the last ')' on: 12 and 13 are
  * user and system time, 20 is the start time (counting the state as 1). proc(5). */
-static bool read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
+/* 0; -ESRCH: no such process; -errno: not to be known now. */
+static int read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 {
 	char text[1024];
 	unsigned long long user, system, start;
@@ -28,7 +29,7 @@ static bool read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 	size_t n;
 
 	if (!file)
-		return false;
+		return errno == ENOENT ? -ESRCH : -errno;
 	n = fread(text, 1, sizeof(text) - 1, file);
 	fclose(file);
 	text[n] = 0;
@@ -38,13 +39,13 @@ static bool read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 			"%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d "
 			"%*d %llu",
 			&user, &system, &start) != 3)
-		return false;
+		return -ESRCH; /* it ended between the two */
 	*cpu_ticks = user + system;
 	*started = start;
-	return true;
+	return 0;
 }
 
-static bool process_stat(pid_t pid, uint64_t *cpu, uint64_t *started)
+static int process_stat(pid_t pid, uint64_t *cpu, uint64_t *started)
 {
 	char path[64];
 
@@ -56,7 +57,14 @@ bool process_started(pid_t pid, uint64_t *started)
 {
 	uint64_t cpu;
 
-	return process_stat(pid, &cpu, started);
+	return process_stat(pid, &cpu, started) == 0;
+}
+
+void process_forget(struct process *p)
+{
+	if (p->pidfd >= 0)
+		close(p->pidfd);
+	*p = (struct process){.pidfd = -1};
 }
 
 int process_start(struct process *p, const char *const argv[], int ready, bool tied)
@@ -91,16 +99,15 @@ int process_start(struct process *p, const char *const argv[], int ready, bool t
 	}
 	p->pid = pid;
 	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p->pidfd < 0) {
-		int error = -errno;
+	int error = p->pidfd < 0 ? -errno : process_stat(pid, &cpu, &p->started);
 
+	if (error) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		p->pid = 0;
+		process_forget(p);
 		return error;
 	}
 	fcntl(p->pidfd, F_SETFD, FD_CLOEXEC);
-	process_stat(pid, &cpu, &p->started);
 	return 0;
 }
 
@@ -113,9 +120,10 @@ int process_adopt(struct process *p, pid_t pid, uint64_t started)
 	if (fd < 0)
 		return -errno;
 	/* The descriptor came first: if the start time matches now, it is that process's. */
-	if (!process_stat(pid, &cpu, &is) || is != started) {
+	int error = process_stat(pid, &cpu, &is);
+	if (error || is != started) {
 		close(fd);
-		return -ESRCH;
+		return error ? error : -ESRCH;
 	}
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	*p = (struct process){.pid = pid, .started = started, .pidfd = fd};
@@ -129,13 +137,6 @@ static bool has_ended(const struct process *p, int wait_ms)
 	return !p->pid || poll(&fd, 1, wait_ms) > 0;
 }
 
-void process_forget(struct process *p)
-{
-	if (p->pidfd >= 0)
-		close(p->pidfd);
-	*p = (struct process){.pidfd = -1};
-}
-
 bool process_ended(struct process *p, char *how, size_t bytes)
 {
 	int status;
@@ -147,7 +148,8 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 			snprintf(how, bytes, "killed by signal %d (%s)", WTERMSIG(status),
 				strsignal(WTERMSIG(status)));
 		else
-			snprintf(how, bytes, "ended with status %d", WEXITSTATUS(status));
+			snprintf(how, bytes, "ended with status %d, and said why",
+				WEXITSTATUS(status));
 	} else {
 		snprintf(how, bytes, "ended");
 	}
@@ -229,7 +231,7 @@ double process_cpu(pid_t pid, const char *thread)
 	DIR *tasks;
 
 	if (!thread)
-		return process_stat(pid, &cpu, &started)
+		return process_stat(pid, &cpu, &started) == 0
 			       ? (double)cpu / (double)sysconf(_SC_CLK_TCK)
 			       : 0;
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
@@ -251,7 +253,7 @@ double process_cpu(pid_t pid, const char *thread)
 		fclose(file);
 		name[strcspn(name, "\n")] = 0;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, d->d_name);
-		if (!strcmp(name, thread) && read_stat(path, &cpu, &started))
+		if (!strcmp(name, thread) && read_stat(path, &cpu, &started) == 0)
 			ticks += cpu;
 	}
 	closedir(tasks);
