@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "driver/keeper.h"
+#include "ipc/listen.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char usage[] =
 	"usage: p2pnic keeper --socket PATH [--ready-fd N]\n"
@@ -43,7 +43,9 @@ int command_keeper(int argc, char **argv)
 	}
 	error = keeper_serve(path, ready);
 	if (error) {
-		fprintf(stderr, "p2pnic keeper: %s: %s\n", path, strerror(-error));
+		char text[UNIX_LISTEN_TEXT_BYTES];
+
+		fprintf(stderr, "p2pnic keeper: %s\n", unix_listen_error(path, error, text));
 		return COMMAND_FAILED;
 	}
 	return COMMAND_OK;

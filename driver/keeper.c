@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/keeper.h"
 
-#include "ipc/unix_address.h"
+#include "ipc/listen.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -194,57 +194,26 @@ static int serve_one(struct keeper *k, int client)
 	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
 }
 
-static int listen_at(const char *path)
-{
-	struct sockaddr_un address;
-	int error = unix_address(&address, path);
-	int socket_fd, live;
-
-	if (error)
-		return error;
-	live = keeper_connect(path);
-	if (live >= 0) {
-		close(live);
-		return -EADDRINUSE;
-	}
-	unlink(path);
-	socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (socket_fd < 0)
-		return -errno;
-	mode_t mask = umask(0177);
-	error = bind(socket_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-				listen(socket_fd, CLIENTS) < 0
-			? -errno
-			: 0;
-	umask(mask);
-	if (error) {
-		close(socket_fd);
-		return error;
-	}
-	return socket_fd;
-}
-
 int keeper_serve(const char *path, int ready_fd)
 {
 	static struct keeper keeper;
 	struct pollfd poll_fd[2 + CLIENTS];
 	unsigned clients = 0;
 	sigset_t signals;
-	int listener = listen_at(path);
+	struct unix_listener listener;
+	int error = unix_listen(&listener, path, SOCK_SEQPACKET, 0600, CLIENTS);
 
-	if (listener < 0)
-		return listener;
+	if (error)
+		return error;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	poll_fd[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+	poll_fd[0] = (struct pollfd){.fd = listener.fd, .events = POLLIN};
 	poll_fd[1] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
 	if (poll_fd[1].fd < 0) {
-		int error = -errno;
-
-		unlink(path);
-		close(listener);
+		error = -errno;
+		unix_unlisten(&listener);
 		return error;
 	}
 	if (ready_fd >= 0) {
@@ -269,9 +238,9 @@ int keeper_serve(const char *path, int ready_fd)
 			}
 		}
 		if (poll_fd[0].fd < 0) {
-			poll_fd[0].fd = listener;
+			poll_fd[0].fd = listener.fd;
 		} else if (poll_fd[0].revents) {
-			int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+			int fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
 			if (fd >= 0 && clients == CLIENTS)
 				close(fd);
@@ -282,10 +251,10 @@ int keeper_serve(const char *path, int ready_fd)
 				poll_fd[0].fd = -1; /* short of descriptors: poll would not wait */
 		}
 	}
-	unlink(path); /* before the connections close: who waits for that finds nothing left */
+	unix_unlisten(
+		&listener); /* before the connections close: who waits for that finds nothing left */
 	while (keeper.items)
 		item_drop(&keeper, keeper.item[0].name);
-	close(listener);
 	for (unsigned c = 1; c < 2 + clients; c++)
 		close(poll_fd[c].fd);
 	return 0;

@@ -41,7 +41,7 @@ struct keeper_message {
 /* --- Server: `p2pnic keeper --socket PATH` ------------------------------------------------------- */
 
 /* Serves until told to quit, SIGTERM, or `ready_fd` ≥ 0: written one byte and closed once it listens.
- * 0 or -errno. */
+ * 0, or the error of unix_listen. */
 int keeper_serve(const char *path, int ready_fd);
 
 /* --- Client -------------------------------------------------------------------------------------- */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "memif_link.h"
 
-#include "ipc/unix_address.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -526,7 +524,7 @@ static void client_connect(struct memif_link *link)
 static void server_accept(struct memif_link *link)
 {
 	struct memif_message message = {.type = MEMIF_HELLO};
-	int fd = accept4(link->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(link->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return;
@@ -580,7 +578,7 @@ enum memif_event memif_link_service(struct memif_link *link)
 				return event;
 		}
 	}
-	if (link->listener >= 0)
+	if (link->listener.fd >= 0)
 		server_accept(link);
 	bool late = now_ms() >= link->deadline_ms;
 	if (link->channel >= 0) {
@@ -634,37 +632,16 @@ void memif_queue_disarm(struct memif_queue *queue)
 
 static int server_listen(struct memif_link *link, char *error)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	char text[UNIX_LISTEN_TEXT_BYTES];
+	int result = unix_listen(
+		&link->listener, link->config.socket, SOCK_SEQPACKET | SOCK_NONBLOCK, 0600, 4);
 
-	if (fd < 0) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: no socket: %s", strerror(errno));
-		return -errno;
+	if (result) {
+		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot listen: %s",
+			unix_listen_error(link->config.socket, result, text));
+		return result;
 	}
-	int bound = bind(fd, (struct sockaddr *)&link->address, link->address_bytes);
-	if (bound && errno == EADDRINUSE && link->address.sun_path[0]) {
-		/* A socket file that nobody listens on is a dead server's: take its place. */
-		int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		bool dead =
-			probe >= 0 &&
-			connect(probe, (struct sockaddr *)&link->address, link->address_bytes) &&
-			errno == ECONNREFUSED;
-		close_fd(&probe);
-		errno = EADDRINUSE;
-		if (dead && !unlink(link->address.sun_path))
-			bound = bind(fd, (struct sockaddr *)&link->address, link->address_bytes);
-	}
-	if (bound || listen(fd, 4)) {
-		int e = errno;
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot listen on %s: %s",
-			link->config.socket, strerror(e));
-		if (!bound && link->address.sun_path[0])
-			unlink(link->address.sun_path);
-		close(fd);
-		return -e;
-	}
-	link->bound = link->address.sun_path[0] != 0;
-	link->listener = fd;
-	return watch(link->control, fd);
+	return watch(link->control, link->listener.fd);
 }
 
 int memif_link_open(struct memif_link *link, const struct memif_link_config *config, char *error)
@@ -674,7 +651,7 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 	memset(link, 0, sizeof(*link));
 	link->config = *config;
 	link->role = config->role;
-	link->listener = link->channel = link->control = link->events = -1;
+	link->listener.fd = link->channel = link->control = link->events = -1;
 	link->send.event = link->receive.event = -1;
 	if (unix_address_or_name(&link->address, &link->address_bytes, path)) {
 		snprintf(error, MEMIF_ERROR_BYTES, "memif: %s, not %zu", UNIX_ADDRESS_ERROR,
@@ -711,10 +688,7 @@ void memif_link_close(struct memif_link *link)
 {
 	if (link->channel >= 0)
 		refuse(link, "Closed");
-	close_fd(&link->listener);
+	unix_unlisten(&link->listener);
 	close_fd(&link->control);
 	close_fd(&link->events);
-	if (link->bound)
-		unlink(link->address.sun_path);
-	link->bound = false;
 }

@@ -37,9 +37,8 @@
 #ifndef P2PNIC_MEMIF_LINK_H
 #define P2PNIC_MEMIF_LINK_H
 
+#include "ipc/listen.h"
 #include "memif_protocol.h"
-
-#include <sys/un.h>
 
 #define MEMIF_REGIONS_MAX       64u
 #define MEMIF_GUARD_BYTES       4096u
@@ -110,14 +109,13 @@ struct memif_link {
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct sockaddr_un address;
 	uint32_t address_bytes;
-	int listener;
+	struct unix_listener listener;
 	int channel;
 	int control; /* epoll: readable when memif_link_service has work */
 	int events;  /* epoll: readable when armed and a packet waits; stable over connections */
 	int step;
 	uint64_t deadline_ms;
 	unsigned log2_ring;
-	bool bound;
 };
 
 /* Fills a configuration from "role=client|server,id=N,rsize=N,secret=TEXT,unsealed=yes|no" or NULL; what

@@ -9,14 +9,11 @@
  */
 #include "router/router.h"
 
-#include "ipc/unix_address.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define REQUEST_BYTES 4096u
@@ -250,7 +247,7 @@ static void on_listener(void *context, uint32_t events)
 	int fd;
 
 	make_room(r);
-	fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = accept4(r->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0)
 		c = calloc(1, sizeof(*c));
 	if (c) {
@@ -274,63 +271,33 @@ static void accept_again(void *context)
 {
 	struct router *r = context;
 
-	if (loop_watch(&r->loop, &r->listener_watch, r->listener, EPOLLIN, on_listener, r))
+	if (loop_watch(&r->loop, &r->listener_watch, r->listener.fd, EPOLLIN, on_listener, r))
 		loop_after(&r->loop, &r->listener_timer, PAUSE_MS, accept_again, r);
-}
-
-static int api_listen(const char *path)
-{
-	struct sockaddr_un address;
-	int fd, error = unix_address(&address, path);
-
-	if (error)
-		return error;
-	unlink(path); /* the runtime directory is locked: nobody else serves it */
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	mode_t mask = umask(0117);
-	error = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0
-			? -errno
-			: 0;
-
-	umask(mask);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
 }
 
 int api_open(struct router *r)
 {
-	char path[ROUTER_PATH_BYTES];
+	char path[ROUTER_PATH_BYTES], text[UNIX_LISTEN_TEXT_BYTES];
+	int error;
 
 	router_path(r, "api.sock", path);
-	r->listener = api_listen(path);
-	return r->listener < 0 ? router_fail(r, r->listener, "%s: %s", path, strerror(-r->listener))
-			       : 0;
+	error = unix_listen(&r->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0660, 16);
+	return error ? router_fail(r, error, "%s", unix_listen_error(path, error, text)) : 0;
 }
 
 int api_serve(struct router *r)
 {
-	int error = loop_watch(&r->loop, &r->listener_watch, r->listener, EPOLLIN, on_listener, r);
+	int error =
+		loop_watch(&r->loop, &r->listener_watch, r->listener.fd, EPOLLIN, on_listener, r);
 
 	return error ? router_fail(r, error, "API socket: %s", strerror(-error)) : 0;
 }
 
 void api_close(struct router *r)
 {
-	char path[ROUTER_PATH_BYTES];
-
 	while (r->clients)
 		client_drop(r->clients);
-	if (r->listener < 0)
-		return;
 	loop_unwatch(&r->loop, &r->listener_watch);
 	loop_cancel(&r->loop, &r->listener_timer);
-	close(r->listener);
-	router_path(r, "api.sock", path);
-	unlink(path);
-	r->listener = -1;
+	unix_unlisten(&r->listener);
 }

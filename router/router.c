@@ -172,7 +172,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->held = (struct runtime){-1, -1};
 	r->keeper = (struct router_keeper){.socket = -1, .ready = -1};
 	r->keeper.process.pidfd = r->keeper.old.pidfd = -1;
-	r->listener = r->signals = -1;
+	r->listener.fd = r->signals = -1;
 	r->starting = true;
 	r->config = config;
 	error = loop_open(&r->loop);

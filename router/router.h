@@ -21,6 +21,7 @@
 #define ROUTER_ROUTER_H
 
 #include "driver/fabric.h"
+#include "ipc/listen.h"
 #include "router/config.h"
 #include "router/loop.h"
 #include "router/port_state.h"
@@ -112,7 +113,8 @@ struct router {
 
 	char runtime[ROUTER_PATH_BYTES - 40];
 	struct runtime held; /* the same, checked and locked */
-	int listener, signals;
+	struct unix_listener listener;
+	int signals;
 	struct loop_watch listener_watch, signals_watch;
 	struct loop_timer listener_timer, tick, mend;
 	unsigned mends; /* tries since something has last changed */

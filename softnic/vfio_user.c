@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
-#include "ipc/unix_address.h"
 #include "vfio_user_internal.h"
 
 #include <errno.h>
@@ -227,8 +226,9 @@ static void refuse_client(struct vfu *vfu, int connection)
 static void accept_clients(struct vfu *vfu)
 {
 	/* A few at a time; the listener stays readable if there are more. */
-	for (int i = 0; vfu->listener >= 0 && i < 4; i++) {
-		int connection = accept4(vfu->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (int i = 0; vfu->listener.fd >= 0 && i < 4; i++) {
+		int connection =
+			accept4(vfu->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (connection < 0)
 			return;
@@ -340,50 +340,18 @@ static int fail(char *error, int result, const char *what, const char *path)
 	return result;
 }
 
-/* True if somebody answers at the path. */
-static bool is_live(const struct sockaddr_un *address)
-{
-	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (probe < 0)
-		return true;
-	bool live = connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-		    errno != ECONNREFUSED;
-	close(probe);
-	return live;
-}
-
+/* Whoever can connect owns the NIC. */
 static int listen_at(struct vfu *vfu, const char *path, char *error)
 {
-	struct sockaddr_un address;
-	int result = unix_address(&address, path);
+	char text[UNIX_LISTEN_TEXT_BYTES];
+	int result = unix_listen(&vfu->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0600, 8);
 
 	if (result) {
-		snprintf(error, VFU_ERROR_BYTES, "vfio-user: socket %.120s: %s", path,
-			UNIX_ADDRESS_ERROR);
+		snprintf(error, VFU_ERROR_BYTES, "vfio-user: %s",
+			unix_listen_error(path, result, text));
 		return result;
 	}
-	vfu->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (vfu->listener < 0)
-		return fail(error, -errno, "socket", path);
-
-	/* Whoever can connect owns the NIC. On Linux the mode set before bind is the path's. */
-	fchmod(vfu->listener, S_IRUSR | S_IWUSR);
-	if (bind(vfu->listener, (struct sockaddr *)&address, sizeof(address)) != 0) {
-		struct stat status;
-
-		if (errno != EADDRINUSE)
-			return fail(error, -errno, "bind", path);
-		if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode) || is_live(&address))
-			return fail(error, -EADDRINUSE, "bind", path);
-		unlink(path);
-		if (bind(vfu->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
-			return fail(error, -errno, "bind", path);
-	}
-	memcpy(vfu->path, path, strlen(path) + 1);
-	if (listen(vfu->listener, 8) != 0)
-		return fail(error, -errno, "listen", path);
-	result = watch(vfu, vfu->listener);
+	result = watch(vfu, vfu->listener.fd);
 	return result ? fail(error, result, "poll", path) : 0;
 }
 
@@ -419,7 +387,7 @@ int vfu_open(struct vfu **result, const struct vfu_config *config, char *error)
 	vfu->config = *config;
 	if (!vfu->config.dma_timeout_ms)
 		vfu->config.dma_timeout_ms = 2000;
-	vfu->listener = vfu->connection = -1;
+	vfu->listener.fd = vfu->connection = -1;
 	vfu->queue_end = &vfu->queue;
 	vfu->unsent_end = &vfu->unsent;
 	pthread_mutex_init(&vfu->receive, NULL);
@@ -454,7 +422,7 @@ int vfu_open(struct vfu **result, const struct vfu_config *config, char *error)
 	}
 	if (status)
 		goto close;
-	vfu->config.path = NULL; /* the caller's string; the copy in vfu->path is ours */
+	vfu->config.path = NULL; /* the caller's string */
 	*result = vfu;
 	return 0;
 
@@ -469,11 +437,7 @@ void vfu_close(struct vfu *vfu)
 		return;
 	if (vfu->connection >= 0)
 		disconnect_client(vfu);
-	if (vfu->listener >= 0) {
-		close(vfu->listener);
-		if (vfu->path[0])
-			unlink(vfu->path);
-	}
+	unix_unlisten(&vfu->listener);
 	if (vfu->epoll >= 0)
 		close(vfu->epoll);
 	if (vfu->wake >= 0)

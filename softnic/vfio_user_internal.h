@@ -18,6 +18,7 @@
 #ifndef SOFTNIC_VFIO_USER_INTERNAL_H
 #define SOFTNIC_VFIO_USER_INTERNAL_H
 
+#include "ipc/listen.h"
 #include "vfio_user.h"
 
 #include <pthread.h>
@@ -55,9 +56,8 @@ struct vfu_vector {
 
 struct vfu {
 	struct vfu_config config;
-	char path[108];
 	int epoll;
-	int listener; /* -1: one connection only */
+	struct unix_listener listener; /* none: one connection only */
 	int wake;     /* eventfd: an engine left something for the control thread */
 	int answered; /* eventfd: something happened that an engine waits for */
 

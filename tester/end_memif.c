@@ -108,7 +108,7 @@ static int open_end(void **end, const char *text, char *error)
 			return 0;
 		}
 	}
-	e->link.channel = e->link.listener = e->link.control = e->link.events = -1;
+	e->link.channel = e->link.listener.fd = e->link.control = e->link.events = -1;
 	close_end(e);
 	return r;
 }

@@ -543,7 +543,7 @@ static void test_stale_socket(void **state)
 	rig_close(&rig);
 
 	int fd = open(path, O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(vfu_open(&second, &config, error), -EADDRINUSE);
+	assert_int_equal(vfu_open(&second, &config, error), -EEXIST);
 	assert_int_equal(access(path, F_OK), 0);
 	close(fd);
 	unlink(path);
