@@ -7,24 +7,26 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
-
-#define OUT_SNAPLEN 65535
 
 /* --- time -------------------------------------------------------------------------------------- */
 
-/* The timestamp of the frame delivered last by any port; 0: none yet. */
-static _Atomic uint64_t capture_time_ns;
+#define SECOND_NS 1000000000u
+
+/* The timestamp of the frame delivered last by any port. */
+static _Atomic uint64_t capture_time_ns = PCAP_TIME_NONE;
 
 /*
  * Ports with timeline=on. A member may deliver when its next frame is the earliest and every member
  * was polled TIMELINE_POLLS times since the last delivery: the first poll after it may have been under
  * way already, in another thread; during the second the NIC has sent whatever the frame left in its
- * rings. A mutex does: replay is no race.
+ * rings. Of frames of one time, that of the port opened first is the earliest. A mutex does: replay is
+ * no race.
  */
 #define TIMELINE_MEMBERS P2PNIC_NICS_MAX
 #define TIMELINE_POLLS   2u
-#define NEVER            UINT64_MAX
+#define NEVER            PCAP_TIME_NONE
 
 static struct {
 	pthread_mutex_t lock;
@@ -32,6 +34,7 @@ static struct {
 	struct {
 		const struct pcap_port *port;
 		uint64_t next_ns; /* NEVER: its input has ended */
+		bool pending;     /* what became of its last frame is not known yet */
 		unsigned polls;
 	} member[TIMELINE_MEMBERS];
 } timeline = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -44,7 +47,8 @@ static int timeline_join(const struct pcap_port *port)
 	if (timeline.members < TIMELINE_MEMBERS) {
 		unsigned m = timeline.members++;
 		timeline.member[m].port = port;
-		timeline.member[m].next_ns = 0;
+		timeline.member[m].next_ns = NEVER;
+		timeline.member[m].pending = false;
 		timeline.member[m].polls = 0;
 		code = 0;
 	}
@@ -57,25 +61,31 @@ static void timeline_leave(const struct pcap_port *port)
 	pthread_mutex_lock(&timeline.lock);
 	for (unsigned m = 0; m < timeline.members; m++)
 		if (timeline.member[m].port == port) {
-			timeline.member[m] = timeline.member[--timeline.members];
+			timeline.members--;
+			memmove(&timeline.member[m], &timeline.member[m + 1],
+				(timeline.members - m) * sizeof(timeline.member[0]));
 			break;
 		}
 	pthread_mutex_unlock(&timeline.lock);
 }
 
 /* Counts a poll of the port; true: it is the port's turn, and its frame counts as delivered. */
-static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns)
+static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns, bool pending)
 {
-	bool turn = next_ns != NEVER;
+	bool turn = next_ns != NEVER, earlier = true;
 
 	pthread_mutex_lock(&timeline.lock);
 	for (unsigned m = 0; m < timeline.members; m++) {
-		if (timeline.member[m].port == port) {
+		bool own = timeline.member[m].port == port;
+
+		if (own) {
 			timeline.member[m].next_ns = next_ns;
+			timeline.member[m].pending = pending;
 			timeline.member[m].polls++;
+			earlier = false;
 		}
-		turn &= timeline.member[m].polls >= TIMELINE_POLLS &&
-			timeline.member[m].next_ns >= next_ns;
+		turn &= timeline.member[m].polls >= TIMELINE_POLLS && !timeline.member[m].pending &&
+			timeline.member[m].next_ns >= next_ns + earlier;
 	}
 	for (unsigned m = 0; turn && m < timeline.members; m++)
 		timeline.member[m].polls = 0;
@@ -84,6 +94,32 @@ static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns)
 }
 
 /* --- receiving --------------------------------------------------------------------------------- */
+
+/* Says what is wrong, unless something was before. */
+#define FAULT(port, ...)                                                                           \
+	do {                                                                                       \
+		if (!(port)->fault[0])                                                             \
+			port_fail((port)->fault, 0, __VA_ARGS__);                                  \
+	} while (0)
+
+/*
+ * The time of a record, of 1970 to 2554. Seconds are unsigned in pcap (until 2106), but libpcap takes them for
+ * signed 32 bits; in pcapng they have 64 bits, an offset of any sign, and nanoseconds may run over. With
+ * PCAP_TSTAMP_PRECISION_NANO tv_usec counts nanoseconds; a pcap file may hold any 32 bits.
+ */
+static uint64_t time_of(struct pcap_port *port, const struct timeval *time)
+{
+	const int64_t latest =
+		(int64_t)(PCAP_TIME_NONE / SECOND_NS) - 3; /* room for 32 bits of ns */
+	int64_t seconds = port->is_pcapng ? time->tv_sec : (int64_t)(uint32_t)time->tv_sec;
+	uint64_t nanoseconds = time->tv_usec < 0 ? SECOND_NS - 1 : (uint64_t)time->tv_usec;
+
+	if (seconds >= 0 && seconds <= latest)
+		return (uint64_t)seconds * SECOND_NS + nanoseconds;
+	FAULT(port, "%.96s: frame %" PRIu64 ": the time %" PRId64 " s is not of 1970 to 2554",
+		port->in_path, port->frames, seconds);
+	return seconds < 0 ? 0 : PCAP_TIME_NONE - 1;
+}
 
 /* Reads the next record that can be delivered into port->next; false: the input has ended. */
 static bool peek(struct pcap_port *port)
@@ -95,16 +131,14 @@ static bool peek(struct pcap_port *port)
 		if (got != 1) {
 			port->ended = true;
 			if (got == PCAP_ERROR)
-				port_fail(port->fault, 0,
-					"%.96s: ended after frame %" PRIu64 ": %.96s",
+				FAULT(port, "%.96s: ended after frame %" PRIu64 ": %.96s",
 					port->in_path, port->frames, pcap_geterr(port->in));
 			break;
 		}
-		/* With PCAP_TSTAMP_PRECISION_NANO tv_usec counts nanoseconds; a file may hold any 32 bits. */
+		port->frames++;
 		port->next = (struct verdict_frame){
-			.number = ++port->frames,
-			.time_ns = (uint64_t)header->ts.tv_sec * 1000000000u +
-				   (uint64_t)header->ts.tv_usec,
+			.number = port->frames,
+			.time_ns = time_of(port, &header->ts),
 			.length = header->len,
 			.captured = header->caplen < header->len ? header->caplen : header->len,
 		};
@@ -144,9 +178,8 @@ unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned m
 
 	/* Verdicts stand in the order of the capture: peek writes those of frames not delivered. */
 	bool more = verdict_settled(&port->verdict) && peek(port);
-	if (port->timeline && !timeline_turn(port, more                    ? port->next.time_ns
-						   : port->verdict.pending ? 0
-									   : NEVER))
+	if (port->timeline &&
+		!timeline_turn(port, more ? port->next.time_ns : NEVER, port->verdict.pending))
 		return 0;
 	if (!more)
 		return 0;
@@ -175,9 +208,9 @@ void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *fra
 	uint64_t now = atomic_load_explicit(&capture_time_ns, memory_order_relaxed);
 	struct timespec wall;
 
-	if (now == 0) {
+	if (now == PCAP_TIME_NONE) {
 		clock_gettime(CLOCK_REALTIME, &wall);
-		now = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
+		now = (uint64_t)wall.tv_sec * SECOND_NS + (uint64_t)wall.tv_nsec;
 	}
 	port->sent += n;
 	for (unsigned i = 0; i < n; i++) {
@@ -186,29 +219,23 @@ void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *fra
 			port->failed++;
 			continue;
 		}
-		if (!port->dumper)
+		if (port->out.fd < 0)
 			continue;
-		struct pcap_pkthdr header = {
-			.ts = {.tv_sec = (time_t)(now / 1000000000u),
-				.tv_usec = (suseconds_t)(now % 1000000000u)},
-			.caplen = frame.length,
-			.len = frame.length,
-		};
-		pcap_dump((u_char *)port->dumper, &header, port->memory + frame.offset);
-		port->unwritten++;
+		if (!pcap_writer_fits(&port->out, frame.length))
+			pcap_port_write_out(port);
+		if (!pcap_writer_add(&port->out, now, port->memory + frame.offset, frame.length))
+			FAULT(port, "%.128s: a time after 2106 cannot be written", port->out_path);
 	}
 }
 
 void pcap_port_write_out(struct pcap_port *port)
 {
-	/* pcap_dump reports nothing. An error sticks to the stream, so all later frames fail as well. */
-	if (pcap_dump_flush(port->dumper) || ferror(pcap_dump_file(port->dumper))) {
-		if (!port->fault[0])
-			port_fail(port->fault, 0, "%.128s: cannot write: %.96s", port->out_path,
-				strerror(errno));
-		port->failed += port->unwritten;
-	}
-	port->unwritten = 0;
+	int error;
+	uint32_t lost = pcap_writer_flush(&port->out, &error);
+
+	if (lost)
+		FAULT(port, "%.128s: cannot write: %.96s", port->out_path, strerror(-error));
+	port->failed += lost;
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -237,23 +264,12 @@ static int open_in(struct pcap_port *port, char *error)
 			"frames",
 			port->in_path, type, name ? name : "unknown");
 	}
+	/* Read as it is written, it would have no end. */
+	if (flock(fileno(pcap_file(port->in)), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return port_fail(error, -EBUSY,
+			"cannot read capture: %.128s: another port writes it", port->in_path);
+	port->is_pcapng = pcap_major_version(port->in) == 1;
 	port->ended = false;
-	return 0;
-}
-
-static int open_out(struct pcap_port *port, char *error)
-{
-	if (!*port->out_path)
-		return 0;
-	port->out = pcap_open_dead_with_tstamp_precision(
-		DLT_EN10MB, OUT_SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
-	if (!port->out)
-		return port_fail(error, -ENOMEM, "%.128s: out of memory", port->out_path);
-	errno = 0;
-	port->dumper = pcap_dump_open(port->out, port->out_path);
-	if (!port->dumper)
-		return port_fail(error, errno ? -errno : -EIO, "cannot write capture: %.200s",
-			pcap_geterr(port->out));
 	return 0;
 }
 
@@ -313,16 +329,14 @@ static void port_close(void *p)
 	port->timeline = false;
 	verdict_finish(&port->verdict);
 	verdict_close(&port->verdict);
-	if (port->dumper)
-		pcap_dump_close(port->dumper);
-	if (port->out)
-		pcap_close(port->out);
+	if (port->out.fd >= 0)
+		pcap_flush(port);
+	pcap_writer_close(&port->out);
 	if (port->in)
 		pcap_close(port->in);
 	free(port->in_path);
 	free(port->out_path);
-	port->dumper = NULL;
-	port->in = port->out = NULL;
+	port->in = NULL;
 	port->in_path = port->out_path = NULL;
 }
 
@@ -331,6 +345,7 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	struct pcap_port *port = p;
 
 	memset(port, 0, sizeof(*port));
+	port->out.fd = -1;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;
 	int code = port_check_memory(config, error);
@@ -340,8 +355,8 @@ static int port_open(void *p, const struct port_config *config, char *error)
 		code = open_in(port, error);
 	if (!code)
 		code = parse(port, config, error);
-	if (!code)
-		code = open_out(port, error);
+	if (!code && *port->out_path)
+		code = pcap_writer_open(&port->out, port->out_path, error);
 	if (!code && port->timeline && timeline_join(port)) {
 		port->timeline = false;
 		code = port_fail(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
@@ -378,6 +393,8 @@ static void port_info(void *p, struct port_info *info)
 {
 	struct pcap_port *port = p;
 
+	if (port->verdict.file && ferror(port->verdict.file))
+		FAULT(port, "%.128s: not all verdicts could be written", port->in_path);
 	*info = (struct port_info){
 		.link = true,
 		.oversize = port->oversize,

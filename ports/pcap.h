@@ -11,6 +11,8 @@
  *            cut=pad|skip   frames that the capture cut short (snaplen): filled up with zeros to the
  *                           length they had on the wire (the default), or not delivered
  *
+ * OUT is opened as pcap_writer.h says: another port's capture, a symbolic link, a FIFO is refused.
+ *
  * Time. A frame sent bears the timestamp of the input frame that any pcap port of this process
  * delivered last. Between NICs that run freely that is close, not exact. With timeline=on it is exact
  * and the replay repeatable: of all ports with that option, the one whose next frame is earliest
@@ -29,17 +31,18 @@
 
 #include "buffers.h"
 #include "common.h"
+#include "pcap_writer.h"
 #include "verdict.h"
 
 struct pcap;
-struct pcap_dumper;
 
 struct pcap_port {
 	uint8_t *memory;
 	uint64_t memory_bytes;
 	char *in_path, *out_path;
-	struct pcap *in, *out;
-	struct pcap_dumper *dumper;
+	struct pcap *in;
+	bool is_pcapng;
+	struct pcap_writer out;
 	unsigned burst;
 	bool timeline;
 	bool skip_cut;
@@ -57,8 +60,7 @@ struct pcap_port {
 	uint64_t cut;
 	uint64_t oversize;
 
-	uint32_t sent;      /* frames taken by transmit, not reported yet */
-	uint32_t unwritten; /* of those, in the file's buffer since the last flush */
+	uint32_t sent; /* frames taken by transmit, not reported yet */
 	uint32_t failed;
 	char fault[PORT_ERROR_BYTES];
 };
@@ -94,7 +96,7 @@ static inline unsigned pcap_transmit(
 
 static inline void pcap_flush(struct pcap_port *port)
 {
-	if (port->unwritten)
+	if (port->out.records)
 		pcap_port_write_out(port);
 }
 

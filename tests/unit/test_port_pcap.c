@@ -17,9 +17,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -284,6 +287,125 @@ static void test_disk_full(void **state)
 	assert_non_null(strstr(info_of(rigs).fault, "/dev/full"));
 }
 
+/* A file that may not grow past some byte: each frame is either whole in it or failed, and it can be read. */
+static void test_size_limit(void **state)
+{
+	static const unsigned bursts[] = {1, 3, 64};
+	struct rlimit before, limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	for (unsigned b = 0; b < 3; b++)
+		for (unsigned over = 0; over < 80; over += 7) {
+			struct p2pnic_descriptor frames[64];
+			uint64_t failed = 0, taken = 0, seen = 0;
+			struct capture_record record;
+
+			for (unsigned i = 0; i < 64; i++)
+				frames[i] = (struct p2pnic_descriptor){
+					.offset = RIG_SEND_AREA, .length = 60};
+			assert_int_equal(open_port(rigs, "", "limited.pcap", NULL, NULL), 0);
+			limit = (struct rlimit){24 + 20 * 76 + over, before.rlim_max};
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+			for (unsigned n = 0; n < 96; n += bursts[b]) {
+				assert_int_equal(
+					pcap_transmit(rigs[0].port, frames, bursts[b]), bursts[b]);
+				taken += pcap_transmitted(rigs[0].port, &failed);
+			}
+			assert_non_null(strstr(info_of(rigs).fault, "limited.pcap: cannot write"));
+			/* There is room again: it goes on, and what lies in between is whole. */
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+			pcap_transmit(rigs[0].port, frames, 5);
+			taken += pcap_transmitted(rigs[0].port, &failed);
+			teardown(NULL);
+			struct capture_reader *reader = capture_open(in_directory("limited.pcap"));
+			struct stat is;
+
+			assert_non_null(reader);
+			while (capture_read(reader, &record))
+				seen++;
+			capture_close(reader);
+			assert_int_equal(taken - failed, seen);
+			assert_int_equal(seen, 20 + over / 76 + 5);
+			assert_int_equal(stat(in_directory("limited.pcap"), &is), 0);
+			assert_int_equal(is.st_size, 24 + seen * 76);
+		}
+}
+
+/* --- names ------------------------------------------------------------------------------------- */
+
+static void refuses_output(
+	unsigned rig, const char *in, const char *out, int code, const char *says)
+{
+	assert_int_equal(open_port(&rigs[rig], in, out, NULL, NULL), code);
+	if (!strstr(rigs[rig].error, says) || !strstr(rigs[rig].error, out))
+		fail_msg("%s", rigs[rig].error);
+}
+
+/* What is no file of its own name is left as it is. */
+static void test_output_names(void **state)
+{
+	struct stat is;
+	FILE *file = fopen(in_directory("precious"), "we");
+
+	fputs("precious", file);
+	fclose(file);
+	assert_int_equal(symlink("precious", in_directory("link")), 0);
+	refuses_output(0, "", "link", -ELOOP, "symbolic link");
+	teardown(NULL);
+	assert_int_equal(symlink("absent", in_directory("dangling")), 0);
+	refuses_output(0, "", "dangling", -ELOOP, "symbolic link");
+	teardown(NULL);
+	assert_int_equal(access(in_directory("absent"), F_OK), -1);
+	assert_int_equal(mkdir(in_directory("folder"), 0700), 0);
+	refuses_output(0, "", "folder", -EISDIR, "directory");
+	teardown(NULL);
+	/* Whether somebody reads it or not. */
+	assert_int_equal(mkfifo(in_directory("fifo"), 0600), 0);
+	refuses_output(0, "", "fifo", -ENXIO, "fifo");
+	teardown(NULL);
+	int reader = open(in_directory("fifo"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	refuses_output(0, "", "fifo", -EINVAL, "neither a file nor a character device");
+	teardown(NULL);
+	close(reader);
+	assert_int_equal(stat(in_directory("precious"), &is), 0);
+	assert_int_equal(is.st_size, 8);
+	/* A file is overwritten, all of it. */
+	assert_int_equal(open_port(rigs, "", "precious", NULL, NULL), 0);
+	teardown(NULL);
+	assert_int_equal(stat(in_directory("precious"), &is), 0);
+	assert_int_equal(is.st_size, 24);
+}
+
+/* One file for two ends, under the same name, another, a hard link. */
+static void test_one_file_twice(void **state)
+{
+	static const uint8_t bytes[60];
+	const struct capture_record record = {.length = 60, .captured = 60, .bytes = bytes};
+	struct frame frame;
+
+	write_capture("both.pcap", CAPTURE_ETHERNET, true, &record, 1);
+	unlink(in_directory("hard.pcap"));
+	assert_int_equal(link(in_directory("both.pcap"), in_directory("hard.pcap")), 0);
+	refuses_output(0, "both.pcap", "both.pcap", -EBUSY, "another port reads or writes it");
+	teardown(NULL);
+	refuses_output(0, "both.pcap", "./hard.pcap", -EBUSY, "another port reads or writes it");
+	teardown(NULL);
+	/* Another NIC's input; two may read it. */
+	assert_int_equal(open_port(&rigs[0], "both.pcap", "", NULL, NULL), 0);
+	assert_int_equal(open_port(&rigs[1], "hard.pcap", "", NULL, NULL), 0);
+	refuses_output(2, "", "hard.pcap", -EBUSY, "another port reads or writes it");
+	assert_int_equal(receive_all(&rigs[0], &frame), 1);
+	assert_int_equal(receive_all(&rigs[1], &frame), 1);
+	teardown(NULL);
+	/* Another NIC's output. */
+	assert_int_equal(open_port(&rigs[0], "", "both.pcap", NULL, NULL), 0);
+	refuses_output(1, "", "hard.pcap", -EBUSY, "another port reads or writes it");
+	assert_true(open_port(&rigs[2], "both.pcap", "", NULL, NULL) == -EBUSY);
+	assert_non_null(strstr(rigs[2].error, "another port writes it"));
+	teardown(NULL);
+}
+
 /* --- time -------------------------------------------------------------------------------------- */
 
 /* Three ports in one timeline, each polled in turn; whatever one receives, the next sends. The output
@@ -361,9 +483,195 @@ static void test_microseconds(void **state)
 	timeline(false);
 }
 
-/* --- verdicts ---------------------------------------------------------------------------------- */
+/* Seconds and nanoseconds of the records that a forwarding port writes, as they stand in the file. */
+static unsigned stamps_written(const char *in, uint32_t stamps[][2], unsigned max)
+{
+	struct p2pnic_descriptor out = {.offset = RIG_SEND_AREA, .length = 60};
+	uint32_t record[4];
+	struct frame frame;
+	unsigned n = 0;
+
+	assert_int_equal(open_port(rigs, in, "stamps-out.pcap", "burst=1", NULL), 0);
+	while (pcap_receive(rigs[0].port, &frame, 1)) {
+		uint64_t failed = 0;
+
+		pcap_release(rigs[0].port);
+		assert_int_equal(pcap_transmit(rigs[0].port, &out, 1), 1);
+		assert_int_equal(pcap_transmitted(rigs[0].port, &failed), 1);
+		assert_int_equal(failed, 0);
+	}
+	int fd = open(in_directory("stamps-out.pcap"), O_RDONLY | O_CLOEXEC);
+	for (off_t at = 24; pread(fd, record, sizeof(record), at) == 16; at += 16 + 60) {
+		assert_true(n < max);
+		stamps[n][0] = record[0];
+		stamps[n++][1] = record[1];
+	}
+	close(fd);
+	return n;
+}
+
+static void test_times_of_pcap(void **state)
+{
+	/* The last two: a fraction of more than a second, carried; and what libpcap makes negative. */
+	static const uint32_t times[][2] = {{0, 0}, {0, 1}, {1, 0}, {0x7fffffff, 999999999},
+		{0x80000000, 0}, {0xffffffff, 999999999}, {0, 0}, {5, 1500000000}, {5, 0xffffffff}};
+	static const uint32_t header[6] = {0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, 1};
+	enum { COUNT = sizeof(times) / sizeof(*times) };
+	uint32_t got[COUNT][2], again[COUNT][2];
+	FILE *file = fopen(in_directory("stamps.pcap"), "we");
+
+	fwrite(header, sizeof(header), 1, file);
+	for (unsigned i = 0; i < COUNT; i++) {
+		const uint32_t record[4] = {times[i][0], times[i][1], 60, 60};
+		static const uint8_t bytes[60];
+
+		fwrite(record, sizeof(record), 1, file);
+		fwrite(bytes, sizeof(bytes), 1, file);
+	}
+	fclose(file);
+	assert_int_equal(stamps_written("stamps.pcap", got, COUNT), COUNT);
+	assert_string_equal(info_of(rigs).fault, "");
+	teardown(NULL);
+	for (unsigned i = 0; i < 7; i++)
+		assert_memory_equal(got[i], times[i], 8);
+	assert_int_equal(got[7][0], 6);
+	assert_int_equal(got[7][1], 500000000);
+	assert_int_equal(got[8][0], 5);
+	assert_int_equal(got[8][1], 999999999);
+	assert_int_equal(stamps_written("stamps.pcap", again, COUNT), COUNT);
+	assert_memory_equal(again, got, sizeof(got));
+}
+
+/* pcapng (draft-ietf-opsawg-pcapng) of one frame: the interface's resolution and offset, 64 bits of time. */
+static void write_pcapng(uint8_t resolution, int64_t offset, uint64_t time)
+{
+	static const uint8_t bytes[60];
+	const uint32_t section[7] = {0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0xffffffff, 0xffffffff, 28};
+	const uint32_t total = 44, option[2] = {9 | 1 << 16, resolution}, to_offset = 14 | 8 << 16;
+	const uint32_t interface[4] = {1, total, 1, 65535};
+	const uint32_t packet[7] = {6, 92, 0, (uint32_t)(time >> 32), (uint32_t)time, 60, 60};
+	const uint32_t end = 0, packet_end = 92;
+	FILE *file = fopen(in_directory("stamps.pcapng"), "we");
+
+	fwrite(section, sizeof(section), 1, file);
+	fwrite(interface, sizeof(interface), 1, file);
+	fwrite(option, sizeof(option), 1, file);
+	fwrite(&to_offset, 4, 1, file);
+	fwrite(&offset, 8, 1, file);
+	fwrite(&end, 4, 1, file);
+	fwrite(&total, 4, 1, file);
+	fwrite(packet, sizeof(packet), 1, file);
+	fwrite(bytes, sizeof(bytes), 1, file);
+	fwrite(&packet_end, 4, 1, file);
+	fclose(file);
+}
+
+static void test_times_of_pcapng(void **state)
+{
+	static const struct {
+		uint8_t resolution;
+		int64_t offset;
+		uint64_t time;
+		uint32_t seconds, nanoseconds;
+		const char *fault;
+	} cases[] = {
+		{9, 0, 0, 0, 0, ""},
+		{9, 0, 1, 0, 1, ""},
+		{6, 0, 1, 0, 1000, ""},
+		{9, 0, 2147483648000000001, 2147483648u, 1, ""},
+		{9, 0, 4294967295999999999, 4294967295u, 999999999, ""},
+		{9, 1700000000, 5, 1700000000, 5, ""},
+		{9, -1, 2000000005, 1, 5, ""},
+		{0x80 | 10, 0, 1536, 1, 500000000, ""},
+		{0, 0, 7, 7, 0, ""},
+		{12, 0, 1000000001999, 1, 1, ""},
+		/* Before 1970, after 2106, after 2554: the nearest, and it is said. */
+		{9, -2, 1000000000, 0, 0, "not of 1970 to 2554"},
+		{9, 0, 4294967296000000000, 4294967295u, 999999999, "after 2106"},
+		{0, 0, 1ull << 40, 4294967295u, 999999999, "not of 1970 to 2554"},
+		{6, INT64_MAX / 2, 0, 4294967295u, 999999999, "not of 1970 to 2554"},
+		{9, 0, UINT64_MAX, 4294967295u, 999999999, "not of 1970 to 2554"},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		uint32_t got[1][2] = {{0}};
+
+		write_pcapng(cases[i].resolution, cases[i].offset, cases[i].time);
+		assert_int_equal(stamps_written("stamps.pcapng", got, 1), 1);
+		if (got[0][0] != cases[i].seconds || got[0][1] != cases[i].nanoseconds)
+			fail_msg("case %u: %u.%09u", i, got[0][0], got[0][1]);
+		assert_non_null(strstr(info_of(rigs).fault, cases[i].fault));
+		assert_int_equal(!*info_of(rigs).fault, !*cases[i].fault);
+		teardown(NULL);
+	}
+}
+
+/* Frames of one time arrive in the order of the ports, however often each is polled; none arrives while it
+ * is unknown what became of another. */
+static void test_equal_times(void **state)
+{
+	static const uint8_t bytes[60];
+	struct capture_record records[4];
+	struct frame frame;
+
+	for (unsigned i = 0; i < 4; i++)
+		records[i] = (struct capture_record){.length = 60, .captured = 60, .bytes = bytes};
+	for (unsigned first = 0; first < 3; first++) {
+		char order[16];
+		unsigned n = 0;
+
+		for (unsigned p = 0; p < 3; p++) {
+			char in[32];
+
+			snprintf(in, sizeof(in), "zero%u.pcap", p);
+			write_capture(in, CAPTURE_ETHERNET, true, records, 4);
+			assert_int_equal(open_port(&rigs[p], in, "", "timeline=on", NULL), 0);
+		}
+		for (unsigned poll = first; poll < 200; poll++)
+			if (pcap_receive(rigs[poll % 3].port, &frame, 1)) {
+				order[n++] = (char)('0' + poll % 3);
+				pcap_release(rigs[poll % 3].port);
+			}
+		order[n] = 0;
+		assert_string_equal(order, "000011112222");
+		teardown(NULL);
+	}
+}
 
 static struct p2pnic_counters counters;
+
+static void test_pending_holds_the_others(void **state)
+{
+	static const uint8_t bytes[60];
+	const struct capture_record record = {.length = 60, .captured = 60, .bytes = bytes};
+	char option[2][300];
+	struct frame frame;
+
+	memset(&counters, 0, sizeof(counters));
+	for (unsigned p = 0; p < 2; p++) {
+		write_capture(p ? "zero1.pcap" : "zero0.pcap", CAPTURE_ETHERNET, true, &record, 1);
+		snprintf(option[p], sizeof(option[p]), "timeline=on,verdict=%s",
+			in_directory("verdict%u.txt", p));
+		assert_int_equal(open_port(&rigs[p], p ? "zero1.pcap" : "zero0.pcap", "", option[p],
+					 &counters),
+			0);
+	}
+	unsigned poll = 0;
+	while (!pcap_receive(rigs[poll % 2].port, &frame, 1))
+		assert_true(++poll < 20);
+	assert_int_equal(poll % 2, 0);
+	pcap_release(rigs[0].port);
+	for (poll = 0; poll < 40; poll++)
+		assert_int_equal(pcap_receive(rigs[poll % 2].port, &frame, 1), 0);
+	atomic_fetch_add(&counters.received.packets, 1);
+	atomic_fetch_add(&counters.dropped[P2PNIC_DROP_NO_ROUTE], 1);
+	for (poll = 0; !pcap_receive(rigs[poll % 2].port, &frame, 1); poll++)
+		assert_true(poll < 20);
+	assert_int_equal(poll % 2, 1);
+	pcap_release(rigs[1].port);
+}
+
+/* --- verdicts ---------------------------------------------------------------------------------- */
 
 static void add(_Atomic uint64_t *word)
 {
@@ -458,6 +766,13 @@ int main(void)
 		cmocka_unit_test_teardown(test_truncated_file, teardown),
 		cmocka_unit_test_teardown(test_mutated_file, teardown),
 		cmocka_unit_test_teardown(test_disk_full, teardown),
+		cmocka_unit_test_teardown(test_size_limit, teardown),
+		cmocka_unit_test_teardown(test_output_names, teardown),
+		cmocka_unit_test_teardown(test_one_file_twice, teardown),
+		cmocka_unit_test_teardown(test_times_of_pcap, teardown),
+		cmocka_unit_test_teardown(test_times_of_pcapng, teardown),
+		cmocka_unit_test_teardown(test_equal_times, teardown),
+		cmocka_unit_test_teardown(test_pending_holds_the_others, teardown),
 		cmocka_unit_test_teardown(test_nanoseconds, teardown),
 		cmocka_unit_test_teardown(test_microseconds, teardown),
 		cmocka_unit_test_teardown(test_verdict, teardown),
