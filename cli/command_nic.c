@@ -215,7 +215,6 @@ int command_nic(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
 
 	status = start(&process, argc, argv);
 	if (status == COMMAND_OK)

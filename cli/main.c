@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "command.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,23 +30,49 @@ static void usage(FILE *out)
 	fprintf(out, "\n`p2pnic COMMAND --help` tells more; `man p2pnic` tells all.\n");
 }
 
+static void on_failed_write(int number)
+{
+}
+
+/* A pipe without a reader and a file at its size limit are errors of write(2), not the end of a process. A
+ * handler instead of SIG_IGN, which programs that the lab runs would inherit. */
+static void let_writes_fail(void)
+{
+	const struct sigaction action = {.sa_handler = on_failed_write, .sa_flags = SA_RESTART};
+
+	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGXFSZ, &action, NULL);
+}
+
+/* An answer that did not arrive is none. */
+static int finish(const char *name, int status)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "p2pnic %s: standard output: %s\n", name,
+		errno ? strerror(errno) : "not all could be written");
+	return status == COMMAND_OK ? COMMAND_FAILED : status;
+}
+
 int main(int argc, char **argv)
 {
+	let_writes_fail();
 	if (argc < 2) {
 		usage(stderr);
 		return COMMAND_USAGE;
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		usage(stdout);
-		return COMMAND_OK;
+		return finish("help", COMMAND_OK);
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		printf("p2pnic %s\n", P2PNIC_VERSION_STRING);
-		return COMMAND_OK;
+		return finish("version", COMMAND_OK);
 	}
 	for (const struct command *c = commands; c->name; c++)
 		if (!strcmp(argv[1], c->name))
-			return c->run(argc - 1, argv + 1);
+			return finish(c->name, c->run(argc - 1, argv + 1));
 	fprintf(stderr, "p2pnic: no command '%s'; `p2pnic --help` lists them\n", argv[1]);
 	return COMMAND_USAGE;
 }

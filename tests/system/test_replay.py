@@ -5,7 +5,11 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
+import struct
+import subprocess
+import time
 
 import pytest
 from scapy.all import IP, UDP, Ether, Raw, raw, rdpcap, wrpcap
@@ -130,12 +134,240 @@ def test_names_with_commas_and_blanks(place):
     assert len(verdicts(place, "out, there")) == 400
 
 
-def test_capture_cut_in_mid_record(place):
-    whole = (place / "in1.pcap").read_bytes()
-    (place / "cut.pcap").write_bytes(whole[:len(whole) // 2 + 3])
-    done = replay(place, captures=["cut.pcap"])
-    assert done.returncode == 0, done.stderr
-    assert "it ends early" in done.stdout and "0 unaccounted" in done.stdout
+def pcapng(*blocks):
+    """Blocks of (type, body), each framed as draft-ietf-opsawg-pcapng section 3.1 says."""
+    octets = b""
+    for kind, body in ((0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), *blocks):
+        body += bytes(-len(body) % 4)
+        octets += struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+    return octets
+
+
+def interface(link_type=1):
+    return 1, struct.pack("<HHI", link_type, 0, 65535)
+
+
+def packet(frame, number=0, interface_number=0):
+    return 6, struct.pack("<IIIII", interface_number, 0, number, len(frame), len(frame)) + frame
+
+
+def frame_to(host, number=0):
+    return raw(Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst=f"10.0.{host}.2", id=number) /
+               UDP(sport=9, dport=9) / Raw(b"x" * 64))
+
+
+# What is to be read: routed up to the damage, written, counted, and the command fails and says why.
+DAMAGED = {
+    "pcap cut in mid-record": (lambda whole: whole[:len(whole) // 2 + 3], "truncated dump file", None),
+    "pcap cut in a header": (lambda whole: whole + bytes(7), "truncated dump file", 400),
+    "pcapng cut": (lambda _: pcapng(interface(), packet(frame_to(2)), packet(frame_to(3)))[:-20],
+                   "truncated", 1),
+    "two link types": (lambda _: pcapng(interface(), packet(frame_to(2)), interface(113),
+                                        packet(frame_to(3), 1, 1), packet(frame_to(3))),
+                       "different from the type of the first interface", 1),
+    "two link types at once": (lambda _: pcapng(interface(), interface(113), packet(frame_to(2))),
+                               "different from the type of the first interface", 0),
+    "no such interface": (lambda _: pcapng(interface(), packet(frame_to(2)), packet(frame_to(3), 0, 7)),
+                          "interface", 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_capture_that_cannot_be_read_to_its_end(place, damage):
+    make, says, frames = DAMAGED[damage]
+    (place / "my own, damaged.pcap").write_bytes(make((place / "in1.pcap").read_bytes()))
+    done = replay(place, captures=["my own, damaged.pcap"])
+    assert done.returncode == 1
+    assert "my own, damaged.pcap: cannot be read further than frame" in done.stderr
+    assert says in done.stderr and "p2pnic-replay-" not in done.stderr + done.stdout
+    assert "it cannot be read further" in done.stdout and "0 unaccounted" in done.stdout
+    frames = frames if frames is not None else len(verdicts(place))
+    assert f"replay: {frames} packets in" in done.stdout
+    assert len(verdicts(place)) == frames
+    assert sum(len(rdpcap(str(place / "out" / f"nic{k}.pcap"))) for k in range(1, NICS + 1)) == \
+        sum(row[-1].startswith("to:") for row in verdicts(place).values())
+    # With --json the answer stays JSON, and the reason is beside it.
+    done = replay(place, "--json", captures=["my own, damaged.pcap"])
+    assert done.returncode == 1 and says in done.stderr
+    assert says in json.loads(done.stdout)["input"][0]["fault"]
+
+
+@pytest.mark.parametrize("content,says", [
+    (b"", "truncated dump file"),
+    (b"\xd4\xc3\xb2\xa1\x02\x00", "truncated dump file"),
+    (b"text, and more than a header of it", "unknown file format"),
+    (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 12345), "link type 12345"),
+    (pcapng(), "no|truncated|end"),
+])
+def test_no_capture_at_all(place, content, says):
+    (place / "bad.pcap").write_bytes(content)
+    done = replay(place, captures=["in1.pcap", "bad.pcap"])
+    assert done.returncode == 1
+    assert re.search(f"bad.pcap: .*({says})", done.stderr), done.stderr
+    assert "p2pnic-replay-" not in done.stderr
+    assert os.listdir(place / "out") == [] if (place / "out").exists() else True
+
+
+def pcap(*records):
+    """Records of (seconds, nanoseconds, frame)."""
+    return struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1) + b"".join(
+        struct.pack("<IIII", seconds, fraction, len(frame), len(frame)) + frame
+        for seconds, fraction, frame in records)
+
+
+def test_every_time_is_a_time(place):
+    """Also 0, which once meant that there is none, and what signed 32 bits cannot hold."""
+    stamps = [(0, 0), (0, 1), (1, 0), (2**31 - 1, 999999999), (2**31, 0), (2**32 - 1, 999999999)]
+    for k in range(1, NICS + 1):
+        frames = [raw(Ether(dst=mac(k), src=mac(k, 2)) /
+                      IP(src=f"10.0.{k}.2", dst=f"10.0.{k % 3 + 1}.2", id=n) / UDP(sport=k, dport=9))
+                  for n in range(len(stamps))]
+        (place / f"in{k}.pcap").write_bytes(pcap(*((*at, frame) for at, frame in zip(stamps, frames))))
+    for output in ("one", "two"):
+        assert replay(place, output=output).returncode == 0
+    for k in range(1, NICS + 1):
+        octets = (place / "one" / f"nic{k}.pcap").read_bytes()
+        assert octets == (place / "two" / f"nic{k}.pcap").read_bytes()
+        got = [struct.unpack_from("<II", octets, 24 + n * (16 + 60 - 18)) for n in range(len(stamps))]
+        assert got == stamps
+    assert (place / "one" / "verdicts").read_bytes() == (place / "two" / "verdicts").read_bytes()
+
+
+def test_equal_times_are_repeatable(place):
+    for k in range(1, NICS + 1):
+        (place / f"in{k}.pcap").write_bytes(pcap(*(
+            (0, 0, raw(Ether(dst=mac(k), src=mac(k, 2)) / IP(src=f"10.0.{k}.2", dst="10.0.1.2", id=n) /
+                       UDP(sport=k, dport=9))) for n in range(50))))
+    first = None
+    for n in range(4):
+        assert replay(place, output=f"out{n}").returncode == 0
+        octets = (place / f"out{n}" / "nic1.pcap").read_bytes()
+        first = first or octets
+        assert octets == first
+
+
+@pytest.mark.parametrize("name", ["verdicts", "nic2.pcap"])
+@pytest.mark.parametrize("kind", ["file", "symbolic link", "dangling link", "FIFO", "directory", "input"])
+def test_overwrites_nothing_but_earlier_output(place, name, kind):
+    out = place / "out"
+    out.mkdir()
+    (place / "precious").write_text("precious")
+    captures = ["in1.pcap"]
+    if kind == "file":
+        (out / name).write_text("precious")
+    elif kind == "symbolic link":
+        (out / name).symlink_to(place / "precious")
+    elif kind == "dangling link":
+        (out / name).symlink_to(place / "absent")
+    elif kind == "FIFO":
+        os.mkfifo(out / name)
+    elif kind == "directory":
+        (out / name).mkdir()
+    else:
+        os.link(place / "in1.pcap", out / name)
+    before = os.lstat(out / name)
+    octets = (place / "in1.pcap").read_bytes()
+    done = replay(place, captures=captures)
+    assert done.returncode == 1
+    assert f"out/{name}" in done.stderr
+    after = os.lstat(out / name)
+    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+    assert (place / "precious").read_text() == "precious" and not (place / "absent").exists()
+    assert (place / "in1.pcap").read_bytes() == octets
+    assert os.listdir(out) == [name]
+
+
+def test_input_among_earlier_output(place):
+    assert replay(place).returncode == 0
+    octets = (place / "out" / "nic2.pcap").read_bytes()
+    done = replay(place, captures=["out/nic2.pcap"])
+    assert done.returncode == 1
+    assert "out/nic2.pcap would be overwritten, and it is an input" in done.stderr
+    assert (place / "out" / "nic2.pcap").read_bytes() == octets
+
+
+def test_failed_run_leaves_earlier_output(place):
+    assert replay(place).returncode == 0
+    before = {name: (place / "out" / name).read_bytes() for name in os.listdir(place / "out")}
+    bad = json.loads((place / "router.yaml").read_text())
+    bad["nics"][0]["mac"] = "not one"
+    (place / "bad.yaml").write_text(json.dumps(bad))
+    assert replay(place, config="bad.yaml").returncode == 1
+    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(name.startswith(".p2pnic") for name in os.listdir(place / "out")):
+        time.sleep(0.001)
+    process.terminate()
+    assert process.wait(30) != 0
+    assert {name: (place / "out" / name).read_bytes() for name in os.listdir(place / "out")} == before
+    assert replay(place, captures=["in2.pcap"]).returncode == 0
+    assert (place / "out" / "verdicts").read_bytes() != before["verdicts"]
+
+
+def test_disk_full(place):
+    """Sent is what can be read back; the rest is counted, and said."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    (place / "out").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", place / "out"], check=True)
+    try:
+        done = replay(place, "--json")
+        assert done.returncode == 1
+        assert re.search(r"out/nic\d.pcap: \d+ frames could not be written", done.stderr)
+        assert re.search(r"out/nic\d.pcap: cannot write: No space left on device", done.stderr)
+        assert "p2pnic-replay-" not in done.stderr
+        counters = json.loads(done.stdout)["counter"]
+        for row in counters:
+            frames = rdpcap(str(place / "out" / f"{row['nic']}.pcap"))
+            assert len(frames) == row["sent"]["packets"]
+        assert sum(row["dropped"].get("port", 0) for row in counters) > 0
+        assert json.loads(done.stdout)["packets"]["unaccounted"] == 0
+    finally:
+        subprocess.run(["umount", place / "out"], check=True)
+
+
+def test_output_directory_not_writable(place):
+    if os.geteuid() != 0:
+        (place / "out").mkdir(mode=0o500)
+        done = replay(place)
+    else:
+        os.makedirs(place / "out")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", place / "out"], check=True)
+        try:
+            done = replay(place)
+        finally:
+            subprocess.run(["umount", place / "out"], check=True)
+    assert done.returncode == 1
+    assert re.search(r"^p2pnic replay: out: (Read-only file system|Permission denied)", done.stderr)
+
+
+def test_size_limit_is_an_error_and_no_end(place):
+    """RLIMIT_FSIZE: SIGXFSZ would kill without a word."""
+    done = replay(place, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    assert done.returncode == 1
+    assert "File too large" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["replay", "--help"], ["show", "--help"]])
+def test_answer_that_cannot_be_written(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([P2PNIC, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "standard output: No space left on device" in done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([P2PNIC, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 1
+    assert "standard output: Broken pipe" in done.stderr
+
+
+def test_summary_that_cannot_be_written(place):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place,
+                              stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "standard output: No space left on device" in done.stderr
 
 
 def test_frames_of_all_lengths(place):
