@@ -6,9 +6,24 @@
 #ifndef P2PNIC_COMMAND_H
 #define P2PNIC_COMMAND_H
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
 #define COMMAND_OK     0
 #define COMMAND_FAILED 1
 #define COMMAND_USAGE  2
+
+/* The text as a decimal number from low to high, and nothing after it. */
+static inline bool command_number(
+	const char *text, unsigned long low, unsigned long high, unsigned long *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoul(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && !errno && *value >= low && *value <= high;
+}
 
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);

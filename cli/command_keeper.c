@@ -4,6 +4,7 @@
 #include "ipc/listen.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ int command_keeper(int argc, char **argv)
 	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
 		{"ready-fd", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *path = NULL;
+	unsigned long number;
 	int ready = -1;
 	int option, error;
 
@@ -27,7 +29,11 @@ int command_keeper(int argc, char **argv)
 			path = optarg;
 			break;
 		case 'r':
-			ready = atoi(optarg);
+			if (!command_number(optarg, 0, INT_MAX, &number)) {
+				fprintf(stderr, "p2pnic keeper: '%s' is no descriptor\n", optarg);
+				return COMMAND_USAGE;
+			}
+			ready = (int)number;
 			break;
 		case 'h':
 			fputs(usage, stdout);

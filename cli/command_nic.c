@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,30 +41,60 @@ static int parse_method(const char *text)
 				     : -1;
 }
 
-static uint32_t parse_mib(const char *text)
+static bool parse_mib(const char *text, uint32_t *bytes)
 {
-	unsigned long mib = strtoul(text, NULL, 10);
+	unsigned long mib;
 
-	return mib <= 2048 ? (uint32_t)(mib << 20) : 1; /* 1: soft_nic_new refuses it */
+	if (!command_number(text, 1, 2048, &mib)) {
+		fprintf(stderr, "p2pnic nic: '%s' is no number of MiB (1 to 2048)\n", text);
+		return false;
+	}
+	*bytes = (uint32_t)(mib << 20);
+	return true;
 }
 
-static bool start_engine(struct process *p, const char *text)
+/* NAME[:CORE[:shared]]; core -1: none. */
+static bool parse_engine(char *text, int *core, bool *shared)
 {
-	char name[16];
-	int core = -1;
-	const char *colon = strchr(text, ':');
-	int error;
+	char *colon = strchr(text, ':'), *second;
+	unsigned long number;
+
+	*core = -1;
+	*shared = false;
+	if (!colon)
+		return *text;
+	*colon++ = 0;
+	second = strchr(colon, ':');
+	if (second)
+		*second++ = 0;
+	*shared = second != NULL;
+	if (!*text || !command_number(colon, 0, CPU_SETSIZE - 1, &number) ||
+		(second && strcmp(second, "shared") != 0))
+		return false;
+	*core = (int)number;
+	return true;
+}
+
+static bool start_engine(struct process *p, const char *description)
+{
+	char text[128];
+	bool shared;
+	int core, error;
 
 	if (p->engines == ENGINE_NICS_MAX) {
 		fprintf(stderr, "p2pnic nic: at most %u engines\n", ENGINE_NICS_MAX);
 		return false;
 	}
-	if (colon)
-		core = atoi(colon + 1);
-	snprintf(name, sizeof(name), "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-	error = engine_new(&p->engine[p->engines], name, core, colon && strstr(colon, ":shared"));
+	snprintf(text, sizeof(text), "%s", description);
+	if (strlen(description) >= sizeof(text) || !parse_engine(text, &core, &shared)) {
+		fprintf(stderr, "p2pnic nic: engine '%s': want NAME[:CORE[:shared]]\n",
+			description);
+		return false;
+	}
+	text[15] = 0; /* a thread's name is no longer */
+	error = engine_new(&p->engine[p->engines], text, core, shared);
 	if (error) {
-		fprintf(stderr, "p2pnic nic: engine %s: %s\n", text, strerror(-error));
+		fprintf(stderr, "p2pnic nic: engine %s: %s\n", description, strerror(-error));
 		return false;
 	}
 	p->engines++;
@@ -162,10 +193,12 @@ static int start(struct process *p, int argc, char **argv)
 			}
 			break;
 		case '2':
-			config.bar2_bytes = parse_mib(optarg);
+			if (!parse_mib(optarg, &config.bar2_bytes))
+				return COMMAND_USAGE;
 			break;
 		case '4':
-			config.bar4_bytes = parse_mib(optarg);
+			if (!parse_mib(optarg, &config.bar4_bytes))
+				return COMMAND_USAGE;
 			break;
 		case 'h':
 			fputs(usage, stdout);

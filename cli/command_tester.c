@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -127,7 +129,7 @@ static int parse_number(const char *text, double *value)
 
 	errno = 0;
 	*value = strtod(text, &end);
-	if (end == text || errno || !(*value >= 0))
+	if (end == text || errno || !(*value >= 0 && *value <= 1e15))
 		return -EINVAL;
 	if (*end == 'k' || *end == 'K')
 		*value *= 1e3, end++;
@@ -144,9 +146,9 @@ static int parse_rate(struct options *o, const char *text)
 	if (length && text[length - 1] == '%' && length < sizeof(digits)) {
 		memcpy(digits, text, length - 1);
 		digits[length - 1] = 0;
-		return parse_number(digits, &o->rate_percent);
+		return parse_number(digits, &o->rate_percent) || o->rate_percent <= 0 ? -EINVAL : 0;
 	}
-	return parse_number(text, &o->load.rate);
+	return parse_number(text, &o->load.rate) || o->load.rate <= 0 ? -EINVAL : 0;
 }
 
 static int parse_check(struct options *o, const char *text)
@@ -254,6 +256,12 @@ static int parse_option(struct options *o, int option, const char *value)
 		return 0;
 	}
 	if (parse_number(value, &number))
+		return -EINVAL;
+	bool whole = option == 'l' || option == 'C' || option == OPTION_CPU2 ||
+		     option == OPTION_REALTIME;
+	/* No packets are not "without limit". */
+	if ((option == 'n' && number < 1) ||
+		(whole && (number > INT_MAX || number != floor(number))))
 		return -EINVAL;
 	switch (option) {
 	case 't':
@@ -546,7 +554,14 @@ static int measure(const struct options *given, struct tester *t, char *error)
 		for (const char *sizes = o.sizes;
 			!r && next_word(&sizes, ',', size, sizeof(size));) {
 			o.setup.pattern = pattern;
-			o.setup.frame_bytes = (uint32_t)strtoul(size, NULL, 10);
+			unsigned long bytes;
+			if (!command_number(size, 0, UINT32_MAX, &bytes)) {
+				snprintf(error, TESTER_ERROR_BYTES, "frame size '%s' is no number",
+					size);
+				r = -EINVAL;
+				break;
+			}
+			o.setup.frame_bytes = (uint32_t)bytes;
 			r = measure_one(&o, t, runs, error);
 		}
 	if (!r && !json_array_size(runs)) {
@@ -665,8 +680,10 @@ static int self(const struct options *o, char *error)
 	r = act(&mine, error);
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
-	if (r && d.result)
+	if (d.result) {
 		memcpy(error, d.error, sizeof(d.error));
+		r = d.result;
+	}
 	return r;
 }
 

@@ -39,7 +39,10 @@ static bool parse(char *line, struct prefix *p)
 	unsigned long length = 32;
 	if (slash) {
 		*slash++ = 0;
-		length = strtoul(slash, NULL, 10);
+		char *end;
+		length = strtoul(slash, &end, 10);
+		if (*slash < '0' || *slash > '9' || *end)
+			return false;
 	}
 	if (length > 32 || inet_pton(AF_INET, word, &address) != 1)
 		return false;
@@ -77,6 +80,11 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 			memset(list + count, 0, (room - count) * sizeof(*list));
 		}
 		list[count++] = one;
+	}
+	if (ferror(f)) {
+		r = -EIO;
+		snprintf(error, ERROR_BYTES, "%.180s: it cannot be read to its end", path);
+		goto out;
 	}
 	if (!count) {
 		snprintf(error, ERROR_BYTES, "%.180s: no IPv4 prefix in it", path);
