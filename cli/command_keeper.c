@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "driver/keeper.h"
 #include "ipc/listen.h"
+#include "ipc/log.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -51,7 +52,7 @@ int command_keeper(int argc, char **argv)
 	if (error) {
 		char text[UNIX_LISTEN_TEXT_BYTES];
 
-		fprintf(stderr, "p2pnic keeper: %s\n", unix_listen_error(path, error, text));
+		log_say(LOG_ERROR, "p2pnic keeper", "%s", unix_listen_error(path, error, text));
 		return COMMAND_FAILED;
 	}
 	return COMMAND_OK;

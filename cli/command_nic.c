@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "ipc/log.h"
 #include "ports/port.h"
 #include "router/address.h"
 #include "softnic/soft_nic.h"
@@ -82,7 +83,7 @@ static bool start_engine(struct process *p, const char *description)
 	int core, error;
 
 	if (p->engines == ENGINE_NICS_MAX) {
-		fprintf(stderr, "p2pnic nic: at most %u engines\n", ENGINE_NICS_MAX);
+		log_say(LOG_ERROR, "p2pnic nic", "at most %u engines", ENGINE_NICS_MAX);
 		return false;
 	}
 	snprintf(text, sizeof(text), "%s", description);
@@ -94,7 +95,7 @@ static bool start_engine(struct process *p, const char *description)
 	text[15] = 0; /* a thread's name is no longer */
 	error = engine_new(&p->engine[p->engines], text, core, shared);
 	if (error) {
-		fprintf(stderr, "p2pnic nic: engine %s: %s\n", description, strerror(-error));
+		log_say(LOG_ERROR, "p2pnic nic", "engine %s: %s", description, strerror(-error));
 		return false;
 	}
 	p->engines++;
@@ -108,17 +109,17 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 	if (!config->name)
 		return true;
 	if (!config->socket || !config->port_type) {
-		fprintf(stderr, "p2pnic nic: %s needs --socket and --port\n", config->name);
+		log_say(LOG_ERROR, "p2pnic nic", "%s needs --socket and --port", config->name);
 		return false;
 	}
 	if (p->nics == P2PNIC_NICS_MAX) {
-		fprintf(stderr, "p2pnic nic: at most %u NICs\n", P2PNIC_NICS_MAX);
+		log_say(LOG_ERROR, "p2pnic nic", "at most %u NICs", P2PNIC_NICS_MAX);
 		return false;
 	}
 	if (!p->engines && !start_engine(p, config->name))
 		return false;
 	if (soft_nic_new(&p->nic[p->nics], config, p->engine[p->engines - 1], error) < 0) {
-		fprintf(stderr, "p2pnic nic: %s\n", error);
+		log_say(LOG_ERROR, "p2pnic nic", "%s", error);
 		return false;
 	}
 	p->nics++;
@@ -154,8 +155,8 @@ static int start(struct process *p, int argc, char **argv)
 		case 'm':
 			method = parse_method(optarg);
 			if (method < 0) {
-				fprintf(stderr, "p2pnic nic: no method '%s'; want wr, rd or bn\n",
-					optarg);
+				log_say(LOG_ERROR, "p2pnic nic",
+					"no method '%s'; want wr, rd or bn", optarg);
 				return COMMAND_USAGE;
 			}
 			config.method = (unsigned)method;
@@ -175,7 +176,7 @@ static int start(struct process *p, int argc, char **argv)
 		case 'p':
 			colon = strchr(optarg, ':');
 			if (!colon) {
-				fprintf(stderr, "p2pnic nic: port '%s': want TYPE:TARGET\n",
+				log_say(LOG_ERROR, "p2pnic nic", "port '%s': want TYPE:TARGET",
 					optarg);
 				return COMMAND_USAGE;
 			}
@@ -188,7 +189,7 @@ static int start(struct process *p, int argc, char **argv)
 			break;
 		case 'a':
 			if (!mac_parse(optarg, &config.mac)) {
-				fprintf(stderr, "p2pnic nic: '%s' is no MAC address\n", optarg);
+				log_say(LOG_ERROR, "p2pnic nic", "'%s' is no MAC address", optarg);
 				return COMMAND_USAGE;
 			}
 			break;
@@ -215,15 +216,11 @@ static int start(struct process *p, int argc, char **argv)
 	return start_nic(p, &config) ? COMMAND_OK : COMMAND_FAILED;
 }
 
-static void serve(struct process *p)
+static void serve(struct process *p, int end)
 {
 	struct pollfd fds[1 + P2PNIC_NICS_MAX];
-	sigset_t signals;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	fds[0] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
+	fds[0] = (struct pollfd){.fd = end, .events = POLLIN};
 	for (unsigned k = 0; k < p->nics; k++)
 		fds[1 + k] =
 			(struct pollfd){.fd = soft_nic_control_fd(p->nic[k]), .events = POLLIN};
@@ -234,27 +231,32 @@ static void serve(struct process *p)
 			if (fds[1 + k].revents)
 				soft_nic_control(p->nic[k]);
 	}
-	close(fds[0].fd);
 }
 
 int command_nic(int argc, char **argv)
 {
 	static struct process process;
 	sigset_t signals;
-	int status;
+	int status, end;
 
 	/* Before any thread exists, so that all of them leave these to signalfd. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	end = signalfd(-1, &signals, SFD_CLOEXEC);
+	if (end < 0) {
+		log_say(LOG_ERROR, "p2pnic nic", "signalfd: %s", strerror(errno));
+		return COMMAND_FAILED;
+	}
 
 	status = start(&process, argc, argv);
 	if (status == COMMAND_OK)
-		serve(&process);
+		serve(&process, end);
 	for (unsigned k = 0; k < process.nics; k++)
 		soft_nic_free(process.nic[k]);
 	for (unsigned k = 0; k < process.engines; k++)
 		engine_free(process.engine[k]);
+	close(end);
 	return status == -1 ? COMMAND_OK : status;
 }

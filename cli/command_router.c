@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "ipc/log.h"
 #include "router/router.h"
 
 #include <getopt.h>
@@ -49,7 +50,7 @@ int command_router(int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	if (router_start(&router, path) < 0) {
-		fprintf(stderr, "p2pnic router: %s\n", router.error);
+		log_say(LOG_ERROR, "p2pnic router", "%s", router.error);
 		return COMMAND_FAILED;
 	}
 	while (router_step(&router, -1) == 0)

@@ -2,6 +2,7 @@
 #include "driver/keeper.h"
 
 #include "ipc/listen.h"
+#include "ipc/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -218,7 +219,7 @@ int keeper_serve(const char *path, int ready_fd)
 	}
 	if (ready_fd >= 0) {
 		if (write(ready_fd, "", 1) != 1)
-			fprintf(stderr, "keeper: nobody waits for it to be ready\n");
+			log_say(LOG_WARNING, "keeper", "nobody waits for it to be ready");
 		close(ready_fd);
 	}
 	while (!keeper.quit) {

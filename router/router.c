@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/router.h"
 
+#include "ipc/log.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,9 +26,7 @@ void router_say(const struct router *r, const char *format, ...)
 	if (r->quiet)
 		return;
 	va_start(arguments, format);
-	fputs("router: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	log_say_list(LOG_INFO, "router", format, arguments);
 	va_end(arguments);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "softnic/soft_nic.h"
 
+#include "ipc/log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,11 +175,19 @@ static void on_unmap_all(void *device)
 	engine_resume(s->engine);
 }
 
+static void say(const struct soft_nic *s, enum log_level level, const char *text)
+{
+	char who[64];
+
+	snprintf(who, sizeof(who), "nic %s", s->config.name);
+	log_say(level, who, "%s", text);
+}
+
 static void on_log(void *device, const char *text)
 {
 	const struct soft_nic *s = device;
 
-	fprintf(stderr, "nic %s: %s\n", s->config.name, text);
+	say(s, LOG_WARNING, text);
 }
 
 static const struct vfu_ops vfu_ops = {
@@ -259,6 +269,7 @@ static int make_port(struct soft_nic *s, char *error)
 		.counters = counters_of(s),
 	};
 	struct port_info info = {0};
+	char text[512];
 	int result = s->variant->port_ops->open(s->port, &config, error);
 
 	if (result < 0) {
@@ -270,8 +281,9 @@ static int make_port(struct soft_nic *s, char *error)
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
 	s->variant->set_mac(s->nic, s->config.mac);
 	show_port(s, &info);
-	fprintf(stderr, "nic %s: port %s:%s, %s\n", s->config.name, s->config.port_type,
-		s->config.port_target, info.mode);
+	snprintf(text, sizeof(text), "port %s:%s, %s", s->config.port_type, s->config.port_target,
+		info.mode);
+	say(s, LOG_INFO, text);
 	return 0;
 }
 
