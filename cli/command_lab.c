@@ -199,7 +199,14 @@ static int lab_stay(void)
 
 static int lab_go(void)
 {
-	printf(lasting_down() ? "lab: removed\n" : "lab: there was none\n");
+	char error[LAB_ERROR_BYTES] = "";
+	int found = lasting_down(error);
+
+	if (found < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	printf(found ? "lab: removed\n" : "lab: there was none\n");
 	return COMMAND_OK;
 }
 

@@ -129,7 +129,7 @@ int command_show(int argc, char **argv)
 		{"all", no_argument, NULL, 'a'}, {"name", required_argument, NULL, 'n'},
 		{"runtime", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
 	char runtime[256] = "", error[API_ERROR_BYTES];
-	bool json = false, all = false;
+	bool json = false, all = false, named = false;
 	const struct view *view = NULL;
 	json_t *answer;
 	int option;
@@ -148,6 +148,7 @@ int command_show(int argc, char **argv)
 			break;
 		case 'r':
 			snprintf(runtime, sizeof(runtime), "%s", optarg);
+			named = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -164,7 +165,9 @@ int command_show(int argc, char **argv)
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
-	answer = api_show(runtime, what, to, error);
+	/* Who names a directory may mean another user's; the default one is ours, or it is not asked. */
+	answer =
+		named ? api_show(runtime, what, to, error) : api_show_own(runtime, what, to, error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic show: %s\n", error);
 		return COMMAND_FAILED;

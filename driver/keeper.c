@@ -3,6 +3,7 @@
 
 #include "ipc/listen.h"
 #include "ipc/log.h"
+#include "ipc/peer.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -243,7 +244,7 @@ int keeper_serve(const char *path, int ready_fd)
 		} else if (poll_fd[0].revents) {
 			int fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
-			if (fd >= 0 && clients == CLIENTS)
+			if (fd >= 0 && (clients == CLIENTS || unix_peer_is_ours(fd)))
 				close(fd);
 			else if (fd >= 0)
 				poll_fd[2 + clients++] =
@@ -275,8 +276,10 @@ int keeper_connect(const char *path)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		error = -errno;
+	error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0
+			? -errno
+			: unix_peer_is_ours(fd);
+	if (error) {
 		close(fd);
 		return error;
 	}

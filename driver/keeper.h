@@ -49,7 +49,7 @@ int keeper_serve(const char *path, int ready_fd);
 /* How long a request waits for its reply, in milliseconds: 500. */
 extern unsigned keeper_timeout_ms;
 
-/* A connected socket, or -errno (-ENOENT, -ECONNREFUSED: no keeper there). */
+/* A connected socket, or -errno (-ENOENT, -ECONNREFUSED: no keeper there; -EPERM: another user listens there). */
 int keeper_connect(const char *path);
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
+#include "ipc/peer.h"
 #include "ipc/unix_address.h"
 #include "vfio_user_internal.h"
 
@@ -124,6 +125,14 @@ static int open_begin(struct device **device, const char *path, char *error)
 		result = errno == EINTR ? -EAGAIN : -errno;
 		snprintf(error, DEVICE_ERROR_BYTES,
 			"vfio-user:%.100s: %s: is the soft NIC running?", path, strerror(-result));
+	} else {
+		result = unix_peer_is_ours(connection);
+		if (result)
+			snprintf(error, DEVICE_ERROR_BYTES,
+				"vfio-user:%.100s: who listens there is neither this user nor root",
+				path);
+	}
+	if (result) {
 		close(connection);
 		return result;
 	}

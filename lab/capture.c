@@ -97,6 +97,7 @@ static json_t *run(const char *directory, char *error)
 	char *text;
 	int status = 0;
 
+	error[0] = 0;
 	for (unsigned k = 0; k < LAB_NICS && !status; k++) {
 		snprintf(in[k], sizeof(in[k]), "%s/h%u.pcap", directory, k + 1);
 		status = make_capture(in[k], k + 1);
@@ -105,11 +106,12 @@ static json_t *run(const char *directory, char *error)
 	snprintf(out, sizeof(out), "%s/out", directory);
 	snprintf(lab.config, sizeof(lab.config), "%s", config);
 	if (!status)
-		status = lab_write_config(&lab);
+		status = lab_write_config(&lab, error);
 	if (!status)
 		status = child_start(&child, NULL, argv, NULL, false);
 	if (status) {
-		snprintf(error, LAB_ERROR_BYTES, "%s: %s", directory, strerror(-status));
+		if (!error[0])
+			snprintf(error, LAB_ERROR_BYTES, "%s: %s", directory, strerror(-status));
 		return NULL;
 	}
 	status = child_wait(&child, REPLAY_PATIENCE_MS);

@@ -5,6 +5,7 @@
 #include "router/api_client.h"
 #include "router/config.h"
 #include "router/process.h"
+#include "router/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,43 +24,60 @@ static void holder_file(char *path, size_t bytes)
 	runtime_of_name("lab-sandbox", path, bytes);
 }
 
-static bool find_holder(struct process *p)
+/* 1: found; 0: there is none; -errno with a sentence: others could have written the file. */
+static int find_holder(struct process *p, char *error)
 {
 	unsigned long long started;
-	char path[256];
-	FILE *file;
-	int pid = 0;
-	bool found;
+	char path[256], text[64];
+	const char *name;
+	struct stat is;
+	int directory, fd, pid, found = 0;
+	ssize_t n;
 
 	*p = (struct process){.pidfd = -1};
 	holder_file(path, sizeof(path));
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	found = fscanf(file, "%d %llu", &pid, &started) == 2 && process_adopt(p, pid, started) == 0;
-	fclose(file);
+	directory = runtime_beside(path, false, &name, error);
+	if (directory < 0)
+		return directory == -ENOENT ? 0 : directory;
+	fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(directory);
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &is) == 0 && is.st_uid == geteuid() &&
+		(n = read(fd, text, sizeof(text) - 1)) > 0) {
+		text[n] = 0;
+		found = sscanf(text, "%d %llu", &pid, &started) == 2 &&
+			process_adopt(p, pid, started) == 0;
+	}
+	close(fd);
 	return found;
 }
 
-static int note_holder(pid_t pid)
+static int note_holder(pid_t pid, char *error)
 {
+	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
 	char path[256];
+	const char *name;
 	uint64_t started;
-	FILE *file;
-	char *slash;
+	int directory, fd, result = 0;
 
-	if (!process_started(pid, &started))
-		return -ESRCH;
 	holder_file(path, sizeof(path));
-	slash = strrchr(path, '/');
-	*slash = 0;
-	mkdir(path, 0755);
-	*slash = '/';
-	file = fopen(path, "we");
-	if (!file)
-		return -errno;
-	fprintf(file, "%d %llu\n", pid, (unsigned long long)started);
-	return fclose(file) ? -errno : 0;
+	if (!process_started(pid, &started)) {
+		snprintf(error, LAB_ERROR_BYTES, "its first process ended");
+		return -ESRCH;
+	}
+	directory = runtime_beside(path, true, &name, error);
+	if (directory < 0)
+		return directory;
+	fd = openat(directory, name, flags, 0600);
+	close(directory);
+	if (fd < 0 || dprintf(fd, "%d %llu\n", pid, (unsigned long long)started) < 0) {
+		result = -errno;
+		snprintf(error, LAB_ERROR_BYTES, "%s: %s", path, strerror(errno));
+	}
+	if (fd >= 0)
+		close(fd);
+	return result;
 }
 
 /* --- The holder ---------------------------------------------------------------------------------- */
@@ -97,8 +115,11 @@ static int up_in_sandbox(char *error)
 	struct told told = {-ECHILD, "its first process ended"};
 	int told_by[2], result;
 
-	if (pipe2(told_by, O_CLOEXEC) < 0)
-		return -errno;
+	if (pipe2(told_by, O_CLOEXEC) < 0) {
+		result = -errno;
+		snprintf(error, LAB_ERROR_BYTES, "pipe: %s", strerror(-result));
+		return result;
+	}
 	result = sandbox_start(&sandbox, true, hold, told_by, error);
 	close(told_by[1]);
 	if (!result) {
@@ -108,7 +129,7 @@ static int up_in_sandbox(char *error)
 		if (result)
 			snprintf(error, LAB_ERROR_BYTES, "%s", told.error);
 		else
-			result = note_holder(sandbox.pid);
+			result = note_holder(sandbox.pid, error);
 		if (result)
 			kill(sandbox.pid, SIGKILL);
 	}
@@ -124,9 +145,11 @@ int lasting_up(char *error)
 	char runtime[256], reason[API_ERROR_BYTES];
 	struct lab lab;
 	json_t *answer;
-	int result;
+	int result = find_holder(&holder, error);
 
-	if (find_holder(&holder)) {
+	if (result < 0)
+		return result;
+	if (result) {
 		process_forget(&holder);
 		snprintf(error, LAB_ERROR_BYTES, "it is up already");
 		return -EEXIST;
@@ -134,7 +157,7 @@ int lasting_up(char *error)
 	if (geteuid() != 0)
 		return up_in_sandbox(error);
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
-	answer = api_show(runtime, "router", NULL, reason);
+	answer = api_show_own(runtime, "router", NULL, reason);
 	json_decref(answer);
 	if (answer) {
 		snprintf(error, LAB_ERROR_BYTES, "it is up already");
@@ -145,16 +168,16 @@ int lasting_up(char *error)
 	return result;
 }
 
-bool lasting_down(void)
+int lasting_down(char *error)
 {
 	struct process holder;
 	char path[256];
-	bool found = find_holder(&holder);
+	int found = find_holder(&holder, error);
 
-	if (found) {
-		kill(holder.pid, SIGKILL);
-		process_stop(&holder, 5000);
-	}
+	if (found < 0)
+		return found;
+	if (found)
+		process_stop(&holder, 0); /* first of its namespace: SIGTERM does not reach it */
 	holder_file(path, sizeof(path));
 	unlink(path);
 	*strrchr(path, '/') = 0;
@@ -175,11 +198,15 @@ static int exit_status(pid_t pid)
 static int enter_and_run(const char *where, const char *const argv[])
 {
 	struct process holder;
-	char name[64];
-	int result = 0;
+	char name[64], error[LAB_ERROR_BYTES];
+	int result = find_holder(&holder, error);
 	pid_t pid;
 
-	if (find_holder(&holder))
+	if (result < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error);
+		return 1;
+	}
+	if (result)
 		result = sandbox_enter(holder.pid);
 	snprintf(name, sizeof(name), "p2pnic-lab-%s", where);
 	if (result) {

@@ -13,8 +13,8 @@
 /* 0, or -errno with sentences; -EEXIST: there is one already. A dead one's leftovers are removed first. */
 int lasting_up(char *error);
 
-/* True: there was one, or leftovers of one. */
-bool lasting_down(void);
+/* 1: there was one, or leftovers of one; 0: there was none; -errno with a sentence: nothing was touched. */
+int lasting_down(char *error);
 
 /* Runs a program in "router" or host "h1" to "h4" and returns its exit status; 1, with a sentence on stderr,
  * where it cannot. */

@@ -4,6 +4,7 @@
 #include "ports/port.h"
 #include "router/api_client.h"
 #include "router/config.h"
+#include "router/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,17 +55,23 @@ static int ip_batch(const char *namespace, const struct script *s, char *error)
 	return command_run(namespace, argv, s->text, error, LAB_ERROR_BYTES);
 }
 
-static int write_text(const char *path, const char *text)
+/* A file of this user's beside runtime directories, where nobody else could have put a link. */
+static int write_text(const char *path, const char *text, char *error)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int error = 0;
+	const char *name;
+	int directory = runtime_beside(path, true, &name, error), fd;
+	bool whole;
 
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		error = -errno;
-	close(fd);
-	return error;
+	if (directory < 0)
+		return directory;
+	fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	close(directory);
+	whole = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (!whole)
+		snprintf(error, LAB_ERROR_BYTES, "%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return whole ? 0 : -EIO;
 }
 
 static int make_links(char *error)
@@ -172,7 +178,7 @@ static bool af_xdp_starts(char why_not[256])
 	return why_not[0] == 0;
 }
 
-int lab_write_config(const struct lab *lab)
+int lab_write_config(const struct lab *lab, char *error)
 {
 	struct script s = {0};
 
@@ -196,7 +202,7 @@ int lab_write_config(const struct lab *lab)
 			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
 				k, address, k);
 		}
-	return write_text(lab->config, s.text);
+	return write_text(lab->config, s.text, error);
 }
 
 /* --- The router ---------------------------------------------------------------------------------- */
@@ -208,7 +214,7 @@ static int start_router(struct lab *lab, char *error)
 
 	for (unsigned waited = 0; !result && waited < START_PATIENCE_MS; waited += 20) {
 		char reason[API_ERROR_BYTES];
-		json_t *answer = api_show(lab->runtime, "router", NULL, reason);
+		json_t *answer = api_show_own(lab->runtime, "router", NULL, reason);
 
 		json_decref(answer);
 		if (answer)
@@ -230,7 +236,6 @@ static int start_router(struct lab *lab, char *error)
 
 int lab_up(struct lab *lab, char *error)
 {
-	char *slash;
 	int result;
 
 	*lab = (struct lab){.router = {.pidfd = -1, .output = -1}};
@@ -243,14 +248,7 @@ int lab_up(struct lab *lab, char *error)
 		result = make_host(k, error);
 	if (!result) {
 		lab->port_type = af_xdp_starts(lab->why_not) ? "af_xdp" : "af_packet";
-		/* The directory above: of all routers of this user. */
-		slash = strrchr(lab->config, '/');
-		*slash = 0;
-		mkdir(lab->config, 0755);
-		*slash = '/';
-		result = lab_write_config(lab);
-		if (result)
-			snprintf(error, LAB_ERROR_BYTES, "%s: %s", lab->config, strerror(-result));
+		result = lab_write_config(lab, error);
 	}
 	if (!result)
 		result = start_router(lab, error);
@@ -263,7 +261,7 @@ int lab_up(struct lab *lab, char *error)
 static void stop_router(const char *runtime)
 {
 	char reason[API_ERROR_BYTES];
-	json_t *answer = api_show(runtime, "router", NULL, reason);
+	json_t *answer = api_show_own(runtime, "router", NULL, reason);
 	pid_t pid = (pid_t)json_integer_value(
 		json_object_get(json_object_get(answer, "router"), "pid"));
 
@@ -281,9 +279,15 @@ bool lab_down(void)
 	static const char *const sockets[] = {"lock", "api.sock", "keeper.sock", "nic1.sock",
 		"nic2.sock", "nic3.sock", "nic4.sock"};
 	char runtime[256], path[300], name[32], error[LAB_ERROR_BYTES];
-	bool found = namespace_exists(LAB_ROUTER);
+	bool found = namespace_exists(LAB_ROUTER), ours;
+	const char *name_there;
+	int above;
 
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
+	above = runtime_beside(runtime, false, &name_there, error);
+	ours = above >= 0;
+	if (ours)
+		close(above);
 	stop_router(runtime);
 	for (unsigned k = 0; k <= LAB_NICS; k++) {
 		if (k)
@@ -300,6 +304,8 @@ bool lab_down(void)
 
 		command_run(NULL, argv, NULL, error, sizeof(error));
 	}
+	if (!ours) /* others could have linked it to anywhere */
+		return found;
 	for (unsigned k = 0; k < sizeof(sockets) / sizeof(*sockets); k++) {
 		snprintf(path, sizeof(path), "%s/%s", runtime, sockets[k]);
 		unlink(path);

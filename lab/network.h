@@ -37,8 +37,8 @@ void lab_address(unsigned host, bool six, char text[40]);
  * -errno with sentences in error[LAB_ERROR_BYTES]; then whatever it made is removed. */
 int lab_up(struct lab *, char *error);
 
-/* Writes the router's configuration to lab->config. 0 or -errno. */
-int lab_write_config(const struct lab *);
+/* Writes the router's configuration to lab->config, in a directory that is this user's. 0, or -errno with a sentence. */
+int lab_write_config(const struct lab *, char *error);
 
 /* Removes a lab of that kind in this place, whoever made it, whatever is left of it. True: there was one. */
 bool lab_down(void);

@@ -2,6 +2,7 @@
 #include "router/api_client.h"
 
 #include "ipc/unix_address.h"
+#include "router/runtime.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -80,4 +81,17 @@ json_t *api_show(const char *runtime, const char *what, const char *to, char *er
 		answer = NULL;
 	}
 	return answer;
+}
+
+json_t *api_show_own(const char *runtime, const char *what, const char *to, char *error)
+{
+	int directory = runtime_directory(runtime, false, error);
+
+	_Static_assert(RUNTIME_ERROR_BYTES <= API_ERROR_BYTES, "");
+	if (directory == -ENOENT)
+		snprintf(error, API_ERROR_BYTES, "%s/api.sock: no router runs there", runtime);
+	if (directory < 0)
+		return NULL;
+	close(directory);
+	return api_show(runtime, what, to, error);
 }

@@ -11,4 +11,7 @@
  * a sentence in error[API_ERROR_BYTES]. */
 json_t *api_show(const char *runtime, const char *what, const char *to, char *error);
 
+/* The same, unless the directory is not this user's alone (router/runtime.h): then whoever answers there may be anybody. */
+json_t *api_show_own(const char *runtime, const char *what, const char *to, char *error);
+
 #endif

@@ -157,6 +157,51 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	return true;
 }
 
+/* The file name of the program that a process runs; one that was replaced since has " (deleted)" behind it. */
+static bool program_name(pid_t pid, char *name, size_t bytes)
+{
+	static const char gone[] = " (deleted)";
+	char path[64], target[4096];
+	const char *slash;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return false;
+	target[n] = 0;
+	if (n > (ssize_t)strlen(gone) && !strcmp(target + n - strlen(gone), gone))
+		target[n - (ssize_t)strlen(gone)] = 0;
+	slash = strrchr(target, '/');
+	return snprintf(name, bytes, "%s", slash ? slash + 1 : target) < (int)bytes;
+}
+
+/* Does it run this program, as `nic`, and with that socket among its arguments? */
+static bool is_nic_at(pid_t pid, const char *socket_path)
+{
+	char path[64], arguments[65536], ours[256], its[256];
+	bool found = false;
+	FILE *file;
+	size_t n, at;
+
+	if (!program_name(getpid(), ours, sizeof(ours)) || !program_name(pid, its, sizeof(its)) ||
+		strcmp(ours, its) != 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	n = fread(arguments, 1, sizeof(arguments) - 1, file);
+	fclose(file);
+	arguments[n] = 0;
+	at = strlen(arguments) + 1;
+	if (at >= n || strcmp(arguments + at, "nic") != 0)
+		return false;
+	for (; at < n && !found; at += strlen(arguments + at) + 1)
+		found = !strcmp(arguments + at, socket_path);
+	return found;
+}
+
 bool process_evict(const char *socket_path, int signal)
 {
 	struct sockaddr_un address;
@@ -174,11 +219,13 @@ bool process_evict(const char *socket_path, int signal)
 		return false;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0 &&
-		process_started(peer.pid, &started) &&
+		peer.uid == geteuid() && process_started(peer.pid, &started) &&
 		process_adopt(&stranger, peer.pid, started) == 0) {
-		process_signal(&stranger, signal);
+		/* Held by its pidfd from here on: what is asked about the number is asked about it. */
+		found = is_nic_at(peer.pid, socket_path) && !has_ended(&stranger, 0);
+		if (found)
+			process_signal(&stranger, signal);
 		process_forget(&stranger);
-		found = true;
 	}
 	close(fd);
 	return found;

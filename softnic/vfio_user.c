@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user.h"
 
+#include "ipc/peer.h"
 #include "vfio_user_internal.h"
 
 #include <errno.h>
@@ -232,7 +233,10 @@ static void accept_clients(struct vfu *vfu)
 
 		if (connection < 0)
 			return;
-		if (vfu->connection >= 0) {
+		if (unix_peer_is_ours(connection)) {
+			close(connection);
+			vfu_log(vfu, "vfio-user: refused a client of another user");
+		} else if (vfu->connection >= 0) {
 			refuse_client(vfu, connection);
 		} else if (watch(vfu, connection) != 0) {
 			close(connection);
