@@ -59,7 +59,8 @@ static int greet(struct device **device, struct vfio_user_device *v, int result,
 	if (!result)
 		result = vfio_user_greet(v);
 	if (result) {
-		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", v->base.name, v->base.error);
+		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", v->base.name,
+			v->base.error[0] ? v->base.error : strerror(-result));
 		close_device(&v->base);
 		return result;
 	}

@@ -512,6 +512,7 @@ int config_load(struct config **out, const char *path, char *error)
 	cyaml_err_t failed;
 	int result;
 
+	error[0] = 0;
 	if (access(path, R_OK) < 0) {
 		result = -errno;
 		snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
@@ -547,6 +548,8 @@ int config_load(struct config **out, const char *path, char *error)
 	config->path = strdup(path);
 	result = config->router && config->path ? check(config, &checker) : -ENOMEM;
 	if (result) {
+		if (!error[0])
+			snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		config_free(config);
 		return result;
 	}

@@ -37,6 +37,8 @@ int router_fail(struct router *r, int code, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(r->error, sizeof(r->error), format, arguments);
 	va_end(arguments);
+	if (!r->error[0])
+		snprintf(r->error, sizeof(r->error), "%s", strerror(-code));
 	return code;
 }
 

@@ -383,7 +383,8 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 	*out = s;
 	return 0;
 fail:
-	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name, reason);
+	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name,
+		reason[0] ? reason : strerror(-result));
 	s->engine = NULL;
 	soft_nic_free(s);
 	return result;

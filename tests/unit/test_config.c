@@ -239,6 +239,28 @@ static void test_no_file(void **state)
 	assert_string_equal(error, "/nonexistent/x.yaml: No such file or directory");
 }
 
+static bool no_memory;
+char *__real_strdup(const char *text);
+char *__wrap_strdup(const char *text);
+
+char *__wrap_strdup(const char *text)
+{
+	errno = ENOMEM;
+	return no_memory ? NULL : __real_strdup(text);
+}
+
+static void test_out_of_memory_is_said(void **state)
+{
+	char path[4096], error[CONFIG_ERROR_BYTES] = "";
+	struct config *config;
+
+	snprintf(path, sizeof(path), "%s/packaging/examples/minimal.yaml", root);
+	no_memory = true;
+	assert_int_equal(config_load(&config, path, error), -ENOMEM);
+	no_memory = false;
+	assert_non_null(strstr(error, "minimal.yaml: Cannot allocate memory"));
+}
+
 /* Descriptors and memory: nothing is left of a file that was refused (memory: the sanitizer). */
 static void test_descriptors_flat(void **state)
 {
@@ -378,6 +400,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_out_of_memory_is_said),
 		cmocka_unit_test(test_descriptors_flat),
 		cmocka_unit_test(test_runtime),
 		cmocka_unit_test(test_examples),
