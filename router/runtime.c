@@ -33,6 +33,7 @@ struct walk {
 	char here[PATH_MAX]; /* its path, for messages */
 	char rest[PATH_MAX]; /* what is left to walk */
 	unsigned links;
+	bool shared; /* the last one, too, is of all routers of this user */
 	char *error;
 };
 
@@ -124,9 +125,9 @@ static int follow(struct walk *w, int link, const char *part, const struct stat 
 static int make(struct walk *w, const char *part)
 {
 	const bool root = geteuid() == 0;
-	const bool last = w->rest[strspn(w->rest, "/")] == 0;
+	const bool own = !w->shared && w->rest[strspn(w->rest, "/")] == 0;
 
-	if (mkdirat(w->at, part, !root ? 0700 : last ? 0750 : 0755) < 0 && errno != EEXIST)
+	if (mkdirat(w->at, part, !root ? 0700 : own ? 0750 : 0755) < 0 && errno != EEXIST)
 		return -errno;
 	return openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
@@ -163,9 +164,9 @@ static int step(struct walk *w, const char *part, bool may_make)
 	return error;
 }
 
-int runtime_directory(const char *path, bool may_make, char *error)
+static int walk_to(const char *path, bool may_make, bool shared, char *error)
 {
-	struct walk w = {.error = error};
+	struct walk w = {.error = error, .shared = shared};
 	char part[NAME_MAX + 1], here[PATH_MAX] = "";
 	struct stat is;
 	int result = 0, fd = -1;
@@ -194,6 +195,11 @@ int runtime_directory(const char *path, bool may_make, char *error)
 	return result ? result : fd;
 }
 
+int runtime_directory(const char *path, bool may_make, char *error)
+{
+	return walk_to(path, may_make, false, error);
+}
+
 int runtime_beside(const char *path, bool may_make, const char **name, char *error)
 {
 	const char *slash = strrchr(path, '/');
@@ -202,7 +208,7 @@ int runtime_beside(const char *path, bool may_make, const char **name, char *err
 	*name = slash ? slash + 1 : path;
 	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) : 1,
 		slash ? path : ".");
-	return runtime_directory(directory, may_make, error);
+	return walk_to(directory, may_make, true, error);
 }
 
 /* --- The lock ------------------------------------------------------------------------------------ */

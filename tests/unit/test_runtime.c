@@ -62,6 +62,20 @@ static void make_directory(const char *path, unsigned mode)
 	assert_int_equal(chmod(path, mode), 0);
 }
 
+/* The mode of the directory that was made for a file. */
+static unsigned beside(const char *path)
+{
+	const char *name;
+	struct stat is;
+	int fd = runtime_beside(path, true, &name, text);
+
+	assert_true(fd >= 0);
+	assert_string_equal(name, "file");
+	assert_int_equal(fstat(fd, &is), 0);
+	close(fd);
+	return is.st_mode & 07777u;
+}
+
 static void test_made(void **state)
 {
 	struct runtime r, other;
@@ -77,6 +91,8 @@ static void test_made(void **state)
 	runtime_close(&r, in_place("a/b"), false);
 	assert_int_equal(try(in_place("a/b")), 0);
 	assert_int_equal(access(in_place("a/b"), F_OK), -1);
+	rmdir(in_place("a"));
+	assert_int_equal(beside(in_place("a/file")), root ? 0755 : 0700);
 	rmdir(in_place("a"));
 	umask(mask);
 }
