@@ -9,9 +9,9 @@ A device has
 and is stopped with stop(). Everything a device prints goes to build/bench/log/NAME.
 """
 import os
-import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -345,10 +345,7 @@ class HugePages:
 
 def prepare_directory():
     """A fresh directory for sockets, with a short name: socket paths end at 107 characters."""
-    directory = "/tmp/p2pnic-bench-%d" % os.getpid()
-    shutil.rmtree(directory, ignore_errors=True)
-    os.makedirs(directory)
-    return directory
+    return tempfile.mkdtemp(prefix="p2pnic-bench-", dir="/tmp")
 
 
 def cpu_seconds(pids):

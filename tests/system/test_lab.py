@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -35,7 +36,8 @@ def traces(programs):
 @pytest.fixture(autouse=True)
 def nothing_left(for_nobody):
     """There is one lab of a user on a machine: tests of several checkouts take turns."""
-    with open(f"/tmp/pl-lab-{os.geteuid()}.lock", "w", encoding="utf8") as lock:
+    path = f"/tmp/pl-lab-{os.geteuid()}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         programs = {os.path.realpath(P2PNIC), for_nobody[-1]}
         left = traces(programs)
@@ -53,11 +55,11 @@ def for_nobody(tmp_path_factory):
     if os.geteuid() != 0:
         yield [P2PNIC]
         return
-    place = f"/tmp/pl-{os.getpid()}-p2pnic"
-    shutil.copy(P2PNIC, place)
-    os.chmod(place, 0o755)
-    yield [*NOBODY, place]
-    os.unlink(place)
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        os.chmod(directory, 0o755)
+        place = shutil.copy(P2PNIC, f"{directory}/p2pnic")
+        os.chmod(place, 0o755)
+        yield [*NOBODY, place]
 
 
 def good(done, kind):

@@ -177,6 +177,31 @@ def test_modes(victim):
         assert not os.path.exists(f"{default}/p2pnic")
 
 
+def test_group_may_show():
+    """systemd's Group=: its members ask root's router, others of the machine do not, and neither reaches a NIC."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    group = 65532
+    with directory() as place:
+        show = [P2PNIC, "show", "nic", "--runtime", f"{place}/run"]
+        with subprocess.Popen(["setpriv", "--regid", str(group), "--clear-groups", P2PNIC, "router", "-c",
+                               captures(place, runtime=f"{place}/run")], stdin=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as router:
+            eventually(lambda: os.path.exists(f"{place}/run/api.sock"), 30)
+            program = shutil.copy(P2PNIC, f"{place}/p2pnic")
+            os.chmod(program, 0o755)
+            show[0] = program
+            member = ["setpriv", "--reuid", str(VICTIM), "--regid", str(VICTIM), "--groups", str(group)]
+            asked = run(*member, *show)
+            assert asked.returncode == 0 and "nic2" in asked.stdout, asked
+            assert run(*as_user(VICTIM), *show).returncode == 1
+            for name, kind in (("keeper.sock", "SOCK_SEQPACKET"), ("nic1.sock", "SOCK_STREAM")):
+                reached = run(*member, "/usr/bin/python3", "-c", CLIENT, f"{place}/run/{name}", kind, "1")
+                assert "PermissionError" in reached.stderr
+            router.terminate()
+            assert router.wait(20) == 0
+
+
 # --- Who listens at a socket, and who connects ------------------------------------------------------------
 
 SERVER = """

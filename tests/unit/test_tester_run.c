@@ -405,11 +405,11 @@ static void test_frames(void **state)
 
 static void test_prefixes(void **state)
 {
-	char path[64], error[256];
+	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX", error[256];
 	uint32_t *a;
+	int fd = mkstemp(path);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
-	snprintf(path, sizeof(path), "/tmp/p2pnic-test-prefixes-%d", (int)getpid());
-	FILE *f = fopen(path, "w");
 	assert_non_null(f);
 	fprintf(f, "# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 "
 		   "1\nrubbish\n1.2.3.0/33\n");
