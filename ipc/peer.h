@@ -6,8 +6,8 @@
 #ifndef P2PNIC_UNIX_PEER_H
 #define P2PNIC_UNIX_PEER_H
 
-#include <errno.h>
-#include <sys/socket.h>
+#include "ipc/listen.h"
+
 #include <unistd.h>
 
 /* 0: who connected (of an accepted socket) or listened (of a connected one) is this user or root; -EPERM; other
@@ -15,10 +15,10 @@
 static inline int unix_peer_is_ours(int fd)
 {
 	struct ucred peer;
-	socklen_t bytes = sizeof(peer);
+	int error = unix_peer(fd, &peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
-		return -errno;
+	if (error)
+		return error;
 	return peer.uid == 0 || peer.uid == geteuid() ? 0 : -EPERM;
 }
 
