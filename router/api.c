@@ -282,15 +282,10 @@ int api_open(struct router *r)
 
 	router_path(r, "api.sock", path);
 	error = unix_listen(&r->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0660, 16);
-	return error ? router_fail(r, error, "%s", unix_listen_error(path, error, text)) : 0;
-}
-
-int api_serve(struct router *r)
-{
-	int error =
-		loop_watch(&r->loop, &r->listener_watch, r->listener.fd, EPOLLIN, on_listener, r);
-
-	return error ? router_fail(r, error, "API socket: %s", strerror(-error)) : 0;
+	if (error)
+		return router_fail(r, error, "%s", unix_listen_error(path, error, text));
+	error = loop_watch(&r->loop, &r->listener_watch, r->listener.fd, EPOLLIN, on_listener, r);
+	return error ? router_fail(r, error, "%s: %s", path, strerror(-error)) : 0;
 }
 
 void api_close(struct router *r)

@@ -189,13 +189,11 @@ int router_start_config(struct router *r, struct config *config)
 	if (!error)
 		error = events_open(r);
 	if (!error)
-		error = api_open(r);
-	if (!error)
 		error = keep_open(r);
 	if (!error)
 		error = start_all(r);
 	if (!error)
-		error = api_serve(r);
+		error = api_open(r);
 	if (error) {
 		start_failed(r);
 		return error;

@@ -237,8 +237,7 @@ void events_look(struct router_nic *);
 
 /* --- api.c: the socket; show.c: the answers ------------------------------------------------------ */
 
-int api_open(struct router *);  /* binds it: nobody is answered yet; -errno, r->error */
-int api_serve(struct router *); /* from now on; -errno */
+int api_open(struct router *); /* -errno, r->error */
 void api_close(struct router *);
 
 /* The answer to {"show": WHAT}, but for routes, which are only sent; NULL: no such thing. */
