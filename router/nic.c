@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define START_MS         10000u
 #define MOMENT_MS        10u
@@ -80,6 +81,7 @@ static int connect_step(struct router_nic *nic)
 {
 	struct router *r = nic->router;
 	char where[ROUTER_PATH_BYTES + 16], error[DEVICE_ERROR_BYTES] = "";
+	struct ucred peer;
 	int result = 0;
 
 	if (!nic->device) {
@@ -90,6 +92,13 @@ static int connect_step(struct router_nic *nic)
 		if (result) {
 			nic->device = NULL;
 			return router_fail(r, result, "%s", error);
+		}
+		/* Another one's: the process that was started says so when it finds its place taken. */
+		if (unix_peer(device_fd(nic->device), &peer) ||
+			peer.pid != nic->process->process.pid) {
+			device_close(nic->device);
+			nic->device = NULL;
+			return router_fail(r, -EAGAIN, "%s: another process listens there", where);
 		}
 		nic->device->timeout_ms = ROUTER_DEADLINE_MS;
 		result = loop_watch(
