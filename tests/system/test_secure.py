@@ -70,6 +70,8 @@ def victim():
         os.chmod(program, 0o755)
         environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
         yield place, [*as_user(VICTIM), program], environment, default
+        for pid in processes_of(default):
+            os.kill(pid, signal.SIGKILL)
         if os.path.islink(default) or os.path.isfile(default):
             os.unlink(default)
         shutil.rmtree(default, ignore_errors=True)
