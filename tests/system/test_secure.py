@@ -18,7 +18,9 @@ import pytest
 from network import P2PNIC, eventually, processes_of, run
 from test_life import passes
 
-VICTIM, STRANGER = 65534, 65533
+# Two users of this run alone: what it makes at /tmp/p2pnic-UID meets no other run's.
+VICTIM = 30000 + os.getpid() % 10000 * 2
+STRANGER = VICTIM + 1
 SYS_SIGNALFD4 = {"x86_64": 289, "aarch64": 74}.get(os.uname().machine)
 
 
@@ -183,7 +185,7 @@ def test_group_may_show():
     """systemd's Group=: its members ask root's router, others of the machine do not, and neither reaches a NIC."""
     if os.geteuid() != 0:
         pytest.skip("not root")
-    group = 65532
+    group = STRANGER
     with directory() as place:
         show = [P2PNIC, "show", "nic", "--runtime", f"{place}/run"]
         with subprocess.Popen(["setpriv", "--regid", str(group), "--clear-groups", P2PNIC, "router", "-c",
