@@ -253,8 +253,8 @@ int keeper_serve(const char *path, int ready_fd)
 				poll_fd[0].fd = -1; /* short of descriptors: poll would not wait */
 		}
 	}
-	unix_unlisten(
-		&listener); /* before the connections close: who waits for that finds nothing left */
+	/* Before the connections close: who waits for that finds nothing left. */
+	unix_unlisten(&listener);
 	while (keeper.items)
 		item_drop(&keeper, keeper.item[0].name);
 	for (unsigned c = 1; c < 2 + clients; c++)
