@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Subcommands of `p2pnic fib` (command_fib.c): each takes its operands and returns the exit status.
+ */
+#ifndef CLI_FIB_H
+#define CLI_FIB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fib/fib.h"
+#include "fib/route_file.h"
+
+struct fib_options {
+	bool json;
+	unsigned next_hops;
+	unsigned kind; /* enum p2pnic_fib_kind */
+	uint64_t memory, random, seed;
+};
+
+int fib_stat(const struct fib_options *, int argc, char **argv);
+int fib_lookup_command(const struct fib_options *, int argc, char **argv);
+int fib_check(const struct fib_options *, int argc, char **argv);
+int fib_diff(const struct fib_options *, int argc, char **argv);
+
+/* Says it on stderr, and is COMMAND_FAILED. */
+int fib_fail(const char *error);
+/* Usage on stderr, and is COMMAND_USAGE. */
+int fib_usage(void);
+
+/* Adds the routes of a file, or of the synthetic table; -errno after a sentence on stderr. */
+int fib_read_table(const struct fib_options *, const char *path, struct route_table *);
+/* NULL after a sentence on stderr. */
+struct fib *fib_of_list(const struct fib_options *, unsigned family, const struct route_list *);
+double fib_seconds(void);
+
+#endif
