@@ -350,18 +350,20 @@ static int by_prefix(const void *a, const void *b)
 	return route_compare(&((const struct row *)a)->route, &((const struct row *)b)->route);
 }
 
-static int sort(struct route_list *list)
+/* From a place in the list on: what stood there before keeps its place, as later routes replace earlier ones. */
+static int sort(struct route_list *list, size_t from)
 {
-	struct row *row = malloc(list->n * sizeof *row);
+	size_t n = list->n - from;
+	struct row *row = malloc(n * sizeof *row);
 
 	if (!row)
 		return -ENOMEM;
-	for (size_t i = 0; i < list->n; i++)
-		row[i] = (struct row){list->route[i], list->asn[i]};
-	qsort(row, list->n, sizeof *row, by_prefix);
-	for (size_t i = 0; i < list->n; i++) {
-		list->route[i] = row[i].route;
-		list->asn[i] = row[i].asn;
+	for (size_t i = 0; i < n; i++)
+		row[i] = (struct row){list->route[from + i], list->asn[from + i]};
+	qsort(row, n, sizeof *row, by_prefix);
+	for (size_t i = 0; i < n; i++) {
+		list->route[from + i] = row[i].route;
+		list->asn[from + i] = row[i].asn;
 	}
 	free(row);
 	return 0;
@@ -369,20 +371,21 @@ static int sort(struct route_list *list)
 
 int synthetic_table(struct route_table *table, unsigned next_hops, uint64_t seed)
 {
-	for (unsigned six = 0; six < 2; six++) {
-		struct route_list *list = six ? &table->ipv6 : &table->ipv4;
-		struct maker maker;
-		int status = open_maker(&maker, list, next_hops, seed + six);
+	int status = route_table_spread(table, next_hops);
 
+	for (unsigned six = 0; six < 2 && !status; six++) {
+		struct route_list *list = six ? &table->ipv6 : &table->ipv4;
+		size_t from = list->n;
+		struct maker maker;
+
+		status = open_maker(&maker, list, next_hops, seed + six);
 		if (!status) {
 			(six ? make6 : make4)(&maker);
 			status = maker.status;
 		}
 		free(maker.seen);
 		if (!status)
-			status = sort(list);
-		if (status)
-			return status;
+			status = sort(list, from);
 	}
-	return 0;
+	return status;
 }

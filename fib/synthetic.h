@@ -12,7 +12,7 @@
 
 #include "route_file.h"
 
-/* Adds both families to *table (begin with {0}), sorted. 0 or -ENOMEM. */
+/* Adds both families to *table (begin with {0}), sorted. 0, -ENOMEM, or -ENOSPC: too many next hops. */
 int synthetic_table(struct route_table *table, unsigned next_hops, uint64_t seed);
 
 #endif

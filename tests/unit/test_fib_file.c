@@ -8,8 +8,10 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lzma.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fib/route_file.h"
@@ -43,12 +45,19 @@ static void assert_good(const struct route_table *table)
 	assert_int_equal(table->ipv6.n, 2);
 	assert_int_equal(table->ipv4.route[0].next_hop, route_file_next_hop(64500, 64));
 	assert_int_equal(table->ipv4.asn[0], 64500);
-	assert_int_equal(table->ipv4.route[1].next_hop, 1);
+	assert_int_equal(table->ipv4.route[1].next_hop, 65); /* 1 to 64 are those of AS numbers */
 	assert_int_equal(table->ipv4.route[1].length, 25);
-	assert_int_equal(table->ipv4.route[2].next_hop, 1);
+	assert_int_equal(table->ipv4.route[2].next_hop, 65);
 	assert_int_equal(table->ipv4.route[2].length, 32);
 	assert_true(table->ipv6.route[0].prefix.high == 0x20010db800000000u);
-	assert_int_equal(table->ipv6.route[1].next_hop, 2);
+	assert_int_equal(table->ipv6.route[1].next_hop, 66);
+	assert_int_equal(table->spread, 64);
+	assert_int_equal(table->named, 2);
+	assert_null(route_table_named(table, 0));
+	assert_null(route_table_named(table, 64));
+	assert_null(route_table_named(table, 67));
+	assert_int_equal(route_table_named(table, 65)->family, 4);
+	assert_int_equal(route_table_named(table, 66)->family, 6);
 }
 
 static void plain_and_xz(void **state)
@@ -89,7 +98,14 @@ static void bad_lines(void **state)
 		{"192.0.2.0/24 4294967296\n", "neither an AS number nor an address"},
 		{"192.0.2.0/-1 1\n", "is no prefix"},
 		{"192.0.2.0/ 1\n", "is no prefix"},
-		{"\x01\x02\x03 1\n", "is no prefix"},
+		{"192.0.2.0/024 1\n", "is no prefix"},
+		{"192.0.2.0/24 01\n", "neither an AS number nor an address"},
+		{"192.0.2.0/24 1\n\x01\x02\x03 1\n", ":2: byte 0x01 at place 1 is no text"},
+		{"192.0.2.0/24 1\n192.0.2.0/25 1\r \n", ":2: byte 0x0d at place 15 is no text"},
+		{"192.0.2.0/24 1\n# \x80\n", ":2: byte 0x80 at place 3 is no text"},
+		{"", ":1: the file ends without a route"},
+		{"# none\n\n", ":2: the file ends without a route"},
+		{"empty\n192.0.2.0/24 1\n", ":2: the line 'empty' stands in a table"},
 	};
 	char error[FIB_ERROR_BYTES];
 	struct route_table table;
@@ -108,6 +124,103 @@ static void bad_lines(void **state)
 	route_table_free(&table);
 	assert_int_equal(route_file_read("/nonexistent/routes", 64, &table, error), -ENOENT);
 	assert_non_null(strstr(error, "/nonexistent/routes"));
+}
+
+/* Text comes by length, not up to the first zero. */
+static void zeros(void **state)
+{
+	static const char cut[] = "192.0.2.0/24 1\n192.0.2.0/25 1\0\n", none[4096];
+	char error[FIB_ERROR_BYTES];
+	struct route_table table;
+
+	assert_int_equal(read_bytes(cut, sizeof cut - 1, &table, error), -EINVAL);
+	assert_non_null(strstr(error, ":2: byte 0x00 at place 15 is no text"));
+	route_table_free(&table);
+	assert_int_equal(read_bytes(none, sizeof none, &table, error), -EINVAL);
+	assert_non_null(strstr(error, ":1: byte 0x00 at place 1 is no text"));
+	route_table_free(&table);
+}
+
+static void empty(void **state)
+{
+	char error[FIB_ERROR_BYTES];
+	struct route_table table;
+
+	assert_int_equal(read_bytes("# moved away\n empty # so\n", 25, &table, error), 0);
+	assert_int_equal(table.ipv4.n + table.ipv6.n, 0);
+	route_table_free(&table);
+}
+
+static void append(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "a");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* It is cut, or added to, or written over, after its first line was read. */
+static int meddle(void *context, const struct route_line *line, char *reason)
+{
+	static const struct timespec past[2] = {{1, 0}, {1, 0}};
+	const char **what = context;
+
+	if (!what[0])
+		return 0;
+	if (*what[1] == '-')
+		assert_int_equal(truncate(what[0], 100), 0);
+	else if (*what[1] == '+')
+		append(what[0], "198.51.100.0/24 1\n");
+	else if (*what[1] == '=')
+		assert_int_equal(utimensat(AT_FDCWD, what[0], past, 0), 0);
+	else
+		assert_int_equal(rename(what[0], what[2]), 0);
+	what[0] = NULL; /* once */
+	return 0;
+}
+
+static void changes_meanwhile(void **state)
+{
+	for (const char *how = "-+=m"; *how; how++) {
+		char path[] = "/tmp/p2pnic-routes-XXXXXX", error[FIB_ERROR_BYTES] = "";
+		FILE *f = fdopen(mkstemp(path), "w");
+		char moved[64];
+		const char *what[] = {path, how, moved};
+		int status;
+
+		assert_non_null(f);
+		snprintf(moved, sizeof moved, "%s.moved", path);
+		for (unsigned k = 0; k < 10000; k++)
+			fprintf(f, "10.%u.%u.0/24 1\n", k >> 8, k & 255);
+		assert_int_equal(fclose(f), 0);
+		status = route_file_each(path, meddle, what, error);
+		if (*how == 'm') { /* put aside, as by a new file of its name: this one is whole */
+			assert_int_equal(status, 0);
+		} else {
+			assert_int_equal(status, -EINVAL);
+			if (!strstr(error, "changed while it was read"))
+				fail_msg("'%s'", error);
+		}
+		unlink(*how == 'm' ? moved : path);
+	}
+}
+
+/* Two families, two sorts: no two next hops are one. */
+static void next_hops(void **state)
+{
+	static const char text[] = "192.0.2.0/24 32.1.13.184\n192.0.3.0/24 2001:db8::\n"
+				   "2001:db8:1::/48 2001:db8::\n192.0.4.0/24 64500\n";
+	char error[FIB_ERROR_BYTES];
+	struct route_table table;
+
+	assert_int_equal(read_bytes(text, strlen(text), &table, error), 0);
+	assert_int_equal(table.named, 2);
+	assert_int_equal(table.ipv4.route[0].next_hop, 65);
+	assert_int_equal(table.ipv4.route[1].next_hop, 66);
+	assert_int_equal(table.ipv6.route[0].next_hop, 66);
+	assert_int_equal(table.ipv4.route[2].next_hop, route_file_next_hop(64500, 64));
+	route_table_free(&table);
 }
 
 /* The made-up table: the real one's lengths, and a compiled size within 10 % of the real one's. */
@@ -144,6 +257,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_and_xz),
 		cmocka_unit_test(bad_lines),
+		cmocka_unit_test(zeros),
+		cmocka_unit_test(empty),
+		cmocka_unit_test(changes_meanwhile),
+		cmocka_unit_test(next_hops),
 		cmocka_unit_test(synthetic),
 	};
 
