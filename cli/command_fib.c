@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/fib.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 
 #include "fib/synthetic.h"
+#include "fib/text_file.h"
 
 static const char usage_text[] =
 	"usage: p2pnic fib stat   [OPTION...] FILE...            size by part, cost of a lookup\n"
@@ -73,6 +75,12 @@ struct fib *fib_of_list(const struct fib_options *o, unsigned family, const stru
 	return fib;
 }
 
+void fib_print_json(const json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
 double fib_seconds(void)
 {
 	struct timespec t;
@@ -92,25 +100,51 @@ static int fib_synthesize(const struct fib_options *o)
 		const struct route_list *list = six ? &table.ipv6 : &table.ipv4;
 
 		for (size_t i = 0; i < list->n; i++)
-			printf("%s %u\n",
+			printf(o->json ? "%s{\"prefix\": \"%s\", \"asn\": %u}" : "%s%s %u\n",
+				!o->json      ? ""
+				: six + i > 0 ? ",\n"
+					      : "[",
 				route_text(text, list->route[i].family, list->route[i].prefix,
 					list->route[i].length),
 				list->asn[i]);
 	}
+	if (o->json)
+		puts("]");
 	route_table_free(&table);
 	return COMMAND_OK;
 }
 
 static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *value)
 {
-	char *end;
-
-	*value = strtoull(text, &end, 0);
-	if (*text >= '0' && *text <= '9' && !*end && *value >= least && *value <= most)
+	if (text_number(text, most, value) && *value >= least)
 		return true;
 	fprintf(stderr, "p2pnic fib: '%s' is not a number from %llu to %llu\n", text,
 		(unsigned long long)least, (unsigned long long)most);
 	return false;
+}
+
+static int run(const struct fib_options *o, const char *what, int argc, char **argv)
+{
+	if (!strcmp(what, "synthesize") && !argc)
+		return fib_synthesize(o);
+	if (!strcmp(what, "stat") && argc)
+		return fib_stat(o, argc, argv);
+	if (!strcmp(what, "lookup") && argc)
+		return fib_lookup_command(o, argc, argv);
+	if (!strcmp(what, "check") && argc)
+		return fib_check(o, argc, argv);
+	if (!strcmp(what, "diff"))
+		return fib_diff(o, argc, argv);
+	return fib_usage();
+}
+
+/* What is left of the output goes out now: a full disk is a failure too. */
+static int ended(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	fprintf(stderr, "p2pnic fib: standard output: %s\n", strerror(errno));
+	return COMMAND_FAILED;
 }
 
 int command_fib(int argc, char **argv)
@@ -155,14 +189,14 @@ int command_fib(int argc, char **argv)
 			good = number(optarg, 1, 1ull << 32, &o.memory);
 			break;
 		case 'r':
-			good = number(optarg, 0, UINT64_MAX, &o.random);
+			good = number(optarg, 0, INT64_MAX, &o.random);
 			break;
 		case 's':
-			good = number(optarg, 0, UINT64_MAX, &o.seed);
+			good = number(optarg, 0, INT64_MAX, &o.seed);
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
-			return COMMAND_OK;
+			return ended(COMMAND_OK);
 		default:
 			good = false;
 		}
@@ -172,19 +206,5 @@ int command_fib(int argc, char **argv)
 	if (!o.memory)
 		o.memory = o.kind == P2PNIC_FIB_LINE_TRIE ? 8u << 20 : 64u << 20;
 	what = optind < argc ? argv[optind++] : "";
-	argc -= optind;
-	argv += optind;
-	if (!strcmp(what, "synthesize") && !argc)
-		return fib_synthesize(&o);
-	if (argc) {
-		if (!strcmp(what, "stat"))
-			return fib_stat(&o, argc, argv);
-		if (!strcmp(what, "lookup"))
-			return fib_lookup_command(&o, argc, argv);
-		if (!strcmp(what, "check"))
-			return fib_check(&o, argc, argv);
-		if (!strcmp(what, "diff"))
-			return fib_diff(&o, argc, argv);
-	}
-	return fib_usage();
+	return ended(run(&o, what, argc - optind, argv + optind));
 }

@@ -5,6 +5,7 @@
 #ifndef CLI_FIB_H
 #define CLI_FIB_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,5 +34,6 @@ int fib_read_table(const struct fib_options *, const char *path, struct route_ta
 /* NULL after a sentence on stderr. */
 struct fib *fib_of_list(const struct fib_options *, unsigned family, const struct route_list *);
 double fib_seconds(void);
+void fib_print_json(const json_t *);
 
 #endif

@@ -54,56 +54,53 @@ out:
 	return result;
 }
 
+static void print_check(const char *family, const json_t *c)
+{
+	const json_t *first = json_object_get(c, "first");
+
+#define NUMBER(of, name) json_integer_value(json_object_get(of, name))
+	printf("%s: %lld routes, %lld boundary and %lld random addresses, %lld lookups, "
+	       "%lld mismatches%s\n",
+		family, NUMBER(c, "routes"), NUMBER(c, "boundary_addresses"),
+		NUMBER(c, "random_addresses"), NUMBER(c, "lookups"), NUMBER(c, "mismatches"),
+		json_is_true(json_object_get(c, "valid")) ? "" : ", image invalid");
+	if (first)
+		printf("  first: %s, %s says %lld, the twin %lld\n",
+			json_string_value(json_object_get(first, "address")),
+			json_string_value(json_object_get(first, "version")),
+			NUMBER(first, "next_hop"), NUMBER(first, "twin"));
+#undef NUMBER
+}
+
 int fib_check(const struct fib_options *o, int argc, char **argv)
 {
 	struct route_table table = {0};
 	json_t *result = json_object(), *one;
+	int status = COMMAND_FAILED;
 	bool good = true;
 	const char *key;
 
 	json_object_set_new(result, "seed", json_integer((json_int_t)o->seed));
-	for (int i = 0; i < argc && good; i++)
-		good = !fib_read_table(o, argv[i], &table);
-	for (unsigned family = 4; family <= 6 && good; family += 2) {
+	for (int i = 0; i < argc; i++)
+		if (fib_read_table(o, argv[i], &table))
+			goto out;
+	for (unsigned family = 4; family <= 6; family += 2) {
 		const struct route_list *list = family == 4 ? &table.ipv4 : &table.ipv6;
 
 		if (!list->n)
 			continue;
 		one = check_family(o, family, list, &good);
-		if (one)
-			json_object_set_new(result, family == 4 ? "ipv4" : "ipv6", one);
-		else
-			good = false;
+		if (!one)
+			goto out;
+		json_object_set_new(result, family == 4 ? "ipv4" : "ipv6", one);
 	}
-	if (o->json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_object_foreach(result, key, one)
-		{
-			const json_t *first = json_object_get(one, "first");
-
-			if (!json_is_object(one))
-				continue;
-			printf("%s: %lld routes, %lld boundary and %lld random addresses, %lld "
-			       "lookups, "
-			       "%lld mismatches%s\n",
-				key, json_integer_value(json_object_get(one, "routes")),
-				json_integer_value(json_object_get(one, "boundary_addresses")),
-				json_integer_value(json_object_get(one, "random_addresses")),
-				json_integer_value(json_object_get(one, "lookups")),
-				json_integer_value(json_object_get(one, "mismatches")),
-				json_is_true(json_object_get(one, "valid")) ? ""
-									    : ", image invalid");
-			if (first)
-				printf("  first: %s, %s says %lld, the twin %lld\n",
-					json_string_value(json_object_get(first, "address")),
-					json_string_value(json_object_get(first, "version")),
-					json_integer_value(json_object_get(first, "next_hop")),
-					json_integer_value(json_object_get(first, "twin")));
-		}
-	}
+	json_object_foreach(result, key, one) if (!o->json && json_is_object(one))
+		print_check(key, one);
+	if (o->json)
+		fib_print_json(result);
+	status = good ? COMMAND_OK : fib_fail("fib: the image does not answer as the naive twin");
+out:
 	json_decref(result);
 	route_table_free(&table);
-	return good ? COMMAND_OK : COMMAND_FAILED;
+	return status;
 }

@@ -75,6 +75,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 	if (!old || !new)
 		goto out;
 	fib_each(old, see_old, &sorted);
+	changes.failed = sorted.n != fib_routes(old);
 	fib_each(new, see_new, &changes);
 	remove_before(&changes, NULL);
 	fib_image(old, &old_bytes);
@@ -115,50 +116,55 @@ out:
 	return result;
 }
 
+/* What one file added to a list. */
+static struct route_list part(const struct route_list *all, size_t from, size_t to)
+{
+	return (struct route_list){.route = all->route + from, .n = to - from};
+}
+
 int fib_diff(const struct fib_options *o, int argc, char **argv)
 {
-	struct route_table old = {0}, new = {0};
+	struct route_table table = {0}; /* of both files: one next hop has one number */
 	json_t *result = json_object(), *one;
 	int status = COMMAND_FAILED;
 	const char *key;
+	size_t n[2];
 
 	if (argc != 2) {
 		json_decref(result);
 		return fib_usage();
 	}
-	if (fib_read_table(o, argv[0], &old) || fib_read_table(o, argv[1], &new))
+	if (fib_read_table(o, argv[0], &table))
 		goto out;
-	for (unsigned family = 4; family <= 6; family += 2) {
-		const struct route_list *from = family == 4 ? &old.ipv4 : &old.ipv6;
-		const struct route_list *to = family == 4 ? &new.ipv4 : &new.ipv6;
+	n[0] = table.ipv4.n;
+	n[1] = table.ipv6.n;
+	if (fib_read_table(o, argv[1], &table))
+		goto out;
+	for (unsigned six = 0; six < 2; six++) {
+		const struct route_list *all = six ? &table.ipv6 : &table.ipv4;
+		const struct route_list from = part(all, 0, n[six]), to = part(all, n[six], all->n);
 
-		if (!from->n && !to->n)
+		if (!all->n)
 			continue;
-		one = diff_family(o, family, from, to);
+		one = diff_family(o, six ? 6 : 4, &from, &to);
 		if (!one)
 			goto out;
-		json_object_set_new(result, family == 4 ? "ipv4" : "ipv6", one);
+		json_object_set_new(result, six ? "ipv6" : "ipv4", one);
 	}
-	if (o->json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
 #define NUMBER(name) json_integer_value(json_object_get(one, name))
-		json_object_foreach(result, key, one) printf(
-			"%s: %lld added, %lld removed, %lld replaced; patches of 256 changes: "
-			"%lld bytes, %lld writes, %.3f s; image %lld bytes, then %lld (fresh: "
-			"%lld)\n",
-			key, NUMBER("added"), NUMBER("removed"), NUMBER("replaced"),
-			NUMBER("patch_bytes"), NUMBER("patch_writes"),
-			json_number_value(json_object_get(one, "seconds")),
-			NUMBER("old_image_bytes"), NUMBER("image_bytes"),
-			NUMBER("fresh_image_bytes"));
+	json_object_foreach(result, key, one) if (!o->json) printf(
+		"%s: %lld added, %lld removed, %lld replaced; patches of 256 changes: "
+		"%lld bytes, %lld writes, %.3f s; image %lld bytes, then %lld (fresh: "
+		"%lld)\n",
+		key, NUMBER("added"), NUMBER("removed"), NUMBER("replaced"), NUMBER("patch_bytes"),
+		NUMBER("patch_writes"), json_number_value(json_object_get(one, "seconds")),
+		NUMBER("old_image_bytes"), NUMBER("image_bytes"), NUMBER("fresh_image_bytes"));
 #undef NUMBER
-	}
+	if (o->json)
+		fib_print_json(result);
 	status = COMMAND_OK;
 out:
 	json_decref(result);
-	route_table_free(&old);
-	route_table_free(&new);
+	route_table_free(&table);
 	return status;
 }

@@ -35,9 +35,11 @@ static json_t *lookup_one(const struct route_table *table, const struct fib *fib
 	struct longest longest = {.address = address};
 	char text[ROUTE_TEXT_BYTES];
 	json_t *steps = json_array(), *result;
+	const struct route_next_hop *via;
 	struct trace trace;
 
 	trace_lookup(fib, address, &trace);
+	via = route_table_named(table, trace.next_hop);
 	fib_each(fib, see_route, &longest);
 	for (unsigned i = 0; i < trace.steps; i++) {
 		const struct trace_step *s = &trace.step[i];
@@ -54,11 +56,9 @@ static json_t *lookup_one(const struct route_table *table, const struct fib *fib
 		json_object_set_new(result, "route",
 			json_string(route_text(
 				text, family, longest.route.prefix, longest.route.length)));
-	if (trace.next_hop && trace.next_hop <= table->next_hops)
+	if (via)
 		json_object_set_new(result, "next_hop_address",
-			json_string(
-				route_text(text, table->next_hop[trace.next_hop - 1].low ? 6 : 4,
-					table->next_hop[trace.next_hop - 1], 255)));
+			json_string(route_text(text, via->family, via->address, 255)));
 	return result;
 }
 
@@ -100,9 +100,16 @@ int fib_lookup_command(const struct fib_options *o, int argc, char **argv)
 	while (files < argc && !route_parse_prefix(argv[files], &address, &length))
 		files++;
 	if (!files || files == argc) {
-		status = fib_usage();
+		fprintf(stderr, "p2pnic fib: lookup wants files, then addresses; '%s' is %s\n",
+			argv[files ? argc - 1 : 0], files ? "no address" : "no file");
+		status = COMMAND_USAGE;
 		goto out;
 	}
+	for (int i = files; i < argc; i++)
+		if (!route_parse_prefix(argv[i], &address, &length) || strchr(argv[i], '/')) {
+			fprintf(stderr, "p2pnic fib: '%s' is no address\n", argv[i]);
+			goto out;
+		}
 	for (int i = 0; i < files; i++)
 		if (fib_read_table(o, argv[i], &table))
 			goto out;
@@ -110,23 +117,16 @@ int fib_lookup_command(const struct fib_options *o, int argc, char **argv)
 		unsigned family = route_parse_prefix(argv[i], &address, &length);
 		unsigned at = family == 6;
 
-		if (!family || strchr(argv[i], '/')) {
-			fprintf(stderr, "p2pnic fib: '%s' is no address\n", argv[i]);
-			goto out;
-		}
 		if (!fib[at])
 			fib[at] = fib_of_list(o, family, at ? &table.ipv6 : &table.ipv4);
 		if (!fib[at])
 			goto out;
 		json_array_append_new(result, lookup_one(&table, fib[at], family, address));
 	}
-	if (o->json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_array_foreach(result, k, row) print_lookup(row);
-	}
 	status = COMMAND_OK;
+	json_array_foreach(result, k, row) if (!o->json) print_lookup(row);
+	if (o->json)
+		fib_print_json(result);
 out:
 	fib_free(fib[0]);
 	fib_free(fib[1]);

@@ -124,6 +124,7 @@ int fib_stat(const struct fib_options *o, int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		if (fib_read_table(o, argv[i], &table))
 			goto out;
+	json_object_set_new(result, "named_next_hops", json_integer((json_int_t)table.named));
 	for (unsigned family = 4; family <= 6; family += 2) {
 		const struct route_list *list = family == 4 ? &table.ipv4 : &table.ipv6;
 
@@ -137,8 +138,7 @@ int fib_stat(const struct fib_options *o, int argc, char **argv)
 	}
 	json_object_set_new(result, "image_bytes", json_integer((json_int_t)together));
 	if (o->json) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		putchar('\n');
+		fib_print_json(result);
 	} else {
 		if ((one = json_object_get(result, "ipv4")))
 			print_stat("IPv4", one);
