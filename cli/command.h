@@ -28,6 +28,7 @@ static inline bool command_number(
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);
 int command_keeper(int argc, char **argv);
+int command_reload(int argc, char **argv);
 int command_router(int argc, char **argv);
 int command_show(int argc, char **argv);
 int command_lab(int argc, char **argv);

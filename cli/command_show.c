@@ -166,8 +166,7 @@ int command_show(int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	/* Who names a directory may mean another user's; the default one is ours, or it is not asked. */
-	answer =
-		named ? api_show(runtime, what, to, error) : api_show_own(runtime, what, to, error);
+	answer = api_show(runtime, !named, what, to, error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic show: %s\n", error);
 		return COMMAND_FAILED;

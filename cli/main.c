@@ -15,6 +15,7 @@ static const struct command {
 	const char *summary;
 } commands[] = {
 	{"router", command_router, "run the router of a configuration file"},
+	{"reload", command_reload, "have a running router read its configuration again"},
 	{"show", command_show, "look inside a running router"},
 	{"replay", command_replay, "route captures through soft NICs; no root"},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine"},

@@ -65,7 +65,7 @@ static struct totals total(const json_t *nics, const json_t *rings)
 
 static json_t *ask_socket(void *runtime, const char *what, char *error)
 {
-	json_t *answer = api_show_own(runtime, what, NULL, error);
+	json_t *answer = api_show(runtime, true, what, NULL, error);
 	json_t *rows = json_incref(json_object_get(answer, what));
 
 	json_decref(answer);

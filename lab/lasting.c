@@ -157,7 +157,7 @@ int lasting_up(char *error)
 	if (geteuid() != 0)
 		return up_in_sandbox(error);
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
-	answer = api_show_own(runtime, "router", NULL, reason);
+	answer = api_show(runtime, true, "router", NULL, reason);
 	json_decref(answer);
 	if (answer) {
 		snprintf(error, LAB_ERROR_BYTES, "it is up already");

@@ -214,7 +214,7 @@ static int start_router(struct lab *lab, char *error)
 
 	for (unsigned waited = 0; !result && waited < START_PATIENCE_MS; waited += 20) {
 		char reason[API_ERROR_BYTES];
-		json_t *answer = api_show_own(lab->runtime, "router", NULL, reason);
+		json_t *answer = api_show(lab->runtime, true, "router", NULL, reason);
 
 		json_decref(answer);
 		if (answer)
@@ -261,7 +261,7 @@ int lab_up(struct lab *lab, char *error)
 static void stop_router(const char *runtime)
 {
 	char reason[API_ERROR_BYTES];
-	json_t *answer = api_show_own(runtime, "router", NULL, reason);
+	json_t *answer = api_show(runtime, true, "router", NULL, reason);
 	pid_t pid = (pid_t)json_integer_value(
 		json_object_get(json_object_get(answer, "router"), "pid"));
 

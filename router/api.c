@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The API socket. One request {"show": WHAT} (route: with "to": ADDRESS, too), in a line or up to the client's end of
- * writing, and one answer a connection; an object, {"error": TEXT} if there is nothing to show.
+ * writing, and one answer a connection; an object, {"error": TEXT} if there is nothing to show. {"reload": {"force":
+ * BOOL}} is answered by reload.c.
  *
  * Every client has buffers of its own and is served when its socket is ready, a chunk at a time: none holds up the
  * router, nor another. One that makes no progress for IDLE_MS is dropped; where there are CLIENTS_MAX, a newcomer
@@ -140,9 +141,12 @@ static void make_answer(struct api_client *c)
 	json_t *question = json_loads(c->request, 0, &error), *result = NULL;
 	const char *what = json_string_value(json_object_get(question, "show"));
 	const char *to = json_string_value(json_object_get(question, "to"));
+	const json_t *how = json_object_get(question, "reload");
 	struct address address;
 
-	if (to && !address_parse(to, &address))
+	if (how)
+		answer(c, router_reload_asked(c->r, how));
+	else if (to && !address_parse(to, &address))
 		answer(c, json_pack("{s:s+}", "error", "not an address: ", to));
 	else if (what && !strcmp(what, "route"))
 		show_routes(c, to ? &address : NULL);

@@ -33,12 +33,12 @@ static char *read_all(int fd, size_t *length)
 	return text;
 }
 
-json_t *api_show(const char *runtime, const char *what, const char *to, char *error)
+static json_t *ask(const char *runtime, const json_t *question, char *error)
 {
 	struct sockaddr_un address;
 	char path[256];
 	json_error_t parse_error;
-	json_t *question, *answer = NULL;
+	json_t *answer = NULL;
 	size_t length;
 	char *text;
 	int fd;
@@ -58,9 +58,7 @@ json_t *api_show(const char *runtime, const char *what, const char *to, char *er
 			close(fd);
 		return NULL;
 	}
-	question = json_pack("{s:s,s:s*}", "show", what, "to", to);
 	text = json_dumps(question, JSON_COMPACT);
-	json_decref(question);
 	if (!text || dprintf(fd, "%s\n", text) < 0) {
 		snprintf(error, API_ERROR_BYTES, "%s: %s", path, strerror(errno));
 	} else {
@@ -83,15 +81,27 @@ json_t *api_show(const char *runtime, const char *what, const char *to, char *er
 	return answer;
 }
 
-json_t *api_show_own(const char *runtime, const char *what, const char *to, char *error)
+static bool is_ours(const char *runtime, char *error)
 {
 	int directory = runtime_directory(runtime, false, error);
 
 	_Static_assert(RUNTIME_ERROR_BYTES <= API_ERROR_BYTES, "");
 	if (directory == -ENOENT)
 		snprintf(error, API_ERROR_BYTES, "%s/api.sock: no router runs there", runtime);
-	if (directory < 0)
-		return NULL;
-	close(directory);
-	return api_show(runtime, what, to, error);
+	if (directory >= 0)
+		close(directory);
+	return directory >= 0;
+}
+
+json_t *api_ask(const char *runtime, bool own, json_t *question, char *error)
+{
+	json_t *answer = !own || is_ours(runtime, error) ? ask(runtime, question, error) : NULL;
+
+	json_decref(question);
+	return answer;
+}
+
+json_t *api_show(const char *runtime, bool own, const char *what, const char *to, char *error)
+{
+	return api_ask(runtime, own, json_pack("{s:s,s:s*}", "show", what, "to", to), error);
 }

@@ -4,14 +4,16 @@
 #define ROUTER_API_CLIENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #define API_ERROR_BYTES 512
 
-/* The answer to {"show": what}, with "to" if it is not NULL, an object with that key, owned by the caller; NULL with
- * a sentence in error[API_ERROR_BYTES]. */
-json_t *api_show(const char *runtime, const char *what, const char *to, char *error);
+/* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a sentence in
+ * error[API_ERROR_BYTES], the router's own if it refused. own: only if the directory is this user's alone
+ * (router/runtime.h); else whoever answers there may be anybody. */
+json_t *api_ask(const char *runtime, bool own, json_t *question, char *error);
 
-/* The same, unless the directory is not this user's alone (router/runtime.h): then whoever answers there may be anybody. */
-json_t *api_show_own(const char *runtime, const char *what, const char *to, char *error);
+/* The answer to {"show": what}, with "to" if it is not NULL: an object with that key. */
+json_t *api_show(const char *runtime, bool own, const char *what, const char *to, char *error);
 
 #endif

@@ -14,7 +14,7 @@ static int make_table(struct router *r, struct table **table, unsigned half)
 
 	if (error)
 		return router_fail(r, error, "out of memory for a table");
-	return table_configure(table, r->config, r->mac, &none, &report, r->error);
+	return table_configure(table, r->config, r->mac, false, &none, &report, r->error);
 }
 
 int router_try_table(struct router *r)
@@ -145,10 +145,18 @@ static void reachable(struct router *r, struct table_nics *nics)
 	}
 }
 
-int router_reload(struct router *r)
+/* SIGHUP carries no word: what needs one is told how to say it. */
+static void say_how_to_confirm(struct router *r)
+{
+	size_t n = strlen(r->error);
+
+	snprintf(r->error + n, sizeof(r->error) - n,
+		"; if that is meant: p2pnic reload --force --runtime %s", r->runtime);
+}
+
+static int reload(struct router *r, bool force, struct table_report *report)
 {
 	struct table_nics nics = {.n = 0};
-	struct table_report report;
 	struct config *config;
 	char text[TABLE_REPORT_BYTES];
 	int result = config_load(&config, r->config->path, r->error);
@@ -158,8 +166,10 @@ int router_reload(struct router *r)
 	result = same_but_for_tables(r, config);
 	if (!result) {
 		reachable(r, &nics);
-		result = table_configure(&r->table, config, r->mac, &nics, &report, r->error);
+		result = table_configure(&r->table, config, r->mac, force, &nics, report, r->error);
 	}
+	if (result == -ECANCELED)
+		say_how_to_confirm(r);
 	if (result) {
 		config_free(config);
 		return result;
@@ -170,6 +180,37 @@ int router_reload(struct router *r)
 	config_free(r->config);
 	r->config = config;
 	nics_mend(r); /* those that failed */
-	router_say(r, "table: %s", table_report_text(&report, text));
+	router_say(r, "table: %s", table_report_text(report, text));
 	return 0;
+}
+
+int router_reload(struct router *r)
+{
+	struct table_report report;
+
+	return reload(r, false, &report);
+}
+
+json_t *router_reload_asked(struct router *r, const json_t *how)
+{
+	const json_t *force = json_object_get(how, "force");
+	char text[TABLE_REPORT_BYTES];
+	struct table_report report;
+	unsigned late = 0;
+
+	if (!json_is_object(how) || json_object_size(how) != (force != NULL) ||
+		(force && !json_is_boolean(force)))
+		return json_pack(
+			"{s:s}", "error", "reload wants an object, {\"force\": true or false}");
+	if (reload(r, json_is_true(force), &report)) {
+		router_say(r, "asked to reload; configuration not taken: %s", r->error);
+		return json_pack("{s:s}", "error", r->error);
+	}
+	router_say(r, "asked to reload; configuration read again: %s", r->config->path);
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		late += r->nic[k].driver.device && !table_in_step(r->table, &r->nic[k].driver);
+	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:i}}", "reload", "configuration",
+		r->config->path, "table", table_report_text(&report, text), "added",
+		(json_int_t)report.added, "changed", (json_int_t)report.changed, "deleted",
+		(json_int_t)report.deleted, "nics_behind", (int)late);
 }

@@ -368,14 +368,49 @@ unsigned table_kind(const struct config *c)
 									   : P2PNIC_FIB_LINE_TRIE;
 }
 
-/* By a change of this table. */
+static int check_shrinking(const struct routes *from, const struct routes *to, char *error)
+{
+	size_t n[3] = {0}, gone[3] = {0}; /* IPv4, IPv6, both */
+	const struct route *now = to->route, *end = now + to->n;
+
+	for (size_t k = 0; k < from->n; k++) {
+		const struct route *r = &from->route[k];
+		unsigned six = r->family == 6;
+		bool lost;
+
+		while (now < end && route_order(now, r) < 0)
+			now++;
+		lost = now == end || route_order(now, r);
+		n[six]++;
+		n[2]++;
+		gone[six] += lost;
+		gone[2] += lost;
+	}
+	for (unsigned k = 0; k < 3; k++)
+		if (n[k] >= TABLE_SHRINK_ROUTES && gone[k] > n[k] / 2) {
+			snprintf(error, TABLE_ERROR_BYTES,
+				"%zu of %zu%s routes would be deleted, more than half, as if a "
+				"file were cut",
+				gone[k], n[k],
+				k == 0   ? " IPv4"
+				: k == 1 ? " IPv6"
+					 : "");
+			return -ECANCELED;
+		}
+	return 0;
+}
+
+/* By a change of this table. in_force: routes that must not shrink by more than half; NULL: they may. */
 static int change_to(struct table *t, const struct config *config, const struct mac_addr *mac,
-	const struct table_nics *nics, struct table_report *report, char *error)
+	const struct routes *in_force, const struct table_nics *nics, struct table_report *report,
+	char *error)
 {
 	struct next_hops *hops = next_hops_copy(t->hops);
 	struct routes routes = {0}, changes = {0};
 	int result = hops ? routes_of_config(&routes, hops, config, mac, error) : -ENOMEM;
 
+	if (!result && in_force)
+		result = check_shrinking(in_force, &routes, error);
 	if (!result)
 		result = routes_difference(&changes, &t->routes, &routes);
 	if (result == -ENOMEM)
@@ -390,15 +425,16 @@ static int change_to(struct table *t, const struct config *config, const struct 
 }
 
 int table_configure(struct table **table, const struct config *config, const struct mac_addr *mac,
-	const struct table_nics *nics, struct table_report *report, char *error)
+	bool confirmed, const struct table_nics *nics, struct table_report *report, char *error)
 {
 	const struct table_nics none = {.n = 0};
 	struct table *old = *table, *new;
+	const struct routes *in_force = confirmed ? NULL : &old->routes;
 	char why[TABLE_ERROR_BYTES] = "another kind of table";
 	int result = -ENOSPC;
 
 	if (table_kind(config) == old->kind) {
-		result = change_to(old, config, mac, nics, report, why);
+		result = change_to(old, config, mac, in_force, nics, report, why);
 		if ((result != -ENOSPC && result != -EAGAIN) || !old->routes.n) {
 			memcpy(error, why, sizeof(why));
 			return result;
@@ -409,7 +445,7 @@ int table_configure(struct table **table, const struct config *config, const str
 		snprintf(error, TABLE_ERROR_BYTES, "out of memory for a table");
 		return result;
 	}
-	result = change_to(new, config, mac, &none, report, error);
+	result = change_to(new, config, mac, in_force, &none, report, error);
 	if (result) {
 		table_free(new);
 		return result;

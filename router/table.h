@@ -65,13 +65,19 @@ unsigned table_kind(const struct config *);
 int table_half(struct driver_nic *);
 
 /*
+ * A table of this many routes or more, of one family or of both together, does not lose more than half of them unless
+ * that is confirmed: a file that was cut looks like that.
+ */
+#define TABLE_SHRINK_ROUTES 1000u
+
+/*
  * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that takes a load, *table
  * is another one afterwards. On error nothing has changed, neither here nor in any NIC; a sentence in
  * error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next hops, a table that does not fit (with the
- * numbers).
+ * numbers). -ECANCELED: it would shrink so, and that is not confirmed.
  */
 int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
-	const struct table_nics *, struct table_report *, char *error);
+	bool confirmed, const struct table_nics *, struct table_report *, char *error);
 
 /*
  * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is new, and the

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SIGHUP: the table in force is changed where it stands, by a patch; when it cannot be, it is loaded whole."""
 
+import json
 import lzma
 import os
 import re
 import signal
+import socket
+import subprocess
 import time
 
 from scapy.all import IP, UDP, Ether, raw
 
-from network import eventually, mac
+from network import P2PNIC, eventually, mac, run
 from stream import Stream
 
 PATCH = re.compile(r"table: (\d+) routes added, (\d+) changed, (\d+) deleted"
@@ -297,3 +300,150 @@ def test_another_kind_of_table(make_network):
         assert patched(reload(network))[0] == 1
     stream.check_whole()
     assert to(network, "198.51.100.1") == (2, mac(2, 2))
+
+
+def ask(network, *options):
+    return run(P2PNIC, "reload", "--runtime", network.router.runtime, *options)
+
+
+def test_reload_command(make_network):
+    """What SIGHUP does, with an answer and an exit status."""
+    network = make_network(2)
+    network.router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}]
+    network.router.write()
+    with Stream(network, 1, 2) as stream:
+        done = ask(network)
+        assert done.returncode == 0 and not done.stderr
+        assert done.stdout.startswith(f"configuration read again: {network.router.path}\ntable: 1 routes added, 0 changed, 0 deleted;")
+        assert "asked to reload; configuration read again" in network.router.messages()
+        network.router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.1.2"},
+                                           {"prefix": "198.51.101.0/24", "via": "10.0.1.2"}]
+        network.router.write()
+        answer = json.loads(ask(network, "-j", "--force").stdout)["reload"]
+        assert [answer[k] for k in ("added", "changed", "deleted", "nics_behind")] == [1, 1, 0, 0]
+    stream.check_whole()
+    network.router.config["routes"][0]["via"] = "10.9.9.9"
+    network.router.write()
+    done = ask(network)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == "p2pnic reload: route 198.51.100.0/24: gateway 10.9.9.9 is on no connected network and no neighbour\n"
+    assert to(network, "198.51.100.1") == (1, mac(1, 2))
+    network.router.config["routes"][0]["via"] = "10.0.2.2"
+    network.router.write()
+    with open("/dev/full", "w", encoding="utf8") as full:
+        done = subprocess.run([P2PNIC, "reload", "--runtime", network.router.runtime], stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "standard output: No space left" in done.stderr
+
+
+def test_reload_command_usage(tmp_path):
+    for arguments in (["x"], ["--nonsense"], ["--name"]):
+        assert run(P2PNIC, "reload", *arguments).returncode == 2
+    assert run(P2PNIC, "reload", "--help").stdout.startswith("usage: p2pnic reload")
+    for arguments in (["--runtime", str(tmp_path)], ["--name", "nobody-of-this-name"]):
+        done = run(P2PNIC, "reload", *arguments)
+        assert done.returncode == 1 and "no router runs there" in done.stderr and not done.stdout
+
+
+def test_reload_with_a_nic_that_does_not_answer(make_network):
+    """What could not be done is said, and is a failure."""
+    network = make_network(3)
+    network.router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}]
+    network.router.write()
+    pid = network.router.nic("nic3")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = ask(network)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert done.returncode == 1 and "table: 1 routes added" in done.stdout
+    assert "1 NICs forward by the old table until they answer" in done.stderr
+    eventually(lambda: network.router.nic("nic3")["state"] == "forwarding", what="nic3 in step")
+
+
+def test_reload_request(make_network):
+    """The API takes no other word for it."""
+    network = make_network(2)
+    loads = network.router.show("router")
+    for request in ({"reload": True}, {"reload": None}, {"reload": {"force": 1}}, {"reload": {"Force": True}},
+                    {"reload": {"force": True, "more": 1}}, {"reload": "force"}, {"reload": []}):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(30)
+            s.connect(f"{network.router.runtime}/api.sock")
+            s.sendall(json.dumps(request).encode() + b"\n")
+            answer = b""
+            while chunk := s.recv(65536):
+                answer += chunk
+        assert json.loads(answer) == {"error": 'reload wants an object, {"force": true or false}'}, request
+    assert network.router.show("router")["table_patches"] == loads["table_patches"]
+
+
+def test_shrinking_table_is_confirmed(make_network):
+    """More than half of 1,000 routes or more, of a family or of both: refused, and all stays, until it is confirmed."""
+    network = make_network(2)
+    network.router.config["route_files"] = [{"file": "table.txt"}]
+    others = len(network.router.show("route"))
+    ipv4_others = sum(":" not in row["prefix"] for row in network.router.show("route"))
+    network.router.write()
+
+    def table(ipv4, ipv6=0):
+        lines = [f"198.{18 + (n >> 8)}.{n & 255}.0/24 10.0.2.2\n" for n in range(ipv4)] + \
+            [f"2001:db8:{n:x}::/48 fd00:2::2\n" for n in range(ipv6)]
+        with open(f"{network.directory}/new", "w", encoding="utf8") as file:
+            file.writelines(lines or ["empty\n"])
+        os.rename(f"{network.directory}/new", f"{network.directory}/table.txt")
+        return ipv4, ipv6
+
+    def count():
+        sources = [":" in row["prefix"] for row in network.router.show("route") if row["source"] == "file"]
+        return sources.count(False), sources.count(True)
+
+    def taken(*what, force=False):
+        table(*what)
+        done = ask(network, *(["--force"] if force else []))
+        assert done.returncode == 0, done.stderr
+        assert count() == (what + (0,))[:2]
+
+    def refused(before, *what, family="", routes=0, gone=0):
+        table(*what)
+        confirm = f"; if that is meant: p2pnic reload --force --runtime {network.router.runtime}\n"
+        reason = f"{gone} of {routes}{family} routes would be deleted, more than half, as if a file were cut" + confirm
+        done = ask(network)
+        assert done.returncode == 1 and not done.stdout and done.stderr == "p2pnic reload: " + reason, done.stderr
+        assert "configuration not taken: " + reason in network.router.reload()  # SIGHUP
+        assert count() == before
+
+    # 999 routes in all: as one likes.
+    taken(999 - others)
+    taken(0)
+    # 1,000 in all: half of them may go, one more may not.
+    taken(1000 - others)
+    taken(500 - others)
+    taken(1000 - others)
+    with Stream(network, 1, 2) as stream:
+        refused((1000 - others, 0), 499 - others, routes=1000, gone=501)
+        refused((1000 - others, 0), 0, routes=1000, gone=1000 - others)
+        # Others in their place do not make up for them.
+        table(0, 1500)
+        assert ask(network).returncode == 1
+        taken(499 - others, force=True)
+    stream.check_whole()
+    # One family goes, less than half of all.
+    taken(1000, 1100)
+    taken(1000, 1101)
+    refused((1000, 1101), 1000, 1, family=" IPv6", routes=1101 + others - ipv4_others, gone=1100)
+    taken(1000, 1, force=True)
+    # A file that was cut by a crash, and one that cannot be read, force or not.
+    for damage in (b"", b"\0" * 4096, b"198.18.0.0/24 10.0.2.2\n198.18.1.0/24 10.0"):
+        with open(f"{network.directory}/table.txt", "wb") as file:
+            file.write(damage)
+        done = ask(network, "--force")
+        assert done.returncode == 1 and f"{network.directory}/table.txt:" in done.stderr and not done.stdout
+        assert "configuration not taken" in network.router.reload()
+        assert count() == (1000, 1)
+    # Another kind of table, loaded whole, obeys too.
+    network.router.config["router"]["table"] = "state-jump"
+    network.router.write()
+    refused((1000, 1), 100, family=" IPv4", routes=1000 + ipv4_others, gone=900)
+    taken(100, force=True)
+    assert to(network, "198.18.0.1") == (2, mac(2, 2)) and to(network, "198.18.200.1") is None

@@ -60,7 +60,7 @@ static void rig_free(struct rig *r)
 static int configure(struct rig *r)
 {
 	return table_configure(
-		&r->table, &r->world.config, r->world.mac, &r->nics, &r->report, r->error);
+		&r->table, &r->world.config, r->world.mac, false, &r->nics, &r->report, r->error);
 }
 
 static void configured(struct rig *r)
@@ -80,7 +80,7 @@ static void make_fresh(struct rig *r)
 	r->fresh.in_force[0] = r->fresh.in_force[1] = 0;
 	assert_int_equal(
 		table_new(&t, r->fresh.driver.bar2_bytes, table_kind(&r->world.config), 0), 0);
-	if (table_configure(&t, &r->world.config, r->world.mac, &only, &report, r->error))
+	if (table_configure(&t, &r->world.config, r->world.mac, false, &only, &report, r->error))
 		fail_msg("%s", r->error);
 	assert_int_equal(report.loaded, 1);
 	table_free(t);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command.h"
+#include "router/api_client.h"
+#include "router/config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+	"usage: p2pnic reload [--force] [-j] [--name NAME | --runtime DIR]\n"
+	"\n"
+	"Has a running router read its configuration and route files again, and says what "
+	"changed.\n"
+	"On a mistake the old ones stay. NAME is the router's name in its configuration (default\n"
+	"p2pnic).\n"
+	"  -f, --force  also if that deletes more than half of a table of 1000 routes or more\n"
+	"  -j, --json   JSON\n";
+
+int command_reload(int argc, char **argv)
+{
+	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
+		{"json", no_argument, NULL, 'j'}, {"name", required_argument, NULL, 'n'},
+		{"runtime", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
+	char runtime[256] = "", error[API_ERROR_BYTES];
+	bool json = false, force = false, named = false;
+	const json_t *done;
+	json_t *answer;
+	json_int_t behind;
+	int option;
+
+	runtime_of_name("p2pnic", runtime, sizeof(runtime));
+	while ((option = getopt_long(argc, argv, "fjh", options, NULL)) != -1) {
+		switch (option) {
+		case 'f':
+			force = true;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'n':
+			runtime_of_name(optarg, runtime, sizeof(runtime));
+			break;
+		case 'r':
+			snprintf(runtime, sizeof(runtime), "%s", optarg);
+			named = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind != argc) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	/* As with show: the default directory is ours, or nobody in it is asked. */
+	answer = api_ask(runtime, !named, json_pack("{s:{s:b}}", "reload", "force", force), error);
+	if (!answer) {
+		fprintf(stderr, "p2pnic reload: %s\n", error);
+		return COMMAND_FAILED;
+	}
+	done = json_object_get(answer, "reload");
+	behind = json_integer_value(json_object_get(done, "nics_behind"));
+	if (json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		printf("configuration read again: %s\ntable: %s\n",
+			json_string_value(json_object_get(done, "configuration")),
+			json_string_value(json_object_get(done, "table")));
+	}
+	json_decref(answer);
+	if (behind)
+		fprintf(stderr,
+			"p2pnic reload: %lld NICs forward by the old table until they answer; "
+			"`p2pnic show nic` names them\n",
+			(long long)behind);
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "p2pnic reload: standard output: %s\n", strerror(errno));
+		return COMMAND_FAILED;
+	}
+	return behind ? COMMAND_FAILED : COMMAND_OK;
+}
