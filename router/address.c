@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/address.h"
 
+#include "fib/text_file.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,16 +43,14 @@ bool prefix_parse(const char *text, bool host_bits, struct prefix *p)
 	const char *slash = strchr(text, '/');
 	char address[ADDRESS_TEXT_BYTES];
 	struct prefix parsed;
-	unsigned long length;
-	char *end;
+	uint64_t length;
 
 	if (!slash || slash - text >= (long)sizeof(address))
 		return false;
 	memcpy(address, text, (size_t)(slash - text));
 	address[slash - text] = 0;
-	length = strtoul(slash + 1, &end, 10);
-	if (slash[1] < '0' || slash[1] > '9' || *end || !address_parse(address, &parsed.address) ||
-		length > address_bits(&parsed.address))
+	if (!address_parse(address, &parsed.address) ||
+		!text_number(slash + 1, address_bits(&parsed.address), &length))
 		return false;
 	parsed.length = (uint8_t)length;
 	if (!host_bits) {

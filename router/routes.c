@@ -229,6 +229,27 @@ static bool is_own(const struct config *c, const struct address *a)
 	return false;
 }
 
+/* A link-local address (RFC 4291, 2.5.6) means another station on each link, so one that several NICs have as a neighbour
+ * is no gateway. */
+static int link_local_once(struct compiler *c, unsigned neighbor, const char *prefix)
+{
+	const struct config_neighbor *n = &c->config->neighbors[neighbor];
+	char text[ADDRESS_TEXT_BYTES];
+
+	if (n->ip.family != 6 || n->ip.bits.high >> 54 != 0xfe80 >> 6)
+		return 0;
+	for (unsigned k = 0; k < neighbor; k++) {
+		const struct config_neighbor *other = &c->config->neighbors[k];
+
+		if (address_equal(&other->ip, &n->ip) && other->nic_index != n->nic_index)
+			return refuse(c, -EINVAL,
+				"route %s: gateway %s is a neighbour of %s and of %s, and nothing "
+				"says which is meant",
+				prefix, address_text(&n->ip, text), other->nic, n->nic);
+	}
+	return 0;
+}
+
 /* Where a gateway is: its neighbour entry, or "ask the host" on the network that it belongs to. */
 static int resolve(struct compiler *c, const struct address *a, const char *prefix,
 	struct p2pnic_adjacency *adjacency)
@@ -245,7 +266,7 @@ static int resolve(struct compiler *c, const struct address *a, const char *pref
 
 		if (address_equal(&n->ip, a)) {
 			*adjacency = forward(c, n->nic_index, n->mac_address);
-			return 0;
+			return link_local_once(c, k, prefix);
 		}
 	}
 	for (unsigned k = 0; k < config->nics_count; k++)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,7 +188,7 @@ static void test_what_wins(void **state)
 	assert_route(&c, "10.0.1.10/32", "neighbor", 1);
 	assert_string_equal(find(&c, "10.0.0.0/24")->source, "connected");
 	release(&c);
-	write_file(other_file, "", 0);
+	write_file(other_file, "empty\n", 6);
 	assert_int_equal(compile(&c, HEAD "route_files: [{file: other}]\n", NULL), 0);
 	release(&c);
 }
@@ -216,6 +217,21 @@ static void test_mistakes(void **state)
 			"2001:db8::/32 has an AS number, and `via` no IPv6 gateway"},
 		{"route_files:\n  - {file: table.txt, via: [10.0.0.10, 10.0.9.10]}\n", "", 0,
 			"gateway 10.0.9.10 is on no connected network"},
+		{FILES, "", 1, "the file ends without a route"},
+		{FILES, "# 198.51.100.0/24 10.0.0.10\n\n", 2, "the file ends without a route"},
+		{FILES, "empty\n198.51.100.0/24 10.0.0.10\n", 2, "the line 'empty' stands in"},
+		{FILES, "198.51.100.0/24 10.0.0.10\n198.51.101.0/24 10.0.0.10\r\r\n", 2,
+			"byte 0x0d at place 26 is no text"},
+		{FILES, "198.51.100.0/24 10.0.0.10\n198.51.101.0/24 10.0.0.10 x\n", 2,
+			"want PREFIX and"},
+		{FILES, "198.51.100.0/24 10.0.0.10\n198.51.101.0/024 10.0.0.10\n", 2,
+			"is no prefix"},
+		{FILES, "198.51.100.0/24 10.0.0.10\n198.51.101.0/24 10.0.", 2, "is neither"},
+		/* The same 128 bits, but for the family. */
+		{FILES, "198.51.100.0/24 10.0.0.10\n198.51.101.0/24 a00:a::\n", 2,
+			"another family"},
+		{FILES, "2001:db8::/32 fd00::10\n2001:db8:1::/48 ::ffff:10.0.0.10\n", 2,
+			"gateway ::ffff:10.0.0.10 is on no connected network"},
 	};
 
 	for (size_t k = 0; k < sizeof(mistakes) / sizeof(*mistakes); k++) {
@@ -232,6 +248,63 @@ static void test_mistakes(void **state)
 			!strstr(c.error, mistakes[k].reason))
 			fail_msg("'%s'\nwant '%s… %s'", c.error, where, mistakes[k].reason);
 		assert_null(c.routes.route);
+		release(&c);
+	}
+}
+
+/* Zeros after a crash, and a line that one hides in. */
+static void test_zeros(void **state)
+{
+	static const char zeros[4096], hidden[] = "198.51.100.0/24 10.0.0.10\0\n";
+	struct compiled c;
+
+	for (unsigned k = 0; k < 2; k++) {
+		write_file(other_file, k ? hidden : zeros, k ? sizeof(hidden) - 1 : sizeof(zeros));
+		assert_int_equal(compile(&c, HEAD "route_files: [{file: other}]\n", NULL), -EINVAL);
+		assert_non_null(strstr(c.error, "other:1: byte 0x00 at place "));
+		assert_null(c.routes.route);
+		release(&c);
+	}
+}
+
+static void test_no_file(void **state)
+{
+	static const struct mac_addr mac[2];
+	struct compiled c;
+
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(compile(&c, HEAD FILES, "198.51.100.0/24 10.0.0.10\n"), 0);
+		routes_free(&c.routes);
+		unlink(plain);
+		assert_int_equal(k ? mkfifo(plain, 0600) : mkdir(plain, 0700), 0);
+		assert_int_equal(
+			routes_of_config(&c.routes, c.hops, c.config, mac, c.error), -EINVAL);
+		assert_non_null(
+			strstr(c.error, k ? "table.txt: is a pipe" : "table.txt: is a directory"));
+		assert_int_equal(remove(plain), 0);
+		release(&c);
+	}
+}
+
+/* fe80::1 of one network is not that of another, and nothing says which is meant. */
+static void test_link_local_gateway(void **state)
+{
+	static const char
+		one[] = "  - {nic: a, address: \"fe80::1\", mac: \"02:00:00:00:01:00\"}\n",
+		two[] = "  - {nic: b, address: \"fe80::1\", mac: \"02:00:00:00:01:01\"}\n";
+	char yaml[1024];
+	struct compiled c;
+
+	for (unsigned k = 0; k < 2; k++) {
+		snprintf(yaml, sizeof(yaml), "%s%s%s%s", HEAD, one, k ? two : "", FILES);
+		if (k == 0) {
+			assert_int_equal(compile(&c, yaml, "2001:db8::/32 fe80::1\n"), 0);
+			assert_route(&c, "2001:db8::/32", "file", 0);
+		} else {
+			assert_int_equal(compile(&c, yaml, "2001:db8::/32 fe80::1\n"), -EINVAL);
+			assert_non_null(
+				strstr(c.error, "gateway fe80::1 is a neighbour of a and of b"));
+		}
 		release(&c);
 	}
 }
@@ -277,6 +350,9 @@ int main(void)
 		cmocka_unit_test(test_xz),
 		cmocka_unit_test(test_what_wins),
 		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_zeros),
+		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_link_local_gateway),
 		cmocka_unit_test(test_many_gateways),
 		cmocka_unit_test(test_gone),
 	};
