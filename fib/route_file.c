@@ -106,8 +106,7 @@ const char *route_text(char *text, unsigned family, struct fib_ipv6 prefix, unsi
 
 /* --- Reading ---------------------------------------------------------------------------------- */
 
-/* *route of the words of a line, or -EINVAL and a reason. */
-static int parse(const char *prefix, const char *target, struct route_line *route, char *reason)
+int route_parse(const char *prefix, const char *target, struct route_line *route, char *reason)
 {
 	unsigned length;
 	uint64_t asn;
@@ -175,7 +174,7 @@ static int see_line(void *context, char *line, char *reason)
 		fib_error(reason, "want PREFIX and an AS number or a next hop's address");
 		return -EINVAL;
 	}
-	status = parse(prefix, target, &route, reason);
+	status = route_parse(prefix, target, &route, reason);
 	l->routes++;
 	return status ? status : l->visit(l->context, &route, reason);
 }

@@ -81,6 +81,9 @@ void route_table_free(struct route_table *table);
 /* "192.0.2.0/24", "2001:db8::/32", or an address alone (full length). family 4 or 6; 0: neither. */
 unsigned route_parse_prefix(const char *text, struct fib_ipv6 *prefix, unsigned *length);
 
+/* The two words of a line; 0, or -EINVAL with a reason in reason[FIB_ERROR_BYTES]. */
+int route_parse(const char *prefix, const char *target, struct route_line *, char *reason);
+
 #define ROUTE_TEXT_BYTES 64
 /* Prefix with length, or with length 255 the address alone. */
 const char *route_text(char *text, unsigned family, struct fib_ipv6 prefix, unsigned length);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "prefixes.h"
 
-#include <arpa/inet.h>
+#include "fib/route_file.h"
+#include "fib/text_file.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define ERROR_BYTES 256
 
@@ -28,75 +29,66 @@ static bool forwardable(uint32_t a)
 	return a >> 24 != 0 && a >> 24 != 127 && a >> 28 < 14 && a >> 16 != 0xa9fe;
 }
 
-static bool parse(char *line, struct prefix *p)
-{
-	struct in_addr address;
-	char *word = strtok(line, " \t\r\n");
+struct prefixes {
+	struct prefix *list;
+	size_t count, room;
+};
 
-	if (!word || *word == '#')
-		return false;
-	char *slash = strchr(word, '/');
-	unsigned long length = 32;
-	if (slash) {
-		*slash++ = 0;
-		char *end;
-		length = strtoul(slash, &end, 10);
-		if (*slash < '0' || *slash > '9' || *end)
-			return false;
+static int see_line(void *context, char *line, char *reason)
+{
+	struct prefixes *p = context;
+	char *prefix = line ? text_word(&line) : NULL, *target;
+	struct route_line route;
+
+	if (!prefix)
+		return 0;
+	target = text_word(&line);
+	if (text_word(&line)) {
+		snprintf(reason, FIB_ERROR_BYTES,
+			"want PREFIX and maybe an AS number or a next hop");
+		return -EINVAL;
 	}
-	if (length > 32 || inet_pton(AF_INET, word, &address) != 1)
-		return false;
-	p->mask = length ? ~0u << (32 - length) : 0;
-	p->address = ntohl(address.s_addr) & p->mask;
-	return true;
+	if (route_parse(prefix, target ? target : "0", &route, reason))
+		return -EINVAL;
+	if (route.family == 6)
+		return 0;
+	if (p->count == p->room) {
+		size_t room = p->room ? 2 * p->room : 4096;
+		struct prefix *more = realloc(p->list, room * sizeof(*more));
+
+		if (!more) {
+			snprintf(reason, FIB_ERROR_BYTES, "out of memory");
+			return -ENOMEM;
+		}
+		p->list = more;
+		p->room = room;
+	}
+	p->list[p->count++] = (struct prefix){
+		(uint32_t)(route.prefix.high >> 32), route.length ? ~0u << (32 - route.length) : 0};
+	return 0;
 }
 
 int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addresses, char *error)
 {
-	struct prefix *list = NULL;
-	size_t count = 0, room = 0;
-	char *line = NULL;
-	size_t line_bytes = 0;
-	int r = -ENOMEM;
-	FILE *f = fopen(path, "r");
+	struct prefixes all = {0};
+	int r = text_file_each(path, see_line, &all, error);
 
-	if (!f) {
-		r = -errno;
-		snprintf(error, ERROR_BYTES, "%.180s: %s", path, strerror(errno));
-		return r;
-	}
-	snprintf(error, ERROR_BYTES, "out of memory");
-	while (getline(&line, &line_bytes, f) > 0) {
-		struct prefix one;
-
-		if (!parse(line, &one))
-			continue;
-		if (count == room) {
-			room = room ? 2 * room : 4096;
-			struct prefix *more = realloc(list, room * sizeof(*list));
-			if (!more)
-				goto out;
-			list = more;
-			memset(list + count, 0, (room - count) * sizeof(*list));
-		}
-		list[count++] = one;
-	}
-	if (ferror(f)) {
-		r = -EIO;
-		snprintf(error, ERROR_BYTES, "%.180s: it cannot be read to its end", path);
+	if (r)
 		goto out;
-	}
-	if (!count) {
+	if (!all.count) {
 		snprintf(error, ERROR_BYTES, "%.180s: no IPv4 prefix in it", path);
 		r = -EINVAL;
 		goto out;
 	}
 	*addresses = calloc(n, sizeof(**addresses));
-	if (!*addresses)
+	if (!*addresses) {
+		snprintf(error, ERROR_BYTES, "out of memory");
+		r = -ENOMEM;
 		goto out;
+	}
 	uint64_t state = seed | 1, tries = 0;
 	for (unsigned i = 0; i < n;) {
-		const struct prefix *p = &list[next_random(&state) % count];
+		const struct prefix *p = &all.list[next_random(&state) % all.count];
 		uint32_t a = p->address | ((uint32_t)(next_random(&state) >> 16) & ~p->mask);
 		if (forwardable(a)) {
 			(*addresses)[i++] = a;
@@ -107,10 +99,7 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 			goto out;
 		}
 	}
-	r = 0;
 out:
-	free(line);
-	free(list);
-	fclose(f);
+	free(all.list);
 	return r;
 }

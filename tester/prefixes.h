@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Destinations from a routing table: a file with an IPv4 prefix as the first word of each line ("#" begins a
- * comment, IPv6 lines are skipped), plain text.
+ * Destinations from a routing table: a file as in fib/route_file.h, whose lines may also be of a prefix alone. IPv6 lines
+ * are skipped.
  */
 #ifndef P2PNIC_TESTER_PREFIXES_H
 #define P2PNIC_TESTER_PREFIXES_H

@@ -403,6 +403,15 @@ static void test_frames(void **state)
 	}
 }
 
+static void write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
 static void test_prefixes(void **state)
 {
 	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX", error[256];
@@ -410,10 +419,9 @@ static void test_prefixes(void **state)
 	int fd = mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
-	assert_non_null(f);
-	fprintf(f, "# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 "
-		   "1\nrubbish\n1.2.3.0/33\n");
-	fclose(f);
+	close(fd);
+	write_text(path,
+		"# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 1\n");
 	assert_int_equal(prefixes_pick(path, 1000, 7, &a, error), 0);
 	unsigned ten = 0;
 	for (unsigned i = 0; i < 1000; i++) {
@@ -422,6 +430,16 @@ static void test_prefixes(void **state)
 	}
 	assert_true(ten > 300 && ten < 700);
 	free(a);
+	static const char *const bad[] = {"rubbish", "1.2.3.0/33", "1.2.3.0/x", "1.2.3.0/024",
+		"1.2.3.4/24", "1.2.3.0/24 more", "1.2.3.0/24 1 2", "1.2.3.0/24\r1",
+		"1.2.3.0/24 \x80", ""};
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		char text[64];
+		snprintf(text, sizeof(text), "%s%s\n", *bad[i] ? "10.0.0.0/8\n" : "", bad[i]);
+		write_text(path, text);
+		assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -EINVAL);
+		assert_non_null(strstr(error, *bad[i] ? ":2: " : ": no IPv4 prefix in it"));
+	}
 	unlink(path);
 	assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -ENOENT);
 	assert_non_null(strstr(error, path));
