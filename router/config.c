@@ -239,7 +239,8 @@ static unsigned line_of(const char *path, const struct place *place)
 	return line;
 }
 
-/* Where YAML itself goes wrong; libcyaml names the beginning of what encloses it. 0: nowhere. */
+/* Where YAML itself goes wrong; libcyaml names the beginning of what encloses it. Or where an escape is a zero, which
+ * libcyaml takes for the end of the text. 0: nowhere. */
 static unsigned syntax_line(const char *path)
 {
 	FILE *file = fopen(path, "r");
@@ -261,6 +262,11 @@ static unsigned syntax_line(const char *path)
 			break;
 		}
 		more = event.type != YAML_STREAM_END_EVENT;
+		if (event.type == YAML_SCALAR_EVENT &&
+			memchr(event.data.scalar.value, 0, event.data.scalar.length)) {
+			line = (unsigned)event.start_mark.line + 1;
+			more = false;
+		}
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&parser);
@@ -510,6 +516,7 @@ int config_load(struct config **out, const char *path, char *error)
 	struct checker checker = {.path = path, .error = error};
 	struct config *config = NULL;
 	cyaml_err_t failed;
+	unsigned line;
 	int result;
 
 	error[0] = 0;
@@ -525,8 +532,8 @@ int config_load(struct config **out, const char *path, char *error)
 					  ? NULL
 					  : log.reason + strlen(UNEXPECTED);
 		const struct place place = {.key = key, .from = log.line};
-		unsigned line = syntax_line(path);
 
+		line = syntax_line(path);
 		/* For an unknown key libcyaml's line is that of what came before it. */
 		if (!line && key)
 			line = line_of(path, &place);
@@ -546,7 +553,14 @@ int config_load(struct config **out, const char *path, char *error)
 			memset(config->router, 0, sizeof(*config->router));
 	}
 	config->path = strdup(path);
-	result = config->router && config->path ? check(config, &checker) : -ENOMEM;
+	line = syntax_line(path);
+	result = config->router && config->path ? 0 : -ENOMEM;
+	if (!result && line) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: a zero byte in a text", path, line);
+		result = -EINVAL;
+	}
+	if (!result)
+		result = check(config, &checker);
 	if (result) {
 		if (!error[0])
 			snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));

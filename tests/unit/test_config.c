@@ -146,6 +146,8 @@ static const struct mistake {
 	{1, "'many'", "router: {ring_slots: many}\n" NIC},
 	{2, "method 'dma': want wr, rd or bn", "router:\n  method: dma\n" NIC},
 	{2, "name 'a b': want letters", "router:\n  name: a b\n" NIC},
+	{2, "a zero byte in a text", "router:\n  name: \"x\\0y\"\n" NIC},
+	{2, "a zero byte in a text", "router:\n  \"name\\0x\": y\n" NIC},
 	{2, "ring_slots 100: want a power of two from 8 to 1024",
 		"router:\n  ring_slots: 100\n" NIC},
 	{2, "ring_slots 4:", "router:\n  ring_slots: 4\n" NIC},
