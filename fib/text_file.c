@@ -138,23 +138,31 @@ static char *reader_line(struct reader *r, size_t *bytes, int *status, char *err
 	}
 }
 
+static unsigned is_text(char c)
+{
+	return ((c >= 0x20) & (c < 0x7f)) | (c == '\t'); /* without a jump, for vector code */
+}
+
 /* Makes a string of it, if it is text. */
 static int reader_check(const struct reader *r, char *line, size_t bytes, char *error)
 {
-	for (size_t k = 0; k < bytes; k++) {
-		uint8_t byte = (uint8_t)line[k];
+	unsigned all = 1;
+	char *comment = memchr(line, '#', bytes);
 
-		if ((byte < 0x20 && byte != '\t') || byte > 0x7e) {
+	for (size_t k = 0; k < bytes; k++)
+		all &= is_text(line[k]);
+	for (size_t k = 0; !all; k++)
+		if (!is_text(line[k])) {
 			fib_error(error,
 				"%s:%lu: byte 0x%02x at place %zu is no text; a table is ASCII, or "
 				"ASCII "
 				"compressed by xz",
-				r->path, r->line, byte, k + 1);
+				r->path, r->line, (uint8_t)line[k], k + 1);
 			return -EINVAL;
 		}
-	}
 	line[bytes] = 0; /* in place of its end, or behind the last line */
-	line[strcspn(line, "#")] = 0;
+	if (comment)
+		*comment = 0;
 	return 0;
 }
 
@@ -231,8 +239,13 @@ int text_file_each(const char *path, text_visit *visit, void *context, char *err
 
 char *text_word(char **at)
 {
-	char *word = *at + strspn(*at, " \t");
-	size_t bytes = strcspn(word, " \t");
+	char *word = *at;
+	size_t bytes = 0;
+
+	while (*word == ' ' || *word == '\t')
+		word++;
+	while (word[bytes] && word[bytes] != ' ' && word[bytes] != '\t')
+		bytes++;
 
 	*at = word + bytes + (word[bytes] != 0);
 	word[bytes] = 0;
@@ -241,14 +254,14 @@ char *text_word(char **at)
 
 bool text_number(const char *text, uint64_t most, uint64_t *value)
 {
-	size_t digits = strspn(text, "0123456789");
-	unsigned long long number;
+	uint64_t number = 0;
+	size_t digits = 0;
 
-	if (!digits || text[digits] || (*text == '0' && digits > 1))
-		return false;
-	errno = 0;
-	number = strtoull(text, NULL, 10);
-	if (errno || number > most)
+	for (; text[digits] >= '0' && text[digits] <= '9'; digits++)
+		if (__builtin_mul_overflow(number, 10, &number) ||
+			__builtin_add_overflow(number, (uint64_t)(text[digits] - '0'), &number))
+			return false;
+	if (!digits || text[digits] || (*text == '0' && digits > 1) || number > most)
 		return false;
 	*value = number;
 	return true;
