@@ -52,22 +52,25 @@ def of_asn(asn, k=64):
 
 def test_families_share_no_next_hop(table):
     """2001:db8:: has the bits of 32.1.13.184, left-aligned, and zeros."""
-    path = table("198.51.100.0/24 32.1.13.184\n198.51.101.0/24 2001:db8::\n2001:db8:1::/48 2001:db8::\n"
-                 "2001:db8:2::/48 32.1.13.184\n2001:db8:3::/48 2001:db8:1::\n2001:db8:4::/48 ::\n198.51.102.0/24 0.0.0.0\n")
-    rows = answer("lookup", path, "198.51.100.1", "198.51.101.1", "2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1",
-                  "2001:db8:4::1", "198.51.102.1")
+    path = table("198.51.100.0/24 32.1.13.184\n198.51.101.0/24 2001:db8::\n"
+                 "2001:db8:1::/48 2001:db8::\n2001:db8:2::/48 32.1.13.184\n"
+                 "2001:db8:3::/48 2001:db8:1::\n2001:db8:4::/48 ::\n198.51.102.0/24 0.0.0.0\n")
+    rows = answer("lookup", path, "198.51.100.1", "198.51.101.1", "2001:db8:1::1", "2001:db8:2::1",
+                  "2001:db8:3::1", "2001:db8:4::1", "198.51.102.1")
     assert [(r["next_hop"], r["next_hop_address"]) for r in rows] == [
-        (1, "32.1.13.184"), (2, "2001:db8::"), (2, "2001:db8::"), (1, "32.1.13.184"), (3, "2001:db8:1::"), (4, "::"),
-        (5, "0.0.0.0")]
+        (1, "32.1.13.184"), (2, "2001:db8::"), (2, "2001:db8::"), (1, "32.1.13.184"),
+        (3, "2001:db8:1::"), (4, "::"), (5, "0.0.0.0")]
     assert answer("stat", path)["named_next_hops"] == 5
     text = fib("lookup", path, "198.51.101.1").stdout
     assert text.startswith("198.51.101.1: next hop 2 = 2001:db8::, by 198.51.101.0/24\n")
 
 
-@pytest.mark.parametrize("hop", ["::ffff:192.0.2.1", "::192.0.2.1", "2001:db8::", "fe80::1", "192.0.2.1", "255.255.255.255", "::1"])
+@pytest.mark.parametrize("hop", ["::ffff:192.0.2.1", "::192.0.2.1", "2001:db8::", "fe80::1", "::1",
+                                 "192.0.2.1", "255.255.255.255"])
 def test_printed_as_named(table, hop):
     """IPv4-mapped addresses are IPv6, and stay so."""
-    path = table(f"198.51.100.0/24 192.0.2.1\n198.51.101.0/24 {hop}\n2001:db8::/32 {hop}\n::ffff:198.51.100.0/120 {hop}\n")
+    path = table(f"198.51.100.0/24 192.0.2.1\n198.51.101.0/24 {hop}\n2001:db8::/32 {hop}\n"
+                 f"::ffff:198.51.100.0/120 {hop}\n")
     rows = answer("lookup", path, "198.51.100.1", "198.51.101.1", "2001:db8::1", "::ffff:198.51.100.1")
     number = 1 if hop == "192.0.2.1" else 2
     assert [ipaddress.ip_address(r["next_hop_address"]) for r in rows] == \
@@ -79,10 +82,12 @@ def test_printed_as_named(table, hop):
 @pytest.mark.parametrize("order", [1, -1])
 def test_as_numbers_and_addresses(table, order):
     """The two sorts have numbers of their own, whichever comes first, and in several files."""
-    lines = ["198.51.100.0/24 64500", "198.51.101.0/24 192.0.2.1", "2001:db8::/32 fe80::1", "2001:db8:1::/48 64501"][::order]
+    lines = ["198.51.100.0/24 64500", "198.51.101.0/24 192.0.2.1", "2001:db8::/32 fe80::1",
+             "2001:db8:1::/48 64501"][::order]
     files = [table("\n".join(lines)), *[table(line, f"{k}.txt") for k, line in enumerate(lines)]]
     for paths in (files[:1], files[1:]):
-        rows = answer("lookup", "-k", 4, *paths, "198.51.100.1", "198.51.101.1", "2001:db8::1", "2001:db8:1::1")
+        rows = answer("lookup", "-k", 4, *paths, "198.51.100.1", "198.51.101.1", "2001:db8::1",
+                      "2001:db8:1::1")
         named = [5, 6][::order]
         assert [r["next_hop"] for r in rows] == [of_asn(64500, 4), named[0], named[1], of_asn(64501, 4)]
         assert [r.get("next_hop_address") for r in rows] == [None, "192.0.2.1", "fe80::1", None]
@@ -103,9 +108,10 @@ def test_diff_knows_next_hops_by_address(table):
 def test_too_many_next_hops(table):
     lines = [f"10.{n >> 8}.{n & 255}.0/24 192.168.{n >> 8}.{n & 255}" for n in range(4096)]
     assert answer("stat", table("\n".join(lines[:4095])))["named_next_hops"] == 4095
-    assert "table.txt:4096: more than 4095 next hops" in refused("stat", table("\n".join(lines)))
-    assert "table.txt:4096: more than 4095 next hops" in refused("stat", table("\n".join(lines[:4095] + ["11.0.0.0/8 1"])))
-    assert "table.txt:4033: more than 4095 next hops" in refused("stat", table("\n".join(["11.0.0.0/8 1"] + lines)))
+    for line, text in ((4096, lines), (4096, lines[:4095] + ["11.0.0.0/8 1"]),
+                       (4033, ["11.0.0.0/8 1"] + lines)):
+        said = refused("stat", table("\n".join(text)))
+        assert f"table.txt:{line}: more than 4095 next hops" in said
 
 
 # --- Subcommands -------------------------------------------------------------------------------------------
@@ -116,10 +122,12 @@ def random_table(seed, n=600):
     routes = {}
     while len(routes) < n:
         if dice.random() < 0.5:
-            net = ipaddress.ip_network((dice.choice((10, 11)) << 24 | dice.getrandbits(24), dice.randint(0, 32)), strict=False)
+            bits, length = dice.choice((10, 11)) << 24 | dice.getrandbits(24), dice.randint(0, 32)
         else:
-            net = ipaddress.ip_network((0x20010DB8 << 96 | dice.getrandbits(20) << 76 | dice.getrandbits(8), dice.randint(0, 128)),
-                                       strict=False)
+            bits = 0x20010DB8 << 96 | dice.getrandbits(20) << 76 | dice.getrandbits(8)
+            length = dice.randint(0, 128)
+        make = ipaddress.IPv4Network if bits < 2 ** 32 else ipaddress.IPv6Network
+        net = make((bits, length), strict=False)
         routes[net] = dice.randint(0, 2 ** 32 - 1)
     return routes
 
@@ -139,7 +147,8 @@ def test_lookup_and_check(table, kind):
     routes = random_table(SEED)
     path = table(as_text(routes))
     dice = random.Random(SEED)
-    addresses = [str(dice.choice((net[0], net[-1], net[0] - 1 if int(net[0]) else net[0]))) for net in routes]
+    addresses = [str(dice.choice((net[0], net[-1], net[0] - 1 if int(net[0]) else net[0])))
+                 for net in routes]
     rows = answer("lookup", "-t", kind, "--next-hops", 9, path, *addresses)
     assert len(rows) == len(addresses)
     for address, row in zip(addresses, rows):
@@ -165,7 +174,8 @@ def test_lookup_text(table):
     assert done.returncode == 0
     heads = [line for line in done.stdout.splitlines() if line[0] != " "]
     assert heads == [f"198.51.100.0: next hop {of_asn(64500)}, by 198.51.100.0/32",
-                     "198.51.100.1: next hop 65 = 192.0.2.1, by 198.51.100.0/24", "198.51.99.1: no route", "::1: no route"]
+                     "198.51.100.1: next hop 65 = 192.0.2.1, by 198.51.100.0/24",
+                     "198.51.99.1: no route", "::1: no route"]
     assert done.stdout.splitlines()[1].split()[:3] == ["bits", "0-16", "root"]
 
 
@@ -207,14 +217,16 @@ def test_diff(table, kind):
     path = table(as_text(old), "old"), table(as_text(new), "new")
     d = answer("diff", "-t", kind, *path)
     for family in ("ipv4", "ipv6"):
-        a, b = ({net: of_asn(asn) for net, asn in routes.items() if f"ipv{net.version}" == family} for routes in (old, new))
+        a, b = ({net: of_asn(asn) for net, asn in routes.items() if f"ipv{net.version}" == family}
+                for routes in (old, new))
         one = d[family]
         assert (one["added"], one["removed"]) == (len(b.keys() - a.keys()), len(a.keys() - b.keys()))
         assert one["replaced"] == sum(a[net] != b[net] for net in a.keys() & b.keys())
         assert one["patch_bytes"] > 0 and one["patch_writes"] > 0
         assert 0 < one["fresh_image_bytes"] <= one["image_bytes"]
     same = fib("diff", "-t", kind, path[0], path[0])
-    assert same.returncode == 0 and "ipv4: 0 added, 0 removed, 0 replaced; patches of 256 changes: 0 bytes" in same.stdout
+    assert same.returncode == 0
+    assert "ipv4: 0 added, 0 removed, 0 replaced; patches of 256 changes: 0 bytes" in same.stdout
     gone = answer("diff", table("198.51.100.0/24 1\n", "a"), table("2001:db8::/32 1\n", "b"))
     assert [gone[f][k] for f in ("ipv4", "ipv6") for k in ("added", "removed")] == [0, 1, 1, 0]
 
@@ -334,7 +346,8 @@ DAMAGE = [
 def test_damage(table, text, line, reason):
     """File, line and reason, whichever subcommand reads it, plain and from xz; nothing on stdout."""
     path = table(text)
-    for arguments in (("stat", path), ("check", path), ("lookup", path, "198.51.100.1"), ("diff", path, path), ("stat", "-j", path)):
+    for arguments in (("stat", path), ("check", path), ("lookup", path, "198.51.100.1"),
+                      ("diff", path, path), ("stat", "-j", path)):
         said = refused(*arguments)
         assert said.startswith(f"p2pnic fib: {path}:{line}: ") and reason in said, said
     packed = table(lzma.compress(text.encode() if isinstance(text, str) else text), "table.xz")
@@ -347,10 +360,7 @@ def test_every_byte(table):
     for byte in range(256):
         if 0x20 <= byte < 0x7f or byte in (9, 10):
             continue
-        for text in (b"198.51.100.0/24 1%c\n", b"%c198.51.100.0/24 1\n", b"198.51.100.0/24%c1\n", b"#%c.\n198.51.100.0/24 1\n",
-                     b"198.51.100.0/24 1\n%c"):
-            if byte == 13 and text == b"198.51.100.0/24 1%c\n":
-                continue
+        for text in (b"198.51.100.0/24%c1\n", b"#%c.\n198.51.100.0/24 1\n", b"198.51.100.0/24 1\n%c"):
             said = refused("stat", table(text % byte))
             assert f": byte 0x{byte:02x} at place " in said
 
@@ -361,7 +371,7 @@ def test_longest_line(table):
 
 
 def test_cut_and_damaged_xz(table):
-    packed = lzma.compress(as_text(random_table(SEED, 50)).encode())
+    packed = lzma.compress(as_text(random_table(SEED, 9)).encode())
     for cut in range(len(packed)):
         said = refused("stat", table(packed[:cut], "table.xz"))
         assert "table.xz" in said and (cut < 6 or "not a whole xz file" in said), said
@@ -377,8 +387,9 @@ def test_cut_and_damaged_xz(table):
 def test_no_file(table, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     os.symlink("nowhere", tmp_path / "link")
-    for name, reason in ((".", "is a directory, not a file"), ("pipe", "is a pipe, not a file"), ("none", "No such file"),
-                         ("link", "No such file"), ("table.txt/x", "Not a directory")):
+    for name, reason in ((".", "is a directory, not a file"), ("pipe", "is a pipe, not a file"),
+                         ("none", "No such file"), ("link", "No such file"),
+                         ("table.txt/x", "Not a directory")):
         table(GOOD)
         assert f"{tmp_path / name}: {reason}" in refused("stat", tmp_path / name)
     assert "/dev/null: is a device or socket, not a file" in refused("stat", "/dev/null")
@@ -400,8 +411,9 @@ def test_unreadable(table):
 # --- Usage -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments", [
-    [], ["nonsense"], ["stat"], ["lookup"], ["check"], ["diff"], ["diff", "a"], ["diff", "a", "b", "c"], ["synthesize", "a"],
-    ["lookup", "198.51.100.1"], ["lookup", "table", "also"], ["stat", "-x"], ["stat", "-k"], ["stat", "--nonsense"]])
+    [], ["nonsense"], ["stat"], ["lookup"], ["check"], ["diff"], ["diff", "a"], ["diff", "a", "b", "c"],
+    ["synthesize", "a"], ["lookup", "198.51.100.1"], ["lookup", "table", "also"], ["stat", "-x"],
+    ["stat", "-k"], ["stat", "--nonsense"]])
 def test_usage(arguments):
     refused(*arguments, status=2)
 
@@ -459,9 +471,10 @@ def test_diff_without_room_for_the_patch(table):
 
 def test_output_that_cannot_be_written(table):
     path = table(GOOD)
-    for arguments in (["stat", path], ["stat", "-j", path], ["lookup", path, "::1"], ["check", "-r", "1", path], ["diff", path, path],
-                      ["synthesize"], ["--help"]):
+    for arguments in (["stat", path], ["stat", "-j", path], ["lookup", path, "::1"],
+                      ["check", "-r", "1", path], ["diff", path, path], ["synthesize"], ["--help"]):
         with open("/dev/full", "w", encoding="utf8") as full:
-            done = subprocess.run([P2PNIC, "fib", *arguments], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
-                                  text=True, timeout=60, check=False)
-        assert done.returncode == 1 and "standard output: No space left on device" in done.stderr, arguments
+            done = subprocess.run([P2PNIC, "fib", *arguments], stdin=subprocess.DEVNULL, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.returncode == 1, arguments
+        assert "standard output: No space left on device" in done.stderr, arguments

@@ -314,7 +314,8 @@ def test_reload_command(make_network):
     with Stream(network, 1, 2) as stream:
         done = ask(network)
         assert done.returncode == 0 and not done.stderr
-        assert done.stdout.startswith(f"configuration read again: {network.router.path}\ntable: 1 routes added, 0 changed, 0 deleted;")
+        assert done.stdout.startswith(f"configuration read again: {network.router.path}\n"
+                                      "table: 1 routes added, 0 changed, 0 deleted;")
         assert "asked to reload; configuration read again" in network.router.messages()
         network.router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.1.2"},
                                            {"prefix": "198.51.101.0/24", "via": "10.0.1.2"}]
@@ -326,13 +327,14 @@ def test_reload_command(make_network):
     network.router.write()
     done = ask(network)
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr == "p2pnic reload: route 198.51.100.0/24: gateway 10.9.9.9 is on no connected network and no neighbour\n"
+    assert done.stderr == "p2pnic reload: route 198.51.100.0/24: " \
+        "gateway 10.9.9.9 is on no connected network and no neighbour\n"
     assert to(network, "198.51.100.1") == (1, mac(1, 2))
     network.router.config["routes"][0]["via"] = "10.0.2.2"
     network.router.write()
     with open("/dev/full", "w", encoding="utf8") as full:
-        done = subprocess.run([P2PNIC, "reload", "--runtime", network.router.runtime], stdout=full, stderr=subprocess.PIPE,
-                              text=True, timeout=60, check=False)
+        done = subprocess.run([P2PNIC, "reload", "--runtime", network.router.runtime], stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1 and "standard output: No space left" in done.stderr
 
 
