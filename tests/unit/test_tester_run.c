@@ -417,8 +417,8 @@ static void test_prefixes(void **state)
 	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX", error[256];
 	uint32_t *a;
 	int fd = mkstemp(path);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
+	assert_true(fd >= 0);
 	close(fd);
 	write_text(path,
 		"# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 1\n");
