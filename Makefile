@@ -4,7 +4,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
+.PHONY: all run test chaos setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -21,6 +21,13 @@ run: build
 
 test: setup
 	@scripts/test
+
+# Everything happens to a router at once (docs/testing.md). make chaos [MINUTES=10] [SEED=N] [ONLY=A,B] [KNOWN=1]
+# [CALLS=all|start-router|…]; P2PNIC=PATH chooses the program, which preloads libinject.so of its own build.
+chaos: build
+	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) $(PYTHON) -B tests/chaos/chaos.py --minutes $(or $(MINUTES),10) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ROUND),--round $(ROUND) --rounds 1) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(KNOWN),--known) $(if $(CALLS),--calls $(CALLS)) --logs $(BUILD)/chaos
 
 # The firmware bare-metal for RV64: nothing undefined but the board.
 firmware-riscv: setup

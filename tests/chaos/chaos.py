@@ -6,8 +6,8 @@
 
 A round is a few actions (actions.py) beside traffic; afterwards every NIC forwards to every other, every packet
 is accounted for, no stream has lost what no action explains, and no process has grown (world.py). A round is
-what its seed and its number say, so `--seed N --round K --rounds 1` does the same things again, as far as the
-scheduler does.
+what its seed and its number say, so `--seed N --round K --rounds 1` does the same things again (with the same
+--known and --only), as far as the scheduler does.
 
     --known            also those actions whose fault is known and open
     --only A,B         only these actions
@@ -28,6 +28,17 @@ import calls  # noqa: E402
 from actions import ACTIONS  # noqa: E402
 from network import not_permitted  # noqa: E402
 from world import Failed, World  # noqa: E402
+
+
+def plans(seed, names):
+    """The actions of round 1, 2, …: dealt from a deck of all, so that none is left out for long."""
+    rng, deck = random.Random(seed), []
+    while True:
+        size = rng.randint(1, 4)
+        while len(deck) < size:
+            deck += rng.sample(names, len(names))
+        yield deck[:size]
+        del deck[:size]
 
 
 class Run:
@@ -54,7 +65,7 @@ class Run:
             self.unaccounted += 1
         elif what.startswith("leak"):
             self.leaks += 1
-        elif "without a reason" in what:
+        elif "lost without a reason" in what:
             self.unexplained += 1
         folder = self.keep(where.split(":")[0].replace(" ", "-"))
         self.failures.append(f"{where}: {what}; logs in {folder}")
@@ -77,9 +88,8 @@ class Run:
             self.fail(f"seed {self.arguments.seed} end", str(error))
         self.leave()
 
-    def round(self, number, names):
+    def round(self, number, plan):
         rng = random.Random(f"{self.arguments.seed} {number}")
-        plan = [rng.choice(names) for _ in range(rng.randint(1, 4))]
         done, begin = [], time.monotonic()
         try:
             if not self.world:
@@ -107,10 +117,12 @@ class Run:
         if self.arguments.only:
             names = self.arguments.only.split(",")
         until = time.monotonic() + self.arguments.minutes * 60
-        number = self.arguments.round
-        while time.monotonic() < until and self.rounds < (self.arguments.rounds or 1 << 30):
-            self.round(number, names)
-            number += 1
+        for number, plan in enumerate(plans(self.arguments.seed, names), 1):
+            if number < self.arguments.round:
+                continue
+            if time.monotonic() > until or self.rounds == self.arguments.rounds:
+                break
+            self.round(number, plan)
         self.finish()
 
     def verdict(self):
@@ -145,8 +157,8 @@ def main():
             print(f"{name:26} {('known: ' + function.known) if function.known else ''}".rstrip())
         return 0
     if reason := not_permitted():
-        print(f"chaos: {reason}; it needs root", file=sys.stderr)
-        return 1
+        print(f"chaos: not run: {reason}; it needs root")
+        return 77  # skipped
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chaos = Run(arguments)
     try:

@@ -90,6 +90,7 @@ class World(Network):
         self.peer = None
         try:
             self.inject = Inject(f"{self.directory}/inject")
+            open(self.router.log, "w", encoding="utf8").close()
             if more:
                 self.add_peer()
         except BaseException:
@@ -391,4 +392,4 @@ def connect(path, kind=socket.SOCK_STREAM):
     return s
 
 
-__all__ = ["Failed", "Inject", "World", "connect", "eventually", "mac", "run"]
+__all__ = ["Failed", "Inject", "World", "connect", "eventually", "mac", "processes_of", "run"]
