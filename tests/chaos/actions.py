@@ -387,7 +387,10 @@ def api_crowd(world, rng):
     idle = [connect(f"{world.router.runtime}/api.sock") for _ in range(20)]
     try:
         begin = time.monotonic()
-        world.router.show("router")
+        try:
+            world.router.show("router")
+        except OSError as error:
+            raise Failed(f"show behind 20 idle clients: {error}") from error
         if time.monotonic() - begin > 5:
             raise Failed(f"show waits {time.monotonic() - begin:.0f} s behind 20 idle clients")
     finally:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from world import Failed, World, processes_of
+from world import P2PNIC, Failed, World, processes_of
 
 PATIENCE = 20
 UP = "NICs forward; questions to"
@@ -141,6 +141,7 @@ def place(world, at):
     if not lines:
         return "no call"
     name, number, file, offset = lines[-1]
+    file = P2PNIC if os.path.basename(file) == "p2pnic" else file  # that of execve, which may be no path
     done = subprocess.run(["addr2line", "-f", "-s", "-e", file, hex(int(offset, 16) - 1)], capture_output=True,
                           text=True, check=False)
     return f"{name} ({os.strerror(int(number))}) in {done.stdout.split()[0] if done.stdout else file}"

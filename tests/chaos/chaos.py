@@ -76,8 +76,10 @@ class Run:
         if self.world:
             self.checked += self.world.checked
             self.lost += self.world.lost
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
             self.world.close()
             self.world = None
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
     def finish(self):
         if not self.world:
