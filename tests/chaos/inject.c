@@ -114,8 +114,10 @@ static bool fails(const char *name, int usual, const void *caller)
 	call = atomic_fetch_add(&rule->calls, 1) + 1;
 	if (rule->nth ? call < rule->nth : draw(call, rule->seed) >= rule->chance)
 		return false;
-	if (atomic_fetch_add(&rule->failed, 1) >= rule->times && rule->times)
+	if (atomic_fetch_add(&rule->failed, 1) >= rule->times && rule->times) {
+		atomic_fetch_sub(&rule->failed, 1);
 		return false;
+	}
 	errno = rule->error ? rule->error : usual;
 	dladdr(caller, &info);
 	n = snprintf(line, sizeof(line), "inject: %s: call %llu: %s: errno %d at %s+0x%lx\n", self,
