@@ -18,7 +18,7 @@ static void post_spares(struct memif_port *port)
 	while (port->spares && room--) {
 		uint32_t buffer = port->spare[--port->spares];
 
-		memif_post(port, q->head, buffer + 64 * (port->colour++ % MEMIF_COLOURS));
+		memif_post(port, q->head, buffer);
 		q->head++;
 	}
 	atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
@@ -32,8 +32,7 @@ static void reclaim(
 	struct memif_port *port, uint16_t head, uint16_t tail, uint16_t mask, uint16_t send_head)
 {
 	for (; tail != head; tail++)
-		port->spare[port->spares++] =
-			port->posted[tail & mask] & ~(P2PNIC_BUFFER_BYTES - 1);
+		port->spare[port->spares++] = port->posted[tail & mask];
 	uint16_t lost = (uint16_t)(send_head - port->reported);
 	port->done += lost;
 	port->failed += lost;
@@ -51,7 +50,7 @@ static void memif_service(void *opaque)
 	case MEMIF_NOTHING:
 		break;
 	case MEMIF_UP:
-		port->chain = false;
+		port->dropping = NULL;
 		port->consumed = 0;
 		if (link->role == MEMIF_CLIENT && port->started)
 			post_spares(port);
@@ -130,7 +129,9 @@ static void memif_close(void *opaque)
 	memif_link_close(&port->link);
 	free(port->posted);
 	free(port->spare);
+	free(port->gathered);
 	port->posted = port->spare = NULL;
+	port->gathered = NULL;
 }
 
 static int memif_open(void *opaque, const struct port_config *config, char *error)
@@ -159,7 +160,8 @@ static int memif_open(void *opaque, const struct port_config *config, char *erro
 	size_t slots = (size_t)1 << link.log2_ring;
 	port->posted = calloc(slots, sizeof(*port->posted));
 	port->spare = calloc(slots, sizeof(*port->spare));
-	if (port->posted && port->spare) {
+	port->gathered = calloc(P2PNIC_BURST_MAX, P2PNIC_FRAME_BYTES_MAX);
+	if (port->posted && port->spare && port->gathered) {
 		r = memif_link_open(&port->link, &link, error);
 	} else {
 		snprintf(error, PORT_ERROR_BYTES, "memif: %s: out of memory", config->target);
@@ -168,6 +170,7 @@ static int memif_open(void *opaque, const struct port_config *config, char *erro
 	if (r) {
 		free(port->posted);
 		free(port->spare);
+		free(port->gathered);
 		return r;
 	}
 	memif_service(port);

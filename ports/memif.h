@@ -29,17 +29,20 @@
  * one into packet memory, and transmit copies into the peer's buffers. Packet memory stays private.
  * start takes no buffers (returns 0), as none are received into.
  *
- * Cache colours. Buffers are 2048 bytes and aligned to that, so the headers of all of them fall into
- * two of the 64 sets of a first-level cache. As client, frames are therefore received at 0, 64, 128 or 192
- * bytes into their buffers by turns: that is what the 256 bytes of headroom are for.
+ * Buffers. As client whole buffers of P2PNIC_BUFFER_BYTES are posted, as VPP, DPDK and libmemif do by
+ * default. libmemif asks each slot for that much, and cuts every packet over two where it is less. So a frame
+ * begins at the start of its buffer and leaves no headroom; frames above P2PNIC_FRAME_BYTES_MAX are dropped.
  *
- * Chained descriptors (one packet in several buffers): not delivered. All descriptors of such a packet
- * are consumed and given back, it is counted once in `oversize`: buffers of 1792 bytes hold any frame
- * that the contract knows, so only oversized ones are ever chained by an honest peer.
+ * Chained descriptors (MEMIF_DESCRIPTOR_NEXT): a packet may lie in up to MEMIF_PARTS_MAX of them. Received
+ * ones are put together in one piece, as client in the first one's buffer, as server in memory of the port. As
+ * server a frame longer than the peer's buffer is cut over as many as it needs; as client every frame leaves in
+ * one. A chain whose end is not published waits. Packets above P2PNIC_FRAME_BYTES_MAX are dropped whole and
+ * counted once in `oversize`. Frames in one slot pay nothing for this: memif_chain.c takes over at the first
+ * that is not.
  *
  * Hostile descriptors: as client only length and flags are read back, the place is known from this
- * side's own table. As server region, offset and length are checked in 64 bits; a bad one is skipped and
- * counted in `missed`. Bad indices end the connection.
+ * side's own table. As server region, offset and length are checked in 64 bits; a packet with a bad one is
+ * dropped and counted in `missed`. Bad indices end the connection.
  *
  * Frames given to transmit while nobody is connected are taken and reported as failed; so are those
  * that were in flight when the connection ended.
@@ -56,7 +59,7 @@
 
 #include <string.h>
 
-#define MEMIF_COLOURS 4u
+#define MEMIF_PARTS_MAX P2PNIC_BURST_MAX /* descriptors of one packet; one in more is dropped */
 
 struct memif_port {
 	struct memif_link link;
@@ -67,7 +70,10 @@ struct memif_port {
 	unsigned consumed;
 	uint16_t slot[P2PNIC_BURST_MAX];      /* client: slot of frame k */
 	struct frame burst[P2PNIC_BURST_MAX]; /* server: for keep */
-	bool chain;                           /* the packet in the last slot goes on in the next */
+	uint64_t *
+		dropping; /* the packet in the last slot goes on, and is counted there at its end */
+	uint8_t *
+		gathered; /* server: frame k of a burst in one piece, at k · P2PNIC_FRAME_BYTES_MAX */
 	bool started;
 
 	/* transmit */
@@ -79,7 +85,6 @@ struct memif_port {
 	uint64_t oversize;
 	uint32_t *spare; /* client: buffers not posted, while down or stopped */
 	unsigned spares;
-	uint32_t colour;
 };
 
 extern const struct port_ops memif_port_ops;
@@ -93,24 +98,28 @@ static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t 
 	uint16_t slot = index & q->mask;
 
 	port->posted[slot] = buffer;
-	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX), buffer);
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), buffer);
 }
 
-/* Frame n of the burst from one slot: false if it has none. */
+/*
+ * The rest of a burst from frame n on, which is not one whole frame in one slot: chains are put together, what
+ * is too long or not in the peer's memory is dropped and counted. `limit` slots belong to the burst, a packet
+ * that begins in them may use all `waiting`. Returns the frames of the whole burst.
+ */
+unsigned memif_receive_rest(struct memif_port *port, struct frame *frames, unsigned n,
+	unsigned limit, unsigned waiting);
+
+/* Frame n of the burst, from one slot; false: the rest is memif_receive_rest's. */
 static inline bool memif_receive_one(
 	struct memif_port *port, struct frame *frames, unsigned n, unsigned slot)
 {
 	uint64_t control = memif_read(&port->link.receive.ring->slot[slot].control);
 	uint32_t length = MEMIF_LENGTH(control);
 
-	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) || port->chain ||
+	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
 				     length > P2PNIC_FRAME_BYTES_MAX,
-		    0)) {
-		/* Counted at its last descriptor. */
-		port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
-		port->oversize += !port->chain;
+		    0))
 		return false;
-	}
 	frames[n] = (struct frame){port->memory + port->posted[slot], length};
 	port->slot[n] = (uint16_t)slot;
 	return true;
@@ -123,20 +132,20 @@ AVX512 static inline unsigned memif_receive_fours(
 	const struct memif_queue *q = &port->link.receive;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < limit;) {
-		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
+	while (n < limit) {
+		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
 
-		if (limit - i >= 4 && slot + 3 <= q->mask && !port->chain &&
+		if (limit - n >= 4 && slot + 3 <= q->mask &&
 			memif_four_in(q->ring->slot + slot, port->posted + slot, port->memory,
 				frames + n)) {
 			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
 
 			memcpy(port->slot + n, &slots, 8);
 			n += 4;
-			i += 4;
+		} else if (memif_receive_one(port, frames, n, slot)) {
+			n++;
 		} else {
-			n += memif_receive_one(port, frames, n, slot);
-			i++;
+			break;
 		}
 	}
 	return n;
@@ -144,70 +153,65 @@ AVX512 static inline unsigned memif_receive_fours(
 #endif
 
 static inline unsigned memif_receive_client(
-	struct memif_port *port, struct frame *frames, unsigned max)
+	struct memif_port *port, struct frame *frames, unsigned limit)
 {
-	struct memif_queue *q = &port->link.receive;
-	int waiting = memif_link_advanced(
-		&port->link, &q->ring->tail, q->tail, (uint16_t)(q->head - q->tail));
-	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, n = 0;
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
 
-	if (limit > max)
-		limit = max;
-	port->consumed = limit;
 #ifdef __x86_64__
 	if (x86_has_avx512())
 		return memif_receive_fours(port, frames, limit);
 #endif
-	for (unsigned i = 0; i < limit; i++)
-		n += memif_receive_one(
-			port, frames, n, (unsigned)((uint16_t)(q->tail + i) & q->mask));
+	while (n < limit &&
+		memif_receive_one(port, frames, n, (unsigned)((uint16_t)(q->tail + n) & q->mask)))
+		n++;
 	return n;
 }
 
 static inline unsigned memif_receive_server(
-	struct memif_port *port, struct frame *frames, unsigned max)
+	struct memif_port *port, struct frame *frames, unsigned limit)
 {
-	struct memif_queue *q = &port->link.receive;
-	int waiting = memif_link_advanced(&port->link, &q->ring->head, q->tail, q->mask + 1u);
-	unsigned limit = waiting < 0 ? 0 : (unsigned)waiting, i = 0, n = 0;
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
 
-	if (limit > max)
-		limit = max;
-	for (; i < limit; i++) {
+	for (; n < limit; n++) {
 		const struct memif_descriptor *d =
-			&q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
+			&q->ring->slot[(uint16_t)(q->tail + n) & q->mask];
 		uint64_t control = memif_read(&d->control);
 		uint8_t *data = memif_link_at(&port->link, control, memif_read(&d->place));
 
-		if (__builtin_expect(!data, 0)) {
-			port->link.counters.bad_descriptor++;
-			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
-			continue;
-		}
-		if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-					     port->chain ||
+		if (__builtin_expect(!data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
 					     MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX,
-			    0)) {
-			port->chain = MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT;
-			port->oversize += !port->chain;
-			continue;
-		}
+			    0))
+			break;
 		frames[n] = (struct frame){data, MEMIF_LENGTH(control)};
 		port->burst[n] = frames[n];
-		n++;
 	}
-	port->consumed = limit;
 	return n;
 }
 
 static inline unsigned memif_receive(struct memif_port *port, struct frame *frames, unsigned max)
 {
+	struct memif_queue *q = &port->link.receive;
+	const bool client = port->link.role == MEMIF_CLIENT;
+
 	if (__builtin_expect(!port->link.connected || port->link.broken || !port->started, 0))
 		return 0;
-	if (max > P2PNIC_BURST_MAX)
-		max = P2PNIC_BURST_MAX;
-	return port->link.role == MEMIF_CLIENT ? memif_receive_client(port, frames, max)
-					       : memif_receive_server(port, frames, max);
+	int waiting = memif_link_advanced(&port->link, client ? &q->ring->tail : &q->ring->head,
+		q->tail, client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
+	if (waiting <= 0)
+		return 0;
+	unsigned limit = max < P2PNIC_BURST_MAX ? max : P2PNIC_BURST_MAX, n = 0;
+
+	if (limit > (unsigned)waiting)
+		limit = (unsigned)waiting;
+	if (__builtin_expect(!port->dropping, 1))
+		n = client ? memif_receive_client(port, frames, limit)
+			   : memif_receive_server(port, frames, limit);
+	port->consumed = n;
+	if (__builtin_expect(n < limit, 0))
+		n = memif_receive_rest(port, frames, n, limit, (unsigned)waiting);
+	return n;
 }
 
 static inline uint32_t memif_keep(struct memif_port *port, unsigned k, uint32_t spare)
@@ -216,9 +220,9 @@ static inline uint32_t memif_keep(struct memif_port *port, unsigned k, uint32_t 
 		uint16_t slot = port->slot[k];
 		uint32_t kept = port->posted[slot];
 
-		port->posted[slot] = spare + 64 * (port->colour++ % MEMIF_COLOURS);
-		__atomic_store_n(&port->link.receive.ring->slot[slot].place, port->posted[slot],
-			__ATOMIC_RELAXED);
+		port->posted[slot] = spare;
+		__atomic_store_n(
+			&port->link.receive.ring->slot[slot].place, spare, __ATOMIC_RELAXED);
 		return kept;
 	}
 	memcpy(port->memory + spare, port->burst[k].data, port->burst[k].length);
@@ -258,7 +262,7 @@ static inline void memif_repost(struct memif_port *port, unsigned n)
 	/* Only the length was changed. (A peer that changes the place as well loses packets of its own.) */
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX), __ATOMIC_RELAXED);
+			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), __ATOMIC_RELAXED);
 }
 
 static inline void memif_release(struct memif_port *port)
@@ -345,11 +349,19 @@ static inline void memif_copy(uint8_t *to, uint32_t room, const uint8_t *from, u
 		memcpy(to + i, from + i, 64);
 }
 
+/*
+ * The rest of a burst from frame i on, for which one slot is not enough, or not in the peer's memory: frames are
+ * cut over as many slots as they fill. One that cannot be, as all of the ring is too little or a place is bad,
+ * has failed, and its slots go back empty. Returns the frames taken of the whole burst.
+ */
+unsigned memif_transmit_rest(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned i, unsigned n);
+
 static inline unsigned memif_transmit_server(
 	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct memif_queue *q = &port->link.send;
-	unsigned room = (uint16_t)(q->head - q->tail);
+	unsigned room = (uint16_t)(q->head - q->tail), limit = n, i = 0;
 
 	if (room < n) {
 		int posted =
@@ -359,29 +371,24 @@ static inline unsigned memif_transmit_server(
 		room = (unsigned)posted;
 		q->head = (uint16_t)(q->tail + posted);
 	}
-	if (n > room)
-		n = room;
-	for (unsigned i = 0; i < n; i++) {
+	if (limit > room)
+		limit = room;
+	for (; i < limit; i++) {
 		struct memif_descriptor *d = &q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
 		uint64_t control = memif_read(&d->control);
 		uint8_t *to = memif_link_at(&port->link, control, memif_read(&d->place));
 		uint32_t length = frames[i].length;
 
-		if (__builtin_expect(!to || MEMIF_LENGTH(control) < length, 0)) {
-			port->link.counters.bad_descriptor += !to;
-			port->failed++;
-			length = 0; /* the slot is used up: an empty packet */
-		} else {
-			memif_copy(
-				to, MEMIF_LENGTH(control), port->memory + frames[i].offset, length);
-		}
+		if (__builtin_expect(!to || MEMIF_LENGTH(control) < length, 0))
+			break;
+		memif_copy(to, MEMIF_LENGTH(control), port->memory + frames[i].offset, length);
 		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), length),
 			__ATOMIC_RELAXED);
 	}
-	q->tail = (uint16_t)(q->tail + n);
-	port->done += n;
-	port->unpublished |= n != 0;
-	return n;
+	q->tail = (uint16_t)(q->tail + i);
+	port->done += i;
+	port->unpublished |= i != 0;
+	return __builtin_expect(i < limit, 0) ? memif_transmit_rest(port, frames, i, n) : i;
 }
 
 static inline unsigned memif_transmit(

@@ -90,7 +90,6 @@ struct memif_counters {
 	uint64_t refused;        /* handshakes that failed for the peer's fault */
 	uint64_t bad_index;      /* ring indices out of range */
 	uint64_t bad_descriptor; /* region, offset or length outside what the peer owns */
-	uint64_t chained;        /* packets of more than one descriptor, dropped */
 };
 
 struct memif_link {

@@ -37,7 +37,7 @@ AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, con
 	return true;
 }
 
-/* Posts buffers of region 1 for the longest frame. */
+/* Posts whole buffers of region 1. */
 AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const uint32_t *posted)
 {
 	__m512i place = _mm512_castsi256_si512(
@@ -45,7 +45,7 @@ AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const u
 
 	_mm512_storeu_si512(slot,
 		_mm512_mask_expand_epi64(
-			_mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, P2PNIC_FRAME_BYTES_MAX)),
+			_mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES)),
 			0xaa, place));
 }
 
