@@ -14,8 +14,10 @@
 #define SERVICE_NS  10000000u
 #define CLOCK_EVERY 1024u /* passes between looks at the clock */
 #define BURST       P2PNIC_BURST_MAX
-#define SLOTS       2048u /* of a ring: buffers for so many; larger rings are not filled */
-#define AT_THIRD    32u   /* the third octet of the IPv4 destination address */
+#define COLOURS                                                                                    \
+	4u /* begins of the copies in their buffers, so that they spread over the sets of the cache */
+#define SLOTS    2048u /* of a ring: buffers for so many; larger rings are not filled */
+#define AT_THIRD 32u   /* the third octet of the IPv4 destination address */
 
 /* Buffers not in use, the last one freed first: it is the one in the cache. */
 struct pool {
@@ -96,7 +98,7 @@ static void pass_client(struct reflect *r)
 				continue;
 			uint32_t offset = out->pool.buffer[--out->pool.count];
 			if (r->config->kind == REFLECT_COPY) {
-				offset += 64 * (offset / P2PNIC_BUFFER_BYTES % MEMIF_COLOURS);
+				offset += 64 * (offset / P2PNIC_BUFFER_BYTES % COLOURS);
 				copy_frame(out->port->memory + offset, frames[k].data,
 					frames[k].length);
 			} else {
