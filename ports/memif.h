@@ -10,9 +10,15 @@
  *   id=N                interface number on the socket, 0 unless told
  *   rsize=N             client: log2 of the slots of each ring; 9 unless told. A server takes the
  *                       client's
- *   secret=TEXT         up to 24 characters
- *   unsealed=yes        server: take regions that the peer could shrink, as DPDK's are with zero-copy.
- *                       A peer that then shrinks one kills this process by SIGBUS: friends only
+ *   secret-file=PATH    the secret: 1 to 24 characters, of which VPP, DPDK and libmemif know 23; a newline
+ *                       behind them is none
+ *   secret-fd=N         the same, from a descriptor that this process was started with
+ *   secret=TEXT         the same, for configuration files: on a command line it would stand in ps
+ *   peers=any|UID       admit the processes of every user, or of that one, beside root's and one's own. The
+ *                       socket is then open to all users, else to one's own (mode 0600)
+ *   map=MIB             server: memory that a peer may have mapped here; 4096 unless told
+ *   unsealed=yes        server: take regions that the peer could shrink, as DPDK's are with zero-copy, or of
+ *                       huge pages. A peer that then shrinks one kills this process by SIGBUS: friends only
  *
  * As CLIENT the whole packet memory (BAR4) is one memif region, and the rings are another. Nothing is
  * copied by the port in either direction:

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,7 +68,7 @@ static int watch(int set, int fd)
 
 /* --- Messages ---------------------------------------------------------------------------------- */
 
-static int message_send(struct memif_link *link, const struct memif_message *message, int fd)
+static int message_send_to(int channel, const struct memif_message *message, int fd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -85,8 +87,21 @@ static int message_send(struct memif_link *link, const struct memif_message *mes
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(int));
 	}
-	ssize_t n = sendmsg(link->channel, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return n == (ssize_t)sizeof(*message) ? 0 : n < 0 ? -errno : -EIO;
+	/* A message is sent whole or not at all (SOCK_SEQPACKET). */
+	return sendmsg(channel, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int message_send(struct memif_link *link, const struct memif_message *message, int fd)
+{
+	return message_send_to(link->channel, message, fd);
+}
+
+static void say_disconnect(int channel, const char *why)
+{
+	struct memif_message message = {.type = MEMIF_DISCONNECT};
+
+	copy_text(message.disconnect.reason, sizeof(message.disconnect.reason), why);
+	message_send_to(channel, &message, -1);
 }
 
 static int send_plain(struct memif_link *link, uint16_t type)
@@ -200,15 +215,23 @@ static const char *region_map(struct memif_link *link, const struct memif_add_re
 		return "Region larger than its file";
 	if (!link->config.unsealed) {
 		int seals = fcntl(*fd, F_GET_SEALS);
+		struct statfs fs;
 		if (seals < 0 || !(seals & F_SEAL_SHRINK))
 			return "Region not sealed against shrinking";
+		/* No seal keeps a page there that cannot be had again: SIGBUS behind a hole. */
+		if (fstatfs(*fd, &fs) || fs.f_type == HUGETLBFS_MAGIC)
+			return "Region of huge pages";
 	}
 	/* Huge-page files map in their own block size. */
 	uint64_t page = (uint64_t)st.st_blksize > MEMIF_GUARD_BYTES ? (uint64_t)st.st_blksize
 								    : MEMIF_GUARD_BYTES;
 	if (page & (page - 1) || bytes > UINT64_MAX - 3 * page)
 		return "Invalid region size";
-	uint64_t body = (bytes + page - 1) & ~(page - 1);
+	uint64_t body = (bytes + page - 1) & ~(page - 1), mapped = 0;
+	for (unsigned i = 0; i < link->regions; i++)
+		mapped += link->region[i].mapped;
+	if (body > link->config.map_bytes || mapped > link->config.map_bytes - body)
+		return "Regions larger than allowed";
 	uint64_t room = body + page + MEMIF_GUARD_BYTES;
 	uint8_t *reserved =
 		mmap(NULL, room, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -323,13 +346,19 @@ static enum memif_event drop(struct memif_link *link)
 
 static enum memif_event refuse(struct memif_link *link, const char *why)
 {
-	struct memif_message message = {.type = MEMIF_DISCONNECT};
-
-	copy_text(message.disconnect.reason, sizeof(message.disconnect.reason), why);
 	if (link->channel >= 0)
-		message_send(link, &message, -1);
+		say_disconnect(link->channel, why);
 	snprintf(link->reason, sizeof(link->reason), "%s", why);
 	return drop(link);
+}
+
+static void waiting_drop(struct memif_link *link, unsigned k, const char *why)
+{
+	say_disconnect(link->waiting[k].fd, why);
+	close(link->waiting[k].fd);
+	link->waitings--;
+	memmove(&link->waiting[k], &link->waiting[k + 1],
+		(link->waitings - k) * sizeof(*link->waiting));
 }
 
 static enum memif_event up(struct memif_link *link)
@@ -340,6 +369,8 @@ static enum memif_event up(struct memif_link *link)
 	link->step = STEP_CONNECTED;
 	link->reason[0] = 0;
 	link->counters.connects++;
+	while (link->waitings)
+		waiting_drop(link, 0, "Already connected");
 	return MEMIF_UP;
 }
 
@@ -421,6 +452,19 @@ static enum memif_event client_message(struct memif_link *link, const struct mem
 	return refuse(link, "Unexpected message");
 }
 
+/* All bytes are looked at whatever they are, so time tells nothing. What is behind the end of the peer's is no
+ * part of it: VPP leaves there what lay in its memory. */
+static bool secret_equal(const char own[MEMIF_SECRET_BYTES], const uint8_t said[MEMIF_SECRET_BYTES])
+{
+	unsigned difference = 0, inside = 0xff;
+
+	for (unsigned i = 0; i < MEMIF_SECRET_BYTES; i++) {
+		inside &= -(unsigned)(said[i] != 0);
+		difference |= (uint8_t)own[i] ^ (said[i] & inside);
+	}
+	return !difference;
+}
+
 static const char *server_message(
 	struct memif_link *link, const struct memif_message *message, int *fd)
 {
@@ -434,14 +478,8 @@ static const char *server_message(
 			return "ID not found";
 		if (init->mode != MEMIF_MODE_ETHERNET)
 			return "Only ethernet mode supported";
-		if (link->config.secret[0]) {
-			/* All bytes are looked at whatever they are, so time tells nothing. */
-			unsigned difference = 0;
-			for (unsigned i = 0; i < MEMIF_SECRET_BYTES; i++)
-				difference |= (uint8_t)link->config.secret[i] ^ init->secret[i];
-			if (difference)
-				return "Incorrect secret";
-		}
+		if (link->config.secret[0] && !secret_equal(link->config.secret, init->secret))
+			return "Incorrect secret";
 		link->step = STEP_SETUP;
 		return NULL;
 	}
@@ -502,6 +540,27 @@ static enum memif_event channel_message(
 	return refuse(link, why);
 }
 
+/* Is the other end's process one to deal with? Else the reason says whose it is. */
+static bool peer_admitted(struct memif_link *link, int fd)
+{
+	struct ucred who;
+
+	if (link->config.any_peer)
+		return true;
+	if (unix_peer(fd, &who)) {
+		snprintf(link->reason, sizeof(link->reason), "%.50s: peer's user unknown",
+			link->config.socket);
+	} else if (who.uid == 0 || who.uid == geteuid() || who.uid == link->config.peer) {
+		return true;
+	} else {
+		snprintf(link->reason, sizeof(link->reason),
+			"%.30s: peer of user %u refused; peers=%u admits it", link->config.socket,
+			who.uid, who.uid);
+	}
+	link->counters.refused++;
+	return false;
+}
+
 static void client_connect(struct memif_link *link)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -516,44 +575,97 @@ static void client_connect(struct memif_link *link)
 		close(fd);
 		return;
 	}
+	if (!peer_admitted(link, fd)) {
+		close(fd);
+		return;
+	}
 	link->channel = fd;
 	link->step = STEP_HELLO;
 	link->deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
 }
 
-static void server_accept(struct memif_link *link)
+static bool readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Makes room for one more: the oldest that has said nothing goes. False: all have. */
+static bool waiting_room(struct memif_link *link)
+{
+	if (link->waitings < MEMIF_WAITING_MAX)
+		return true;
+	for (unsigned k = 0; k < link->waitings; k++)
+		if (!readable(link->waiting[k].fd)) {
+			link->counters.refused++;
+			waiting_drop(link, k, "Said nothing while others came");
+			return true;
+		}
+	return false;
+}
+
+/* Greets a newcomer, or says why not; the caller closes it then. */
+static bool greet(struct memif_link *link, int fd)
 {
 	struct memif_message message = {.type = MEMIF_HELLO};
-	int fd = accept4(link->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0)
-		return;
-	if (link->channel >= 0) {
-		message.type = MEMIF_DISCONNECT;
-		copy_text(message.disconnect.reason, sizeof(message.disconnect.reason),
-			"Already connected");
-		send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
-		close(fd);
-		return;
+	if (!peer_admitted(link, fd)) {
+		say_disconnect(fd, "User not admitted");
+		return false;
 	}
-	if (watch(link->control, fd)) {
-		close(fd);
-		return;
+	if (link->connected) {
+		say_disconnect(fd, "Already connected");
+		return false;
+	}
+	if (!waiting_room(link)) {
+		say_disconnect(fd, "Too many handshakes");
+		return false;
 	}
 	copy_text(message.hello.name, sizeof(message.hello.name), "p2pnic");
 	message.hello.version_min = MEMIF_VERSION;
 	message.hello.version_max = MEMIF_VERSION;
 	message.hello.region_max = MEMIF_REGIONS_MAX - 1;
 	message.hello.log2_ring_max = MEMIF_LOG2_RING_MAX;
-	link->channel = fd;
-	link->step = STEP_HELLO;
-	link->deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
-	if (message_send(link, &message, -1))
-		drop(link);
+	return !watch(link->control, fd) && !message_send_to(fd, &message, -1);
+}
+
+/* Newcomers are greeted; the first that has answered becomes the link's one, if it has none. */
+static void server_accept(struct memif_link *link)
+{
+	for (unsigned k = 0; k < MEMIF_WAITING_MAX; k++) {
+		int fd = accept4(link->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			break;
+		if (!greet(link, fd)) {
+			close(fd);
+			continue;
+		}
+		link->waiting[link->waitings].fd = fd;
+		link->waiting[link->waitings++].deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
+	}
+	for (unsigned k = link->waitings; k--;)
+		if (now_ms() >= link->waiting[k].deadline_ms && !readable(link->waiting[k].fd)) {
+			link->counters.refused++;
+			waiting_drop(link, k, "Handshake took too long");
+		}
+	for (unsigned k = 0; link->channel < 0 && k < link->waitings; k++) {
+		if (!readable(link->waiting[k].fd))
+			continue;
+		link->channel = link->waiting[k].fd;
+		link->step = STEP_HELLO;
+		link->deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
+		link->waitings--;
+		memmove(&link->waiting[k], &link->waiting[k + 1],
+			(link->waitings - k) * sizeof(*link->waiting));
+	}
 }
 
 enum memif_event memif_link_service(struct memif_link *link)
 {
+	if (link->listener.fd >= 0)
+		server_accept(link);
 	/* One message a call, so that the links of one peer advance in step: DPDK's zero-copy client
 	 * closes the file of its memory once its first port has connected, and cannot show it to others. */
 	if (link->channel >= 0) {
@@ -578,8 +690,6 @@ enum memif_event memif_link_service(struct memif_link *link)
 				return event;
 		}
 	}
-	if (link->listener.fd >= 0)
-		server_accept(link);
 	bool late = now_ms() >= link->deadline_ms;
 	if (link->channel >= 0) {
 		if (!link->connected && late) {
@@ -594,12 +704,9 @@ enum memif_event memif_link_service(struct memif_link *link)
 
 void memif_link_disconnect(struct memif_link *link, const char *reason)
 {
-	struct memif_message message = {.type = MEMIF_DISCONNECT};
-
 	if (link->channel < 0)
 		return;
-	copy_text(message.disconnect.reason, sizeof(message.disconnect.reason), reason);
-	message_send(link, &message, -1);
+	say_disconnect(link->channel, reason);
 	/* Reading now ends in the next service like the peer's own end. */
 	shutdown(link->channel, SHUT_RDWR);
 }
@@ -633,8 +740,10 @@ void memif_queue_disarm(struct memif_queue *queue)
 static int server_listen(struct memif_link *link, char *error)
 {
 	char text[UNIX_LISTEN_TEXT_BYTES];
-	int result = unix_listen(
-		&link->listener, link->config.socket, SOCK_SEQPACKET | SOCK_NONBLOCK, 0600, 4);
+	int result =
+		unix_listen(&link->listener, link->config.socket, SOCK_SEQPACKET | SOCK_NONBLOCK,
+			link->config.any_peer || link->config.peer != geteuid() ? 0666 : 0600,
+			2 * MEMIF_WAITING_MAX);
 
 	if (result) {
 		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot listen: %s",
@@ -688,6 +797,9 @@ void memif_link_close(struct memif_link *link)
 {
 	if (link->channel >= 0)
 		refuse(link, "Closed");
+	while (link->waitings)
+		waiting_drop(link, 0, "Closed");
+	explicit_bzero(link->config.secret, sizeof(link->config.secret));
 	unix_unlisten(&link->listener);
 	close_fd(&link->control);
 	close_fd(&link->events);

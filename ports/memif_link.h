@@ -22,11 +22,17 @@
  * bytes past a packet at the very end of a region is harmless.
  *
  * A hostile peer
+ *   - another user's process, be it client or server (SO_PEERCRED): refused before anything is said to it,
+ *     unless it is root's or `peers` admits it. A socket's mode keeps strangers out as well, and an abstract
+ *     name has none;
  *   - message of wrong size, out of order, bad index, region that is no regular file, smaller than
- *     said or without F_SEAL_SHRINK (a peer could shrink it under our feet: SIGBUS), ring outside its
+ *     said or without F_SEAL_SHRINK (a peer could shrink it under our feet: SIGBUS) or of huge pages (a hole
+ *     punched there does the same), more memory than `map` allows, ring outside its
  *     region or misaligned, wrong cookie: refused with a DISCONNECT that says why, counted in
  *     `refused`; the link is ready for the next peer;
- *   - silence during the handshake: dropped after MEMIF_HANDSHAKE_MS;
+ *   - silence during the handshake: dropped after MEMIF_HANDSHAKE_MS. It keeps nobody out: a server greets up
+ *     to MEMIF_WAITING_MAX peers, the first to answer goes on, and a newcomer takes the place of the oldest
+ *     that is silent. Whoever is connected stays;
  *   - index out of range on a ring: the data path calls memif_link_break; the next service ends the
  *     connection (`bad_index`);
  *   - descriptors: see memif_link_at; counted by the data path in `bad_descriptor`;
@@ -43,6 +49,8 @@
 #define MEMIF_REGIONS_MAX       64u
 #define MEMIF_GUARD_BYTES       4096u
 #define MEMIF_HANDSHAKE_MS      2000u
+#define MEMIF_WAITING_MAX       8u /* peers that a server has greeted and that are not yet its one */
+#define MEMIF_MAP_MIB_DEFAULT   4096u /* a descriptor reaches 4 GiB into a region */
 #define MEMIF_RETRY_MS          200u /* others wait 2 s; a connect to a local socket costs microseconds */
 /* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is full of buffers
  * is posted again by half the stores. */
@@ -73,7 +81,10 @@ struct memif_link_config {
 	enum memif_role role;
 	const char *socket; /* path; a leading '@' means the abstract name space */
 	uint32_t id;
-	char secret[MEMIF_SECRET_BYTES + 1]; /* "": none asked, none sent */
+	char secret[MEMIF_SECRET_BYTES + 1]; /* zero-padded; "": none asked, none sent */
+	bool any_peer;                       /* of whatever user */
+	uint32_t peer;                       /* this user's, beside root's and one's own */
+	uint64_t map_bytes;                  /* server: of all regions of a peer */
 	unsigned log2_ring;                  /* client: of both rings */
 	bool unsealed; /* server: take regions that the peer could shrink (DPDK's own memory) */
 	struct {
@@ -110,6 +121,11 @@ struct memif_link {
 	uint32_t address_bytes;
 	struct unix_listener listener;
 	int channel;
+	struct {
+		int fd;
+		uint64_t deadline_ms;
+	} waiting[MEMIF_WAITING_MAX]; /* server: oldest first */
+	unsigned waitings;
 	int control; /* epoll: readable when memif_link_service has work */
 	int events;  /* epoll: readable when armed and a packet waits; stable over connections */
 	int step;
@@ -117,8 +133,10 @@ struct memif_link {
 	unsigned log2_ring;
 };
 
-/* Fills a configuration from "role=client|server,id=N,rsize=N,secret=TEXT,unsealed=yes|no" or NULL; what
- * is not named becomes client, 0, MEMIF_LOG2_RING_DEFAULT, none, no. */
+/* The options as memif.h has them, as a configuration. The secret is read here; no message shows it. */
+#define MEMIF_OPTIONS                                                                               \
+	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, secret=TEXT (1 to " \
+	"24 characters), peers=any|UID, map=MIB, unsealed=yes|no"
 int memif_link_options(
 	struct memif_link_config *, const char *socket, const char *options, char *error);
 
