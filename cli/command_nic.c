@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "ipc/log.h"
+#include "ipc/secret.h"
 #include "ports/port.h"
 #include "router/address.h"
 #include "softnic/soft_nic.h"
@@ -185,7 +186,12 @@ static int start(struct process *p, int argc, char **argv)
 			config.port_target = colon + 1;
 			break;
 		case 'o':
-			config.port_options = optarg;
+			config.port_options = secret_hide(optarg);
+			if (!config.port_options) {
+				fprintf(stderr, "p2pnic nic: cannot hide the secret of %s\n",
+					config.name ? config.name : "a NIC");
+				return COMMAND_FAILED;
+			}
 			break;
 		case 'a':
 			if (!mac_parse(optarg, &config.mac)) {

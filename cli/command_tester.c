@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "ipc/secret.h"
 #include "command.h"
 #include "tester/cores.h"
 #include "tester/prefixes.h"
@@ -36,7 +37,7 @@ static const char help[] =
 	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
 	"\n"
 	"ports, in the order of their numbers\n"
-	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,secret=TEXT][,unsealed=yes]\n"
+	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,key=value...]\n"
 	"  -p af_packet:INTERFACE, af_xdp:INTERFACE, tap:NAME, pcap:IN,OUT; each [,key=value...]\n"
 	"\n"
 	"options\n"
@@ -227,8 +228,8 @@ static int parse_option(struct options *o, int option, const char *value)
 	case 'p':
 		if (o->ports == TESTER_PORTS_MAX)
 			return -EINVAL;
-		o->port[o->ports++] = value;
-		return 0;
+		o->port[o->ports] = secret_hide(optarg);
+		return o->port[o->ports++] ? 0 : -ENOMEM;
 	case 'P':
 		o->patterns = value;
 		return 0;

@@ -200,6 +200,9 @@ static void memif_info(void *opaque, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "%s",
 		port->link.role == MEMIF_CLIENT ? "client, zero-copy"
 						: "server, zero-copy in, copy out");
+	/* Why there is no connection: this side's words or the peer's. */
+	if (!port->link.connected)
+		snprintf(info->fault, sizeof(info->fault), "%s", port->link.reason);
 }
 
 const struct port_ops memif_port_ops = {

@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/router.h"
 
+#include "ipc/secret.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Stands for a port's options where they are only compared: there may be a secret in them. FNV-1a, 64 bits. */
+static uint64_t fingerprint(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3u;
+	return hash;
+}
 
 static const struct config_engine *engine_of(const struct config *c, const struct config_nic *n)
 {
@@ -80,16 +93,16 @@ int plan_make(struct router *r)
 			snprintf(core, sizeof(core), ":%d%s", *e->core,
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
-			"%u %s %s%s %s:%s %s %s %u %u method %u rings %u,%u,%u", k,
+			"%u %s %s%s %s:%s %016llx %s %u %u method %u rings %u,%u,%u", k,
 			nic->process->name, nic->engine, core, n->port.type, n->port.target,
-			n->port.options ? n->port.options : "-", n->mac ? n->mac : "-",
-			packet_memory_mib(r), CONFIG_DEFAULT(c->router->table_memory_mib, 16),
-			r->fabric.method, r->fabric.ring_slots, r->fabric.batch,
-			r->fabric.rx_buffers);
+			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
+			n->mac ? n->mac : "-", packet_memory_mib(r),
+			CONFIG_DEFAULT(c->router->table_memory_mib, 16), r->fabric.method,
+			r->fabric.ring_slots, r->fabric.batch, r->fabric.rx_buffers);
 		if (bytes >= ROUTER_SPEC_BYTES)
 			return router_fail(r, -ENAMETOOLONG,
-				"nic %s: target and options of its port are longer than %d bytes",
-				n->name, ROUTER_SPEC_BYTES - 100);
+				"nic %s: the target of its port is longer than %d bytes", n->name,
+				ROUTER_SPEC_BYTES - 100);
 	}
 	return 0;
 }
@@ -99,9 +112,10 @@ int plan_make(struct router *r)
 struct arguments {
 	const char *argv[16 + P2PNIC_NICS_MAX * 18];
 	unsigned n;
-	char text[P2PNIC_NICS_MAX *
-		  2048]; /* a NIC's are not longer than its spec, and some words */
+	char text[P2PNIC_NICS_MAX * 4096];
 	size_t used;
+	int secret[P2PNIC_NICS_MAX]; /* descriptors that the process inherits */
+	unsigned secrets;
 };
 
 __attribute__((format(printf, 2, 3))) static void argument(
@@ -111,10 +125,27 @@ __attribute__((format(printf, 2, 3))) static void argument(
 
 	va_start(arguments, format);
 	a->argv[a->n++] = a->text + a->used;
-	a->used +=
-		(size_t)vsnprintf(a->text + a->used, sizeof(a->text) - a->used, format, arguments) +
-		1;
+	int bytes = vsnprintf(a->text + a->used, sizeof(a->text) - a->used, format, arguments);
+
+	/* What does not fit is seen by plan_start. */
+	a->used += (size_t)bytes < sizeof(a->text) - a->used ? (size_t)bytes + 1
+							     : sizeof(a->text) - a->used - 1;
 	va_end(arguments);
+}
+
+static int argument_options(struct arguments *a, const char *options)
+{
+	int fd;
+
+	argument(a, "--port-options");
+	fd = secret_to_fd(options, a->text + a->used, sizeof(a->text) - a->used);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	a->argv[a->n++] = a->text + a->used;
+	a->used += strlen(a->text + a->used) + 1;
+	if (fd >= 0)
+		a->secret[a->secrets++] = fd;
+	return 0;
 }
 
 int plan_start(struct router *r, struct router_process *p)
@@ -125,7 +156,7 @@ int plan_start(struct router *r, struct router_process *p)
 	const struct config *c = r->config;
 	struct arguments *a = calloc(1, sizeof(*a));
 	const char *engine = NULL;
-	int error;
+	int error = 0;
 
 	if (!a)
 		return router_fail(r, -ENOMEM, "out of memory");
@@ -160,10 +191,8 @@ int plan_start(struct router *r, struct router_process *p)
 			argument(a, "%s", r->nic[j].socket);
 			argument(a, "--port");
 			argument(a, "%s:%s", n->port.type, n->port.target);
-			if (n->port.options) {
-				argument(a, "--port-options");
-				argument(a, "%s", n->port.options);
-			}
+			if (n->port.options && !error)
+				error = argument_options(a, n->port.options);
 			if (n->mac) {
 				argument(a, "--mac");
 				argument(a, "%s", n->mac);
@@ -175,7 +204,12 @@ int plan_start(struct router *r, struct router_process *p)
 		}
 	}
 	a->argv[a->n] = NULL;
-	error = process_start(&p->process, a->argv, -1, r->tied);
+	if (!error && a->used == sizeof(a->text) - 1)
+		error = -E2BIG;
+	if (!error)
+		error = process_start(&p->process, a->argv, -1, r->tied);
+	while (a->secrets)
+		close(a->secret[--a->secrets]);
 	free(a);
 	return error ? router_fail(r, error, "process %s: %s", p->name, strerror(-error)) : 0;
 }
