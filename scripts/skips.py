@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which tests may be skipped, and where: tests/expected-skips, read and held against a run."""
+
+import fnmatch
+import glob
+import os
+import socket
+import subprocess
+
+
+def _fails(*command):
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=60, check=False).returncode != 0
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+
+
+def _no_af_xdp():
+    try:
+        socket.socket(44, socket.SOCK_RAW).close()  # AF_XDP
+        return False
+    except OSError:
+        return True
+
+
+def _no_avx512():
+    """What firmware/x86.h asks for."""
+    with open("/proc/cpuinfo", encoding="utf8") as file:
+        flags = next((line.split() for line in file if line.startswith("flags")), [])
+    return not {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= set(flags)
+
+
+IN_USER_NAMESPACE = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork")
+PROBES = {
+    "always": lambda: True,
+    "not-root": lambda: os.geteuid() != 0,
+    "no-namespaces": lambda: _fails("unshare", "--net", "--mount", "--pid", "--fork", "true"),
+    "no-veth": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "veth"),
+    "no-vlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add a type dummy && "
+                              "ip link add link a name b type vlan id 5"),
+    "no-af-xdp": _no_af_xdp,
+    "no-avx512": _no_avx512,
+    "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none", "/run"),
+    "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
+}
+
+
+def read(path):
+    """[(condition, pattern, reason)]; a line that is none of that is an error."""
+    rows = []
+    with open(path, encoding="utf8") as file:
+        for number, line in enumerate(file, 1):
+            line = line.strip()
+            if not line or line.startswith("#"):
+                continue
+            fields = [field.strip() for field in line.split("|")]
+            if len(fields) != 3 or not all(fields):
+                raise ValueError(f"{path}:{number}: want CONDITION | NAME | REASON")
+            if fields[0] not in PROBES:
+                raise ValueError(f"{path}:{number}: no condition '{fields[0]}'; there are: {', '.join(PROBES)}")
+            rows.append(tuple(fields))
+    return rows
+
+
+class Rule:
+    def __init__(self, rows, probes=None):
+        self.rows, self.probes, self.known = rows, PROBES if probes is None else probes, {}
+
+    def holds(self, condition):
+        """Probed once."""
+        if condition not in self.known:
+            self.known[condition] = self.probes[condition]()
+        return self.known[condition]
+
+    def expected(self, name):
+        """The condition and the reason for which a test of that name may be skipped here, or None."""
+        for condition, pattern, reason in self.rows:
+            if fnmatch.fnmatchcase(name, pattern) and self.holds(condition):
+                return condition, reason
+        return None
