@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "ipc/secret.h"
 #include "command.h"
+#include "ipc/secret.h"
 #include "tester/cores.h"
 #include "tester/prefixes.h"
 #include "tester/reflect.h"

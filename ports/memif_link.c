@@ -750,7 +750,11 @@ static int server_listen(struct memif_link *link, char *error)
 			unix_listen_error(link->config.socket, result, text));
 		return result;
 	}
-	return watch(link->control, link->listener.fd);
+	result = watch(link->control, link->listener.fd);
+	if (result)
+		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot wait for peers on %s: %s",
+			link->config.socket, strerror(-result));
+	return result;
 }
 
 int memif_link_open(struct memif_link *link, const struct memif_link_config *config, char *error)

@@ -11,10 +11,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -528,6 +530,11 @@ static void test_hostile_control(void **state)
 	} rings[] = {
 		{message_ring(1, 0, 0, 4), -1, "Missing interrupt fd"},
 		{message_ring(1, 0, 0, 15), -2, "Invalid ring size"},
+		{{.type = MEMIF_ADD_RING, .add_ring = {.flags = 1, .index = 1}}, -2,
+			"Invalid ring index"},
+		{{.type = MEMIF_ADD_RING, .add_ring = {.private_bytes = 8}}, -2,
+			"Private header not supported"},
+		{{.type = MEMIF_ACK}, -1, "Unexpected message"},
 		{message_ring(1, 1, 0, 4), -2, "Invalid ring region"},
 		{message_ring(1, 0, 8, 4), -2, "Ring outside its region"},
 		{message_ring(1, 0, HOSTILE_BYTES - 256, 4), -2, "Ring outside its region"},
@@ -552,6 +559,26 @@ static void test_hostile_control(void **state)
 	m = (struct memif_message){.type = MEMIF_CONNECT};
 	message_send(h.s, &m, 128, -1);
 	EXPECT(&server, h.s, "Missing ring");
+	hostile_end(&h, &server);
+
+	/* Rings without the cookie; a message of no use once all is said. */
+	hostile_begin(&h, &server);
+	m = message_region(0, HOSTILE_BYTES);
+	message_send(h.s, &m, 128, h.memory);
+	EXPECT(&server, h.s, "");
+	for (unsigned i = 0; i < 2; i++) {
+		m = message_ring(i == 0, 0, i * 4096, 4);
+		message_send(h.s, &m, 128, h.event);
+		EXPECT(&server, h.s, "");
+	}
+	m = (struct memif_message){.type = MEMIF_CONNECT};
+	message_send(h.s, &m, 128, -1);
+	EXPECT(&server, h.s, "Wrong cookie");
+	hostile_end(&h, &server);
+	hostile_connect(&h, &server);
+	m = message_region(1, HOSTILE_BYTES);
+	message_send(h.s, &m, 128, h.memory);
+	EXPECT(&server, h.s, "Unexpected message");
 	hostile_end(&h, &server);
 
 	/* A second peer while one is there; the first is not disturbed. */
@@ -907,6 +934,217 @@ static void test_hostile_server(void **state)
 	pass(&server, &client, 100, 60);
 	end_close(&client);
 	end_close(&server);
+}
+
+/* --- A client and its server's messages ------------------------------------------------------------ */
+
+static struct memif_message message_hello(uint16_t low, uint16_t high, uint16_t regions)
+{
+	return (struct memif_message){.type = MEMIF_HELLO,
+		.hello = {.version_min = low,
+			.version_max = high,
+			.region_max = regions,
+			.log2_ring_max = 3}};
+}
+
+/* What the client said last. */
+static struct memif_message heard(int s)
+{
+	struct memif_message message = {0}, next;
+
+	while (recv(s, &next, sizeof(next), MSG_DONTWAIT) > 0)
+		message = next;
+	return message;
+}
+
+static void test_hostile_messages_to_client(void **state)
+{
+	struct unix_listener listener;
+	struct end client;
+	struct memif_message m;
+	char reason[MEMIF_REASON_BYTES];
+
+	assert_int_equal(unix_listen(&listener, socket_path, SOCK_SEQPACKET, 0600, 4), 0);
+	end_open(&client, "rsize=6");
+	unsigned fds = count_fds() - 1; /* it has connected */
+	const struct {
+		unsigned acks; /* after a good HELLO, if any; then … */
+		struct memif_message message;
+		size_t bytes;
+		const char *why;
+	} cases[] = {
+		{0, message_hello(0x201, 0x201, 255), 128, "Incompatible memif version"},
+		{0, message_hello(0x100, 0x1ff, 255), 128, "Incompatible memif version"},
+		{0, message_hello(0x100, 0x300, 0), 128, "Peer takes too few regions"},
+		{0, {.type = MEMIF_ACK}, 128, "Unexpected message"},
+		{0, {.type = MEMIF_HELLO}, 77, "Invalid message size"},
+		{1, {.type = MEMIF_HELLO}, 128, "Unexpected message"},
+		{1, {.type = MEMIF_CONNECTED}, 128, "Unexpected message"},
+		{6, {.type = MEMIF_ACK}, 128, "Unexpected message"},
+		{7, {.type = MEMIF_CONNECTED}, 128, "Unexpected message"},
+		{7, {.type = MEMIF_INIT}, 128, "Unexpected message"},
+	};
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		int s = -1;
+
+		if (client.port->link.channel < 0) {
+			client.port->link.deadline_ms = 0; /* no pause before the next try */
+			memif_port_ops.service(client.port);
+		}
+		s = accept(listener.fd, NULL, NULL);
+		if (cases[i].acks) {
+			m = message_hello(0x200, 0x200, 1);
+			message_send(s, &m, 128, -1);
+			memif_port_ops.service(client.port);
+			assert_int_equal(heard(s).type, MEMIF_INIT);
+			/* INIT, two regions and two rings are acknowledged; 7: and connected. */
+			m = (struct memif_message){.type = MEMIF_ACK};
+			for (unsigned k = 1; k < cases[i].acks && k < 6; k++) {
+				message_send(s, &m, 128, -1);
+				memif_port_ops.service(client.port);
+			}
+			if (cases[i].acks >= 6)
+				assert_int_equal(heard(s).type, MEMIF_CONNECT);
+			m = (struct memif_message){.type = MEMIF_CONNECTED};
+			if (cases[i].acks == 7) {
+				message_send(s, &m, 128, -1);
+				memif_port_ops.service(client.port);
+				assert_true(client.port->link.connected);
+				/* The server's limit was smaller than what was asked for. */
+				assert_int_equal(client.port->link.send.mask, 7);
+				assert_int_equal(client.port->link.receive.head, 8);
+			}
+		}
+		message_send(s, &cases[i].message, cases[i].bytes, -1);
+		memif_port_ops.service(client.port);
+		assert_string_equal(client.port->link.reason, cases[i].why);
+		m = heard(s);
+		assert_int_equal(m.type, MEMIF_DISCONNECT);
+		snprintf(reason, sizeof(reason), "%s", (char *)m.disconnect.reason);
+		assert_string_equal(reason, cases[i].why);
+		assert_false(client.port->link.connected);
+		close(s);
+		assert_int_equal(count_fds(), fds);
+	}
+	/* Its reason, whatever is in it, is shown; printable, and with an end. */
+	struct port_info info;
+	client.port->link.deadline_ms = 0;
+	memif_port_ops.service(client.port);
+	int s = accept(listener.fd, NULL, NULL);
+	m = (struct memif_message){.type = MEMIF_DISCONNECT};
+	memset(m.disconnect.reason, 'x', sizeof(m.disconnect.reason));
+	m.disconnect.reason[1] = 27;
+	message_send(s, &m, 128, -1);
+	memif_port_ops.service(client.port);
+	memif_port_ops.info(client.port, &info);
+	assert_int_equal(strlen(info.fault), MEMIF_REASON_BYTES - 1);
+	assert_memory_equal(info.fault, "x?xx", 4);
+	assert_false(info.link);
+	close(s);
+	unix_unlisten(&listener);
+	end_close(&client);
+}
+
+/* --- Faults ----------------------------------------------------------------------------------------- */
+
+/* One call of one function fails; the linker leads all of them here (--wrap). */
+static int fault_function = -1;
+static unsigned fault_at, fault_calls, faults;
+
+static bool fault(int function, int error)
+{
+	if (function != fault_function || ++fault_calls != fault_at)
+		return false;
+	errno = error;
+	faults++;
+	return true;
+}
+
+#define WRAP(number, type, name, error, parameters, ...)                                           \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		return fault(number, error) ? (type)-1 : __real_##name(__VA_ARGS__);               \
+	}
+
+WRAP(0, int, memfd_create, EMFILE, (const char *name, unsigned flags), name, flags)
+WRAP(1, int, ftruncate64, ENOSPC, (int fd, off_t bytes), fd, bytes)
+WRAP(2, int, eventfd, EMFILE, (unsigned value, int flags), value, flags)
+WRAP(3, int, epoll_create1, EMFILE, (int flags), flags)
+WRAP(4, int, epoll_ctl, ENOMEM, (int set, int op, int fd, struct epoll_event *e), set, op, fd, e)
+WRAP(5, int, socket, EMFILE, (int family, int type, int protocol), family, type, protocol)
+WRAP(6, ssize_t, sendmsg, ENOBUFS, (int fd, const struct msghdr *m, int flags), fd, m, flags)
+WRAP(7, int, getsockopt, ENOMEM, (int fd, int level, int name, void *value, socklen_t *bytes), fd,
+	level, name, value, bytes)
+WRAP(8, int, accept4, EMFILE, (int fd, struct sockaddr *a, socklen_t *bytes, int flags), fd, a,
+	bytes, flags)
+WRAP(9, ssize_t, readlink, EACCES, (const char *path, char *text, size_t bytes), path, text, bytes)
+WRAP(10, int, fstatfs64, EIO, (int fd, struct statfs *fs), fd, fs)
+WRAP(11, void *, mmap64, ENOMEM,
+	(void *at, size_t bytes, int protection, int flags, int fd, off_t offset), at, bytes,
+	protection, flags, fd, offset)
+WRAP(12, ssize_t, recvmsg, ECONNRESET, (int fd, struct msghdr *m, int flags), fd, m, flags)
+#define FAULT_FUNCTIONS 13
+
+/* Whatever fails, once: open says so or the link comes up all the same, and nothing is left behind. */
+static void test_faults(void **state)
+{
+	for (int function = 0; function < FAULT_FUNCTIONS; function++) {
+		faults = 0;
+		for (fault_at = 1, fault_calls = 1; fault_calls >= fault_at; fault_at++) {
+			struct end e[2] = {{.fd = -1}, {.fd = -1}};
+			bool opened[2] = {false, false};
+			unsigned fds = count_fds();
+
+			fault_calls = 0;
+			for (unsigned k = 0; k < 2; k++) {
+				char error[PORT_ERROR_BYTES] = "";
+
+				e[k].fd = memory_file(MEMORY, F_SEAL_SHRINK);
+				e[k].memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
+					e[k].fd, 0);
+				e[k].port = aligned_alloc(64, (memif_port_ops.bytes + 63) & ~63ul);
+				struct port_config config = {.target = socket_path,
+					.options = k ? "rsize=4" : "role=server",
+					.memory = e[k].memory,
+					.memory_bytes = MEMORY,
+					.memory_fd = e[k].fd};
+				fault_function = function;
+				int r = memif_port_ops.open(e[k].port, &config, error);
+				fault_function = -1;
+				opened[k] = r == 0;
+				assert_true(r == 0 || strlen(error) > 10);
+				uint32_t buffer = 0;
+				if (!r)
+					memif_port_ops.start(e[k].port, &buffer, 1);
+			}
+			fault_function = function;
+			for (unsigned i = 0; i < 5000 && opened[0] && opened[1]; i++) {
+				memif_port_ops.service(e[1].port);
+				memif_port_ops.service(e[0].port);
+				if (e[0].port->link.connected && e[1].port->link.connected)
+					break;
+				if (e[1].port->link.channel < 0)
+					e[1].port->link.deadline_ms = 0;
+			}
+			fault_function = -1;
+			if (opened[0] && opened[1]) {
+				settle(&e[0], &e[1], true);
+				pass(&e[0], &e[1], 20, 60);
+			}
+			for (unsigned k = 2; k--;) {
+				if (opened[k])
+					memif_port_ops.close(e[k].port);
+				free(e[k].port);
+				munmap(e[k].memory, MEMORY);
+				close(e[k].fd);
+			}
+			assert_int_equal(count_fds(), fds);
+		}
+		if (!faults)
+			fail_msg("function %d was not called", function);
+	}
 }
 
 /* --- Who may be the peer ------------------------------------------------------------------------ */
@@ -1269,6 +1507,8 @@ int main(void)
 		cmocka_unit_test(test_chains_to_client),
 		cmocka_unit_test(test_chains_from_server),
 		cmocka_unit_test(test_hostile_server),
+		cmocka_unit_test(test_hostile_messages_to_client),
+		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_newcomers),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_memory_of_a_peer),
