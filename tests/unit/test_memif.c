@@ -1147,6 +1147,113 @@ static void test_faults(void **state)
 	}
 }
 
+/* All of them have said something, and one that goes no further has the turn: a newcomer is told to come again. */
+static void test_handshakes_are_bounded(void **state)
+{
+	struct end server;
+	struct hostile h;
+	int s[MEMIF_WAITING_MAX + 1];
+
+	end_open(&server, "role=server");
+	hostile_begin(&h, &server);
+	for (unsigned i = 0; i < MEMIF_WAITING_MAX; i++) {
+		s[i] = dial();
+		EXPECT(&server, s[i], "");
+		message_send(s[i], &message_init, 128, -1);
+	}
+	s[MEMIF_WAITING_MAX] = dial();
+	EXPECT(&server, s[MEMIF_WAITING_MAX], "Too many handshakes");
+	/* One of them says nothing: its place is the newcomer's. */
+	close(s[3]);
+	hostile_end(&h, &server);
+	for (unsigned i = 0; i <= MEMIF_WAITING_MAX; i++)
+		if (i != 3)
+			close(s[i]);
+	for (unsigned i = 0; i < 20; i++)
+		memif_port_ops.service(server.port);
+	assert_int_equal(server.port->link.waitings, 0);
+	end_close(&server);
+}
+
+/* What the rules of a start and a stop leave to be done. */
+static void test_stop_and_information(void **state)
+{
+	struct end server, client;
+	uint32_t buffers[BUFFERS];
+	uint64_t failed = 0;
+	struct port_info info;
+
+	end_open(&server, "role=server,unsealed=no");
+	end_open(&client, "rsize=6");
+	memif_port_ops.info(client.port, &info);
+	settle(&server, &client, true);
+	for (unsigned k = 0; k < 2; k++) {
+		memif_port_ops.info((k ? &client : &server)->port, &info);
+		assert_true(info.link);
+		assert_string_equal(info.fault, "");
+		assert_non_null(strstr(info.mode, k ? "client" : "server"));
+	}
+	/* A peer that takes all in time: nothing has failed. */
+	assert_int_equal(transmit(&client, 3, 0, 60), 3);
+	assert_int_equal(receive(&server, 0, 60), 3);
+	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
+	assert_int_equal(memif_transmitted(client.port, &failed), 3);
+	assert_int_equal(failed, 0);
+	assert_int_equal(memif_port_ops.stop(client.port, buffers), 0);
+	/* Started while nobody is there; stopped while the link is broken. */
+	assert_int_equal(memif_port_ops.start(client.port, buffers, BUFFERS), BUFFERS);
+	settle(&server, NULL, false);
+	settle(&server, &client, true);
+	memif_link_break(&client.port->link);
+	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
+	assert_int_equal(memif_port_ops.stop(server.port, buffers), 0);
+	memif_link_disconnect(&client.port->link, "nobody there");
+	/* An eventfd that its owner has filled holds nobody up. */
+	settle(&server, NULL, false);
+	settle(&server, &client, true);
+	int event = client.port->link.send.event;
+	uint64_t full = UINT64_MAX - 1;
+	assert_int_equal(write(event, &full, sizeof(full)), sizeof(full));
+	memif_queue_kick(&client.port->link.send);
+	end_close(&client);
+	end_close(&server);
+}
+
+/* More parts than any packet may have, in a ring that holds them. */
+static void test_too_many_parts(void **state)
+{
+	struct end server, client;
+	struct frame frames[P2PNIC_BURST_MAX];
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=8");
+	settle(&server, &client, true);
+	/* 64 buffers were given: as many as a packet may have. The last has no end either. */
+	struct memif_ring *to_client = server.port->link.send.ring;
+	for (unsigned k = 0; k < MEMIF_PARTS_MAX; k++)
+		to_client->slot[k].control = MEMIF_CONTROL(k + 1 < MEMIF_PARTS_MAX, 1, 28);
+	atomic_store(&to_client->tail, MEMIF_PARTS_MAX);
+	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(frames[0].length, MEMIF_PARTS_MAX * 28);
+	memif_release(client.port);
+	struct memif_ring *to_server = client.port->link.send.ring;
+	for (unsigned k = 0; k <= MEMIF_PARTS_MAX; k++)
+		memif_write(&to_server->slot[k], MEMIF_CONTROL(k < MEMIF_PARTS_MAX, 1, 1), SEND_AT);
+	client.port->link.send.head = MEMIF_PARTS_MAX + 1;
+	atomic_store(&to_server->head, MEMIF_PARTS_MAX + 1);
+	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(server.port->oversize, 1);
+	/* And a frame that would need more buffers than that. */
+	for (unsigned k = 0; k < 256; k++)
+		to_client->slot[k].control = MEMIF_CONTROL(0, 1, 20);
+	uint64_t failed = 0;
+	assert_int_equal(transmit(&server, 1, 0, 1700), 1);
+	assert_int_equal(memif_transmitted(server.port, &failed), 1);
+	assert_int_equal(failed, 1);
+	end_close(&client);
+	end_close(&server);
+}
+
 /* --- Who may be the peer ------------------------------------------------------------------------ */
 
 static void test_newcomers(void **state)
@@ -1376,6 +1483,17 @@ static void test_memory_of_a_peer(void **state)
 		end_close(&server);
 	}
 
+	/* Friends may shrink theirs. */
+	int unsealed = memory_file(HOSTILE_BYTES, F_SEAL_GROW);
+	end_open(&server, "role=server,unsealed=yes");
+	hostile_begin(&h, &server);
+	m = message_region(0, HOSTILE_BYTES);
+	message_send(h.s, &m, 128, unsealed);
+	EXPECT(&server, h.s, "");
+	close(unsealed);
+	hostile_end(&h, &server);
+	end_close(&server);
+
 	/* Huge pages can be had without one there; a hole in them cannot be filled again. */
 	int huge = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
 	if (huge >= 0) {
@@ -1486,6 +1604,17 @@ static void test_options(void **state)
 	longest[sizeof(longest) - 1] = 0;
 	struct port_config too_long = {.target = socket_path, .options = longest};
 	assert_int_equal(memif_port_ops.open(port, &too_long, error), -EINVAL);
+	struct port_config empty = {.target = ""};
+	assert_int_equal(memif_port_ops.open(port, &empty, error), -EINVAL);
+	memset(longest, 'x', 200);
+	longest[200] = 0;
+	struct port_config no_path = {.target = longest};
+	assert_true(memif_port_ops.open(port, &no_path, error) < 0);
+	struct port_config huge = {.target = socket_path, .memory_bytes = 1ull << 32};
+	assert_int_equal(memif_port_ops.open(port, &huge, error), -EINVAL);
+	struct memif_link_config link;
+	assert_int_equal(memif_link_options(&link, socket_path, "secret=\n", error), -EINVAL);
+	assert_int_equal(memif_link_options(&link, socket_path, ",,rsize=4,", error), 0);
 	struct port_config nowhere = {.target = "/nowhere/at/all", .options = "role=server"};
 	assert_int_equal(memif_port_ops.open(port, &nowhere, error), -ENOENT);
 	assert_non_null(strstr(error, "/nowhere/at/all"));
@@ -1508,6 +1637,9 @@ int main(void)
 		cmocka_unit_test(test_chains_from_server),
 		cmocka_unit_test(test_hostile_server),
 		cmocka_unit_test(test_hostile_messages_to_client),
+		cmocka_unit_test(test_handshakes_are_bounded),
+		cmocka_unit_test(test_stop_and_information),
+		cmocka_unit_test(test_too_many_parts),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_newcomers),
 		cmocka_unit_test(test_strangers),
