@@ -38,9 +38,9 @@
  *   - descriptors: see memif_link_at; counted by the data path in `bad_descriptor`;
  *   - an eventfd that is none: refused. Writes to it are guarded by poll, so a full one does not block.
  *
- * tests/unit/test_memif.c takes every branch of memif*.c but those of calls that the kernel fails only when it is out of
- * memory or the descriptor is not what was just found (calloc, fcntl, fstat), control messages no AF_UNIX
- * socket makes, and a process that opened a ring size its own options forbid.
+ * Branches of memif*.c that tests/unit/test_memif.c does not take: calls the kernel fails only without memory or
+ * for a descriptor it has just taken (calloc, fcntl, fstat), regions of huge pages, control
+ * messages that no AF_UNIX socket makes, and arguments that the options forbid.
  *
  * As server one socket is one interface: another id than its own is refused ("ID not found").
  */
