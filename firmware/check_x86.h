@@ -15,6 +15,7 @@
 #define P2PNIC_FIRMWARE_CHECK_X86_H
 
 #include "burst.h"
+#include "sources.h"
 #include "x86.h"
 
 #ifdef __x86_64__
@@ -97,21 +98,22 @@ AVX512 static inline __mmask8 checksum_wrong8(const struct column *c)
 	return _mm512_cmpneq_epi64_mask(s, low16);
 }
 
-/* Which of eight frames are not plain; their destinations and lengths. */
-AVX512 static inline __mmask8 check8(const struct frame *frame, struct frame_head *head,
-	uint32_t *length, uint64_t mac, __m256i *address)
+/* Not 0: not all of eight frames are plain. Their lengths, destinations, and sources as they stand. */
+AVX512 static inline unsigned check8(const struct frame *frame, struct frame_head *head,
+	uint32_t *length, uint64_t mac, __m256i *address, __m256i *source)
 {
+	const __mmask32 pairs = 0xaaaaaaaa; /* likewise: source 0–1, destination 0–1 */
 	const __m512i octets = all64(0x00ff000000ff0000); /* of word[3]: source 0, destination 0 */
 	struct column c = transpose8(frame, head);
 	__m512i wrong, octet, high, loopback, ip, total, arrived;
-	__mmask8 not_plain;
+	unsigned not_plain;
 
 	wrong = _mm512_slli_epi64(_mm512_xor_si512(c.word[0], all64(mac)), 16);
 	/* wrong | (type, version and header length) & their mask */
 	wrong = _mm512_ternarylogic_epi64(wrong,
 		_mm512_xor_si512(c.word[1], all64(0x0045000800000000)), all64(0x00ffffff00000000),
 		0xf8);
-	/* ipv4_suspect: octet - 1 ≥ 223, or octet - 1 = 126 */
+	/* ipv4_suspect: octet - 1 ≥ 223, or octet - 1 = 126, or one of four pairs */
 	octet = _mm512_sub_epi8(c.word[3], _mm512_set1_epi8(1));
 	high = _mm512_subs_epu8(octet, _mm512_set1_epi8((char)222));
 	loopback = _mm512_subs_epu8(
@@ -124,7 +126,9 @@ AVX512 static inline __mmask8 check8(const struct frame *frame, struct frame_hea
 					   _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15),
 					   _mm512_loadu_si512(frame + 4)),
 		all64(0xffffffff));
-	not_plain = _mm512_test_epi64_mask(wrong, wrong) | checksum_wrong8(&c) |
+	not_plain = _mm512_mask_cmpeq_epi16_mask(pairs, c.word[3],
+			    _mm512_permutexvar_epi16(c.word[3], _mm512_load_si512(ipv4_pairs))) |
+		    _mm512_test_epi64_mask(wrong, wrong) | checksum_wrong8(&c) |
 		    _mm512_cmplt_epu64_mask(ip, all64(IPV4_BYTES)) |
 		    _mm512_cmpgt_epu64_mask(total, arrived);
 
@@ -132,24 +136,48 @@ AVX512 static inline __mmask8 check8(const struct frame *frame, struct frame_hea
 	*address = _mm512_cvtepi64_epi32(_mm512_shuffle_epi8(
 		_mm512_or_si512(_mm512_srli_epi64(c.word[3], 48), _mm512_slli_epi64(c.tail, 16)),
 		SWAP32));
+	*source = _mm512_cvtepi64_epi32(_mm512_srli_epi64(c.word[3], 16));
 	return not_plain;
+}
+
+AVX512 static inline __m512i sixteen_of(__m256i low, __m256i high)
+{
+	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* sources_has, for any of sixteen. */
+AVX512 static inline bool sources_have_any(const struct sources *s, __m512i source)
+{
+	__m512i column =
+		_mm512_srli_epi32(_mm512_mullo_epi32(source, _mm512_set1_epi32((int)s->factor)),
+			32 - SOURCES_COLUMNS_LOG2);
+	__mmask16 found = 0;
+
+	for (uint32_t r = 0; r < s->rows; r++)
+		found |= _mm512_cmpeq_epi32_mask(
+			source, _mm512_permutex2var_epi32(_mm512_loadu_si512(s->row[r]), column,
+					_mm512_loadu_si512(s->row[r] + 16)));
+	return found != 0;
 }
 
 /*
  * Frames k to k + 15. True: all are plain, and stand in the burst as kept. False: some are not; nothing of
  * the burst was changed but heads and lengths, which the caller overwrites.
  */
-AVX512 static inline bool check_group(struct burst *b, unsigned k, uint64_t mac)
+AVX512 static inline bool check_group(
+	struct burst *b, unsigned k, uint64_t mac, const struct sources *sources)
 {
 	const __m128i count = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	__m256i low, high;
-	__mmask8 wrong = check8(b->frame + k, b->head + k, b->length + k, mac, &low);
+	__m256i low, high, from_low, from_high;
+	unsigned wrong = check8(b->frame + k, b->head + k, b->length + k, mac, &low, &from_low);
 
-	wrong |= check8(b->frame + k + 8, b->head + k + 8, b->length + k + 8, mac, &high);
+	wrong |= check8(
+		b->frame + k + 8, b->head + k + 8, b->length + k + 8, mac, &high, &from_high);
 	if (__builtin_expect(wrong, 0))
 		return false;
-	_mm512_storeu_si512(
-		b->address4 + b->n4, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+	if (__builtin_expect(sources_have_any(sources, sixteen_of(from_low, from_high)), 0))
+		return false;
+	_mm512_storeu_si512(b->address4 + b->n4, sixteen_of(low, high));
 	_mm_storeu_si128(
 		(__m128i *)(b->kept4 + b->n4), _mm_add_epi8(count, _mm_set1_epi8((char)k)));
 	b->n4 += BURST_GROUP;

@@ -260,6 +260,62 @@ static enum p2pnic_result use_image(struct nic *n, unsigned family)
 	return P2PNIC_OK;
 }
 
+/* How many of the addresses are in the fullest column. */
+static uint32_t fullest(const be32 *address, uint32_t count, uint32_t factor)
+{
+	uint32_t used[SOURCES_COLUMNS] = {0}, most = 0;
+
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t in_column = ++used[sources_column(factor, address[k])];
+
+		if (in_column > most)
+			most = in_column;
+	}
+	return most;
+}
+
+/*
+ * Odd factors from a generator (Knuth, MMIX). 4096 of them have one row for 16 addresses nearly always; long lists, which
+ * have several rows anyhow, try fewer. A list that is refused leaves the one in force.
+ */
+static enum p2pnic_result use_sources(struct nic *n)
+{
+	const struct p2pnic_sources *list =
+		(const struct p2pnic_sources *)(n->bar2 + P2PNIC_BAR2_SOURCES);
+	struct sources *s = &n->sources;
+	be32 address[P2PNIC_SOURCES_MAX];
+	uint32_t count = list->count, used[SOURCES_COLUMNS] = {0}, least, best = 0;
+	uint64_t random = 1;
+
+	__asm__ volatile("" : "+r"(count));
+	least = count ? UINT32_MAX : 0;
+	if (count > P2PNIC_SOURCES_MAX)
+		return P2PNIC_BAD_ARGUMENT;
+	__builtin_memcpy(address, list->address, count * sizeof(*address));
+	__asm__ volatile("" : "+m"(address));
+	for (unsigned k = 4096 / (1 + count / 64); k > 0 && least > 1; k--) {
+		uint32_t factor = (uint32_t)(random >> 32) | 1;
+		uint32_t rows = fullest(address, count, factor);
+
+		if (rows < least) {
+			least = rows;
+			best = factor;
+		}
+		random = random * 6364136223846793005u + 1442695040888963407u;
+	}
+	if (least > SOURCES_ROWS_MAX)
+		return P2PNIC_BAD_ARGUMENT;
+	__builtin_memset(s, 0, sizeof(*s));
+	s->rows = least;
+	s->factor = best;
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t column = sources_column(best, address[k]);
+
+		s->row[used[column]++][column] = address[k];
+	}
+	return P2PNIC_OK;
+}
+
 static enum p2pnic_result command(struct nic *n, uint32_t value)
 {
 	uint32_t argument = value >> 8;
@@ -280,6 +336,8 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 		return use_image(n, 4);
 	case P2PNIC_OP_FIB_IPV6:
 		return use_image(n, 6);
+	case P2PNIC_OP_SOURCES:
+		return use_sources(n);
 	default:
 		return P2PNIC_BAD_OPERATION;
 	}

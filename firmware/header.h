@@ -20,6 +20,7 @@
 
 #include <p2pnic/adjacency.h>
 #include <p2pnic/counters.h>
+#include <p2pnic/special.h>
 
 #include "board.h"
 #include "x86.h"
@@ -30,6 +31,20 @@
 #define ETHERTYPE_IPV4_LE 0x0008u
 #define ETHERTYPE_IPV6_LE 0xdd86u
 #define MAC_MASK          0xffffffffffffull
+
+/* Protocol numbers (IANA). */
+enum {
+	HOP_BY_HOP = 0,
+	TCP = 6,
+	UDP = 17,
+	DCCP = 33,
+	ROUTING = 43,
+	FRAGMENT = 44,
+	AUTHENTICATION = 51,
+	DESTINATION_OPTIONS = 60,
+	SCTP = 132,
+	UDP_LITE = 136,
+};
 
 static inline uint64_t load64(const uint8_t *p)
 {
@@ -103,9 +118,14 @@ static inline bool ipv4_expired(const struct frame_head *h)
 	return !(h->high[0] & 0xfeull << 48);
 }
 
+static inline be32 ipv4_source_be(const struct frame_head *h)
+{
+	return (be32)(h->high[1] >> 16);
+}
+
 static inline uint32_t ipv4_source(const struct frame_head *h)
 {
-	return swap32((uint32_t)(h->high[1] >> 16));
+	return swap32(ipv4_source_be(h));
 }
 
 static inline uint32_t ipv4_destination(const struct frame_head *h, uint16_t tail)
@@ -116,6 +136,11 @@ static inline uint32_t ipv4_destination(const struct frame_head *h, uint16_t tai
 static inline uint32_t ipv6_payload_length(const struct frame_head *h)
 {
 	return swap16((uint16_t)(h->high[0] >> 16));
+}
+
+static inline uint8_t ipv6_next_header(const struct frame_head *h)
+{
+	return (uint8_t)(h->high[0] >> 32);
 }
 
 static inline bool ipv6_expired(const struct frame_head *h)
@@ -175,14 +200,6 @@ static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjace
 	h->high[0] -= 1ull << 40;
 }
 
-/* RFC 1812 §5.3.7, RFC 6890: 0/8, 127/8, 224/4 and limited broadcast never are a source. */
-static inline bool ipv4_martian_source(uint32_t address)
-{
-	uint32_t net = address >> 24;
-
-	return net == 0 || net == 127 || (net & 0xf0) == 0xe0 || address == 0xffffffffu;
-}
-
 /*
  * RFC 1812 §5.2.2 in its order, for one frame to this station's MAC with Ethernet type IPv4. Returns
  * P2PNIC_DROP_COUNT when the packet is fit to be routed. `length`: of the frame; becomes that of the
@@ -193,7 +210,6 @@ static inline enum p2pnic_drop ipv4_check(
 {
 	uint32_t total = ipv4_total_length(h);
 	uint32_t header = ipv4_ihl(h) * 4;
-	uint32_t destination = ipv4_destination(h, tail);
 
 	if (*length < ETHERNET_BYTES + IPV4_BYTES)
 		return P2PNIC_DROP_RUNT;
@@ -205,26 +221,33 @@ static inline enum p2pnic_drop ipv4_check(
 		return P2PNIC_DROP_CHECKSUM;
 	if (total < header || total > *length - ETHERNET_BYTES)
 		return P2PNIC_DROP_TOTAL_LENGTH;
-	if (ipv4_martian_source(ipv4_source(h)))
-		return P2PNIC_DROP_MARTIAN_SOURCE;
-	if (destination >> 24 == 0 || destination >> 24 == 127)
-		return P2PNIC_DROP_MARTIAN_DESTINATION;
-	if ((destination >> 28) == 0xe || destination == 0xffffffffu)
-		return P2PNIC_DROP_LINK_SCOPE;
 	*length = ETHERNET_BYTES + total;
 	return P2PNIC_DROP_COUNT;
 }
 
-/* Is an address, by its first octet, one that ipv4_check might refuse: 0, 127, from 224 on? */
-static inline unsigned ipv4_suspect(uint64_t octet)
+/*
+ * May an address be a special one (p2pnic/special.h)? By its first two octets, as loaded from a frame: those that
+ * begin with 0, 127, or 224 and more, and four pairs, one of them for each remainder of the first octet by 32.
+ * An entry that is no remainder of its own matches nothing.
+ */
+#define IPV4_PAIR(a, b) ((a) | (b) << 8)
+#define IPV4_PAIRS                                                                                 \
+	{                                                                                          \
+		[192 % 32] = IPV4_PAIR(192, 0), [1] = 0, [198 % 32] = IPV4_PAIR(198, 51),          \
+		       [169 % 32] = IPV4_PAIR(169, 254), [203 % 32] = IPV4_PAIR(203, 0), [31] = 0, \
+	}
+static const uint16_t ipv4_pairs[32] __attribute__((aligned(64))) = IPV4_PAIRS;
+
+static inline unsigned ipv4_suspect(uint64_t pair)
 {
-	return (unsigned)((uint8_t)(octet - 1) >= 223) | (unsigned)((uint8_t)octet == 127);
+	return (unsigned)((uint8_t)(pair - 1) >= 223) | (unsigned)((uint8_t)pair == 127) |
+	       (unsigned)(ipv4_pairs[pair % 32] == (uint16_t)pair);
 }
 
 /*
- * True for what nearly every packet is: to this MAC, IPv4 without options, and nothing that ipv4_check
- * could refuse. All conditions are computed and joined, for one branch instead of a dozen. `total`: of the
- * frame, as ipv4_check would leave it in *length.
+ * True for what nearly every packet is: to this MAC, IPv4 without options, nothing that ipv4_check could refuse, and
+ * of ordinary addresses. All conditions are computed and joined, for one branch instead of a dozen. `total`:
+ * of the frame, as ipv4_check would leave it in *length.
  */
 static inline bool ipv4_plain(
 	const struct frame_head *h, uint16_t tail, uint32_t length, uint64_t mac, uint32_t *total)
@@ -278,24 +301,60 @@ static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t 
 	return P2PNIC_DROP_COUNT;
 }
 
-/* RFC 8200 §3, RFC 4291 §2: the same for IPv6. high, low: address halves in host order. */
-static inline enum p2pnic_drop ipv6_check(const struct frame_head *h, uint64_t source_high,
-	uint64_t source_low, uint64_t high, uint64_t low, uint32_t *length)
+/*
+ * RFC 8200 §3: the same for IPv6. Payload length 0 means that the header is all there is (what follows is padding),
+ * unless a hop-by-hop header follows: then the length should be in a jumbo payload option, and is above 65,535
+ * (RFC 2675 §2, §3). Option or not, the frame does not hold such a packet.
+ */
+static inline enum p2pnic_drop ipv6_check(const struct frame_head *h, uint32_t *length)
 {
-	uint32_t total = IPV6_BYTES + ipv6_payload_length(h);
+	uint32_t payload = ipv6_payload_length(h);
+	uint32_t total = IPV6_BYTES + payload;
 
 	if ((h->low[1] >> 52 & 0xf) != 6)
 		return P2PNIC_DROP_VERSION;
 	if (total > *length - ETHERNET_BYTES)
 		return P2PNIC_DROP_TOTAL_LENGTH;
-	if (source_high >> 56 == 0xff || (source_high == 0 && source_low <= 1))
-		return P2PNIC_DROP_MARTIAN_SOURCE;
-	if (high == 0 && low <= 1)
-		return P2PNIC_DROP_MARTIAN_DESTINATION;
-	if (high >> 56 == 0xff || high >> 54 == 0x3fa || source_high >> 54 == 0x3fa)
-		return P2PNIC_DROP_LINK_SCOPE; /* ff00::/8, fe80::/10 */
+	if (payload == 0 && ipv6_next_header(h) == HOP_BY_HOP)
+		return P2PNIC_DROP_TOTAL_LENGTH;
 	*length = ETHERNET_BYTES + total;
 	return P2PNIC_DROP_COUNT;
+}
+
+/* May an address be a special one? Not within 2001:200:: to 3ffe:ffff:…, less 2001:db8::/32, nor fc00::/7. */
+static inline bool ipv6_suspect(uint64_t high)
+{
+	uint32_t net = (uint32_t)(high >> 32);
+
+	return (net - 0x20010200u >= 0x3fff0000u - 0x20010200u || net == 0x20010db8u) &&
+	       net >> 25 != 0xfc >> 1;
+}
+
+static inline struct fib_ipv6 ipv6_address(const uint8_t *data)
+{
+	return (struct fib_ipv6){swap64(load64(data)), swap64(load64(data + 8))};
+}
+
+/* By what the addresses are (p2pnic/special.h), for a packet to no address of this router; COUNT: it may go on. */
+static inline enum p2pnic_drop special_check(enum p2pnic_special from, enum p2pnic_special to)
+{
+	if (from >= P2PNIC_SPECIAL_GROUP)
+		return P2PNIC_DROP_MARTIAN_SOURCE;
+	if (to == P2PNIC_SPECIAL_NEVER)
+		return P2PNIC_DROP_MARTIAN_DESTINATION;
+	if (from == P2PNIC_SPECIAL_LINK || to >= P2PNIC_SPECIAL_LINK)
+		return P2PNIC_DROP_LINK_SCOPE;
+	if (from == P2PNIC_SPECIAL_STAY)
+		return P2PNIC_DROP_MARTIAN_SOURCE;
+	if (to == P2PNIC_SPECIAL_STAY)
+		return P2PNIC_DROP_MARTIAN_DESTINATION;
+	return P2PNIC_DROP_COUNT;
+}
+
+/* Does it go on nevertheless if its destination is an address of this router? */
+static inline bool special_may_end_here(enum p2pnic_special from, enum p2pnic_special to)
+{
+	return from <= P2PNIC_SPECIAL_STAY && to <= P2PNIC_SPECIAL_STAY && from + to > 0;
 }
 
 /* The finaliser of splitmix64 (Steele, Lea, Flood 2014): every bit in decides every bit out. */
@@ -307,29 +366,63 @@ static inline uint32_t mix(uint64_t x)
 }
 
 /*
- * The flow of a packet, for ECMP: addresses, protocol and, unless it is a fragment, ports. All
- * fragments of a packet take one path, and so do all packets of a flow.
+ * What tells flows between two addresses apart: ports and protocol, in words that lie apart. `at`: where the header of
+ * `protocol` begins. Extension headers before it are passed over (RFC 8200 §4.3, §4.4, §4.6; RFC 4302 §2.2), up to
+ * eight. A fragment has no ports, the first of a packet neither: all of them take one path.
  */
+static inline uint64_t flow_ports(
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length)
+{
+	for (unsigned headers = 0; headers < 8 && at + 4 <= length; headers++) {
+		uint32_t word = load32(data + at), bytes;
+
+		__asm__ volatile("" : "+r"(word)); /* no second look at a stranger's memory */
+		switch (protocol) {
+		case TCP:
+		case UDP:
+		case DCCP:
+		case SCTP:
+		case UDP_LITE:
+			return word * 0x9e3779b97f4a7c15ull ^ (uint64_t)protocol << 40;
+		case HOP_BY_HOP:
+		case ROUTING:
+		case DESTINATION_OPTIONS:
+			bytes = ((word >> 8 & 0xff) + 1) * 8;
+			break;
+		case AUTHENTICATION:
+			bytes = ((word >> 8 & 0xff) + 2) * 4;
+			break;
+		default:
+			return (uint64_t)protocol << 40;
+		}
+		protocol = (uint8_t)word;
+		at += bytes;
+	}
+	return (uint64_t)protocol << 40;
+}
+
+/* The flow of a packet, for ECMP: addresses, protocol and ports. `length`: of the packet with its Ethernet header. */
 static inline uint32_t ipv4_flow(
-	const struct frame_head *h, uint32_t destination, const uint8_t *data)
+	const struct frame_head *h, uint32_t destination, const uint8_t *data, uint32_t length)
 {
 	uint32_t header = ETHERNET_BYTES + ipv4_ihl(h) * 4;
 	uint8_t protocol = (uint8_t)(h->high[0] >> 56);
 	bool fragment = swap16((uint16_t)(h->high[0] >> 32)) & 0x3fff;
 	uint64_t x = (uint64_t)ipv4_source(h) << 32 | destination;
 
-	if (!fragment && (protocol == 6 || protocol == 17))
-		x ^= (uint64_t)load32(data + header) * 0x9e3779b97f4a7c15ull;
-	return mix(x ^ (uint64_t)protocol << 40);
+	return mix(x ^ flow_ports(data, header, protocol, fragment ? 0 : length));
 }
 
-/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); no header chain is walked. */
-static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data)
+/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do (RFC 6437 §3). */
+static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data, uint32_t length)
 {
 	uint64_t label = (h->low[1] >> 56 & 0xf) | (h->high[0] & 0xffff) << 4;
+	uint64_t x = load64(data + 22) + 3 * load64(data + 30) + 5 * load64(data + 38) +
+		     7 * load64(data + 46);
 
-	return mix(load64(data + 22) + 3 * load64(data + 30) + 5 * load64(data + 38) +
-		   7 * load64(data + 46) + (label << 32));
+	if (label)
+		return mix(x + (label << 32));
+	return mix(x ^ flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length));
 }
 
 #endif

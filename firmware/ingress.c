@@ -384,109 +384,7 @@ static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, enum 
 	transfer(n, b, P2PNIC_HOST_PEER, &one, (uint16_t)reason);
 }
 
-/* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
-static void check_other(struct nic *n, struct burst *b, unsigned k)
-{
-	const struct frame *f = &b->frame[k];
-	uint32_t *length = &b->length[k];
-	const struct frame_head *h = &b->head[k];
-	enum p2pnic_drop reason;
-
-	*length = f->length;
-	if (f->length < ETHERNET_BYTES) {
-		count_drop(n, P2PNIC_DROP_RUNT, 1);
-		return;
-	}
-	if ((h->low[0] & MAC_MASK) != n->mac) {
-		/* Group addresses are for the host (ARP, neighbour discovery), never routed. */
-		if (h->low[0] & 1)
-			punt_or_drop(n, b, k, P2PNIC_DROP_LINK_SCOPE);
-		else
-			count_drop(n, P2PNIC_DROP_FOREIGN_MAC, 1);
-		return;
-	}
-	if (ethertype_le(h) == ETHERTYPE_IPV4_LE) {
-		uint32_t header = ipv4_ihl(h) * 4;
-		uint16_t tail = load16(f->data + 32);
-
-		reason = ipv4_check(h, tail, length);
-		if (reason == P2PNIC_DROP_COUNT && header > IPV4_BYTES)
-			reason = ipv4_check_options(f->data + ETHERNET_BYTES, header);
-		if (reason == P2PNIC_DROP_COUNT) {
-			b->address4[b->n4] = ipv4_destination(h, tail);
-			b->kept4[b->n4++] = (uint8_t)k;
-		} else if (reason == P2PNIC_DROP_OPTIONS || reason == P2PNIC_DROP_LINK_SCOPE) {
-			punt_or_drop(n, b, k, reason);
-		} else {
-			count_drop(n, reason, 1);
-		}
-	} else if (ethertype_le(h) == ETHERTYPE_IPV6_LE) {
-		uint64_t source_high, source_low, high, low;
-
-		if (f->length < ETHERNET_BYTES + IPV6_BYTES) {
-			count_drop(n, P2PNIC_DROP_RUNT, 1);
-			return;
-		}
-		source_high = swap64(load64(f->data + 22));
-		source_low = swap64(load64(f->data + 30));
-		high = swap64(load64(f->data + 38));
-		low = swap64(load64(f->data + 46));
-		reason = ipv6_check(h, source_high, source_low, high, low, length);
-		if (reason == P2PNIC_DROP_COUNT) {
-			b->address6[b->n6] = (struct fib_ipv6){high, low};
-			b->kept6[b->n6++] = (uint8_t)k;
-		} else if (reason == P2PNIC_DROP_LINK_SCOPE) {
-			punt_or_drop(n, b, k, reason);
-		} else {
-			count_drop(n, reason, 1);
-		}
-	} else {
-		punt_or_drop(n, b, k, P2PNIC_DROP_ETHERTYPE);
-	}
-}
-
-/* Frames [k, end), one by one. */
-static void check_each(struct nic *n, struct burst *b, unsigned k, unsigned end)
-{
-	for (; k < end; k++) {
-		const uint8_t *data = b->frame[k].data;
-		uint16_t tail = load16(data + 32);
-		struct frame_head head = {
-			{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
-
-		b->head[k] = head;
-		if (likely(ipv4_plain(&head, tail, b->frame[k].length, n->mac, &b->length[k]))) {
-			b->address4[b->n4] = ipv4_destination(&head, tail);
-			b->kept4[b->n4++] = (uint8_t)k;
-		} else {
-			check_other(n, b, k);
-		}
-	}
-}
-
-/* In the order of arrival: packets of one flow are kept in theirs. */
-#ifdef __x86_64__
-AVX512 static void check_by_groups(struct nic *n, struct burst *b, unsigned received)
-{
-	unsigned k;
-
-	for (k = 0; k + BURST_GROUP <= received; k += BURST_GROUP)
-		if (!check_group(b, k, n->mac))
-			check_each(n, b, k, k + BURST_GROUP);
-	check_each(n, b, k, received);
-}
-#endif
-
-static inline void check(struct nic *n, struct burst *b, unsigned received)
-{
-#ifdef __x86_64__
-	if (x86_has_avx512()) {
-		check_by_groups(n, b, received);
-		return;
-	}
-#endif
-	check_each(n, b, 0, received);
-}
+/* --- Where the host's tables lead ---------------------------------------------------------------- */
 
 /* The host's tables, by value: what a burst needs of them stays in registers. */
 struct tables {
@@ -539,6 +437,155 @@ static inline bool way_forwards(uint32_t way)
 	return (way & (nics | 0xff0000)) == P2PNIC_ADJACENCY_FORWARD << 16;
 }
 
+/* Is it an address of this router, by where its next hop leads? For the few packets that are asked about. */
+static bool leads_here(const struct nic *n, uint32_t hop)
+{
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+	uint32_t word = next_hop_word(&tables, hop);
+
+	return WAY_KIND(way_of(resolve(&tables, word, 0))) == P2PNIC_ADJACENCY_LOCAL;
+}
+
+/* May it be forwarded from there to here? Neither is, if one of the two is special, unless this router takes it. */
+static enum p2pnic_drop scope4(
+	const struct nic *n, const struct frame_head *h, uint32_t destination)
+{
+	enum p2pnic_special from = p2pnic_special_ipv4(ipv4_source(h));
+	enum p2pnic_special to = p2pnic_special_ipv4(destination);
+	enum p2pnic_drop reason;
+	uint16_t hop = 0;
+
+	if (sources_has(&n->sources, ipv4_source_be(h)))
+		from = P2PNIC_SPECIAL_NEVER;
+	reason = special_check(from, to);
+	if (!special_may_end_here(from, to) || !n->fib4)
+		return reason;
+	fib4_lookup(n->fib4, &destination, &hop, 1);
+	return leads_here(n, hop) ? P2PNIC_DROP_COUNT : reason;
+}
+
+static enum p2pnic_drop scope6(
+	const struct nic *n, struct fib_ipv6 source, struct fib_ipv6 destination)
+{
+	enum p2pnic_special from = p2pnic_special_ipv6(source);
+	enum p2pnic_special to = p2pnic_special_ipv6(destination);
+	enum p2pnic_drop reason = special_check(from, to);
+	uint16_t hop = 0;
+
+	if (!special_may_end_here(from, to) || !n->fib6)
+		return reason;
+	fib6_lookup(n->fib6, &destination, &hop, 1);
+	return leads_here(n, hop) ? P2PNIC_DROP_COUNT : reason;
+}
+
+/* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
+static void check_other(struct nic *n, struct burst *b, unsigned k)
+{
+	const struct frame *f = &b->frame[k];
+	uint32_t *length = &b->length[k];
+	const struct frame_head *h = &b->head[k];
+	enum p2pnic_drop reason;
+
+	*length = f->length;
+	if (f->length < ETHERNET_BYTES) {
+		count_drop(n, P2PNIC_DROP_RUNT, 1);
+		return;
+	}
+	if ((h->low[0] & MAC_MASK) != n->mac) {
+		/* Group addresses are for the host (ARP, neighbour discovery), never routed. */
+		if (h->low[0] & 1)
+			punt_or_drop(n, b, k, P2PNIC_DROP_LINK_SCOPE);
+		else
+			count_drop(n, P2PNIC_DROP_FOREIGN_MAC, 1);
+		return;
+	}
+	if (ethertype_le(h) == ETHERTYPE_IPV4_LE) {
+		uint32_t header = ipv4_ihl(h) * 4;
+		uint16_t tail = load16(f->data + 32);
+
+		reason = ipv4_check(h, tail, length);
+		if (reason == P2PNIC_DROP_COUNT)
+			reason = scope4(n, h, ipv4_destination(h, tail));
+		if (reason == P2PNIC_DROP_COUNT && header > IPV4_BYTES)
+			reason = ipv4_check_options(f->data + ETHERNET_BYTES, header);
+		if (reason == P2PNIC_DROP_COUNT) {
+			b->address4[b->n4] = ipv4_destination(h, tail);
+			b->kept4[b->n4++] = (uint8_t)k;
+		} else if (reason == P2PNIC_DROP_OPTIONS || reason == P2PNIC_DROP_LINK_SCOPE) {
+			punt_or_drop(n, b, k, reason);
+		} else {
+			count_drop(n, reason, 1);
+		}
+	} else if (ethertype_le(h) == ETHERTYPE_IPV6_LE) {
+		struct fib_ipv6 source, to;
+
+		if (f->length < ETHERNET_BYTES + IPV6_BYTES) {
+			count_drop(n, P2PNIC_DROP_RUNT, 1);
+			return;
+		}
+		source = ipv6_address(f->data + 22);
+		to = ipv6_address(f->data + 38);
+		reason = ipv6_check(h, length);
+		if (reason == P2PNIC_DROP_COUNT &&
+			unlikely(ipv6_suspect(source.high) | ipv6_suspect(to.high)))
+			reason = scope6(n, source, to);
+		if (reason == P2PNIC_DROP_COUNT) {
+			b->address6[b->n6] = to;
+			b->kept6[b->n6++] = (uint8_t)k;
+		} else if (reason == P2PNIC_DROP_LINK_SCOPE) {
+			punt_or_drop(n, b, k, reason);
+		} else {
+			count_drop(n, reason, 1);
+		}
+	} else {
+		punt_or_drop(n, b, k, P2PNIC_DROP_ETHERTYPE);
+	}
+}
+
+/* Frames [k, end), one by one. */
+static void check_each(struct nic *n, struct burst *b, unsigned k, unsigned end)
+{
+	for (; k < end; k++) {
+		const uint8_t *data = b->frame[k].data;
+		uint16_t tail = load16(data + 32);
+		struct frame_head head = {
+			{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
+
+		b->head[k] = head;
+		if (likely(ipv4_plain(&head, tail, b->frame[k].length, n->mac, &b->length[k]) &&
+			    !sources_has(&n->sources, ipv4_source_be(&head)))) {
+			b->address4[b->n4] = ipv4_destination(&head, tail);
+			b->kept4[b->n4++] = (uint8_t)k;
+		} else {
+			check_other(n, b, k);
+		}
+	}
+}
+
+/* In the order of arrival: packets of one flow are kept in theirs. */
+#ifdef __x86_64__
+AVX512 static void check_by_groups(struct nic *n, struct burst *b, unsigned received)
+{
+	unsigned k;
+
+	for (k = 0; k + BURST_GROUP <= received; k += BURST_GROUP)
+		if (!check_group(b, k, n->mac, &n->sources))
+			check_each(n, b, k, k + BURST_GROUP);
+	check_each(n, b, k, received);
+}
+#endif
+
+static inline void check(struct nic *n, struct burst *b, unsigned received)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		check_by_groups(n, b, received);
+		return;
+	}
+#endif
+	check_each(n, b, 0, received);
+}
+
 /* A packet that does not simply go on: each way out with its reason. */
 static void not_forwarded(
 	struct nic *n, const struct burst *b, unsigned k, uint32_t way, bool expired)
@@ -562,6 +609,9 @@ static void not_forwarded(
 	case P2PNIC_ADJACENCY_BLACKHOLE:
 		count_drop(n, P2PNIC_DROP_BLACKHOLE, 1);
 		return;
+	case P2PNIC_ADJACENCY_BROADCAST:
+		count_drop(n, P2PNIC_DROP_BROADCAST, 1);
+		return;
 	case P2PNIC_ADJACENCY_UNREACHABLE:
 		reason = P2PNIC_DROP_UNREACHABLE;
 		break;
@@ -584,9 +634,9 @@ static inline void route4(struct nic *n, struct burst *b)
 		unsigned k = b->kept4[j];
 		struct frame_head *head = &b->head[k];
 		uint32_t word = next_hop_word(&tables, b->hop4[j]);
-		uint32_t flow = unlikely(is_group(word))
-					? ipv4_flow(head, b->address4[j], b->frame[k].data)
-					: 0;
+		uint32_t flow = unlikely(is_group(word)) ? ipv4_flow(head, b->address4[j],
+								   b->frame[k].data, b->length[k])
+							 : 0;
 		const struct p2pnic_adjacency *adjacency = resolve(&tables, word, flow);
 		uint32_t way = way_of(adjacency);
 
@@ -608,7 +658,9 @@ static void route6(struct nic *n, struct burst *b)
 		unsigned k = b->kept6[j];
 		struct frame_head *head = &b->head[k];
 		uint32_t word = next_hop_word(&tables, b->hop6[j]);
-		uint32_t flow = unlikely(is_group(word)) ? ipv6_flow(head, b->frame[k].data) : 0;
+		uint32_t flow = unlikely(is_group(word))
+					? ipv6_flow(head, b->frame[k].data, b->length[k])
+					: 0;
 		const struct p2pnic_adjacency *adjacency = resolve(&tables, word, flow);
 		uint32_t way = way_of(adjacency);
 

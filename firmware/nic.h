@@ -22,6 +22,7 @@
 #include <p2pnic/registers.h>
 
 #include "board.h"
+#include "sources.h"
 
 #ifndef P2PNIC_METHOD
 #define P2PNIC_METHOD P2PNIC_METHOD_WRITE
@@ -117,6 +118,8 @@ struct nic {
 	const p2pnic_next_hop *next_hop;
 	const p2pnic_bucket *bucket;
 	const struct p2pnic_adjacency *adjacency;
+
+	struct sources sources; /* from which nothing is forwarded, besides special addresses */
 
 	bool running;
 	bool ready;

@@ -44,6 +44,7 @@ enum p2pnic_adjacency_kind {
 	P2PNIC_ADJACENCY_BLACKHOLE = 4,   /* drop silently */
 	P2PNIC_ADJACENCY_UNREACHABLE = 5, /* drop, ICMP 3/1 */
 	P2PNIC_ADJACENCY_PROHIBIT = 6,    /* drop, ICMP 3/13 */
+	P2PNIC_ADJACENCY_BROADCAST = 7,   /* to a network's broadcast address: drop silently */
 };
 
 /*

@@ -30,8 +30,8 @@
 	X(VERSION, "version", "IP version does not match the Ethernet type: §5.2.2 (3)")           \
 	X(HEADER_LENGTH, "header-length", "header length field below 5 words: §5.2.2 (4)")         \
 	X(TOTAL_LENGTH, "total-length", "total length below header or above frame: §5.2.2 (5)")    \
-	X(MARTIAN_SOURCE, "martian-source", "source that cannot be a sender: §5.3.7")              \
-	X(MARTIAN_DESTINATION, "martian-destination", "destination that is never routed: §5.3.7")  \
+	X(MARTIAN_SOURCE, "martian-source", "source never forwarded: §5.3.7, RFC 6890")            \
+	X(MARTIAN_DESTINATION, "martian-destination", "destination never forwarded: RFC 6890")     \
 	X(LINK_SCOPE, "link-scope", "multicast, broadcast or L2-broadcast, not routed: §5.3.4")    \
 	X(TTL, "ttl", "TTL or hop limit would reach 0: §5.3.1")                                    \
 	X(NO_ROUTE, "no-route", "no route to the destination: §5.2.7.1")                           \
@@ -49,7 +49,8 @@
 	X(DMA_FAULT, "dma-fault", "transfer outside every window of this NIC")                     \
 	X(STALE, "stale", "in a ring or held when its pair was closed")                            \
 	X(PORT, "port", "the port refused to send it (link down, error)")                          \
-	X(PUNT_FULL, "punt-full", "punt ring full")
+	X(PUNT_FULL, "punt-full", "punt ring full")                                                \
+	X(BROADCAST, "broadcast", "to a connected network's broadcast address: RFC 2644")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,

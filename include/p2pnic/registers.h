@@ -27,6 +27,7 @@
 #include "counters.h"
 #include "limits.h"
 #include "ring.h"
+#include "special.h"
 #include "types.h"
 
 /* PCI identity. Unassigned: 0x1209 is the pid.codes vendor whose 0x000x products are for tests. */
@@ -35,7 +36,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00010000u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00010001u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ------------------------------------------------------------ */
 
@@ -55,6 +56,7 @@
 #define P2PNIC_BAR2_NEXT_HOPS   0x118000u /* p2pnic_next_hop [P2PNIC_NEXT_HOPS_MAX] */
 #define P2PNIC_BAR2_BUCKETS     0x120000u /* p2pnic_bucket [P2PNIC_BUCKETS_MAX] */
 #define P2PNIC_BAR2_ADJACENCIES 0x130000u /* struct p2pnic_adjacency [P2PNIC_ADJACENCIES_MAX] */
+#define P2PNIC_BAR2_SOURCES     0x150000u /* struct p2pnic_sources */
 #define P2PNIC_BAR2_FIB         0x200000u /* FIB images, up to the end of the BAR; fib.h */
 
 #define P2PNIC_BAR4_BYTES_MIN 0x1000000u
@@ -73,8 +75,8 @@ _Static_assert(
 	P2PNIC_BAR2_BUCKETS + P2PNIC_BUCKETS_MAX * sizeof(p2pnic_bucket) <= P2PNIC_BAR2_ADJACENCIES,
 	"buckets end before the adjacencies");
 _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct p2pnic_adjacency) <=
-		       P2PNIC_BAR2_FIB,
-	"adjacencies end before the FIB images");
+		       P2PNIC_BAR2_SOURCES,
+	"adjacencies end before the sources");
 
 /* --- Registers (BAR0 page 0) ------------------------------------------------------------------- */
 
@@ -130,6 +132,7 @@ enum p2pnic_operation {
 	P2PNIC_OP_PEER_CLOSE = 5, /* argument: peer; packets for and from it are dropped as stale */
 	P2PNIC_OP_FIB_IPV4 = 6,   /* take the image at FIB4_OFFSET into use */
 	P2PNIC_OP_FIB_IPV6 = 7,   /* likewise FIB6_OFFSET */
+	P2PNIC_OP_SOURCES = 8,    /* take the list at P2PNIC_BAR2_SOURCES into use */
 };
 
 enum p2pnic_result {
@@ -179,5 +182,19 @@ P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, flags, 60);
 _Static_assert(
 	P2PNIC_BAR2_PEERS + P2PNIC_MAILBOXES * sizeof(struct p2pnic_peer) <= P2PNIC_BAR2_NEXT_HOPS,
 	"the peer table ends before the next hops");
+
+/*
+ * IPv4 addresses from which no packet is forwarded, besides those of special.h: this router's own and the
+ * broadcast addresses of its networks (RFC 1812 §5.3.7). The NIC copies the list when COMMAND sources runs.
+ */
+struct p2pnic_sources {
+	uint32_t count; /* (host) of addresses; 0: none */
+	uint8_t reserved[60];
+	be32 address[P2PNIC_SOURCES_MAX]; /* (host) */
+};
+P2PNIC_ASSERT_SIZE(struct p2pnic_sources, 64 + 4 * P2PNIC_SOURCES_MAX);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_sources, address, 64);
+_Static_assert(P2PNIC_BAR2_SOURCES + sizeof(struct p2pnic_sources) <= P2PNIC_BAR2_FIB,
+	"the sources end before the FIB images");
 
 #endif

@@ -18,6 +18,17 @@ struct model {
 	struct packet packet;    /* as it leaves, or reaches the host */
 };
 
+/* A block of the IANA special-purpose registries: column "Forwardable". */
+struct model_block {
+	const char *prefix;
+	unsigned length;
+	bool forwardable;
+};
+extern const struct model_block model_block4[], model_block6[];
+extern const unsigned model_blocks4, model_blocks6;
+/* Of the longest block that holds the address; true if there is none. */
+bool model_forwardable(const uint8_t *address, bool six);
+
 void model_receive(struct model *, unsigned ingress, const struct packet *);
 
 #endif

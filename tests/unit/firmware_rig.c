@@ -191,6 +191,17 @@ void rig_adjacency(
 	};
 }
 
+unsigned rig_sources(struct rig *r, unsigned nic, const uint32_t *address, uint32_t n)
+{
+	struct p2pnic_sources *list =
+		(struct p2pnic_sources *)(r->at[nic].bar2 + P2PNIC_BAR2_SOURCES);
+
+	list->count = n;
+	for (uint32_t k = 0; k < n && k < P2PNIC_SOURCES_MAX; k++)
+		list->address[k] = swap32(address[k]);
+	return rig_command(r, nic, P2PNIC_OP_SOURCES, 0);
+}
+
 void rig_next_hop(struct rig *r, unsigned nic, unsigned hop, uint32_t word)
 {
 	p2pnic_next_hop *table = (p2pnic_next_hop *)(r->at[nic].bar2 + P2PNIC_BAR2_NEXT_HOPS);
@@ -227,7 +238,7 @@ void rig_routes6(struct rig *r, unsigned nic, const struct fib_route *list, size
 
 static void standard_tables(struct rig *r, unsigned nic)
 {
-	struct fib_route v4[RIG_NICS_MAX + 8], v6[RIG_NICS_MAX + 1];
+	struct fib_route v4[RIG_NICS_MAX + 9], v6[RIG_NICS_MAX + 1];
 	size_t n = 0;
 
 	for (unsigned e = 0; e < RIG_NICS_MAX; e++) {
@@ -245,9 +256,10 @@ static void standard_tables(struct rig *r, unsigned nic)
 	rig_adjacency(r, nic, RIG_HOP_NONE, P2PNIC_ADJACENCY_NONE, 0, 0);
 	rig_adjacency(r, nic, RIG_HOP_NO_SUCH_NIC, P2PNIC_ADJACENCY_FORWARD, 200, P2PNIC_MTU_MAX);
 	rig_adjacency(r, nic, RIG_HOP_SMALL_MTU, P2PNIC_ADJACENCY_FORWARD, 0, 576);
-	for (unsigned hop = 1; hop <= RIG_HOP_SMALL_MTU; hop++)
+	rig_adjacency(r, nic, RIG_HOP_BROADCAST, P2PNIC_ADJACENCY_BROADCAST, 0, 0);
+	for (unsigned hop = 1; hop <= RIG_HOP_BROADCAST; hop++)
 		rig_next_hop(r, nic, hop, P2PNIC_NEXT_HOP(hop, 0));
-	for (unsigned hop = RIG_HOP_LOCAL; hop <= RIG_HOP_SMALL_MTU; hop++)
+	for (unsigned hop = RIG_HOP_LOCAL; hop <= RIG_HOP_BROADCAST; hop++)
 		v4[n++] = fib_route4(0x0b000000 | hop << 16, 16, hop); /* 11.hop.0.0/16 */
 	rig_routes4(r, nic, v4, n);
 	rig_routes6(r, nic, v6, RIG_NICS_MAX);

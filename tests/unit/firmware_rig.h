@@ -8,7 +8,7 @@
  *     rig_receive(r, nic, &packet); rig_run(r); … = rig_sent(r, nic);
  *     rig_check(r); rig_free(r);
  *
- * Routes of every NIC: 10.e.0.0/16 and 2001:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e). Its
+ * Routes of every NIC: 10.e.0.0/16 and fd00:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e). Its
  * adjacency's source MAC names egress and ingress, so a frame on the wire tells its way.
  *
  * rig_check is called after every case: the accounting identity of counters.h, and that each of the NIC's
@@ -38,6 +38,7 @@
 #define RIG_HOP_NONE        21u
 #define RIG_HOP_NO_SUCH_NIC 22u
 #define RIG_HOP_SMALL_MTU   23u /* by egress 0, MTU 576 */
+#define RIG_HOP_BROADCAST   24u
 
 struct rig_config {
 	uint32_t slots;      /* 0: 32 */
@@ -98,6 +99,8 @@ void rig_routes4(struct rig *, unsigned nic, const struct fib_route *routes, siz
 void rig_routes6(struct rig *, unsigned nic, const struct fib_route *routes, size_t n);
 void rig_adjacency(
 	struct rig *, unsigned nic, unsigned index, unsigned kind, unsigned egress, unsigned mtu);
+/* Own and broadcast addresses, in host order; an enum p2pnic_result. */
+unsigned rig_sources(struct rig *, unsigned nic, const uint32_t *address, uint32_t n);
 void rig_next_hop(struct rig *, unsigned nic, unsigned hop, uint32_t word);
 
 /* The wire. rig_sent: the caller frees it; NULL: none. */

@@ -79,7 +79,7 @@ void packet_ipv6(struct packet *p, unsigned nic, uint64_t destination_high, uint
 	put16(ip + 4, 8 + payload_bytes);
 	ip[6] = 17;
 	ip[7] = hop_limit;
-	put32(ip + 8, 0x20010db8);
+	put32(ip + 8, 0xfd000db8);
 	put32(ip + 12, 0xffff0000 | nic);
 	put32(ip + 20, 1);
 	put32(ip + 24, (uint32_t)(destination_high >> 32));

@@ -2,7 +2,7 @@
 /*
  * Frames for tests, made and checked the stupid way: byte by byte, without a look at the firmware.
  *
- * NIC n has the MAC packet_mac(n). 10.e.0.0/16 and 2001:db8:e::/48 are meant to lead to egress e by an
+ * NIC n has the MAC packet_mac(n). 10.e.0.0/16 and fd00:db8:e::/48 are meant to lead to egress e by an
  * adjacency with packet_next_mac(e) as destination and packet_way_mac(i, e) as source, which names ingress
  * and egress; so a frame that leaves tells its way.
  */
@@ -68,6 +68,6 @@ static inline uint32_t get32(const uint8_t *p)
 }
 
 #define PACKET_TO(egress)  (0x0a000001u | (uint32_t)(egress) << 16) /* 10.egress.0.1 */
-#define PACKET_TO6(egress) (0x20010db800000000ull | (uint64_t)(egress) << 16)
+#define PACKET_TO6(egress) (0xfd000db800000000ull | (uint64_t)(egress) << 16)
 
 #endif

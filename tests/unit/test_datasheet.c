@@ -144,6 +144,7 @@ static void test_commands(void **state)
 	assert_row("| PEER_CLOSE | %d |", P2PNIC_OP_PEER_CLOSE);
 	assert_row("| FIB_IPV4 | %d |", P2PNIC_OP_FIB_IPV4);
 	assert_row("| FIB_IPV6 | %d |", P2PNIC_OP_FIB_IPV6);
+	assert_row("| SOURCES | %d |", P2PNIC_OP_SOURCES);
 	assert_row("| OK | %d |", P2PNIC_OK);
 	assert_row("| BAD_OPERATION | %d |", P2PNIC_BAD_OPERATION);
 	assert_row("| BAD_ARGUMENT | %d |", P2PNIC_BAD_ARGUMENT);
@@ -191,6 +192,10 @@ static void test_structures(void **state)
 	assert_row("| BLACKHOLE | %d |", P2PNIC_ADJACENCY_BLACKHOLE);
 	assert_row("| UNREACHABLE | %d |", P2PNIC_ADJACENCY_UNREACHABLE);
 	assert_row("| PROHIBIT | %d |", P2PNIC_ADJACENCY_PROHIBIT);
+	assert_row("| BROADCAST | %d |", P2PNIC_ADJACENCY_BROADCAST);
+	ASSERT_FIELD(p2pnic_sources, count);
+	assert_row("| %zu | address | %zu · %u |", offsetof(struct p2pnic_sources, address),
+		sizeof(be32), P2PNIC_SOURCES_MAX);
 }
 
 #define ASSERT_COUNTER(member, kind)                                                               \

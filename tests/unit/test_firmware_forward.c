@@ -184,9 +184,6 @@ static void malformed_ipv4_is_dropped(void **state)
 	put32(p.bytes + 26, 0xffffffff);
 	packet_checksum(&p);
 	drops(r, &p, P2PNIC_DROP_MARTIAN_SOURCE);
-	/* Class E as a source or destination is no martian: it is routed if there is a route. */
-	packet_ipv4(&p, 0, 0xf0000001, 64, 40, 0);
-	drops(r, &p, P2PNIC_DROP_NO_ROUTE);
 	/* A unicast packet in a broadcast frame (RFC 1812 §5.3.4). */
 	packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, 0);
 	memset(p.bytes, 0xff, 6);
@@ -326,6 +323,7 @@ static void adjacency_kinds(void **state)
 		{RIG_HOP_LOCAL, P2PNIC_DROP_LOCAL, false},
 		{RIG_HOP_GLEAN, P2PNIC_DROP_NO_NEIGHBOR, false},
 		{RIG_HOP_BLACKHOLE, P2PNIC_DROP_BLACKHOLE, true},
+		{RIG_HOP_BROADCAST, P2PNIC_DROP_BROADCAST, true},
 		{RIG_HOP_UNREACHABLE, P2PNIC_DROP_UNREACHABLE, false},
 		{RIG_HOP_PROHIBIT, P2PNIC_DROP_PROHIBIT, false},
 		{RIG_HOP_NONE, P2PNIC_DROP_NO_ROUTE, false},
@@ -533,6 +531,13 @@ static void ipv6_is_forwarded(void **state)
 	p.length += 30;
 	p.bytes[20] = 0;
 	forwards(r, &p, 1);
+	/* Payload length 0: the rest is padding, whatever the next header (RFC 8200 §3, §4.7). */
+	for (unsigned next = 1; next < 256; next++) {
+		packet_ipv6(&p, 0, PACKET_TO6(1), 64, 100, 1);
+		put16(p.bytes + 18, 0);
+		p.bytes[20] = (uint8_t)next;
+		forwards(r, &p, 1);
+	}
 	rig_free(r);
 }
 
@@ -558,10 +563,11 @@ static void malformed_ipv6_is_dropped(void **state)
 		{"source febf::1", 22, 16, {0xfe, 0xbf, [15] = 1}, 0, P2PNIC_DROP_LINK_SCOPE},
 		{"destination ::1", 38, 16, {[15] = 1}, 0, P2PNIC_DROP_MARTIAN_DESTINATION},
 		{"destination ::", 38, 16, {0}, 0, P2PNIC_DROP_MARTIAN_DESTINATION},
+		{"no header behind the first", 18, 3, {0, 0, 0}, 0, P2PNIC_DROP_TOTAL_LENGTH},
 		{"destination ff01::1", 38, 16, {0xff, 1, [15] = 1}, 0, P2PNIC_DROP_LINK_SCOPE},
 		{"destination ff02::1", 38, 16, {0xff, 2, [15] = 1}, 0, P2PNIC_DROP_LINK_SCOPE},
 		{"destination fe80::1", 38, 16, {0xfe, 0x80, [15] = 1}, 0, P2PNIC_DROP_LINK_SCOPE},
-		{"no route", 38, 1, {0x3f}, 0, P2PNIC_DROP_NO_ROUTE},
+		{"no route", 38, 1, {0x2a}, 0, P2PNIC_DROP_NO_ROUTE},
 	};
 	struct rig *r = rig_new(2, &(struct rig_config){0});
 	struct packet p;
