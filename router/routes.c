@@ -353,6 +353,23 @@ static struct prefix host_of(const struct address *a)
 	return prefix_of(a, address_bits(a));
 }
 
+/*
+ * First and last address of a network that has more than two. IPv4: neither is a host's; packets to the broadcast
+ * address, new and old, are not forwarded (RFC 2644, RFC 1812 §4.2.3.1; /31: RFC 3021). IPv6: the first is every
+ * router's of the network (RFC 4291 §2.6.1; not on a /127: RFC 6164).
+ */
+static int add_ends(struct compiler *c, unsigned nic, const struct prefix *network)
+{
+	struct prefix first = host_of(&network->address), last = first;
+	int error;
+
+	if (first.address.family == 6)
+		return add(c, &first, fate(c, P2PNIC_ADJACENCY_LOCAL, nic), "connected");
+	last.address.bits.high |= (UINT64_MAX >> network->length) & ~UINT64_C(0xffffffff);
+	error = add(c, &first, fate(c, P2PNIC_ADJACENCY_BROADCAST, 0), "connected");
+	return error ? error : add(c, &last, fate(c, P2PNIC_ADJACENCY_BROADCAST, 0), "connected");
+}
+
 static int add_connected(struct compiler *c, unsigned nic)
 {
 	const struct config_nic *n = &c->config->nics[nic];
@@ -362,15 +379,8 @@ static int add_connected(struct compiler *c, unsigned nic)
 		struct prefix network = prefix_of(&n->address[k].address, n->address[k].length);
 
 		error = add(c, &network, fate(c, P2PNIC_ADJACENCY_GLEAN, nic), "connected");
-		if (!error && network.address.family == 4 && network.length < 31) {
-			/* Directed broadcast is not forwarded (RFC 2644). */
-			struct prefix broadcast = {network.address, 32};
-
-			broadcast.address.bits.high |=
-				(UINT64_MAX >> network.length) & ~UINT64_C(0xffffffff);
-			error = add(
-				c, &broadcast, fate(c, P2PNIC_ADJACENCY_BLACKHOLE, 0), "connected");
-		}
+		if (!error && network.length < address_bits(&network.address) - 1u)
+			error = add_ends(c, nic, &network);
 	}
 	return error;
 }

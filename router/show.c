@@ -272,8 +272,8 @@ json_t *router_show(struct router *r, const char *what)
 
 unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
 {
-	static const char *const kind[] = {
-		"none", "forward", "local", "glean", "blackhole", "unreachable", "prohibit"};
+	static const char *const kind[] = {"none", "forward", "local", "glean", "blackhole",
+		"unreachable", "prohibit", "broadcast"};
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
 	char text[ADDRESS_TEXT_BYTES];
 	unsigned members;

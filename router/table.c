@@ -3,6 +3,7 @@
 
 #include "fib/fib.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct table {
 	uint64_t image_bytes[2];
 	bool in_step[P2PNIC_NICS_MAX];
 	struct table_counts counts;
+	struct p2pnic_sources sources; /* own and broadcast addresses: packets from them stay */
 };
 
 static uint64_t now_ns(void)
@@ -154,6 +156,15 @@ static int switch_to(struct driver_nic *n, unsigned half)
 	return result;
 }
 
+static int write_sources(const struct table *t, struct driver_nic *n)
+{
+	int result;
+
+	memcpy(n->bar2 + P2PNIC_BAR2_SOURCES, &t->sources, sizeof(t->sources));
+	result = driver_nic_command(n, P2PNIC_OP_SOURCES, 0);
+	return result == P2PNIC_BAD_OPERATION ? 0 : result; /* contract 1.0 has no such list */
+}
+
 /* Both images are whole before the first is switched to: a router that dies in between leaves a table that the
  * next one can switch to for good. */
 static int load_half(struct table *t, struct driver_nic *n, unsigned half, char *error)
@@ -177,6 +188,8 @@ static int load_half(struct table *t, struct driver_nic *n, unsigned half, char 
 			t->fib[six] = fib;
 	}
 	result = switch_to(n, half);
+	if (!result)
+		result = write_sources(t, n);
 	if (!result)
 		result = driver_nic_epoch(n);
 	return nic_error(n, result, error);
@@ -208,6 +221,43 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 }
 
 /* --- Change -------------------------------------------------------------------------------------- */
+
+/* Is it one of the addresses in t->sources? */
+static bool is_source(const struct next_hops *hops, const struct route *r)
+{
+	unsigned members, kind;
+
+	if (r->family != 4 || r->length != 32 || !r->next_hop)
+		return false;
+	kind = next_hops_lead(hops, r->next_hop, &members)->kind;
+	return kind == P2PNIC_ADJACENCY_LOCAL || kind == P2PNIC_ADJACENCY_BROADCAST;
+}
+
+/* How many there will be; *changed: others than now. */
+static size_t count_sources(const struct table *t, const struct next_hops *hops,
+	const struct route *change, size_t changes, bool *changed)
+{
+	size_t n = t->sources.count;
+
+	*changed = false;
+	for (size_t k = 0; k < changes; k++) {
+		const struct route *old = routes_find(&t->routes, &change[k]);
+		bool was = old && is_source(t->hops, old), is = is_source(hops, &change[k]);
+
+		n = n + is - was;
+		*changed |= is != was;
+	}
+	return n;
+}
+
+static void list_sources(struct table *t)
+{
+	t->sources.count = 0;
+	for (size_t k = 0; k < t->routes.n; k++)
+		if (is_source(t->hops, &t->routes.route[k]))
+			t->sources.address[t->sources.count++] =
+				htobe32((uint32_t)(t->routes.route[k].prefix.high >> 32));
+}
 
 /* What becomes of the routes, and of the numbers of those that lead to each next hop. */
 static void count_routes(const struct table *t, struct next_hops *hops, const struct route *change,
@@ -323,11 +373,17 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	size_t changes, const struct table_nics *nics, struct table_report *report, char *error)
 {
 	const struct fib_patch *patch[2] = {NULL, NULL};
-	bool were_in_step[P2PNIC_NICS_MAX];
+	bool were_in_step[P2PNIC_NICS_MAX], sources_changed;
 	int result = 0;
 
 	*report = (struct table_report){0};
 	memcpy(were_in_step, t->in_step, sizeof(were_in_step));
+	if (count_sources(t, hops, change, changes, &sources_changed) > P2PNIC_SOURCES_MAX) {
+		snprintf(error, TABLE_ERROR_BYTES,
+			"more than %u own and broadcast IPv4 addresses: give NICs fewer",
+			P2PNIC_SOURCES_MAX);
+		return -E2BIG;
+	}
 	count_routes(t, hops, change, changes, report);
 	if (routes_reserve(&t->routes, report->added)) {
 		snprintf(error, TABLE_ERROR_BYTES, "out of memory for %zu routes", t->routes.n);
@@ -351,6 +407,16 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	free(t->hops);
 	t->hops = hops;
 	routes_apply(&t->routes, change, changes);
+	if (sources_changed) {
+		list_sources(t);
+		for (unsigned k = 0; k < nics->n; k++) {
+			struct driver_nic *n = nics->nic[k];
+
+			result = t->in_step[n->index] ? write_sources(t, n) : 0;
+			if (result)
+				fall_out(t, n, result, report);
+		}
+	}
 	if (report->patched) {
 		t->counts.patches++;
 		t->counts.last_patch_bytes = report->bytes;

@@ -29,9 +29,15 @@ static int fake_read(
 
 static uint32_t fake_command(struct fake_nic *f, uint32_t command)
 {
+	const struct p2pnic_sources *sources =
+		(const struct p2pnic_sources *)(f->driver.bar2 + P2PNIC_BAR2_SOURCES);
 	unsigned six = command == P2PNIC_OP_FIB_IPV6;
 	uint32_t offset = f->reg[(six ? P2PNIC_REG_FIB6_OFFSET : P2PNIC_REG_FIB4_OFFSET) / 4];
 
+	if (command == P2PNIC_OP_SOURCES) {
+		f->sources = *sources;
+		return P2PNIC_OK;
+	}
 	if (command != P2PNIC_OP_FIB_IPV4 && command != P2PNIC_OP_FIB_IPV6)
 		return P2PNIC_BAD_OPERATION;
 	if (!fib_image_valid(f->driver.bar2 + offset, f->driver.bar2_bytes - offset, six ? 6 : 4))

@@ -16,8 +16,9 @@ struct fake_nic {
 	struct device device;
 	struct driver_nic driver;
 	uint32_t reg[0x1000 / 4];
-	uint32_t in_force[2]; /* bar_offset of the IPv4 and IPv6 image; 0: none */
-	bool dead;            /* answers nothing */
+	uint32_t in_force[2];          /* bar_offset of the IPv4 and IPv6 image; 0: none */
+	struct p2pnic_sources sources; /* in force */
+	bool dead;                     /* answers nothing */
 	unsigned epochs;
 	void (*on_epoch)(struct fake_nic *);  /* asked to pass one */
 	void (*on_switch)(struct fake_nic *); /* before another image comes into force */

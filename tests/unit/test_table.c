@@ -6,6 +6,7 @@
  */
 #include "tests/unit/table_rig.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -618,6 +619,105 @@ static void numbers_are_used_up(void **state)
 	rig_free(r);
 }
 
+/* Which kind of adjacency NIC 0 leads such an address to. */
+static unsigned kind_of(struct rig *r, struct address a)
+{
+	static struct way way;
+
+	fake_way(&r->nic[0], &a, &way);
+	return way.adjacency[0].kind;
+}
+
+static struct address ip4(uint32_t a)
+{
+	return (struct address){{(uint64_t)a << 32, 0}, 4};
+}
+
+static struct address ip6(uint64_t low)
+{
+	return (struct address){{0xfd00000100000000, low}, 6};
+}
+
+static void listed(struct rig *r, const uint32_t *want, unsigned n)
+{
+	for (unsigned nic = 0; nic < RIG_NICS; nic++) {
+		const struct p2pnic_sources *s = &r->nic[nic].sources;
+
+		for (unsigned k = 0; k < n; k++) {
+			unsigned j;
+
+			for (j = 0; j < s->count && be32toh(s->address[j]) != want[k]; j++)
+				;
+			if (j == s->count)
+				fail_msg("NIC %u does not know %08x", nic, want[k]);
+		}
+		assert_int_equal(s->count, n);
+	}
+}
+
+/* First and last address of each connected network, by its length, and what NICs are told of own addresses. */
+static void ends_of_networks(void **state)
+{
+	struct rig *r = rig_new(77, "line-trie", RIG_BAR2_BYTES);
+	struct prefix *own4 = &r->world.nic_address[0][0], *own6 = &r->world.nic_address[0][1];
+	const uint32_t others[] = {
+		0x0a000201, 0x0a000200, 0x0a0002ff, 0x0a000301, 0x0a000300, 0x0a0003ff};
+	uint32_t want[9];
+
+	memcpy(want, others, sizeof(others));
+	r->world.config.routes_count = r->world.config.neighbors_count = 0;
+	for (unsigned length = 8; length <= 32; length++) {
+		uint32_t mask = length < 32 ? UINT32_MAX >> length : 0, own = 0x0aff8081;
+		uint32_t first = own & ~mask, last = own | mask;
+
+		*own4 = (struct prefix){ip4(own), (uint8_t)length};
+		configured(r);
+		want[6] = own;
+		want[7] = first;
+		want[8] = last;
+		/* The own address may be the first one or the last. */
+		if (length >= 31)
+			listed(r, want, 7);
+		else
+			listed(r, want, 9);
+		assert_int_equal(kind_of(r, ip4(own)), P2PNIC_ADJACENCY_LOCAL);
+		if (length < 31) {
+			assert_int_equal(kind_of(r, ip4(first)), P2PNIC_ADJACENCY_BROADCAST);
+			assert_int_equal(kind_of(r, ip4(last)), P2PNIC_ADJACENCY_BROADCAST);
+		}
+		if (length < 30)
+			assert_int_equal(kind_of(r, ip4(first + 2)), P2PNIC_ADJACENCY_GLEAN);
+		if (length == 31) /* RFC 3021 */
+			assert_int_equal(kind_of(r, ip4(first)), P2PNIC_ADJACENCY_GLEAN);
+	}
+	for (unsigned length = 40; length <= 128; length++) {
+		const struct address own = ip6(0xfff3);
+		struct prefix network = prefix_of(&own, length);
+
+		*own6 = (struct prefix){own, (uint8_t)length};
+		configured(r);
+		assert_int_equal(kind_of(r, own), P2PNIC_ADJACENCY_LOCAL);
+		if (length < 127)
+			assert_int_equal(kind_of(r, network.address), P2PNIC_ADJACENCY_LOCAL);
+		if (length == 127) /* RFC 6164: a host like the other */
+			assert_int_equal(kind_of(r, network.address), P2PNIC_ADJACENCY_GLEAN);
+	}
+	/* More than a NIC can be told: refused, and nothing changed. */
+	struct prefix *many = calloc(P2PNIC_SOURCES_MAX, sizeof(*many));
+
+	for (uint32_t k = 0; k < P2PNIC_SOURCES_MAX; k++)
+		many[k] = (struct prefix){ip4(0x0b000000 | k), 32};
+	r->world.nic[0].address = many;
+	r->world.nic[0].addresses_count = P2PNIC_SOURCES_MAX;
+	assert_int_equal(configure(r), -E2BIG);
+	listed(r, want, 7);
+	r->world.nic[0].addresses_count = P2PNIC_SOURCES_MAX - 6;
+	configured(r);
+	assert_int_equal(r->nic[1].sources.count, P2PNIC_SOURCES_MAX);
+	free(many);
+	rig_free(r);
+}
+
 static void a_gateway_that_is_nowhere(void **state)
 {
 	struct rig *r = rig_new(9, NULL, RIG_BAR2_BYTES);
@@ -774,6 +874,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nic_fails_and_returns),
 		cmocka_unit_test(running_nics_are_taken_over),
 		cmocka_unit_test(numbers_are_used_up),
+		cmocka_unit_test(ends_of_networks),
 		cmocka_unit_test(a_gateway_that_is_nowhere),
 		cmocka_unit_test(a_table_that_does_not_fit),
 		cmocka_unit_test(never_neither),
