@@ -17,22 +17,24 @@ from network import Network, eventually, mac, processes_of
 
 ROUTES = [
     {"prefix": "198.0.0.0/8", "via": "10.0.2.3"},
-    {"prefix": "198.51.100.0/24", "via": "10.0.2.2"},
-    {"prefix": "198.51.100.128/25", "via": "10.0.3.2"},
-    {"prefix": "198.51.100.7/32", "via": "10.0.3.3"},
+    {"prefix": "198.18.100.0/24", "via": "10.0.2.2"},
+    {"prefix": "198.18.100.128/25", "via": "10.0.3.2"},
+    {"prefix": "198.18.100.7/32", "via": "10.0.3.3"},
     {"prefix": "100.64.0.0/10", "next_hops": [{"via": "10.0.2.2", "weight": 1},
                                               {"via": "10.0.3.2", "weight": 3}]},
-    {"prefix": "203.0.113.0/24", "action": "blackhole"},
+    {"prefix": "198.19.113.0/24", "action": "blackhole"},
+    {"prefix": "198.20.0.0/16", "via": "169.254.9.2"},
     {"prefix": "203.0.114.0/24", "action": "unreachable"},
     {"prefix": "203.0.115.0/24", "action": "prohibit"},
-    {"prefix": "2001:db8::/32", "via": "fd00:2::2"},
-    {"prefix": "2001:db8:8000::/33", "via": "fd00:3::2"},
-    {"prefix": "2001:db8:1::/48", "action": "blackhole"},
+    {"prefix": "fd00:db8::/32", "via": "fd00:2::2"},
+    {"prefix": "fd00:db8:8000::/33", "via": "fd00:3::2"},
+    {"prefix": "fd00:db8:1::/48", "action": "blackhole"},
 ]
 NEIGHBORS = [
     {"nic": "nic2", "address": "10.0.2.3", "mac": mac(2, 3)},
     {"nic": "nic3", "address": "10.0.3.3", "mac": mac(3, 3)},
-    {"nic": "nic2", "address": "192.0.2.1", "mac": mac(2, 4)},
+    {"nic": "nic2", "address": "198.19.2.1", "mac": mac(2, 4)},
+    {"nic": "nic3", "address": "169.254.9.2", "mac": mac(3, 4)},
 ]
 
 
@@ -43,7 +45,8 @@ def network(request, permitted):
     n.batched = bool(batched)
     if n.batched:
         n.receive_by_napi()
-    n.router.config["nics"][1]["addresses"].append("192.0.2.0/31")
+    n.router.config["nics"][1]["addresses"].append("198.19.2.0/31")
+    n.router.config["nics"][2]["addresses"].append("169.254.9.1/30")
     n.router.config["nics"][2]["mtu"] = 1280
     n.router.write()
     try:
@@ -173,9 +176,10 @@ def test_padding_is_trimmed(network):
 
 
 @pytest.mark.parametrize("destination,nic,end", [
-    ("198.51.100.7", 3, 3), ("198.51.100.8", 2, 2), ("198.51.100.6", 2, 2), ("198.51.100.127", 2, 2),
-    ("198.51.100.128", 3, 2), ("198.51.100.255", 3, 2), ("198.51.101.0", 2, 3), ("198.51.99.255", 2, 3),
-    ("198.0.0.0", 2, 3), ("198.255.255.255", 2, 3), ("10.0.3.2", 3, 2), ("192.0.2.1", 2, 4),
+    ("198.18.100.7", 3, 3), ("198.18.100.8", 2, 2), ("198.18.100.6", 2, 2), ("198.18.100.127", 2, 2),
+    ("198.18.100.128", 3, 2), ("198.18.100.255", 3, 2), ("198.18.101.0", 2, 3), ("198.18.99.255", 2, 3),
+    ("198.0.0.0", 2, 3), ("198.255.255.255", 2, 3), ("10.0.3.2", 3, 2), ("198.19.2.1", 2, 4),
+    ("198.20.0.1", 3, 4),  # its gateway has a link-local address (RFC 3927)
 ])
 def test_longest_prefix(network, destination, nic, end):
     frame = ether() / ip(destination) / payload()
@@ -280,18 +284,30 @@ DROPS = {
     "destination broadcast": (ether() / ip("255.255.255.255") / payload(), "link-scope"),
     "destination local multicast": (ether() / ip("224.0.0.5") / payload(), "link-scope"),
     "destination multicast": (ether() / ip("239.1.2.3") / payload(), "link-scope"),
-    "directed broadcast": (ether() / ip("10.0.2.255") / payload(), "blackhole"),
+    "directed broadcast": (ether() / ip("10.0.2.255") / payload(), "broadcast"),
+    "network address": (ether() / ip("10.0.2.0") / payload(), "broadcast"),
+    "source directed broadcast": (ether() / ip(src="10.0.2.255") / payload(), "martian-source"),
+    "source the router's own": (ether() / ip(src="10.0.1.1") / payload(), "martian-source"),
+    "source link-local": (ether() / ip(src="169.254.7.7") / payload(), "martian-source"),
+    "destination link-local": (ether() / ip("169.254.7.7") / payload(), "martian-destination"),
+    "neighbour with a link-local address": (ether() / ip("169.254.9.2") / payload(),
+                                            "martian-destination"),
+    "from a link-local address to the router": (ether() / ip("10.0.1.1", src="169.254.7.7") / ICMP(),
+                                                "local"),
+    "source reserved": (ether() / ip(src="240.0.0.1") / payload(), "martian-source"),
+    "destination reserved": (ether() / ip("254.1.2.3") / payload(), "martian-destination"),
+    "destination documentation": (ether() / ip("203.0.113.1") / payload(), "martian-destination"),
     "unicast IP in a broadcast frame": (ether(dst="ff:ff:ff:ff:ff:ff") / ip() / payload(), "link-scope"),
     "unicast IP in a multicast frame": (ether(dst="01:00:5e:00:00:01") / ip() / payload(), "link-scope"),
     "foreign MAC": (ether(dst="02:00:00:00:07:07") / ip() / payload(), "foreign-mac"),
     "MAC of another NIC": (ether(dst=mac(2)) / ip() / payload(), "foreign-mac"),
     "no route": (ether() / ip("192.0.3.1") / payload(), "no-route"),
-    "blackhole": (ether() / ip("203.0.113.1") / payload(), "blackhole"),
+    "blackhole": (ether() / ip("198.19.113.1") / payload(), "blackhole"),
     "unreachable": (ether() / ip("203.0.114.1") / payload(), "unreachable"),
     "prohibit": (ether() / ip("203.0.115.1") / payload(), "prohibit"),
     "no neighbour": (ether() / ip("10.0.2.77") / payload(), "no-neighbor"),
     "to the router": (ether() / ip("10.0.1.1") / ICMP(), "local"),
-    "to another address of the router": (ether() / ip("192.0.2.0") / ICMP(), "local"),
+    "to another address of the router": (ether() / ip("198.19.2.0") / ICMP(), "local"),
     "above the MTU, DF": (ether() / ip("10.0.3.2", flags="DF") / payload(1253), "mtu"),
     "loose source route": (ether() / ip(options=[IPOption_LSRR(routers=["10.0.3.2"])]) / payload(),
                            "options"),
@@ -325,8 +341,8 @@ def ip6(dst="fd00:2::2", src="fd00:1::2", **fields):
 @pytest.mark.parametrize("frame,nic", [
     pytest.param(ether() / ip6(tc=0xb8, fl=0xabcde) / payload(), 2, id="class and flow label"),
     pytest.param(ether() / ip6(hlim=2) / payload(), 2, id="hop limit 2"),
-    pytest.param(ether() / ip6("2001:db8::1") / payload(), 2, id="/32"),
-    pytest.param(ether() / ip6("2001:db8:8000::1") / payload(), 3, id="/33"),
+    pytest.param(ether() / ip6("fd00:db8::1") / payload(), 2, id="/32"),
+    pytest.param(ether() / ip6("fd00:db8:8000::1") / payload(), 3, id="/33"),
     pytest.param(ether() / ip6() / IPv6ExtHdrHopByHop() / payload(), 2, id="hop-by-hop"),
     pytest.param(ether() / ip6() / IPv6ExtHdrDestOpt() / payload(), 2, id="destination options"),
     pytest.param(ether() / ip6() / IPv6ExtHdrFragment(offset=10) / Raw(b"x" * 40), 2, id="fragment"),
@@ -347,7 +363,7 @@ def test_ipv6_padding_is_trimmed(network):
     pytest.param(ether() / ip6(hlim=0) / payload(), "ttl", id="hop limit 0"),
     pytest.param(ether() / ip6("fd00:3::2") / payload(1233), "mtu", id="above the MTU"),
     pytest.param(ether() / ip6("2001:db9::1") / payload(), "no-route", id="no route"),
-    pytest.param(ether() / ip6("2001:db8:1::1") / payload(), "blackhole", id="blackhole"),
+    pytest.param(ether() / ip6("fd00:db8:1::1") / payload(), "blackhole", id="blackhole"),
     pytest.param(ether() / ip6("fd00:2::77") / payload(), "no-neighbor", id="no neighbour"),
     pytest.param(ether() / ip6("fd00:1::1") / payload(), "local", id="to the router"),
     pytest.param(ether() / ip6(src="::") / payload(), "martian-source", id="source ::"),
@@ -358,6 +374,11 @@ def test_ipv6_padding_is_trimmed(network):
     pytest.param(ether() / ip6("::1") / payload(), "martian-destination", id="destination ::1"),
     pytest.param(ether() / ip6("ff02::1") / payload(), "link-scope", id="destination ff02"),
     pytest.param(ether() / ip6("ff01::1") / payload(), "link-scope", id="destination ff01"),
+    pytest.param(ether() / ip6("fd00:2::") / payload(), "local", id="subnet-router anycast"),
+    pytest.param(ether() / ip6("2001:db8::1") / payload(), "martian-destination", id="documentation"),
+    pytest.param(ether() / ip6(src="3fff::1") / payload(), "martian-source", id="source documentation"),
+    pytest.param(ether() / ip6(plen=0) / IPv6ExtHdrHopByHop() / payload(), "total-length",
+                 id="payload length 0"),
     pytest.param(ether() / ip6("ff0e::1") / payload(), "link-scope", id="destination ff0e"),
     pytest.param(ether() / ip6(plen=200) / payload(), "total-length", id="payload beyond frame"),
     pytest.param(ether() / ip6(version=4) / payload(), "version", id="version 4"),
