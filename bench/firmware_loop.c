@@ -3,7 +3,9 @@
  * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward from one to
  * the other. What it shows is the work of the path itself; it says nothing of a wire.
  *
- *     build/bench/firmware_loop_write [BYTES [BURST_ROUNDS]]
+ *     build/bench/firmware_loop_write [BYTES [BURST_ROUNDS [LISTED_SOURCES]]]
+ *
+ * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of four NICs.
  */
 #define P2PNIC_PORT         loop
 #define P2PNIC_PORT_HEADER  "bench/loop_port.h"
@@ -122,6 +124,7 @@ int main(int argc, char **argv)
 	static struct machine a, b;
 	unsigned length = argc > 1 ? (unsigned)atoi(argv[1]) : 60;
 	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 200000;
+	unsigned listed = argc > 3 ? (unsigned)atoi(argv[3]) : 12;
 	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
 	/* As a router has them: a connected network, its broadcast address, own address and a neighbour. */
 	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
@@ -147,6 +150,16 @@ int main(int argc, char **argv)
 	nic_register_write(&a.nic, P2PNIC_REG_MAC_LOW, 2);
 	nic_register_write(&a.nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);
+	struct p2pnic_sources *sources = (struct p2pnic_sources *)(a.bar2 + P2PNIC_BAR2_SOURCES);
+	/* 198.18.1.0, .1 and .255, then of networks beside it. */
+	for (sources->count = 0; sources->count < listed; sources->count++) {
+		const uint8_t last[] = {0, 1, 255};
+		unsigned k = sources->count;
+		const uint8_t address[] = {198, 18, (uint8_t)(1 + k / 3), last[k % 3]};
+
+		memcpy(&sources->address[k], address, 4);
+	}
+	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_SOURCES);
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
 	b.board.port.off = true;
 	nic_register_write(&b.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);

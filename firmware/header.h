@@ -373,7 +373,7 @@ static inline uint32_t mix(uint64_t x)
 static inline uint64_t flow_ports(
 	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length)
 {
-	for (unsigned headers = 0; headers < 8 && at + 4 <= length; headers++) {
+	for (unsigned headers = 0; headers <= 8 && at + 4 <= length; headers++) {
 		uint32_t word = load32(data + at), bytes;
 
 		__asm__ volatile("" : "+r"(word)); /* no second look at a stranger's memory */
