@@ -225,11 +225,11 @@ def test_malformed_control_connections(make_network):
 
 def test_reload_under_traffic(make_network):
     """SIGHUP with other routes, again and again: nothing of a flow that they do not concern is lost."""
-    network = make_network(3, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}])
+    network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     with Stream(network, 1, 2) as one, Stream(network, 3, 1) as two:
         for k in range(10):
             network.router.config["routes"] = [
-                {"prefix": "198.18.100.0/24", "via": f"10.0.{2 + k % 2}.2"},
+                {"prefix": "198.151.100.0/24", "via": f"10.0.{2 + k % 2}.2"},
                 *({"prefix": f"198.18.{n}.0/24", "via": "10.0.3.2"} for n in range(25 * (k + 1)))]
             network.router.write()
             assert "configuration read again" in network.router.reload()
@@ -245,25 +245,25 @@ def test_reload_changes_what_it_says(make_network):
         network.router.at_rest()
         return sorted(network.pending())
 
-    network = make_network(3, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"},
-                                      {"prefix": "198.18.100.128/25", "via": "10.0.3.2"}])
-    assert to("198.18.100.1") == [2] and to("198.18.100.129") == [3] and to("198.19.2.1") == []
+    network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"},
+                                      {"prefix": "198.151.100.128/25", "via": "10.0.3.2"}])
+    assert to("198.151.100.1") == [2] and to("198.151.100.129") == [3] and to("192.1.2.1") == []
     # The more specific one goes: its cover takes over. A default route comes.
     network.router.config["routes"][1:] = [{"prefix": "0.0.0.0/0", "via": "10.0.3.2"}]
     network.router.write()
     network.router.reload()
-    assert to("198.18.100.129") == [2] and to("198.19.2.1") == [3]
+    assert to("198.151.100.129") == [2] and to("192.1.2.1") == [3]
     # A mistake changes nothing.
-    network.router.config["routes"].append({"prefix": "198.18.100.1/24", "via": "10.0.3.2"})
+    network.router.config["routes"].append({"prefix": "198.151.100.1/24", "via": "10.0.3.2"})
     network.router.write()
     assert "configuration not taken" in network.router.reload()
-    assert to("198.18.100.129") == [2] and to("198.19.2.1") == [3]
+    assert to("198.151.100.129") == [2] and to("192.1.2.1") == [3]
     network.router.config["routes"] = []
     network.router.config["nics"][0]["name"] = "other"
     network.router.config["neighbors"][0]["nic"] = network.router.config["neighbors"][1]["nic"] = "other"
     network.router.write()
     assert "that needs a restart" in network.router.reload()
-    assert to("198.19.2.1") == [3]
+    assert to("192.1.2.1") == [3]
 
 
 # --- Idleness -------------------------------------------------------------------------------------------

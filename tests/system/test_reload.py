@@ -44,11 +44,11 @@ def to(network, destination, ingress=1, size=0):
 
 def test_patches_under_traffic(make_network):
     """Routes come, change and go in two reloads a round: counted as such, and nothing is lost."""
-    network = make_network(4, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}])
+    network = make_network(4, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     routes = network.router.config["routes"]
     with Stream(network, 1, 2) as one, Stream(network, 3, 1) as two:
         for k in range(8):
-            routes[:1] = [{"prefix": "198.18.100.0/24", "via": f"10.0.{3 - k % 2}.2"}]
+            routes[:1] = [{"prefix": "198.151.100.0/24", "via": f"10.0.{3 - k % 2}.2"}]
             routes.extend({"prefix": f"198.18.{n}.0/24", "via": "10.0.3.2"} for n in range(20 * k, 20 * k + 20))
             assert patched(reload(network))[:4] == (20, 1, 0, 0)
             del routes[-5:]
@@ -84,14 +84,14 @@ def test_neighbor_moves(make_network):
 
 def test_group_members(make_network):
     """A member leaves a group and comes back: flows of the others stay where they are."""
-    network = make_network(4, routes=[{"prefix": "198.18.100.0/24",
+    network = make_network(4, routes=[{"prefix": "198.151.100.0/24",
                                        "next_hops": [{"via": f"10.0.{k}.2"} for k in (2, 3, 4)]}])
     hops = network.router.config["routes"][0]["next_hops"]
 
     def flows():
         for flow in range(60):
             network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
-                                     IP(src="10.0.1.2", dst=f"198.18.100.{flow}") / UDP(sport=flow, dport=9)))
+                                     IP(src="10.0.1.2", dst=f"198.151.100.{flow}") / UDP(sport=flow, dport=9)))
         network.router.at_rest()
         arrived = {frame[33]: k for k, frames in network.pending().items() for frame in frames}
         assert len(arrived) == 60
@@ -113,7 +113,7 @@ def test_group_members(make_network):
 
 def test_nic_killed_and_reloaded(make_network):
     """A NIC that is down during a reload is loaded whole when it is back; patches go on to all."""
-    network = make_network(3, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}])
+    network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     network.rings = False
     route = network.router.config["routes"][0]
     with Stream(network, 1, 2) as stream:
@@ -127,13 +127,13 @@ def test_nic_killed_and_reloaded(make_network):
             assert patched(reload(network))[::5] == (1, 3)
     stream.check_whole()
     assert network.router.show("router")["table_loads"] == 3 + 2
-    assert to(network, "198.18.100.1", ingress=3) == (1, mac(1, 2))
+    assert to(network, "198.151.100.1", ingress=3) == (1, mac(1, 2))
     assert to(network, "198.18.2.1", ingress=3) == (2, mac(2, 2))
 
 
 def test_nic_that_does_not_answer(make_network):
     """A NIC stands still during a reload: the others are patched; once it runs again, it has the table in a moment."""
-    network = make_network(3, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}])
+    network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     route = network.router.config["routes"][0]
     pid = network.router.nic("nic3")["pid"]
     with Stream(network, 1, 2) as stream:
@@ -148,16 +148,16 @@ def test_nic_that_does_not_answer(make_network):
         assert "into 2 NICs" in said
         eventually(lambda: network.router.nic("nic3")["state"] == "forwarding", what="nic3 in step")
     stream.check_whole()
-    assert to(network, "198.18.100.1", ingress=3) == (1, mac(1, 2))
+    assert to(network, "198.151.100.1", ingress=3) == (1, mac(1, 2))
     route["via"] = "10.0.2.2"
     assert patched(reload(network))[1::4] == (1, 3)
     assert network.router.nic("nic3")["restarts"] == 0
-    assert to(network, "198.18.100.1", ingress=3) == (2, mac(2, 2))
+    assert to(network, "198.151.100.1", ingress=3) == (2, mac(2, 2))
 
 
 def test_router_killed_and_reloaded(make_network):
     """A new router loads what it cannot know, into the other half, and patches from then on; twice over."""
-    network = make_network(3, routes=[{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}])
+    network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     route = network.router.config["routes"][0]
     with Stream(network, 1, 2) as one, Stream(network, 2, 3) as two:
         for k in range(3):
@@ -168,7 +168,7 @@ def test_router_killed_and_reloaded(make_network):
             assert patched(reload(network))[1::4] == (1, 3)
     one.check_whole()
     two.check_whole()
-    assert to(network, "198.18.100.1") == (3, mac(3, 2))
+    assert to(network, "198.151.100.1") == (3, mac(3, 2))
 
 
 def test_loaded_where_no_patch_fits(make_network):
@@ -230,7 +230,7 @@ def test_what_needs_a_restart(make_network):
 
 def test_route_files(make_network):
     """A table from a file: a reload changes what differs in it, and nothing where it has a mistake."""
-    network = make_network(3, routes=[{"prefix": "198.19.113.0/24", "via": "10.0.3.2"}])
+    network = make_network(3, routes=[{"prefix": "203.1.113.0/24", "via": "10.0.3.2"}])
     files = [{"file": "table.txt"}, {"file": f"{network.directory}/by-as.xz", "via": ["10.0.2.2", "10.0.3.2"]}]
 
     def table(text):
@@ -242,7 +242,7 @@ def test_route_files(make_network):
         return 2 + (asn * 2654435761 % 2 ** 32 >> 7) % 2
 
     many = [f"198.{18 + (n >> 8)}.{n & 255}.0/24 10.0.2.2" for n in range(512)]
-    table("\n".join(many + ["198.19.113.0/24 10.0.2.2"]))
+    table("\n".join(many + ["203.1.113.0/24 10.0.2.2"]))
     with lzma.open(f"{network.directory}/by-as.xz", "wt") as file:
         file.writelines(f"192.0.{n}.0/24 {64500 + n}\n" for n in range(8))
     network.router.config["route_files"] = files
@@ -251,7 +251,7 @@ def test_route_files(make_network):
     stream.check_whole()
     assert patched(said)[:4] == (512 + 8, 0, 0, 0)
     assert to(network, "198.18.7.1") == (2, mac(2, 2)) and to(network, "198.20.0.1") is None
-    assert to(network, "198.19.113.1") == (3, mac(3, 2))  # what stands in `routes` wins
+    assert to(network, "203.1.113.1") == (3, mac(3, 2))  # what stands in `routes` wins
     for n in range(8):
         egress = of_asn(64500 + n)
         assert to(network, f"192.0.{n}.1") == (egress, mac(egress, 2))
@@ -296,10 +296,10 @@ def test_another_kind_of_table(make_network):
         network.router.config["router"]["table"] = "state-jump"
         said = reload(network)
         assert "loaded whole into 2 NICs" in said and "another kind of table" in said
-        network.router.config["routes"] = [{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}]
+        network.router.config["routes"] = [{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}]
         assert patched(reload(network))[0] == 1
     stream.check_whole()
-    assert to(network, "198.18.100.1") == (2, mac(2, 2))
+    assert to(network, "198.151.100.1") == (2, mac(2, 2))
 
 
 def ask(network, *options):
@@ -309,7 +309,7 @@ def ask(network, *options):
 def test_reload_command(make_network):
     """What SIGHUP does, with an answer and an exit status."""
     network = make_network(2)
-    network.router.config["routes"] = [{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}]
+    network.router.config["routes"] = [{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}]
     network.router.write()
     with Stream(network, 1, 2) as stream:
         done = ask(network)
@@ -317,8 +317,8 @@ def test_reload_command(make_network):
         assert done.stdout.startswith(f"configuration read again: {network.router.path}\n"
                                       "table: 1 routes added, 0 changed, 0 deleted;")
         assert "asked to reload; configuration read again" in network.router.messages()
-        network.router.config["routes"] = [{"prefix": "198.18.100.0/24", "via": "10.0.1.2"},
-                                           {"prefix": "198.18.101.0/24", "via": "10.0.1.2"}]
+        network.router.config["routes"] = [{"prefix": "198.151.100.0/24", "via": "10.0.1.2"},
+                                           {"prefix": "198.151.101.0/24", "via": "10.0.1.2"}]
         network.router.write()
         answer = json.loads(ask(network, "-j", "--force").stdout)["reload"]
         assert [answer[k] for k in ("added", "changed", "deleted", "nics_behind")] == [1, 1, 0, 0]
@@ -327,9 +327,9 @@ def test_reload_command(make_network):
     network.router.write()
     done = ask(network)
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr == "p2pnic reload: route 198.18.100.0/24: " \
+    assert done.stderr == "p2pnic reload: route 198.151.100.0/24: " \
         "gateway 10.9.9.9 is on no connected network and no neighbour\n"
-    assert to(network, "198.18.100.1") == (1, mac(1, 2))
+    assert to(network, "198.151.100.1") == (1, mac(1, 2))
     network.router.config["routes"][0]["via"] = "10.0.2.2"
     network.router.write()
     with open("/dev/full", "w", encoding="utf8") as full:
@@ -350,7 +350,7 @@ def test_reload_command_usage(tmp_path):
 def test_reload_with_a_nic_that_does_not_answer(make_network):
     """What could not be done is said, and is a failure."""
     network = make_network(3)
-    network.router.config["routes"] = [{"prefix": "198.18.100.0/24", "via": "10.0.2.2"}]
+    network.router.config["routes"] = [{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}]
     network.router.write()
     pid = network.router.nic("nic3")["pid"]
     os.kill(pid, signal.SIGSTOP)

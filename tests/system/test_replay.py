@@ -29,13 +29,13 @@ def made(tmp_path_factory):
                   "addresses": [f"10.0.{k}.1/24"]} for k in range(1, NICS + 1)],
         "neighbors": [{"nic": f"nic{k}", "address": f"10.0.{k}.2", "mac": mac(k, 2)}
                       for k in range(1, NICS + 1)],
-        "routes": [{"prefix": "198.19.113.0/24", "action": "blackhole"}],
+        "routes": [{"prefix": "203.1.113.0/24", "action": "blackhole"}],
     }
     (tmp_path / "router.yaml").write_text(json.dumps(config, indent=1))
     for k in range(1, NICS + 1):
         frames = []
         for n in range(400):
-            to = rng.choice(["10.0.1.2", "10.0.2.2", "10.0.3.2", "198.19.113.9", "198.19.2.1"])
+            to = rng.choice(["10.0.1.2", "10.0.2.2", "10.0.3.2", "203.1.113.9", "192.1.2.1"])
             frame = Ether(dst=mac(k), src=mac(k, 2)) / IP(src=f"10.0.{k}.2", dst=to, id=n,
                                                           ttl=rng.choice([1, 64, 64])) / \
                 UDP(sport=n, dport=9, chksum=0) / Raw(rng.randbytes(rng.randrange(1, 1400)))
@@ -72,7 +72,7 @@ def test_each_frame_has_its_verdict_and_comes_out_there(place):
     for k in range(1, NICS + 1):
         for n, frame in enumerate(rdpcap(str(place / f"in{k}.pcap")), 1):
             to, ttl = frame[IP].dst, frame[IP].ttl
-            fate = {"198.19.113.9": "dropped:blackhole", "198.19.2.1": "dropped:no-route"}.get(to)
+            fate = {"203.1.113.9": "dropped:blackhole", "192.1.2.1": "dropped:no-route"}.get(to)
             if not fate:
                 egress = int(to.split(".")[2])
                 fate = f"to:nic{egress}" if ttl > 1 else "dropped:ttl"
