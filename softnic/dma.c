@@ -30,7 +30,8 @@ int dma_map(struct dma *dma, const struct vfu_window *w)
 	switch (w->kind) {
 	case VFU_WINDOW_MEMORY:
 		error = mapping_get(&new.mapping, w->fd, w->access & VFU_WRITE);
-		if (!error && w->fd_offset + w->bytes > new.mapping->bytes) {
+		if (!error && (w->bytes > new.mapping->bytes ||
+				      w->fd_offset > new.mapping->bytes - w->bytes)) {
 			mapping_put(new.mapping);
 			error = -EINVAL;
 		}

@@ -244,7 +244,7 @@ def test_route_files(make_network):
     many = [f"198.{18 + (n >> 8)}.{n & 255}.0/24 10.0.2.2" for n in range(512)]
     table("\n".join(many + ["203.1.113.0/24 10.0.2.2"]))
     with lzma.open(f"{network.directory}/by-as.xz", "wt") as file:
-        file.writelines(f"192.0.{n}.0/24 {64500 + n}\n" for n in range(8))
+        file.writelines(f"192.1.{n}.0/24 {64500 + n}\n" for n in range(8))
     network.router.config["route_files"] = files
     with Stream(network, 1, 2) as stream:
         said = reload(network)
@@ -254,7 +254,7 @@ def test_route_files(make_network):
     assert to(network, "203.1.113.1") == (3, mac(3, 2))  # what stands in `routes` wins
     for n in range(8):
         egress = of_asn(64500 + n)
-        assert to(network, f"192.0.{n}.1") == (egress, mac(egress, 2))
+        assert to(network, f"192.1.{n}.1") == (egress, mac(egress, 2))
     sources = [row["source"] for row in network.router.show("route")]
     assert (sources.count("file"), sources.count("static")) == (512 + 8, 1)
 
