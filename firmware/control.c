@@ -187,6 +187,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 {
 	struct nic_in *in = &n->in[peer];
 	struct nic_out *out = &n->out[peer];
+	unsigned at = 0;
 
 	if (!peer_is_open(n, peer))
 		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
@@ -195,7 +196,8 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
 
-		if (run->peer != peer || run->kind == RUN_ORPHAN)
+		/* An open pair has orphans of an earlier life only as runs of no frames. */
+		if (run->peer != peer)
 			continue;
 		if (run->kind == RUN_SENT)
 			in->orphans += run->count;
@@ -205,11 +207,9 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	}
 	out->open = in->open = false;
 	out->end = out->produced;
-	for (unsigned k = 0; k < n->open_peers; k++)
-		if (n->peer[k] == peer) {
-			n->peer[k] = n->peer[--n->open_peers];
-			break;
-		}
+	while (n->peer[at] != peer) /* it is there: the pair was open */
+		at++;
+	n->peer[at] = n->peer[--n->open_peers];
 	n->first = 0;
 	return P2PNIC_OK;
 }

@@ -30,8 +30,9 @@ static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frame
 {
 	struct nic_run *last = &n->run[(n->run_tail - 1) % NIC_FLIGHT_MAX];
 
-	if (n->run_tail != n->run_head && last->peer == peer && last->kind == kind &&
-		last->count + frames <= UINT16_MAX)
+	/* At most so many are sent and not done, and less are skipped: a ring has fewer slots. */
+	_Static_assert(NIC_FLIGHT_MAX <= UINT16_MAX, "a run counts all frames in flight");
+	if (n->run_tail != n->run_head && last->peer == peer && last->kind == kind)
 		last->count = (uint16_t)(last->count + frames);
 	else
 		n->run[n->run_tail++ % NIC_FLIGHT_MAX] =

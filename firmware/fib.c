@@ -34,7 +34,7 @@ void fib4_lookup(const void *image, const uint32_t *address, uint16_t *next_hop,
 	case P2PNIC_FIB_STATE_JUMP:
 		state_jump_lookup4(header, address, next_hop, n);
 		break;
-	case P2PNIC_FIB_LINE_TRIE:
+	default: /* P2PNIC_FIB_LINE_TRIE: fib_image_valid takes no third */
 		line_trie_lookup4(image, address, next_hop, n);
 		break;
 	}
@@ -48,7 +48,7 @@ void fib6_lookup(const void *image, const struct fib_ipv6 *address, uint16_t *ne
 	case P2PNIC_FIB_STATE_JUMP:
 		state_jump_lookup6(header, address, next_hop, n);
 		break;
-	case P2PNIC_FIB_LINE_TRIE:
+	default: /* likewise */
 		line_trie_lookup6(image, address, next_hop, n);
 		break;
 	}

@@ -43,7 +43,7 @@ int dma_map(struct dma *dma, const struct vfu_window *w)
 		if (new.eventfd < 0)
 			error = -errno;
 		break;
-	case VFU_WINDOW_MESSAGE:
+	default: /* VFU_WINDOW_MESSAGE: nothing to hold */
 		break;
 	}
 	if (!error)
@@ -126,10 +126,14 @@ bool dma_write(struct dma *dma, struct bus_addr bus, const void *data, size_t by
 		const uint64_t one = 1;
 		ssize_t n = write(w->eventfd, &one, sizeof(one));
 
-		return n == sizeof(one) || errno == EAGAIN || fault(dma);
+		if (n == sizeof(one) || errno == EAGAIN)
+			return true;
+		break;
 	}
 	case VFU_WINDOW_MESSAGE:
-		return vfu_dma_write(dma->vfu, bus, data, bytes) == 0 || fault(dma);
+		if (vfu_dma_write(dma->vfu, bus, data, bytes) == 0)
+			return true;
+		break;
 	}
 	return fault(dma);
 }
