@@ -541,6 +541,29 @@ static void ipv6_is_forwarded(void **state)
 	rig_free(r);
 }
 
+/* Each way out of the table, for IPv6. */
+static void ipv6_adjacency_kinds(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	struct fib_route route = {{PACKET_TO6(1), 0}, 48, 6, RIG_HOP_LOCAL};
+	struct packet p;
+
+	packet_ipv6(&p, 0, PACKET_TO6(1), 64, 100, 1);
+	rig_routes6(r, 0, &route, 1);
+	drops(r, &p, P2PNIC_DROP_LOCAL);
+	route.next_hop = RIG_HOP_NO_SUCH_NIC;
+	rig_routes6(r, 0, &route, 1);
+	drops(r, &p, P2PNIC_DROP_NO_PEER);
+	route.next_hop = RIG_HOP_SMALL_MTU;
+	rig_routes6(r, 0, &route, 1);
+	forwards(r, &p, 0);
+	packet_ipv6(&p, 0, PACKET_TO6(1), 64, 576 - 48, 1);
+	forwards(r, &p, 0);
+	packet_ipv6(&p, 0, PACKET_TO6(1), 64, 577 - 48, 1);
+	drops(r, &p, P2PNIC_DROP_MTU);
+	rig_free(r);
+}
+
 static void malformed_ipv6_is_dropped(void **state)
 {
 	static const struct {
@@ -850,6 +873,7 @@ int main(void)
 		cmocka_unit_test(fragments_stay_together),
 		cmocka_unit_test(a_group_shrinks_only_for_its_flows),
 		cmocka_unit_test(ipv6_is_forwarded),
+		cmocka_unit_test(ipv6_adjacency_kinds),
 		cmocka_unit_test(malformed_ipv6_is_dropped),
 		cmocka_unit_test(ipv6_flows_follow_their_label),
 		cmocka_unit_test(ipv6_flows_without_label),

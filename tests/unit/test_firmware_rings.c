@@ -580,6 +580,120 @@ static void the_sleeping_host_is_interrupted(void **state)
 	rig_free(r);
 }
 
+/* --- Ends of the firmware's own tables ------------------------------------------------------------ */
+
+static unsigned waiting_at(const struct rig *r, unsigned nic)
+{
+	return (unsigned)(rig_count(&r->at[0].counters->to_ring[nic].packets) -
+			  rig_count(&r->at[nic].counters->from_ring[0].packets));
+}
+
+/* More wait than a burst takes, than may be in flight, than runs can be noted. */
+static void a_take_has_limits(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 256, .rx_buffers = 1024});
+	struct nic *egress = r->at[1].nic;
+	uint32_t last = 0;
+
+	for (unsigned k = 0; k < 200; k++)
+		receive4(r, 0, 1, 100, k + 1);
+	for (unsigned k = 0; k < 8; k++) {
+		nic_poll(r->at[0].nic);
+		rig_relay(r);
+	}
+	assert_int_equal(waiting_at(r, 1), 200);
+	egress->in_flight = NIC_FLIGHT_MAX - 3;
+	nic_egress(egress);
+	assert_int_equal(waiting_at(r, 1), 197);
+	egress->in_flight = NIC_FLIGHT_MAX;
+	nic_egress(egress);
+	assert_int_equal(waiting_at(r, 1), 197);
+	egress->in_flight = 0;
+	assert_int_equal(egress->run_tail, egress->run_head);
+	for (unsigned k = 0; k < NIC_FLIGHT_MAX - 1; k++)
+		egress->run[egress->run_tail++ % NIC_FLIGHT_MAX] =
+			(struct nic_run){0, RUN_ORPHAN, 0};
+	nic_egress(egress);
+	assert_int_equal(waiting_at(r, 1), 197);
+	nic_egress(egress); /* the runs were of no frames, and are gone */
+	assert_int_equal(waiting_at(r, 1), 133);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 200);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_hold_has_a_limit(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 8, .rx_buffers = 2048});
+	uint32_t last = 0;
+
+	r->at[1].board.stuck = true;
+	for (unsigned k = 0; k < 400; k++) {
+		receive4(r, 0, 1, 100, k + 1);
+		rig_poll(r);
+	}
+	assert_int_equal(r->at[0].nic->out[1].held, NIC_HOLD_MAX);
+	assert_true(rig_drops(r, 0, P2PNIC_DROP_RING_FULL) > 0);
+	r->at[1].board.stuck = false;
+	rig_run(r);
+	assert_int_equal(
+		take_in_order(r, 1, 0, &last) + rig_drops(r, 0, P2PNIC_DROP_RING_FULL), 400);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void no_buffer_no_start(void **state)
+{
+	struct rig *r = rig_new(1, &(struct rig_config){0});
+	struct nic *n = r->at[0].nic;
+	uint32_t spares;
+
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_STOP, 0), P2PNIC_OK);
+	spares = n->spares;
+	n->spares = 1;
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_BAD_STATE);
+	n->spares = spares;
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_OK);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* A peer that has no doorbell says that it sleeps: nobody is rung, and the packet arrives. */
+static void asleep_without_a_doorbell(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	struct p2pnic_peer *table = (struct p2pnic_peer *)(r->at[0].bar2 + P2PNIC_BAR2_PEERS);
+	uint32_t last = 0;
+	uint64_t rung;
+
+	rig_close(r, 0, 1);
+	table[1] = rig_entry(r, 0, 1, 77);
+	table[1].doorbell = (struct bus_addr){0};
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_OPEN, 1), P2PNIC_OK);
+	assert_int_equal(rig_open_side(r, 1, 0, 77), P2PNIC_OK);
+	rung = rig_count(&r->at[0].counters->doorbells);
+	atomic_store(r->at[0].nic->out[1].asleep, 1);
+	receive4(r, 0, 1, 100, 1);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+	assert_int_equal(rig_count(&r->at[0].counters->doorbells), rung);
+	rig_free(r);
+}
+
+/* Frames at the port of a NIC that was stopped do not keep it awake. */
+static void a_stopped_nic_sleeps(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+
+	rig_run(r);
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_STOP, 0), P2PNIC_OK);
+	receive4(r, 0, 1, 100, 1);
+	assert_int_equal(nic_arm(r->at[0].nic), NIC_IDLE);
+	nic_disarm(r->at[0].nic);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -601,6 +715,11 @@ int main(void)
 		cmocka_unit_test(an_idle_nic_sleeps_and_is_woken),
 		cmocka_unit_test(packets_before_the_last_look_keep_it_awake),
 		cmocka_unit_test(the_sleeping_host_is_interrupted),
+		cmocka_unit_test(a_take_has_limits),
+		cmocka_unit_test(a_hold_has_a_limit),
+		cmocka_unit_test(no_buffer_no_start),
+		cmocka_unit_test(asleep_without_a_doorbell),
+		cmocka_unit_test(a_stopped_nic_sleeps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

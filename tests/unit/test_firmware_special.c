@@ -364,6 +364,30 @@ static void the_table_is_the_registry(void **state)
 	}
 }
 
+/* Without a table no address is the router's. */
+static void without_tables(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	struct packet p;
+
+	for (unsigned six = 0; six < 2; six++) {
+		const struct family f = {.six = six};
+		const uint8_t link[16] = {169, 254, 1, 1}, paper[16] = {0x20, 0x01, 0x0d, 0xb8};
+
+		nic_register_write(
+			r->at[0].nic, six ? P2PNIC_REG_FIB6_OFFSET : P2PNIC_REG_FIB4_OFFSET, 0);
+		assert_int_equal(
+			rig_command(r, 0, six ? P2PNIC_OP_FIB_IPV6 : P2PNIC_OP_FIB_IPV4, 0),
+			P2PNIC_OK);
+		make(&p, &f, six ? paper : link, NULL);
+		drops_alone(r, &p, P2PNIC_DROP_MARTIAN_SOURCE);
+		make(&p, &f, NULL, six ? paper : link);
+		drops_alone(r, &p, P2PNIC_DROP_MARTIAN_DESTINATION);
+	}
+	rig_check(r);
+	rig_free(r);
+}
+
 /* --- Sources that the host lists ------------------------------------------------------------------ */
 
 static void from(struct rig *r, uint32_t source, enum p2pnic_drop reason)
@@ -421,6 +445,7 @@ int main(void)
 		cmocka_unit_test(the_table_is_the_registry),
 		cmocka_unit_test(every_ipv4_block),
 		cmocka_unit_test(every_ipv6_block),
+		cmocka_unit_test(without_tables),
 		cmocka_unit_test(listed_sources),
 	};
 
