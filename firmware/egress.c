@@ -314,6 +314,7 @@ NIC_API enum nic_rest nic_arm(struct nic *n)
 	tell_asleep(n, 1);
 	waits = board_port_arm(n->board);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in out_publish_all */
+	/* Some ports say of frames that wait though they were stopped; the test board's does not. */
 	if ((waits && n->running) || nic_pending(n))
 		return NIC_BUSY;
 	if (n->held || n->in_flight)

@@ -151,7 +151,8 @@ void line_trie_lookup6_scalar(
 }
 
 /*
- * Which version. ThreadSanitizer sees no synchronisation in vector loads (on x86 every load acquires,
+ * Which version: the processor decides, so one machine takes only some of these branches; test_fib_twin calls each
+ * version by name. ThreadSanitizer sees no synchronisation in vector loads (on x86 every load acquires,
  * but the language does not say so of intrinsics), and they read neighbours' bytes to mask them off.
  */
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
