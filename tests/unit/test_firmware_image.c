@@ -196,6 +196,7 @@ static void wrong_line_trie(unsigned family)
 			4); /* the last 8 bytes */
 		refused(&i, any, P2PNIC_LINE_TRIE_ENTRY(nodes - 1, type, 1), 4);
 		refused(&i, any, P2PNIC_LINE_TRIE_ENTRY((1u << 20) - 1, type, 1), 4);
+		refused(&i, any, P2PNIC_LINE_TRIE_ENTRY(end - 2, type, type < 3 ? 9 : 0), 4);
 		if (type > P2PNIC_LINE_TRIE_LEAF) /* no such type */
 			refused(&i, any, P2PNIC_LINE_TRIE_ENTRY(nodes, type, 0), 4);
 		if (!at)
@@ -229,6 +230,31 @@ static void wrong_line_trie(unsigned family)
 
 		if (at)
 			refused(&i, first, e, 4);
+	}
+	/* 256 runs and one before them: a map's very first bit is never set. */
+	{
+		uint8_t *node = i.bytes + P2PNIC_LINE_TRIE_NODES;
+		uint32_t e = P2PNIC_LINE_TRIE_ENTRY(nodes, P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES, 0);
+
+		memset(node, 0xff, 32);
+		memcpy(node + 32, (const uint8_t[8]){0, 64, 128, 192}, 8);
+		memset(node + 40, 0, 257 * 4);
+		memcpy(i.bytes + any, &e, 4);
+		assert_false(fib_image_valid(i.bytes, ROOM, family));
+		memcpy(i.bytes, i.good, ROOM);
+		/* A web: every entry of the root leads to one node, and that 32 times to another. */
+		e = P2PNIC_LINE_TRIE_ENTRY(nodes, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 31);
+		for (uint64_t at = P2PNIC_LINE_TRIE_ROOT; at < P2PNIC_LINE_TRIE_LEAVES; at += 4)
+			memcpy(i.bytes + at, &e, 4);
+		e = P2PNIC_LINE_TRIE_ENTRY(nodes + 32, P2PNIC_LINE_TRIE_RANGES, 0);
+		for (unsigned k = 0; k < 32; k++)
+			memcpy(node + 32 + 4 * k, &e, 4);
+		assert_false(fib_image_valid(i.bytes, ROOM, family));
+		memcpy(i.bytes, i.good, ROOM);
+		/* A node of one run is a node like others. */
+		memcpy(i.bytes + any, &e, 4);
+		assert_true(fib_image_valid(i.bytes, ROOM, family));
+		memcpy(i.bytes, i.good, ROOM);
 	}
 	/* Any word, any value: refused, or every lookup ends (address sanitizer watches). */
 	for (unsigned k = 0; k < 3000; k++) {
