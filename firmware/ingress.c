@@ -527,7 +527,7 @@ static void check_other(struct nic *n, struct burst *b, unsigned k)
 		to = ipv6_address(f->data + 38);
 		reason = ipv6_check(h, length);
 		if (reason == P2PNIC_DROP_COUNT &&
-			unlikely(ipv6_suspect(source.high) | ipv6_suspect(to.high)))
+			unlikely(ipv6_suspect(source.high) || ipv6_suspect(to.high)))
 			reason = scope6(n, source, to);
 		if (reason == P2PNIC_DROP_COUNT) {
 			b->address6[b->n6] = to;
