@@ -312,5 +312,6 @@ void device_give_up(struct device *device)
 
 bool device_error_passes(int error)
 {
-	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
+	       error == -ETOOMANYREFS;
 }

@@ -20,16 +20,17 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Short of memory or descriptors here: says nothing about the server, and passes. */
-static bool passing(int error)
-{
-	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOBUFS;
-}
-
 static int lose(struct channel *channel, int error)
 {
-	channel->lost = channel->lost || !passing(error);
+	channel->lost = true;
 	return error;
+}
+
+/* What this host lacks says nothing about the peer: the stream is at the boundary where it was, and the
+ * next request may succeed. */
+static int lose_unless_passing(struct channel *channel, int error)
+{
+	return device_error_passes(error) ? error : lose(channel, error);
 }
 
 /* --- Sending ------------------------------------------------------------------------------------- */
@@ -56,6 +57,8 @@ static int send_all(
 			poll(&room, 1, (int)left);
 			continue;
 		}
+		if (n < 0 && !begun && device_error_passes((int)n))
+			return (int)n;
 		if (n < 0)
 			return lose(channel, n == -EPIPE ? -ECONNRESET : (int)n);
 		begun = true;
@@ -179,13 +182,13 @@ static int receive(struct channel *channel, struct vfio_user_message **reply, bo
 
 	*idle = result == 0;
 	if (result < 0)
-		return lose(channel, result);
+		return lose_unless_passing(channel, result);
 	if (result == 0)
 		return 0;
 	if (vfio_user_is_reply(&header)) {
 		result = vfio_user_take(channel->socket, &header, reply);
 		if (result)
-			return lose(channel, result);
+			return lose_unless_passing(channel, result);
 		/* Replies come in order: after the latest none is owed. */
 		if ((*reply)->header.id == channel->last_id)
 			channel->unanswered = 0;
@@ -194,13 +197,13 @@ static int receive(struct channel *channel, struct vfio_user_message **reply, bo
 	}
 	result = vfio_user_copy(channel->socket, &header, &command);
 	if (result)
-		return lose(channel, result);
+		return lose_unless_passing(channel, result);
 	result = serve(channel, command);
 	vfio_user_message_free(command);
-	int error = vfio_user_discard(channel->socket, &header);
-	if (error)
-		return lose(channel, error);
-	return result;
+	if (result)
+		return result;
+	result = vfio_user_discard(channel->socket, &header);
+	return result ? lose_unless_passing(channel, result) : 0;
 }
 
 /* Is this what the request waits for? A server that has a client already says EBUSY without having

@@ -5,6 +5,7 @@
 #include "vfio_user_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,8 @@ void vfu_pump(struct vfu *vfu)
 		struct vfio_user_message *message;
 		int result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
 
-		if (result == 0)
+		/* Without memory for it now, it waits in the socket. */
+		if (result == 0 || result == -ENOMEM)
 			return;
 		if (result < 0) {
 			vfu->input_error = result;
@@ -208,44 +210,6 @@ static void connect_client(struct vfu *vfu, int connection)
 	vfu->logged = 0;
 }
 
-/* "One client at a time": said in the only words a client listens for at that point. */
-static void refuse_client(struct vfu *vfu, int connection)
-{
-	struct vfio_user_header busy = {
-		.command = VFIO_USER_VERSION,
-		.size = sizeof(busy),
-		.flags = VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR,
-		.error = EBUSY,
-	};
-	struct iovec part = {&busy, sizeof(busy)};
-
-	vfio_user_send(connection, &part, 1, NULL, 0);
-	close(connection);
-	vfu_log(vfu, "vfio-user: refused a second client: one at a time");
-}
-
-static void accept_clients(struct vfu *vfu)
-{
-	/* A few at a time; the listener stays readable if there are more. */
-	for (int i = 0; vfu->listener.fd >= 0 && i < 4; i++) {
-		int connection =
-			accept4(vfu->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (connection < 0)
-			return;
-		if (unix_peer_is_ours(connection)) {
-			close(connection);
-			vfu_log(vfu, "vfio-user: refused a client of another user");
-		} else if (vfu->connection >= 0) {
-			refuse_client(vfu, connection);
-		} else if (watch(vfu, connection) != 0) {
-			close(connection);
-		} else {
-			connect_client(vfu, connection);
-		}
-	}
-}
-
 static void disconnect_client(struct vfu *vfu)
 {
 	bool was_negotiated = vfu->negotiated;
@@ -288,13 +252,11 @@ static void disconnect_client(struct vfu *vfu)
 		vfu->config.ops->disconnected(vfu->config.device);
 }
 
-void vfu_service(struct vfu *vfu)
+/* True if something was done. */
+static bool serve_client(struct vfu *vfu)
 {
-	uint64_t count;
-	ssize_t n = read(vfu->wake, &count, sizeof(count));
 	unsigned budget = VFU_BUDGET;
 
-	(void)n;
 	while (vfu->connection >= 0) {
 		bool flushed = vfu_flush(vfu);
 
@@ -304,24 +266,85 @@ void vfu_service(struct vfu *vfu)
 		}
 		struct vfio_user_message *message = next_command(vfu);
 		if (!message) {
-			if (vfu->broken)
-				disconnect_client(vfu);
-			else
+			if (!vfu->broken) {
 				set_interest(vfu, false);
-			break;
+				break;
+			}
+			disconnect_client(vfu);
+			return true;
 		}
 		vfu_command(vfu, message);
 		vfio_user_message_free(message);
 		if (vfu->give_up) {
 			disconnect_client(vfu);
-			break;
+			return true;
 		}
 		if (--budget == 0) {
 			vfu_wake(vfu);
 			break;
 		}
 	}
-	/* Last, so that a client that comes in the moment another goes is not refused. */
+	return budget < VFU_BUDGET;
+}
+
+/* "One client at a time": said in the only words a client listens for at that point. */
+static void refuse_client(struct vfu *vfu, int connection)
+{
+	struct vfio_user_header busy = {
+		.command = VFIO_USER_VERSION,
+		.size = sizeof(busy),
+		.flags = VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR,
+		.error = EBUSY,
+	};
+	struct iovec part = {&busy, sizeof(busy)};
+
+	vfio_user_send(connection, &part, 1, NULL, 0);
+	close(connection);
+	vfu_log(vfu, "vfio-user: refused a second client: one at a time");
+}
+
+static bool has_gone(int connection)
+{
+	struct pollfd state = {.fd = connection};
+
+	return poll(&state, 1, 0) > 0; /* POLLHUP */
+}
+
+static void accept_clients(struct vfu *vfu)
+{
+	/* A few at a time; the listener stays readable if there are more. */
+	for (int i = 0; vfu->listener.fd >= 0 && i < 4; i++) {
+		int connection =
+			accept4(vfu->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (connection < 0)
+			return;
+		/* A client that goes and comes again at once is not refused for its own sake. What it
+		 * sent before it went is served first, which ends: nothing can be added. */
+		while (vfu->connection >= 0 && has_gone(vfu->connection) && serve_client(vfu))
+			;
+		if (unix_peer_is_ours(connection)) {
+			close(connection);
+			vfu_log(vfu, "vfio-user: refused a client of another user");
+			continue;
+		}
+		if (vfu->connection >= 0) {
+			refuse_client(vfu, connection);
+		} else if (watch(vfu, connection) != 0) {
+			close(connection);
+		} else {
+			connect_client(vfu, connection);
+		}
+	}
+}
+
+void vfu_service(struct vfu *vfu)
+{
+	uint64_t count;
+	ssize_t n = read(vfu->wake, &count, sizeof(count));
+
+	(void)n;
+	serve_client(vfu);
 	accept_clients(vfu);
 }
 

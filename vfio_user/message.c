@@ -104,6 +104,9 @@ int vfio_user_receive(
 		struct vfio_user_message *m = stream->partial;
 		struct iovec rest;
 
+		if (stream->have == HEADER_BYTES && m->header.size > HEADER_BYTES && !m->payload &&
+			allocate_payload(m) != 0)
+			return -ENOMEM;
 		if (stream->have < HEADER_BYTES)
 			rest = (struct iovec){
 				(uint8_t *)&m->header + stream->have, HEADER_BYTES - stream->have};
@@ -114,13 +117,8 @@ int vfio_user_receive(
 		if (n <= 0)
 			return (int)n;
 		stream->have += (uint32_t)n;
-		if (stream->have == HEADER_BYTES) {
-			int error = check_size(&m->header);
-			if (!error)
-				error = allocate_payload(m);
-			if (error)
-				return error;
-		}
+		if (stream->have == HEADER_BYTES && check_size(&m->header) != 0)
+			return -EPROTO;
 		if (stream->have >= HEADER_BYTES && stream->have == m->header.size) {
 			*message = m;
 			*stream = (struct vfio_user_stream){0};
@@ -227,7 +225,8 @@ int vfio_user_take(
 		ssize_t n = read_some(socket, rest, count, m);
 		if (n <= 0) {
 			vfio_user_message_free(m);
-			return n ? (int)n : -EPROTO;
+			/* With a part of it taken there is no trying again. */
+			return n == 0 || (have && n == -ENOMEM) ? -EPROTO : (int)n;
 		}
 		have += (uint32_t)n;
 	}

@@ -45,8 +45,8 @@ struct vfio_user_stream {
 
 /*
  * Reads what is there without waiting. 1: *message is whole, the caller's to free. 0: nothing more yet.
- * -ECONNRESET: the peer is gone; -EPROTO: a size that no message has; other -errno: of the socket. After
- * an error only vfio_user_stream_reset.
+ * -ENOMEM: there is no memory for it now; nothing is lost, call again later. -ECONNRESET: the peer is gone;
+ * -EPROTO: a size that no message has; other -errno: of the socket. After those only vfio_user_stream_reset.
  */
 int vfio_user_receive(
 	struct vfio_user_stream *stream, int socket, struct vfio_user_message **message);
@@ -61,7 +61,8 @@ void vfio_user_stream_reset(struct vfio_user_stream *stream);
  *   take     that message, with its descriptors
  *   discard  takes it, and forgets it
  *
- * copy and take: 0 or -errno. Copy, act, discard: an act that was cut short is done again by the next.
+ * copy and take: 0 or -errno; with -ENOMEM the message is still in the socket. Copy, act, discard: an act
+ * that was cut short is done again by the next.
  */
 int vfio_user_peek(int socket, struct vfio_user_header *header);
 int vfio_user_copy(
