@@ -4,7 +4,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test chaos setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
+.PHONY: all run test chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -28,6 +28,10 @@ chaos: build
 	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) $(PYTHON) -B tests/chaos/chaos.py --minutes $(or $(MINUTES),10) \
 		$(if $(SEED),--seed $(SEED)) $(if $(ROUND),--round $(ROUND) --rounds 1) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(KNOWN),--known) $(if $(CALLS),--calls $(CALLS)) --logs $(BUILD)/chaos
+
+# What the tests run of the code, line by line: build/coverage/index.html.
+coverage: setup
+	@scripts/coverage
 
 # The firmware bare-metal for RV64: nothing undefined but the board.
 firmware-riscv: setup
