@@ -203,12 +203,14 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 {
 	off_t from = (off_t)(region->fd_offset + region->area[area].offset);
 	size_t bytes = region->area[area].bytes;
+	bool writable = region->flags & VFIO_REGION_INFO_FLAG_WRITE;
 	void *map = MAP_FAILED;
 
-	if (region->flags & VFIO_REGION_INFO_FLAG_WRITE)
+	if (writable)
 		map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, from);
-	/* What the device only shows (counters) it gives out read-only. */
-	if (map == MAP_FAILED)
+	/* What the device only shows (counters) it gives out read-only: EACCES; sealed: EPERM. Any other
+	 * reason is no reason to take a mapping that writing to is a fault. */
+	if (!writable || (map == MAP_FAILED && (errno == EACCES || errno == EPERM)))
 		map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, region->fd, from);
 	if (map == MAP_FAILED) {
 		snprintf(device->error, sizeof(device->error), "mapping region %u: %s",

@@ -216,13 +216,15 @@ static bool matches(const struct vfio_user_header *reply, uint16_t id, uint16_t 
 	       (command == VFIO_USER_VERSION && (reply->flags & VFIO_USER_ERROR));
 }
 
-static int check_reply(const struct vfio_user_message *reply, size_t least)
+static int check_reply(struct channel *channel, const struct vfio_user_message *reply, size_t least)
 {
 	if (reply->header.flags & VFIO_USER_ERROR) {
+		channel->refused = true;
 		uint32_t error = reply->header.error;
 		/* -EAGAIN means here that no reply has come. */
 		return error == EAGAIN ? -EBUSY : error > 0 && error < 4096 ? -(int)error : -EIO;
 	}
+	channel->refused = reply->bytes < least;
 	/* The kernel drops descriptors for which this process has no room. */
 	return reply->fds_lost ? -EMFILE : reply->bytes < least ? -EPROTO : 0;
 }
@@ -250,6 +252,7 @@ int channel_post(struct channel *channel, const struct channel_request *request,
 	};
 	struct iovec parts[3] = {{&header, sizeof(header)}, request->parts[0], request->parts[1]};
 
+	channel->refused = false;
 	if (channel->lost)
 		return -ENOTCONN;
 	*id = channel->last_id = header.id;
@@ -273,7 +276,7 @@ int channel_collect(struct channel *channel, uint16_t id, const struct channel_r
 		if (result < 0)
 			return result;
 		if (message && matches(&message->header, id, request->command)) {
-			result = check_reply(message, request->reply_bytes);
+			result = check_reply(channel, message, request->reply_bytes);
 			if (reply && !result)
 				*reply = message;
 			else

@@ -19,6 +19,7 @@ struct channel_window {
 struct channel {
 	int socket; /* owned */
 	uint16_t next_id;
+	bool refused;        /* the last call's error is what the peer answered */
 	bool lost;           /* every further request is -ENOTCONN */
 	bool silent;         /* a request missed its deadline, and the server owes replies still */
 	unsigned unanswered; /* requests whose replies have not come */

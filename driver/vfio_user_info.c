@@ -178,12 +178,13 @@ static bool load_areas(struct device_region *region, const struct vfio_user_mess
 	return true;
 }
 
-/* Takes the region's memory from the reply, if it can be mapped without fear. */
-static void load_mapping(struct device_region *region, struct vfio_user_message *reply,
+/* Takes the region's memory from the reply, if it can be mapped without fear. -ENOMEM: cannot tell. */
+static int load_mapping(struct device_region *region, struct vfio_user_message *reply,
 	const struct vfio_user_region_info *info)
 {
 	char error[128];
 	uint64_t end = 0;
+	int kind = 0;
 
 	if (!(info->flags & VFIO_REGION_INFO_FLAG_MMAP) || !info->size || reply->fd_count != 1 ||
 		!load_areas(region, reply, info))
@@ -191,17 +192,18 @@ static void load_mapping(struct device_region *region, struct vfio_user_message 
 	for (unsigned i = 0; i < region->area_count; i++)
 		if (region->area[i].offset + region->area[i].bytes > end)
 			end = region->area[i].offset + region->area[i].bytes;
-	if (vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, error) !=
-		VFIO_USER_FD_MEMORY)
+	kind = vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, error);
+	if (kind != VFIO_USER_FD_MEMORY)
 		goto unmappable;
 	region->flags |= VFIO_REGION_INFO_FLAG_MMAP;
 	region->fd_offset = info->offset;
 	region->fd = reply->fds[0];
 	reply->fds[0] = -1;
-	return;
+	return 0;
 
 unmappable:
 	region->area_count = 0;
+	return kind == -ENOMEM ? kind : 0;
 }
 
 static int load_region(struct vfio_user_device *v, unsigned index)
@@ -227,13 +229,14 @@ static int load_region(struct vfio_user_device *v, unsigned index)
 	}
 	region->bytes = info.size;
 	region->flags = info.flags & (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
-	load_mapping(region, reply, &info);
+	int result = load_mapping(region, reply, &info);
 	vfio_user_message_free(reply);
-	return 0;
+	return result ? fail(v, result, "looking at the memory of region %u", index) : 0;
 }
 
-/* Registers with eventfds; a server that has none may not even know the question. */
-static void load_doorbells(struct vfio_user_device *v, unsigned index)
+/* Registers with eventfds; a server that has none may not even know the question. What fails on this side is
+ * an error: a NIC without its doorbell would be found out by its peers, too late. */
+static int load_doorbells(struct vfio_user_device *v, unsigned index)
 {
 	struct vfio_user_io_fds info = {
 		.argsz = sizeof(info) + DOORBELLS_MAX * sizeof(struct vfio_user_io_fd),
@@ -242,11 +245,14 @@ static void load_doorbells(struct vfio_user_device *v, unsigned index)
 	struct vfio_user_message *reply;
 	char error[128];
 
-	if (vfio_user_call(v, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &info, sizeof(info), sizeof(info),
-		    &reply))
-		return;
+	int result = vfio_user_call(
+		v, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &info, sizeof(info), sizeof(info), &reply);
+	if (result)
+		return v->channel.refused
+			       ? 0
+			       : fail(v, result, "asking about doorbells of region %u", index);
 	memcpy(&info, reply->payload, sizeof(info));
-	for (uint32_t i = 0; i < info.count && i < DOORBELLS_MAX; i++) {
+	for (uint32_t i = 0; !result && i < info.count && i < DOORBELLS_MAX; i++) {
 		struct vfio_user_io_fd one;
 		size_t at = sizeof(info) + i * sizeof(one);
 
@@ -259,15 +265,21 @@ static void load_doorbells(struct vfio_user_device *v, unsigned index)
 			one.offset >= v->base.region[index].bytes)
 			continue;
 		int fd = fcntl(reply->fds[one.fd_index], F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
+		if (fd < 0) {
+			result = fail(v, -errno, "keeping a doorbell of region %u", index);
 			continue;
-		if (vfio_user_check_fd(fd, 0, 0, 0, error) != VFIO_USER_FD_EVENT) {
+		}
+		int kind = vfio_user_check_fd(fd, 0, 0, 0, error);
+		if (kind != VFIO_USER_FD_EVENT) {
 			close(fd);
+			if (kind == -ENOMEM)
+				result = fail(v, kind, "looking at a doorbell of region %u", index);
 			continue;
 		}
 		v->doorbell[v->doorbell_count++] = (struct doorbell){index, one.offset, fd};
 	}
 	vfio_user_message_free(reply);
+	return result;
 }
 
 int vfio_user_load(struct vfio_user_device *v)
@@ -279,12 +291,10 @@ int vfio_user_load(struct vfio_user_device *v)
 	for (unsigned i = 0; !result && i < regions; i++) {
 		result = load_region(v, i);
 		if (!result && i <= VFIO_PCI_BAR5_REGION_INDEX && v->base.region[i].bytes)
-			load_doorbells(v, i);
+			result = load_doorbells(v, i);
 	}
 	if (result)
 		return result;
-	if (v->channel.lost)
-		return fail(v, -ENOTCONN, "asking about the device");
 	if (!v->base.region[VFIO_PCI_CONFIG_REGION_INDEX].bytes)
 		return fail(v, -ENODEV, "no configuration space");
 	result = ask(v, VFIO_USER_DEVICE_GET_IRQ_INFO, &irq, sizeof(irq));

@@ -109,46 +109,6 @@ static int silent_libxdp(enum libxdp_print_level level, const char *format, va_l
 	return 0;
 }
 
-static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
-{
-	const struct xsk_umem_config umem = {
-		.fill_size = AF_XDP_FILL_RING,
-		.comp_size = AF_XDP_RING,
-		.frame_size = P2PNIC_BUFFER_BYTES,
-	};
-	const struct xsk_socket_config socket = {
-		.rx_size = AF_XDP_RING,
-		.tx_size = AF_XDP_RING,
-		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
-		.bind_flags =
-			XDP_USE_NEED_WAKEUP | (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY),
-	};
-	struct xsk_socket *created = NULL;
-
-	/* libxdp expects them zeroed: it does not set the cached indices. */
-	port->fill = port->transmit = (struct xsk_ring_prod){0};
-	port->receive = port->completion = (struct xsk_ring_cons){0};
-	int code = xsk_umem__create(&port->umem, port->memory, port->memory_bytes, &port->fill,
-		&port->completion, &umem);
-	if (code) {
-		port->umem = NULL;
-		return code;
-	}
-	code = xsk_socket__create(&created, port->interface.name, port->queue, port->umem,
-		&port->receive, &port->transmit, &socket);
-	if (code) {
-		xsk_umem__delete(port->umem);
-		port->umem = NULL;
-		return code;
-	}
-	port->socket = created;
-	port->socket_fd = xsk_socket__fd(created);
-	port->mode = mode;
-	struct epoll_event event = {.events = EPOLLIN};
-	epoll_ctl(port->epoll, EPOLL_CTL_ADD, port->socket_fd, &event);
-	return 0;
-}
-
 static uint64_t socket_missed(const struct af_xdp_port *port)
 {
 	struct xdp_statistics statistics = {0};
@@ -189,6 +149,49 @@ static void delete_socket(struct af_xdp_port *port)
 			port->newest[flight->buffer] = 0;
 		flight->pending = 0;
 	}
+}
+
+static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
+{
+	const struct xsk_umem_config umem = {
+		.fill_size = AF_XDP_FILL_RING,
+		.comp_size = AF_XDP_RING,
+		.frame_size = P2PNIC_BUFFER_BYTES,
+	};
+	const struct xsk_socket_config socket = {
+		.rx_size = AF_XDP_RING,
+		.tx_size = AF_XDP_RING,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags =
+			XDP_USE_NEED_WAKEUP | (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY),
+	};
+	struct xsk_socket *created = NULL;
+
+	/* libxdp expects them zeroed: it does not set the cached indices. */
+	port->fill = port->transmit = (struct xsk_ring_prod){0};
+	port->receive = port->completion = (struct xsk_ring_cons){0};
+	int code = xsk_umem__create(&port->umem, port->memory, port->memory_bytes, &port->fill,
+		&port->completion, &umem);
+	if (code) {
+		port->umem = NULL;
+		return code;
+	}
+	code = xsk_socket__create(&created, port->interface.name, port->queue, port->umem,
+		&port->receive, &port->transmit, &socket);
+	if (code) {
+		xsk_umem__delete(port->umem);
+		port->umem = NULL;
+		return code;
+	}
+	port->socket = created;
+	port->socket_fd = xsk_socket__fd(created);
+	port->mode = mode;
+	/* Unwatched, it would wake no engine. */
+	struct epoll_event event = {.events = EPOLLIN};
+	code = epoll_ctl(port->epoll, EPOLL_CTL_ADD, port->socket_fd, &event) ? -errno : 0;
+	if (code)
+		delete_socket(port);
+	return code;
 }
 
 /* Program and socket in this mode. The queue of a socket just closed is free only after the kernel's
@@ -378,8 +381,7 @@ static int prepare(struct af_xdp_port *port, const struct port_config *config, c
 	port->newest = calloc(buffers, sizeof(*port->newest));
 	port->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!port->own || !port->newest || port->epoll < 0)
-		return port_fail(
-			error, -ENOMEM, "%s: out of memory or descriptors", config->target);
+		return port_fail(error, -errno, "%s: %s", config->target, strerror(errno));
 	int code = interface_set_up(&port->interface);
 	if (code)
 		return port_fail(error, code, "%s: is down and cannot be set up: %s",

@@ -44,13 +44,21 @@ static uint32_t read_speed(const struct interface *interface)
 bool interface_refresh(struct interface *interface)
 {
 	struct ifreq ifr = {0};
-	int index = request(interface, SIOCGIFINDEX, &ifr) ? 0 : ifr.ifr_ifindex;
+	int code = request(interface, SIOCGIFINDEX, &ifr);
+	int index = code ? 0 : ifr.ifr_ifindex;
 	bool other = index != interface->index;
 	bool had_link = interface->link;
 
+	/* A question that failed says nothing about the interface: it is as it was. */
+	if (code && code != -ENODEV)
+		return false;
+	if (index)
+		code = request(interface, SIOCGIFFLAGS, &ifr);
 	interface->index = index;
+	if (code && code != -ENODEV)
+		return other;
 	interface->up = interface->link = false;
-	if (index == 0 || request(interface, SIOCGIFFLAGS, &ifr))
+	if (code)
 		return other;
 	interface->up = ifr.ifr_flags & IFF_UP;
 	interface->link = interface->up && ifr.ifr_flags & IFF_RUNNING;
@@ -77,18 +85,21 @@ int interface_open(struct interface *interface, const char *name, char *error)
 	if (interface->socket < 0)
 		return port_fail(error, -errno, "%s: no socket to ask for its state: %s", name,
 			strerror(errno));
-	interface_refresh(interface);
-	int code = interface->index ? request(interface, SIOCGIFHWADDR, &ifr) : -ENODEV;
-	if (code)
+	int code = request(interface, SIOCGIFHWADDR, &ifr);
+	if (code == -ENODEV)
 		port_fail(error, code,
 			"%s: no such interface in this network namespace; `ip link` lists them",
 			name);
+	else if (code)
+		port_fail(error, code, "%s: cannot ask for its address: %s", name, strerror(-code));
 	else if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER &&
 		 ifr.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK)
 		code = port_fail(error, -EPROTOTYPE, "%s: not Ethernet (ARPHRD type %u)", name,
 			ifr.ifr_hwaddr.sa_family);
 	if (code)
 		interface_close(interface);
+	else
+		interface_refresh(interface);
 	return code;
 }
 

@@ -13,8 +13,8 @@
 /* Says why, and is the error. */
 #define refuse(error, result, ...) (snprintf(error, ERROR_BYTES, __VA_ARGS__), (result))
 
-/* Anonymous inodes have no file type of their own; only the link's text tells them apart. */
-static bool is_eventfd(int fd)
+/* 1, 0 or -errno. Anonymous inodes have no file type of their own; only the link's text tells them apart. */
+static int is_eventfd(int fd)
 {
 	char path[32];
 	char target[32];
@@ -22,7 +22,7 @@ static bool is_eventfd(int fd)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
-		return false;
+		return -errno;
 	target[n] = '\0';
 	return !strcmp(target, "anon_inode:[eventfd]");
 }
@@ -35,7 +35,10 @@ int vfio_user_check_fd(int fd, uint64_t offset, uint64_t bytes, uint32_t access,
 
 	if (flags < 0 || fstat(fd, &status) != 0)
 		return refuse(error, -errno, "descriptor: %s", strerror(errno));
-	if (is_eventfd(fd)) {
+	int event = is_eventfd(fd);
+	if (event < 0)
+		return refuse(error, event, "descriptor: %s", strerror(-event));
+	if (event) {
 		if (offset)
 			return refuse(error, -EINVAL, "an eventfd has no offset");
 		if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)

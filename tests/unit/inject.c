@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -381,7 +382,24 @@ WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, v
 	}
 
 WRAP_LAST(open64, EMFILE, (const char *path, int flags, ...), flags, int, (path, flags, value))
-WRAP_LAST(fcntl64, ENOMEM, (int fd, int command, ...), command, void *, (fd, command, value))
+
+/* Only commands that the kernel may have nothing left for. */
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...)
+{
+	va_list list;
+
+	if (command == F_DUPFD_CLOEXEC && fails("fcntl64", EMFILE))
+		return -1;
+	if (command == F_ADD_SEALS && fails("fcntl64", ENOMEM))
+		return -1;
+	va_start(list, command);
+	void *value = va_arg(list, void *);
+	va_end(list);
+	return __real_fcntl64(fd, command, value);
+}
+
 WRAP_LAST(
 	ioctl, ENOMEM, (int fd, unsigned long request, ...), request, void *, (fd, request, value))
 

@@ -253,7 +253,7 @@ static const struct twist openings[] = {
 	{VFIO_USER_DEVICE_GET_REGION_IO_FDS, BAR0, doorbell_of_no_fd, 0},
 	{VFIO_USER_DEVICE_GET_REGION_IO_FDS, BAR0, doorbell_is_memory, 0},
 	{VFIO_USER_DEVICE_GET_REGION_IO_FDS, BAR0, doorbell_outside, 0},
-	{VFIO_USER_DEVICE_GET_REGION_IO_FDS, -1, hangs_up, -ENOTCONN},
+	{VFIO_USER_DEVICE_GET_REGION_IO_FDS, -1, hangs_up, -ECONNRESET},
 	{VFIO_USER_DEVICE_GET_IRQ_INFO, -1, twist_shorter, -EPROTO},
 	{VFIO_USER_DEVICE_GET_IRQ_INFO, -1, twist_fails, -ENOSPC},
 	{VFIO_USER_DEVICE_GET_IRQ_INFO, -1, endless_vectors, 0},
