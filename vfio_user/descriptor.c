@@ -59,7 +59,7 @@ int vfio_user_check_fd(int fd, uint64_t offset, uint64_t bytes, uint32_t access,
 	if (offset % VFIO_USER_DEFAULT_PAGES)
 		return refuse(error, -EINVAL, "offset in memory is not page-aligned");
 	int mode = flags & O_ACCMODE;
-	if (mode == O_WRONLY || (flags & O_PATH))
+	if (mode == O_WRONLY) /* O_PATH has no seals to show, and was refused for that */
 		return refuse(error, -EACCES, "memory is not open for reading");
 	if ((access & VFIO_DMA_MAP_FLAG_WRITE) &&
 		(mode != O_RDWR || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))))

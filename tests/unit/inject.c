@@ -125,6 +125,13 @@ static void let_go(const void *address)
 	pthread_mutex_unlock(&lock);
 }
 
+void inject_forget(void)
+{
+	pthread_mutex_lock(&lock);
+	memset(held, 0, sizeof(held));
+	pthread_mutex_unlock(&lock);
+}
+
 static unsigned descriptors(void)
 {
 	DIR *directory = opendir("/proc/self/fd");
@@ -391,6 +398,8 @@ int __wrap_fcntl64(int fd, int command, ...)
 	va_list list;
 
 	if (command == F_DUPFD_CLOEXEC && fails("fcntl64", EMFILE))
+		return -1;
+	if (command == F_SETFL && fails("F_SETFL", EPERM))
 		return -1;
 	if (command == F_ADD_SEALS && fails("fcntl64", ENOMEM))
 		return -1;

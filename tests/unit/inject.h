@@ -48,6 +48,9 @@ unsigned inject_each(int (*call)(void *context), void *context, char *error);
 unsigned inject_each_expect(int (*call)(void *context), void *context,
 	bool (*expect)(void *context, int result), char *error);
 
+/* What is held now a library frees, unseen: no leak. */
+void inject_forget(void);
+
 /* Makes the one call of that name fail with that errno: the `skip`th next in this thread, once. */
 void inject_one(const char *call, unsigned skip, int error);
 

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A soft NIC's regions by message, and what it refuses to be made of. */
+#include "tests/unit/soft_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+/* cmocka wants those first */
+#include <cmocka.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BAR0 VFIO_PCI_BAR0_REGION_INDEX
+
+static int set_up(void **state)
+{
+	struct soft_rig *r = soft_rig_new(P2PNIC_METHOD_WRITE, 1);
+
+	soft_add(r, 0, false);
+	*state = r;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	soft_rig_free(*state);
+	return 0;
+}
+
+static void test_bar0(void **state)
+{
+	struct soft_rig *r = *state;
+	struct device *d = r->driver[0].device;
+	uint8_t bytes[16], zeros[16] = {0};
+	uint32_t word;
+
+	/* Registers are words. */
+	assert_int_equal(device_read32(d, BAR0, P2PNIC_REG_MAGIC, &word), 0);
+	assert_int_equal(word, P2PNIC_MAGIC);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_REG_MAGIC, bytes, 2), -EINVAL);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_REG_MAGIC, bytes, 8), -EINVAL);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_REG_MAGIC + 2, bytes, 4), -EINVAL);
+	assert_int_equal(device_write(d, BAR0, P2PNIC_REG_MTU, bytes, 16), -EINVAL);
+	/* Counters can be read, and a write does nothing. */
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_COUNTERS, bytes, 8), 0);
+	memset(bytes, 0xff, sizeof(bytes));
+	assert_int_equal(device_write(d, BAR0, P2PNIC_BAR0_COUNTERS, bytes, 8), 0);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_COUNTERS, bytes, 8), 0);
+	assert_memory_equal(bytes, zeros, 8);
+	/* So are the port's words about itself. */
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_DESCRIPTION, bytes, 7), 0);
+	assert_memory_equal(bytes, "capture", 7);
+	assert_int_equal(device_write(d, BAR0, P2PNIC_BAR0_DESCRIPTION, zeros, 7), 0);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_DESCRIPTION, bytes, 7), 0);
+	assert_memory_equal(bytes, "capture", 7);
+	/* The doorbell reads as nothing and takes any write, a counter that is full included. */
+	memset(bytes, 0xff, sizeof(bytes));
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_DOORBELL, bytes, 8), 0);
+	assert_memory_equal(bytes, zeros, 8);
+	assert_int_equal(device_write32(d, BAR0, P2PNIC_BAR0_DOORBELL, 1), 0);
+	assert_int_equal(device_write32(d, BAR0, P2PNIC_BAR0_DOORBELL + 4, 1), 0);
+	/* The MSI-X table: masked at first, an address is a multiple of four. */
+	assert_int_equal(device_read32(d, BAR0, P2PNIC_BAR0_MSIX_TABLE + 12, &word), 0);
+	assert_int_equal(word, PCI_MSIX_ENTRY_CTRL_MASKBIT);
+	assert_int_equal(device_write32(d, BAR0, P2PNIC_BAR0_MSIX_TABLE, 0xfee00007), 0);
+	assert_int_equal(device_read32(d, BAR0, P2PNIC_BAR0_MSIX_TABLE, &word), 0);
+	assert_int_equal(word, 0xfee00004);
+	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_MSIX_TABLE, bytes, 2), -EINVAL);
+}
+
+static void test_memory(void **state)
+{
+	struct soft_rig *r = *state;
+	struct device *d = r->driver[0].device;
+	uint32_t word;
+
+	for (unsigned bar = VFIO_PCI_BAR2_REGION_INDEX; bar <= VFIO_PCI_BAR4_REGION_INDEX;
+		bar += 2) {
+		uint64_t last = d->region[bar].bytes - 4;
+
+		assert_int_equal(device_write32(d, bar, last, 0x12340000 + bar), 0);
+		assert_int_equal(device_read32(d, bar, last, &word), 0);
+		assert_int_equal(word, 0x12340000 + bar);
+		assert_int_equal(*(uint32_t *)device_pointer(d, bar, last, 4), word);
+	}
+	assert_int_equal(device_read32(d, VFIO_PCI_BAR1_REGION_INDEX, 0, &word), -EINVAL);
+}
+
+/* Bus mastering taken away and given back; a function-level reset gives all registers their first value. */
+static void test_configuration_space(void **state)
+{
+	struct soft_rig *r = *state;
+	struct driver_nic *n = &r->driver[0];
+	const unsigned control = PCI_CONFIG_EXPRESS + PCI_EXP_DEVCTL;
+	uint32_t word, buffers;
+
+	assert_int_equal(device_config_read(n->device, PCI_COMMAND, 2, &word), 0);
+	assert_true(word & PCI_COMMAND_MASTER);
+	assert_int_equal(
+		device_config_write(n->device, PCI_COMMAND, 2, word & ~PCI_COMMAND_MASTER), 0);
+	assert_int_equal(device_config_write(n->device, PCI_COMMAND, 2, word), 0);
+	assert_int_equal(driver_nic_read(n, P2PNIC_REG_RX_BUFFERS, &buffers), 0);
+	assert_int_not_equal(buffers, 0);
+	assert_int_equal(device_config_read(n->device, control, 2, &word), 0);
+	assert_int_equal(
+		device_config_write(n->device, control, 2, word | PCI_EXP_DEVCTL_BCR_FLR), 0);
+	assert_int_equal(driver_nic_read(n, P2PNIC_REG_RX_BUFFERS, &buffers), 0);
+	assert_int_equal(buffers, 0);
+	assert_int_equal(device_config_read(n->device, PCI_COMMAND, 2, &word), 0);
+	assert_int_equal(word, 0);
+	/* Widths and places that there are not. */
+	assert_int_equal(device_config_read(n->device, 0, 3, &word), -EINVAL);
+	assert_int_equal(device_config_write(n->device, 0, 8, 0), -EINVAL);
+	assert_int_equal(device_config_read(n->device, PCI_CONFIG_BYTES, 4, &word), -EINVAL);
+	assert_int_equal(device_reset(n->device), 0);
+}
+
+static void test_refused(void **state)
+{
+	struct soft_rig *r = *state;
+	char target[80], socket[80], error[SOFT_NIC_ERROR_BYTES];
+	const struct soft_nic_config good = {.name = "bad",
+		.socket = socket,
+		.port_type = "pcap",
+		.port_target = target,
+		.method = P2PNIC_METHOD_WRITE};
+	const struct {
+		struct soft_nic_config config;
+		int error;
+		const char *says;
+	} cases[] = {
+		{{.bar2_bytes = P2PNIC_BAR2_BYTES_MIN / 2}, -EINVAL, "powers of two"},
+		{{.bar2_bytes = P2PNIC_BAR2_BYTES_MIN + 4096}, -EINVAL, "powers of two"},
+		{{.bar4_bytes = P2PNIC_BAR4_BYTES_MIN + 4096}, -EINVAL, "powers of two"},
+		{{.port_type = "carrier-pigeon"}, -EINVAL, "no port type 'carrier-pigeon'"},
+		{{.method = 77}, -EINVAL, "no port type 'pcap'"},
+		{{.port_target = "/no/such/capture,"}, -ENOENT, "/no/such/capture"},
+		{{.socket = "/no/such/directory/socket"}, -ENOENT, "/no/such/directory/socket"},
+	};
+	unsigned before = soft_descriptors();
+
+	snprintf(target, sizeof(target), ",%s/refused", r->directory);
+	snprintf(socket, sizeof(socket), "%s/refused.sock", r->directory);
+	for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
+		struct soft_nic_config c = cases[k].config;
+		struct soft_nic *nic;
+
+		c.name = good.name;
+		c.socket = c.socket ? c.socket : good.socket;
+		c.port_type = c.port_type ? c.port_type : good.port_type;
+		c.port_target = c.port_target ? c.port_target : good.port_target;
+		c.method = c.method ? c.method : good.method;
+		assert_int_equal(soft_nic_new(&nic, &c, r->engine[0], error), cases[k].error);
+		if (!strstr(error, cases[k].says) || strncmp(error, "nic bad: ", 9))
+			fail_msg("'%s', not '%s'", error, cases[k].says);
+		assert_int_equal(soft_descriptors(), before);
+	}
+	unlink(target + 1);
+}
+
+int main(void)
+{
+#define NIC(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		NIC(test_bar0),
+		NIC(test_memory),
+		NIC(test_configuration_space),
+		NIC(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
