@@ -2,11 +2,14 @@
 """`p2pnic tester` as a command: arguments, the shape of its JSON, a wire on the other end. What it finds in a
 device's work is tested in tests/unit/test_tester_run.c."""
 
+import contextlib
 import json
+import os
+import subprocess
 
 import pytest
 
-from network import P2PNIC, run
+from network import P2PNIC, SETTLE, run
 
 
 def command(*arguments):
@@ -74,3 +77,106 @@ def test_run_that_cannot_be(tmp_path, arguments, why):
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
     done = command("self", *ports, "-t", "0.1", *arguments)
     assert done.returncode == 1 and why in done.stderr
+
+
+@contextlib.contextmanager
+def wire(tmp_path, ports=2):
+    """`p2pnic tester wire` in a process of its own; yields the arguments of who sends."""
+    names = [f"{tmp_path}/w{n}" for n in range(ports)]
+    mine = [word for name in names for word in ("-p", f"memif:{name},role=server")]
+    theirs = [word for name in names for word in ("-p", f"memif:{name},role=client,unsealed=no")]
+    other = subprocess.Popen([P2PNIC, "tester", "wire", *theirs], stdin=subprocess.DEVNULL)
+    try:
+        yield ["-m", "bridged", *mine]
+    finally:
+        other.terminate()
+        assert other.wait(SETTLE) in (0, 1)
+
+
+def test_burst(tmp_path):
+    """The longest burst that came back whole, up to the one asked for."""
+    with wire(tmp_path) as arguments:
+        done = command("burst", *arguments, "-n", "4096", "-j")
+    assert done.returncode == 0, done.stderr
+    entry, = json.loads(done.stdout)["runs"]
+    assert 0 < entry["burst_packets"] <= 4096
+
+
+def test_text(tmp_path):
+    """The same as text: what was searched, and a report that names each number."""
+    with wire(tmp_path) as arguments:
+        done = command("burst", *arguments, "-n", "512", "-l", "16")
+    assert done.returncode == 0, done.stderr
+    assert "longest burst without loss: " in done.stdout
+    assert "1in-1out, 64 bytes" in done.stdout and "burst 512: " in done.stdout
+
+
+def test_curve(tmp_path):
+    """Every rate of the curve with what was lost at it, in ascending order."""
+    with wire(tmp_path) as arguments:
+        done = command("curve", *arguments, "-r", "20k", "-t", "0.05", "-w", "0", "-j")
+    assert done.returncode == 0, done.stderr
+    entry, = json.loads(done.stdout)["runs"]
+    rates = [point["rate_pps"] for point in entry["curve"]]
+    assert len(rates) > 1 and sorted(set(rates)) == sorted(rates) and max(rates) <= 20000 * 1.3
+
+
+def test_search(tmp_path):
+    """A rate without loss is found below the one given, and latency is measured at a rate given."""
+    with wire(tmp_path) as arguments:
+        done = command("throughput", *arguments, "-r", "1k", "-t", "0.05", "-w", "0", "-j")
+        assert done.returncode == 0, done.stderr
+        assert 0 < json.loads(done.stdout)["runs"][0]["throughput_pps"] <= 1000
+        done = command("latency", *arguments, "-r", "10k", "-t", "0.2", "-w", "0", "-j")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["run"]["latency"]["p50_ns"] > 0
+
+
+@pytest.mark.parametrize("options", [
+    ["-r", "0.001%", "--gbps", "10"], ["-c", "header:2", "-m", "mac"], ["-C", "0", "--cpu2", "0", "--realtime", "0"],
+    ["--no-carry", "-M", "0=02:00:00:00:00:09", "-l", "8"], ["-r", "0.02M", "-c", "none"]])
+def test_options(tmp_path, options):
+    result, = self_test(tmp_path, "-n", "200", "-t", "1", *options)
+    assert result["sent"] == 200
+    assert result["received"] + result["lost"] == 200
+
+
+def test_destinations(tmp_path):
+    prefixes = tmp_path / "prefixes"
+    prefixes.write_text("198.18.0.0/16\n203.0.113.0/24\n")
+    result, = self_test(tmp_path, "-n", "100", "-d", f"{prefixes}:16")
+    assert result["sent"] == 100
+    for bad, why in ((f"{prefixes}:0", "is not 1 to 1048576"), (f"{tmp_path}/none:4", "No such file")):
+        done = command("run", "-p", f"memif:{tmp_path}/0,role=server", "-d", bad)
+        assert done.returncode == 1 and why in done.stderr
+
+
+def test_capture_port(tmp_path):
+    """Any port type is an end of the tester: what it sends into a capture is there."""
+    out = tmp_path / "out.pcap"
+    done = command("run", "-p", f"pcap:,{out}", "-p", f"pcap:,{tmp_path}/other.pcap", "-n", "50", "-j")
+    result = json.loads(done.stdout)["runs"][0]["run"]
+    assert result["sent"] == result["lost"] == 50 and result["received"] == 0
+    assert out.stat().st_size == 24 + 50 * (16 + 60)
+
+
+def test_cores():
+    """With one processor named twice nothing comes back in time, which is a number too."""
+    done = command("cores", "-n", "2", "-C", "0", "--cpu2", str(min(1, os.cpu_count() - 1)))
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 2 and all(float(number) != 0 for line in lines for number in line)
+    done = command("cores", "-C", "9999")
+    assert done.returncode == 1 and "cannot be used" in done.stderr
+
+
+def test_help_and_refusals(tmp_path):
+    done = command("--help")
+    assert done.returncode == 0 and "--near LOW-HIGH" in done.stdout and not done.stderr
+    for action, why in (("fly", "no action 'fly'"), ("wire", "memif ports"), ("self", "memif ports")):
+        done = command(action, "-p", f"pcap:,{tmp_path}/x.pcap")
+        assert done.returncode != 0 and why in done.stderr
+    done = command("run", "-p", "memif:x", "-C", "9999")
+    assert done.returncode == 1 and "cannot run on that processor" in done.stderr
+    done = command("run", "-p", "memif:x", "--near", "1-2", "--cpu2", "9999")
+    assert done.returncode == 1 and "--cpu2" in done.stderr

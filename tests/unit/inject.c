@@ -399,7 +399,7 @@ int __wrap_fcntl64(int fd, int command, ...)
 
 	if (command == F_DUPFD_CLOEXEC && fails("fcntl64", EMFILE))
 		return -1;
-	if (command == F_SETFL && fails("F_SETFL", EPERM))
+	if (command == F_SETFL && fails("F_SETFL", ENOMEM))
 		return -1;
 	if (command == F_ADD_SEALS && fails("fcntl64", ENOMEM))
 		return -1;

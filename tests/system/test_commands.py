@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Arguments of the p2pnic command and of `p2pnic nic`, `keeper` and `router`: status, stream and reason."""
+
+import signal
+import subprocess
+
+import pytest
+
+from network import P2PNIC, SETTLE, eventually, run
+
+
+def test_top():
+    for words in (["--help"], ["-h"], ["help"]):
+        done = run(P2PNIC, *words)
+        assert done.returncode == 0 and "usage: p2pnic COMMAND" in done.stdout and not done.stderr
+    for words in (["--version"], ["-V"]):
+        done = run(P2PNIC, *words)
+        assert done.returncode == 0 and done.stdout.startswith("p2pnic ")
+    done = run(P2PNIC)
+    assert done.returncode == 2 and "usage: p2pnic COMMAND" in done.stderr and not done.stdout
+    done = run(P2PNIC, "fly")
+    assert done.returncode == 2 and "no command 'fly'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["nic", "keeper", "router", "lab", "show", "replay", "fib"])
+def test_help(name):
+    done = run(P2PNIC, name, "--help")
+    assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
+    done = run(P2PNIC, name, "--nonsense")
+    assert done.returncode == 2 and done.stderr and not done.stdout
+
+
+NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
+
+
+@pytest.mark.parametrize("words, status, why", [
+    ([], 2, "usage"), (NIC + ["more"], 2, "usage"), (["--nic", "a"], 1, "a needs --socket and --port"),
+    (["--nic", "a", "--socket", "{t}/a"], 1, "a needs --socket and --port"),
+    (["--nic", "a", "--nic", "b"], 1, "a needs"), (["--nic", "a", "--engine", "e"], 1, "a needs"),
+    (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"), (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
+    (["--mac", "02:00"], 2, "'02:00' is no MAC address"), (["--engine", "e:9999"] + NIC, 1, "engine e:9999: "),
+    (NIC + ["--table-memory", "3"], 1, "powers of two"), (NIC + ["--packet-memory", "9999"], 1, "powers of two"),
+    (NIC + ["--packet-memory", "16x"], 1, "powers of two"), (NIC + ["--table-memory", "many"], 1, "powers of two"),
+    (["--nic", "a", "--socket", "{t}/a", "--port", "dove:x"], 1, "no port type 'dove'"),
+    (NIC + ["--port-options", "nonsense=1"], 1, "nonsense")])
+def test_nic_refuses(tmp_path, words, status, why):
+    done = run(P2PNIC, "nic", *(word.format(t=tmp_path) for word in words))
+    assert done.returncode == status and why in done.stderr and not done.stdout
+    assert not list(tmp_path.glob("*.sock"))
+
+
+@pytest.mark.parametrize("method", ["wr", "rd", "bn"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nic_runs_and_ends(tmp_path, method, number):
+    """Two NICs on one engine, with everything that can be said; a signal ends them and takes the sockets along."""
+    words = ["--method", method, "--engine", "e:0:shared", *NIC, "--mac", "02:00:00:00:00:01",
+             "--nic", "b", "--socket", "{t}/b.sock", "--port", "pcap:,{t}/b.pcap"]
+    nic = subprocess.Popen([P2PNIC, "nic", *(word.format(t=tmp_path) for word in words)],
+                           stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: len(list(tmp_path.glob("*.sock"))) == 2, what="two sockets")
+        nic.send_signal(number)
+        assert nic.wait(SETTLE) == 0
+        assert not list(tmp_path.glob("*.sock"))
+    finally:
+        nic.kill()
+        nic.wait()
