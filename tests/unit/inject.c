@@ -309,6 +309,7 @@ WRAP_CALL(ftruncate64, ENOMEM, (int fd, int64_t bytes), (fd, bytes))
 WRAP_CALL(fallocate64, ENOSPC, (int fd, int mode, int64_t offset, int64_t bytes),
 	(fd, mode, offset, bytes))
 WRAP_CALL(fstat64, ENOMEM, (int fd, struct stat *status), (fd, status))
+WRAP_CALL(lstat64, ENOMEM, (const char *path, struct stat *status), (path, status))
 WRAP_CALL(socket, EMFILE, (int family, int type, int protocol), (family, type, protocol))
 WRAP_CALL(socketpair, EMFILE, (int family, int type, int protocol, int ends[2]),
 	(family, type, protocol, ends))

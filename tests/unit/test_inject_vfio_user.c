@@ -82,7 +82,8 @@ static int replaces_stale(void *context)
  * think so. */
 static bool refuses_or_replaces(void *context, int result)
 {
-	bool probe = !strcmp(inject_failed(), "socket") || !strcmp(inject_failed(), "connect");
+	bool probe = !strcmp(inject_failed(), "socket") || !strcmp(inject_failed(), "connect") ||
+		     !strcmp(inject_failed(), "lstat64");
 
 	(void)context;
 	return result == 0 || result == inject_error() || (probe && result == -EADDRINUSE);
@@ -112,6 +113,31 @@ static int takes_connection(void *context)
 static void test_takes_connection(void **state)
 {
 	assert_true(inject_each(takes_connection, NULL, error) >= 7);
+}
+
+/* What lies in the way and is not known to be a dead socket stays. */
+static void test_in_the_way(void **state)
+{
+	struct vfu_config config = base.config;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	config.path = path;
+	close(fd);
+	assert_int_equal(open_server(&config), -EADDRINUSE);
+	assert_int_equal(access(path, F_OK), 0);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+	inject_one("connect", 0, EACCES);
+	assert_int_equal(open_server(&config), -EADDRINUSE);
+	inject_one("lstat64", 0, EACCES);
+	assert_int_equal(open_server(&config), -EADDRINUSE);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(open_server(&config), 0);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 /* --- The server serves --------------------------------------------------------------------------- */
@@ -427,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_listens),
 		cmocka_unit_test(test_replaces_stale),
 		cmocka_unit_test(test_takes_connection),
+		cmocka_unit_test(test_in_the_way),
 		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_goes_and_comes),
 		cmocka_unit_test_setup_teardown(test_opens, start_server, stop_server),

@@ -400,6 +400,111 @@ static void test_lesser_device(void **state)
 	raw_disconnect(&b);
 }
 
+static int maps_all(void *device, const struct vfu_window *window)
+{
+	return 0;
+}
+
+static void unmaps_all(void *device)
+{
+}
+
+/* As many windows as were promised, and not one more; refusals that nobody hears of. */
+static void test_many_windows(void **state)
+{
+	static struct raw b;
+	struct vfu_ops ops;
+	struct vfu_config config;
+	int ends_[2], pipes[2];
+	char error[VFU_ERROR_BYTES];
+	struct vfio_user_dma_map map = {.argsz = sizeof(map), .flags = VFU_READ, .size = VFU_PAGE};
+
+	raw_connect(&b);
+	ops = *b.rig.config.ops;
+	ops.log = NULL;
+	ops.dma_map = maps_all;
+	ops.dma_unmap_all = unmaps_all;
+	vfu_close(b.rig.vfu);
+	close(b.socket);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_), 0);
+	config = b.rig.config;
+	config.ops = &ops;
+	config.connection = ends_[0];
+	b.socket = ends_[1];
+	assert_int_equal(vfu_open(&b.rig.vfu, &config, error), 0);
+	assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	map.address = VFU_PAGE;
+	assert_int_equal(raw_ask_fds(&b, VFIO_USER_DMA_MAP, &map, sizeof(map), pipes, 1), -EINVAL);
+	close(pipes[0]);
+	close(pipes[1]);
+	for (uint64_t n = 1; n <= VFIO_USER_DEFAULT_MAPS; n++) {
+		map.address = n * VFU_PAGE;
+		assert_int_equal(raw_ask(&b, VFIO_USER_DMA_MAP, &map, sizeof(map)), 0);
+	}
+	map.address += VFU_PAGE;
+	assert_int_equal(raw_ask(&b, VFIO_USER_DMA_MAP, &map, sizeof(map)), -ENOSPC);
+	raw_disconnect(&b);
+}
+
+static void test_interrupt_requests(void **state)
+{
+	struct raw *b = *state;
+	struct vfio_user_irq_set set = {.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_MSIX_IRQ_INDEX,
+		.start = 1};
+	int fds[10];
+
+	assert_int_equal(raw_ask(b, VFIO_USER_DEVICE_SET_IRQS, &set, sizeof(set)), -EINVAL);
+	set.start = 0;
+	set.count = 1;
+	assert_int_equal(raw_ask(b, VFIO_USER_DEVICE_SET_IRQS, &set, sizeof(set)), 0);
+	/* More descriptors than a message may have, in two parts. */
+	for (unsigned k = 0; k < 10; k++)
+		fds[k] = b->rig.doorbell;
+	struct vfio_user_header header = {.id = 7,
+		.command = VFIO_USER_DEVICE_SET_IRQS,
+		.size = sizeof(header) + sizeof(set)};
+	struct iovec part = {&header, sizeof(header)};
+	set.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+	assert_int_equal(vfio_user_send(b->socket, &part, 1, fds, 10), sizeof(header));
+	part = (struct iovec){&set, sizeof(set)};
+	assert_int_equal(vfio_user_send(b->socket, &part, 1, fds, 10), sizeof(set));
+	raw_serve(b);
+	assert_non_null(raw_hear(b));
+	assert_int_equal(b->reply->header.error, EINVAL);
+}
+
+/* A version is answered even to one who wants no reply: without it nothing goes on. */
+static void test_version_without_reply(void **state)
+{
+	static struct raw b;
+	uint8_t payload[512];
+	size_t bytes = raw_version(payload, 0, 1, RAW_CAPS);
+
+	raw_connect(&b);
+	raw_say_flags(&b, VFIO_USER_VERSION, VFIO_USER_NO_REPLY, (uint32_t)(16 + bytes), payload,
+		bytes, NULL, 0);
+	raw_serve(&b);
+	assert_non_null(raw_hear(&b));
+	assert_true(vfu_connected(b.rig.vfu));
+	/* A reply without payload that has to wait goes out all the same. */
+	inject_one("sendmsg", 1, EAGAIN);
+	raw_say(&b, VFIO_USER_DEVICE_RESET, NULL, 0, NULL, 0);
+	raw_serve(&b);
+	assert_non_null(raw_hear(&b));
+	assert_int_equal(b.reply->header.size, 16);
+	/* The connection breaks under an engine, which is told so, then and later. */
+	inject_one("sendmsg", 0, EPIPE);
+	assert_int_equal(
+		vfu_dma_write(b.rig.vfu, (struct bus_addr){0x1000}, payload, 8), -ENOTCONN);
+	assert_false(vfu_connected(b.rig.vfu));
+	assert_int_equal(
+		vfu_dma_write(b.rig.vfu, (struct bus_addr){0x1000}, payload, 8), -ENOTCONN);
+	raw_disconnect(&b);
+}
+
 /* A client that does not read: replies wait with their descriptors, and go with it. */
 static void test_deaf_client(void **state)
 {
@@ -408,7 +513,7 @@ static void test_deaf_client(void **state)
 		struct vfio_user_region_access access = {0, VFIO_PCI_BAR2_REGION_INDEX, 0x80000};
 		struct vfio_user_region_info region = {.argsz = 4096, .index = 0};
 
-		raw_connect(&b);
+		raw_connect_for(&b, 50);
 		assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 		raw_say(&b, VFIO_USER_REGION_READ, &access, sizeof(access), NULL, 0);
 		if (k == 1)
@@ -416,10 +521,15 @@ static void test_deaf_client(void **state)
 		raw_say(&b, VFIO_USER_DEVICE_GET_REGION_INFO, &region, sizeof(region), NULL, 0);
 		raw_serve(&b);
 		inject_one("", 0, 0);
+		/* An engine's message waits behind, and nobody answers it in time. */
+		if (k == 0)
+			assert_int_equal(
+				vfu_dma_write(b.rig.vfu, (struct bus_addr){0x1000}, &region, 8),
+				-ETIMEDOUT);
 		if (k == 2)
 			shutdown(b.socket, SHUT_RD);
 		else if (k == 0)
-			for (unsigned n = 0; n < 2; n++) {
+			for (unsigned n = 0; n < 3; n++) {
 				struct pollfd more = {.fd = b.socket, .events = POLLIN};
 				struct vfio_user_message *m = NULL;
 
@@ -427,8 +537,11 @@ static void test_deaf_client(void **state)
 					raw_serve(&b);
 					assert_true(poll(&more, 1, 10000) > 0);
 				}
-				if (n == 1)
-					assert_int_equal(m->fd_count, 1);
+				assert_int_equal(m->header.command,
+					n == 0   ? VFIO_USER_REGION_READ
+					: n == 1 ? VFIO_USER_DMA_WRITE
+						 : VFIO_USER_DEVICE_GET_REGION_INFO);
+				assert_int_equal(m->fd_count, n == 2);
 			}
 		vfu_service(b.rig.vfu);
 		assert_int_equal(vfu_connected(b.rig.vfu), k == 0);
@@ -450,6 +563,9 @@ int main(void)
 		cmocka_unit_test(test_versions),
 		cmocka_unit_test_setup_teardown(test_descriptions, raw_set_up, raw_tear_down),
 		cmocka_unit_test(test_lesser_device),
+		cmocka_unit_test(test_many_windows),
+		cmocka_unit_test_setup_teardown(test_interrupt_requests, raw_set_up, raw_tear_down),
+		cmocka_unit_test(test_version_without_reply),
 		cmocka_unit_test(test_deaf_client),
 	};
 
