@@ -160,6 +160,69 @@ static void test_refused(void **state)
 	unlink(target + 1);
 }
 
+/* --- What a driver refuses ------------------------------------------------------------------------ */
+
+static void test_fabric_refuses(void **state)
+{
+	struct soft_rig *r = *state;
+	struct fabric f = r->fabric;
+	char error[DRIVER_ERROR_BYTES];
+
+	fabric_remove(&r->fabric, &r->driver[0]);
+	memset(f.nic, 0, sizeof(f.nic));
+	f.method = P2PNIC_METHOD_READ;
+	assert_int_equal(fabric_add(&f, &r->driver[0], error), -EINVAL);
+	assert_non_null(strstr(error, "another method"));
+	f.method = P2PNIC_METHOD_WRITE;
+	f.ring_slots = P2PNIC_BAR4_BYTES_MIN / P2PNIC_BUFFER_BYTES;
+	assert_int_equal(fabric_add(&f, &r->driver[0], error), -ENOSPC);
+	assert_non_null(strstr(error, "packet memory of"));
+	assert_null(f.nic[0]);
+}
+
+static void test_driver(void **state)
+{
+	struct soft_rig *r = *state;
+	struct driver_nic *n = &r->driver[0];
+	const struct mac_addr mac = {{2, 1, 2, 3, 4, 5}};
+	uint32_t low, high;
+
+	assert_int_equal(driver_nic_set_mac(n, mac), 0);
+	assert_memory_equal(&n->mac, &mac, sizeof(mac));
+	assert_int_equal(driver_nic_read(n, P2PNIC_REG_MAC_LOW, &low), 0);
+	assert_int_equal(driver_nic_read(n, P2PNIC_REG_MAC_HIGH, &high), 0);
+	assert_int_equal(low, 0x03020102);
+	assert_int_equal(high, 0x0504);
+	assert_string_equal(driver_nic_result(P2PNIC_OK), "done");
+	assert_string_equal(driver_nic_result(99), "unknown result");
+	assert_string_equal(driver_nic_result(-ENOENT), "No such file or directory");
+}
+
+static void test_devices_that_are_none(void **state)
+{
+	struct device *device;
+	char error[DEVICE_ERROR_BYTES];
+	int fds[2];
+
+	assert_int_equal(device_open(&device, "carrier-pigeon:x", error), -ENODEV);
+	assert_non_null(strstr(error, "no such kind of device; there is vfio-user:"));
+	assert_int_equal(device_open(&device, "vfio-user", error), -ENODEV);
+	assert_int_equal(
+		device_open(&device,
+			"vfio-user:/a-path-that-is-longer-than-the-hundred-and-seven-bytes-"
+			"which-fit-into-the-address-of-a-unix-domain-socket-on-linux",
+			error),
+		-ENAMETOOLONG);
+	/* Descriptors are taken over on failure too. */
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, error), -ENODEV);
+	assert_int_equal(close(fds[0]), -1);
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(device_adopt(&device, "vfio-user", fds, 2, NULL, 0, error), -EINVAL);
+	assert_non_null(strstr(error, "by one descriptor, not 2"));
+	assert_int_equal(close(fds[1]), -1);
+}
+
 int main(void)
 {
 #define NIC(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -168,6 +231,9 @@ int main(void)
 		NIC(test_memory),
 		NIC(test_configuration_space),
 		NIC(test_refused),
+		NIC(test_fabric_refuses),
+		NIC(test_driver),
+		NIC(test_devices_that_are_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The tester's logic against stupid twins: histogram, sequence tracking, searches, windows. */
 #include "tester/histogram.h"
+#include "tester/report.h"
 #include "tester/search.h"
 #include "tester/sequence.h"
 #include "tester/window.h"
@@ -312,6 +313,68 @@ static void test_distance(void **state)
 	cores_close(cores);
 }
 
+/* --- Report --------------------------------------------------------------------------------------- */
+
+static void text_of(const struct tester_result *r, char *text, size_t bytes)
+{
+	FILE *out = fmemopen(text, bytes, "w");
+
+	assert_non_null(out);
+	report_text(out, r);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* What is not there is not mentioned; what is, is, and JSON has the same numbers. */
+static void test_report(void **state)
+{
+	static struct tester_result r;
+	char text[2048];
+
+	r = (struct tester_result){.seconds = 1, .sent = 10, .received = 10};
+	text_of(&r, text, sizeof(text));
+	assert_null(strstr(text, "not taken"));
+	assert_null(strstr(text, "wrong"));
+	assert_null(strstr(text, "windows"));
+	assert_null(strstr(text, "fell behind"));
+	assert_null(strstr(text, "latency"));
+	assert_null(report_latency_json(&r.latency));
+
+	r.refused = 3;
+	r.lost = 7;
+	r.error[CHECK_TTL] = 2;
+	r.late_ms = 4.5;
+	r.near = (struct tester_windows){.count = 2,
+		.mpps = 1.5,
+		.best_mpps = 2.5,
+		.probed = 1,
+		.p50_ns = 100,
+		.p99_ns = 200};
+	histogram_record(&r.latency, 1000);
+	histogram_record(&r.latency, 3000);
+	text_of(&r, text, sizeof(text));
+	assert_non_null(strstr(text, "lost 7"));
+	assert_non_null(strstr(text, "not taken by the link 3"));
+	assert_non_null(strstr(text, "wrong "));
+	assert_non_null(strstr(text, "windows of 10 ms: median 1.500 Mpps, best 2.500"));
+	assert_non_null(strstr(text, "fell behind by 4.5 ms"));
+	assert_non_null(strstr(text, "latency ns: min 1000"));
+	assert_non_null(strstr(text, "max 3000  (2 probes)"));
+
+	r.spoilt = 1;
+	text_of(&r, text, sizeof(text));
+	assert_non_null(strstr(text, "2 near, median 1.500 Mpps, best 2.500; 0 busy"));
+	assert_non_null(strstr(text, "1 spoilt"));
+
+	json_t *json = report_json(&r);
+	const json_t *near = json_object_get(json, "near"),
+		     *latency = json_object_get(json, "latency");
+	assert_int_equal(json_integer_value(json_object_get(json, "refused")), 3);
+	assert_int_equal(json_integer_value(json_object_get(near, "p99_ns")), 200);
+	assert_int_equal(json_integer_value(json_object_get(latency, "max_ns")), 3000);
+	assert_int_equal(json_array_size(json_object_get(latency, "cdf")), 2);
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_search),
 		cmocka_unit_test(test_window_kinds),
 		cmocka_unit_test(test_window_medians),
+		cmocka_unit_test(test_report),
 		cmocka_unit_test(test_distance),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
