@@ -447,6 +447,70 @@ static void test_adopts(void **state)
 	assert_true(inject_each_expect(adopts, NULL, client_reason, error) > 10);
 }
 
+/* A full socket is waited for, a signal is no failure; what makes no sense is refused with its reason. */
+static void test_client_edges(void **state)
+{
+	static uint8_t memory[DEVICE_PAGE] __attribute__((aligned(DEVICE_PAGE)));
+	const struct device_window windows[2] = {{{0x20000}, sizeof(memory), DEVICE_WRITE, memory},
+		{{0x20000}, sizeof(memory), DEVICE_WRITE, memory}};
+	const struct device_window askew = {{0x20001}, sizeof(memory), DEVICE_WRITE, memory};
+	struct device *device, *again;
+	int fds[DEVICE_KEEP_MAX];
+	char name[80];
+	uint32_t value;
+
+	where(name, sizeof(name));
+	inject_one("connect", 0, EINTR);
+	assert_int_equal(device_open(&device, name, error), 0);
+	inject_one("sendmsg", 0, EAGAIN);
+	assert_int_equal(device_write32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, 7), 0);
+	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value), 0);
+	assert_int_equal(value, 7);
+	inject_one("sendmsg", 0, ETOOMANYREFS);
+	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value),
+		-ETOOMANYREFS);
+	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value), 0);
+
+	assert_int_equal(device_map_memory(device, (struct bus_addr){0x20000}, DEVICE_PAGE,
+				 DEVICE_WRITE, memory, -1, 0),
+		0);
+	assert_int_equal(device_map_memory(device, (struct bus_addr){0x20000}, DEVICE_PAGE,
+				 DEVICE_WRITE, memory, -1, 0),
+		-EEXIST);
+	assert_non_null(strstr(device_error(device), "window at bus address 0x20000"));
+	assert_int_equal(device_map_memory(device, (struct bus_addr){0}, DEVICE_PAGE, DEVICE_WRITE,
+				 memory, -1, 0),
+		-EINVAL);
+	assert_int_equal(device_map_peer(device, (struct bus_addr){0x30001}, DEVICE_PAGE,
+				 DEVICE_WRITE, device, 0, 0),
+		-EINVAL);
+	assert_int_equal(device_map_peer(device, (struct bus_addr){0x30000}, DEVICE_PAGE,
+				 DEVICE_WRITE, device, DEVICE_REGIONS, 0),
+		-EINVAL);
+	assert_int_equal(device_map_peer(device, (struct bus_addr){0x30000}, DEVICE_PAGE,
+				 DEVICE_WRITE, device, VFIO_PCI_CONFIG_REGION_INDEX, 0),
+		-ENOTSUP);
+	assert_int_equal(device_doorbell_fd(device, VFIO_PCI_BAR0_REGION_INDEX, 4), -ENOENT);
+	assert_int_equal(device_doorbell_fd(device, VFIO_PCI_BAR2_REGION_INDEX, 0), -ENOENT);
+	assert_int_equal(device_unmap(device, (struct bus_addr){0x50000}, DEVICE_PAGE), -ENOENT);
+	assert_null(device_pointer(device, VFIO_PCI_BAR0_REGION_INDEX, 0, 4));
+	assert_null(device_pointer(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4));
+	assert_int_equal(device_write32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4), -EINVAL);
+
+	/* Windows that a driver cannot have had are found out before the device is asked anything. */
+	assert_int_equal(device_keep(device, fds), 1);
+	int kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, windows, 2, error), -EEXIST);
+	kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, &askew, 1, error), -EINVAL);
+	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value), 0);
+	/* The device has one driver. */
+	assert_int_equal(device_open(&again, name, error), -EBUSY);
+	assert_non_null(strstr(error, "another driver has this device"));
+	device_close(device);
+	device_close(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,6 +523,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_opens, start_server, stop_server),
 		cmocka_unit_test_setup_teardown(test_uses, start_server, stop_server),
 		cmocka_unit_test_setup_teardown(test_adopts, start_server, stop_server),
+		cmocka_unit_test_setup_teardown(test_client_edges, start_server, stop_server),
 	};
 	int ends[2], failures;
 
