@@ -51,7 +51,7 @@ unsigned inject_each_expect(int (*call)(void *context), void *context,
 /* What is held now a library frees, unseen: no leak. */
 void inject_forget(void);
 
-/* Makes the one call of that name fail with that errno: the `skip`th next in this thread, once. */
+/* Makes the one call of that name ("alloc": any allocation) fail with that errno: the `skip`th next in this thread, once. */
 void inject_one(const char *call, unsigned skip, int error);
 
 #endif

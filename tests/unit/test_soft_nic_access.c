@@ -110,6 +110,8 @@ static void test_configuration_space(void **state)
 	assert_int_equal(buffers, 0);
 	assert_int_equal(device_config_read(n->device, PCI_COMMAND, 2, &word), 0);
 	assert_int_equal(word, 0);
+	assert_int_equal(
+		device_config_write(n->device, PCI_CONFIG_EXPRESS + PCI_EXP_DEVCTL2, 2, 0), 0);
 	/* Widths and places that there are not. */
 	assert_int_equal(device_config_read(n->device, 0, 3, &word), -EINVAL);
 	assert_int_equal(device_config_write(n->device, 0, 8, 0), -EINVAL);

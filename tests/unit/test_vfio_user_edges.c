@@ -92,7 +92,7 @@ static void test_no_memory(void **state)
 	say(&whole, 24, -1);
 	inject_one("calloc", 0, ENOMEM);
 	assert_int_equal(vfio_user_copy(ends[1], &whole.header, &message), -ENOMEM);
-	inject_one("malloc", 0, ENOMEM);
+	inject_one("alloc", 1, ENOMEM);
 	assert_int_equal(vfio_user_take(ends[1], &whole.header, &message), -ENOMEM);
 	inject_one("calloc", 0, ENOMEM);
 	assert_int_equal(vfio_user_discard(ends[1], &whole.header), -ENOMEM);
