@@ -203,14 +203,16 @@ int keeper_serve(const char *path, int ready_fd)
 	unsigned clients = 0;
 	sigset_t signals;
 	struct unix_listener listener;
-	int error = unix_listen(&listener, path, SOCK_SEQPACKET, 0600, CLIENTS);
+	int error;
 
-	if (error)
-		return error;
+	/* Before there is a socket: whoever ends it leaves none behind. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	error = unix_listen(&listener, path, SOCK_SEQPACKET, 0600, CLIENTS);
+	if (error)
+		return error;
 	poll_fd[0] = (struct pollfd){.fd = listener.fd, .events = POLLIN};
 	poll_fd[1] = (struct pollfd){.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN};
 	if (poll_fd[1].fd < 0) {

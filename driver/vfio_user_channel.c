@@ -242,7 +242,8 @@ static void wait_for_more(struct channel *channel, int64_t left)
 		poll(&input, 1, (int)left);
 }
 
-int channel_post(struct channel *channel, const struct channel_request *request, uint16_t *id)
+static int post(struct channel *channel, const struct channel_request *request, int64_t deadline,
+	uint16_t *id)
 {
 	struct vfio_user_header header = {
 		.id = channel->next_id++,
@@ -256,13 +257,18 @@ int channel_post(struct channel *channel, const struct channel_request *request,
 	if (channel->lost)
 		return -ENOTCONN;
 	*id = channel->last_id = header.id;
-	/* There is room: nothing is sent while replies are owed but a question or two. */
-	int result = send_all(channel, parts, 3, request->fd, 0);
+	int result = send_all(channel, parts, 3, request->fd, deadline);
 	/* A refused newcomer finds the socket closed for sending: the reply is there all the same. */
 	if (result && !(result == -ECONNRESET && request->command == VFIO_USER_VERSION))
 		return result;
 	channel->unanswered++;
 	return 0;
+}
+
+int channel_post(struct channel *channel, const struct channel_request *request, uint16_t *id)
+{
+	/* There is room: nothing is sent while replies are owed but a question or two. */
+	return post(channel, request, 0, id);
 }
 
 int channel_collect(struct channel *channel, uint16_t id, const struct channel_request *request,
@@ -299,7 +305,7 @@ int channel_call(struct channel *channel, unsigned timeout_ms,
 	if (!result && channel->silent)
 		result = -ETIMEDOUT;
 	if (!result)
-		result = channel_post(channel, request, &id);
+		result = post(channel, request, deadline, &id);
 	if (result)
 		return result;
 	for (;;) {

@@ -11,7 +11,7 @@
 
 /* --- The directory's lock ------------------------------------------------------------------------ */
 
-/* Its descriptor; -1: it could not be had. */
+/* Its descriptor; -EBUSY: another holds it for too long; other -errno: it cannot be had. */
 static int lock_directory_of(const char *path)
 {
 	const struct timespec step = {.tv_nsec = 1000000};
@@ -29,13 +29,15 @@ static int lock_directory_of(const char *path)
 	for (unsigned ms = 0; fd >= 0; ms++) {
 		if (!flock(fd, LOCK_EX | LOCK_NB))
 			return fd;
-		if (errno != EINTR && (errno != EWOULDBLOCK || ms == UNIX_LISTEN_PATIENCE_MS)) {
+		int error = -errno;
+
+		if (error != -EINTR && (error != -EWOULDBLOCK || ms == UNIX_LISTEN_PATIENCE_MS)) {
 			close(fd);
-			return -1;
+			return error == -EWOULDBLOCK ? -EBUSY : error;
 		}
 		nanosleep(&step, NULL);
 	}
-	return -1;
+	return -errno;
 }
 
 static void unlock(int directory)
@@ -46,43 +48,46 @@ static void unlock(int directory)
 
 /* --- Listening ----------------------------------------------------------------------------------- */
 
-/* True if nobody serves the socket any more: every other answer, or none, is a server's. */
-static bool is_stale(const struct sockaddr_un *address, int type)
+/* 0 if nobody serves the socket any more; -EADDRINUSE: every other answer, or none, is a server's. */
+static int check_stale(const struct sockaddr_un *address, int type)
 {
 	int probe = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (probe < 0)
-		return false;
+		return -errno;
 	bool refused = connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
 		       errno == ECONNREFUSED;
 	close(probe);
-	return refused;
+	return refused ? 0 : -EADDRINUSE;
 }
 
-static int remove_stale(const struct sockaddr_un *address, int type, bool locked)
+/* `lock`: as lock_directory_of returned it. */
+static int remove_stale(const struct sockaddr_un *address, int type, int lock)
 {
 	struct stat there;
+	int error;
 
 	if (lstat(address->sun_path, &there) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(there.st_mode))
 		return -EEXIST;
-	if (!is_stale(address, type))
-		return -EADDRINUSE;
-	if (!locked)
-		return -EBUSY;
+	error = check_stale(address, type);
+	if (!error && lock < 0)
+		error = lock;
+	if (error)
+		return error;
 	return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 /* bind(2) follows no symbolic link at the path's end and takes no path that exists. */
 static int bind_address(
-	int fd, const struct sockaddr_un *address, socklen_t bytes, int type, bool locked)
+	int fd, const struct sockaddr_un *address, socklen_t bytes, int type, int lock)
 {
 	int error = bind(fd, (const struct sockaddr *)address, bytes) < 0 ? -errno : 0;
 
 	if (error != -EADDRINUSE || !address->sun_path[0])
 		return error;
-	error = remove_stale(address, type, locked);
+	error = remove_stale(address, type, lock);
 	if (!error && bind(fd, (const struct sockaddr *)address, bytes) < 0)
 		error = -errno;
 	return error;
@@ -93,8 +98,12 @@ static int own_path(struct unix_listener *l, const char *path, mode_t mode)
 {
 	struct stat is;
 
-	if (lstat(path, &is) < 0)
-		return -errno;
+	if (lstat(path, &is) < 0) {
+		int error = -errno;
+
+		unlink(path); /* bound a moment ago */
+		return error;
+	}
 	l->device = is.st_dev;
 	l->inode = is.st_ino;
 	memcpy(l->path, path, strlen(path) + 1);
@@ -133,7 +142,7 @@ int unix_listen(struct unix_listener *l, const char *path, int type, mode_t mode
 	if (fchmod(l->fd, mode) < 0)
 		error = -errno;
 	if (!error)
-		error = bind_address(l->fd, &address, bytes, type, directory >= 0);
+		error = bind_address(l->fd, &address, bytes, type, directory);
 	if (!error && is_path)
 		error = own_path(l, path, mode);
 	if (!error && listen(l->fd, backlog) < 0)
@@ -158,6 +167,18 @@ void unix_unlisten(struct unix_listener *l)
 	close(l->fd);
 	l->fd = -1;
 	unlock(directory);
+}
+
+void unix_remove_stale(const char *path, int type)
+{
+	struct sockaddr_un address;
+	int lock;
+
+	if (unix_address(&address, path))
+		return;
+	lock = lock_directory_of(path);
+	remove_stale(&address, type, lock);
+	unlock(lock);
 }
 
 /* --- What to say --------------------------------------------------------------------------------- */

@@ -46,6 +46,9 @@ const char *unix_listen_error(const char *path, int error, char text[UNIX_LISTEN
 /* Removes the path if it is still this socket, and closes it. Nothing to do for a listener with fd -1. */
 void unix_unlisten(struct unix_listener *listener);
 
+/* Removes a path that a process has left which was killed: only a socket that nobody serves. */
+void unix_remove_stale(const char *path, int type);
+
 struct ucred;
 
 /* Who is at the other end: of an accepted socket, who connected; of a connected one, who listened.

@@ -323,7 +323,7 @@ static int check_router(struct config *config, struct checker *c)
 	} methods[] = {{"wr", P2PNIC_METHOD_WRITE}, {"rd", P2PNIC_METHOD_READ},
 		{"bn", P2PNIC_METHOD_BOUNCE}};
 	struct config_router *r = config->router;
-	unsigned slots = CONFIG_DEFAULT(r->ring_slots, P2PNIC_RING_SLOTS_MAX);
+	unsigned slots = r->ring_slots ? *r->ring_slots : P2PNIC_RING_SLOTS_MAX;
 
 	r->method_number = P2PNIC_METHOD_WRITE;
 	if (r->method) {
@@ -359,7 +359,6 @@ static int check_router(struct config *config, struct checker *c)
 static int check_nic(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_nic *n = &config->nics[k];
-	unsigned mtu = CONFIG_DEFAULT(n->mtu, 1500);
 
 	if (!name_valid(n->name))
 		return wrong(
@@ -370,8 +369,8 @@ static int check_nic(struct config *config, unsigned k, struct checker *c)
 		return wrong(c, "nics", k, "mac", "'%s' is no MAC address", n->mac);
 	if (n->mac && (n->mac_address.octet[0] & 1))
 		return wrong(c, "nics", k, "mac", "%s is a group address", n->mac);
-	if (mtu < P2PNIC_MTU_MIN || mtu > P2PNIC_MTU_MAX)
-		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", mtu, P2PNIC_MTU_MIN,
+	if (n->mtu && (*n->mtu < P2PNIC_MTU_MIN || *n->mtu > P2PNIC_MTU_MAX))
+		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", *n->mtu, P2PNIC_MTU_MIN,
 			P2PNIC_MTU_MAX);
 	if (n->engine && config->engines_count) {
 		bool found = false;
@@ -561,6 +560,8 @@ int config_load(struct config **out, const char *path, char *error)
 	}
 	if (!result)
 		result = check(config, &checker);
+	if (!result)
+		result = config_defaults(config);
 	if (result) {
 		if (!error[0])
 			snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
@@ -633,8 +634,7 @@ void config_runtime(const struct config *config, char *path, size_t bytes)
 	if (config->router->runtime)
 		snprintf(path, bytes, "%s", config->router->runtime);
 	else
-		runtime_of_name(
-			config->router->name ? config->router->name : "p2pnic", path, bytes);
+		runtime_of_name(config->router->name, path, bytes);
 }
 
 unsigned config_route_file_line(const struct config *config, unsigned index)

@@ -12,9 +12,9 @@
 
 struct config_engine {
 	char *name;
-	int *core;    /* to pin the thread to; absent: any */
-	bool *shared; /* something else polls on this core: give way after each round; absent: no */
-	char *process; /* engines of one process share its fate; absent: a process of its own */
+	int *core;     /* to pin the thread to; absent: any */
+	bool *shared;  /* something else polls on this core: give way after each round */
+	char *process; /* engines of one process share its fate */
 };
 
 struct config_port {
@@ -25,10 +25,10 @@ struct config_port {
 
 struct config_nic {
 	char *name;
-	char *engine; /* absent: an engine of its own, named as the NIC */
+	char *engine; /* one that is not among the engines is the NIC's own */
 	struct config_port port;
-	char *mac;        /* absent: the interface's */
-	unsigned *mtu;    /* absent: 1500 */
+	char *mac; /* absent: the interface's */
+	unsigned *mtu;
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
 	unsigned addresses_count;
 
@@ -48,7 +48,7 @@ struct config_neighbor {
 
 struct config_next_hop {
 	char *via;
-	unsigned *weight; /* absent: 1 */
+	unsigned *weight;
 
 	struct address gateway;
 };
@@ -75,16 +75,16 @@ struct config_route_file {
 };
 
 struct config_router {
-	char *name;           /* absent: p2pnic */
-	char *runtime;        /* directory of sockets; absent: see config_runtime */
-	char *method;         /* wr (default), rd, bn */
-	unsigned *ring_slots; /* descriptors of each ring, a power of two; config_ring_slots() */
-	unsigned *batch;      /* descriptors held back at most; absent: 8 */
-	unsigned *rx_buffers; /* own buffers of each NIC; absent: 1024 */
-	unsigned *packet_memory_mib; /* BAR4 of each NIC; absent: as the rings need */
-	unsigned *table_memory_mib;  /* BAR2 of each NIC; absent: 16 */
+	char *name;
+	char *runtime;               /* directory of sockets; absent: see config_runtime */
+	char *method;                /* wr, rd, bn */
+	unsigned *ring_slots;        /* descriptors of each ring, a power of two */
+	unsigned *batch;             /* descriptors held back at most */
+	unsigned *rx_buffers;        /* own buffers of each NIC */
+	unsigned *packet_memory_mib; /* BAR4 of each NIC */
+	unsigned *table_memory_mib;  /* BAR2 of each NIC */
 	int *bounce_core; /* bn: core of the host thread that moves packets on; absent: any */
-	char *table;      /* line-trie (default) or state-jump, see fib.h */
+	char *table;      /* line-trie or state-jump, see fib.h */
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
 };
@@ -105,8 +105,10 @@ struct config {
 	char *path;
 };
 
-/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. */
+/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. Keys that are absent have their defaults
+ * then (config_defaults.c); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, char *error);
+int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);
 
 /*
@@ -125,15 +127,5 @@ void runtime_of_name(const char *name, char *path, size_t bytes);
 unsigned config_route_file_line(const struct config *, unsigned index);
 
 int config_nic_index(const struct config *, const char *name); /* -1: none */
-
-#define CONFIG_DEFAULT(pointer, value) ((pointer) ? *(pointer) : (value))
-
-/* Absent: as many as there can be, unless so many NICs would need too much packet memory for them: each has
- * ring_slots buffers for each other. */
-static inline unsigned config_ring_slots(const struct config *c)
-{
-	return CONFIG_DEFAULT(
-		c->router->ring_slots, c->nics_count <= 16 ? P2PNIC_RING_SLOTS_MAX : 256u);
-}
 
 #endif

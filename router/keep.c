@@ -20,6 +20,7 @@
 #define BACKOFF_FIRST_MS 20u
 #define BACKOFF_LAST_MS  1000u
 #define SHORTAGE_MS      500u
+#define END_MS           500u
 #define WAKE_MS          1000u /* for one that was stopped, after SIGCONT */
 
 static void try_open(void *context);
@@ -280,11 +281,18 @@ int keep_open(struct router *r)
 void keep_close(struct router *r, bool leave)
 {
 	struct router_keeper *k = &r->keeper;
+	char path[ROUTER_PATH_BYTES];
 
 	loop_cancel(&r->loop, &k->timer);
 	loop_unwatch(&r->loop, &k->watch);
-	if (!leave && (k->socket < 0 || keeper_quit(k->socket)))
-		process_signal(&k->process, SIGKILL);
+	if (!leave) {
+		if (k->socket >= 0)
+			keeper_quit(k->socket);
+		/* Has ended; or hangs; or was about to start. */
+		process_stop(&k->process, END_MS);
+		router_path(r, "keeper.sock", path);
+		unix_remove_stale(path, SOCK_SEQPACKET);
+	}
 	close_fd(&k->socket);
 	close_fd(&k->ready);
 	process_forget(&k->process);

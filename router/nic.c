@@ -135,8 +135,7 @@ static int join_step(struct router_nic *nic)
 		return router_fail(r, result, "%s", error);
 	keep_put(nic);
 	if (!nic->driver.adopted)
-		result = driver_nic_write(
-			&nic->driver, P2PNIC_REG_MTU, CONFIG_DEFAULT(n->mtu, 1500));
+		result = driver_nic_write(&nic->driver, P2PNIC_REG_MTU, *n->mtu);
 	if (result)
 		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));
 	result = fabric_add(&r->fabric, &nic->driver, error);
@@ -299,9 +298,14 @@ static void note_silence(struct router_nic *nic)
 
 static void ask(struct router *r)
 {
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		if (r->nic[k].driver.device)
-			device_ask(r->nic[k].driver.device);
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct router_nic *nic = &r->nic[k];
+		int result = nic->driver.device ? device_ask(nic->driver.device) : 0;
+
+		/* A call has found the connection lost before the loop did. */
+		if (result == -ENOTCONN || result == -ECONNRESET)
+			process_fail(nic->process, device_error(nic->driver.device));
+	}
 }
 
 static void give_up(struct router *r)

@@ -30,7 +30,7 @@ static const struct config_engine *engine_of(const struct config *c, const struc
 
 static bool engine_shared(const struct config_engine *e)
 {
-	return CONFIG_DEFAULT(e->shared, false);
+	return *e->shared;
 }
 
 static struct router_process *process_of(struct router *r, const char *name)
@@ -45,30 +45,17 @@ static struct router_process *process_of(struct router *r, const char *name)
 	return p;
 }
 
-/* A power of two that holds the packets of all rings, unless the configuration says how much. */
-static unsigned packet_memory_mib(const struct router *r)
-{
-	uint64_t need = fabric_packet_memory(&r->fabric, r->config->nics_count);
-	unsigned mib = P2PNIC_BAR4_BYTES_MIN >> 20;
-
-	if (r->config->router->packet_memory_mib)
-		return *r->config->router->packet_memory_mib;
-	while ((uint64_t)mib << 20 < need)
-		mib *= 2;
-	return mib;
-}
-
 int plan_make(struct router *r)
 {
 	const struct config *c = r->config;
 
 	r->fabric.method = c->router->method_number;
-	r->fabric.ring_slots = config_ring_slots(c);
-	r->fabric.batch = CONFIG_DEFAULT(c->router->batch, P2PNIC_BATCH_DEFAULT);
-	r->fabric.rx_buffers = CONFIG_DEFAULT(c->router->rx_buffers, 1024);
+	r->fabric.ring_slots = *c->router->ring_slots;
+	r->fabric.batch = *c->router->batch;
+	r->fabric.rx_buffers = *c->router->rx_buffers;
 	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {
 		int error = bounce_new(&r->fabric.bounce, c->nics_count, r->fabric.ring_slots,
-			CONFIG_DEFAULT(c->router->bounce_core, -1));
+			c->router->bounce_core ? *c->router->bounce_core : -1);
 
 		if (error)
 			return router_fail(r, error, "bounce thread: %s", strerror(-error));
@@ -85,8 +72,8 @@ int plan_make(struct router *r)
 
 		nic->router = r;
 		nic->event = -1;
-		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine ? n->engine : n->name);
-		nic->process = process_of(r, e && e->process ? e->process : nic->engine);
+		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
+		nic->process = process_of(r, e ? e->process : nic->engine);
 		snprintf(name, sizeof(name), "%s.sock", n->name);
 		router_path(r, name, nic->socket);
 		if (e && e->core)
@@ -96,9 +83,9 @@ int plan_make(struct router *r)
 			"%u %s %s%s %s:%s %016llx %s %u %u method %u rings %u,%u,%u", k,
 			nic->process->name, nic->engine, core, n->port.type, n->port.target,
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
-			n->mac ? n->mac : "-", packet_memory_mib(r),
-			CONFIG_DEFAULT(c->router->table_memory_mib, 16), r->fabric.method,
-			r->fabric.ring_slots, r->fabric.batch, r->fabric.rx_buffers);
+			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
+			*c->router->table_memory_mib, r->fabric.method, r->fabric.ring_slots,
+			r->fabric.batch, r->fabric.rx_buffers);
 		if (bytes >= ROUTER_SPEC_BYTES)
 			return router_fail(r, -ENAMETOOLONG,
 				"nic %s: the target of its port is longer than %d bytes", n->name,
@@ -198,9 +185,9 @@ int plan_start(struct router *r, struct router_process *p)
 				argument(a, "%s", n->mac);
 			}
 			argument(a, "--packet-memory");
-			argument(a, "%u", packet_memory_mib(r));
+			argument(a, "%u", *c->router->packet_memory_mib);
 			argument(a, "--table-memory");
-			argument(a, "%u", CONFIG_DEFAULT(c->router->table_memory_mib, 16));
+			argument(a, "%u", *c->router->table_memory_mib);
 		}
 	}
 	a->argv[a->n] = NULL;

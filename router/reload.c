@@ -8,7 +8,7 @@
 static int make_table(struct router *r, struct table **table, unsigned half)
 {
 	const struct table_nics none = {.n = 0};
-	uint32_t bytes = CONFIG_DEFAULT(r->config->router->table_memory_mib, 16) << 20;
+	uint32_t bytes = *r->config->router->table_memory_mib << 20;
 	struct table_report report;
 	int error = table_new(table, bytes, table_kind(r->config), half);
 
@@ -44,22 +44,30 @@ static bool text_differs(const char *a, const char *b)
 	return strcmp(a ? a : "", b ? b : "") != 0;
 }
 
-#define NUMBER_DIFFERS(key, absent)                                                                \
-	(CONFIG_DEFAULT(old->key, absent) != CONFIG_DEFAULT(new->key, absent))
+/* Of numbers that config_defaults has filled in, or that are absent on both sides. */
+#define NUMBER_DIFFERS(key) (!old->key != !new->key || (old->key && *old->key != *new->key))
 
 /* The first key of `router` that differs; NULL: none. */
 static const char *router_differs(const struct config_router *old, const struct config_router *new)
 {
-	return text_differs(old->name, new->name)            ? "name"
-	       : text_differs(old->runtime, new->runtime)    ? "runtime"
-	       : old->method_number != new->method_number    ? "method"
-	       : NUMBER_DIFFERS(ring_slots, 256)             ? "ring_slots"
-	       : NUMBER_DIFFERS(batch, P2PNIC_BATCH_DEFAULT) ? "batch"
-	       : NUMBER_DIFFERS(rx_buffers, 1024)            ? "rx_buffers"
-	       : NUMBER_DIFFERS(packet_memory_mib, 0)        ? "packet_memory_mib"
-	       : NUMBER_DIFFERS(table_memory_mib, 16)        ? "table_memory_mib"
-	       : NUMBER_DIFFERS(bounce_core, -1)             ? "bounce_core"
-							     : NULL;
+	return text_differs(old->name, new->name)         ? "name"
+	       : old->method_number != new->method_number ? "method"
+	       : NUMBER_DIFFERS(ring_slots)               ? "ring_slots"
+	       : NUMBER_DIFFERS(batch)                    ? "batch"
+	       : NUMBER_DIFFERS(rx_buffers)               ? "rx_buffers"
+	       : NUMBER_DIFFERS(packet_memory_mib)        ? "packet_memory_mib"
+	       : NUMBER_DIFFERS(table_memory_mib)         ? "table_memory_mib"
+	       : NUMBER_DIFFERS(bounce_core)              ? "bounce_core"
+							  : NULL;
+}
+
+static bool runtime_differs(const struct config *old, const struct config *new)
+{
+	char before[ROUTER_PATH_BYTES], now[ROUTER_PATH_BYTES];
+
+	config_runtime(old, before, sizeof(before));
+	config_runtime(new, now, sizeof(now));
+	return strcmp(before, now) != 0;
 }
 
 static const char *nic_differs(const struct config_nic *old, const struct config_nic *new)
@@ -79,8 +87,8 @@ static const char *engine_differs(const struct config_engine *old, const struct 
 {
 	return text_differs(old->name, new->name)         ? "name"
 	       : text_differs(old->process, new->process) ? "process"
-	       : NUMBER_DIFFERS(core, -1)                 ? "core"
-	       : NUMBER_DIFFERS(shared, false)            ? "shared"
+	       : NUMBER_DIFFERS(core)                     ? "core"
+	       : NUMBER_DIFFERS(shared)                   ? "shared"
 							  : NULL;
 }
 
@@ -90,6 +98,8 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 	const struct config *old = r->config;
 	const char *list = "router", *name = "", *key = router_differs(old->router, new->router);
 
+	if (!key && runtime_differs(old, new))
+		key = "runtime";
 	if (!key && old->nics_count != new->nics_count) {
 		list = "nics";
 		key = "number";
@@ -123,8 +133,8 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 static void note_mtu(
 	struct driver_nic *n, const struct config_nic *old, const struct config_nic *new)
 {
-	if (NUMBER_DIFFERS(mtu, 1500))
-		driver_nic_write(n, P2PNIC_REG_MTU, CONFIG_DEFAULT(new->mtu, 1500));
+	if (*old->mtu != *new->mtu)
+		driver_nic_write(n, P2PNIC_REG_MTU, *new->mtu);
 }
 
 /* Those that a change can be written to; the others get the table when they answer. */

@@ -250,6 +250,9 @@ void router_stop(struct router *r)
 		/* Their connections only: pairs end with processes. */
 		for (unsigned k = 0; k < r->config->nics_count; k++)
 			nic_forget(&r->nic[k]);
+		/* Of those that had to be killed. */
+		for (unsigned k = 0; !r->leave && k < r->config->nics_count; k++)
+			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
 	keep_close(r, r->leave);
 	api_close(r);

@@ -214,7 +214,7 @@ static struct p2pnic_adjacency forward(
 	return (struct p2pnic_adjacency){
 		.destination = destination,
 		.source = c->mac[nic],
-		.mtu = (uint16_t)CONFIG_DEFAULT(c->config->nics[nic].mtu, 1500),
+		.mtu = (uint16_t)*c->config->nics[nic].mtu,
 		.kind = P2PNIC_ADJACENCY_FORWARD,
 		.egress = (uint8_t)nic,
 	};
@@ -306,7 +306,7 @@ static int group(struct compiler *c, const struct config_route *r)
 	for (unsigned k = 0; k < r->next_hops_count; k++) {
 		struct p2pnic_adjacency adjacency;
 		int error = resolve(c, &r->next_hops[k].gateway, r->prefix, &adjacency), number;
-		unsigned weight = CONFIG_DEFAULT(r->next_hops[k].weight, 1), m;
+		unsigned weight = *r->next_hops[k].weight, m;
 
 		if (error)
 			return error;

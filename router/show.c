@@ -80,8 +80,8 @@ static json_t *show_nic(struct router *r, unsigned k)
 		method_text(r->fabric.method), "engine", nic->engine, "process", nic->process->name,
 		"pid", (int)nic->process->process.pid, "engine_cpu_seconds", engine_cpu(nic),
 		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
-		(int)CONFIG_DEFAULT(n->mtu, 1500), "packet_memory_bytes",
-		(int)nic->driver.bar4_bytes, "table_memory_bytes", (int)nic->driver.bar2_bytes);
+		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
+		"table_memory_bytes", (int)nic->driver.bar2_bytes);
 
 	for (unsigned a = 0; a < n->addresses_count; a++)
 		json_array_append_new(addresses, json_string(n->addresses[a]));

@@ -38,9 +38,9 @@ NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
     (["--nic", "a", "--socket", "{t}/a"], 1, "a needs --socket and --port"),
     (["--nic", "a", "--nic", "b"], 1, "a needs"), (["--nic", "a", "--engine", "e"], 1, "a needs"),
     (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"), (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
-    (["--mac", "02:00"], 2, "'02:00' is no MAC address"), (["--engine", "e:9999"] + NIC, 1, "engine e:9999: "),
-    (NIC + ["--table-memory", "3"], 1, "powers of two"), (NIC + ["--packet-memory", "9999"], 1, "powers of two"),
-    (NIC + ["--packet-memory", "16x"], 1, "powers of two"), (NIC + ["--table-memory", "many"], 1, "powers of two"),
+    (["--mac", "02:00"], 2, "'02:00' is no MAC address"), (["--engine", "e:9999"] + NIC, 1, "engine 'e:9999': "),
+    (NIC + ["--table-memory", "3"], 1, "powers of two"), (NIC + ["--packet-memory", "9999"], 2, "no number of MiB"),
+    (NIC + ["--packet-memory", "16x"], 2, "no number of MiB"), (NIC + ["--table-memory", "many"], 2, "no number of MiB"),
     (["--nic", "a", "--socket", "{t}/a", "--port", "dove:x"], 1, "no port type 'dove'"),
     (NIC + ["--port-options", "nonsense=1"], 1, "nonsense")])
 def test_nic_refuses(tmp_path, words, status, why):

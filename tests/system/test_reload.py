@@ -183,14 +183,16 @@ def test_loaded_where_no_patch_fits(make_network):
         network.router.config["neighbors"] = neighbors + stations(1, 1500)
         assert patched(reload(network))[0] == 1500
         network.router.config["neighbors"] = neighbors + stations(2, 1500)
-        said = reload(network)
+        assert "p2pnic reload --force" in reload(network)
+        said = ask(network, "--force").stdout
         assert "loaded whole into 3 NICs" in said and "more than 2047 next hops" in said
         network.router.config["neighbors"] = neighbors + stations(3, 2500)
         said = reload(network)
         assert "configuration not taken" in said and "more than 2047 next hops" in said
         assert len(network.router.show("neighbor")) == len(neighbors) + 1500
         network.router.config["neighbors"] = neighbors
-        assert patched(reload(network))[2] == 1500
+        network.router.write()
+        assert ", 1500 deleted" in ask(network, "--force").stdout
     stream.check_whole()
 
 
@@ -449,3 +451,33 @@ def test_shrinking_table_is_confirmed(make_network):
     refused((1000, 1), 100, family=" IPv4", routes=1000 + ipv4_others, gone=900)
     taken(100, force=True)
     assert to(network, "198.18.0.1") == (2, mac(2, 2)) and to(network, "198.18.200.1") is None
+
+
+DEFAULTS = {"name": "p2pnic", "method": "wr", "ring_slots": 1024, "batch": 8, "rx_buffers": 1024, "packet_memory_mib": 16,
+            "table_memory_mib": 16, "table": "line-trie"}
+
+
+def test_default_by_name(make_network):
+    """What a key means when it is absent, it means when it is there; anything else is refused by its name."""
+    network = make_network(2)
+    config = network.router.config
+    for key, value in DEFAULTS.items():
+        config["router"][key] = value
+        assert "configuration read again" in reload(network), key
+    for key, other in (("name", "other"), ("method", "rd"), ("ring_slots", 256), ("batch", 7), ("rx_buffers", 512),
+                       ("packet_memory_mib", 32), ("table_memory_mib", 32), ("bounce_core", 0)):
+        before = config["router"].get(key)
+        config["router"][key] = other
+        assert f"router: {key} differs: that needs a restart" in reload(network), key
+        if before is None:
+            del config["router"][key]
+        else:
+            config["router"][key] = before
+    for key in DEFAULTS:
+        del config["router"][key]
+        assert "configuration read again" in reload(network), key
+    config["nics"][0]["engine"] = "nic1"
+    config["nics"][0]["mtu"] = 1500
+    assert "configuration read again" in reload(network)
+    config["nics"][0]["engine"] = "other"
+    assert "nics: nic1: engine differs: that needs a restart" in reload(network)
