@@ -232,6 +232,15 @@ static void try_open(void *context)
 		lose(r, strerror(-error));
 }
 
+bool keep_settled(const struct router *r)
+{
+	bool all = r->keeper.socket >= 0;
+
+	for (unsigned n = 0; n < r->config->nics_count; n++)
+		all &= r->nic[n].kept || r->nic[n].state < NIC_JOINING;
+	return all || r->keeper.complained;
+}
+
 /* At a router's start: is the one that is there well? One that was stopped is woken. */
 static int answers(struct router *r)
 {

@@ -226,6 +226,8 @@ int keep_open(struct router *);
 /* Hands it the connection of a NIC, now or as soon as there is a keeper; drop takes it back. */
 void keep_put(struct router_nic *);
 void keep_drop(struct router_nic *);
+/* It holds all NICs that are up; or there is something wrong with it, which was said. */
+bool keep_settled(const struct router *);
 /* At the end: it ends too, or is let go. */
 void keep_close(struct router *, bool leave);
 

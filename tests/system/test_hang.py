@@ -227,7 +227,7 @@ def test_takeover_short_of_descriptors(make_network):
                 assert ended == 1
                 assert {n: nic_process(network, n) for n in pids} == pids, (few, network.router.messages())
                 assert start(network) is None
-            assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, few
+            assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, (few, network.router.messages())
     stream.check_whole()
     assert failed > 5
     assert "belongs to another configuration" not in network.router.messages()
