@@ -197,8 +197,9 @@ int adopt_all(struct router *r)
 	}
 	result = fetch(r, all);
 	if (!result)
-		for (unsigned k = 0; !result && k < all->n; k++)
-			result = open_one(r, &all->found[k], all);
+		r->found = all->n > 0;
+	for (unsigned k = 0; !result && k < all->n; k++)
+		result = open_one(r, &all->found[k], all);
 	if (!result)
 		result = note_halves(r, all);
 	/* Whatever is wrong with this configuration is better known before anything ends for it. */
@@ -209,7 +210,6 @@ int adopt_all(struct router *r)
 	for (struct router_process *p = r->process; !result && p < r->process + r->processes; p++)
 		if (p->adopted)
 			process_watch_end(p);
-	r->found = all->n > 0;
 	for (unsigned k = 0; k < all->n; k++)
 		close_fds(&all->found[k]);
 	for (unsigned k = 0; k < all->endings; k++)
