@@ -133,7 +133,7 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	/* Only a connection that is lost is news about the NIC: its process is not of use. */
 	if (result != -ECONNRESET && result != -ENOTCONN)
 		return router_fail(r, result, "nic %s: %s", f->item.name, error);
-	router_say(r, "nic %s: not taken over: %s", f->item.name, error);
+	router_warn(r, "nic %s: not taken over: %s", f->item.name, error);
 	return 0;
 }
 

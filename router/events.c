@@ -75,7 +75,7 @@ void events_watch(struct router_nic *nic)
 	int error = device_irqs(nic->driver.device, P2PNIC_VECTOR_EVENT, &nic->event, 1);
 
 	if (error)
-		router_say(nic->router, "nic %s: changes of its link will not be told: %s",
+		router_warn(nic->router, "nic %s: changes of its link will not be told: %s",
 			name_of(nic), strerror(-error));
 	/* A link that is up needs no mention, and what changed before the eventfd was there is seen now. */
 	nic->port = (struct port_state){.link = true};

@@ -37,7 +37,7 @@ static void retry(struct router *r, const char *why)
 	struct router_keeper *k = &r->keeper;
 
 	if (!k->complained)
-		router_say(r,
+		router_warn(r,
 			"keeper: %s; NICs end with this router until there is one; tried again",
 			why);
 	k->complained = true;
@@ -71,7 +71,7 @@ static void on_socket(void *context, uint32_t events)
 
 	/* Nothing comes unasked: it has hung up. */
 	r->keeper.complained = true;
-	router_say(r, "keeper: it ended; a new one is started");
+	router_warn(r, "keeper: it ended; a new one is started");
 	lose(r, "it ended");
 }
 
@@ -98,7 +98,7 @@ static bool done(struct router *r, const char *name, int result)
 		lose(r, why);
 	} else {
 		if (!r->keeper.complained)
-			router_say(r, "keeper: %s; tried again", why);
+			router_warn(r, "keeper: %s; tried again", why);
 		r->keeper.complained = true;
 		loop_after(&r->loop, &r->keeper.timer, SHORTAGE_MS, keep_all, r);
 	}

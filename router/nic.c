@@ -291,7 +291,7 @@ static void note_silence(struct router_nic *nic)
 	if (nic->state == NIC_CONNECTING && !nic->process->adopted)
 		return;
 	nic->silent = true;
-	router_say(nic->router,
+	router_warn(nic->router,
 		"nic %s: process %d does not answer; what can be done without it is", name_of(nic),
 		nic->process->process.pid);
 }
@@ -405,7 +405,7 @@ static void mend(void *context)
 	if (!waiting)
 		return;
 	if (r->mends++ == MEND_SOON)
-		router_say(r, "%s: tried again every second", error);
+		router_warn(r, "%s: tried again every second", error);
 	loop_after(&r->loop, &r->mend, r->mends < MEND_SOON ? MOMENT_MS : MEND_MS, mend, r);
 }
 
@@ -450,7 +450,7 @@ static void process_gone(void *context, uint32_t events)
 	FOR_NICS_OF(p, nic)
 	{
 		if (nic->state != NIC_DOWN || !p->ending)
-			router_say(r,
+			router_warn(r,
 				"nic %s: its process %s; the others forward on, it is started "
 				"again",
 				name_of(nic), how);
@@ -481,7 +481,7 @@ static void process_fail(struct router_process *p, const char *why)
 	FOR_NICS_OF(p, nic)
 	{
 		if (!r->starting || p->adopted)
-			router_say(r, "nic %s: %s", name_of(nic), text);
+			router_warn(r, "nic %s: %s", name_of(nic), text);
 		nic_lose(nic);
 	}
 	if (r->starting && !p->adopted && !r->failed)

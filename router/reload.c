@@ -147,7 +147,7 @@ static void reachable(struct router *r, struct table_nics *nics)
 			nics->nic[nics->n++] = n;
 		} else if (n->device) {
 			table_fall_behind(r->table, n);
-			router_say(r,
+			router_warn(r,
 				"nic %s: does not answer; it forwards by its old table until it "
 				"does",
 				n->name);
@@ -213,7 +213,7 @@ json_t *router_reload_asked(struct router *r, const json_t *how)
 		return json_pack(
 			"{s:s}", "error", "reload wants an object, {\"force\": true or false}");
 	if (reload(r, json_is_true(force), &report)) {
-		router_say(r, "asked to reload; configuration not taken: %s", r->error);
+		router_warn(r, "asked to reload; configuration not taken: %s", r->error);
 		return json_pack("{s:s}", "error", r->error);
 	}
 	router_say(r, "asked to reload; configuration read again: %s", r->config->path);

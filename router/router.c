@@ -30,6 +30,17 @@ void router_say(const struct router *r, const char *format, ...)
 	va_end(arguments);
 }
 
+void router_warn(const struct router *r, const char *format, ...)
+{
+	va_list arguments;
+
+	if (r->quiet)
+		return;
+	va_start(arguments, format);
+	log_say_list(LOG_WARNING, "router", format, arguments);
+	va_end(arguments);
+}
+
 int router_fail(struct router *r, int code, const char *format, ...)
 {
 	va_list arguments;
@@ -70,7 +81,7 @@ static void reload(void *context)
 	if (router_reload(r) == 0)
 		router_say(r, "configuration read again: %s", r->config->path);
 	else
-		router_say(r, "configuration not taken: %s", r->error);
+		router_warn(r, "configuration not taken: %s", r->error);
 }
 
 static void on_signal(void *context, uint32_t events)

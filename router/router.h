@@ -147,7 +147,10 @@ int router_step(struct router *, int timeout_ms);
  * lets go. */
 void router_stop(struct router *);
 
+/* Messages: of what it does, and of what went wrong while it goes on. */
 void router_say(const struct router *, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void router_warn(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* A sentence into r->error; returns the code. */
