@@ -201,9 +201,10 @@ static void ipv4(struct model *m, unsigned ingress)
 		drop(m, P2PNIC_DROP_MARTIAN_SOURCE);
 	else if (destination == 0 || destination == 127)
 		drop(m, P2PNIC_DROP_MARTIAN_DESTINATION);
-	else if ((destination >= 224 && destination < 240) || get32(ip + 16) == 0xffffffff)
+	else if ((destination >= 224 && destination < 240) || get32(ip + 16) == 0xffffffff) {
+		m->packet.length = 14 + total;
 		punt(m, P2PNIC_DROP_LINK_SCOPE);
-	else if (hop != RIG_HOP_LOCAL && !model_forwardable(ip + 12, false))
+	} else if (hop != RIG_HOP_LOCAL && !model_forwardable(ip + 12, false))
 		drop(m, P2PNIC_DROP_MARTIAN_SOURCE);
 	else if (hop != RIG_HOP_LOCAL && !model_forwardable(ip + 16, false))
 		drop(m, P2PNIC_DROP_MARTIAN_DESTINATION);
@@ -268,6 +269,7 @@ static void ipv6(struct model *m, unsigned ingress)
 	}
 	if (destination[0] == 0xff || (get16(destination) & 0xffc0) == 0xfe80 ||
 		(get16(source) & 0xffc0) == 0xfe80) {
+		m->packet.length = 14 + total;
 		punt(m, P2PNIC_DROP_LINK_SCOPE);
 		return;
 	}
