@@ -36,6 +36,7 @@
 static void process_fail(struct router_process *p, const char *why);
 static void on_connection(void *context, uint32_t events);
 static void note_answers(struct router *r);
+static void note_silence(struct router_nic *nic);
 
 static unsigned index_of(const struct router_nic *nic)
 {
@@ -245,7 +246,7 @@ static void answers_again(struct router_nic *nic)
 {
 	router_say(nic->router, "nic %s: answers again", name_of(nic));
 	nic->silent = false;
-	if (nic->state == NIC_FORWARDING) {
+	if (nic->state >= NIC_LOADING) {
 		events_look(nic);
 		nics_mend(nic->router);
 	}
@@ -266,6 +267,8 @@ static void on_connection(void *context, uint32_t events)
 	struct router *r = nic->router;
 	int result;
 
+	note_silence(
+		nic); /* since it timed out; what was done without it meanwhile is to be mended */
 	result = nic->state == NIC_CONNECTING ? 0 : device_service(nic->device);
 	if (device_error_passes(result)) {
 		/* What came is there still: the loop would not wait. */
@@ -277,7 +280,7 @@ static void on_connection(void *context, uint32_t events)
 	} else {
 		if (nic->silent && !device_silent(nic->device))
 			answers_again(nic);
-		if (nic->state == NIC_CONNECTING || (nic->state == NIC_JOINING && !nic->silent))
+		if (nic->state == NIC_CONNECTING || (nic->state < NIC_FORWARDING && !nic->silent))
 			nic_step(nic);
 	}
 	note_answers(r);

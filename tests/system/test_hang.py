@@ -194,6 +194,26 @@ def test_stop_while_a_nic_starts(make_network):
         ends_in_time(network)
 
 
+def test_nic_that_hangs_before_its_table_is_there(make_network):
+    """NIC 1 has joined and waits for the table, which waits for NIC 2; it hangs as it is told to forward."""
+    network = make_network(2)
+    network.router.stop()
+    with open(network.router.log, "a", encoding="utf8") as log:
+        network.router.process = subprocess.Popen(
+            [P2PNIC, "router", "-c", network.router.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            preexec_fn=lambda: enter(network.router.namespace))
+    nic2 = eventually(lambda: nic_process(network, "nic2"), what="process of nic2")
+    with stopped(nic2):
+        nic1 = eventually(lambda: nic_process(network, "nic1"), what="process of nic1")
+        time.sleep(1)  # it joins
+        with stopped(nic1):
+            os.kill(nic2, signal.SIGCONT)
+            eventually(network.router.answers, 20, "router up")
+            eventually(lambda: state(network, "nic1") == "not answering", SOON, "nic1 silent")
+    eventually(lambda: state(network, "nic1") == "forwarding", SOON, "nic1 forwards")
+    eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
+
+
 # --- A router that takes over ---------------------------------------------------------------------------
 
 def start(network, **limits):
