@@ -26,6 +26,7 @@
 #define TICK_MS          1000u /* in that time a NIC answers a question… */
 #define ASK_MS           500u  /* …and in that if somebody waits for it */
 #define END_MS           1000u /* from SIGTERM to SIGKILL */
+#define EVICT_TRIES      5u    /* SIGTERMs, in 0.3 s; the backlog is 8 (vfio_user.c) */
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_LAST_MS  5000u
 #define SETTLED_NS                                                                                 \
@@ -267,8 +268,8 @@ static void on_connection(void *context, uint32_t events)
 	struct router *r = nic->router;
 	int result;
 
-	note_silence(
-		nic); /* since it timed out; what was done without it meanwhile is to be mended */
+	/* It timed out since, perhaps; what was done without it is to be mended. */
+	note_silence(nic);
 	result = nic->state == NIC_CONNECTING ? 0 : device_service(nic->device);
 	if (device_error_passes(result)) {
 		/* What came is there still: the loop would not wait. */
@@ -526,11 +527,15 @@ void process_begin(struct router_process *p)
 	bool taken = false;
 	int error;
 
-	/* Of an earlier router whose keeper died too. */
+	/*
+	 * Of an earlier router whose keeper died too. Each try takes a place in its backlog, which one that
+	 * hangs does not free: few tries, further and further apart.
+	 */
 	FOR_NICS_OF(p, nic)
-	taken |= process_evict(nic->socket, p->evicting++ < END_MS / MOMENT_MS ? SIGTERM : SIGKILL);
+	taken |= process_evict(nic->socket, p->evicting < EVICT_TRIES ? SIGTERM : SIGKILL);
 	if (taken) {
-		loop_after(&r->loop, &p->timer, MOMENT_MS, begin_again, p);
+		loop_after(&r->loop, &p->timer, MOMENT_MS << p->evicting, begin_again, p);
+		p->evicting += p->evicting < EVICT_TRIES;
 		return;
 	}
 	p->evicting = 0;

@@ -49,7 +49,7 @@ struct router_process {
 	unsigned backoff_ms;
 	bool adopted;      /* of an earlier router: it has as long as it takes */
 	bool ending;       /* told to end */
-	unsigned evicting; /* how often another one was asked to leave its sockets */
+	unsigned evicting; /* how often another one was told to leave its sockets */
 };
 
 enum router_nic_state {

@@ -270,6 +270,18 @@ def test_takeover_of_one_that_hangs(make_network):
     assert network.router.messages().count("adopted, it forwards on") == 3
 
 
+def test_start_beside_a_nic_that_hangs_and_nobody_holds(make_network):
+    """Router and keeper died; a NIC of theirs that hangs is killed, and the next start is the last one needed."""
+    network = make_network(2)
+    nic2 = network.router.nic("nic2")["pid"]
+    with stopped(nic2):
+        network.router.kill()
+        os.kill(keeper(network), signal.SIGKILL)
+        network.router.start()
+        assert network.router.nic("nic2")["pid"] != nic2
+    eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
+
+
 def test_takeover_by_a_mistaken_configuration(make_network):
     """Another port for one NIC, and a mistake in it: what forwards by the old one is not ended for that."""
     network = make_network(3)
