@@ -213,8 +213,11 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 	if (!writable || (map == MAP_FAILED && (errno == EACCES || errno == EPERM)))
 		map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, region->fd, from);
 	if (map == MAP_FAILED) {
+		const int error = errno;
+
 		snprintf(device->error, sizeof(device->error), "mapping region %u: %s",
-			(unsigned)(region - device->region), strerror(errno));
+			(unsigned)(region - device->region), strerror(error));
+		errno = error;
 		return NULL;
 	}
 	return map;
@@ -223,7 +226,7 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 void *device_pointer(struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
 {
 	if (!in_region(device, region, offset, bytes)) {
-		bad_range(device, region, offset);
+		errno = -bad_range(device, region, offset);
 		return NULL;
 	}
 	struct device_region *r = &device->region[region];
@@ -239,6 +242,7 @@ void *device_pointer(struct device *device, unsigned region, uint64_t offset, ui
 	}
 	snprintf(device->error, sizeof(device->error), "region %u cannot be mapped at 0x%llx",
 		region, (unsigned long long)offset);
+	errno = EIO;
 	return NULL;
 }
 

@@ -165,7 +165,7 @@ int device_config_read(struct device *device, unsigned offset, unsigned bytes, u
 int device_config_write(struct device *device, unsigned offset, unsigned bytes, uint32_t value);
 
 /* Maps (once; later calls are cheap) and returns where [offset, offset + bytes) of a region lies in
- * this process; NULL, with device_error, where it is not mappable. Valid until device_close. */
+ * this process; NULL, with device_error and errno, where it is not mappable. Valid until device_close. */
 void *device_pointer(struct device *device, unsigned region, uint64_t offset, uint64_t bytes);
 
 /* Sets Memory Space and Bus Master Enable in the command register; the device does no DMA before. */

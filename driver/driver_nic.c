@@ -155,10 +155,11 @@ int driver_nic_attach(
 	if (result)
 		goto fail;
 	n->bar2 = device_pointer(device, BAR2, 0, n->bar2_bytes);
-	n->counters =
-		device_pointer(device, BAR0, P2PNIC_BAR0_COUNTERS, sizeof(struct p2pnic_counters));
+	if (n->bar2)
+		n->counters = device_pointer(
+			device, BAR0, P2PNIC_BAR0_COUNTERS, sizeof(struct p2pnic_counters));
 	if (!n->bar2 || !n->counters) {
-		result = -EIO;
+		result = -errno; /* a shortage here says nothing about the NIC */
 		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", name, device_error(device));
 		goto fail;
 	}

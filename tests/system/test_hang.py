@@ -253,6 +253,23 @@ def test_takeover_short_of_descriptors(make_network):
     assert "belongs to another configuration" not in network.router.messages()
 
 
+def test_takeover_short_of_memory(make_network):
+    """Every amount of memory is enough, or leaves all NICs forwarding."""
+    network = make_network(2)
+    pids = {row["name"]: row["pid"] for row in network.router.show("nic")}
+    failed = 0
+    with Stream(network, 1, 2) as stream:
+        for mib in [*range(8, 64, 5), 80, 120, 160]:
+            network.router.kill()
+            if start(network, RLIMIT_AS=mib << 20) is not None:
+                failed += 1
+                assert {n: nic_process(network, n) for n in pids} == pids, (mib, network.router.messages())
+                assert start(network) is None
+            assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, mib
+    stream.check_whole()
+    assert failed > 5
+
+
 def test_takeover_of_one_that_hangs(make_network):
     """It is taken over when it answers; nothing that it forwards by is touched until then."""
     network = make_network(3)
