@@ -7,6 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define UNWATCH_TRIES 100u
+#define SHORTAGE_NS   10000000
+
 uint64_t loop_now_ns(void)
 {
 	struct timespec t;
@@ -42,8 +45,11 @@ int loop_watch(struct loop *loop, struct loop_watch *watch, int fd, uint32_t eve
 
 void loop_unwatch(struct loop *loop, struct loop_watch *watch)
 {
-	if (watch->ready)
-		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+	/* A descriptor that others hold too would be reported for ever, also when it is closed here. */
+	for (unsigned tries = 0; watch->ready && tries < UNWATCH_TRIES; tries++)
+		if (epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL) == 0 ||
+			errno == ENOENT || errno == EBADF)
+			break;
 	watch->ready = NULL;
 }
 
@@ -97,14 +103,20 @@ static int until(uint64_t at_ns, uint64_t now, int timeout_ms)
 
 void loop_step(struct loop *loop, int timeout_ms)
 {
+	const struct timespec moment = {.tv_nsec = SHORTAGE_NS};
 	struct epoll_event event;
+	int n;
 
 	if (loop->timers)
 		timeout_ms = until(loop->timers->at_ns, loop_now_ns(), timeout_ms);
-	if (epoll_wait(loop->epoll, &event, 1, timeout_ms) == 1) {
+	n = epoll_wait(loop->epoll, &event, 1, timeout_ms);
+	if (n == 1) {
 		const struct loop_watch *watch = event.data.ptr;
 
-		watch->ready(watch->context, event.events);
+		if (watch->ready)
+			watch->ready(watch->context, event.events);
+	} else if (n < 0 && errno != EINTR) {
+		nanosleep(&moment, NULL); /* out of memory: it did not wait */
 	}
 	fire(loop, loop_now_ns());
 }
