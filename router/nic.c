@@ -38,6 +38,8 @@ static void process_fail(struct router_process *p, const char *why);
 static void on_connection(void *context, uint32_t events);
 static void note_answers(struct router *r);
 static void note_silence(struct router_nic *nic);
+static int listen_to(struct router_nic *nic);
+static void step_again(void *context);
 
 static unsigned index_of(const struct router_nic *nic)
 {
@@ -103,8 +105,7 @@ static int connect_step(struct router_nic *nic)
 			return router_fail(r, -EAGAIN, "%s: another process listens there", where);
 		}
 		nic->device->timeout_ms = ROUTER_DEADLINE_MS;
-		result = loop_watch(
-			&r->loop, &nic->watch, device_fd(nic->device), EPOLLIN, on_connection, nic);
+		result = listen_to(nic);
 	}
 	if (!result)
 		result = device_progress(nic->device);
@@ -192,9 +193,27 @@ static void forwards(struct router_nic *nic)
 			nic->process->process.pid);
 }
 
+static int listen_to(struct router_nic *nic)
+{
+	return loop_watch(&nic->router->loop, &nic->watch, device_fd(nic->device), EPOLLIN,
+		on_connection, nic);
+}
+
+/* Not now, for want of something here. What came is there still, and the loop would not wait. */
+static void step_later(struct router_nic *nic)
+{
+	loop_unwatch(&nic->router->loop, &nic->watch);
+	loop_after(&nic->router->loop, &nic->timer, SHORTAGE_MS, step_again, nic);
+}
+
 static void step_again(void *context)
 {
-	nic_step(context);
+	struct router_nic *nic = context;
+
+	if (nic->device && !nic->watch.ready && listen_to(nic))
+		loop_after(&nic->router->loop, &nic->timer, SHORTAGE_MS, step_again, nic);
+	else
+		nic_step(nic);
 }
 
 void nic_step(struct router_nic *nic)
@@ -202,8 +221,13 @@ void nic_step(struct router_nic *nic)
 	struct router *r = nic->router;
 	int result = 0;
 
+	if (nic->state == NIC_DOWN || nic->state == NIC_FORWARDING)
+		return;
+	/* It is not listened to: that comes first. */
+	if (nic->device && !nic->watch.ready && nic->timer.fired)
+		return;
 	loop_cancel(&r->loop, &nic->timer);
-	while (!result && nic->state != NIC_DOWN && nic->state != NIC_FORWARDING) {
+	while (!result && nic->state != NIC_FORWARDING) {
 		result = nic->state == NIC_CONNECTING ? connect_step(nic)
 			 : nic->state == NIC_JOINING  ? join_step(nic)
 						      : load_step(nic);
@@ -217,12 +241,12 @@ void nic_step(struct router_nic *nic)
 		return;
 	if (result == -EAGAIN) {
 		loop_after(&r->loop, &nic->timer, MOMENT_MS, step_again, nic);
-	} else if (nic->device && device_silent(nic->device)) {
-		/* on_connection comes back here when it answers. */
 	} else if (device_error_passes(result)) {
 		if (r->starting)
 			r->failed = r->failed ? r->failed : result;
-		loop_after(&r->loop, &nic->timer, SHORTAGE_MS, step_again, nic);
+		step_later(nic);
+	} else if (nic->device && device_silent(nic->device)) {
+		/* on_connection comes back here when it answers. */
 	} else {
 		process_fail(nic->process, r->error);
 	}
@@ -234,8 +258,7 @@ void nic_adopt(struct router_nic *nic, struct device *device)
 	device->timeout_ms = ROUTER_DEADLINE_MS;
 	nic->kept = true;
 	nic->state = NIC_CONNECTING;
-	int result = loop_watch(
-		&nic->router->loop, &nic->watch, device_fd(device), EPOLLIN, on_connection, nic);
+	int result = listen_to(nic);
 	if (result)
 		nic->router->failed =
 			router_fail(nic->router, result, "%s: %s", name_of(nic), strerror(-result));
@@ -253,15 +276,6 @@ static void answers_again(struct router_nic *nic)
 	}
 }
 
-static void listen_again(void *context)
-{
-	struct router_nic *nic = context;
-
-	if (nic->device && loop_watch(&nic->router->loop, &nic->watch, device_fd(nic->device),
-				   EPOLLIN, on_connection, nic))
-		loop_after(&nic->router->loop, &nic->timer, SHORTAGE_MS, listen_again, nic);
-}
-
 static void on_connection(void *context, uint32_t events)
 {
 	struct router_nic *nic = context;
@@ -272,16 +286,14 @@ static void on_connection(void *context, uint32_t events)
 	note_silence(nic);
 	result = nic->state == NIC_CONNECTING ? 0 : device_service(nic->device);
 	if (device_error_passes(result)) {
-		/* What came is there still: the loop would not wait. */
-		loop_unwatch(&r->loop, &nic->watch);
-		loop_after(&r->loop, &nic->timer, SHORTAGE_MS, listen_again, nic);
+		step_later(nic);
 	} else if (result < 0) {
 		/* The process is there perhaps, but it cannot be spoken to again. */
 		process_fail(nic->process, device_error(nic->device));
 	} else {
 		if (nic->silent && !device_silent(nic->device))
 			answers_again(nic);
-		if (nic->state == NIC_CONNECTING || (nic->state < NIC_FORWARDING && !nic->silent))
+		if (nic->state == NIC_CONNECTING || !nic->silent)
 			nic_step(nic);
 	}
 	note_answers(r);
@@ -306,9 +318,9 @@ static void ask(struct router *r)
 		struct router_nic *nic = &r->nic[k];
 		int result = nic->driver.device ? device_ask(nic->driver.device) : 0;
 
-		/* A call has found the connection lost before the loop did. */
+		/* A connection lost at our end tells nothing by itself. */
 		if (result == -ENOTCONN || result == -ECONNRESET)
-			process_fail(nic->process, device_error(nic->driver.device));
+			process_fail(nic->process, device_error(nic->device));
 	}
 }
 

@@ -2,11 +2,13 @@
 """A part that hangs, or a shortage that passes, is nobody else's failure."""
 
 import contextlib
+import errno
 import os
 import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +16,9 @@ from scapy.all import IP, UDP, Ether, raw
 
 from network import P2PNIC, cpu_seconds, descriptors, enter, eventually, mac, processes_of
 from stream import Stream
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
+from world import Inject  # noqa: E402
 
 SOON = 8   # seconds: within the deadlines of the router, on a machine that is busy with other things
 STOPPED = 5  # seconds that a stop takes at most, whatever hangs
@@ -338,3 +343,66 @@ def test_idle_clients(make_network):
     for client in clients:
         client.close()
     assert len(network.router.show("route")) > 8000
+
+
+# --- Calls that fail --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def make_failing(make_network, monkeypatch):
+    """A network whose router, started anew, can be made to fail."""
+    def make(nics):
+        network = make_network(nics)
+        network.rings = False
+        inject = Inject(f"{network.directory}/inject")
+        network.router.kill()
+        for name, value in inject.environment.items():
+            monkeypatch.setenv(name, value)
+        network.router.start()
+        return network, inject
+    return make
+
+
+def test_connection_lost_at_this_end(make_failing):
+    """The NIC notices nothing and says nothing: it is connected again all the same."""
+    network, inject = make_failing(3)
+    pids = {row["name"]: row["pid"] for row in network.router.show("nic")}
+    inject.on("router", ("sendmsg",), nth=1, times=1, error=errno.EIO)
+    eventually(lambda: "inject: " in network.router.messages(), SOON, "a call that failed")
+    inject.off()
+    eventually(lambda: [row for row in quickly(network) if row["pid"] not in (0, pids[row["name"]])
+                        and row["state"] == "forwarding"], SOON, "the NIC with another process")
+    assert all(passes(network, a, b) for a, b in ((1, 2), (2, 3), (3, 1)))
+    assert sum(row["pid"] == pids[row["name"]] for row in quickly(network)) == 2
+
+
+def test_no_memory_while_a_nic_starts(make_failing):
+    """What cannot be received stays there, and does not keep a processor busy."""
+    network, inject = make_failing(2)
+    router = network.router.process.pid
+    old = network.router.nic("nic2")["pid"]
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: nic_process(network, "nic2") not in (None, old), SOON, "another process")
+    inject.on("router", ("recv", "recvmsg"), chance=1, error=errno.ENOMEM)
+    before = cpu_seconds(router)
+    time.sleep(2)
+    used = cpu_seconds(router) - before
+    assert inject.off()[1]
+    assert used < 0.5, network.router.messages()
+    eventually(lambda: state(network, "nic2") == "forwarding", SOON, "nic2 back")
+    eventually(lambda: passes(network, 1, 2), SOON, "traffic to nic2")
+
+
+def test_keeper_that_cannot_be_asked(make_failing):
+    """What it holds is not known then; it is not ended for that, nor the NICs with it."""
+    network, inject = make_failing(2)
+    pids = {row["name"]: row["pid"] for row in network.router.show("nic")}
+    failed = 0
+    for nth in range(1, 9):
+        network.router.kill()
+        inject.on("router", ("recvmsg", "sendmsg"), nth=nth, times=4, error=errno.EIO)
+        failed += start(network) is not None
+        inject.off()
+        if network.router.process.poll() is not None:
+            assert start(network) is None
+        assert {row["name"]: row["pid"] for row in quickly(network)} == pids, nth
+    assert failed
