@@ -266,6 +266,16 @@ static void test_pointer_to_write(void **state)
 	assert_non_null(memory);
 	*memory = *memory; /* a fault if it is read-only */
 	device_close(device);
+
+	/* A shortage of this host is told from a fault of the NIC, whichever of its maps fails. */
+	for (unsigned skip = 0; skip < 2; skip++) {
+		struct driver_nic nic;
+
+		assert_int_equal(device_open(&device, where, error), 0);
+		inject_one("mmap", skip, ENOMEM);
+		assert_int_equal(driver_nic_attach(&nic, "nic", 0, device, error), -ENOMEM);
+		device_close(device);
+	}
 	stop_nics(&n);
 }
 
