@@ -256,11 +256,12 @@ static int post(struct channel *channel, const struct channel_request *request, 
 	channel->refused = false;
 	if (channel->lost)
 		return -ENOTCONN;
-	*id = channel->last_id = header.id;
+	*id = header.id;
 	int result = send_all(channel, parts, 3, request->fd, deadline);
 	/* A refused newcomer finds the socket closed for sending: the reply is there all the same. */
 	if (result && !(result == -ECONNRESET && request->command == VFIO_USER_VERSION))
 		return result;
+	channel->last_id = header.id;
 	channel->unanswered++;
 	return 0;
 }
