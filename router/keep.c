@@ -221,13 +221,18 @@ static int start(struct router *r)
 static void try_open(void *context)
 {
 	struct router *r = context;
+	struct router_keeper *k = &r->keeper;
 	char path[ROUTER_PATH_BYTES], how[64];
 	int error;
 
-	process_ended(&r->keeper.old, how, sizeof(how));
+	/* The one before holds the socket until its end, and is then a zombie until it is asked for. */
+	if (k->old.pid && !process_ended(&k->old, how, sizeof(how))) {
+		loop_after(&r->loop, &k->timer, BACKOFF_FIRST_MS, try_open, r);
+		return;
+	}
 	router_path(r, "keeper.sock", path);
-	r->keeper.socket = keeper_connect(path);
-	error = r->keeper.socket >= 0 ? connected(r) : start(r);
+	k->socket = keeper_connect(path);
+	error = k->socket >= 0 ? connected(r) : start(r);
 	if (error)
 		lose(r, strerror(-error));
 }
@@ -294,10 +299,10 @@ void keep_close(struct router *r, bool leave)
 
 	loop_cancel(&r->loop, &k->timer);
 	loop_unwatch(&r->loop, &k->watch);
-	if (!leave) {
-		if (k->socket >= 0)
-			keeper_quit(k->socket);
-		/* Has ended; or hangs; or was about to start. */
+	if (!leave && k->socket >= 0)
+		keeper_quit(k->socket);
+	/* It has ended; or it hangs; or it is still starting, and holds nothing. */
+	if (!leave || k->socket < 0) {
 		process_stop(&k->process, END_MS);
 		router_path(r, "keeper.sock", path);
 		unix_remove_stale(path, SOCK_SEQPACKET);

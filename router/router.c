@@ -163,7 +163,7 @@ static void start_failed(struct router *r)
 	struct process *own[P2PNIC_NICS_MAX];
 	unsigned n = 0;
 
-	r->leave = r->leave || r->found;
+	r->leave = r->found;
 	for (struct router_process *p = r->process; r->leave && p < r->process + r->processes;
 		p++) {
 		if (p->adopted || !p->process.pid)

@@ -345,6 +345,20 @@ def test_idle_clients(make_network):
     assert len(network.router.show("route")) > 8000
 
 
+def test_failed_start_leaves_nothing(make_network):
+    """Also where NICs are to run on at the end: there is none, and no keeper of nothing."""
+    network = make_network(2)
+    network.router.stop()
+    network.router.config["nics"][1]["port"]["target"] = "absent"
+    network.router.write()
+    for _ in range(3):
+        done = subprocess.run([P2PNIC, "router", "--leave-running", "-c", network.router.path], check=False,
+                              capture_output=True, text=True, timeout=30,
+                              preexec_fn=lambda: enter(network.router.namespace))
+        assert done.returncode == 1 and "absent" in done.stderr
+        eventually(lambda: not processes_of(network.directory), 2, "nothing left")
+
+
 # --- Calls that fail --------------------------------------------------------------------------------------
 
 @pytest.fixture
