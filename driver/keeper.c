@@ -299,11 +299,20 @@ static int64_t now_ms(void)
 static int await(int keeper, short events, int64_t deadline)
 {
 	struct pollfd fd = {.fd = keeper, .events = events};
+	const struct timespec moment = {.tv_nsec = 1000000};
 	int64_t left = deadline - now_ms();
 
-	if (left > 0 && poll(&fd, 1, (int)left) < 0 && errno != EINTR)
-		return -errno;
-	return left > 0 ? 0 : -ETIMEDOUT;
+	if (left <= 0)
+		return -ETIMEDOUT;
+	if (poll(&fd, 1, (int)left) < 0)
+		nanosleep(&moment, NULL); /* it did not wait */
+	return 0;
+}
+
+/* There is nothing, or not the memory for it, now. */
+static bool waits(int result)
+{
+	return result == -EAGAIN || result == -EINTR || result == -ENOMEM || result == -ENOBUFS;
 }
 
 static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
@@ -318,7 +327,8 @@ static int request(int keeper, struct keeper_message *m, const int *fds, unsigne
 			return result;
 	if (result)
 		return result == -EPIPE ? -ECONNRESET : result;
-	while ((result = message_receive(keeper, m, got, got_count)) == -EAGAIN)
+	/* Its reply comes, and is not to be taken for that of the next request. */
+	while (waits(result = message_receive(keeper, m, got, got_count)))
 		if ((result = await(keeper, POLLIN, deadline)))
 			return result;
 	return result == 1 ? m->result : result ? result : -ECONNRESET;

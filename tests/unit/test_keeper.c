@@ -4,6 +4,7 @@
  * on, answers others, and has no descriptor more than it should.
  */
 #include "driver/keeper.h"
+#include "inject.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -185,6 +186,24 @@ static void test_replaces(void **state)
 	for (unsigned k = 0; k < 50; k++)
 		assert_int_equal(keeper_put(client, "nic0", "2", &event, 1), 0);
 	assert_int_equal(keeper_descriptors(), before);
+	close(event);
+	close(client);
+}
+
+/* A reply that cannot be received at once is waited for: the next request would take it for its own. */
+static void test_short_of_memory(void **state)
+{
+	int client = connected(), event = eventfd(0, EFD_CLOEXEC), fds[KEEPER_FDS];
+	struct keeper_message m;
+	unsigned count;
+
+	assert_int_equal(keeper_put(client, "nic0", "1", &event, 1), 0);
+	inject_one("recvmsg", 0, ENOMEM);
+	assert_int_equal(keeper_drop(client, "absent"), -ENOENT);
+	assert_int_equal(keeper_get(client, 0, &m, fds, &count), 0);
+	assert_string_equal(m.name, "nic0");
+	assert_int_equal(count, 1);
+	close(fds[0]);
 	close(event);
 	close(client);
 }
@@ -490,6 +509,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_put_get_drop, start, stop),
 		cmocka_unit_test_setup_teardown(test_outlives_clients, start, stop),
 		cmocka_unit_test_setup_teardown(test_replaces, start, stop),
+		cmocka_unit_test_setup_teardown(test_short_of_memory, start, stop),
 		cmocka_unit_test_setup_teardown(test_full, start, stop),
 		cmocka_unit_test_setup_teardown(test_ends, start, stop),
 		cmocka_unit_test_setup_teardown(test_permissions, start, stop),
