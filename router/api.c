@@ -285,7 +285,7 @@ int api_open(struct router *r)
 	int error;
 
 	router_path(r, "api.sock", path);
-	error = unix_listen(&r->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0660, 16);
+	error = unix_listen(&r->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0660, CLIENTS_MAX);
 	if (error)
 		return router_fail(r, error, "%s", unix_listen_error(path, error, text));
 	error = loop_watch(&r->loop, &r->listener_watch, r->listener.fd, EPOLLIN, on_listener, r);
