@@ -487,9 +487,10 @@ static void test_stopped_keeper(void **state)
 static void test_keeper_short_of_descriptors(void **state)
 {
 	int client = connected(), event = eventfd(0, EFD_CLOEXEC);
-	struct rlimit was, few = {.rlim_cur = keeper_descriptors() + 1};
+	struct rlimit was, few;
 
-	settle(client);
+	settle(client); /* accepted by now */
+	few.rlim_cur = keeper_descriptors();
 	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, NULL, &was), 0);
 	few.rlim_max = was.rlim_max;
 	assert_int_equal(keeper_put(client, "one", "", &event, 1), 0);
