@@ -71,7 +71,7 @@ def kill_router_taking_over(world, rng):
     return " ".join(f"{t * 1000:.0f}" for t in times) + " ms"
 
 
-@action(known="a router killed while it starts a NIC")
+@action()
 def kill_router_at_work(world, rng):
     k, pause = some_nic(rng), rng.uniform(0, 0.5)
     lose_nic(world, k)
@@ -103,7 +103,7 @@ def stop_router(world, rng):
     return f"{pause:.2f} s"
 
 
-@action(known="a keeper that ended is a zombie of the router")
+@action()
 def kill_keeper(world, rng):
     n = rng.randint(1, 3)
     for _ in range(n):
@@ -159,7 +159,7 @@ def stop_nic(world, rng):
     return f"nic{k} {pause:.2f} s"
 
 
-@action(known="a hung NIC holds up the others")
+@action()
 def stop_nic_kill_another(world, rng):
     a, b = rng.sample(range(1, 5), 2)
     lose_nic(world, a, b)
@@ -173,7 +173,7 @@ def stop_nic_kill_another(world, rng):
     return f"nic{a} hangs, nic{b} killed"
 
 
-@action(known="a hung NIC holds up the end")
+@action()
 def stop_nic_stop_router(world, rng):
     calm(world)
     lose_nic(world, 1, 2, 3, 4)
@@ -189,7 +189,7 @@ def stop_nic_stop_router(world, rng):
     return f"{hung} hang"
 
 
-@action(known="a hung keeper holds up the router")
+@action()
 def stop_keeper(world, rng):
     k = some_nic(rng)
     lose_nic(world, k)
@@ -203,7 +203,7 @@ def stop_keeper(world, rng):
     return f"nic{k} killed"
 
 
-@action(known="a hung keeper holds up the next router")
+@action()
 def stop_keeper_kill_router(world, rng):
     calm(world)
     world.excuse(1, 2, 3, 4)
@@ -382,7 +382,7 @@ def api_clients(world, rng):
     return f"{n}"
 
 
-@action(known="idle clients make show wait")
+@action()
 def api_crowd(world, rng):
     idle = [connect(f"{world.router.runtime}/api.sock") for _ in range(20)]
     try:
@@ -430,7 +430,7 @@ def fault(world, rng, who):
     return f"{functions[0]}… {chance} errno {error or 'usual'}"
 
 
-@action(known="a passing error ends healthy NICs")
+@action()
 def inject_router(world, rng):
     calm(world)
     said = fault(world, rng, "router")
@@ -442,7 +442,7 @@ def inject_router(world, rng):
     return f"{said}; {world.inject.off()[1]} failed"
 
 
-@action(known="a passing error at takeover ends NICs")
+@action()
 def inject_takeover(world, rng):
     """A router that starts short of something ends cleanly or starts; NICs forward all the time."""
     calm(world)
@@ -473,7 +473,7 @@ def inject_nic(world, rng):
     return f"nic{k} {said}; {world.inject.off()[1]} failed"
 
 
-@action(known="a NIC is refused because it could not be kept; a keeper that ended is a zombie")
+@action()
 def inject_keeper(world, rng):
     said = fault(world, rng, "keeper")
     strangers(f"{world.router.runtime}/keeper.sock", rng, 3, socket.SOCK_SEQPACKET)
@@ -486,7 +486,7 @@ def inject_keeper(world, rng):
     return f"{said}; {world.inject.off()[1]} failed"
 
 
-@action(known="a router out of descriptors")
+@action()
 def few_descriptors(world, rng):
     calm(world)
     pid, k = world.router.process.pid, some_nic(rng)
