@@ -150,8 +150,9 @@ int vfio_user_peek(int socket, struct vfio_user_header *header)
 		return -ECONNRESET;
 	/* Asked before the count: what a peer that is gone has sent, has arrived. */
 	bool gone = hung_up(socket);
-	if (ioctl(socket, SIOCINQ, &arrived) != 0)
-		return -errno;
+	while (ioctl(socket, SIOCINQ, &arrived) != 0)
+		if (errno != EINTR)
+			return -errno;
 	if (arrived < (int)HEADER_BYTES)
 		return gone ? -ECONNRESET : 0;
 	/* More may have come since the first look; what is there now is seen whole. */

@@ -265,6 +265,11 @@ static void test_pointer_to_write(void **state)
 	uint8_t *memory = device_pointer(device, VFIO_PCI_BAR2_REGION_INDEX, 0, 4096);
 	assert_non_null(memory);
 	*memory = *memory; /* a fault if it is read-only */
+
+	/* An interrupted call is no news about the device. */
+	uint32_t id;
+	inject_one("ioctl", 0, EINTR);
+	assert_int_equal(device_config_read(device, 0, 4, &id), 0);
 	device_close(device);
 
 	/* A shortage of this host is told from a fault of the NIC, whichever of its maps fails. */
