@@ -49,6 +49,16 @@ static int check_kind(struct pcap_writer *w, const char *path, char *error)
 	return 0;
 }
 
+/* Whether the file may be overwritten: it is empty, or begins as this writer begins. */
+static bool is_ours(const struct pcap_writer *w, const struct file_header *header)
+{
+	struct file_header there;
+	ssize_t got = pread(w->fd, &there, sizeof(there), 0);
+
+	return got == 0 ||
+	       (got == (ssize_t)sizeof(there) && !memcmp(&there, header, sizeof(there)));
+}
+
 static int take(struct pcap_writer *w, const char *path, char *error)
 {
 	const struct file_header header = {.magic = MAGIC_NANOSECONDS,
@@ -61,6 +71,11 @@ static int take(struct pcap_writer *w, const char *path, char *error)
 	if (w->regular && flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return port_fail(error, -EBUSY,
 			"cannot write capture: %.128s: another port reads or writes it", path);
+	if (w->regular && !is_ours(w, &header))
+		return port_fail(error, -EEXIST,
+			"cannot write capture: %.128s holds something else: remove it or name "
+			"another file",
+			path);
 	w->buffer = malloc(BUFFER_BYTES);
 	if (!w->buffer)
 		return port_fail(error, -ENOMEM, "%.128s: out of memory", path);
@@ -82,8 +97,7 @@ int pcap_writer_open(struct pcap_writer *w, const char *path, char *error)
 	int code;
 
 	*w = (struct pcap_writer){.fd = -1};
-	w->fd = open(
-		path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	w->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
 	if (w->fd < 0 && errno == ELOOP)
 		return port_fail(error, -ELOOP,
 			"cannot write capture: %.128s is a symbolic link: name the file itself",

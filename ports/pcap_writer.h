@@ -3,9 +3,10 @@
  * A capture file that is written: pcap with nanoseconds, Ethernet.
  *
  * Its name is taken literally: a symbolic link there is not followed, a FIFO is refused (nobody may read it,
- * and then it blocks), a character device is written to. A file is overwritten, unless another port reads or
- * writes it: a port's captures are locked (flock(2)) as long as it is open, shared for its input and
- * exclusive for its output, so the same file is recognized under every name and in every process.
+ * and then it blocks), a character device is written to. A file is overwritten if it is
+ * empty or begins with the header that this writer writes, and no other port reads or writes it: a port's
+ * captures are locked (flock(2)) as long as it is open, shared for its input and exclusive for its output, so
+ * the same file is recognized under every name and in every process.
  *
  * A record counts as written when all of it is in the file. Of one that is not (disk full, size limit)
  * nothing stays, so the file can be read to its end; later records are written as soon as there is room.

@@ -91,7 +91,7 @@ int verdict_open(struct verdict *verdict, const char *path, const struct p2pnic_
 			"verdict=%.128s: this NIC shows the port no counters", path);
 	verdict->counters = counters;
 	verdict->pending = false;
-	verdict->file = fopen(path, "we");
+	verdict->file = fopen(path, "wxe"); /* never over what is there */
 	if (!verdict->file)
 		return port_fail(
 			error, -errno, "verdict=%.128s: cannot write: %s", path, strerror(errno));

@@ -334,6 +334,8 @@ static void test_size_limit(void **state)
 
 /* --- names ------------------------------------------------------------------------------------- */
 
+static struct p2pnic_counters counters;
+
 static void refuses_output(
 	unsigned rig, const char *in, const char *out, int code, const char *says)
 {
@@ -362,7 +364,7 @@ static void test_output_names(void **state)
 	teardown(NULL);
 	/* Whether somebody reads it or not. */
 	assert_int_equal(mkfifo(in_directory("fifo"), 0600), 0);
-	refuses_output(0, "", "fifo", -ENXIO, "fifo");
+	refuses_output(0, "", "fifo", -EINVAL, "neither a file nor a character device");
 	teardown(NULL);
 	int reader = open(in_directory("fifo"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	refuses_output(0, "", "fifo", -EINVAL, "neither a file nor a character device");
@@ -370,11 +372,45 @@ static void test_output_names(void **state)
 	close(reader);
 	assert_int_equal(stat(in_directory("precious"), &is), 0);
 	assert_int_equal(is.st_size, 8);
-	/* A file is overwritten, all of it. */
-	assert_int_equal(open_port(rigs, "", "precious", NULL, NULL), 0);
+	refuses_output(0, "", "precious", -EEXIST, "holds something else");
 	teardown(NULL);
 	assert_int_equal(stat(in_directory("precious"), &is), 0);
-	assert_int_equal(is.st_size, 24);
+	assert_int_equal(is.st_size, 8);
+	assert_int_equal(truncate(in_directory("precious"), 0), 0);
+	/* An earlier output is overwritten, all of it; a capture of another kind is not. */
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(open_port(rigs, "", "precious", NULL, NULL), 0);
+		teardown(NULL);
+		assert_int_equal(stat(in_directory("precious"), &is), 0);
+		assert_int_equal(is.st_size, 24);
+		assert_int_equal(truncate(in_directory("precious"), 1000), 0);
+	}
+	write_capture("micro.pcap", CAPTURE_ETHERNET, false, NULL, 0);
+	refuses_output(0, "", "micro.pcap", -EEXIST, "holds something else");
+	teardown(NULL);
+}
+
+/* Verdicts go to a new file: what is there already is left as it is. */
+static void test_verdict_names(void **state)
+{
+	char option[300];
+	struct stat is;
+	FILE *file = fopen(in_directory("diary"), "we");
+
+	fputs("diary", file);
+	fclose(file);
+	assert_int_equal(symlink("diary", in_directory("alias")), 0);
+	assert_int_equal(mkfifo(in_directory("tube"), 0600), 0);
+	for (unsigned k = 0; k < 3; k++) {
+		static const char *const name[] = {"diary", "alias", "tube"};
+
+		snprintf(option, sizeof(option), "verdict=%s", in_directory("%s", name[k]));
+		assert_int_equal(open_port(rigs, "", "out.pcap", option, &counters), -EEXIST);
+		assert_non_null(strstr(rigs->error, name[k]));
+		teardown(NULL);
+	}
+	assert_int_equal(stat(in_directory("diary"), &is), 0);
+	assert_int_equal(is.st_size, 5);
 }
 
 /* One file for two ends, under the same name, another, a hard link. */
@@ -638,8 +674,6 @@ static void test_equal_times(void **state)
 	}
 }
 
-static struct p2pnic_counters counters;
-
 static void test_pending_holds_the_others(void **state)
 {
 	static const uint8_t bytes[60];
@@ -776,6 +810,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_nanoseconds, teardown),
 		cmocka_unit_test_teardown(test_microseconds, teardown),
 		cmocka_unit_test_teardown(test_verdict, teardown),
+		cmocka_unit_test_teardown(test_verdict_names, teardown),
 	};
 	char remove[64];
 
