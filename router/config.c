@@ -515,14 +515,20 @@ int config_load(struct config **out, const char *path, char *error)
 	struct checker checker = {.path = path, .error = error};
 	struct config *config = NULL;
 	cyaml_err_t failed;
+	struct stat is;
 	unsigned line;
 	int result;
 
 	error[0] = 0;
-	if (access(path, R_OK) < 0) {
+	if (stat(path, &is) < 0 || access(path, R_OK) < 0) {
 		result = -errno;
 		snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
 		return result;
+	}
+	/* A FIFO would be waited for, and the file is read more than once. */
+	if (!S_ISREG(is.st_mode)) {
+		snprintf(error, CONFIG_ERROR_BYTES, "%s: not a file", path);
+		return -EINVAL;
 	}
 	failed =
 		cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);

@@ -174,5 +174,7 @@ def test_changed_anywhere(tmp_path):
 def test_not_readable(tmp_path):
     done = run(P2PNIC, "router", "-c", str(tmp_path / "nowhere.yaml"))
     assert done.returncode == 1 and "nowhere.yaml: No such file or directory" in done.stderr
-    done = run(P2PNIC, "router", "-c", str(tmp_path))
-    assert done.returncode == 1 and str(tmp_path) in done.stderr
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    for path in (tmp_path, tmp_path / "pipe", "/dev/null", "/dev/zero"):
+        done = run(P2PNIC, "router", "-c", str(path))
+        assert done.returncode == 1 and done.stderr == f"p2pnic router: {path}: not a file\n"
