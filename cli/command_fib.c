@@ -140,15 +140,6 @@ static int run(const struct fib_options *o, const char *what, int argc, char **a
 	return fib_usage();
 }
 
-/* What is left of the output goes out now: a full disk is a failure too. */
-static int ended(int status)
-{
-	if (!fflush(stdout) && !ferror(stdout))
-		return status;
-	fprintf(stderr, "p2pnic fib: standard output: %s\n", strerror(errno));
-	return COMMAND_FAILED;
-}
-
 int command_fib(int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -198,7 +189,7 @@ int command_fib(int argc, char **argv)
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
-			return ended(COMMAND_OK);
+			return COMMAND_OK;
 		default:
 			good = false;
 		}
@@ -208,5 +199,5 @@ int command_fib(int argc, char **argv)
 	if (!o.memory)
 		o.memory = o.kind == P2PNIC_FIB_LINE_TRIE ? 8u << 20 : 64u << 20;
 	what = optind < argc ? argv[optind++] : "";
-	return ended(run(&o, what, argc - optind, argv + optind));
+	return run(&o, what, argc - optind, argv + optind);
 }

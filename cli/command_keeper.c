@@ -4,6 +4,7 @@
 #include "ipc/listen.h"
 #include "ipc/log.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -35,6 +36,11 @@ int command_keeper(int argc, char **argv)
 				return COMMAND_USAGE;
 			}
 			ready = (int)number;
+			if (fcntl(ready, F_GETFD) < 0) {
+				fprintf(stderr, "p2pnic keeper: descriptor %d is not open\n",
+					ready);
+				return COMMAND_USAGE;
+			}
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -65,8 +65,10 @@ static bool open_standard_files(void)
 {
 	int fd;
 
+	/* Standard output for reading only: what is written there is lost, and writing must fail. */
 	do
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null",
+			fcntl(0, F_GETFD) >= 0 && fcntl(1, F_GETFD) < 0 ? O_RDONLY : O_RDWR);
 	while (fd >= 0 && fd <= 2);
 	if (fd > 2)
 		close(fd);
@@ -75,6 +77,8 @@ static bool open_standard_files(void)
 
 int main(int argc, char **argv)
 {
+	bool help, version;
+
 	if (!open_standard_files())
 		return COMMAND_FAILED;
 	let_writes_fail();
@@ -82,11 +86,17 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return COMMAND_USAGE;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+	help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help");
+	version = !strcmp(argv[1], "--version") || !strcmp(argv[1], "-V");
+	if ((help || version) && argc > 2) {
+		fprintf(stderr, "p2pnic: %s takes no argument, '%s' is one\n", argv[1], argv[2]);
+		return COMMAND_USAGE;
+	}
+	if (help) {
 		usage(stdout);
 		return finish("help", COMMAND_OK);
 	}
-	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+	if (version) {
 		printf("p2pnic %s\n", P2PNIC_VERSION_STRING);
 		return finish("version", COMMAND_OK);
 	}

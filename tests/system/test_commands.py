@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Arguments of the p2pnic command and of `p2pnic nic`, `keeper` and `router`: status, stream and reason."""
 
+import os
 import signal
 import subprocess
 
@@ -28,6 +29,21 @@ def test_help(name):
     assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
     done = run(P2PNIC, name, "--nonsense")
     assert done.returncode == 2 and done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["fib", "--help"], ["fib", "synthesize"]])
+def test_no_standard_output(words):
+    """Closed, it takes no answer: that is a failure, and said."""
+    done = subprocess.run([P2PNIC, *words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60,
+                          check=False, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1 and "standard output: Bad file descriptor" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help", "more"], ["help", "more"], ["--version", "more"], ["-V", ""],
+                                   ["keeper", "--socket", "/nowhere/k", "--ready-fd", "99"]])
+def test_what_makes_no_sense(words):
+    done = run(P2PNIC, *words)
+    assert done.returncode == 2 and words[-1] in done.stderr and not done.stdout
 
 
 NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]

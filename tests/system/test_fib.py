@@ -478,3 +478,4 @@ def test_output_that_cannot_be_written(table):
                                   stderr=subprocess.PIPE, text=True, timeout=60, check=False)
         assert done.returncode == 1, arguments
         assert "standard output: No space left on device" in done.stderr, arguments
+        assert done.stderr.count("\n") == 1, arguments
