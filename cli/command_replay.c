@@ -6,6 +6,7 @@
  */
 #include "cli/command.h"
 #include "lab/account.h"
+#include "ports/pcap_writer.h"
 #include "ports/port.h"
 #include "router/router.h"
 
@@ -256,6 +257,7 @@ static bool is_earlier_output(const struct replay *p)
 static int check_output(struct replay *p, const char *name, bool earlier)
 {
 	char path[PATH_MAX + 280];
+	bool foreign = false;
 	struct stat info;
 
 	snprintf(path, sizeof(path), "%s/%s", p->output, name);
@@ -271,6 +273,17 @@ static int check_output(struct replay *p, const char *name, bool earlier)
 			p->input[k].inode == info.st_ino)
 			return fail(p, -EEXIST, "%s/%s would be overwritten, and it is an input",
 				p->directory, name);
+	/* Verdicts beside it prove little: they may be empty. */
+	if (earlier && strcmp(name, "verdicts") != 0) {
+		int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+		foreign = file < 0 || !pcap_writer_may_overwrite(file);
+		if (file >= 0)
+			close(file);
+	}
+	if (foreign)
+		return fail(p, -EEXIST, "%s/%s is in the way, and no replay wrote it", p->directory,
+			name);
 	return earlier ? 0
 		       : fail(p, -EEXIST,
 				 "%s/%s is in the way, and no earlier replay wrote it (there are "

@@ -34,6 +34,12 @@ _Static_assert(sizeof(struct record_header) == 16, "as in the file");
 #define BUFFER_BYTES                                                                               \
 	(P2PNIC_BURST_MAX * (P2PNIC_FRAME_BYTES_MAX + (uint32_t)sizeof(struct record_header)))
 
+static const struct file_header first = {.magic = MAGIC_NANOSECONDS,
+	.major = 2,
+	.minor = 4,
+	.snaplen = SNAPLEN,
+	.link_type = LINKTYPE_ETHERNET};
+
 static int check_kind(struct pcap_writer *w, const char *path, char *error)
 {
 	struct stat is;
@@ -49,29 +55,22 @@ static int check_kind(struct pcap_writer *w, const char *path, char *error)
 	return 0;
 }
 
-/* Whether the file may be overwritten: it is empty, or begins as this writer begins. */
-static bool is_ours(const struct pcap_writer *w, const struct file_header *header)
+bool pcap_writer_may_overwrite(int fd)
 {
 	struct file_header there;
-	ssize_t got = pread(w->fd, &there, sizeof(there), 0);
+	ssize_t got = pread(fd, &there, sizeof(there), 0);
 
 	return got == 0 ||
-	       (got == (ssize_t)sizeof(there) && !memcmp(&there, header, sizeof(there)));
+	       (got == (ssize_t)sizeof(there) && !memcmp(&there, &first, sizeof(there)));
 }
 
 static int take(struct pcap_writer *w, const char *path, char *error)
 {
-	const struct file_header header = {.magic = MAGIC_NANOSECONDS,
-		.major = 2,
-		.minor = 4,
-		.snaplen = SNAPLEN,
-		.link_type = LINKTYPE_ETHERNET};
-
 	/* A file system without locks has none to respect. */
 	if (w->regular && flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return port_fail(error, -EBUSY,
 			"cannot write capture: %.128s: another port reads or writes it", path);
-	if (w->regular && !is_ours(w, &header))
+	if (w->regular && !pcap_writer_may_overwrite(w->fd))
 		return port_fail(error, -EEXIST,
 			"cannot write capture: %.128s holds something else: remove it or name "
 			"another file",
@@ -80,15 +79,15 @@ static int take(struct pcap_writer *w, const char *path, char *error)
 	if (!w->buffer)
 		return port_fail(error, -ENOMEM, "%.128s: out of memory", path);
 	ssize_t got =
-		w->regular && ftruncate(w->fd, 0) < 0 ? -1 : write(w->fd, &header, sizeof(header));
+		w->regular && ftruncate(w->fd, 0) < 0 ? -1 : write(w->fd, &first, sizeof(first));
 	/* A device may be full already; then each record fails. */
-	if (w->regular && got != (ssize_t)sizeof(header)) {
+	if (w->regular && got != (ssize_t)sizeof(first)) {
 		int code = got < 0 ? -errno : -ENOSPC;
 
 		return port_fail(
 			error, code, "cannot write capture: %.128s: %s", path, strerror(-code));
 	}
-	w->end = sizeof(header);
+	w->end = sizeof(first);
 	return 0;
 }
 

@@ -35,6 +35,9 @@ struct pcap_writer {
 int pcap_writer_open(struct pcap_writer *, const char *path, char *error);
 void pcap_writer_close(struct pcap_writer *);
 
+/* Whether a file, open for reading, may be overwritten: it is empty, or begins as this writer begins. */
+bool pcap_writer_may_overwrite(int fd);
+
 /* False: no room before the next flush. */
 bool pcap_writer_fits(const struct pcap_writer *, uint32_t length);
 

@@ -401,3 +401,14 @@ def test_wrong_input(place, case, says):
     assert done.returncode == 1
     assert re.search(says, done.stderr), done.stderr
     assert not [name for name in os.listdir(place) if name.startswith("p2pnic-replay")]
+
+
+@pytest.mark.parametrize("text", ["", "a 1 2.3 4\n"])
+def test_captures_beside_verdicts_that_prove_nothing(place, text):
+    (place / "out").mkdir()
+    (place / "out" / "verdicts").write_text(text)
+    (place / "out" / "nic2.pcap").write_text("mine")
+    done = replay(place)
+    assert done.returncode == 1 and "out/nic2.pcap is in the way" in done.stderr
+    assert (place / "out" / "nic2.pcap").read_text() == "mine"
+    assert sorted(os.listdir(place / "out")) == ["nic2.pcap", "verdicts"]
