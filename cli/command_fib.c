@@ -77,6 +77,13 @@ struct fib *fib_of_list(const struct fib_options *o, unsigned family, const stru
 	return fib;
 }
 
+json_t *fib_made(json_t *json)
+{
+	if (!json)
+		fib_fail("fib: out of memory");
+	return json;
+}
+
 void fib_print_json(const json_t *json)
 {
 	json_dumpf(json, stdout, JSON_INDENT(2));

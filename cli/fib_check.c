@@ -38,10 +38,11 @@ static json_t *check_family(
 		image, family, &twin, list->route, list->n, o->random, o->seed, &check);
 	if (!valid || check.mismatches)
 		*good = false;
-	result = json_pack("{s:I, s:b, s:I, s:I, s:I, s:I}", "routes", (json_int_t)fib_routes(fib),
-		"valid", valid, "boundary_addresses", (json_int_t)boundaries, "random_addresses",
-		(json_int_t)(check.addresses - boundaries), "lookups", (json_int_t)check.lookups,
-		"mismatches", (json_int_t)check.mismatches);
+	result = fib_made(
+		json_pack("{s:I, s:b, s:I, s:I, s:I, s:I}", "routes", (json_int_t)fib_routes(fib),
+			"valid", valid, "boundary_addresses", (json_int_t)boundaries,
+			"random_addresses", (json_int_t)(check.addresses - boundaries), "lookups",
+			(json_int_t)check.lookups, "mismatches", (json_int_t)check.mismatches));
 	if (check.mismatches)
 		json_object_set_new(result, "first",
 			json_pack("{s:s, s:s, s:i, s:i}", "address",
@@ -75,11 +76,13 @@ static void print_check(const char *family, const json_t *c)
 int fib_check(const struct fib_options *o, int argc, char **argv)
 {
 	struct route_table table = {0};
-	json_t *result = json_object(), *one;
+	json_t *result = fib_made(json_object()), *one;
 	int status = COMMAND_FAILED;
 	bool good = true;
 	const char *key;
 
+	if (!result)
+		return status;
 	json_object_set_new(result, "seed", json_integer((json_int_t)o->seed));
 	for (int i = 0; i < argc; i++)
 		if (fib_read_table(o, argv[i], &table))

@@ -100,12 +100,12 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 		goto out;
 	}
 	fib_image(old, &bytes);
-	result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "added",
+	result = fib_made(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "added",
 		(json_int_t)changes.added, "removed", (json_int_t)changes.removed, "replaced",
 		(json_int_t)changes.replaced, "patch_bytes", (json_int_t)patch_bytes,
 		"patch_writes", (json_int_t)writes, "old_image_bytes", (json_int_t)old_bytes,
 		"image_bytes", (json_int_t)bytes, "fresh_image_bytes", (json_int_t)new_bytes,
-		"seconds", spent);
+		"seconds", spent));
 out:
 	free(sorted.route);
 	free(sorted.asn);
@@ -125,11 +125,13 @@ static struct route_list part(const struct route_list *all, size_t from, size_t 
 int fib_diff(const struct fib_options *o, int argc, char **argv)
 {
 	struct route_table table = {0}; /* of both files: one next hop has one number */
-	json_t *result = json_object(), *one;
+	json_t *result = fib_made(json_object()), *one;
 	int status = COMMAND_FAILED;
 	const char *key;
 	size_t n[2];
 
+	if (!result)
+		return status;
 	if (argc != 2) {
 		json_decref(result);
 		return fib_usage();

@@ -90,13 +90,15 @@ int fib_lookup_command(const struct fib_options *o, int argc, char **argv)
 {
 	struct route_table table = {0};
 	struct fib *fib[2] = {NULL, NULL};
-	json_t *result = json_array();
+	json_t *result = fib_made(json_array());
 	int status = COMMAND_FAILED, files = 0;
 	struct fib_ipv6 address;
 	unsigned length;
 	json_t *row;
 	size_t k;
 
+	if (!result)
+		return status;
 	while (files < argc && !route_parse_prefix(argv[files], &address, &length))
 		files++;
 	if (!files || files == argc) {
@@ -121,7 +123,10 @@ int fib_lookup_command(const struct fib_options *o, int argc, char **argv)
 			fib[at] = fib_of_list(o, family, at ? &table.ipv6 : &table.ipv4);
 		if (!fib[at])
 			goto out;
-		json_array_append_new(result, lookup_one(&table, fib[at], family, address));
+		row = fib_made(lookup_one(&table, fib[at], family, address));
+		if (!row)
+			goto out;
+		json_array_append_new(result, row);
 	}
 	status = COMMAND_OK;
 	json_array_foreach(result, k, row) if (!o->json) print_lookup(row);

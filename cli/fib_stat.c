@@ -79,7 +79,7 @@ static json_t *stat_family(
 		built, "parts", parts, "lookup", "uniform", cost_json(&uniform), "covered",
 		cost_json(&covered));
 	fib_free(fib);
-	return result;
+	return fib_made(result);
 }
 
 static void print_cost(const json_t *lookup, const char *traffic)
@@ -115,10 +115,12 @@ static void print_stat(const char *family, const json_t *s)
 int fib_stat(const struct fib_options *o, int argc, char **argv)
 {
 	struct route_table table = {0};
-	json_t *result = json_object(), *one;
+	json_t *result = fib_made(json_object()), *one;
 	int status = COMMAND_FAILED;
 	uint64_t together = 0;
 
+	if (!result)
+		return status;
 	json_object_set_new(result, "table", json_string(kind_name[o->kind]));
 	json_object_set_new(result, "next_hops", json_integer(o->next_hops));
 	for (int i = 0; i < argc; i++)
