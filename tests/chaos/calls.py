@@ -2,13 +2,12 @@
 """Call 1, 2, 3, … of one process fails, once, while a router starts, reloads, takes over or restarts a NIC. Each
 time: a clean error or success; never a crash, a hang, something left, or the loss of a NIC that was well."""
 
-import os
 import re
 import signal
-import subprocess
 import time
 
-from world import P2PNIC, Failed, World, processes_of
+from world import Failed, World, processes_of  # and where tests/system is
+from inject import place
 
 PATIENCE = 20
 UP = "NICs forward; questions to"
@@ -139,18 +138,6 @@ WHEN = {f"{when.__name__}-{who.split()[0]}": (when, who) for when, who in (
     (takeover, "router"), (takeover, "keeper"), (restart, "router"), (restart, "keeper"), (restart, "nic nic2"))}
 
 
-def place(world, at):
-    """The call that failed: its name and the function that made it."""
-    lines = re.findall(r"inject: .*: call \d+: (\w+): errno (\d+) at (.*)\+0x([0-9a-f]+)", world.router.messages()[at:])
-    if not lines:
-        return "no call"
-    name, number, file, offset = lines[-1]
-    file = P2PNIC if os.path.basename(file) == "p2pnic" else file  # that of execve, which may be no path
-    done = subprocess.run(["addr2line", "-f", "-s", "-e", file, hex(int(offset, 16) - 1)], capture_output=True,
-                          text=True, check=False)
-    return f"{name} ({os.strerror(int(number))}) in {done.stdout.split()[0] if done.stdout else file}"
-
-
 def run_all(run):
     names = list(WHEN) if run.arguments.calls == "all" else run.arguments.calls.split(",")
     for name in names:
@@ -174,7 +161,7 @@ def run_all(run):
             except (Failed, AssertionError, OSError) as error:
                 bad += 1
                 run.actions += 1
-                run.fail(f"{name} call {k}: {place(world, at)}", str(error) or repr(error))
+                run.fail(f"{name} call {k}: {place(world.router.messages()[at:])}", str(error) or repr(error))
             k += run.arguments.step
         run.rounds += 1
         print(f"calls: {name}: {k - 1} calls, {bad} not borne, {time.monotonic() - begin:.0f} s", flush=True)

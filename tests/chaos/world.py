@@ -7,7 +7,6 @@
 
 import collections
 import contextlib
-import mmap
 import os
 import re
 import signal
@@ -19,15 +18,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 import network  # noqa: E402
+from inject import Inject  # noqa: E402
 from network import P2PNIC, Network, Router, eventually, mac, processes_of, run  # noqa: E402
 from stream import Stream  # noqa: E402
 
 NICS = 4
 INNER, NIC4 = "02:00:00:00:f4:02", "02:00:00:00:f4:01"
-INJECT = os.path.join(os.path.dirname(P2PNIC), "..", "tests", "chaos", "libinject.so")
-RULE = struct.Struct("=IIIIiIQQ64s512s")  # struct rule of inject.c
-SANITIZE = ("detect_leaks=1:abort_on_error=0:exitcode=66:verify_asan_link_order=0:"
-            "allocator_may_return_null=1")
 CRASH = re.compile(r".*(?:AddressSanitizer|LeakSanitizer|runtime error:|Assertion|stack smashing|"
                    r"killed by signal (?:4|5|6|7|8|11|31)\b|ended with status 66).*")
 # What a process may have more of than when it was warm: descriptors, threads, maps (arenas, stacks of libc; a
@@ -56,29 +52,6 @@ class Wire(network.Wire):
 
 
 network.Wire = Wire
-
-
-class Inject:
-    """The rule by which calls of a router's processes fail (inject.c)."""
-
-    def __init__(self, path):
-        with open(path, "w+b") as file:
-            file.truncate(RULE.size)
-            self.map = mmap.mmap(file.fileno(), RULE.size)
-        self.environment = {"LD_PRELOAD": os.path.abspath(INJECT), "P2PNIC_INJECT": path,
-                            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", SANITIZE)}
-
-    def on(self, who, functions=(), nth=0, chance=0.0, times=0, error=0, seed=0):
-        self.off()
-        names = f" {' '.join(functions)} " if functions else ""
-        self.map[4:] = RULE.pack(0, nth, int(chance * 65536), times, error, seed, 0, 0,
-                                 who.encode(), names.encode())[4:]
-        self.map[0] = 1
-
-    def off(self):
-        """(calls counted, calls that failed)"""
-        self.map[0] = 0
-        return RULE.unpack(self.map[:])[6:8]
 
 
 class World(Network):

@@ -198,7 +198,7 @@ def test_loaded_where_no_patch_fits(make_network):
 
 def test_what_needs_a_restart(make_network):
     """Keys that NICs were started with are not changed in silence."""
-    network = make_network(2)
+    network = make_network(2, engines=[{"name": "engine"}])
     config = network.router.config
 
     def refused(holder, key, value):
@@ -214,11 +214,21 @@ def test_what_needs_a_restart(make_network):
             (config["router"], "ring_slots", 64, "router: ring_slots"),
             (config["router"], "method", "rd", "router: method"),
             (config["router"], "table_memory_mib", 32, "router: table_memory_mib"),
+            (config["router"], "rx_buffers", 512, "router: rx_buffers"),
+            (config["router"], "packet_memory_mib", 64, "router: packet_memory_mib"),
+            (config["router"], "bounce_core", 0, "router: bounce_core"),
+            (config["router"], "name", "another", "router: name"),
+            (config["router"], "runtime", f"{network.directory}/elsewhere", "router: runtime"),
+            (config["nics"][0]["port"], "type", "tap", "nics: nic1: port.type"),
+            (config["nics"][0]["port"], "target", "lo", "nics: nic1: port.target"),
+            (config["engines"][0], "core", 0, "engines: engine: core"),
+            (config["engines"][0], "shared", True, "engines: engine: shared"),
+            (config["engines"][0], "process", "another", "engines: engine: process"),
             (config["nics"][1], "mac", "02:00:00:00:09:01", "nics: nic2: mac"),
-            (config["nics"][1], "engine", "another", "nics: nic2: engine"),
+            (config["nics"][1], "engine", "engine", "nics: nic2: engine"),
             (config["nics"][0]["port"], "options", "qdisc=on", "nics: nic1: port.options"),
             (config, "nics", config["nics"][:1], "nics: number"),
-            (config, "engines", [{"name": "nic1", "shared": True}], "engines: number")):
+            (config, "engines", [{"name": "engine"}, {"name": "more"}], "engines: number")):
         if key == "nics":
             config["neighbors"], neighbors = [], config["neighbors"]
         said = refused(holder, key, value)

@@ -53,7 +53,11 @@ def test_near(tmp_path):
     ["run", "-p", "memif:x", "-l", "3"], ["run", "-p", "memif:x", "-c", "half"], ["run", "-p", "memif:x", "-m", "guess"],
     ["run", "-p", "memif:x", "-M", "0=02:00"], ["run", "-p", "memif:x", "--near", "5"],
     ["run", "-p", "memif:x", "--near", "9-3"], ["run", "-p", "memif:x", "--near", "1-2:x"],
-    ["run", "-p", "memif:x", "--near", "1-2:9999"], ["run", "-p", "memif:x", "--step", "x"]])
+    ["run", "-p", "memif:x", "--near", "1-2:9999"], ["run", "-p", "memif:x", "--near", "3-3"],
+    ["run", "-p", "memif:x", "-r", ""], ["run", "-p", "memif:x", "-r", "1%" * 20], ["run", "-p", "memif:x", "-r", "x%"],
+    ["run", "-p", "memif:x", "-c", "full:x"], ["run", "-p", "memif:x", "-c", "full:0"],
+    ["run", "-p", "memif:x", "-M", "99=02:00:00:00:00:01"], ["run", "-p", "memif:x", "-M", "0=02:00:00:00:00:01x"],
+    ["run", "-p", "memif:x", "-C", "0.5"], ["run", "-p", "memif:x", "-t", "1q"], ["run", *["-p", "memif:x"] * 99], ["run", "-p", "memif:x", "--step", "x"]])
 def test_usage(arguments):
     done = command(*arguments)
     assert done.returncode == 2 and done.stderr
@@ -72,7 +76,8 @@ def test_nobody_there(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, why", [(["-P", "3in-1out"], "a pattern that exists"), (["-P", "4in-4out"], "needs 4 ports"),
-                                            (["-s", "20"], "frame size 20"), (["-s", "9000"], "frame size 9000")])
+                                            (["-s", "x"], "'x' is no number"), (["-s", ""], "no pattern or no size"),
+                                            (["-P", ""], "a pattern that exists"), (["-s", "20"], "frame size 20"), (["-s", "9000"], "frame size 9000")])
 def test_run_that_cannot_be(tmp_path, arguments, why):
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
     done = command("self", *ports, "-t", "0.1", *arguments)
@@ -121,6 +126,32 @@ def test_curve(tmp_path):
     assert len(rates) > 1 and sorted(set(rates)) == sorted(rates) and max(rates) <= 20000 * 1.3
 
 
+def test_text_of_searches(tmp_path):
+    """Each rate that was tried, and what came of it."""
+    with wire(tmp_path) as arguments:
+        for action, end in (("throughput", "throughput without loss: "), ("curve", "  rate 10000: ")):
+            done = command(action, *arguments, "-r", "10k", "-t", "0.05", "-w", "0")
+            assert done.returncode == 0, done.stderr
+            assert "  rate " in done.stdout and end in done.stdout
+
+
+def test_copy(tmp_path):
+    """A device that copies each packet, until a signal."""
+    names = [f"{tmp_path}/c{n}" for n in range(2)]
+    theirs = [word for name in names for word in ("-p", f"memif:{name},role=client,unsealed=no")]
+    mine = [word for name in names for word in ("-p", f"memif:{name},role=server")]
+    device = subprocess.Popen([P2PNIC, "tester", "copy", *theirs], stdin=subprocess.DEVNULL)
+    try:
+        done = command("run", "-m", "bridged", *mine, "-n", "100", "-r", "50k", "-j")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)["runs"][0]["run"]
+        assert result["received"] + result["lost"] == 100 and result["received"] > 0
+        assert not any(result["errors"].values())
+    finally:
+        device.terminate()
+        assert device.wait(SETTLE) in (0, 1)
+
+
 def test_search(tmp_path):
     """A rate without loss is found below the one given, and latency is measured at a rate given."""
     with wire(tmp_path) as arguments:
@@ -133,7 +164,8 @@ def test_search(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    ["-r", "0.001%", "--gbps", "10"], ["-c", "header:2", "-m", "mac"], ["-C", "0", "--cpu2", "0", "--realtime", "0"],
+    ["-r", "0.001%", "--gbps", "10"], ["-C", "0", "--realtime", str(os.getpid()), "--realtime", "999999999"],
+    ["-r", "20k", "-s", "512"], ["-r", "20K"], ["-c", "header:2", "-m", "mac"], ["-C", "0", "--cpu2", "0", "--realtime", "0"],
     ["--no-carry", "-M", "0=02:00:00:00:00:09", "-l", "8"], ["-r", "0.02M", "-c", "none"]])
 def test_options(tmp_path, options):
     result, = self_test(tmp_path, "-n", "200", "-t", "1", *options)
@@ -146,7 +178,9 @@ def test_destinations(tmp_path):
     prefixes.write_text("198.18.0.0/16\n203.0.113.0/24\n")
     result, = self_test(tmp_path, "-n", "100", "-d", f"{prefixes}:16")
     assert result["sent"] == 100
-    for bad, why in ((f"{prefixes}:0", "is not 1 to 1048576"), (f"{tmp_path}/none:4", "No such file")):
+    for bad, why in ((f"{prefixes}:0", "is not 1 to 1048576"), (f"{prefixes}:9999999", "is not 1 to 1048576"),
+                     (f"{prefixes}:x", "is not 1 to 1048576"), (f"{tmp_path}/none", "No such file"),
+                     (f"{tmp_path}/none:4", "No such file")):
         done = command("run", "-p", f"memif:{tmp_path}/0,role=server", "-d", bad)
         assert done.returncode == 1 and why in done.stderr
 

@@ -353,8 +353,10 @@ static struct config_route *one_route(struct rig *r, unsigned members)
 			.nic_index = number % RIG_NICS,
 			.ip = world_gateway(number),
 			.mac_address = {{2, 1, 0, 0, 0, (uint8_t)k}}};
-		w->next_hop[0][k] = (struct config_next_hop){
-			.via = WORLD_TEXT("gateway"), .gateway = world_gateway(number)};
+		w->weight[0][k] = 1;
+		w->next_hop[0][k] = (struct config_next_hop){.via = WORLD_TEXT("gateway"),
+			.weight = &w->weight[0][k],
+			.gateway = world_gateway(number)};
 	}
 	return route;
 }
