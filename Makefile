@@ -22,12 +22,12 @@ run: build
 test: setup
 	@scripts/test
 
-# Everything happens to a router at once (docs/testing.md). make chaos [MINUTES=10] [SEED=N] [ONLY=A,B] [KNOWN=1]
+# Everything happens to a router at once (docs/testing.md). make chaos [MINUTES=10] [SEED=N] [ONLY=A,B]
 # [CALLS=all|start-router|…]; P2PNIC=PATH chooses the program, which preloads libinject.so of its own build.
 chaos: build
 	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) $(PYTHON) -B tests/chaos/chaos.py --minutes $(or $(MINUTES),10) \
 		$(if $(SEED),--seed $(SEED)) $(if $(ROUND),--round $(ROUND) --rounds 1) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(KNOWN),--known) $(if $(CALLS),--calls $(CALLS)) --logs $(BUILD)/chaos
+		$(if $(CALLS),--calls $(CALLS)) --logs $(BUILD)/chaos
 
 # What the tests run of the code, line by line: build/coverage/index.html.
 coverage: setup

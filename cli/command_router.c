@@ -3,6 +3,7 @@
 #include "ipc/log.h"
 #include "router/router.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 
@@ -24,7 +25,7 @@ int command_router(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct router router = {0};
 	const char *path = NULL;
-	int option;
+	int option, error;
 
 	while ((option = getopt_long(argc, argv, "c:qh", options, NULL)) != -1) {
 		switch (option) {
@@ -49,7 +50,10 @@ int command_router(int argc, char **argv)
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
-	if (router_start(&router, path) < 0) {
+	error = router_start(&router, path);
+	if (error == -EINTR)
+		return COMMAND_OK; /* told to end before it was up */
+	if (error < 0) {
 		log_say(LOG_ERROR, "p2pnic router", "%s", router.error);
 		return COMMAND_FAILED;
 	}

@@ -150,14 +150,14 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
 }
 
-/* Was it n's last word on the pair? Failures of one that answers mean that it was not open. */
+/* Has n heard of it? What it answers does not matter: a failure means that the pair was not open. */
 static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 {
 	/* The mark is for a driver that comes after this one was killed here: not in place any more. */
 	driver_nic_peers(n)[peer].flags = ENTRY_CLOSED;
-	driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
-	unmap_windows(f, n, peer);
-	f->to_close[n->index][peer] = !driver_nic_answers(n);
+	f->to_close[n->index][peer] = driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer) < 0;
+	if (!f->to_close[n->index][peer])
+		unmap_windows(f, n, peer);
 	return !f->to_close[n->index][peer];
 }
 
@@ -317,8 +317,12 @@ unsigned fabric_mend(struct fabric *f, char *error)
 			continue;
 		for (unsigned y = 0; y < P2PNIC_NICS_MAX; y++) {
 			/* With a peer that is there again, opening closes first. */
-			if (f->to_close[x][y] && !f->nic[y] && close_side(f, f->nic[x], y))
-				give_back(f, f->nic[x], y);
+			if (f->to_close[x][y] && !f->nic[y]) {
+				if (close_side(f, f->nic[x], y))
+					give_back(f, f->nic[x], y);
+				else
+					waiting += driver_nic_answers(f->nic[x]);
+			}
 			if (y <= x && f->to_open[x][y] && f->nic[y] &&
 				driver_nic_answers(f->nic[y]))
 				waiting += open_pair(f, f->nic[x], f->nic[y], error) &&

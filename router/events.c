@@ -70,14 +70,17 @@ void events_close(struct router *r)
 		}
 }
 
-void events_watch(struct router_nic *nic)
+int events_watch(struct router_nic *nic)
 {
 	int error = device_irqs(nic->driver.device, P2PNIC_VECTOR_EVENT, &nic->event, 1);
 
+	if (device_error_passes(error))
+		return error;
 	if (error)
 		router_warn(nic->router, "nic %s: changes of its link will not be told: %s",
 			name_of(nic), strerror(-error));
 	/* A link that is up needs no mention, and what changed before the eventfd was there is seen now. */
 	nic->port = (struct port_state){.link = true};
 	events_look(nic);
+	return error;
 }

@@ -141,11 +141,13 @@ static int join_step(struct router_nic *nic)
 		result = driver_nic_write(&nic->driver, P2PNIC_REG_MTU, *n->mtu);
 	if (result)
 		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));
+	result = events_watch(nic);
+	if (device_error_passes(result))
+		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));
 	result = fabric_add(&r->fabric, &nic->driver, error);
 	if (result)
 		return router_fail(r, result, "%s", error);
 	r->mac[index] = nic->driver.mac;
-	events_watch(nic);
 	nics_mend(r); /* pairs that had to wait */
 	return 0;
 }
@@ -554,6 +556,8 @@ void process_begin(struct router_process *p)
 	error = plan_start(r, p);
 	p->born_ns = loop_now_ns();
 	if (error) {
+		if (!r->starting)
+			router_warn(r, "%s; tried again", r->error);
 		process_later(p, r->error);
 		return;
 	}

@@ -238,8 +238,8 @@ void keep_close(struct router *, bool leave);
 
 int events_open(struct router *); /* -errno */
 void events_close(struct router *);
-/* Watches a NIC that has just joined. */
-void events_watch(struct router_nic *);
+/* Watches a NIC that joins. -errno: it was not told so; what does not pass was said. */
+int events_watch(struct router_nic *);
 /* Says what has changed since it was last said. */
 void events_look(struct router_nic *);
 

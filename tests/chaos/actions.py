@@ -12,7 +12,7 @@ import time
 
 from world import Failed, connect, eventually, mac, run
 
-ACTIONS = {}  # name → function; `known`: why it is not chosen unless asked for
+ACTIONS = {}  # name → function
 MEMORY = ("malloc", "calloc", "realloc", "aligned_alloc", "mmap")
 DESCRIPTORS = ("open", "fopen", "opendir", "socket", "accept4", "epoll_create1", "eventfd", "memfd_create", "pipe2",
                "dup2", "fcntl", "signalfd", "syscall", "recvmsg")
@@ -21,12 +21,9 @@ MESSAGES = ("sendmsg", "recvmsg", "connect", "read", "write", "poll", "epoll_ctl
 START = ("fork", "pthread_create", "bind", "listen", "ftruncate", "fallocate", "fstat", "flock", "mkdir")
 
 
-def action(known=None):
-    def enter(function):
-        function.known = known
-        ACTIONS[function.__name__.replace("_", "-")] = function
-        return function
-    return enter
+def action(function):
+    ACTIONS[function.__name__.replace("_", "-")] = function
+    return function
 
 
 def some_nic(rng):
@@ -45,7 +42,7 @@ def lose_nic(world, *nics):
 
 # --- Processes end ----------------------------------------------------------------------------------------
 
-@action()
+@action
 def kill_router(world, rng):
     calm(world)
     pause = rng.uniform(0, 0.6)
@@ -55,7 +52,7 @@ def kill_router(world, rng):
     return f"{pause:.2f} s"
 
 
-@action()
+@action
 def kill_router_taking_over(world, rng):
     """Killed again and again while it takes its NICs over: they forward all the time."""
     calm(world)
@@ -71,7 +68,7 @@ def kill_router_taking_over(world, rng):
     return " ".join(f"{t * 1000:.0f}" for t in times) + " ms"
 
 
-@action()
+@action
 def kill_router_at_work(world, rng):
     k, pause = some_nic(rng), rng.uniform(0, 0.5)
     lose_nic(world, k)
@@ -82,7 +79,7 @@ def kill_router_at_work(world, rng):
     return f"nic{k} {pause:.2f} s"
 
 
-@action()
+@action
 def restart_router(world, rng):
     calm(world)
     lose_nic(world, 1, 2, 3, 4)
@@ -94,7 +91,7 @@ def restart_router(world, rng):
     return how.name
 
 
-@action()
+@action
 def stop_router(world, rng):
     calm(world)
     pause = rng.uniform(0.1, 1.5)
@@ -103,7 +100,7 @@ def stop_router(world, rng):
     return f"{pause:.2f} s"
 
 
-@action()
+@action
 def kill_keeper(world, rng):
     n = rng.randint(1, 3)
     for _ in range(n):
@@ -112,7 +109,7 @@ def kill_keeper(world, rng):
     return f"{n} times"
 
 
-@action()
+@action
 def kill_router_and_keeper(world, rng):
     calm(world)
     lose_nic(world, 1, 2, 3, 4)
@@ -126,7 +123,7 @@ def kill_router_and_keeper(world, rng):
     return "keeper first" if first else "router first"
 
 
-@action()
+@action
 def kill_nic(world, rng):
     nics = rng.sample(range(1, 5), rng.choice((1, 1, 1, 2, 4)))
     how = rng.choice((signal.SIGKILL, signal.SIGTERM))
@@ -136,7 +133,7 @@ def kill_nic(world, rng):
     return f"{how.name} {nics}"
 
 
-@action()
+@action
 def kill_nic_at_start(world, rng):
     """A process that ends again while the router starts it."""
     k, n = some_nic(rng), rng.randint(1, 3)
@@ -149,7 +146,7 @@ def kill_nic_at_start(world, rng):
     return f"nic{k} {n + 1} times"
 
 
-@action()
+@action
 def stop_nic(world, rng):
     k, pause = some_nic(rng), rng.uniform(0.1, 2)
     calm(world)
@@ -159,7 +156,7 @@ def stop_nic(world, rng):
     return f"nic{k} {pause:.2f} s"
 
 
-@action()
+@action
 def stop_nic_kill_another(world, rng):
     a, b = rng.sample(range(1, 5), 2)
     lose_nic(world, a, b)
@@ -173,7 +170,7 @@ def stop_nic_kill_another(world, rng):
     return f"nic{a} hangs, nic{b} killed"
 
 
-@action()
+@action
 def stop_nic_stop_router(world, rng):
     calm(world)
     lose_nic(world, 1, 2, 3, 4)
@@ -189,7 +186,7 @@ def stop_nic_stop_router(world, rng):
     return f"{hung} hang"
 
 
-@action()
+@action
 def stop_keeper(world, rng):
     k = some_nic(rng)
     lose_nic(world, k)
@@ -203,7 +200,7 @@ def stop_keeper(world, rng):
     return f"nic{k} killed"
 
 
-@action()
+@action
 def stop_keeper_kill_router(world, rng):
     calm(world)
     world.excuse(1, 2, 3, 4)
@@ -232,7 +229,7 @@ def reload(world):
         raise Failed("no answer to SIGHUP within 30 s") from error
 
 
-@action()
+@action
 def reload_storm(world, rng):
     """Valid, invalid and shrinking configurations; the last valid one is in force at the end."""
     calm(world)
@@ -302,7 +299,7 @@ def hostile(rng, k):
     return rng.randbytes(rng.randint(14, 1500)) if rng.random() < 0.05 else bytes(frame)
 
 
-@action()
+@action
 def flood(world, rng):
     """Hostile frames beside a good flow."""
     k, n = some_nic(rng), rng.randint(2000, 8000)
@@ -315,7 +312,7 @@ def flood(world, rng):
     return f"wire {k}, {n} frames"
 
 
-@action()
+@action
 def flap(world, rng):
     k, n = some_nic(rng), rng.randint(1, 5)
     world.excuse(k)
@@ -326,7 +323,7 @@ def flap(world, rng):
     return f"nic{k} {n} times"
 
 
-@action()
+@action
 def memif_peer(world, rng):
     """The other end of nic4's memif dies, hangs, or is replaced with all that belongs to it."""
     how = rng.choice(("killed", "hangs", "replaced"))
@@ -374,7 +371,7 @@ def strangers(path, rng, n, kind=socket.SOCK_STREAM):
         s.close()
 
 
-@action()
+@action
 def api_clients(world, rng):
     """Idle, garbage, half a request, descriptors nobody asked for."""
     n = rng.randint(1, 4)
@@ -382,7 +379,7 @@ def api_clients(world, rng):
     return f"{n}"
 
 
-@action()
+@action
 def api_crowd(world, rng):
     idle = [connect(f"{world.router.runtime}/api.sock") for _ in range(20)]
     try:
@@ -399,21 +396,21 @@ def api_crowd(world, rng):
     return "20 idle"
 
 
-@action()
+@action
 def nic_strangers(world, rng):
     k, n = some_nic(rng), rng.randint(5, 40)
     strangers(f"{world.router.runtime}/nic{k}.sock", rng, n)
     return f"nic{k} {n}"
 
 
-@action()
+@action
 def memif_strangers(world, rng):
     n = rng.randint(1, 20)
     strangers(f"{world.directory}/memif.sock", rng, n, socket.SOCK_SEQPACKET)
     return f"{n}"
 
 
-@action()
+@action
 def keeper_strangers(world, rng):
     n = rng.randint(1, 20)
     strangers(f"{world.router.runtime}/keeper.sock", rng, n, socket.SOCK_SEQPACKET)
@@ -430,7 +427,7 @@ def fault(world, rng, who):
     return f"{functions[0]}… {chance} errno {error or 'usual'}"
 
 
-@action()
+@action
 def inject_router(world, rng):
     calm(world)
     said = fault(world, rng, "router")
@@ -442,7 +439,7 @@ def inject_router(world, rng):
     return f"{said}; {world.inject.off()[1]} failed"
 
 
-@action()
+@action
 def inject_takeover(world, rng):
     """A router that starts short of something ends cleanly or starts; NICs forward all the time."""
     calm(world)
@@ -462,7 +459,7 @@ def inject_takeover(world, rng):
     return f"{said}; {failed} failed"
 
 
-@action()
+@action
 def inject_nic(world, rng):
     k = some_nic(rng)
     lose_nic(world, k)
@@ -473,7 +470,7 @@ def inject_nic(world, rng):
     return f"nic{k} {said}; {world.inject.off()[1]} failed"
 
 
-@action()
+@action
 def inject_keeper(world, rng):
     said = fault(world, rng, "keeper")
     strangers(f"{world.router.runtime}/keeper.sock", rng, 3, socket.SOCK_SEQPACKET)
@@ -486,7 +483,7 @@ def inject_keeper(world, rng):
     return f"{said}; {world.inject.off()[1]} failed"
 
 
-@action()
+@action
 def few_descriptors(world, rng):
     calm(world)
     pid, k = world.router.process.pid, some_nic(rng)

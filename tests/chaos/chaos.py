@@ -9,7 +9,6 @@ is accounted for, no stream has lost what no action explains, and no process has
 what its seed and its number say, so `--seed N --round K --rounds 1` does the same things again (with the same
 --known and --only), as far as the scheduler does.
 
-    --known            also those actions whose fault is known and open
     --only A,B         only these actions
     --list             names them
     --calls [WHEN]     instead: let call 1, 2, 3, … of the router fail, when it starts, reloads, … (calls.py)
@@ -115,7 +114,7 @@ class Run:
         self.rounds += 1
 
     def chaos(self):
-        names = [n for n, f in ACTIONS.items() if self.arguments.known or not f.known]
+        names = list(ACTIONS)
         if self.arguments.only:
             names = self.arguments.only.split(",")
         until = time.monotonic() + self.arguments.minutes * 60
@@ -147,7 +146,6 @@ def main():
     parser.add_argument("--round", type=int, default=1, help="the first one")
     parser.add_argument("--rounds", type=int, help="how many at most")
     parser.add_argument("--only")
-    parser.add_argument("--known", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--calls", nargs="?", const="all", help="|".join(calls.WHEN))
     parser.add_argument("--from-call", type=int, default=1)
@@ -156,7 +154,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.list:
         for name, function in ACTIONS.items():
-            print(f"{name:26} {('known: ' + function.known) if function.known else ''}".rstrip())
+            print(name)
         return 0
     if reason := not_permitted():
         print(f"chaos: not run: {reason}; it needs root")
