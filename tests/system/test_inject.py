@@ -36,10 +36,11 @@ def here(tmp_path):
     config = {
         "nics": [{"name": f"nic{k}", "mac": mac(k), "port": {"type": "pcap", "target": ","},
                   "addresses": [f"10.0.{k}.1/24", f"fd00:{k}::1/64"]} for k in (1, 2)],
-        "neighbors": [{"nic": f"nic{k}", "address": f"10.0.{k}.2", "mac": mac(k, 2)} for k in (1, 2)],
+        "neighbors": [{"nic": f"nic{k}", "address": address, "mac": mac(k, 2)}
+                      for k in (1, 2) for address in (f"10.0.{k}.2", f"fd00:{k}::2")],
         "routes": [{"prefix": "203.1.113.0/24", "action": "blackhole"},
                    {"prefix": "203.1.114.0/24", "via": "10.0.2.2"}],
-        "route_files": [{"file": str(tmp_path / "routes.txt"), "via": ["10.0.1.2", "10.0.2.2"]}]}
+        "route_files": [{"file": str(tmp_path / "routes.txt"), "via": ["10.0.1.2", "fd00:1::2"]}]}
     (tmp_path / "router.yaml").write_text(json.dumps(config))
     return tmp_path
 
