@@ -14,7 +14,6 @@ import time
 
 import pytest
 
-from inject import LIBRARY, Inject, place
 from network import P2PNIC, eventually, run
 
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -186,31 +185,6 @@ def test_up_and_down_without_root(for_nobody):
     if may.returncode:
         pytest.skip(f"no namespaces without root: {may.stderr.strip()}")
     use(for_nobody)
-
-
-@pytest.mark.parametrize("kind, words, step", [("nobody", ["up"], 11), ("root", ["up"], 11), ("root", ["run"], 37)])
-def test_call_fails(for_nobody, kind, words, step):
-    """One call of the command fails, each in turn: it ends, says why if it did not work, and leaves nothing."""
-    program = for_nobody if kind == "nobody" else [P2PNIC]
-    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
-        os.chmod(directory, 0o755)
-        inject = Inject(f"{directory}/rule")
-        os.chmod(f"{directory}/rule", 0o666)
-        inject.environment["LD_PRELOAD"] = shutil.copy(LIBRARY, directory)
-        failed, k = 1, 1
-        while failed and k < 400:
-            inject.on("lab", nth=k, times=1)
-            done = run(*program, "lab", *words, env={**os.environ, **inject.environment})
-            failed = inject.off()[1]
-            what = f"call {k}: {place(done.stderr)}: {done.stderr[-400:]}"
-            down = run(*program, "lab", "down")
-            assert down.returncode == 0, f"not to be removed, {what}"
-            if "lab: namespaces: " in done.stderr or "not permitted" in done.stderr:
-                pytest.skip(done.stderr)
-            assert done.returncode in ((0, 1) if failed else (0,)), what
-            assert done.returncode == 0 or re.search(r"^p2pnic lab: *\S", done.stderr, re.MULTILINE), what
-            k += int(os.environ.get("P2PNIC_INJECT_STEP") or step)
-        assert k > step
 
 
 def test_up_over_a_dead_one(permitted):
