@@ -72,7 +72,7 @@ static bool open_standard_files(void)
 	while (fd >= 0 && fd <= 2);
 	if (fd > 2)
 		close(fd);
-	return fcntl(2, F_GETFD) >= 0;
+	return fcntl(2, F_GETFD) >= 0 || errno != EBADF;
 }
 
 int main(int argc, char **argv)

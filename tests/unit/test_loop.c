@@ -72,8 +72,10 @@ static void test_wait_without_memory(void **state)
 	assert_int_equal(loop_open(&loop), 0);
 	short_of_memory = true;
 	loop_after(&loop, &timer, 50, fired, &done);
-	for (; !done; steps++)
+	while (!done) {
 		loop_step(&loop, -1);
+		steps++;
+	}
 	short_of_memory = false;
 	assert_true(steps <= 10);
 	loop_close(&loop);
