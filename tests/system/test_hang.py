@@ -328,7 +328,7 @@ def test_takeover_by_a_mistaken_configuration(make_network):
 def test_idle_clients(make_network):
     """A hundred that ask nothing, half a request, or do not read: nobody waits for them, and none stays for good."""
     network = make_network(2, routes=[{"prefix": f"198.18.{n % 256}.{4 * (n // 256)}/30", "via": "10.0.2.2"}
-                                      for n in range(8000)])
+                                      for n in range(3000)])
     before = descriptors(network.router.process.pid)
     clients = []
     for k in range(100):
@@ -342,7 +342,7 @@ def test_idle_clients(make_network):
     eventually(lambda: descriptors(network.router.process.pid) <= before, 15, "clients dropped")
     for client in clients:
         client.close()
-    assert len(network.router.show("route")) > 8000
+    assert len(network.router.show("route")) > 3000
 
 
 def test_failed_start_leaves_nothing(make_network):
@@ -376,6 +376,7 @@ def make_failing(make_network, monkeypatch):
     return make
 
 
+@pytest.mark.preload
 def test_connection_lost_at_this_end(make_failing):
     """The NIC notices nothing and says nothing: it is connected again all the same."""
     network, inject = make_failing(3)
@@ -389,6 +390,7 @@ def test_connection_lost_at_this_end(make_failing):
     assert sum(row["pid"] == pids[row["name"]] for row in quickly(network)) == 2
 
 
+@pytest.mark.preload
 def test_no_memory_while_a_nic_starts(make_failing):
     """What cannot be received stays there, and does not keep a processor busy."""
     network, inject = make_failing(2)
@@ -406,6 +408,7 @@ def test_no_memory_while_a_nic_starts(make_failing):
     eventually(lambda: passes(network, 1, 2), SOON, "traffic to nic2")
 
 
+@pytest.mark.preload
 def test_keeper_that_cannot_be_asked(make_failing):
     """What it holds is not known then; it is not ended for that, nor the NICs with it."""
     network, inject = make_failing(2)

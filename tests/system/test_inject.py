@@ -20,6 +20,8 @@ STEP = int(os.environ.get("P2PNIC_INJECT_STEP", "0"))
 PATIENCE = 60
 ROUTES = "".join(f"198.51.{n}.0/24 192.0.2.{n % 5}\n2001:db8:{n:x}::/48 {64500 + n}\n" for n in range(40))
 
+pytestmark = pytest.mark.preload
+
 
 @pytest.fixture(scope="module", autouse=True)
 def library():
