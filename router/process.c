@@ -273,7 +273,7 @@ void process_stop(struct process *p, unsigned patience_ms)
 
 double process_cpu(pid_t pid, const char *thread)
 {
-	uint64_t ticks = 0, cpu, started;
+	uint64_t ticks = 0, cpu = 0, started;
 	char path[320];
 	DIR *tasks;
 
