@@ -28,6 +28,7 @@ static int read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 	const char *at;
 	size_t n;
 
+	*cpu_ticks = *started = 0;
 	if (!file)
 		return errno == ENOENT ? -ESRCH : -errno;
 	n = fread(text, 1, sizeof(text) - 1, file);
@@ -273,7 +274,7 @@ void process_stop(struct process *p, unsigned patience_ms)
 
 double process_cpu(pid_t pid, const char *thread)
 {
-	uint64_t ticks = 0, cpu = 0, started;
+	uint64_t ticks = 0, cpu, started;
 	char path[320];
 	DIR *tasks;
 
