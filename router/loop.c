@@ -80,7 +80,7 @@ void loop_cancel(struct loop *loop, struct loop_timer *timer)
 
 static void fire(struct loop *loop, uint64_t now)
 {
-	/* One that starts another for now gets its turn in the next round. */
+	/* A timer that a callback starts is later than `now`, so this ends. */
 	while (loop->timers && loop->timers->at_ns <= now) {
 		struct loop_timer *timer = loop->timers;
 		loop_fired *fired = timer->fired;

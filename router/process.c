@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 /* Fields of /proc/…/stat behind the name, which may hold anything, so from the last ')' on: 12 and 13 are
- * user and system time, 20 is the start time (counting the state as 1). proc(5). */
-/* 0; -ESRCH: no such process; -errno: not to be known now. */
+ * user and system time, 20 is the start time (counting the state as 1). proc(5).
+ * 0; -ESRCH: there is no such process; other -errno: it could not be read now. */
 static int read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 {
 	char text[1024];
