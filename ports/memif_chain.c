@@ -37,7 +37,8 @@ static unsigned gather(
 				MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX - length))
 			port->dropping = &port->oversize;
 		if (!port->dropping) {
-			if (part != whole)
+			/* A client's first part lies where the packet goes. */
+			if (k || !client)
 				memcpy(whole + length, part, MEMIF_LENGTH(control));
 			length += MEMIF_LENGTH(control);
 		}

@@ -294,8 +294,10 @@ int api_open(struct router *r)
 
 void api_close(struct router *r)
 {
-	while (r->clients)
-		client_drop(r->clients);
+	for (struct api_client *c = r->clients, *next; c; c = next) {
+		next = c->next;
+		client_drop(c);
+	}
 	loop_unwatch(&r->loop, &r->listener_watch);
 	loop_cancel(&r->loop, &r->listener_timer);
 	unix_unlisten(&r->listener);

@@ -51,10 +51,16 @@ static const char *name_of(const struct router_nic *nic)
 	return nic->router->config->nics[index_of(nic)].name;
 }
 
-#define FOR_NICS_OF(p, nic)                                                                        \
-	for (struct router_nic *nic = (p)->router->nic;                                            \
-		nic < (p)->router->nic + (p)->router->config->nics_count; nic++)                   \
-		if (nic->process == (p))
+/* The next NIC of a process after this one; of NULL the first. NULL: no more. */
+static struct router_nic *next_of(const struct router_process *p, struct router_nic *nic)
+{
+	struct router *r = p->router;
+
+	for (nic = nic ? nic + 1 : r->nic; nic < r->nic + r->config->nics_count; nic++)
+		if (nic->process == p)
+			return nic;
+	return NULL;
+}
 
 /* --- A NIC goes ---------------------------------------------------------------------------------- */
 
@@ -177,8 +183,8 @@ static void process_settled(struct router_process *p)
 {
 	bool up = true;
 
-	FOR_NICS_OF(p, nic)
-	up &= nic->state >= NIC_LOADING;
+	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic))
+		up &= nic->state >= NIC_LOADING;
 	if (up && !p->ending)
 		loop_cancel(&p->router->loop, &p->timer);
 }
@@ -403,11 +409,12 @@ static bool behind(const struct router_nic *nic)
 	return nic->state == NIC_FORWARDING && !table_in_step(nic->router->table, &nic->driver);
 }
 
+_Static_assert(DRIVER_ERROR_BYTES >= TABLE_ERROR_BYTES, "mend has one text for both");
+
 static void mend(void *context)
 {
 	struct router *r = context;
-	char error[DRIVER_ERROR_BYTES > TABLE_ERROR_BYTES ? DRIVER_ERROR_BYTES
-							  : TABLE_ERROR_BYTES] = "";
+	char error[DRIVER_ERROR_BYTES] = "";
 	unsigned waiting = fabric_mend(&r->fabric, error);
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
@@ -465,8 +472,7 @@ static void process_gone(void *context, uint32_t events)
 		return;
 	loop_unwatch(&r->loop, &p->watch);
 	snprintf(why, sizeof(why), "process %s of its NICs %s", p->name, how);
-	FOR_NICS_OF(p, nic)
-	{
+	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
 		if (nic->state != NIC_DOWN || !p->ending)
 			router_warn(r,
 				"nic %s: its process %s; the others forward on, it is started "
@@ -496,8 +502,7 @@ static void process_fail(struct router_process *p, const char *why)
 	char text[ROUTER_TEXT_BYTES];
 
 	snprintf(text, sizeof(text), "%s", why);
-	FOR_NICS_OF(p, nic)
-	{
+	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
 		if (!r->starting || p->adopted)
 			router_warn(r, "nic %s: %s", name_of(nic), text);
 		nic_lose(nic);
@@ -545,8 +550,8 @@ void process_begin(struct router_process *p)
 	 * Of an earlier router whose keeper died too. Each try takes a place in its backlog, which one that
 	 * hangs does not free: few tries, further and further apart.
 	 */
-	FOR_NICS_OF(p, nic)
-	taken |= process_evict(nic->socket, p->evicting < EVICT_TRIES ? SIGTERM : SIGKILL);
+	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic))
+		taken |= process_evict(nic->socket, p->evicting < EVICT_TRIES ? SIGTERM : SIGKILL);
 	if (taken) {
 		loop_after(&r->loop, &p->timer, MOMENT_MS << p->evicting, begin_again, p);
 		p->evicting += p->evicting < EVICT_TRIES;
@@ -563,8 +568,7 @@ void process_begin(struct router_process *p)
 	}
 	process_watch_end(p);
 	loop_after(&r->loop, &p->timer, START_MS, start_late, p);
-	FOR_NICS_OF(p, nic)
-	{
+	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
 		nic->state = NIC_CONNECTING;
 		loop_after(&r->loop, &nic->timer, MOMENT_MS, step_again, nic);
 	}
