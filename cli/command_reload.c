@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/which_router.h"
 #include "router/api_client.h"
-#include "router/config.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -21,16 +21,16 @@ static const char usage[] =
 int command_reload(int argc, char **argv)
 {
 	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
-		{"json", no_argument, NULL, 'j'}, {"name", required_argument, NULL, 'n'},
-		{"runtime", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
-	char runtime[256] = "", error[API_ERROR_BYTES];
-	bool json = false, force = false, named = false;
+		{"json", no_argument, NULL, 'j'}, WHICH_ROUTER_OPTIONS,
+		{"help", no_argument, NULL, 'h'}, {0}};
+	struct which_router router = {.command = "reload"};
+	char error[API_ERROR_BYTES];
+	bool json = false, force = false;
 	const json_t *done;
 	json_t *answer;
 	json_int_t behind;
 	int option;
 
-	runtime_of_name("p2pnic", runtime, sizeof(runtime));
 	while ((option = getopt_long(argc, argv, "fjh", options, NULL)) != -1) {
 		switch (option) {
 		case 'f':
@@ -40,11 +40,9 @@ int command_reload(int argc, char **argv)
 			json = true;
 			break;
 		case 'n':
-			runtime_of_name(optarg, runtime, sizeof(runtime));
-			break;
 		case 'r':
-			snprintf(runtime, sizeof(runtime), "%s", optarg);
-			named = true;
+			if (!which_router_option(&router, option, optarg))
+				return COMMAND_USAGE;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -58,8 +56,9 @@ int command_reload(int argc, char **argv)
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
-	/* As with show: the default directory is ours, or nobody in it is asked. */
-	answer = api_ask(runtime, !named, json_pack("{s:{s:b}}", "reload", "force", force), error);
+	which_router_settle(&router);
+	answer = api_ask(router.runtime, router.own,
+		json_pack("{s:{s:b}}", "reload", "force", force), error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic reload: %s\n", error);
 		return COMMAND_FAILED;

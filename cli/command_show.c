@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/which_router.h"
 #include "router/api_client.h"
-#include "router/config.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -61,6 +61,7 @@ static const struct view {
 	{"neighbor", NULL,
 		{{"address", "address", -22}, {"nic", "nic", -8}, {"mac", "mac", -17},
 			{"state", "state", -10}}},
+	{"router", NULL, {{0}}}, /* an object, not a table */
 };
 
 static const json_t *field(const json_t *row, const char *key)
@@ -126,15 +127,15 @@ static void print_object(const json_t *o)
 int command_show(int argc, char **argv)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"all", no_argument, NULL, 'a'}, {"name", required_argument, NULL, 'n'},
-		{"runtime", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
-	char runtime[256] = "", error[API_ERROR_BYTES];
-	bool json = false, all = false, named = false;
+		{"all", no_argument, NULL, 'a'}, WHICH_ROUTER_OPTIONS,
+		{"help", no_argument, NULL, 'h'}, {0}};
+	struct which_router router = {.command = "show"};
+	char error[API_ERROR_BYTES];
+	bool json = false, all = false;
 	const struct view *view = NULL;
 	json_t *answer;
 	int option;
 
-	runtime_of_name("p2pnic", runtime, sizeof(runtime));
 	while ((option = getopt_long(argc, argv, "jah", options, NULL)) != -1) {
 		switch (option) {
 		case 'j':
@@ -144,11 +145,9 @@ int command_show(int argc, char **argv)
 			all = true;
 			break;
 		case 'n':
-			runtime_of_name(optarg, runtime, sizeof(runtime));
-			break;
 		case 'r':
-			snprintf(runtime, sizeof(runtime), "%s", optarg);
-			named = true;
+			if (!which_router_option(&router, option, optarg))
+				return COMMAND_USAGE;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -165,19 +164,23 @@ int command_show(int argc, char **argv)
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
-	/* Who names a directory may mean another user's; the default one is ours, or it is not asked. */
-	answer = api_show(runtime, !named, what, to, error);
+	for (size_t k = 0; k < sizeof(views) / sizeof(*views); k++)
+		if (!strcmp(views[k].what, what))
+			view = &views[k];
+	if (!view) {
+		fprintf(stderr, "p2pnic show: '%s': no such thing to show\n%s", what, usage);
+		return COMMAND_USAGE;
+	}
+	which_router_settle(&router);
+	answer = api_show(router.runtime, router.own, what, to, error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic show: %s\n", error);
 		return COMMAND_FAILED;
 	}
-	for (size_t k = 0; k < sizeof(views) / sizeof(*views); k++)
-		if (!strcmp(views[k].what, what))
-			view = &views[k];
 	if (json) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');
-	} else if (view) {
+	} else if (view->column->heading) {
 		print_table(view, json_object_get(answer, what), all);
 	} else {
 		print_object(json_object_get(answer, what));

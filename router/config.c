@@ -298,11 +298,11 @@ __attribute__((format(printf, 5, 6))) static int wrong(struct checker *c, const 
 
 /* --- Meaning ------------------------------------------------------------------------------------- */
 
-static bool name_valid(const char *name)
+bool config_name_valid(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n && n < 32 &&
+	return n && n < 32 && *name != '.' &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
 		       n;
 }
@@ -335,9 +335,8 @@ static int check_router(struct config *config, struct checker *c)
 			return wrong(c, "router", 0, "method", "method '%s': want wr, rd or bn",
 				r->method);
 	}
-	if (r->name && !name_valid(r->name))
-		return wrong(
-			c, "router", 0, "name", "name '%s': want letters, digits, . _ -", r->name);
+	if (r->name && !config_name_valid(r->name))
+		return wrong(c, "router", 0, "name", "name '%s': " CONFIG_NAME_WANTED, r->name);
 	if (slots < P2PNIC_RING_SLOTS_MIN || slots > P2PNIC_RING_SLOTS_MAX || (slots & (slots - 1)))
 		return wrong(c, "router", 0, "ring_slots",
 			"ring_slots %u: want a power of two from %u to %u", slots,
@@ -360,9 +359,8 @@ static int check_nic(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_nic *n = &config->nics[k];
 
-	if (!name_valid(n->name))
-		return wrong(
-			c, "nics", k, "name", "name '%s': want letters, digits, . _ -", n->name);
+	if (!config_name_valid(n->name))
+		return wrong(c, "nics", k, "name", "name '%s': " CONFIG_NAME_WANTED, n->name);
 	if (config_nic_index(config, n->name) != (int)k)
 		return wrong(c, "nics", k, "name", "two NICs are named '%s'", n->name);
 	if (n->mac && !mac_parse(n->mac, &n->mac_address))
@@ -379,7 +377,7 @@ static int check_nic(struct config *config, unsigned k, struct checker *c)
 			found = found || !strcmp(config->engines[e].name, n->engine);
 		if (!found)
 			return wrong(c, "nics", k, "engine", "no engine is named '%s'", n->engine);
-	} else if (n->engine && !name_valid(n->engine)) {
+	} else if (n->engine && !config_name_valid(n->engine)) {
 		return wrong(c, "nics", k, "engine", "engine '%s': want letters, digits, . _ -",
 			n->engine);
 	}
@@ -484,9 +482,8 @@ static int check(struct config *config, struct checker *c)
 	for (unsigned k = 0; k < config->engines_count && !error; k++) {
 		const struct config_engine *e = &config->engines[k];
 
-		if (!name_valid(e->name) || (e->process && !name_valid(e->process)))
-			error = wrong(
-				c, "engines", k, "name", "names: want letters, digits, . _ -");
+		if (!config_name_valid(e->name) || (e->process && !config_name_valid(e->process)))
+			error = wrong(c, "engines", k, "name", "names: " CONFIG_NAME_WANTED);
 		else if (e->core && (*e->core < 0 || *e->core >= sysconf(_SC_NPROCESSORS_CONF)))
 			error = wrong(c, "engines", k, "core",
 				"this machine has no core %d (it has 0 to %ld)", *e->core,

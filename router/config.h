@@ -111,6 +111,10 @@ int config_load(struct config **, const char *path, char *error);
 int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);
 
+/* Names of routers, NICs, engines and processes; they become names of files. */
+#define CONFIG_NAME_WANTED "want 1 to 31 of letters, digits, . _ -, not beginning with ."
+bool config_name_valid(const char *name);
+
 /*
  * The same routes and addresses on other wires: NIC k gets port[k] (its strings are copied), all NICs one
  * engine of that name, and sockets go to the directory `runtime`. 0 or -ENOMEM.

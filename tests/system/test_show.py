@@ -111,7 +111,18 @@ def test_route_to_no_address(network, address):
 
 def test_no_such_thing(network):
     done = run(P2PNIC, "show", "nonsense", "--runtime", network.router.runtime)
-    assert done.returncode == 1 and "nonsense" in done.stderr
+    assert done.returncode == 2 and "'nonsense': no such thing" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["show", "nic"], ["reload"]])
+@pytest.mark.parametrize("where, said", [
+    (["--name", "a/b"], "--name 'a/b': want 1 to 31"), (["--name", ".."], "--name '..': want 1 to 31"),
+    (["--name", ""], "--name '': want 1 to 31"), (["--runtime", ""], "--runtime '': want 1 to"),
+    (["--runtime", "r" * 300], "want 1 to"), (["--name", "a", "--runtime", "/b"], "--runtime /b: one router at a time"),
+    (["--runtime", "/b", "--name", "a"], "--name a: one router at a time")])
+def test_which_router(command, where, said):
+    done = run(P2PNIC, *command, *where)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 def test_no_router(tmp_path):
