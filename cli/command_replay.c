@@ -232,26 +232,26 @@ static void remove_directories(const struct replay *p, const json_t *names)
 
 /* --- The output directory ------------------------------------------------------------------------ */
 
+/* Its first line: what a line holds, and by what a later replay knows the file for one. */
+static const char verdicts_head[] = "# p2pnic replay: NIC number time length what became of it\n";
+
 /* Whether a replay wrote the directory's files: it leaves its verdicts there. */
 static bool is_earlier_output(const struct replay *p)
 {
-	char path[PATH_MAX + 16], line[512];
-	unsigned long long number, seconds, fraction, length;
+	char path[PATH_MAX + 16], head[sizeof(verdicts_head)];
+	const ssize_t want = sizeof(verdicts_head) - 1;
 	struct stat info;
+	bool ours;
 	int file;
-	ssize_t n;
 
 	snprintf(path, sizeof(path), "%s/verdicts", p->output);
 	file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (file < 0)
 		return false;
-	n = fstat(file, &info) < 0 || !S_ISREG(info.st_mode) ? -1
-							     : read(file, line, sizeof(line) - 1);
+	ours = fstat(file, &info) == 0 && S_ISREG(info.st_mode) &&
+	       read(file, head, (size_t)want) == want && !memcmp(head, verdicts_head, (size_t)want);
 	close(file);
-	if (n <= 0)
-		return n == 0; /* of captures without a frame */
-	line[n] = 0;
-	return sscanf(line, "%*s %llu %llu.%9llu %llu", &number, &seconds, &fraction, &length) == 4;
+	return ours;
 }
 
 static int check_output(struct replay *p, const char *name, bool earlier)
@@ -273,7 +273,7 @@ static int check_output(struct replay *p, const char *name, bool earlier)
 			p->input[k].inode == info.st_ino)
 			return fail(p, -EEXIST, "%s/%s would be overwritten, and it is an input",
 				p->directory, name);
-	/* Verdicts beside it prove little: they may be empty. */
+	/* Verdicts beside it do not prove that. */
 	if (earlier && strcmp(name, "verdicts") != 0) {
 		int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
@@ -507,6 +507,7 @@ static int write_verdicts(struct replay *p, const json_t *names, uint64_t *missi
 	out = fopen(path, "wxe");
 	if (!out)
 		return fail(p, -errno, "%s/verdicts: %s", p->directory, strerror(errno));
+	fputs(verdicts_head, out);
 	for (unsigned k = 0; k < json_array_size(names); k++) {
 		uint64_t lines = 0;
 		char part[96];

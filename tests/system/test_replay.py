@@ -57,8 +57,13 @@ def replay(place, *arguments, captures=None, output="out", config="router.yaml",
     return run(P2PNIC, "replay", *captures, "-c", config, "-o", output, *arguments, cwd=place, **options)
 
 
+VERDICTS = "# p2pnic replay: NIC number time length what became of it"
+
+
 def verdicts(place, output="out"):
-    rows = [line.split() for line in (place / output / "verdicts").read_text().splitlines()]
+    head, *lines = (place / output / "verdicts").read_text().splitlines()
+    assert head == VERDICTS
+    rows = [line.split() for line in lines]
     return {(row[0], int(row[1])): row[2:] for row in rows}
 
 
@@ -403,12 +408,16 @@ def test_wrong_input(place, case, says):
     assert not [name for name in os.listdir(place) if name.startswith("p2pnic-replay")]
 
 
-@pytest.mark.parametrize("text", ["", "a 1 2.3 4\n"])
-def test_captures_beside_verdicts_that_prove_nothing(place, text):
+@pytest.mark.parametrize("text, named", [
+    ("", "verdicts"), ("a 1 2.3 4\n", "verdicts"), (VERDICTS, "verdicts"), (VERDICTS + "\n", "nic2.pcap")])
+@pytest.mark.parametrize("mine", [b"mine", struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)])
+def test_captures_beside_verdicts_that_prove_nothing(place, text, named, mine):
+    """Also a capture of nanoseconds, which only looks like an output."""
     (place / "out").mkdir()
     (place / "out" / "verdicts").write_text(text)
-    (place / "out" / "nic2.pcap").write_text("mine")
+    (place / "out" / "nic2.pcap").write_bytes(mine)
     done = replay(place)
-    assert done.returncode == 1 and "out/nic2.pcap is in the way" in done.stderr
-    assert (place / "out" / "nic2.pcap").read_text() == "mine"
+    assert done.returncode == 1 and f"out/{named} is in the way" in done.stderr
+    assert (place / "out" / "verdicts").read_text() == text
+    assert (place / "out" / "nic2.pcap").read_bytes() == mine
     assert sorted(os.listdir(place / "out")) == ["nic2.pcap", "verdicts"]

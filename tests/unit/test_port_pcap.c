@@ -388,6 +388,12 @@ static void test_output_names(void **state)
 	write_capture("micro.pcap", CAPTURE_ETHERNET, false, NULL, 0);
 	refuses_output(0, "", "micro.pcap", -EEXIST, "holds something else");
 	teardown(NULL);
+	/* Nor one of the same kind that another program wrote. */
+	file = fopen(in_directory("nano.pcap"), "we");
+	fwrite((const uint32_t[6]){0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, 1}, 24, 1, file);
+	fclose(file);
+	refuses_output(0, "", "nano.pcap", -EEXIST, "holds something else");
+	teardown(NULL);
 }
 
 /* Verdicts go to a new file: what is there already is left as it is. */
@@ -434,7 +440,8 @@ static void test_one_file_twice(void **state)
 	assert_int_equal(receive_all(&rigs[0], &frame), 1);
 	assert_int_equal(receive_all(&rigs[1], &frame), 1);
 	teardown(NULL);
-	/* Another NIC's output. */
+	/* Another NIC's output. Empty, it is nobody's. */
+	assert_int_equal(truncate(in_directory("both.pcap"), 0), 0);
 	assert_int_equal(open_port(&rigs[0], "", "both.pcap", NULL, NULL), 0);
 	refuses_output(1, "", "hard.pcap", -EBUSY, "another port reads or writes it");
 	assert_true(open_port(&rigs[2], "both.pcap", "", NULL, NULL) == -EBUSY);
