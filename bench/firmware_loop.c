@@ -3,43 +3,28 @@
  * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward from one to
  * the other. What it shows is the work of the path itself; it says nothing of a wire.
  *
- *     build/bench/firmware_loop_write [BYTES [BURST_ROUNDS [LISTED_SOURCES]]]
+ *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES]]]]
  *
  * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of four NICs.
  */
-#define P2PNIC_PORT         loop
-#define P2PNIC_PORT_HEADER  "bench/loop_port.h"
-#define P2PNIC_BOARD_HEADER "softnic/board.h"
-#define NIC_API             static __attribute__((unused))
+#include "softnic/firmware.h"
 
-#include "firmware/control.c"
-#include "firmware/egress.c"
-#include "firmware/ingress.c"
-
+#include "bench/loop_port.h"
 #include "fib/fib.h"
+#include "firmware/header.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #define RX_BUFFERS 2048u
 #define SLOTS      256u
 
-static int loop_start(void *port, const uint32_t *buffers, unsigned n)
-{
-	struct loop_port *p = port;
-
-	for (unsigned k = 0; k < LOOP_FRAMES; k++)
-		p->buffer[k] = buffers[k];
-	return LOOP_FRAMES;
-}
-
-const struct port_ops loop_port_ops = {
-	.type = "loop", .bytes = sizeof(struct loop_port), .start = loop_start};
-
 struct machine {
 	struct board board;
+	struct loop_port port;
 	struct dma dma;
 	struct dma_window window[3];
 	struct p2pnic_counters counters;
@@ -55,14 +40,16 @@ static uint8_t *memory(size_t bytes)
 	return m != MAP_FAILED ? m : mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
+static unsigned method = P2PNIC_METHOD_WRITE;
+
 static void make(struct machine *m)
 {
 	m->bar2 = memory(P2PNIC_BAR2_BYTES_MIN);
 	m->bar4 = memory(P2PNIC_BAR4_BYTES_MIN);
-	m->board.dma = &m->dma;
-	m->board.port.memory = m->bar4;
+	m->board = (struct board){.dma = &m->dma, .port = &m->port, .ops = &loop_port_ops};
+	m->port.memory = m->bar4;
 	m->dma = (struct dma){.window = m->window, .enabled = true, .counters = &m->counters};
-	nic_init(&m->nic, &m->board, &m->counters, m->bar2, P2PNIC_BAR2_BYTES_MIN, m->bar4,
+	nic_init(&m->nic, &m->board, method, &m->counters, m->bar2, P2PNIC_BAR2_BYTES_MIN, m->bar4,
 		P2PNIC_BAR4_BYTES_MIN);
 	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_RESET);
 	nic_register_write(&m->nic, P2PNIC_REG_RX_BUFFERS, RX_BUFFERS);
@@ -93,7 +80,7 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 		.out_slots = SLOTS,
 		.in_buffers = {0x200000000},
 		.in_offset = RX_BUFFERS * P2PNIC_BUFFER_BYTES,
-		.in_buffer_count = INGRESS_WRITES ? SLOTS : RX_BUFFERS,
+		.in_buffer_count = method == P2PNIC_METHOD_WRITE ? SLOTS : RX_BUFFERS,
 		.in_slots = SLOTS};
 	nic_register_write(
 		&m->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_PEER_OPEN, peer_index));
@@ -104,7 +91,7 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 static void fill(struct machine *m, unsigned length)
 {
 	for (unsigned k = 0; k < LOOP_FRAMES; k++) {
-		uint8_t *f = m->bar4 + m->board.port.buffer[k];
+		uint8_t *f = m->bar4 + m->port.buffer[k];
 		const uint8_t header[34] = {2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 8, 0, 0x45, 0,
 			(uint8_t)((length - 14) >> 8), (uint8_t)(length - 14), 0, 0, 0, 0, 64, 17,
 			0, 0, 198, 19, 0, (uint8_t)k, 198, 18, 1, 10};
@@ -116,15 +103,15 @@ static void fill(struct machine *m, unsigned length)
 		uint16_t checksum = (uint16_t)~fold(sum);
 		memcpy(f + 24, &checksum, 2);
 	}
-	m->board.port.length = length;
+	m->port.length = length;
 }
 
 int main(int argc, char **argv)
 {
 	static struct machine a, b;
-	unsigned length = argc > 1 ? (unsigned)atoi(argv[1]) : 60;
-	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 200000;
-	unsigned listed = argc > 3 ? (unsigned)atoi(argv[3]) : 12;
+	unsigned length = argc > 2 ? (unsigned)atoi(argv[2]) : 60;
+	unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 200000;
+	unsigned listed = argc > 4 ? (unsigned)atoi(argv[4]) : 12;
 	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
 	/* As a router has them: a connected network, its broadcast address, own address and a neighbour. */
 	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
@@ -134,6 +121,8 @@ int main(int argc, char **argv)
 	struct fib *fib = fib_new(&config, error);
 	double best = 1e9;
 
+	if (argc > 1 && !strcmp(argv[1], "rd"))
+		method = P2PNIC_METHOD_READ;
 	make(&a);
 	make(&b);
 	join(&a, 0, &b, 1);
@@ -161,7 +150,7 @@ int main(int argc, char **argv)
 	}
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_SOURCES);
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
-	b.board.port.off = true;
+	b.port.off = true;
 	nic_register_write(&b.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
 	fill(&a, length);
 	for (unsigned repeat = 0; repeat < 5; repeat++) {

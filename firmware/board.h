@@ -3,8 +3,8 @@
  * The board: all that the firmware may call. A board is what surrounds the processor of a NIC: the
  * Ethernet port, the DMA engine, the interrupt line. There are two:
  *
- *   - the soft NIC's, static inline functions from softnic/board.h, compiled together with the firmware
- *     once for each port type and method (P2PNIC_BOARD_HEADER names the header);
+ *   - the soft NIC's and the tests', static inline functions of a header that P2PNIC_BOARD_HEADER names
+ *     (softnic/board.h): a DMA write there is a copy of a few instructions;
  *   - any other: the prototypes below, resolved when the firmware is linked for that board. `make
  *     firmware-riscv` proves that nothing else is undefined.
  *
@@ -28,33 +28,17 @@
 #include <p2pnic/ring.h>
 #include <p2pnic/types.h>
 
+#include "dma_region.h"
 #include "frame.h"
 
 struct board;
-
-/* Of a region: `bytes` is 0 if it is not mapped; `board` is the board's own (soft NIC: a pointer). */
-struct dma_region {
-	struct bus_addr bus;
-	uint64_t bytes;
-	void *board;
-};
-
-#define DMA_READ  1u
-#define DMA_WRITE 2u
-
-/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. Two halves of
- * two 64-bit words each: a vector register each where the processor has some. */
-typedef uint64_t frame_half __attribute__((vector_size(16)));
-struct frame_head {
-	frame_half low, high;
-};
 
 #ifdef P2PNIC_BOARD_HEADER
 #include P2PNIC_BOARD_HEADER
 #else
 
 unsigned board_receive(struct board *, struct frame *frames, unsigned max);
-uint32_t board_keep(struct board *, unsigned k, uint32_t spare);
+void board_keep(struct board *, const uint8_t *frame, unsigned n, uint32_t *at);
 void board_release(struct board *);
 unsigned board_transmit(struct board *, const struct p2pnic_descriptor *frames, unsigned n);
 void board_flush(struct board *);

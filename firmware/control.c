@@ -6,11 +6,14 @@
 
 #include "fib.h"
 
-NIC_API void nic_init(struct nic *n, struct board *board, struct p2pnic_counters *counters,
+void nic_init(struct nic *n, struct board *board, unsigned method, struct p2pnic_counters *counters,
 	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
 {
 	__builtin_memset(n, 0, sizeof(*n));
 	n->board = board;
+	n->method = (uint8_t)method;
+	n->writes = method != P2PNIC_METHOD_READ;
+	n->reads = method != P2PNIC_METHOD_WRITE;
 	n->counters = counters;
 	n->bar2 = bar2;
 	n->bar4 = bar4;
@@ -20,6 +23,19 @@ NIC_API void nic_init(struct nic *n, struct board *board, struct p2pnic_counters
 	n->bucket = (const p2pnic_bucket *)(bar2 + P2PNIC_BAR2_BUCKETS);
 	n->adjacency = (const struct p2pnic_adjacency *)(bar2 + P2PNIC_BAR2_ADJACENCIES);
 	n->mtu = 1500;
+}
+
+void nic_set_mac(struct nic *n, struct mac_addr mac)
+{
+	n->mac = 0;
+	__builtin_memcpy(&n->mac, &mac, sizeof(mac));
+}
+
+void nic_set_port(struct nic *n, bool link, uint32_t speed_mbps, uint64_t missed)
+{
+	n->link = link;
+	n->speed = speed_mbps;
+	atomic_store_explicit(&n->counters->port_missed, missed, memory_order_relaxed);
 }
 
 static struct p2pnic_mailbox *mailbox_of(struct nic *n, unsigned peer)
@@ -46,8 +62,9 @@ static enum p2pnic_result start(struct nic *n)
 		uint64_t end =
 			(uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
 
-		if (n->rx_buffers < NIC_RX_BUFFERS_MIN || n->rx_buffers > NIC_RX_BUFFERS_MAX ||
-			end > n->bar4_bytes || n->rx_offset % P2PNIC_BUFFER_BYTES)
+		if (n->rx_buffers < (n->reads ? NIC_RX_BUFFERS_MIN_READS : NIC_RX_BUFFERS_MIN) ||
+			n->rx_buffers > NIC_RX_BUFFERS_MAX || end > n->bar4_bytes ||
+			n->rx_offset % P2PNIC_BUFFER_BYTES)
 			return P2PNIC_BAD_ARGUMENT;
 		for (uint32_t k = 0; k < n->rx_buffers; k++)
 			n->spare[n->spares++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
@@ -89,12 +106,12 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 	if (e->in_slots < P2PNIC_RING_SLOTS_MIN || e->in_slots > P2PNIC_RING_SLOTS_MAX ||
 		(e->in_slots & (e->in_slots - 1)) != 0)
 		return P2PNIC_BAD_ARGUMENT;
-	if (INGRESS_WRITES && e->out_buffer_count < e->out_slots)
+	if (n->writes && e->out_buffer_count < e->out_slots)
 		return P2PNIC_BAD_ARGUMENT;
-	if (!EGRESS_READS && (e->in_offset % P2PNIC_BUFFER_BYTES != 0 ||
-				     (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count *
-								      P2PNIC_BUFFER_BYTES >
-					     n->bar4_bytes))
+	if (!n->reads && (e->in_offset % P2PNIC_BUFFER_BYTES != 0 ||
+				 (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count *
+								  P2PNIC_BUFFER_BYTES >
+					 n->bar4_bytes))
 		return P2PNIC_BAD_ARGUMENT;
 	return P2PNIC_OK;
 }
@@ -111,13 +128,13 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 	if (e->doorbell.value &&
 		!board_dma_resolve(n->board, e->doorbell, 4, DMA_WRITE, &out->doorbell))
 		return false;
-	if (INGRESS_WRITES && !board_dma_resolve(n->board, e->out_buffers,
-				      (uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES,
-				      DMA_WRITE, &out->buffers))
+	if (n->writes && !board_dma_resolve(n->board, e->out_buffers,
+				 (uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES, DMA_WRITE,
+				 &out->buffers))
 		return false;
-	if (EGRESS_READS && !board_dma_resolve(n->board, e->in_buffers,
-				    (uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ,
-				    &n->in[peer].packets))
+	if (n->reads && !board_dma_resolve(n->board, e->in_buffers,
+				(uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ,
+				&n->in[peer].packets))
 		return false;
 	return true;
 }
@@ -134,15 +151,12 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
  * not any more: it would send half of one packet and half of another. */
 static bool take_back(struct nic *n, struct nic_out *out)
 {
-#if INGRESS_WRITES
-	return false;
-#else
-	bool some = out->consumed != out->produced;
+	bool some = !n->writes && out->consumed != out->produced;
 
-	for (; out->consumed != out->produced; out->consumed++)
-		n->spare[n->spares++] = out->given[out->consumed & out->mask];
+	if (some)
+		for (; out->consumed != out->produced; out->consumed++)
+			n->spare[n->spares++] = out->given[out->consumed & out->mask];
 	return some;
-#endif
 }
 
 static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
@@ -167,12 +181,10 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->batch = (uint16_t)e.batch;
 	out->mask = e.out_slots - 1;
 	out->limit = out->end = e.out_slots;
-#if INGRESS_WRITES
-	for (uint32_t k = 0; k < e.out_slots; k++)
+	for (uint32_t k = 0; k < e.out_slots && n->writes; k++)
 		out->spare[k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
-#endif
 	in->slots = e.in_slots;
-	in->base = EGRESS_READS ? 0 : e.in_offset;
+	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
 	in->mailbox = mailbox_of(n, peer);
 	out->consumer = &in->mailbox->consumer;
@@ -228,7 +240,8 @@ static enum p2pnic_result reset(struct nic *n)
 		return P2PNIC_BAD_STATE;
 	__builtin_memset(n->counters, 0, sizeof(*n->counters));
 	__builtin_memset(n->bar2, 0, P2PNIC_BAR2_FIB);
-	nic_init(n, n->board, n->counters, n->bar2, n->bar2_bytes, n->bar4, n->bar4_bytes);
+	nic_init(n, n->board, n->method, n->counters, n->bar2, n->bar2_bytes, n->bar4,
+		n->bar4_bytes);
 	n->mac = mac;
 	n->link = link;
 	n->speed = speed;
@@ -236,7 +249,7 @@ static enum p2pnic_result reset(struct nic *n)
 	return P2PNIC_OK;
 }
 
-NIC_API void nic_windows_changed(struct nic *n)
+void nic_windows_changed(struct nic *n)
 {
 	for (unsigned k = n->open_peers; k-- > 0;)
 		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
@@ -343,7 +356,7 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 	}
 }
 
-NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
+uint32_t nic_register_read(struct nic *n, uint32_t offset)
 {
 	switch (offset) {
 	case P2PNIC_REG_MAGIC:
@@ -354,7 +367,7 @@ NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
 		return (n->running ? P2PNIC_STATUS_RUNNING : 0) |
 		       (n->ready ? P2PNIC_STATUS_READY : 0);
 	case P2PNIC_REG_METHOD:
-		return P2PNIC_METHOD;
+		return n->method;
 	case P2PNIC_REG_RESULT:
 		return n->result;
 	case P2PNIC_REG_NIC_INDEX:
@@ -391,7 +404,7 @@ NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	}
 }
 
-NIC_API void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
+void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 {
 	switch (offset) {
 	case P2PNIC_REG_COMMAND:

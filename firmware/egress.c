@@ -70,7 +70,7 @@ static inline struct p2pnic_traffic *taken_from(struct nic *n, unsigned peer)
 	return peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
 }
 
-NIC_API void in_discard(struct nic *n, unsigned peer)
+void in_discard(struct nic *n, unsigned peer)
 {
 	uint32_t waiting = in_available(n, &n->in[peer]);
 
@@ -78,7 +78,6 @@ NIC_API void in_discard(struct nic *n, unsigned peer)
 	count_drop(n, P2PNIC_DROP_STALE, waiting);
 }
 
-#if EGRESS_READS
 /* Fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
  * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */
 static unsigned stage(
@@ -97,7 +96,16 @@ static unsigned stage(
 	}
 	return k;
 }
-#endif
+
+/* The port took the first `sent` of those that were fetched; the buffers of the others are free again. */
+static void staged(
+	struct nic *n, const struct p2pnic_descriptor *d, unsigned fetched, unsigned sent)
+{
+	for (unsigned k = 0; k < sent; k++)
+		n->staged[n->staged_tail++ % NIC_FLIGHT_MAX] = d[k].offset;
+	for (unsigned k = fetched; k > sent; k--)
+		n->spare[n->spares++] = d[k - 1].offset;
+}
 
 /* One descriptor, its offset counted from BAR4; false: not valid. */
 static inline bool take_one(const struct nic_in *in, uint32_t index, struct p2pnic_descriptor *d)
@@ -156,8 +164,10 @@ static unsigned take(struct nic *n, unsigned peer)
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* eight are written at a time */
 	uint32_t available = in_available(n, in);
 	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;
-	unsigned good, sent;
+	unsigned good, fetched, sent;
+	enum p2pnic_drop reason;
 	uint64_t bytes = 0;
+	bool refused;
 
 	/* A take adds two runs at most. */
 	if (!available || !room || n->run_tail - n->run_head > NIC_FLIGHT_MAX - 2)
@@ -168,25 +178,18 @@ static unsigned take(struct nic *n, unsigned peer)
 		available = room;
 
 	good = take_descriptors(in, d, available, &bytes);
-#if EGRESS_READS
-	unsigned staged = stage(n, in, d, good);
-	bool refused = staged == good ? good < available : n->spares > 0;
-	enum p2pnic_drop reason =
-		staged == good ? P2PNIC_DROP_BAD_DESCRIPTOR : P2PNIC_DROP_DMA_FAULT;
-
-	sent = staged ? board_transmit(n->board, d, staged) : 0;
-	for (unsigned k = 0; k < sent; k++)
-		n->staged[n->staged_tail++ % NIC_FLIGHT_MAX] = d[k].offset;
-	for (unsigned k = staged; k > sent; k--)
-		n->spare[n->spares++] = d[k - 1].offset;
-	refused = refused && sent == staged;
-#else
-	bool refused;
-	const enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
-
-	sent = good ? board_transmit(n->board, d, good) : 0;
-	refused = sent == good && good < available;
-#endif
+	fetched = n->reads ? stage(n, in, d, good) : good;
+	sent = fetched ? board_transmit(n->board, d, fetched) : 0;
+	if (n->reads)
+		staged(n, d, fetched, sent);
+	if (fetched == good) {
+		refused = good < available;
+		reason = P2PNIC_DROP_BAD_DESCRIPTOR;
+	} else {
+		refused = n->spares > 0; /* what stopped it is no lack of buffers */
+		reason = P2PNIC_DROP_DMA_FAULT;
+	}
+	refused = refused && sent == fetched;
 	for (unsigned k = sent; k < good; k++)
 		bytes -= d[k].length;
 	if (sent)
@@ -214,10 +217,8 @@ static unsigned complete(struct nic *n)
 	count(&n->counters->sent.packets, done - failed);
 	if (unlikely(failed))
 		count_drop(n, P2PNIC_DROP_PORT, failed);
-#if EGRESS_READS
-	for (unsigned k = 0; k < done; k++)
+	for (unsigned k = 0; k < done && n->reads; k++)
 		n->spare[n->spares++] = n->staged[n->staged_head++ % NIC_FLIGHT_MAX];
-#endif
 	while (n->run_head != n->run_tail) {
 		struct nic_run *run = &n->run[n->run_head % NIC_FLIGHT_MAX];
 		struct nic_in *in = &n->in[run->peer];
@@ -242,7 +243,7 @@ static unsigned complete(struct nic *n)
 	return all;
 }
 
-NIC_API unsigned nic_egress(struct nic *n)
+unsigned nic_egress(struct nic *n)
 {
 	unsigned work = 0;
 
@@ -280,15 +281,15 @@ static bool nic_pending(struct nic *n)
 	return false;
 }
 
-NIC_API unsigned nic_poll(struct nic *n)
+unsigned nic_poll(struct nic *n)
 {
 	unsigned work;
 
-	if (!INGRESS_WRITES || unlikely(n->held)) {
+	if (!n->writes || unlikely(n->held)) {
 		for (unsigned k = 0; k < n->open_peers; k++) {
 			if (n->out[n->peer[k]].held)
 				out_drain_held(n, n->peer[k]);
-			else if (!INGRESS_WRITES && n->out[n->peer[k]].open)
+			else if (!n->writes && n->out[n->peer[k]].open)
 				out_reclaim(n, &n->out[n->peer[k]]);
 		}
 		out_publish_all(n);
@@ -307,7 +308,7 @@ static void tell_asleep(struct nic *n, uint32_t asleep)
 			offsetof(struct p2pnic_mailbox, asleep), asleep);
 }
 
-NIC_API enum nic_rest nic_arm(struct nic *n)
+enum nic_rest nic_arm(struct nic *n)
 {
 	bool waits;
 
@@ -323,7 +324,7 @@ NIC_API enum nic_rest nic_arm(struct nic *n)
 	return NIC_IDLE;
 }
 
-NIC_API void nic_disarm(struct nic *n)
+void nic_disarm(struct nic *n)
 {
 	board_port_disarm(n->board);
 	tell_asleep(n, 0);

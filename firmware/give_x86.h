@@ -36,7 +36,6 @@ AVX512 static inline void pick_sixteens(
 	}
 }
 
-#if INGRESS_WRITES
 AVX512 static inline uint32_t describe_eights(const uint32_t *spare, const uint32_t *length,
 	unsigned count, uint32_t begins, uint16_t flags, uint32_t *given, uint64_t *word)
 {
@@ -59,7 +58,6 @@ AVX512 static inline uint32_t describe_eights(const uint32_t *spare, const uint3
 	}
 	return (uint32_t)_mm512_reduce_add_epi64(bytes);
 }
-#endif
 
 #endif
 #endif

@@ -21,7 +21,7 @@ static inline void spare_buffer_of(struct nic *n, uint32_t at)
 	n->spare[n->spares++] = at & ~(P2PNIC_BUFFER_BYTES - 1);
 }
 
-NIC_API void out_discard_held(struct nic *n, struct nic_out *out)
+void out_discard_held(struct nic *n, struct nic_out *out)
 {
 	count_drop(n, P2PNIC_DROP_STALE, out->held);
 	n->held -= out->held;
@@ -33,7 +33,7 @@ NIC_API void out_discard_held(struct nic *n, struct nic_out *out)
 
 /* Takes note of what the egress NIC has consumed. Acquire: pairs with its dma_write64, so a buffer is
  * not written again before the egress NIC has done with it. */
-NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
+void out_reclaim(struct nic *n, struct nic_out *out)
 {
 	uint64_t word = atomic_load_explicit(out->consumer, memory_order_acquire);
 	uint32_t index = P2PNIC_RING_INDEX(word);
@@ -48,19 +48,16 @@ NIC_API void out_reclaim(struct nic *n, struct nic_out *out)
 		out_discard_held(n, out);
 		return;
 	}
-#if INGRESS_WRITES
-	uint32_t *free = out->spare + (out->produced - index);
 	uint32_t slot = out->consumed & out->mask, back = index - out->consumed;
 	uint32_t run = out->mask + 1 - slot;
+	uint32_t *free = n->writes ? out->spare + (out->produced - index) : n->spare + n->spares;
 
 	if (run > back)
 		run = back;
 	copy_words(free, out->given + slot, run);
 	copy_words(free + run, out->given, back - run);
-#else
-	for (uint32_t slot = out->consumed; slot != index; slot++)
-		n->spare[n->spares++] = out->given[slot & out->mask];
-#endif
+	if (!n->writes)
+		n->spares += back;
 	out->consumed = index;
 	out->end = out->held ? out->produced : out->consumed + out->limit;
 }
@@ -114,7 +111,7 @@ static void wake(struct nic *n, unsigned peer)
 /* Publishes what is pending and wakes who sleeps. The fence orders our producer words before the read
  * of `asleep`; it pairs with the one in nic_arm, where the other end writes `asleep` and then reads
  * the producer word: at least one of the two sees the other. */
-NIC_API void out_publish_all(struct nic *n)
+void out_publish_all(struct nic *n)
 {
 	if (!n->dirty)
 		return;
@@ -136,8 +133,7 @@ NIC_API void out_publish_all(struct nic *n)
 		struct nic_out *out = &n->out[n->dirty_peer[k]];
 
 		out->dirty = false;
-		if (INGRESS_WRITES && out->open &&
-			out->produced - out->consumed >= NIC_RECLAIM_FROM)
+		if (n->writes && out->open && out->produced - out->consumed >= NIC_RECLAIM_FROM)
 			out_reclaim(n, out);
 		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
 			wake(n, n->dirty_peer[k]);
@@ -145,7 +141,6 @@ NIC_API void out_publish_all(struct nic *n)
 	n->dirty = 0;
 }
 
-#if INGRESS_WRITES
 /*
  * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0 would
  * share a few sets of the cache; sixteen begins, which spare[] has, spread short frames, four spread long
@@ -164,7 +159,6 @@ static inline uint32_t out_buffer(struct nic_out *out, uint32_t produced, uint32
 	out->given[produced & out->mask] = buffer;
 	return buffer & begins_for(length);
 }
-#endif
 
 /*
  * Spare buffers have up to three uses, and each leaves some to those it must not starve: held packets to
@@ -173,7 +167,7 @@ static inline uint32_t out_buffer(struct nic_out *out, uint32_t produced, uint32
  */
 static inline uint32_t spares_for_others(const struct nic *n)
 {
-	return EGRESS_READS ? n->rx_buffers / 16 : 0;
+	return n->reads ? n->rx_buffers / 16 : 0;
 }
 
 /* Keeps frame k in own memory, its head rewritten; NIC_NOWHERE if only `leave` buffers are left. */
@@ -184,7 +178,8 @@ static uint32_t keep_frame(struct nic *n, unsigned k, const struct frame_head *h
 
 	if (n->spares <= leave)
 		return NIC_NOWHERE;
-	at = board_keep(n->board, k, n->spare[--n->spares]);
+	at = n->spare[--n->spares];
+	board_keep(n->board, &(uint8_t){(uint8_t)k}, 1, &at);
 	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
 	return at;
 }
@@ -216,7 +211,7 @@ static void hold(struct nic *n, unsigned peer, unsigned k, const struct frame_he
 }
 
 /* Moves held packets into the ring as far as there is room. */
-NIC_API void out_drain_held(struct nic *n, unsigned peer)
+void out_drain_held(struct nic *n, unsigned peer)
 {
 	struct nic_out *out = &n->out[peer];
 
@@ -227,19 +222,19 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 	out->end = out->consumed + out->limit;
 	while (out->held && out->produced != out->end) {
 		struct p2pnic_descriptor d = out->hold[out->hold_head];
-#if INGRESS_WRITES
-		uint32_t offset = out_buffer(out, out->produced, d.length);
-		struct frame_head head;
-
-		__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
-		board_dma_write_frame(
-			n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
-		spare_buffer_of(n, d.offset);
-#else
 		uint32_t offset = d.offset;
 
-		out->given[out->produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
-#endif
+		if (n->writes) {
+			struct frame_head head;
+
+			offset = out_buffer(out, out->produced, d.length);
+			__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
+			board_dma_write_frame(n->board, &out->buffers, offset, &head,
+				n->bar4 + d.offset, d.length);
+			spare_buffer_of(n, d.offset);
+		} else {
+			out->given[out->produced & out->mask] = offset & ~(P2PNIC_BUFFER_BYTES - 1);
+		}
 		out->batched[out->produced++ - out->published] =
 			descriptor_word(offset, d.length, d.flags);
 		out->bytes += d.length;
@@ -253,7 +248,6 @@ NIC_API void out_drain_held(struct nic *n, unsigned peer)
 		out->end = out->produced; /* new packets queue behind them */
 }
 
-#if INGRESS_WRITES
 /* Writes descriptors and notes of the buffers; the sum of the lengths. */
 static inline uint32_t describe_each(const uint32_t *spare, const uint32_t *length, unsigned count,
 	uint32_t begins, uint16_t flags, uint32_t *given, uint64_t *word)
@@ -293,36 +287,45 @@ static __attribute__((noinline)) void copy_frames(struct board *board,
 			b->frame[k].data, length[i]);
 	}
 }
-#endif
 
-/* Puts frames into the ring: there is room for all of them, in one piece, and in the batch. */
-static inline void give(struct nic *n, const struct burst *b, struct nic_out *out,
+static inline uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Rd: keeps frames in own memory, and puts their descriptors into the ring. */
+static void give_kept(struct nic *n, const struct burst *b, struct nic_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	uint32_t at[P2PNIC_BURST_MAX], leave = spares_for_others(n);
+	uint32_t kept = n->spares > leave ? least(count, n->spares - leave) : 0;
+
+	n->spares -= kept;
+	__builtin_memcpy(at, n->spare + n->spares, kept * sizeof(*at));
+	board_keep(n->board, frames, kept, at);
+	for (unsigned i = 0; i < kept; i++) {
+		__builtin_memcpy(n->bar4 + at[i], &b->head[frames[i]], sizeof(*b->head));
+		out->given[out->produced & out->mask] = at[i] & ~(P2PNIC_BUFFER_BYTES - 1);
+		out->batched[out->produced++ - out->published] =
+			descriptor_word(at[i], length[i], flags);
+		out->bytes += length[i];
+	}
+	if (unlikely(kept < count))
+		count_drop(n, P2PNIC_DROP_NO_BUFFER, count - kept);
+}
+
+/* Wr, Bn: writes frames into the peer's buffers, and puts their descriptors into the ring. */
+static inline void give_written(struct nic *n, const struct burst *b, struct nic_out *out,
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
 {
 	uint64_t *word = out->batched + (out->produced - out->published);
 	uint32_t *given = out->given + (out->produced & out->mask);
-#if INGRESS_WRITES
 	const uint32_t *spare = out->spare + (out->produced - out->consumed);
 	uint32_t begins = begins_for(b->lengths);
 
 	out->bytes += describe(spare, length, count, begins, flags, given, word);
 	copy_frames(n->board, &out->buffers, spare, begins, b, frames, length, count);
 	out->produced += count;
-#else
-	for (unsigned i = 0; i < count; i++) {
-		unsigned k = frames[i];
-		uint32_t offset = keep_frame(n, k, &b->head[k], spares_for_others(n));
-
-		if (unlikely(offset == NIC_NOWHERE)) {
-			count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
-			continue;
-		}
-		*given++ = offset & ~(P2PNIC_BUFFER_BYTES - 1);
-		*word++ = descriptor_word(offset, length[i], flags);
-		out->bytes += length[i];
-		out->produced++;
-	}
-#endif
 }
 
 /* There was no room for frame k. True: now there is. Else it is held, or dropped. */
@@ -338,11 +341,6 @@ static __attribute__((noinline)) bool find_room(
 	else if (out->produced == out->end)
 		hold(n, peer, k, &b->head[k], b->length[k], flags);
 	return out->produced != out->end;
-}
-
-static inline unsigned least(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
 }
 
 /* Gives frames of the burst, with their new heads, to a peer. */
@@ -361,7 +359,10 @@ static void transfer(struct nic *n, const struct burst *b, unsigned peer,
 		run = least(run, out->batch - (out->produced - out->published));
 		run = least(run, out->mask + 1 - (out->produced & out->mask));
 		out_dirty(n, peer);
-		give(n, b, out, p->frame + i, p->length + i, run, flags);
+		if (likely(n->writes))
+			give_written(n, b, out, p->frame + i, p->length + i, run, flags);
+		else
+			give_kept(n, b, out, p->frame + i, p->length + i, run, flags);
 		if (out->produced - out->published == out->batch)
 			out_publish(n, out);
 	}
@@ -721,7 +722,7 @@ static inline void transfer_all(struct nic *n, const struct burst *b)
 	}
 }
 
-NIC_API unsigned nic_ingress(struct nic *n)
+unsigned nic_ingress(struct nic *n)
 {
 	struct burst b;
 	unsigned received = board_receive(n->board, b.frame, P2PNIC_BURST_MAX);

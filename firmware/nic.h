@@ -10,11 +10,11 @@
  * the host accesses BAR0; nic_arm before it lets the processor sleep and nic_disarm after. One processor
  * at a time: the firmware has no locks.
  *
- * The transfer method is fixed by P2PNIC_METHOD when the firmware is compiled:
+ * The board says by which method packets cross:
  *   Wr  ingress writes packets to the egress NIC
  *   Rd  ingress keeps packets, egress reads them
  *   Bn  ingress writes packets to host memory, egress reads them from there
- * so there are two ways to give a packet and two to take one, and no test of the method per packet.
+ * so there are two ways to give packets to a ring and two to take them, chosen once a burst.
  */
 #ifndef P2PNIC_NIC_H
 #define P2PNIC_NIC_H
@@ -24,20 +24,10 @@
 #include "board.h"
 #include "sources.h"
 
-#ifndef P2PNIC_METHOD
-#define P2PNIC_METHOD P2PNIC_METHOD_WRITE
-#endif
-#define INGRESS_WRITES (P2PNIC_METHOD != P2PNIC_METHOD_READ)
-#define EGRESS_READS   (P2PNIC_METHOD != P2PNIC_METHOD_WRITE)
-
-/* A build that compiles all of the firmware as one unit makes these functions static. */
-#ifndef NIC_API
-#define NIC_API
-#endif
-
-#define NIC_RX_BUFFERS_MIN (EGRESS_READS ? 16u : 2u) /* see spares_for_others */
-#define NIC_RX_BUFFERS_MAX 8192u                     /* own buffers: receiving, spare, holding */
-#define NIC_HOLD_MAX       256u /* packets held for one egress whose ring is full */
+#define NIC_RX_BUFFERS_MIN       2u    /* Wr */
+#define NIC_RX_BUFFERS_MIN_READS 16u   /* see spares_for_others */
+#define NIC_RX_BUFFERS_MAX       8192u /* own buffers: receiving, spare, holding */
+#define NIC_HOLD_MAX             256u  /* packets held for one egress whose ring is full */
 #define NIC_EXPECT_AHEAD                                                                           \
 	8u /* frames: what a line takes from one core to another, at some ns a frame */
 #define NIC_RECLAIM_FROM                                                                           \
@@ -72,11 +62,9 @@ struct nic_out {
 	struct p2pnic_descriptor hold[NIC_HOLD_MAX]; /* offset: of the frame in own BAR4 */
 	uint32_t given
 		[P2PNIC_RING_SLOTS_MAX]; /* by slot: the buffer that comes back on completion */
-#if INGRESS_WRITES
-	/* The free buffers of the egress are spare[produced - consumed] to spare[limit - 1], the last ones given
+	/* Wr, Bn: the free buffers of the egress are spare[produced - consumed] to spare[limit - 1], the last ones given
 	 * back first: the warmest. NIC_EXPECT_AHEAD more words lie behind them. */
 	uint32_t spare[P2PNIC_RING_SLOTS_MAX + NIC_EXPECT_AHEAD];
-#endif
 };
 
 /* The ring from one ingress NIC. Its mailbox is own memory. */
@@ -107,6 +95,9 @@ enum { RUN_SENT, RUN_SKIPPED, RUN_ORPHAN };
 struct nic {
 	struct board *board;
 	struct p2pnic_counters *counters;
+	uint8_t method; /* P2PNIC_METHOD_* */
+	bool writes;    /* ingress writes packets out: Wr, Bn */
+	bool reads;     /* egress fetches packets: Rd, Bn */
 	uint8_t *bar2;
 	uint8_t *bar4;
 	uint32_t bar2_bytes;
@@ -144,26 +135,28 @@ struct nic {
 	struct nic_run run[NIC_FLIGHT_MAX];
 	uint32_t spare
 		[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
-#if EGRESS_READS
-	uint32_t staged[NIC_FLIGHT_MAX]; /* own buffers of frames in flight */
+	uint32_t staged[NIC_FLIGHT_MAX]; /* Rd, Bn: own buffers of frames in flight */
 	uint32_t staged_head, staged_tail;
-#endif
 };
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
- * memory; `counters` its page of BAR0. `n` is the board's, of any content. */
-NIC_API void nic_init(struct nic *n, struct board *, struct p2pnic_counters *, uint8_t *bar2,
-	uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes);
+ * memory; `counters` its page of BAR0. `n` is the board's, of any content. method: P2PNIC_METHOD_*. */
+void nic_init(struct nic *n, struct board *, unsigned method, struct p2pnic_counters *,
+	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes);
 
 /* One burst each way; how many packets moved. 0: nothing to do. */
-NIC_API unsigned nic_poll(struct nic *n);
+unsigned nic_poll(struct nic *n);
 
 /* BAR0 page 0, by naturally aligned 32-bit words. */
-NIC_API uint32_t nic_register_read(struct nic *n, uint32_t offset);
-NIC_API void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
+uint32_t nic_register_read(struct nic *n, uint32_t offset);
+void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
+
+/* The board's own address, and what it knows of its link; missed: frames lost before the port had them. */
+void nic_set_mac(struct nic *n, struct mac_addr);
+void nic_set_port(struct nic *n, bool link, uint32_t speed_mbps, uint64_t missed);
 
 /* The driver mapped or unmapped windows: every open pair finds its regions anew. */
-NIC_API void nic_windows_changed(struct nic *n);
+void nic_windows_changed(struct nic *n);
 
 enum nic_rest {
 	NIC_BUSY, /* something waits: poll on */
@@ -173,8 +166,8 @@ enum nic_rest {
 
 /* Tells every peer that this NIC sleeps, arms the port, then looks once more. Whatever it returns,
  * nic_disarm must follow before the next nic_poll. */
-NIC_API enum nic_rest nic_arm(struct nic *n);
-NIC_API void nic_disarm(struct nic *n);
+enum nic_rest nic_arm(struct nic *n);
+void nic_disarm(struct nic *n);
 
 /* --- Between the firmware's own files ---------------------------------------------------------- */
 
@@ -193,16 +186,16 @@ static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t p
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-NIC_API unsigned nic_ingress(struct nic *n);
-NIC_API unsigned nic_egress(struct nic *n);
+unsigned nic_ingress(struct nic *n);
+unsigned nic_egress(struct nic *n);
 
 /* The producer's end of a ring (ingress.c). */
-NIC_API void out_reclaim(struct nic *n, struct nic_out *);
-NIC_API void out_drain_held(struct nic *n, unsigned peer);
-NIC_API void out_publish_all(struct nic *n);
-NIC_API void out_discard_held(struct nic *n, struct nic_out *);
+void out_reclaim(struct nic *n, struct nic_out *);
+void out_drain_held(struct nic *n, unsigned peer);
+void out_publish_all(struct nic *n);
+void out_discard_held(struct nic *n, struct nic_out *);
 
 /* The consumer's end (egress.c): counts what waits in a ring that is about to close. */
-NIC_API void in_discard(struct nic *n, unsigned peer);
+void in_discard(struct nic *n, unsigned peer);
 
 #endif

@@ -24,6 +24,23 @@ _Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT + P2PNIC_FR
 
 /* --- receiving --------------------------------------------------------------------------------- */
 
+/* The status word of a slot: who owns it. Release and acquire pair with the kernel's. */
+static inline _Atomic uint32_t *af_packet_status(const struct af_packet_port *port, uint32_t slot)
+{
+	return (_Atomic uint32_t *)(port->ring + (uint64_t)slot * AF_PACKET_SLOT_BYTES);
+}
+
+static void port_release(void *opaque)
+{
+	struct af_packet_port *port = opaque;
+
+	for (; port->consumed; port->consumed--) {
+		uint32_t slot = (port->head + port->slots - port->consumed) % port->slots;
+		atomic_store_explicit(
+			af_packet_status(port, slot), TP_STATUS_KERNEL, memory_order_release);
+	}
+}
+
 /* The VLAN tag that the kernel took out of the frame as its four bytes on the wire, or 0. */
 static uint32_t vlan_tag(const struct tpacket2_hdr *slot)
 {
@@ -118,10 +135,13 @@ static bool take_piece(struct af_packet_port *port, struct frame *frame)
 	return true;
 }
 
-unsigned af_packet_read(struct af_packet_port *port, struct frame *frames, unsigned max)
+static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
+	struct af_packet_port *port = opaque;
 	unsigned n = 0;
 
+	if (!port->own.count)
+		return 0;
 	port->pieces = 0;
 	while (n < max) {
 		struct frame *frame = &port->burst[n];
@@ -153,12 +173,12 @@ static unsigned drain(struct af_packet_port *port)
 {
 	unsigned n = 0;
 
-	af_packet_release(port);
+	port_release(port);
 	while (n < port->slots && atomic_load_explicit(af_packet_status(port, port->head),
 					  memory_order_acquire) != TP_STATUS_KERNEL) {
 		port->head = port->head + 1 == port->slots ? 0 : port->head + 1;
 		port->consumed = 1;
-		af_packet_release(port);
+		port_release(port);
 		n++;
 	}
 	while (recv(port->receive_socket, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0)
@@ -184,7 +204,7 @@ static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned
 	return sent < 0 ? -errno : sent;
 }
 
-void af_packet_send(struct af_packet_port *port)
+static void send_waiting(struct af_packet_port *port)
 {
 	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
@@ -417,6 +437,66 @@ static void port_info(void *p, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "copy, ring%s", port->qdisc ? ", qdisc" : "");
 }
 
+/* --- The path of a frame ------------------------------------------------------------------------ */
+
+static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+{
+	struct af_packet_port *port = opaque;
+
+	struct frame *frame = &port->burst[k];
+
+	if (port->piece[k] == AF_PACKET_IN_RING) {
+		memcpy(port->memory + spare + PORT_HEADROOM, frame->data, frame->length);
+		return spare + PORT_HEADROOM;
+	}
+	port->own.buffer[port->piece[k]] = spare;
+	return (uint32_t)(frame->data - port->memory);
+}
+
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = port_keep_one(opaque, frame[i], at[i]);
+}
+
+static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct af_packet_port *port = opaque;
+
+	return send_queue_push(&port->queue, frames, n);
+}
+
+static void port_flush(void *opaque)
+{
+	struct af_packet_port *port = opaque;
+
+	if (send_queue_waiting(&port->queue))
+		send_waiting(port);
+}
+
+static unsigned port_transmitted(void *opaque, uint64_t *failed)
+{
+	struct af_packet_port *port = opaque;
+
+	port_flush(port);
+	return send_queue_report(&port->queue, failed);
+}
+
+static bool port_arm(void *opaque)
+{
+	struct af_packet_port *port = opaque;
+
+	bool waits = port->own.count &&
+		     (port->splitting || atomic_load_explicit(af_packet_status(port, port->head),
+						 memory_order_acquire) != TP_STATUS_KERNEL);
+
+	return waits || send_queue_waiting(&port->queue);
+}
+
+static void port_disarm(void *opaque)
+{
+}
+
 const struct port_ops af_packet_port_ops = {
 	.type = "af_packet",
 	.bytes = sizeof(struct af_packet_port),
@@ -427,4 +507,12 @@ const struct port_ops af_packet_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.receive = port_receive,
+	.keep = port_keep,
+	.release = port_release,
+	.transmit = port_transmit,
+	.flush = port_flush,
+	.transmitted = port_transmitted,
+	.arm = port_arm,
+	.disarm = port_disarm,
 };

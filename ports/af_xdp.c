@@ -11,6 +11,18 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+/* The kernel is done with a frame from that address. */
+static inline void complete(struct af_xdp_port *port, uint64_t address)
+{
+	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES;
+	uint16_t place = port->newest[buffer];
+
+	if (place == 0)
+		return;
+	port->flight[place - 1].pending = 0;
+	port->newest[buffer] = port->flight[place - 1].previous;
+}
+
 static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "generic"};
 
 /* --- telling the kernel ------------------------------------------------------------------------ */
@@ -43,7 +55,7 @@ static bool send_batch(struct af_xdp_port *port)
 		return false;
 	port->failed += taken - accepted;
 	for (unsigned i = 0; i < taken; i++)
-		af_xdp_complete(port, xsk_ring_prod__tx_desc(&port->transmit, first + i)->addr);
+		complete(port, xsk_ring_prod__tx_desc(&port->transmit, first + i)->addr);
 	port->unsubmitted -= taken;
 	for (unsigned i = 0; i < port->unsubmitted; i++)
 		*xsk_ring_prod__tx_desc(&port->transmit, first + i) =
@@ -63,7 +75,7 @@ static void submit(struct af_xdp_port *port)
 	port->unsubmitted = port->waiting = 0;
 }
 
-void af_xdp_kick(struct af_xdp_port *port)
+static void kick(struct af_xdp_port *port)
 {
 	if (port->socket && port->unsubmitted)
 		submit(port);
@@ -92,7 +104,7 @@ void af_xdp_kick(struct af_xdp_port *port)
 	}
 }
 
-void af_xdp_kick_fill(struct af_xdp_port *port)
+static void kick_fill(struct af_xdp_port *port)
 {
 	recvfrom(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
@@ -458,7 +470,7 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	unsigned n = 0;
 
 	for (unsigned tries = 0; port->socket && tries < 100 && unsent(port); tries++) {
-		af_xdp_kick(port);
+		kick(port);
 		usleep(1000);
 	}
 	if (port->started)
@@ -537,6 +549,166 @@ static void port_info(void *p, struct port_info *info)
 		memcpy(info->fault, port->fault, sizeof(info->fault));
 }
 
+/* --- The path of a frame ------------------------------------------------------------------------ */
+
+static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
+{
+	struct af_xdp_port *port = opaque;
+
+	uint32_t first;
+
+	if (!port->started || !port->socket)
+		return 0;
+	unsigned n = xsk_ring_cons__peek(&port->receive, max, &first);
+	if (n == 0) {
+		if (xsk_ring_prod__needs_wakeup(&port->fill))
+			kick_fill(port);
+		return 0;
+	}
+	for (unsigned k = 0; k < n; k++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, first + k);
+		frames[k] = (struct frame){port->memory + desc->addr, desc->len};
+		port->held[k] = (uint32_t)desc->addr & ~(P2PNIC_BUFFER_BYTES - 1);
+		__builtin_prefetch(frames[k].data);
+	}
+	xsk_ring_cons__release(&port->receive, n);
+	if (port->finish_checksums)
+		for (unsigned k = 0; k < n; k++)
+			offload_repair(frames[k].data, frames[k].length);
+	port->burst = n;
+	return n;
+}
+
+static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+{
+	struct af_xdp_port *port = opaque;
+
+	uint32_t kept = port->held[k];
+
+	af_xdp_own(port, kept, false);
+	af_xdp_own(port, spare, true);
+	port->held[k] = spare;
+	return kept + PORT_HEADROOM;
+}
+
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = port_keep_one(opaque, frame[i], at[i]);
+}
+
+static void port_release(void *opaque)
+{
+	struct af_xdp_port *port = opaque;
+
+	if (port->burst == 0)
+		return;
+	af_xdp_post(port, port->held, port->burst);
+	port->burst = 0;
+}
+
+static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct af_xdp_port *port = opaque;
+
+	unsigned room = AF_XDP_FLIGHT - (port->flight_tail - port->flight_head);
+	unsigned submitted = 0;
+
+	if (n > room)
+		n = room;
+	for (unsigned i = 0; i < n; i++) {
+		struct p2pnic_descriptor frame = frames[i];
+		uint32_t place = port->flight_tail % AF_XDP_FLIGHT;
+		struct af_xdp_flight *flight = &port->flight[place];
+		uint32_t slot;
+
+		if (port->down || !port_sendable(port->memory_bytes, &frame)) {
+			*flight = (struct af_xdp_flight){.failed = 1};
+			port->flight_tail++;
+			continue;
+		}
+		if (!xsk_ring_prod__reserve(&port->transmit, 1, &slot)) {
+			n = i;
+			break;
+		}
+		*xsk_ring_prod__tx_desc(&port->transmit, slot) =
+			(struct xdp_desc){.addr = frame.offset, .len = frame.length};
+		uint32_t buffer = frame.offset / P2PNIC_BUFFER_BYTES;
+		*flight = (struct af_xdp_flight){
+			.buffer = buffer, .previous = port->newest[buffer], .pending = 1};
+		port->newest[buffer] = (uint16_t)(place + 1);
+		port->flight_tail++;
+		submitted++;
+	}
+	port->unsubmitted += submitted;
+	port->kick |= submitted > 0;
+	return n;
+}
+
+static void port_flush(void *opaque)
+{
+	struct af_xdp_port *port = opaque;
+
+	uint32_t fresh = port->unsubmitted - port->waiting;
+	bool wait = port->batching && fresh >= AF_XDP_BUSY &&
+		    port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
+
+	port->waiting = wait ? port->unsubmitted : 0;
+	port->looks = 0;
+	if (port->kick && !wait)
+		kick(port);
+}
+
+static unsigned port_transmitted(void *opaque, uint64_t *failed)
+{
+	struct af_xdp_port *port = opaque;
+
+	unsigned n = 0;
+	uint32_t first;
+
+	if (port->flight_head == port->flight_tail)
+		return 0;
+	if (port->kick && (!port->waiting || port->looks++))
+		kick(port);
+	if (port->socket) {
+		unsigned completed = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
+		for (unsigned i = 0; i < completed; i++)
+			complete(port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
+		if (completed)
+			xsk_ring_cons__release(&port->completion, completed);
+	}
+	while (port->flight_head != port->flight_tail &&
+		!port->flight[port->flight_head % AF_XDP_FLIGHT].pending) {
+		port->failed += port->flight[port->flight_head % AF_XDP_FLIGHT].failed;
+		port->flight_head++;
+		n++;
+	}
+	/* The kernel tells of a refused frame before it completes it, maybe behind others. */
+	uint32_t report = port->failed < n ? port->failed : n;
+	port->failed -= report;
+	*failed += report;
+	return n;
+}
+
+static bool port_arm(void *opaque)
+{
+	struct af_xdp_port *port = opaque;
+
+	uint32_t first;
+
+	if (!port->started || !port->socket)
+		return false;
+	if (xsk_ring_prod__needs_wakeup(&port->fill))
+		kick_fill(port);
+	unsigned waiting = xsk_ring_cons__peek(&port->receive, 1, &first);
+	xsk_ring_cons__cancel(&port->receive, waiting);
+	return waiting || port->kick;
+}
+
+static void port_disarm(void *opaque)
+{
+}
+
 const struct port_ops af_xdp_port_ops = {
 	.type = "af_xdp",
 	.bytes = sizeof(struct af_xdp_port),
@@ -547,4 +719,12 @@ const struct port_ops af_xdp_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.receive = port_receive,
+	.keep = port_keep,
+	.release = port_release,
+	.transmit = port_transmit,
+	.flush = port_flush,
+	.transmitted = port_transmitted,
+	.arm = port_arm,
+	.disarm = port_disarm,
 };

@@ -138,36 +138,7 @@ struct af_xdp_port {
 
 extern const struct port_ops af_xdp_port_ops;
 
-/* System calls: tell the kernel of frames to send; of buffers to receive into. */
-void af_xdp_kick(struct af_xdp_port *port);
-void af_xdp_kick_fill(struct af_xdp_port *port);
-
-static inline unsigned af_xdp_receive(struct af_xdp_port *port, struct frame *frames, unsigned max)
-{
-	uint32_t first;
-
-	if (!port->started || !port->socket)
-		return 0;
-	unsigned n = xsk_ring_cons__peek(&port->receive, max, &first);
-	if (n == 0) {
-		if (xsk_ring_prod__needs_wakeup(&port->fill))
-			af_xdp_kick_fill(port);
-		return 0;
-	}
-	for (unsigned k = 0; k < n; k++) {
-		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, first + k);
-		frames[k] = (struct frame){port->memory + desc->addr, desc->len};
-		port->held[k] = (uint32_t)desc->addr & ~(P2PNIC_BUFFER_BYTES - 1);
-		__builtin_prefetch(frames[k].data);
-	}
-	xsk_ring_cons__release(&port->receive, n);
-	if (port->finish_checksums)
-		for (unsigned k = 0; k < n; k++)
-			offload_repair(frames[k].data, frames[k].length);
-	port->burst = n;
-	return n;
-}
-
+/* A buffer becomes the port's, or is it no more. */
 static inline void af_xdp_own(struct af_xdp_port *port, uint32_t buffer, bool own)
 {
 	uint32_t index = buffer / P2PNIC_BUFFER_BYTES;
@@ -177,16 +148,6 @@ static inline void af_xdp_own(struct af_xdp_port *port, uint32_t buffer, bool ow
 		port->own[index / 64] |= bit;
 	else
 		port->own[index / 64] &= ~bit;
-}
-
-static inline uint32_t af_xdp_keep(struct af_xdp_port *port, unsigned k, uint32_t spare)
-{
-	uint32_t kept = port->held[k];
-
-	af_xdp_own(port, kept, false);
-	af_xdp_own(port, spare, true);
-	port->held[k] = spare;
-	return kept + PORT_HEADROOM;
 }
 
 /* Gives buffers to the kernel to receive into. */
@@ -199,122 +160,6 @@ static inline void af_xdp_post(struct af_xdp_port *port, const uint32_t *buffers
 	for (unsigned i = 0; i < got; i++)
 		*xsk_ring_prod__fill_addr(&port->fill, first + i) = buffers[i];
 	xsk_ring_prod__submit(&port->fill, got);
-}
-
-static inline void af_xdp_release(struct af_xdp_port *port)
-{
-	if (port->burst == 0)
-		return;
-	af_xdp_post(port, port->held, port->burst);
-	port->burst = 0;
-}
-
-static inline unsigned af_xdp_transmit(
-	struct af_xdp_port *port, const struct p2pnic_descriptor *frames, unsigned n)
-{
-	unsigned room = AF_XDP_FLIGHT - (port->flight_tail - port->flight_head);
-	unsigned submitted = 0;
-
-	if (n > room)
-		n = room;
-	for (unsigned i = 0; i < n; i++) {
-		struct p2pnic_descriptor frame = frames[i];
-		uint32_t place = port->flight_tail % AF_XDP_FLIGHT;
-		struct af_xdp_flight *flight = &port->flight[place];
-		uint32_t slot;
-
-		if (port->down || !port_sendable(port->memory_bytes, &frame)) {
-			*flight = (struct af_xdp_flight){.failed = 1};
-			port->flight_tail++;
-			continue;
-		}
-		if (!xsk_ring_prod__reserve(&port->transmit, 1, &slot)) {
-			n = i;
-			break;
-		}
-		*xsk_ring_prod__tx_desc(&port->transmit, slot) =
-			(struct xdp_desc){.addr = frame.offset, .len = frame.length};
-		uint32_t buffer = frame.offset / P2PNIC_BUFFER_BYTES;
-		*flight = (struct af_xdp_flight){
-			.buffer = buffer, .previous = port->newest[buffer], .pending = 1};
-		port->newest[buffer] = (uint16_t)(place + 1);
-		port->flight_tail++;
-		submitted++;
-	}
-	port->unsubmitted += submitted;
-	port->kick |= submitted > 0;
-	return n;
-}
-
-static inline void af_xdp_flush(struct af_xdp_port *port)
-{
-	uint32_t fresh = port->unsubmitted - port->waiting;
-	bool wait = port->batching && fresh >= AF_XDP_BUSY &&
-		    port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
-
-	port->waiting = wait ? port->unsubmitted : 0;
-	port->looks = 0;
-	if (port->kick && !wait)
-		af_xdp_kick(port);
-}
-
-/* The kernel is done with a frame from that address. */
-static inline void af_xdp_complete(struct af_xdp_port *port, uint64_t address)
-{
-	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES;
-	uint16_t place = port->newest[buffer];
-
-	if (place == 0)
-		return;
-	port->flight[place - 1].pending = 0;
-	port->newest[buffer] = port->flight[place - 1].previous;
-}
-
-static inline unsigned af_xdp_transmitted(struct af_xdp_port *port, uint64_t *failed)
-{
-	unsigned n = 0;
-	uint32_t first;
-
-	if (port->flight_head == port->flight_tail)
-		return 0;
-	if (port->kick && (!port->waiting || port->looks++))
-		af_xdp_kick(port);
-	if (port->socket) {
-		unsigned completed = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
-		for (unsigned i = 0; i < completed; i++)
-			af_xdp_complete(
-				port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
-		if (completed)
-			xsk_ring_cons__release(&port->completion, completed);
-	}
-	while (port->flight_head != port->flight_tail &&
-		!port->flight[port->flight_head % AF_XDP_FLIGHT].pending) {
-		port->failed += port->flight[port->flight_head % AF_XDP_FLIGHT].failed;
-		port->flight_head++;
-		n++;
-	}
-	/* The kernel tells of a refused frame before it completes it, maybe behind others. */
-	uint32_t report = port->failed < n ? port->failed : n;
-	port->failed -= report;
-	*failed += report;
-	return n;
-}
-
-static inline bool af_xdp_arm(struct af_xdp_port *port)
-{
-	uint32_t first;
-
-	if (!port->started || !port->socket)
-		return false;
-	if (xsk_ring_prod__needs_wakeup(&port->fill))
-		af_xdp_kick_fill(port);
-	unsigned waiting = xsk_ring_cons__peek(&port->receive, 1, &first);
-	xsk_ring_cons__cancel(&port->receive, waiting);
-	return waiting || port->kick;
-}
-
-static inline void af_xdp_disarm(struct af_xdp_port *port)
-{
 }
 
 #endif

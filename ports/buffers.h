@@ -24,7 +24,7 @@ int port_buffers_take(
 /* port_ops.stop: all come back in `buffers`; how many. */
 unsigned port_buffers_give(struct port_buffers *, uint32_t *buffers);
 
-/* TYPE_keep of a frame that lies in buffer k, right behind the headroom: where it is. */
+/* Keeps a frame that lies in buffer k, right behind the headroom: where it is. */
 static inline uint32_t port_buffers_keep(struct port_buffers *own, unsigned k, uint32_t spare)
 {
 	uint32_t kept = own->buffer[k] + PORT_HEADROOM;

@@ -8,6 +8,376 @@
 
 #define STOP_WAIT_MS 10
 
+/* --- Receiving ------------------------------------------------------------------------------- */
+
+/* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the caller's. */
+static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t buffer)
+{
+	struct memif_queue *q = &port->link.receive;
+	uint16_t slot = index & q->mask;
+
+	port->posted[slot] = buffer;
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), buffer);
+}
+
+/* Frame n of the burst, from one slot; false: the rest is memif_receive_rest's. */
+static inline bool memif_receive_one(
+	struct memif_port *port, struct frame *frames, unsigned n, unsigned slot)
+{
+	uint64_t control = memif_read(&port->link.receive.ring->slot[slot].control);
+	uint32_t length = MEMIF_LENGTH(control);
+
+	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+				     length > P2PNIC_FRAME_BYTES_MAX,
+		    0))
+		return false;
+	frames[n] = (struct frame){port->memory + port->posted[slot], length};
+	port->slot[n] = (uint16_t)slot;
+	return true;
+}
+
+#ifdef __x86_64__
+AVX512 static inline unsigned memif_receive_fours(
+	struct memif_port *port, struct frame *frames, unsigned limit)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
+
+	while (n < limit) {
+		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
+
+		if (limit - n >= 4 && slot + 3 <= q->mask &&
+			memif_four_in(q->ring->slot + slot, port->posted + slot, port->memory,
+				frames + n)) {
+			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
+
+			memcpy(port->slot + n, &slots, 8);
+			n += 4;
+		} else if (memif_receive_one(port, frames, n, slot)) {
+			n++;
+		} else {
+			break;
+		}
+	}
+	return n;
+}
+#endif
+
+static inline unsigned memif_receive_client(
+	struct memif_port *port, struct frame *frames, unsigned limit)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
+
+#ifdef __x86_64__
+	if (x86_has_avx512())
+		return memif_receive_fours(port, frames, limit);
+#endif
+	while (n < limit &&
+		memif_receive_one(port, frames, n, (unsigned)((uint16_t)(q->tail + n) & q->mask)))
+		n++;
+	return n;
+}
+
+static inline unsigned memif_receive_server(
+	struct memif_port *port, struct frame *frames, unsigned limit)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
+
+	for (; n < limit; n++) {
+		const struct memif_descriptor *d =
+			&q->ring->slot[(uint16_t)(q->tail + n) & q->mask];
+		uint64_t control = memif_read(&d->control);
+		uint8_t *data = memif_link_at(&port->link, control, memif_read(&d->place));
+
+		if (__builtin_expect(!data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+					     MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX,
+			    0))
+			break;
+		frames[n] = (struct frame){data, MEMIF_LENGTH(control)};
+		port->burst[n] = frames[n];
+	}
+	return n;
+}
+
+static void memif_release(void *opaque);
+
+static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
+{
+	struct memif_port *port = opaque;
+
+	struct memif_queue *q = &port->link.receive;
+	const bool client = port->link.role == MEMIF_CLIENT;
+
+	if (__builtin_expect(!port->link.connected || port->link.broken || !port->started, 0))
+		return 0;
+	int waiting = memif_link_advanced(&port->link, client ? &q->ring->tail : &q->ring->head,
+		q->tail, client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
+	if (waiting <= 0)
+		return 0;
+	unsigned limit = max < P2PNIC_BURST_MAX ? max : P2PNIC_BURST_MAX, n = 0;
+
+	if (limit > (unsigned)waiting)
+		limit = (unsigned)waiting;
+	if (__builtin_expect(!port->dropping, 1))
+		n = client ? memif_receive_client(port, frames, limit)
+			   : memif_receive_server(port, frames, limit);
+	port->consumed = n;
+	if (__builtin_expect(n < limit, 0))
+		n = memif_receive_rest(port, frames, n, limit, (unsigned)waiting);
+	/* The caller has nothing to release then. */
+	if (n == 0)
+		memif_release(port);
+	return n;
+}
+
+static uint32_t memif_keep_one(void *opaque, unsigned k, uint32_t spare)
+{
+	struct memif_port *port = opaque;
+
+	if (port->link.role == MEMIF_CLIENT) {
+		uint16_t slot = port->slot[k];
+		uint32_t kept = port->posted[slot];
+
+		port->posted[slot] = spare;
+		__atomic_store_n(
+			&port->link.receive.ring->slot[slot].place, spare, __ATOMIC_RELAXED);
+		return kept;
+	}
+	memcpy(port->memory + spare, port->burst[k].data, port->burst[k].length);
+	return spare;
+}
+
+static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = memif_keep_one(opaque, frame[i], at[i]);
+}
+
+/* All slots are posted: the first n again, each with the buffer it has. */
+#ifdef __x86_64__
+AVX512 static inline void memif_repost_fours(struct memif_port *port, unsigned n)
+{
+	const struct memif_queue *q = &port->link.receive;
+
+	for (unsigned i = 0; i < n;) {
+		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
+
+		if (n - i >= 4 && slot + 3 <= q->mask) {
+			memif_four_post(q->ring->slot + slot, port->posted + slot);
+			i += 4;
+		} else {
+			memif_post(port, (uint16_t)slot, port->posted[slot]);
+			i++;
+		}
+	}
+}
+#endif
+
+static inline void memif_repost(struct memif_port *port, unsigned n)
+{
+	const struct memif_queue *q = &port->link.receive;
+
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		memif_repost_fours(port, n);
+		return;
+	}
+#endif
+	/* Only the length was changed. (A peer that changes the place as well loses packets of its own.) */
+	for (unsigned i = 0; i < n; i++)
+		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
+			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), __ATOMIC_RELAXED);
+}
+
+static void memif_release(void *opaque)
+{
+	struct memif_port *port = opaque;
+
+	struct memif_queue *q = &port->link.receive;
+	unsigned n = port->consumed;
+
+	if (!n)
+		return;
+	port->consumed = 0;
+	if (port->link.role == MEMIF_CLIENT) {
+		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
+			memif_repost(port, n);
+		} else {
+			for (unsigned i = 0; i < n; i++)
+				memif_post(port, (uint16_t)(q->head + i),
+					port->posted[(uint16_t)(q->tail + i) & q->mask]);
+		}
+		q->head = (uint16_t)(q->head + n);
+		q->tail = (uint16_t)(q->tail + n);
+		/* Release: pairs with the peer's acquire of head before it writes into the buffers. */
+		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
+	} else {
+		q->tail = (uint16_t)(q->tail + n);
+		/* Release: our reads of the frames are over before the peer writes new ones there. */
+		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+	}
+}
+
+/* --- Sending --------------------------------------------------------------------------------- */
+
+#ifdef __x86_64__
+AVX512 static inline void memif_describe_fours(
+	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	for (unsigned i = 0, run; i < n; i += run) {
+		unsigned slot = (uint16_t)(q->head + i) & q->mask;
+
+		run = n - i < 4 ? n - i : 4;
+		if (run > q->mask + 1u - slot)
+			run = q->mask + 1u - slot;
+		memif_four_out(q->ring->slot + slot, frames + i, run);
+	}
+}
+#endif
+
+/* Into the slots from the client's head on. */
+static inline void memif_describe(
+	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		memif_describe_fours(q, frames, n);
+		return;
+	}
+#endif
+	for (unsigned i = 0; i < n; i++)
+		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
+			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
+}
+
+static inline unsigned memif_transmit_client(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_queue *q = &port->link.send;
+	unsigned room = q->mask + 1u - (uint16_t)(q->head - port->reported);
+
+	if (n > room)
+		n = room;
+	memif_describe(q, frames, n);
+	q->head = (uint16_t)(q->head + n);
+	port->unpublished |= n != 0;
+	return n;
+}
+
+static inline unsigned memif_transmit_server(
+	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_queue *q = &port->link.send;
+	unsigned room = (uint16_t)(q->head - q->tail), limit = n, i = 0;
+
+	if (room < n) {
+		int posted =
+			memif_link_advanced(&port->link, &q->ring->head, q->tail, q->mask + 1u);
+		if (posted < 0)
+			return 0;
+		room = (unsigned)posted;
+		q->head = (uint16_t)(q->tail + posted);
+	}
+	if (limit > room)
+		limit = room;
+	for (; i < limit; i++) {
+		struct memif_descriptor *d = &q->ring->slot[(uint16_t)(q->tail + i) & q->mask];
+		uint64_t control = memif_read(&d->control);
+		uint8_t *to = memif_link_at(&port->link, control, memif_read(&d->place));
+		uint32_t length = frames[i].length;
+
+		if (__builtin_expect(!to || MEMIF_LENGTH(control) < length, 0))
+			break;
+		memif_copy(to, MEMIF_LENGTH(control), port->memory + frames[i].offset, length);
+		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), length),
+			__ATOMIC_RELAXED);
+	}
+	q->tail = (uint16_t)(q->tail + i);
+	port->done += i;
+	port->unpublished |= i != 0;
+	return __builtin_expect(i < limit, 0) ? memif_transmit_rest(port, frames, i, n) : i;
+}
+
+static unsigned memif_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_port *port = opaque;
+
+	if (__builtin_expect(!port->link.connected || port->link.broken, 0)) {
+		/* Those in flight before come first; after them these, all failed (memif_transmitted). */
+		port->done += n;
+		port->failed += n;
+		return n;
+	}
+	return port->link.role == MEMIF_CLIENT ? memif_transmit_client(port, frames, n)
+					       : memif_transmit_server(port, frames, n);
+}
+
+static void memif_flush(void *opaque)
+{
+	struct memif_port *port = opaque;
+
+	struct memif_queue *q = &port->link.send;
+
+	if (!port->unpublished)
+		return;
+	port->unpublished = false;
+	/* Release: pairs with the peer's acquire; descriptors and packets are before the index. */
+	if (port->link.role == MEMIF_CLIENT)
+		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
+	else
+		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+	memif_queue_notify(q);
+}
+
+static unsigned memif_transmitted(void *opaque, uint64_t *failed)
+{
+	struct memif_port *port = opaque;
+
+	unsigned n = 0;
+
+	if (port->link.connected && port->link.role == MEMIF_CLIENT && !port->link.broken) {
+		struct memif_queue *q = &port->link.send;
+		int sent = memif_link_advanced(&port->link, &q->ring->tail, port->reported,
+			(uint16_t)(q->head - port->reported));
+		if (sent > 0) {
+			port->reported = (uint16_t)(port->reported + sent);
+			n = (unsigned)sent;
+		}
+	}
+	if (__builtin_expect(port->done != 0, 0)) {
+		n += (unsigned)port->done;
+		*failed += port->failed;
+		port->done = port->failed = 0;
+	}
+	return n;
+}
+
+/* --- Sleeping -------------------------------------------------------------------------------- */
+
+static bool memif_arm(void *opaque)
+{
+	struct memif_port *port = opaque;
+
+	struct memif_queue *q = &port->link.receive;
+
+	if (!port->link.connected || port->link.broken || !port->started)
+		return false;
+	memif_queue_arm(q);
+	return atomic_load_explicit(
+		       port->link.role == MEMIF_CLIENT ? &q->ring->tail : &q->ring->head,
+		       memory_order_acquire) != q->tail;
+}
+
+static void memif_disarm(void *opaque)
+{
+	struct memif_port *port = opaque;
+
+	if (port->link.connected)
+		memif_queue_disarm(&port->link.receive);
+}
+
 /* --- Buffers, as client -------------------------------------------------------------------------- */
 
 static void post_spares(struct memif_port *port)
@@ -216,4 +586,12 @@ const struct port_ops memif_port_ops = {
 	.info = memif_info,
 	.service = memif_service,
 	.control_fd = memif_control_fd,
+	.receive = memif_receive,
+	.keep = memif_keep,
+	.release = memif_release,
+	.transmit = memif_transmit,
+	.flush = memif_flush,
+	.transmitted = memif_transmitted,
+	.arm = memif_arm,
+	.disarm = memif_disarm,
 };

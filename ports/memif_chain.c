@@ -71,9 +71,6 @@ unsigned memif_receive_rest(
 		n += frames[n].data != NULL;
 	}
 	port->consumed = at;
-	/* The caller has nothing to release then. */
-	if (n == 0)
-		memif_release(port);
 	return n;
 }
 

@@ -172,10 +172,13 @@ static void deliver(struct pcap_port *port, struct frame *frame, uint32_t buffer
 	port->peeked = false;
 }
 
-unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned max)
+static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
+	struct pcap_port *port = opaque;
 	unsigned n = 0;
 
+	if (!port->own.count)
+		return 0;
 	/* Verdicts stand in the order of the capture: peek writes those of frames not delivered. */
 	bool more = verdict_settled(&port->verdict) && peek(port);
 	if (port->timeline &&
@@ -195,7 +198,7 @@ unsigned pcap_port_read(struct pcap_port *port, struct frame *frames, unsigned m
 	return n;
 }
 
-bool pcap_port_waiting(struct pcap_port *port)
+static bool is_waiting(struct pcap_port *port)
 {
 	/* A member of the timeline is polled on: others wait for its polls. */
 	return port->verdict.pending || peek(port) || (port->timeline && timeline.members > 1);
@@ -203,8 +206,19 @@ bool pcap_port_waiting(struct pcap_port *port)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+static void write_out(struct pcap_port *port)
 {
+	int error;
+	uint32_t lost = pcap_writer_flush(&port->out, &error);
+
+	if (lost)
+		FAULT(port, "%.128s: cannot write: %.96s", port->out_path, strerror(-error));
+	port->failed += lost;
+}
+
+static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct pcap_port *port = opaque;
 	uint64_t now = atomic_load_explicit(&capture_time_ns, memory_order_relaxed);
 	struct timespec wall;
 
@@ -222,20 +236,11 @@ void pcap_port_write(struct pcap_port *port, const struct p2pnic_descriptor *fra
 		if (port->out.fd < 0)
 			continue;
 		if (!pcap_writer_fits(&port->out, frame.length))
-			pcap_port_write_out(port);
+			write_out(port);
 		if (!pcap_writer_add(&port->out, now, port->memory + frame.offset, frame.length))
 			FAULT(port, "%.128s: a time after 2106 cannot be written", port->out_path);
 	}
-}
-
-void pcap_port_write_out(struct pcap_port *port)
-{
-	int error;
-	uint32_t lost = pcap_writer_flush(&port->out, &error);
-
-	if (lost)
-		FAULT(port, "%.128s: cannot write: %.96s", port->out_path, strerror(-error));
-	port->failed += lost;
+	return n;
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -330,7 +335,7 @@ static void port_close(void *p)
 	verdict_finish(&port->verdict);
 	verdict_close(&port->verdict);
 	if (port->out.fd >= 0)
-		pcap_flush(port);
+		write_out(port);
 	pcap_writer_close(&port->out);
 	if (port->in)
 		pcap_close(port->in);
@@ -405,6 +410,58 @@ static void port_info(void *p, struct port_info *info)
 	memcpy(info->fault, port->fault, sizeof(info->fault));
 }
 
+/* --- The path of a frame ------------------------------------------------------------------------ */
+
+static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+{
+	struct pcap_port *port = opaque;
+
+	return port_buffers_keep(&port->own, k, spare);
+}
+
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = port_keep_one(opaque, frame[i], at[i]);
+}
+
+static void port_release(void *opaque)
+{
+	struct pcap_port *port = opaque;
+
+	port->delivered = 0;
+}
+
+static void port_flush(void *opaque)
+{
+	struct pcap_port *port = opaque;
+
+	if (port->out.records)
+		write_out(port);
+}
+
+static unsigned port_transmitted(void *opaque, uint64_t *failed)
+{
+	struct pcap_port *port = opaque;
+
+	port_flush(port);
+	unsigned n = port->sent;
+	*failed += port->failed;
+	port->sent = port->failed = 0;
+	return n;
+}
+
+static bool port_arm(void *opaque)
+{
+	struct pcap_port *port = opaque;
+
+	return port->own.count && is_waiting(port);
+}
+
+static void port_disarm(void *opaque)
+{
+}
+
 const struct port_ops pcap_port_ops = {
 	.type = "pcap",
 	.bytes = sizeof(struct pcap_port),
@@ -414,4 +471,12 @@ const struct port_ops pcap_port_ops = {
 	.stop = port_stop,
 	.fd = port_fd,
 	.info = port_info,
+	.receive = port_receive,
+	.keep = port_keep,
+	.release = port_release,
+	.transmit = port_transmit,
+	.flush = port_flush,
+	.transmitted = port_transmitted,
+	.arm = port_arm,
+	.disarm = port_disarm,
 };

@@ -1,57 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port: the Ethernet side of a soft NIC. Each type (af_xdp, af_packet, tap, memif, pcap) is one file
- * pair `ports/TYPE.[ch]`; TYPE.h defines `struct TYPE_port` and, as static inline functions, the
- * data-path half below under the names TYPE_receive, TYPE_release…; TYPE.c defines the other half as
- * one `const struct port_ops TYPE_port_ops`. The firmware is compiled once for each type with these
- * functions inlined, so a packet meets no indirect call and no test of the port's type.
+ * A port: the Ethernet side of a soft NIC. Each type (af_xdp, af_packet, tap, memif, pcap) is one `const struct
+ * port_ops TYPE_port_ops`, defined in ports/TYPE.c. A burst costs a handful of calls through it (about 0.1 ns a packet
+ * at full bursts), a packet none.
  *
  * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers of
  * P2PNIC_BUFFER_BYTES, each aligned to its size. A "buffer" below is the bar_offset of one in BAR4.
  *
  * Threads: open, start, stop, close are called while the engine is parked; all else by the engine's
- * thread. None of the data-path functions allocates, and none blocks.
- *
- * Receiving. The port owns the buffers given at start and receives into them.
- *
- *     n = TYPE_receive(port, frames, max);     frames stay valid until TYPE_release
- *     …read them, copy them to another NIC…
- *     TYPE_keep(port, k, spare)                optional, for frames that must outlive the burst
- *     TYPE_release(port);                      every frame not kept goes back to the port
- *
- *   unsigned TYPE_receive(struct TYPE_port *, struct frame *frames, unsigned max)
- *       Up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called again only
- *       after TYPE_release. Length is what arrived, without FCS; frames above P2PNIC_FRAME_BYTES_MAX
- *       are never delivered (count them in `oversize`). 64 bytes from data are always readable, and
- *       so is data up to length rounded up to 64. The memory may be shared with a stranger who changes
- *       it at any time: the caller reads each header word once.
- *   uint32_t TYPE_keep(struct TYPE_port *, unsigned k, uint32_t spare)
- *       Frame k of this burst must stay. The caller gives the buffer `spare` and becomes the owner of
- *       the buffer that holds the frame; returned is the bar_offset in BAR4 of the frame's first
- *       byte. (A port that receives into own packet memory swaps the two and copies nothing; one that
- *       reads frames from a peer's memory copies the frame into `spare`.)
- *   void TYPE_release(struct TYPE_port *)
- *
- * Sending. Frames lie anywhere in packet memory, and stay there untouched until reported sent.
- *
- *   unsigned TYPE_transmit(struct TYPE_port *, const struct p2pnic_descriptor *frames, unsigned n)
- *       Takes the first m ≤ n frames (offset: bar_offset in BAR4) and returns m; fewer when its
- *       queue is full. Nothing need leave before TYPE_flush.
- *   void TYPE_flush(struct TYPE_port *)
- *       Once after a burst of transmits: publish, kick, system call; whatever the type needs.
- *   unsigned TYPE_transmitted(struct TYPE_port *, uint64_t *failed)
- *       How many more frames are done with, in the order given to transmit (a port whose completions
- *       come in another order sorts them). Adds to *failed how many of them the port could not send
- *       (link down, refused); never silently. It also tries again what could not leave at the flush
- *       (a full queue below), so an engine that has frames in transmission calls it now and then and
- *       sleeps but briefly: no fd announces completions. Where nothing moves for some 200 ms, the
- *       frames are given up as failed: a stuck link must not hold the buffers of other NICs.
- *
- * Sleeping. Before the engine sleeps it arms every port:
- *
- *   bool TYPE_arm(struct TYPE_port *)    true: something waits already, do not sleep
- *   void TYPE_disarm(struct TYPE_port *) after waking
- *       While armed, port_ops.fd is readable as soon as a frame waits.
+ * thread. No function on the path of a frame allocates, and none blocks.
  */
 #ifndef P2PNIC_PORT_H
 #define P2PNIC_PORT_H
@@ -102,9 +59,55 @@ struct port_ops {
 	/* Gives the port n buffers to receive into, n ≥ 1; it may use fewer and returns how many it took
 	 * (the first ones), or -errno. stop: returns how many buffers came back in `buffers` (room for
 	 * the number taken at start); the port receives no more. Frames in transmission go on: they are
-	 * still reported by TYPE_transmitted. */
+	 * still reported by transmitted. */
 	int (*start)(void *port, const uint32_t *buffers, unsigned n);
 	unsigned (*stop)(void *port, uint32_t *buffers);
+
+	/*
+	 * Receiving. The port owns the buffers given at start and receives into them.
+	 *
+	 *     n = receive(port, frames, max);     frames stay valid until release
+	 *     …read them, copy them to another NIC…
+	 *     keep(port, frame, n, at)            optional, for frames that must outlive the burst
+	 *     release(port);                      every frame not kept goes back to the port
+	 *
+	 * receive: up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called again only after
+	 * release. Length is what arrived, without FCS; frames above P2PNIC_FRAME_BYTES_MAX are never delivered (count
+	 * them in `oversize`). 64 bytes from data are always readable, and so is data up to length rounded up to 64.
+	 * The memory may be shared with a stranger who changes it at any time: the caller reads each header word once.
+	 *
+	 * keep: the frames of this burst with these n numbers must stay. at[i] is a buffer that the caller gives for
+	 * frame[i]; the caller becomes the owner of the buffer that holds the frame, and at[i] the bar_offset of the
+	 * frame's first byte. (A port that receives into own packet memory swaps the two and copies nothing; one that
+	 * reads frames from a peer's memory copies the frame into the buffer given.)
+	 */
+	unsigned (*receive)(void *port, struct frame *frames, unsigned max);
+	void (*keep)(void *port, const uint8_t *frame, unsigned n, uint32_t *at);
+	void (*release)(void *port);
+
+	/*
+	 * Sending. Frames lie anywhere in packet memory, and stay there untouched until reported sent.
+	 *
+	 * transmit: takes the first m ≤ n frames (offset: bar_offset in BAR4) and returns m; fewer when its queue is
+	 * full. Nothing need leave before flush.
+	 *
+	 * flush: once after a burst of transmits: publish, kick, system call; whatever the type needs.
+	 *
+	 * transmitted: how many more frames are done with, in the order given to transmit (a port whose completions
+	 * come in another order sorts them). Adds to *failed how many of them the port could not send (link down,
+	 * refused); never silently. It also tries again what could not leave at the flush (a full queue below), so an
+	 * engine that has frames in transmission calls it now and then and sleeps but briefly: no fd announces
+	 * completions. Where nothing moves for some 200 ms, the frames are given up as failed: a stuck link must not
+	 * hold the buffers of other NICs.
+	 */
+	unsigned (*transmit)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
+	void (*flush)(void *port);
+	unsigned (*transmitted)(void *port, uint64_t *failed);
+
+	/* Before the engine sleeps it arms every port. True: something waits already, do not sleep. While armed, fd
+	 * is readable as soon as a frame waits. disarm: after waking. */
+	bool (*arm)(void *port);
+	void (*disarm)(void *port);
 
 	int (*fd)(void *port); /* to poll for input while armed; -1: none, poll by time */
 	void (*info)(void *port, struct port_info *);

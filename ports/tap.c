@@ -14,8 +14,9 @@
 
 #define DEVICE "/dev/net/tun"
 
-unsigned tap_port_read(struct tap_port *port, struct frame *frames, unsigned max)
+static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
+	struct tap_port *port = opaque;
 	uint8_t beyond;
 	unsigned n = 0;
 
@@ -58,7 +59,7 @@ static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned
 	return (int)sent;
 }
 
-void tap_port_send(struct tap_port *port)
+static void send_waiting(struct tap_port *port)
 {
 	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
@@ -271,6 +272,59 @@ static void port_info(void *p, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "copy");
 }
 
+/* --- The path of a frame ------------------------------------------------------------------------ */
+
+static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+{
+	struct tap_port *port = opaque;
+
+	return port_buffers_keep(&port->own, k, spare);
+}
+
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = port_keep_one(opaque, frame[i], at[i]);
+}
+
+static void port_release(void *opaque)
+{
+}
+
+static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct tap_port *port = opaque;
+
+	return send_queue_push(&port->queue, frames, n);
+}
+
+static void port_flush(void *opaque)
+{
+	struct tap_port *port = opaque;
+
+	if (send_queue_waiting(&port->queue))
+		send_waiting(port);
+}
+
+static unsigned port_transmitted(void *opaque, uint64_t *failed)
+{
+	struct tap_port *port = opaque;
+
+	port_flush(port);
+	return send_queue_report(&port->queue, failed);
+}
+
+static bool port_arm(void *opaque)
+{
+	struct tap_port *port = opaque;
+
+	return send_queue_waiting(&port->queue) || (port->own.count && port_readable(port->device));
+}
+
+static void port_disarm(void *opaque)
+{
+}
+
 const struct port_ops tap_port_ops = {
 	.type = "tap",
 	.bytes = sizeof(struct tap_port),
@@ -281,4 +335,12 @@ const struct port_ops tap_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.receive = port_receive,
+	.keep = port_keep,
+	.release = port_release,
+	.transmit = port_transmit,
+	.flush = port_flush,
+	.transmitted = port_transmitted,
+	.arm = port_arm,
+	.disarm = port_disarm,
 };

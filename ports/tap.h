@@ -43,48 +43,4 @@ struct tap_port {
 
 extern const struct port_ops tap_port_ops;
 
-unsigned tap_port_read(struct tap_port *port, struct frame *frames, unsigned max);
-void tap_port_send(struct tap_port *port);
-
-static inline unsigned tap_receive(struct tap_port *port, struct frame *frames, unsigned max)
-{
-	return port->own.count ? tap_port_read(port, frames, max) : 0;
-}
-
-static inline uint32_t tap_keep(struct tap_port *port, unsigned k, uint32_t spare)
-{
-	return port_buffers_keep(&port->own, k, spare);
-}
-
-static inline void tap_release(struct tap_port *port)
-{
-}
-
-static inline unsigned tap_transmit(
-	struct tap_port *port, const struct p2pnic_descriptor *frames, unsigned n)
-{
-	return send_queue_push(&port->queue, frames, n);
-}
-
-static inline void tap_flush(struct tap_port *port)
-{
-	if (send_queue_waiting(&port->queue))
-		tap_port_send(port);
-}
-
-static inline unsigned tap_transmitted(struct tap_port *port, uint64_t *failed)
-{
-	tap_flush(port);
-	return send_queue_report(&port->queue, failed);
-}
-
-static inline bool tap_arm(struct tap_port *port)
-{
-	return send_queue_waiting(&port->queue) || (port->own.count && port_readable(port->device));
-}
-
-static inline void tap_disarm(struct tap_port *port)
-{
-}
-
 #endif

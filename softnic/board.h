@@ -1,72 +1,74 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The soft NIC's board (firmware/board.h): port functions of one port type, DMA as copies into mapped
- * windows. Included by the firmware when it is compiled for a soft NIC; P2PNIC_PORT names the type.
+ * The soft NIC's board (firmware/board.h): a port behind its ops, DMA as copies into mapped windows. Included by the
+ * firmware when it is compiled for a soft NIC.
  */
 #ifndef SOFTNIC_BOARD_H
 #define SOFTNIC_BOARD_H
 
 #include "firmware/x86.h"
+#include "ports/port.h"
 #include "softnic/dma.h"
-#include "softnic/port_type.h"
+#include "softnic/vfio_user.h"
 
 #include <string.h>
 
 struct board {
 	struct dma *dma;
 	struct vfu **vfu;
-	struct PORT_NAME(port) port;
+	void *port;
+	const struct port_ops *ops;
 };
 
 static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
 {
-	return PORT_NAME(receive)(&b->port, frames, max);
+	return b->ops->receive(b->port, frames, max);
 }
 
-static inline uint32_t board_keep(struct board *b, unsigned k, uint32_t spare)
+static inline void board_keep(struct board *b, const uint8_t *frame, unsigned n, uint32_t *at)
 {
-	return PORT_NAME(keep)(&b->port, k, spare);
+	b->ops->keep(b->port, frame, n, at);
 }
 
 static inline void board_release(struct board *b)
 {
-	PORT_NAME(release)(&b->port);
+	b->ops->release(b->port);
 }
 
 static inline unsigned board_transmit(
 	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	return PORT_NAME(transmit)(&b->port, frames, n);
+	return b->ops->transmit(b->port, frames, n);
 }
 
 static inline void board_flush(struct board *b)
 {
-	PORT_NAME(flush)(&b->port);
+	b->ops->flush(b->port);
 }
 
 static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
 {
-	return PORT_NAME(transmitted)(&b->port, failed);
+	return b->ops->transmitted(b->port, failed);
 }
 
 static inline bool board_port_arm(struct board *b)
 {
-	return PORT_NAME(arm)(&b->port);
+	return b->ops->arm(b->port);
 }
 
 static inline void board_port_disarm(struct board *b)
 {
-	PORT_NAME(disarm)(&b->port);
+	b->ops->disarm(b->port);
 }
 
 static inline int board_port_start(struct board *b, const uint32_t *buffers, unsigned n)
 {
-	return PORT_NAME(port_ops).start(&b->port, buffers, n);
+	return b->ops->start(b->port, buffers, n);
 }
 
 static inline unsigned board_port_stop(struct board *b, uint32_t *buffers)
 {
-	return PORT_NAME(port_ops).stop(&b->port, buffers);
+	return b->ops->stop(b->port, buffers);
 }
 
 static inline bool board_dma_resolve(struct board *b, struct bus_addr bus, uint64_t bytes,

@@ -16,7 +16,7 @@
 
 #include <p2pnic/counters.h>
 
-#include "firmware/board.h"
+#include "firmware/dma_region.h"
 #include "softnic/mapping.h"
 #include "softnic/vfio_user.h"
 

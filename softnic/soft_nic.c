@@ -53,9 +53,9 @@ static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t
 	engine_park(s->engine);
 	if (write) {
 		memcpy(&value, data, 4);
-		s->variant->register_write(s->nic, (uint32_t)offset, value);
+		nic_register_write(s->nic, (uint32_t)offset, value);
 	} else {
-		value = s->variant->register_read(s->nic, (uint32_t)offset);
+		value = nic_register_read(s->nic, (uint32_t)offset);
 		memcpy(data, &value, 4);
 	}
 	engine_resume(s->engine);
@@ -90,9 +90,8 @@ static int reset(struct soft_nic *s)
 		if (ms)
 			usleep(1000);
 		engine_park(s->engine);
-		s->variant->register_write(
-			s->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_RESET, 0));
-		result = s->variant->register_read(s->nic, P2PNIC_REG_RESULT);
+		nic_register_write(s->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_RESET, 0));
+		result = nic_register_read(s->nic, P2PNIC_REG_RESULT);
 		pci_config_reset(&s->pci);
 		s->dma.enabled = pci_config_bus_master(&s->pci);
 		engine_resume(s->engine);
@@ -119,7 +118,7 @@ static int on_write(
 		engine_park(s->engine);
 		if (s->dma.enabled != pci_config_bus_master(&s->pci)) {
 			s->dma.enabled = !s->dma.enabled;
-			s->variant->windows_changed(s->nic);
+			nic_windows_changed(s->nic);
 		}
 		engine_resume(s->engine);
 		return result;
@@ -153,7 +152,7 @@ static void on_unmap(void *device, struct bus_addr bus, uint64_t bytes)
 
 	engine_park(s->engine);
 	dma_unmap(&s->dma, bus, bytes);
-	s->variant->windows_changed(s->nic);
+	nic_windows_changed(s->nic);
 	engine_resume(s->engine);
 }
 
@@ -165,7 +164,7 @@ static void on_unmap_all(void *device)
 		return;
 	engine_park(s->engine);
 	dma_unmap_all(&s->dma);
-	s->variant->windows_changed(s->nic);
+	nic_windows_changed(s->nic);
 	engine_resume(s->engine);
 }
 
@@ -241,7 +240,7 @@ static bool show_port(struct soft_nic *s, const struct port_info *info)
 	bool new = s->link != info->link ||
 		   strncmp(fault, info->fault, P2PNIC_DESCRIPTION_BYTES - 1) != 0;
 
-	s->variant->set_port(s->nic, info);
+	nic_set_port(s->nic, info->link, info->speed_mbps, info->missed + info->oversize);
 	s->link = info->link;
 	if (new)
 		snprintf(fault, P2PNIC_DESCRIPTION_BYTES, "%.*s", (int)P2PNIC_DESCRIPTION_BYTES - 1,
@@ -264,16 +263,15 @@ static int make_port(struct soft_nic *s, char *error)
 	};
 	struct port_info info = {0};
 	char text[512];
-	int result = s->variant->port_ops->open(s->port, &config, error);
+	int result = s->board.ops->open(s->board.port, &config, error);
 
-	if (result < 0) {
-		s->port = NULL;
+	if (result < 0)
 		return result;
-	}
-	s->variant->port_ops->info(s->port, &info);
+	s->port = s->board.port;
+	s->board.ops->info(s->port, &info);
 	if (mac_is_zero(s->config.mac))
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
-	s->variant->set_mac(s->nic, s->config.mac);
+	nic_set_mac(s->nic, s->config.mac);
 	show_port(s, &info);
 	snprintf(text, sizeof(text), "port %s:%s, %s", s->config.port_type, s->config.port_target,
 		info.mode);
@@ -318,6 +316,7 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 {
 	struct soft_nic *s = calloc(1, sizeof(*s));
 	char reason[PORT_ERROR_BYTES] = "";
+	const struct port_ops *ops;
 	int result;
 
 	if (!s) {
@@ -338,30 +337,36 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 			P2PNIC_BAR4_BYTES_MIN >> 20);
 		goto fail;
 	}
-	s->variant = variant_find(config->method, config->port_type);
-	if (!s->variant) {
+	if (config->method < P2PNIC_METHOD_WRITE || config->method > P2PNIC_METHOD_BOUNCE) {
+		result = -EINVAL;
+		snprintf(reason, sizeof(reason), "no method %u", config->method);
+		goto fail;
+	}
+	ops = port_find(config->port_type);
+	if (!ops) {
 		result = -EINVAL;
 		snprintf(reason, sizeof(reason), "no port type '%s'", config->port_type);
 		goto fail;
 	}
-	s->board = aligned_alloc(64, (s->variant->board_bytes + 63) & ~63ul);
-	s->nic = aligned_alloc(64, (s->variant->nic_bytes + 63) & ~63ul);
+	s->nic = aligned_alloc(64, (sizeof(*s->nic) + 63) & ~63ul);
+	s->port_memory = aligned_alloc(64, (ops->bytes + 63) & ~63ul);
 	s->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!s->board || !s->nic || s->doorbell < 0) {
+	if (!s->nic || !s->port_memory || s->doorbell < 0) {
 		result = -errno;
 		snprintf(reason, sizeof(reason), "%s", strerror(-result));
 		goto fail;
 	}
-	memset(s->board, 0, s->variant->board_bytes);
+	memset(s->port_memory, 0, ops->bytes);
 	result = make_bars(s);
 	if (result < 0) {
 		snprintf(reason, sizeof(reason), "device memory: %s", strerror(-result));
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
-	s->variant->board(s->board, &s->dma, &s->vfu, &s->port);
-	s->variant->init(s->nic, s->board, counters_of(s), s->bar[1]->memory, s->config.bar2_bytes,
-		s->bar[2]->memory, s->config.bar4_bytes);
+	s->board =
+		(struct board){.dma = &s->dma, .vfu = &s->vfu, .port = s->port_memory, .ops = ops};
+	nic_init(s->nic, &s->board, config->method, counters_of(s), s->bar[1]->memory,
+		s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
 	result = make_port(s, reason);
 	if (result < 0)
 		goto fail;
@@ -392,7 +397,7 @@ void soft_nic_free(struct soft_nic *s)
 		vfu_close(s->vfu);
 	dma_unmap_all(&s->dma);
 	if (s->port)
-		s->variant->port_ops->close(s->port);
+		s->board.ops->close(s->port);
 	for (unsigned k = 0; k < 3; k++) {
 		if (s->bar[k])
 			mapping_put(s->bar[k]);
@@ -402,7 +407,7 @@ void soft_nic_free(struct soft_nic *s)
 	if (s->doorbell >= 0)
 		close(s->doorbell);
 	free(s->nic);
-	free(s->board);
+	free(s->port_memory);
 	free(s);
 }
 
@@ -422,16 +427,16 @@ void soft_nic_service(struct soft_nic *s)
 {
 	struct port_info info = {0};
 
-	if (s->variant->port_ops->service)
-		s->variant->port_ops->service(s->port);
-	s->variant->port_ops->info(s->port, &info);
+	if (s->board.ops->service)
+		s->board.ops->service(s->port);
+	s->board.ops->info(s->port, &info);
 	if (show_port(s, &info))
 		vfu_interrupt(s->vfu, P2PNIC_VECTOR_EVENT);
 }
 
 void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])
 {
-	const struct port_ops *ops = s->variant->port_ops;
+	const struct port_ops *ops = s->board.ops;
 
 	fds[0] = ops->fd(s->port);
 	fds[1] = ops->control_fd ? ops->control_fd(s->port) : -1;

@@ -3,7 +3,7 @@
  * A soft NIC: a PCIe device made of software. It ties together
  *
  *   vfio_user.h   how a driver reaches it          pci_config.h  what it looks like on the bus
- *   variant.h     the firmware it runs             engine.h      the thread that runs it
+ *   board.h       the firmware it runs             engine.h      the thread that runs it
  *   dma.h         what its DMA engine can reach    ports/port.h  its Ethernet side
  *
  * Its memory is three sealed memfds, one for each BAR. It keeps its state when the driver goes: only
@@ -15,8 +15,8 @@
 
 #include "softnic/dma.h"
 #include "softnic/engine.h"
+#include "softnic/firmware.h"
 #include "softnic/pci_config.h"
-#include "softnic/variant.h"
 #include "softnic/vfio_user.h"
 
 #define SOFT_NIC_FDS 2u /* of the port: frames, control */
@@ -36,11 +36,11 @@ struct soft_nic_config {
 
 struct soft_nic {
 	struct soft_nic_config config;
-	const struct variant *variant;
 	struct engine *engine;
 	struct nic *nic;
-	struct board *board;
-	void *port;
+	struct board board;
+	void *port_memory;
+	void *port; /* the same, once it is open */
 
 	struct dma dma;
 	struct vfu *vfu;
@@ -66,17 +66,17 @@ void soft_nic_control(struct soft_nic *);
 /* Engine. */
 static inline unsigned soft_nic_poll(struct soft_nic *s)
 {
-	return s->variant->poll(s->nic);
+	return nic_poll(s->nic);
 }
 
 static inline enum nic_rest soft_nic_arm(struct soft_nic *s)
 {
-	return s->variant->arm(s->nic);
+	return nic_arm(s->nic);
 }
 
 static inline void soft_nic_disarm(struct soft_nic *s)
 {
-	s->variant->disarm(s->nic);
+	nic_disarm(s->nic);
 }
 
 void soft_nic_service(struct soft_nic *);

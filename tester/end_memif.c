@@ -71,7 +71,7 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 	return 0;
 }
 
-static int open_end(void **end, const char *text, char *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text, char *error)
 {
 	char target[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	const char *options = strchr(text, ',');
@@ -351,7 +351,6 @@ static unsigned receive(void *opaque, struct tester *t, unsigned port, bool chec
 }
 
 const struct tester_end_ops tester_end_memif = {
-	.kind = "memif",
 	.open = open_end,
 	.close = close_end,
 	.service = service,

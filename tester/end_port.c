@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tester's end of any other link, through the port interface (ports/port.h); compiled once for each
- * type, like firmware. Frames are written whole into buffers of the tester's own packet memory.
+ * The tester's end of any other link, through the port interface (ports/port.h). Frames are written whole into buffers of the tester's own packet memory.
  */
 #include "tester.h"
-
-#include "softnic/port_type.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +15,7 @@
 #define BUFFERS 2048u /* to receive into, and as many to send from */
 
 struct end_port {
-	struct PORT_NAME(port) * port;
+	void *port;
 	const struct port_ops *ops;
 	uint8_t *memory;
 	uint64_t bytes;
@@ -84,7 +81,7 @@ static int open_memory(struct end_port *e, char *error)
 	return 0;
 }
 
-static int open_end(void **end, const char *text, char *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text, char *error)
 {
 	uint32_t buffers[BUFFERS];
 	struct end_port *e = calloc(1, sizeof(*e));
@@ -94,7 +91,7 @@ static int open_end(void **end, const char *text, char *error)
 	if (!e)
 		return r;
 	e->fd = -1;
-	e->ops = &PORT_NAME(port_ops);
+	e->ops = kind;
 	r = split(e, text, error);
 	if (!r)
 		r = open_memory(e, error);
@@ -106,7 +103,7 @@ static int open_end(void **end, const char *text, char *error)
 		r = -ENOMEM;
 		goto fail;
 	}
-	memset((void *)e->port, 0, bytes);
+	memset(e->port, 0, bytes);
 	struct port_config config = {.target = e->target,
 		.options = e->options[0] ? e->options : NULL,
 		.memory = e->memory,
@@ -171,7 +168,7 @@ static unsigned send_burst(
 	struct p2pnic_descriptor frames[TESTER_BURST];
 	unsigned room, k = s->position;
 
-	e->tail += PORT_NAME(transmitted)(e->port, &e->failed);
+	e->tail += e->ops->transmitted(e->port, &e->failed);
 	room = BUFFERS - (e->head - e->tail);
 	if (n > room)
 		n = room;
@@ -192,8 +189,8 @@ static unsigned send_burst(
 			(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)s->length};
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
-	unsigned sent = n ? PORT_NAME(transmit)(e->port, frames, n) : 0;
-	PORT_NAME(flush)(e->port);
+	unsigned sent = n ? e->ops->transmit(e->port, frames, n) : 0;
+	e->ops->flush(e->port);
 	e->head += sent;
 	s->sent += sent;
 	s->position = (s->position + sent) % s->period;
@@ -204,11 +201,11 @@ static unsigned receive(void *opaque, struct tester *t, unsigned port, bool chec
 {
 	struct end_port *e = opaque;
 	struct frame frames[P2PNIC_BURST_MAX];
-	unsigned n = PORT_NAME(receive)(e->port, frames, P2PNIC_BURST_MAX);
+	unsigned n = e->ops->receive(e->port, frames, P2PNIC_BURST_MAX);
 
 	for (unsigned i = 0; check && i < n; i++)
 		tester_check_frame(t, port, frames[i].data, frames[i].length);
-	PORT_NAME(release)(e->port);
+	e->ops->release(e->port);
 	return n;
 }
 
@@ -218,11 +215,7 @@ static unsigned waiting(void *opaque)
 	return 0;
 }
 
-#define END_STRING_(x) #x
-#define END_STRING(x)  END_STRING_(x)
-
-const struct tester_end_ops PORT_NAME(tester_end) = {
-	.kind = END_STRING(P2PNIC_PORT),
+const struct tester_end_ops tester_end_port = {
 	.open = open_end,
 	.close = close_end,
 	.service = service,

@@ -67,7 +67,7 @@ static inline void send_client(struct reflect *r, struct station *s)
 	unsigned mask = 2 * r->slots - 1;
 
 	if (s->outs) {
-		unsigned sent = memif_transmit(s->port, s->out, s->outs);
+		unsigned sent = memif_port_ops.transmit(s->port, s->out, s->outs);
 		for (unsigned i = 0; i < sent; i++)
 			s->flight[s->flight_head++ & mask] =
 				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
@@ -75,11 +75,56 @@ static inline void send_client(struct reflect *r, struct station *s)
 		for (unsigned i = sent; i < s->outs; i++)
 			s->pool.buffer[s->pool.count++] =
 				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES - 1);
-		memif_flush(s->port);
+		memif_port_ops.flush(s->port);
 		s->outs = 0;
 	}
-	for (unsigned n = memif_transmitted(s->port, &failed); n; n--)
+	for (unsigned n = memif_port_ops.transmitted(s->port, &failed); n; n--)
 		s->pool.buffer[s->pool.count++] = s->flight[s->flight_tail++ & mask];
+}
+
+static inline void send_from(
+	struct reflect *r, struct station *out, uint32_t offset, uint32_t length)
+{
+	out->out[out->outs++] =
+		(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
+	if (out->outs == BURST)
+		send_client(r, out);
+}
+
+/* Frames of station i, each copied into a buffer of the one it leaves by. */
+static void copy_all(struct reflect *r, unsigned i, const struct frame *frames, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		struct station *out = &r->station[exit_of(r, i, frames[k].data)];
+		uint32_t offset;
+
+		if (!out->pool.count)
+			continue;
+		offset = out->pool.buffer[--out->pool.count];
+		offset += 64 * (offset / P2PNIC_BUFFER_BYTES % COLOURS);
+		copy_frame(out->port->memory + offset, frames[k].data, frames[k].length);
+		send_from(r, out, offset, frames[k].length);
+	}
+}
+
+/* Frames of station i, each swapped for a buffer of the one it leaves by. */
+static void swap_all(struct reflect *r, unsigned i, const struct frame *frames, unsigned n)
+{
+	struct station *out[BURST];
+	uint32_t at[BURST];
+	uint8_t frame[BURST];
+	unsigned kept = 0;
+
+	for (unsigned k = 0; k < n; k++) {
+		out[kept] = &r->station[exit_of(r, i, frames[k].data)];
+		if (!out[kept]->pool.count)
+			continue;
+		at[kept] = out[kept]->pool.buffer[--out[kept]->pool.count];
+		frame[kept++] = (uint8_t)k;
+	}
+	memif_port_ops.keep(r->station[i].port, frame, kept, at);
+	for (unsigned k = 0; k < kept; k++)
+		send_from(r, out[k], at[k], frames[frame[k]].length);
 }
 
 static void pass_client(struct reflect *r)
@@ -88,28 +133,15 @@ static void pass_client(struct reflect *r)
 		struct station *in = &r->station[i];
 		struct frame frames[BURST];
 
-		unsigned n = memif_receive(in->port, frames, BURST);
+		unsigned n = memif_port_ops.receive(in->port, frames, BURST);
 		if (r->config->kind == REFLECT_COPY || r->config->pattern.exits[i] > 1)
 			for (unsigned k = 0; k < n; k++)
 				__builtin_prefetch(frames[k].data);
-		for (unsigned k = 0; k < n; k++) {
-			struct station *out = &r->station[exit_of(r, i, frames[k].data)];
-			if (!out->pool.count)
-				continue;
-			uint32_t offset = out->pool.buffer[--out->pool.count];
-			if (r->config->kind == REFLECT_COPY) {
-				offset += 64 * (offset / P2PNIC_BUFFER_BYTES % COLOURS);
-				copy_frame(out->port->memory + offset, frames[k].data,
-					frames[k].length);
-			} else {
-				offset = memif_keep(in->port, k, offset);
-			}
-			out->out[out->outs++] = (struct p2pnic_descriptor){
-				.offset = offset, .length = (uint16_t)frames[k].length};
-			if (out->outs == BURST)
-				send_client(r, out);
-		}
-		memif_release(in->port);
+		if (r->config->kind == REFLECT_COPY)
+			copy_all(r, i, frames, n);
+		else
+			swap_all(r, i, frames, n);
+		memif_port_ops.release(in->port);
 		for (unsigned e = 0; e < r->config->count; e++)
 			send_client(r, &r->station[e]);
 	}
@@ -151,7 +183,7 @@ static void pass_server(struct reflect *r)
 		unsigned used[TESTER_PORTS_MAX] = {0};
 		struct frame frames[BURST];
 
-		unsigned n = memif_receive(in, frames, BURST);
+		unsigned n = memif_port_ops.receive(in, frames, BURST);
 		for (unsigned k = 0; k < n; k++)
 			__builtin_prefetch(frames[k].data);
 		for (unsigned k = 0; k < n; k++) {
@@ -169,7 +201,7 @@ static void pass_server(struct reflect *r)
 			atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
 			memif_queue_notify(q);
 		}
-		memif_release(in);
+		memif_port_ops.release(in);
 	}
 }
 

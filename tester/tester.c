@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "window.h"
 
+#include "ports/memif.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,10 +17,6 @@
 #define SLIP_SECONDS     0.001
 #define SETTLE_NS        250000000
 #define PAUSE_SETTLE     200e-6 /* s: what a device has caught up with after a pause */
-
-#define KINDS 5u
-static const struct tester_end_ops *const kinds[KINDS] = {&tester_end_memif, &af_packet_tester_end,
-	&af_xdp_tester_end, &pcap_tester_end, &tap_tester_end};
 
 static double seconds_now(void)
 {
@@ -68,19 +66,21 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, char 
 		struct tester_port *p = &t->port[t->ports];
 		const char *text = ports[t->ports];
 		size_t length = strcspn(text, ":");
+		const struct port_ops *kind = NULL;
+		char name[16];
 
-		for (unsigned k = 0; k < KINDS; k++)
-			if (strlen(kinds[k]->kind) == length &&
-				!strncmp(kinds[k]->kind, text, length))
-				p->ops = kinds[k];
-		if (!p->ops || text[length] != ':') {
+		snprintf(name, sizeof(name), "%.*s", (int)length, text);
+		if (length < sizeof(name) && text[length] == ':')
+			kind = port_find(name);
+		if (!kind) {
 			snprintf(error, TESTER_ERROR_BYTES,
 				"port %u: '%.80s' is no KIND:TARGET that the tester has", t->ports,
 				text);
 			r = -EINVAL;
 			goto fail;
 		}
-		r = p->ops->open(&p->end, text + length + 1, error);
+		p->ops = kind == &memif_port_ops ? &tester_end_memif : &tester_end_port;
+		r = p->ops->open(&p->end, kind, text + length + 1, error);
 		if (r)
 			goto fail;
 		stream_mac(false, t->ports, p->device_mac);

@@ -40,6 +40,7 @@
 #define P2PNIC_TESTER_H
 
 #include "cores.h"
+#include "ports/port.h"
 #include "stream.h"
 
 #include <stdint.h>
@@ -55,9 +56,8 @@ struct tester;
 
 /* A link's end on the tester's side. Each kind is one file end_KIND.c. */
 struct tester_end_ops {
-	const char *kind;
-	/* "TARGET,key=value,…" after the kind. */
-	int (*open)(void **end, const char *text, char *error);
+	/* text: "TARGET,key=value,…" after the kind, which is the name of a port type. */
+	int (*open)(void **end, const struct port_ops *kind, const char *text, char *error);
 	void (*close)(void *end);
 	bool (*service)(void *end); /* true: the link is up */
 	bool (*called)(void *end);  /* somebody waits for service, or nobody is to be waited for */
@@ -74,8 +74,8 @@ struct tester_end_ops {
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };
 
-extern const struct tester_end_ops tester_end_memif, af_packet_tester_end, af_xdp_tester_end,
-	pcap_tester_end, tap_tester_end;
+/* memif has an end of its own, a faster one. */
+extern const struct tester_end_ops tester_end_memif, tester_end_port;
 
 struct tester_load {
 	double rate; /* packets/s into each ingress; 0: as many as the links take */

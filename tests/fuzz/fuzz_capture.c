@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		buffers[k] = k * P2PNIC_BUFFER_BYTES;
 	if (pcap_port_ops.start(&port, buffers, BUFFERS) != (int)BUFFERS)
 		abort();
-	while ((n = pcap_receive(&port, frames, P2PNIC_BURST_MAX))) {
+	while ((n = pcap_port_ops.receive(&port, frames, P2PNIC_BURST_MAX))) {
 		for (unsigned k = 0; k < n; k++) {
 			size_t at = (size_t)(frames[k].data - memory);
 
@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				at % P2PNIC_BUFFER_BYTES != PORT_HEADROOM || at >= sizeof(memory))
 				abort();
 		}
-		pcap_release(&port);
+		pcap_port_ops.release(&port);
 	}
 	pcap_port_ops.info(&port, &info);
 	if (!info.finished || pcap_port_ops.stop(&port, buffers) != BUFFERS)

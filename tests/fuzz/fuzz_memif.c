@@ -10,6 +10,7 @@
  * of another size.
  */
 #include "ports/memif.h"
+#include "tests/unit/port_keep.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -189,7 +190,7 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 {
 	struct frame frames[P2PNIC_BURST_MAX];
 	struct p2pnic_descriptor out[8];
-	unsigned n = memif_receive(p->port, frames, a % P2PNIC_BURST_MAX + 1);
+	unsigned n = memif_port_ops.receive(p->port, frames, a % P2PNIC_BURST_MAX + 1);
 	uint64_t failed = 0;
 
 	CHECK(n <= a % P2PNIC_BURST_MAX + 1u);
@@ -203,19 +204,20 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 		(void)last;
 	}
 	if (n && b & 1) {
-		uint32_t kept = memif_keep(p->port, b % n, MEMORY / 2 + P2PNIC_BUFFER_BYTES);
+		uint32_t kept =
+			rig_keep(&memif_port_ops, p->port, b % n, MEMORY / 2 + P2PNIC_BUFFER_BYTES);
 
 		CHECK(kept + frames[b % n].length <= MEMORY);
 	}
-	memif_release(p->port);
+	memif_port_ops.release(p->port);
 	for (unsigned k = 0; k < 8; k++)
 		out[k] = (struct p2pnic_descriptor){
 			MEMORY / 2 + k * P2PNIC_BUFFER_BYTES, (uint16_t)(14 + b * 7u % 1700), 0};
-	CHECK(memif_transmit(p->port, out, b % 8 + 1) <= b % 8 + 1u);
-	memif_flush(p->port);
-	memif_transmitted(p->port, &failed);
-	memif_arm(p->port);
-	memif_disarm(p->port);
+	CHECK(memif_port_ops.transmit(p->port, out, b % 8 + 1) <= b % 8 + 1u);
+	memif_port_ops.flush(p->port);
+	memif_port_ops.transmitted(p->port, &failed);
+	memif_port_ops.arm(p->port);
+	memif_port_ops.disarm(p->port);
 }
 
 /* The peer goes on, be it right or wrong: packets for the port, room for those of the port. */

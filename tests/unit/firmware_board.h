@@ -141,7 +141,7 @@ static inline unsigned board_receive(struct board *b, struct frame *frames, unsi
 	return n;
 }
 
-static inline uint32_t board_keep(struct board *b, unsigned k, uint32_t spare)
+static inline uint32_t board_keep_one(struct board *b, unsigned k, uint32_t spare)
 {
 	uint32_t at = b->buffer[k] + BOARD_HEADROOM;
 
@@ -157,6 +157,12 @@ static inline uint32_t board_keep(struct board *b, unsigned k, uint32_t spare)
 	}
 	b->buffer[k] = spare;
 	return at;
+}
+
+static inline void board_keep(struct board *b, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	for (unsigned i = 0; i < n; i++)
+		at[i] = board_keep_one(b, frame[i], at[i]);
 }
 
 static inline void board_release(struct board *b)

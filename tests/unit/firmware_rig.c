@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/firmware_rig.h"
 
-/* The firmware as one unit, as softnic/variant.c compiles it. */
-#include "firmware/control.c"
-#include "firmware/egress.c"
-#include "firmware/ingress.c"
+#include "firmware/header.h"
 
 #include <stdio.h>
 
@@ -91,9 +88,9 @@ void rig_map(struct rig *r, unsigned nic, unsigned peer)
 	if (peer != P2PNIC_HOST_PEER)
 		add_window(a, bus_of(peer, BUS_DOORBELL), 4096, DMA_WRITE, BOARD_DOORBELL, NULL,
 			&r->at[peer].board);
-	if (INGRESS_WRITES)
+	if (RIG_INGRESS_WRITES)
 		add_window(a, bus_of(peer, BUS_OUT), ring_bytes(r), DMA_WRITE, memory, out, NULL);
-	if (EGRESS_READS)
+	if (RIG_EGRESS_READS)
 		add_window(a, bus_of(peer, BUS_IN), in_bytes, DMA_READ, memory, in, NULL);
 }
 
@@ -133,11 +130,11 @@ struct p2pnic_peer rig_entry(const struct rig *r, unsigned nic, unsigned peer, u
 
 	if (peer != P2PNIC_HOST_PEER)
 		e.doorbell = bus_of(peer, BUS_DOORBELL);
-	if (INGRESS_WRITES) {
+	if (RIG_INGRESS_WRITES) {
 		e.out_buffers = bus_of(peer, BUS_OUT);
 		e.out_buffer_count = r->config.slots;
 	}
-	if (EGRESS_READS) {
+	if (RIG_EGRESS_READS) {
 		e.in_buffers = bus_of(peer, BUS_IN);
 		if (P2PNIC_METHOD == P2PNIC_METHOD_READ && peer != P2PNIC_HOST_PEER)
 			e.in_buffer_count = r->config.rx_buffers;
@@ -301,7 +298,8 @@ static void make_nic(struct rig *r, unsigned nic)
 	a->board.bar4_bytes = a->bar4_bytes;
 	a->board.counters = a->counters;
 	memset(a->nic, 0xee, sizeof(*a->nic)); /* nic_init takes it of any content */
-	nic_init(a->nic, &a->board, a->counters, a->bar2, RIG_BAR2_BYTES, a->bar4, a->bar4_bytes);
+	nic_init(a->nic, &a->board, P2PNIC_METHOD, a->counters, a->bar2, RIG_BAR2_BYTES, a->bar4,
+		a->bar4_bytes);
 }
 
 struct rig *rig_new(unsigned nics, const struct rig_config *config)
@@ -422,7 +420,7 @@ bool rig_punted(struct rig *r, unsigned nic, struct packet *p, uint16_t *flags)
 		return false;
 	p->length = d.length;
 	*flags = d.flags;
-	memcpy(p->bytes, (INGRESS_WRITES ? h->out_buffers : a->bar4) + d.offset, d.length);
+	memcpy(p->bytes, (RIG_INGRESS_WRITES ? h->out_buffers : a->bar4) + d.offset, d.length);
 	atomic_store_explicit(&mailbox_in(a, P2PNIC_HOST_PEER)->consumer,
 		P2PNIC_RING_WORD(a->epoch[P2PNIC_HOST_PEER], ++h->consumed), memory_order_release);
 	return true;
@@ -435,7 +433,7 @@ bool rig_inject(struct rig *r, unsigned nic, const struct packet *p)
 	struct p2pnic_mailbox *m = mailbox_in(a, P2PNIC_HOST_PEER);
 	uint32_t slot = h->produced & (r->config.slots - 1);
 	uint8_t *buffers =
-		EGRESS_READS ? h->in_buffers : a->bar4 + ring_buffers(r, P2PNIC_HOST_PEER);
+		RIG_EGRESS_READS ? h->in_buffers : a->bar4 + ring_buffers(r, P2PNIC_HOST_PEER);
 	uint64_t consumer = atomic_load_explicit(&h->mailbox->consumer, memory_order_acquire);
 	uint32_t consumed = P2PNIC_RING_EPOCH(consumer) == a->epoch[P2PNIC_HOST_PEER]
 				    ? P2PNIC_RING_INDEX(consumer)
@@ -511,15 +509,11 @@ static void check_buffers(struct rig *r, unsigned nic)
 		for (uint32_t k = 0; k < out->held; k++)
 			own(r, owned, out->hold[(out->hold_head + k) % NIC_HOLD_MAX].offset);
 		held += out->held;
-#if !INGRESS_WRITES
-		for (uint32_t k = out->consumed; k != out->produced; k++)
+		for (uint32_t k = out->consumed; !RIG_INGRESS_WRITES && k != out->produced; k++)
 			own(r, owned, out->given[k & out->mask]);
-#endif
 	}
-#if EGRESS_READS
 	for (uint32_t k = n->staged_head; k != n->staged_tail; k++)
 		own(r, owned, n->staged[k % NIC_FLIGHT_MAX]);
-#endif
 	for (uint32_t k = 0; k < r->config.rx_buffers; k++)
 		BOARD_ASSERT(owned[k]);
 	BOARD_ASSERT(held == n->held);

@@ -17,10 +17,18 @@
 #ifndef TESTS_FIRMWARE_RIG_H
 #define TESTS_FIRMWARE_RIG_H
 
+#ifndef P2PNIC_BOARD_HEADER
 #define P2PNIC_BOARD_HEADER "tests/unit/firmware_board.h"
+#endif
 
 #include "fib/fib.h"
 #include "firmware/nic.h"
+
+#ifndef P2PNIC_METHOD
+#define P2PNIC_METHOD P2PNIC_METHOD_WRITE
+#endif
+#define RIG_INGRESS_WRITES (P2PNIC_METHOD != P2PNIC_METHOD_READ)
+#define RIG_EGRESS_READS   (P2PNIC_METHOD != P2PNIC_METHOD_WRITE)
 
 #define RIG_NICS_MAX   5u
 #define RIG_BAR2_BYTES (4u << 20)

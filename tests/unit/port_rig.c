@@ -66,13 +66,13 @@ int rig_veth(void)
 	return status || !rig_napi ? status : rig_run("ethtool -K pp-wire gro on");
 }
 
-void rig_memory(struct rig *rig, const struct port_path *path)
+void rig_memory(struct rig *rig, const struct port_ops *path)
 {
 	memset(rig, 0, sizeof(*rig));
 	rig->path = path;
 	rig->wire = -1;
-	rig->port = aligned_alloc(64, (path->ops->bytes + 63) & ~(size_t)63);
-	memset(rig->port, 0, path->ops->bytes);
+	rig->port = aligned_alloc(64, (path->bytes + 63) & ~(size_t)63);
+	memset(rig->port, 0, path->bytes);
 	rig->memory_fd = memfd_create("packet memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (ftruncate(rig->memory_fd, RIG_MEMORY_BYTES) ||
 		fcntl(rig->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
@@ -89,7 +89,7 @@ void rig_memory(struct rig *rig, const struct port_path *path)
 		rig->buffers[i] = i * P2PNIC_BUFFER_BYTES;
 }
 
-bool rig_permitted(const struct port_path *path)
+bool rig_permitted(const struct port_ops *path)
 {
 	struct rig rig;
 
@@ -98,9 +98,9 @@ bool rig_permitted(const struct port_path *path)
 		return false;
 	}
 	rig_memory(&rig, path);
-	int code = path->ops->open(rig.port, &rig.config, rig.error);
+	int code = path->open(rig.port, &rig.config, rig.error);
 	if (code == 0)
-		path->ops->close(rig.port);
+		path->close(rig.port);
 	rig_free(&rig);
 	rig_run("ip link del pp-port");
 	/* A tap cannot take the veth's name: that refusal is the port's, not the kernel's policy. */

@@ -2,12 +2,13 @@
 /*
  * A port under test: packet memory, the port, and the wire it hangs on.
  *
- * The data-path half of a port is inlined by name into the firmware; struct port_path makes it a table,
- * so that one test runs over all types. The network types live in a namespace that the test makes
+ * One test runs over all types. The network types live in a namespace that the test makes
  * for itself, with a veth pair `pp-port` (the port's) and `pp-wire` (the test's).
  */
 #ifndef P2PNIC_TESTS_PORT_RIG_H
 #define P2PNIC_TESTS_PORT_RIG_H
+
+#include "port_keep.h"
 
 #include <ports/common.h>
 #include <ports/port.h>
@@ -18,58 +19,8 @@
 #define RIG_SEND_AREA    (RIG_SPARES + 512u * 2048u) /* the rest, to send from */
 #define RIG_ETHERTYPE    0x88b5u /* IEEE 802 local experimental: no stack answers */
 
-struct port_path {
-	const struct port_ops *ops;
-	unsigned (*receive)(void *port, struct frame *frames, unsigned max);
-	uint32_t (*keep)(void *port, unsigned k, uint32_t spare);
-	void (*release)(void *port);
-	unsigned (*transmit)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
-	void (*flush)(void *port);
-	unsigned (*transmitted)(void *port, uint64_t *failed);
-	bool (*arm)(void *port);
-	void (*disarm)(void *port);
-};
-
-#define PORT_PATH(TYPE)                                                                            \
-	static unsigned TYPE##_path_receive(void *p, struct frame *frames, unsigned max)           \
-	{                                                                                          \
-		return TYPE##_receive(p, frames, max);                                             \
-	}                                                                                          \
-	static uint32_t TYPE##_path_keep(void *p, unsigned k, uint32_t spare)                      \
-	{                                                                                          \
-		return TYPE##_keep(p, k, spare);                                                   \
-	}                                                                                          \
-	static void TYPE##_path_release(void *p)                                                   \
-	{                                                                                          \
-		TYPE##_release(p);                                                                 \
-	}                                                                                          \
-	static unsigned TYPE##_path_transmit(                                                      \
-		void *p, const struct p2pnic_descriptor *frames, unsigned n)                       \
-	{                                                                                          \
-		return TYPE##_transmit(p, frames, n);                                              \
-	}                                                                                          \
-	static void TYPE##_path_flush(void *p)                                                     \
-	{                                                                                          \
-		TYPE##_flush(p);                                                                   \
-	}                                                                                          \
-	static unsigned TYPE##_path_transmitted(void *p, uint64_t *failed)                         \
-	{                                                                                          \
-		return TYPE##_transmitted(p, failed);                                              \
-	}                                                                                          \
-	static bool TYPE##_path_arm(void *p)                                                       \
-	{                                                                                          \
-		return TYPE##_arm(p);                                                              \
-	}                                                                                          \
-	static void TYPE##_path_disarm(void *p)                                                    \
-	{                                                                                          \
-		TYPE##_disarm(p);                                                                  \
-	}                                                                                          \
-	static const struct port_path TYPE##_path = {&TYPE##_port_ops, TYPE##_path_receive,        \
-		TYPE##_path_keep, TYPE##_path_release, TYPE##_path_transmit, TYPE##_path_flush,    \
-		TYPE##_path_transmitted, TYPE##_path_arm, TYPE##_path_disarm}
-
 struct rig {
-	const struct port_path *path;
+	const struct port_ops *path;
 	void *port;
 	uint8_t *memory;
 	int memory_fd;
@@ -95,10 +46,10 @@ int rig_veth(void);
 
 /* Whether a port of this type can be opened here at all (af_xdp cannot in a user namespace); prints the
  * port's reason if not. Makes and deletes pp-port. */
-bool rig_permitted(const struct port_path *);
+bool rig_permitted(const struct port_ops *);
 
 /* Packet memory only; the caller fills config.target, .options… and calls ops->open. */
-void rig_memory(struct rig *, const struct port_path *);
+void rig_memory(struct rig *, const struct port_ops *);
 void rig_free(struct rig *);
 
 /* Opens a packet socket on the interface as the wire's other end. */

@@ -161,8 +161,8 @@ static void start_and_stop(void **state)
 	n = r->at[0].nic;
 	rig_command(r, 0, P2PNIC_OP_STOP, 0);
 	r->at[0].board.buffers = 0;
-	nic_init(n, &r->at[0].board, r->at[0].counters, r->at[0].bar2, RIG_BAR2_BYTES,
-		r->at[0].bar4, r->at[0].bar4_bytes);
+	nic_init(n, &r->at[0].board, P2PNIC_METHOD, r->at[0].counters, r->at[0].bar2,
+		RIG_BAR2_BYTES, r->at[0].bar4, r->at[0].bar4_bytes);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_BAD_STATE);
 	assert_int_equal(rig_open_side(r, 0, 0, 9), P2PNIC_BAD_STATE);
 	assert_int_equal(status(r, 0), 0);

@@ -18,17 +18,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-PORT_PATH(af_packet);
-PORT_PATH(af_xdp);
-PORT_PATH(tap);
-
 static struct rig rig;
 
 /* Receiving is asked for too, since ports take what they need then. */
 static int life(void *context)
 {
 	uint32_t buffers[RIG_BUFFERS];
-	const struct port_ops *ops = rig.path->ops;
+	const struct port_ops *ops = rig.path;
 	struct port_info info;
 
 	(void)context;
@@ -64,11 +60,11 @@ static void test_options(void **state)
 	static const char *const tap[] = {"up=off", "mtu=1400,persist=off,owner=0,group=0"};
 	static const char *const packet[] = {"qdisc,receive-buffer=64"};
 	static const char *const xdp[] = {"mode=generic,queue=0,checksum=off,batch=off"};
-	const char *const *options = rig.path == &tap_path         ? tap
-				     : rig.path == &af_packet_path ? packet
-								   : xdp;
+	const char *const *options = rig.path == &tap_port_ops         ? tap
+				     : rig.path == &af_packet_port_ops ? packet
+								       : xdp;
 
-	for (unsigned k = 0; k < (rig.path == &tap_path ? 2u : 1u); k++) {
+	for (unsigned k = 0; k < (rig.path == &tap_port_ops ? 2u : 1u); k++) {
 		rig.config.options = options[k];
 		inject_each(life, NULL, rig.error);
 	}
@@ -79,28 +75,28 @@ static void test_options(void **state)
 static void test_refusals(void **state)
 {
 	static const struct {
-		const struct port_path *path;
+		const struct port_ops *path;
 		const char *call;
 		unsigned skip;
 		int error;
 		const char *says;
 		const char *options;
 	} cases[] = {
-		{&af_packet_path, "socket", 1, EPERM, "CAP_NET_RAW"},
-		{&af_packet_path, "socket", 2, EMFILE, "no packet socket"},
-		{&af_packet_path, "setsockopt", 0, ENOPROTOOPT, "4.20 or later"},
-		{&af_packet_path, "mmap", 0, ENOMEM, "no receive ring of 4096 KiB"},
-		{&af_packet_path, "bind", 0, ENODEV, "cannot bind"},
-		{&tap_path, "open64", 0, ENOENT, "modprobe tun"},
-		{&tap_path, "open64", 0, EACCES, "/dev/net/tun: Permission denied"},
-		{&tap_path, "ioctl", 0, EPERM, "ip tuntap add"},
-		{&tap_path, "ioctl", 0, EBUSY, "another process"},
-		{&tap_path, "ioctl", 0, EINVAL, "no tap with one queue"},
-		{&tap_path, "ioctl", 0, ENFILE, "TUNSETIFF"},
-		{&tap_path, "socket", 0, EMFILE, "no socket to ask"},
-		{&af_xdp_path, "epoll_create1", 0, EMFILE, "Too many open files"},
-		{&af_xdp_path, "epoll_ctl", 0, ENOSPC, "(native: No space left", "mode=native"},
-		{&af_xdp_path, "socket", 0, EMFILE, "no socket to ask"},
+		{&af_packet_port_ops, "socket", 1, EPERM, "CAP_NET_RAW"},
+		{&af_packet_port_ops, "socket", 2, EMFILE, "no packet socket"},
+		{&af_packet_port_ops, "setsockopt", 0, ENOPROTOOPT, "4.20 or later"},
+		{&af_packet_port_ops, "mmap", 0, ENOMEM, "no receive ring of 4096 KiB"},
+		{&af_packet_port_ops, "bind", 0, ENODEV, "cannot bind"},
+		{&tap_port_ops, "open64", 0, ENOENT, "modprobe tun"},
+		{&tap_port_ops, "open64", 0, EACCES, "/dev/net/tun: Permission denied"},
+		{&tap_port_ops, "ioctl", 0, EPERM, "ip tuntap add"},
+		{&tap_port_ops, "ioctl", 0, EBUSY, "another process"},
+		{&tap_port_ops, "ioctl", 0, EINVAL, "no tap with one queue"},
+		{&tap_port_ops, "ioctl", 0, ENFILE, "TUNSETIFF"},
+		{&tap_port_ops, "socket", 0, EMFILE, "no socket to ask"},
+		{&af_xdp_port_ops, "epoll_create1", 0, EMFILE, "Too many open files"},
+		{&af_xdp_port_ops, "epoll_ctl", 0, ENOSPC, "(native: No space left", "mode=native"},
+		{&af_xdp_port_ops, "socket", 0, EMFILE, "no socket to ask"},
 	};
 	unsigned tried = 0;
 
@@ -110,7 +106,7 @@ static void test_refusals(void **state)
 		int before = rig_open_descriptors();
 		rig.config.options = cases[k].options;
 		inject_one(cases[k].call, cases[k].skip, cases[k].error);
-		int code = rig.path->ops->open(rig.port, &rig.config, rig.error);
+		int code = rig.path->open(rig.port, &rig.config, rig.error);
 		assert_int_equal(code, -cases[k].error);
 		if (!strstr(rig.error, cases[k].says))
 			fail_msg("%s: not '%s'", rig.error, cases[k].says);
@@ -125,16 +121,17 @@ static void test_refusals(void **state)
 
 int main(int argc, char **argv)
 {
-	static const struct port_path *const paths[] = {&af_packet_path, &af_xdp_path, &tap_path};
+	static const struct port_ops *const paths[] = {
+		&af_packet_port_ops, &af_xdp_port_ops, &tap_port_ops};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_refusals),
 	};
-	const struct port_path *path = NULL;
+	const struct port_ops *path = NULL;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (argc == 2 && !strcmp(argv[1], paths[i]->ops->type))
+		if (argc == 2 && !strcmp(argv[1], paths[i]->type))
 			path = paths[i];
 	if (!path) {
 		fprintf(stderr, "usage: %s TYPE\n", argv[0]);
@@ -147,11 +144,11 @@ int main(int argc, char **argv)
 	if (!rig_permitted(path))
 		return 77;
 	rig_memory(&rig, path);
-	if (path == &tap_path)
+	if (path == &tap_port_ops)
 		rig.config.target = "pp-tap";
 	else if (rig_veth())
 		return 1;
-	int failures = cmocka_run_group_tests_name(path->ops->type, tests, NULL, NULL);
+	int failures = cmocka_run_group_tests_name(path->type, tests, NULL, NULL);
 	rig_free(&rig);
 	return failures;
 }

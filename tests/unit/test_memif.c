@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The memif port: both roles against each other in one process, and each against a hostile peer. */
 #include "ports/memif.h"
+#include "tests/unit/port_keep.h"
 
 #include "ipc/unix_address.h"
 
@@ -110,15 +111,15 @@ static unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t le
 		frames[i] =
 			(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
 	}
-	unsigned taken = memif_transmit(e->port, frames, n);
-	memif_flush(e->port);
+	unsigned taken = memif_port_ops.transmit(e->port, frames, n);
+	memif_port_ops.flush(e->port);
 	return taken;
 }
 
 static unsigned receive(struct end *e, uint32_t number, uint32_t length)
 {
 	struct frame frames[P2PNIC_BURST_MAX];
-	unsigned n = memif_receive(e->port, frames, P2PNIC_BURST_MAX);
+	unsigned n = memif_port_ops.receive(e->port, frames, P2PNIC_BURST_MAX);
 
 	for (unsigned i = 0; i < n; i++) {
 		assert_int_equal(frames[i].length, length);
@@ -128,7 +129,7 @@ static unsigned receive(struct end *e, uint32_t number, uint32_t length)
 			assert_int_equal(value, number + i);
 		}
 	}
-	memif_release(e->port);
+	memif_port_ops.release(e->port);
 	return n;
 }
 
@@ -142,9 +143,9 @@ static void pass(struct end *from, struct end *to, uint32_t total, uint32_t leng
 		if (sent - done < 200)
 			sent += transmit(from, want, sent, length);
 		got += receive(to, got, length);
-		done += memif_transmitted(from->port, &failed);
+		done += memif_port_ops.transmitted(from->port, &failed);
 	}
-	done += memif_transmitted(from->port, &failed);
+	done += memif_port_ops.transmitted(from->port, &failed);
 	assert_int_equal(got, total);
 	assert_int_equal(done, total);
 	assert_int_equal(failed, 0);
@@ -184,15 +185,15 @@ static void test_keep(void **state)
 		uint32_t spare = BUFFERS * P2PNIC_BUFFER_BYTES, value;
 
 		assert_int_equal(transmit(from, 8, 100, 64), 8);
-		assert_int_equal(memif_receive(to->port, frames, P2PNIC_BURST_MAX), 8);
-		uint32_t kept = memif_keep(to->port, 3, spare);
-		memif_release(to->port);
+		assert_int_equal(memif_port_ops.receive(to->port, frames, P2PNIC_BURST_MAX), 8);
+		uint32_t kept = rig_keep(&memif_port_ops, to->port, 3, spare);
+		memif_port_ops.release(to->port);
 		/* Rounds enough to use every buffer several times: the kept one must stay. */
 		for (uint32_t n = 0; n < 1000; n += 10) {
 			assert_int_equal(transmit(from, 10, n, 60), 10);
 			assert_int_equal(receive(to, n, 60), 10);
 			uint64_t failed = 0;
-			memif_transmitted(from->port, &failed);
+			memif_port_ops.transmitted(from->port, &failed);
 		}
 		memcpy(&value, to->memory + kept, 4);
 		assert_int_equal(value, 103);
@@ -215,9 +216,9 @@ static void test_full_ring(void **state)
 	settle(&server, &client, true);
 	assert_int_equal(transmit(&client, 64, 0, 60), 32);
 	assert_int_equal(transmit(&client, 1, 0, 60), 0);
-	assert_int_equal(memif_transmitted(client.port, &failed), 0);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 0);
 	assert_int_equal(receive(&server, 0, 60), 32);
-	assert_int_equal(memif_transmitted(client.port, &failed), 32);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 32);
 	assert_int_equal(transmit(&server, 64, 0, 60), 32);
 	assert_int_equal(receive(&client, 0, 60), 32);
 	assert_int_equal(failed, 0);
@@ -234,7 +235,7 @@ static void test_reconnect(void **state)
 
 	end_open(&client, "rsize=6");
 	assert_int_equal(transmit(&client, 5, 0, 60), 5); /* nobody there */
-	assert_int_equal(memif_transmitted(client.port, &failed), 5);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 5);
 	assert_int_equal(failed, 5);
 	for (unsigned life = 0; life < 3; life++) {
 		end_open(&server, "role=server");
@@ -245,7 +246,7 @@ static void test_reconnect(void **state)
 		assert_int_equal(transmit(&client, 9, 0, 60), 9);
 		end_close(&server);
 		settle(&client, NULL, false);
-		assert_int_equal(memif_transmitted(client.port, &failed), 9);
+		assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 9);
 		assert_int_equal(failed, 9);
 	}
 	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
@@ -281,7 +282,7 @@ static void test_stop_while_connected(void **state)
 	pass(&server, &client, 100, 60);
 	assert_int_equal(transmit(&client, 3, 0, 60), 3);
 	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
-	assert_int_equal(memif_transmitted(client.port, &failed), 3);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 3);
 	assert_int_equal(failed, 3);
 	settle(&server, NULL, false);
 	settle(&server, &client, true);
@@ -314,14 +315,14 @@ static void test_sleep(void **state)
 
 		transmit(from, 1, 0, 60); /* awake: no event */
 		assert_false(readable(fd));
-		assert_true(memif_arm(to->port)); /* something waits already */
-		memif_disarm(to->port);
+		assert_true(memif_port_ops.arm(to->port)); /* something waits already */
+		memif_port_ops.disarm(to->port);
 		assert_int_equal(receive(to, 0, 60), 1);
-		assert_false(memif_arm(to->port));
+		assert_false(memif_port_ops.arm(to->port));
 		assert_false(readable(fd));
 		transmit(from, 1, 1, 60);
 		assert_true(readable(fd));
-		memif_disarm(to->port);
+		memif_port_ops.disarm(to->port);
 		assert_false(readable(fd));
 		assert_int_equal(receive(to, 1, 60), 1);
 		transmit(from, 1, 2, 60);
@@ -618,12 +619,12 @@ static void test_hostile_rings(void **state)
 		h.ring[0]->slot[i] = bad[i];
 	h.ring[0]->slot[n] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 60), HOSTILE_BYTES - 60};
 	atomic_store(&h.ring[0]->head, (uint16_t)(n + 1));
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 1);
 	assert_int_equal(server.port->link.counters.bad_descriptor, n);
 	/* 64 bytes are readable although the region ends after 60. */
 	volatile uint8_t byte = frames[0].data[63];
 	(void)byte;
-	memif_release(server.port);
+	memif_port_ops.release(server.port);
 	assert_int_equal(atomic_load(&h.ring[0]->tail), n + 1);
 
 	/* A burst of nothing but bad ones is given back too, and counted once. */
@@ -631,7 +632,7 @@ static void test_hostile_rings(void **state)
 	h.ring[0]->slot[head++ & 15] = bad[0];
 	atomic_store(&h.ring[0]->head, head);
 	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+		assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 0);
 	assert_int_equal(server.port->link.counters.bad_descriptor, n + 1);
 	assert_int_equal(atomic_load(&h.ring[0]->tail), head);
 
@@ -643,9 +644,9 @@ static void test_hostile_rings(void **state)
 	for (unsigned i = 0; i < sizeof(controls) / sizeof(*controls); i++, head++)
 		h.ring[0]->slot[head & 15] = (struct memif_descriptor){controls[i], 0x4000};
 	atomic_store(&h.ring[0]->head, head);
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 1);
 	assert_int_equal(frames[0].length, 100);
-	memif_release(server.port);
+	memif_port_ops.release(server.port);
 	assert_int_equal(server.port->oversize, 2);
 	assert_int_equal(server.port->link.counters.bad_descriptor, n + 2);
 
@@ -657,7 +658,7 @@ static void test_hostile_rings(void **state)
 	atomic_store(&h.ring[1]->head, 3);
 	assert_int_equal(transmit(&server, 8, 0, 60), 3);
 	uint64_t failed = 0;
-	assert_int_equal(memif_transmitted(server.port, &failed), 3);
+	assert_int_equal(memif_port_ops.transmitted(server.port, &failed), 3);
 	assert_int_equal(failed, 2);
 	assert_int_equal(h.base[0x2000 + 7], 0xaa);
 	assert_int_equal(h.base[0x2000 + 8 + 60], 0xaa);
@@ -666,7 +667,7 @@ static void test_hostile_rings(void **state)
 
 	/* An index further than the ring is long ends the connection. */
 	atomic_store(&h.ring[0]->head, (uint16_t)(head + 17));
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 0);
 	EXPECT(&server, h.s, "Ring index out of range");
 	assert_false(server.port->link.connected);
 	hostile_end(&h, &server);
@@ -747,15 +748,16 @@ static void test_chains_to_server(void **state)
 			length += cuts[cut][k];
 			/* Published one by one: the packet waits for its end, and is then whole. */
 			atomic_store(&h.ring[0]->head, head);
-			assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX),
+			assert_int_equal(
+				memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX),
 				k + 1 == parts);
 		}
 		assert_int_equal(frames[0].length, length);
 		check_filled(frames[0].data, length);
 		uint32_t spare = 8 * P2PNIC_BUFFER_BYTES;
-		assert_int_equal(memif_keep(server.port, 0, spare), spare);
+		assert_int_equal(rig_keep(&memif_port_ops, server.port, 0, spare), spare);
 		check_filled(server.memory + spare, length);
-		memif_release(server.port);
+		memif_port_ops.release(server.port);
 		assert_int_equal(atomic_load(&h.ring[0]->tail), head);
 	}
 	assert_int_equal(server.port->oversize, 0);
@@ -767,27 +769,27 @@ static void test_chains_to_server(void **state)
 		memset(h.base + 0x2000 + k * 64, (int)k, 64);
 	}
 	atomic_store(&h.ring[0]->head, head);
-	assert_int_equal(memif_receive(server.port, frames, 7), 5);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, 7), 5);
 	for (unsigned k = 0; k < 5; k++) {
 		assert_int_equal(frames[k].length, k % 2 ? 120 : 60);
 		assert_int_equal(frames[k].data[0], (k / 2) * 3 + k % 2);
 	}
-	memif_release(server.port);
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 3);
-	memif_release(server.port);
+	memif_port_ops.release(server.port);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 3);
+	memif_port_ops.release(server.port);
 
 	/* A ring that one packet fills without an end: dropped as it comes, counted once at its end. */
 	for (unsigned k = 0; k < 16; k++, head++)
 		h.ring[0]->slot[head & 15] =
 			(struct memif_descriptor){MEMIF_CONTROL(1, 0, 1), 0x2000};
 	atomic_store(&h.ring[0]->head, head);
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 0);
 	assert_int_equal(atomic_load(&h.ring[0]->tail), head);
 	assert_int_equal(server.port->oversize, 0);
 	h.ring[0]->slot[head++ & 15] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 1), 0x2000};
 	h.ring[0]->slot[head++ & 15] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 77), 0x2000};
 	atomic_store(&h.ring[0]->head, head);
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 1);
 	assert_int_equal(frames[0].length, 77);
 	assert_int_equal(server.port->oversize, 1);
 	hostile_end(&h, &server);
@@ -818,23 +820,25 @@ static void test_chains_to_client(void **state)
 			d->control = MEMIF_CONTROL(k + 1 < parts, 1, cuts[cut][k]);
 			length += cuts[cut][k];
 			atomic_store(&ring->tail, tail);
-			assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX),
+			assert_int_equal(
+				memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX),
 				k + 1 == parts);
 		}
 		assert_int_equal(frames[0].length, length);
 		check_filled(frames[0].data, length);
-		uint32_t kept = memif_keep(client.port, 0, (BUFFERS + round) * P2PNIC_BUFFER_BYTES);
+		uint32_t kept = rig_keep(
+			&memif_port_ops, client.port, 0, (BUFFERS + round) * P2PNIC_BUFFER_BYTES);
 		assert_ptr_equal(client.memory + kept, frames[0].data);
-		memif_release(client.port);
+		memif_port_ops.release(client.port);
 	}
 	/* All sixteen posted slots, and no end. */
 	for (unsigned k = 0; k < 16; k++)
 		ring->slot[tail++ & 15].control = MEMIF_CONTROL(1, 1, 1);
 	atomic_store(&ring->tail, tail);
-	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX), 0);
 	ring->slot[tail++ & 15].control = MEMIF_CONTROL(0, 1, 1);
 	atomic_store(&ring->tail, tail);
-	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX), 0);
 	assert_int_equal(client.port->oversize, 1);
 	end_close(&client);
 	end_close(&server);
@@ -865,7 +869,7 @@ static void test_chains_from_server(void **state)
 			taken = transmit(&server, 1, 1234, length) == 1;
 			assert_int_equal(taken, posted == need || posted == 16);
 		}
-		assert_int_equal(memif_transmitted(server.port, &failed), 1);
+		assert_int_equal(memif_port_ops.transmitted(server.port, &failed), 1);
 		assert_int_equal(failed, need > 16);
 		failed = 0;
 		assert_int_equal(atomic_load(&h.ring[1]->tail), head);
@@ -890,7 +894,7 @@ static void test_chains_from_server(void **state)
 	h.ring[1]->slot[head++ & 15] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 64), 0x2000};
 	atomic_store(&h.ring[1]->head, head);
 	assert_int_equal(transmit(&server, 2, 0, 60), 2);
-	assert_int_equal(memif_transmitted(server.port, &failed), 2);
+	assert_int_equal(memif_port_ops.transmitted(server.port, &failed), 2);
 	assert_int_equal(failed, 1);
 	assert_int_equal(server.port->link.counters.bad_descriptor, 1);
 	hostile_end(&h, &server);
@@ -911,21 +915,21 @@ static void test_hostile_server(void **state)
 		to_client->slot[i] = (struct memif_descriptor){
 			MEMIF_CONTROL(0, 0xffff, i == 1 ? 0xffffffffu : 60), 0xffffffffu};
 	atomic_store(&to_client->tail, 3);
-	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 2);
+	assert_int_equal(memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX), 2);
 	for (unsigned i = 0; i < 2; i++)
 		assert_true(frames[i].data >= client.memory &&
 			    frames[i].data < client.memory + SEND_AT);
-	memif_release(client.port);
+	memif_port_ops.release(client.port);
 	assert_int_equal(client.port->oversize, 1);
 	atomic_store(&to_client->tail, 500);
-	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX), 0);
 	settle(&client, NULL, false);
 	settle(&server, NULL, false);
 	settle(&server, &client, true);
 
 	uint64_t failed = 0;
 	atomic_store(&server.port->link.receive.ring->tail, 9); /* nothing was sent */
-	assert_int_equal(memif_transmitted(client.port, &failed), 0);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 0);
 	settle(&client, NULL, false);
 	assert_int_equal(client.port->link.counters.bad_index, 2);
 	settle(&server, NULL, false);
@@ -1197,7 +1201,7 @@ static void test_stop_and_information(void **state)
 	assert_int_equal(transmit(&client, 3, 0, 60), 3);
 	assert_int_equal(receive(&server, 0, 60), 3);
 	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
-	assert_int_equal(memif_transmitted(client.port, &failed), 3);
+	assert_int_equal(memif_port_ops.transmitted(client.port, &failed), 3);
 	assert_int_equal(failed, 0);
 	assert_int_equal(memif_port_ops.stop(client.port, buffers), 0);
 	/* Started while nobody is there; stopped while the link is broken. */
@@ -1233,22 +1237,22 @@ static void test_too_many_parts(void **state)
 	for (unsigned k = 0; k < MEMIF_PARTS_MAX; k++)
 		to_client->slot[k].control = MEMIF_CONTROL(k + 1 < MEMIF_PARTS_MAX, 1, 28);
 	atomic_store(&to_client->tail, MEMIF_PARTS_MAX);
-	assert_int_equal(memif_receive(client.port, frames, P2PNIC_BURST_MAX), 1);
+	assert_int_equal(memif_port_ops.receive(client.port, frames, P2PNIC_BURST_MAX), 1);
 	assert_int_equal(frames[0].length, MEMIF_PARTS_MAX * 28);
-	memif_release(client.port);
+	memif_port_ops.release(client.port);
 	struct memif_ring *to_server = client.port->link.send.ring;
 	for (unsigned k = 0; k <= MEMIF_PARTS_MAX; k++)
 		memif_write(&to_server->slot[k], MEMIF_CONTROL(k < MEMIF_PARTS_MAX, 1, 1), SEND_AT);
 	client.port->link.send.head = MEMIF_PARTS_MAX + 1;
 	atomic_store(&to_server->head, MEMIF_PARTS_MAX + 1);
-	assert_int_equal(memif_receive(server.port, frames, P2PNIC_BURST_MAX), 0);
+	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 0);
 	assert_int_equal(server.port->oversize, 1);
 	/* And a frame that would need more buffers than that. */
 	for (unsigned k = 0; k < 256; k++)
 		to_client->slot[k].control = MEMIF_CONTROL(0, 1, 20);
 	uint64_t failed = 0;
 	assert_int_equal(transmit(&server, 1, 0, 1700), 1);
-	assert_int_equal(memif_transmitted(server.port, &failed), 1);
+	assert_int_equal(memif_port_ops.transmitted(server.port, &failed), 1);
 	assert_int_equal(failed, 1);
 	end_close(&client);
 	end_close(&server);

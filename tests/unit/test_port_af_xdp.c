@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "port_keep.h"
 #include "seed.h"
 
 #include <ports/af_xdp.h>
@@ -145,16 +146,16 @@ static void test_transmit_any_order(void **state)
 			if (rand() % 16 == 0)
 				frames[i].length = 0;
 		}
-		n = af_xdp_transmit(&port, frames, n);
+		n = af_xdp_port_ops.transmit(&port, frames, n);
 		for (unsigned i = 0; i < n; i++) {
 			refused += frames[i].length == 0;
 			queue[(given + i) % 65536] = frames[i];
 		}
 		given += n;
-		af_xdp_flush(&port);
+		af_xdp_port_ops.flush(&port);
 		if (draining || rand() % 16 == 0)
 			kernel_sends(given == total);
-		unsigned reported = af_xdp_transmitted(&port, &failed);
+		unsigned reported = af_xdp_port_ops.transmitted(&port, &failed);
 		assert_true(reported <= given - done);
 		for (unsigned i = 0; i < reported; i++) {
 			struct p2pnic_descriptor *frame = &queue[(done + i) % 65536];
@@ -223,8 +224,9 @@ static void test_receive_books(void **state)
 		kernel_receives((unsigned)rand() % (round / 500 % 2 ? 20 : 150));
 		bool waiting = kernel.receive.producer != kernel.receive.consumer;
 		if (rand() % 8 == 0)
-			assert_int_equal(af_xdp_arm(&port), waiting);
-		unsigned n = af_xdp_receive(&port, frames, 1 + (unsigned)rand() % P2PNIC_BURST_MAX);
+			assert_int_equal(af_xdp_port_ops.arm(&port), waiting);
+		unsigned n = af_xdp_port_ops.receive(
+			&port, frames, 1 + (unsigned)rand() % P2PNIC_BURST_MAX);
 		for (unsigned k = 0; k < n; k++) {
 			uint64_t address = (uint64_t)(frames[k].data - port.memory), written;
 			memcpy(&written, frames[k].data, 8);
@@ -234,12 +236,12 @@ static void test_receive_books(void **state)
 				continue;
 			unsigned pick = (unsigned)rand() % spares;
 			uint32_t mine = spare[pick];
-			assert_int_equal(af_xdp_keep(&port, k, mine), address);
+			assert_int_equal(rig_keep(&af_xdp_port_ops, &port, k, mine), address);
 			spare[pick] = (uint32_t)address - PORT_HEADROOM;
 			owner[address / P2PNIC_BUFFER_BYTES] = CALLER;
 			owner[mine / P2PNIC_BUFFER_BYTES] = PORT;
 		}
-		af_xdp_release(&port);
+		af_xdp_port_ops.release(&port);
 		received += n;
 	}
 	assert_true(received > 100000);

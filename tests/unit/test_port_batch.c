@@ -18,9 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-PORT_PATH(af_xdp);
-
-static const struct port_path *const path = &af_xdp_path;
+static const struct port_ops *const path = &af_xdp_port_ops;
 static struct rig rig;
 static struct af_xdp_port *port;
 
@@ -28,16 +26,16 @@ static void open_port(const char *options)
 {
 	rig_memory(&rig, path);
 	rig.config.options = options;
-	if (path->ops->open(rig.port, &rig.config, rig.error))
+	if (path->open(rig.port, &rig.config, rig.error))
 		fail_msg("open: %s", rig.error);
 	port = rig.port;
 	rig.wire = rig_wire_open("pp-wire");
 	assert_true(rig.wire >= 0);
 	for (int tries = 0; tries < 100 && !port->interface.link; tries++) {
 		rig_sleep_ms(10);
-		path->ops->service(port);
+		path->service(port);
 	}
-	assert_true(path->ops->start(port, rig.buffers, RIG_BUFFERS) > 0);
+	assert_true(path->start(port, rig.buffers, RIG_BUFFERS) > 0);
 }
 
 static int setup(void **state)
@@ -50,7 +48,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	path->ops->close(rig.port);
+	path->close(rig.port);
 	rig_free(&rig);
 	return rig_run("ip link del pp-port");
 }
@@ -59,7 +57,7 @@ static bool is_batched(void)
 {
 	struct port_info info;
 
-	path->ops->info(port, &info);
+	path->info(port, &info);
 	return strstr(info.mode, "batched");
 }
 
@@ -74,8 +72,8 @@ static void transmit(uint32_t seed, unsigned n, unsigned (*length)(uint32_t seed
 			.offset = offset, .length = (uint16_t)length(seed + i)};
 		rig_frame(rig.memory + offset, frames[i].length, seed + i);
 	}
-	assert_int_equal(af_xdp_transmit(port, frames, n), n);
-	af_xdp_flush(port);
+	assert_int_equal(af_xdp_port_ops.transmit(port, frames, n), n);
+	af_xdp_port_ops.flush(port);
 }
 
 static void complete(unsigned n, uint64_t *failed)
@@ -83,7 +81,7 @@ static void complete(unsigned n, uint64_t *failed)
 	unsigned done = 0;
 
 	for (int tries = 0; done < n && tries < 1000; tries++) {
-		done += af_xdp_transmitted(port, failed);
+		done += af_xdp_port_ops.transmitted(port, failed);
 		if (done < n)
 			rig_sleep_ms(1);
 	}
@@ -162,7 +160,7 @@ static void test_other_end_changes(void **state)
 		assert_int_equal(
 			rig_run(napi ? "ethtool -K pp-wire gro on" : "ethtool -K pp-wire gro off"),
 			0);
-		path->ops->service(port);
+		path->service(port);
 		for (unsigned burst = 0; burst < 4; burst++) {
 			transmit(burst * 64, 64, any_length);
 			complete(64, &failed);
@@ -183,26 +181,26 @@ static void test_no_frame_stays(void **state)
 		bool waits = round % 2;
 		unsigned n = waits || round == 0 ? 64 : 31;
 		transmit(0, n, any_length);
-		assert_int_equal(af_xdp_arm(port), waits);
+		assert_int_equal(af_xdp_port_ops.arm(port), waits);
 		complete(n, &failed);
-		assert_false(af_xdp_arm(port));
+		assert_false(af_xdp_port_ops.arm(port));
 		for (unsigned i = 0; i < n; i++)
 			assert_wire(i, any_length(i));
 	}
 	transmit(5, 40, any_length); /* waits */
-	assert_true(path->ops->stop(port, rig.buffers) > 0);
+	assert_true(path->stop(port, rig.buffers) > 0);
 	complete(40, &failed);
 	assert_int_equal(failed, 0);
 	for (unsigned i = 5; i < 45; i++)
 		assert_wire(i, any_length(i));
-	assert_true(path->ops->start(port, rig.buffers, RIG_BUFFERS) > 0);
+	assert_true(path->start(port, rig.buffers, RIG_BUFFERS) > 0);
 }
 
 static void test_off(void **state)
 {
 	uint64_t failed = 0;
 
-	path->ops->close(rig.port);
+	path->close(rig.port);
 	rig_free(&rig);
 	open_port("batch=off");
 	transmit(0, 64, any_length);

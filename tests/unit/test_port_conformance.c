@@ -23,26 +23,21 @@
 #include <string.h>
 #include <unistd.h>
 
-PORT_PATH(af_packet);
-PORT_PATH(af_xdp);
-PORT_PATH(pcap);
-PORT_PATH(tap);
-
 #define SIZES (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1)
 
-static const struct port_path *path;
+static const struct port_ops *path;
 static const char *mode; /* "mode=generic"; NULL: the type's default */
 static char directory[] = "/tmp/pp-port-XXXXXX";
 static char in_path[64], out_path[64], target[160];
 
 static bool is_pcap(void)
 {
-	return path == &pcap_path;
+	return path == &pcap_port_ops;
 }
 
 static bool is_tap(void)
 {
-	return path == &tap_path;
+	return path == &tap_port_ops;
 }
 
 /* --- the wire of each type --------------------------------------------------------------------- */
@@ -52,7 +47,7 @@ static struct rig *up; /* for a test that fails midway: the next wants the inter
 static int teardown(void **state)
 {
 	if (up) {
-		path->ops->close(up->port);
+		path->close(up->port);
 		rig_free(up);
 	}
 	up = NULL;
@@ -83,7 +78,7 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 	}
 	if (mode)
 		rig->config.options = mode;
-	if (path->ops->open(rig->port, &rig->config, rig->error))
+	if (path->open(rig->port, &rig->config, rig->error))
 		fail_msg("open: %s", rig->error);
 	up = rig;
 	if (!is_pcap()) {
@@ -91,14 +86,14 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 		assert_true(rig->wire >= 0);
 		for (int tries = 0; tries < 100; tries++) {
 			struct port_info info;
-			path->ops->service(rig->port);
-			path->ops->info(rig->port, &info);
+			path->service(rig->port);
+			path->info(rig->port, &info);
 			if (info.link)
 				break;
 			rig_sleep_ms(10);
 		}
 	}
-	int taken = path->ops->start(rig->port, rig->buffers, buffers);
+	int taken = path->start(rig->port, rig->buffers, buffers);
 	assert_in_range(taken, 1, buffers);
 	rig->taken = (unsigned)taken;
 }
@@ -131,7 +126,7 @@ static void assert_frame(const uint8_t *data, unsigned length, unsigned expected
 static void rig_down(struct rig *rig)
 {
 	up = NULL;
-	path->ops->close(rig->port);
+	path->close(rig->port);
 	rig_free(rig);
 }
 
@@ -182,7 +177,7 @@ static void receive_and_keep(unsigned buffers)
 			assert_frame(frames[k].data, frames[k].length, lengths[next], next);
 			if (rand() % 4 == 0 && kept_count < 512) {
 				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES;
-				uint32_t offset = path->keep(rig.port, k, spare);
+				uint32_t offset = rig_keep(path, rig.port, k, spare);
 				unsigned buffer = offset / P2PNIC_BUFFER_BYTES;
 				assert_true(
 					(uint64_t)offset % P2PNIC_BUFFER_BYTES + lengths[next] <=
@@ -212,7 +207,7 @@ static void receive_and_keep(unsigned buffers)
 
 	/* Exactly the port's buffers come back, each once. */
 	static uint32_t back[RIG_BUFFERS];
-	assert_int_equal(path->ops->stop(rig.port, back), rig.taken);
+	assert_int_equal(path->stop(rig.port, back), rig.taken);
 	for (unsigned i = 0; i < rig.taken; i++) {
 		assert_int_equal(back[i] % P2PNIC_BUFFER_BYTES, 0);
 		assert_int_equal(owner[back[i] / P2PNIC_BUFFER_BYTES], PORT);
@@ -259,7 +254,7 @@ static void test_stop_and_start(void **state)
 				rig_sleep_ms(1);
 		}
 		assert_int_equal(next, until);
-		assert_int_equal(path->ops->stop(rig.port, back), rig.taken);
+		assert_int_equal(path->stop(rig.port, back), rig.taken);
 		assert_int_equal(path->receive(rig.port, frames, P2PNIC_BURST_MAX), 0);
 		path->release(rig.port);
 		/* What arrives while stopped is not delivered after the start either. */
@@ -269,7 +264,7 @@ static void test_stop_and_start(void **state)
 			assert_true(rig_wire_send(rig.wire, late, sizeof(late)));
 		rig_sleep_ms(5);
 		assert_int_equal(path->receive(rig.port, frames, P2PNIC_BURST_MAX), 0);
-		assert_int_equal(path->ops->start(rig.port, back, rig.taken), rig.taken);
+		assert_int_equal(path->start(rig.port, back, rig.taken), rig.taken);
 	}
 	rig_down(&rig);
 }
@@ -280,10 +275,10 @@ static void test_start_refuses(void **state)
 	static struct rig rig;
 
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
-	path->ops->stop(rig.port, rig.buffers);
-	assert_int_equal(path->ops->start(rig.port, &odd, 1), -EINVAL);
-	assert_int_equal(path->ops->start(rig.port, &outside, 1), -EINVAL);
-	assert_int_equal(path->ops->start(rig.port, rig.buffers, 0), -EINVAL);
+	path->stop(rig.port, rig.buffers);
+	assert_int_equal(path->start(rig.port, &odd, 1), -EINVAL);
+	assert_int_equal(path->start(rig.port, &outside, 1), -EINVAL);
+	assert_int_equal(path->start(rig.port, rig.buffers, 0), -EINVAL);
 	rig_down(&rig);
 }
 
@@ -294,7 +289,7 @@ static void test_armed_descriptor(void **state)
 	static struct rig rig;
 
 	rig_up(&rig, &length, 1, RIG_BUFFERS);
-	int fd = path->ops->fd(rig.port);
+	int fd = path->fd(rig.port);
 	if (fd < 0) {
 		assert_true(path->arm(rig.port)); /* no fd: what waits must be told by arm */
 		path->disarm(rig.port);
@@ -345,7 +340,7 @@ static void test_vlan_tag(void **state)
 		assert_int_equal(n, 1);
 		assert_int_equal(frames[0].length, sizeof(bytes));
 		assert_memory_equal(frames[0].data, bytes, sizeof(bytes));
-		uint32_t kept = path->keep(rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES);
+		uint32_t kept = rig_keep(path, rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES);
 		assert_memory_equal(rig.memory + kept, bytes, sizeof(bytes));
 		path->release(rig.port);
 	}
@@ -525,32 +520,32 @@ static void test_open_refuses(void **state)
 
 	rig_memory(&rig, path);
 	rig.config.target = "no,such/thing";
-	assert_true(path->ops->open(rig.port, &rig.config, rig.error) < 0);
+	assert_true(path->open(rig.port, &rig.config, rig.error) < 0);
 	assert_true(strlen(rig.error) > 10);
 	snprintf(target, sizeof(target), "%s", is_pcap() ? "," : "pp-port");
 	rig.config.target = target;
 	rig.config.options = "colour=red";
-	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
 	assert_non_null(strstr(rig.error, "colour"));
 	rig.config.options = "=1";
-	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
 	rig.config.options = NULL;
 	rig.config.memory_bytes = 1000;
-	assert_int_equal(path->ops->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
 	rig_free(&rig);
 	assert_int_equal(rig_open_descriptors(), before);
 }
 
 static void test_registry(void **state)
 {
-	assert_ptr_equal(port_find(path->ops->type), path->ops);
+	assert_ptr_equal(port_find(path->type), path);
 	assert_null(port_find("token-ring"));
 }
 
 int main(int argc, char **argv)
 {
-	static const struct port_path *const paths[] = {
-		&af_packet_path, &af_xdp_path, &pcap_path, &tap_path};
+	static const struct port_ops *const paths[] = {
+		&af_packet_port_ops, &af_xdp_port_ops, &pcap_port_ops, &tap_port_ops};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_receive, teardown),
 		cmocka_unit_test_teardown(test_receive_one_buffer, teardown),
@@ -573,7 +568,7 @@ int main(int argc, char **argv)
 		mode = option;
 	}
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (argc >= 2 && !strcmp(argv[1], paths[i]->ops->type))
+		if (argc >= 2 && !strcmp(argv[1], paths[i]->type))
 			path = paths[i];
 	if (!path) {
 		fprintf(stderr, "usage: %s TYPE [MODE | napi]\n", argv[0]);
@@ -589,7 +584,7 @@ int main(int argc, char **argv)
 		return 1;
 	snprintf(in_path, sizeof(in_path), "%s/in.pcap", directory);
 	snprintf(out_path, sizeof(out_path), "%s/out.pcap", directory);
-	int failed = cmocka_run_group_tests_name(path->ops->type, tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name(path->type, tests, NULL, NULL);
 	unlink(in_path);
 	unlink(out_path);
 	rmdir(directory);

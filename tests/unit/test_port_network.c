@@ -35,26 +35,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-PORT_PATH(af_packet);
-PORT_PATH(af_xdp);
-PORT_PATH(tap);
-
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
-static const struct port_path *path;
+static const struct port_ops *path;
 static const char *mode;
 static int namespace_here, namespace_host[2];
 
 static bool is_tap(void)
 {
-	return path == &tap_path;
+	return path == &tap_port_ops;
 }
 
 static bool is_xdp(void)
 {
-	return path == &af_xdp_path;
+	return path == &af_xdp_port_ops;
 }
 
 /* --- a frame of the wire ----------------------------------------------------------------------- */
@@ -135,7 +131,7 @@ static void pass(unsigned from, unsigned to)
 	for (unsigned k = 0; k < n; k++) {
 		span.wrong += !is_right(frames[k].data, frames[k].length);
 		out[k] = (struct p2pnic_descriptor){.length = (uint16_t)frames[k].length};
-		out[k].offset = path->keep(in->port, k, span.spare[--span.spares]);
+		out[k].offset = rig_keep(path, in->port, k, span.spare[--span.spares]);
 	}
 	if (max)
 		path->release(in->port);
@@ -161,7 +157,7 @@ static void *run_span(void *unused)
 		pass(1, 0);
 		if (round % 1024 == 0)
 			for (unsigned i = 0; i < 2; i++)
-				path->ops->service(span.rig[i].port);
+				path->service(span.rig[i].port);
 		if (round % 16 == 0)
 			sched_yield();
 	}
@@ -173,8 +169,8 @@ static void wait_link(struct rig *rig, bool link)
 	struct port_info info = {0};
 
 	for (int tries = 0; tries < 300; tries++) {
-		path->ops->service(rig->port);
-		path->ops->info(rig->port, &info);
+		path->service(rig->port);
+		path->info(rig->port, &info);
 		if (info.link == link)
 			return;
 		rig_sleep_ms(10);
@@ -213,12 +209,12 @@ static int span_up(void **state)
 			rig_memory(rig, path);
 		} else {
 			*rig = span.rig[0];
-			rig->port = aligned_alloc(64, (path->ops->bytes + 63) & ~(size_t)63);
-			memset(rig->port, 0, path->ops->bytes);
+			rig->port = aligned_alloc(64, (path->bytes + 63) & ~(size_t)63);
+			memset(rig->port, 0, path->bytes);
 		}
 		rig->config.target = port_name[i];
 		rig->config.options = mode;
-		if (path->ops->open(rig->port, &rig->config, rig->error))
+		if (path->open(rig->port, &rig->config, rig->error))
 			fail_msg("open: %s", rig->error);
 		snprintf(command, sizeof(command), "ip link set %s netns /proc/%d/fd/%d", wire,
 			getpid(), namespace_host[i]);
@@ -249,7 +245,7 @@ static int span_up(void **state)
 		for (unsigned b = 0; b < 128; b++)
 			buffers[b] = (i * 128 + b) * P2PNIC_BUFFER_BYTES;
 		wait_link(rig, true);
-		assert_int_equal(path->ops->start(rig->port, buffers, 128), is_xdp() ? 128 : 64);
+		assert_int_equal(path->start(rig->port, buffers, 128), is_xdp() ? 128 : 64);
 	}
 	for (span.spares = 0; span.spares < SPARES; span.spares++)
 		span.spare[span.spares] = (256 + span.spares) * P2PNIC_BUFFER_BYTES;
@@ -267,7 +263,7 @@ static int span_down(void **state)
 		pthread_join(span.thread, NULL);
 	}
 	for (unsigned i = 0; i < 2; i++)
-		path->ops->close(span.rig[i].port);
+		path->close(span.rig[i].port);
 	free(span.rig[1].port);
 	rig_free(&span.rig[0]);
 	rig_run("ip link del pp-port");
@@ -491,18 +487,18 @@ static int single_up(void **state)
 		assert_int_equal(rig_veth(), 0);
 		rig.config.options = mode;
 	}
-	if (path->ops->open(rig.port, &rig.config, rig.error))
+	if (path->open(rig.port, &rig.config, rig.error))
 		fail_msg("open: %s", rig.error);
 	rig_open = true;
 	wait_link(&rig, true);
-	rig.taken = (unsigned)path->ops->start(rig.port, rig.buffers, RIG_BUFFERS);
+	rig.taken = (unsigned)path->start(rig.port, rig.buffers, RIG_BUFFERS);
 	return 0;
 }
 
 static int single_down(void **state)
 {
 	if (rig_open) {
-		path->ops->close(rig.port);
+		path->close(rig.port);
 		rig_free(&rig);
 	}
 	rig_open = false;
@@ -526,7 +522,7 @@ static unsigned send_and_wait(unsigned n, uint64_t *failed)
 	for (int tries = 0; done < n && tries < 200; tries++) {
 		done += path->transmitted(rig.port, failed);
 		if (done < n) {
-			path->ops->service(rig.port);
+			path->service(rig.port);
 			rig_sleep_ms(5);
 		}
 	}
@@ -570,7 +566,7 @@ static void assert_dead(const char *why)
 	uint64_t failed = 0;
 
 	wait_link(&rig, false);
-	path->ops->info(rig.port, &info);
+	path->info(rig.port, &info);
 	if (!strstr(info.fault, why))
 		fail_msg("'%s' does not say '%s'", info.fault, why);
 	/* Nothing is lost silently, and nothing waits for a link that may never come. */
@@ -636,12 +632,12 @@ static void test_killed(void **state)
 	uint8_t ready = 0;
 	int tell[2];
 
-	path->ops->close(rig.port);
+	path->close(rig.port);
 	assert_int_equal(pipe(tell), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		if (path->ops->open(rig.port, &rig.config, rig.error) == 0 &&
-			path->ops->start(rig.port, rig.buffers, RIG_BUFFERS) > 0)
+		if (path->open(rig.port, &rig.config, rig.error) == 0 &&
+			path->start(rig.port, rig.buffers, RIG_BUFFERS) > 0)
 			ready = 1;
 		if (write(tell[1], &ready, 1) != 1)
 			_exit(1);
@@ -654,10 +650,10 @@ static void test_killed(void **state)
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	close(tell[0]);
 	close(tell[1]);
-	if (path->ops->open(rig.port, &rig.config, rig.error))
+	if (path->open(rig.port, &rig.config, rig.error))
 		fail_msg("open: %s", rig.error);
 	wait_link(&rig, true);
-	assert_true(path->ops->start(rig.port, rig.buffers, RIG_BUFFERS) > 0);
+	assert_true(path->start(rig.port, rig.buffers, RIG_BUFFERS) > 0);
 	assert_alive();
 }
 
@@ -669,10 +665,10 @@ static void test_occupied(void **state)
 	rig_memory(&second, path);
 	second.config = rig.config;
 	second.config.memory = second.memory;
-	int code = path->ops->open(second.port, &second.config, second.error);
-	if (path == &af_packet_path) {
+	int code = path->open(second.port, &second.config, second.error);
+	if (path == &af_packet_port_ops) {
 		assert_int_equal(code, 0);
-		path->ops->close(second.port);
+		path->close(second.port);
 	} else {
 		assert_int_equal(code, -EBUSY);
 		assert_non_null(strstr(second.error, "another"));
@@ -683,7 +679,8 @@ static void test_occupied(void **state)
 
 int main(int argc, char **argv)
 {
-	static const struct port_path *const paths[] = {&af_packet_path, &af_xdp_path, &tap_path};
+	static const struct port_ops *const paths[] = {
+		&af_packet_port_ops, &af_xdp_port_ops, &tap_port_ops};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_udp, span_up, span_down),
 		cmocka_unit_test_setup_teardown(test_vlan, span_up, span_down),
@@ -698,7 +695,7 @@ int main(int argc, char **argv)
 	static char option[64];
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (argc >= 2 && !strcmp(argv[1], paths[i]->ops->type))
+		if (argc >= 2 && !strcmp(argv[1], paths[i]->type))
 			path = paths[i];
 	if (!path) {
 		fprintf(stderr, "usage: %s TYPE [MODE | napi]\n", argv[0]);
@@ -725,5 +722,5 @@ int main(int argc, char **argv)
 		setns(namespace_here, CLONE_NEWNET);
 		in_host(i, "ip link set lo up");
 	}
-	return cmocka_run_group_tests_name(path->ops->type, tests, NULL, NULL);
+	return cmocka_run_group_tests_name(path->type, tests, NULL, NULL);
 }

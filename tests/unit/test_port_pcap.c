@@ -26,8 +26,6 @@
 #include <time.h>
 #include <unistd.h>
 
-PORT_PATH(pcap);
-
 #define START_NS 1700000000123456789ull
 
 static char directory[] = "/tmp/pp-pcap-XXXXXX";
@@ -70,7 +68,7 @@ static int open_port(struct rig *rig, const char *in, const char *out, const cha
 	static char target[3][600];
 	char *to = target[rig - rigs];
 
-	rig_memory(rig, &pcap_path);
+	rig_memory(rig, &pcap_port_ops);
 	rigs_open++;
 	snprintf(to, sizeof(target[0]), "%s,%s", *in ? in_directory("%s", in) : "",
 		*out ? (*out == '/' ? out : in_directory("%s", out)) : "");
@@ -106,13 +104,13 @@ static unsigned receive_all(struct rig *rig, struct frame *first)
 	struct frame frames[P2PNIC_BURST_MAX];
 	unsigned total = 0, n;
 
-	while ((n = pcap_receive(rig->port, frames, P2PNIC_BURST_MAX))) {
+	while ((n = pcap_port_ops.receive(rig->port, frames, P2PNIC_BURST_MAX))) {
 		if (total == 0 && first)
 			*first = frames[0];
 		total += n;
-		pcap_release(rig->port);
+		pcap_port_ops.release(rig->port);
 	}
-	pcap_release(rig->port);
+	pcap_port_ops.release(rig->port);
 	return total;
 }
 
@@ -161,7 +159,7 @@ static void test_no_packets(void **state)
 	assert_int_equal(open_port(rigs, "empty.pcap", "", NULL, NULL), 0);
 	assert_int_equal(receive_all(rigs, NULL), 0);
 	assert_true(info_of(rigs).finished);
-	assert_false(pcap_arm(rigs[0].port));
+	assert_false(pcap_port_ops.arm(rigs[0].port));
 	teardown(NULL);
 	/* No input at all. */
 	assert_int_equal(open_port(rigs, "", "", NULL, NULL), 0);
@@ -188,7 +186,7 @@ static void test_cut_and_long(void **state)
 	write_capture("cut.pcap", CAPTURE_ETHERNET, true, records, 7);
 	assert_int_equal(open_port(rigs, "cut.pcap", "", NULL, NULL), 0);
 	memset(rigs[0].memory, 0xaa, 64 * P2PNIC_BUFFER_BYTES);
-	assert_int_equal(pcap_receive(rigs[0].port, frames, P2PNIC_BURST_MAX), 5);
+	assert_int_equal(pcap_port_ops.receive(rigs[0].port, frames, P2PNIC_BURST_MAX), 5);
 	for (unsigned k = 0; k < 5; k++)
 		assert_int_equal(frames[k].length, lengths[k]);
 	for (unsigned i = 0; i < 1500; i++)
@@ -196,7 +194,7 @@ static void test_cut_and_long(void **state)
 	for (unsigned i = 0; i < 64; i++)
 		assert_int_equal(frames[2].data[i], i < 5 ? 0xee : 0);
 	assert_false(info_of(rigs).finished); /* not released yet */
-	pcap_release(rigs[0].port);
+	pcap_port_ops.release(rigs[0].port);
 	assert_int_equal(receive_all(rigs, NULL), 0);
 	assert_true(info_of(rigs).finished);
 	assert_int_equal(info_of(rigs).oversize, 2);
@@ -279,9 +277,9 @@ static void test_disk_full(void **state)
 		skip();
 	assert_int_equal(open_port(rigs, "", "/dev/full", NULL, NULL), 0);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(pcap_transmit(rigs[0].port, &frame, 1), 1);
-		pcap_flush(rigs[0].port);
-		assert_int_equal(pcap_transmitted(rigs[0].port, &failed), 1);
+		assert_int_equal(pcap_port_ops.transmit(rigs[0].port, &frame, 1), 1);
+		pcap_port_ops.flush(rigs[0].port);
+		assert_int_equal(pcap_port_ops.transmitted(rigs[0].port, &failed), 1);
 		assert_int_equal(failed, i + 1);
 	}
 	assert_non_null(strstr(info_of(rigs).fault, "/dev/full"));
@@ -309,14 +307,15 @@ static void test_size_limit(void **state)
 			assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 			for (unsigned n = 0; n < 96; n += bursts[b]) {
 				assert_int_equal(
-					pcap_transmit(rigs[0].port, frames, bursts[b]), bursts[b]);
-				taken += pcap_transmitted(rigs[0].port, &failed);
+					pcap_port_ops.transmit(rigs[0].port, frames, bursts[b]),
+					bursts[b]);
+				taken += pcap_port_ops.transmitted(rigs[0].port, &failed);
 			}
 			assert_non_null(strstr(info_of(rigs).fault, "limited.pcap: cannot write"));
 			/* There is room again: it goes on, and what lies in between is whole. */
 			assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-			pcap_transmit(rigs[0].port, frames, 5);
-			taken += pcap_transmitted(rigs[0].port, &failed);
+			pcap_port_ops.transmit(rigs[0].port, frames, 5);
+			taken += pcap_port_ops.transmitted(rigs[0].port, &failed);
 			teardown(NULL);
 			struct capture_reader *reader = capture_open(in_directory("limited.pcap"));
 			struct stat is;
@@ -479,7 +478,7 @@ static void timeline(bool nanoseconds)
 	}
 	for (unsigned round = 0; round < 4000 && received < 3 * PER_PORT; round++)
 		for (unsigned p = 0; p < 3; p++) {
-			unsigned n = pcap_receive(rigs[p].port, &frame, 1);
+			unsigned n = pcap_port_ops.receive(rigs[p].port, &frame, 1);
 			if (n) {
 				uint64_t at, failed = 0;
 				struct rig *to = &rigs[(p + 1) % 3];
@@ -489,16 +488,16 @@ static void timeline(bool nanoseconds)
 				assert_true(at >= last);
 				last = at;
 				memcpy(to->memory + out.offset, frame.data, 60);
-				assert_int_equal(pcap_transmit(to->port, &out, 1), 1);
-				pcap_flush(to->port);
-				assert_int_equal(pcap_transmitted(to->port, &failed), 1);
+				assert_int_equal(pcap_port_ops.transmit(to->port, &out, 1), 1);
+				pcap_port_ops.flush(to->port);
+				assert_int_equal(pcap_port_ops.transmitted(to->port, &failed), 1);
 				received++;
 			}
-			pcap_release(rigs[p].port);
+			pcap_port_ops.release(rigs[p].port);
 		}
 	assert_int_equal(received, 3 * PER_PORT);
 	for (unsigned p = 0; p < 3; p++) {
-		pcap_receive(rigs[p].port, &frame, 1);
+		pcap_port_ops.receive(rigs[p].port, &frame, 1);
 		assert_true(info_of(&rigs[p]).finished);
 	}
 	teardown(NULL);
@@ -535,12 +534,12 @@ static unsigned stamps_written(const char *in, uint32_t stamps[][2], unsigned ma
 	unsigned n = 0;
 
 	assert_int_equal(open_port(rigs, in, "stamps-out.pcap", "burst=1", NULL), 0);
-	while (pcap_receive(rigs[0].port, &frame, 1)) {
+	while (pcap_port_ops.receive(rigs[0].port, &frame, 1)) {
 		uint64_t failed = 0;
 
-		pcap_release(rigs[0].port);
-		assert_int_equal(pcap_transmit(rigs[0].port, &out, 1), 1);
-		assert_int_equal(pcap_transmitted(rigs[0].port, &failed), 1);
+		pcap_port_ops.release(rigs[0].port);
+		assert_int_equal(pcap_port_ops.transmit(rigs[0].port, &out, 1), 1);
+		assert_int_equal(pcap_port_ops.transmitted(rigs[0].port, &failed), 1);
 		assert_int_equal(failed, 0);
 	}
 	int fd = open(in_directory("stamps-out.pcap"), O_RDONLY | O_CLOEXEC);
@@ -671,9 +670,9 @@ static void test_equal_times(void **state)
 			assert_int_equal(open_port(&rigs[p], in, "", "timeline=on", NULL), 0);
 		}
 		for (unsigned poll = first; poll < 200; poll++)
-			if (pcap_receive(rigs[poll % 3].port, &frame, 1)) {
+			if (pcap_port_ops.receive(rigs[poll % 3].port, &frame, 1)) {
 				order[n++] = (char)('0' + poll % 3);
-				pcap_release(rigs[poll % 3].port);
+				pcap_port_ops.release(rigs[poll % 3].port);
 			}
 		order[n] = 0;
 		assert_string_equal(order, "000011112222");
@@ -698,18 +697,18 @@ static void test_pending_holds_the_others(void **state)
 			0);
 	}
 	unsigned poll = 0;
-	while (!pcap_receive(rigs[poll % 2].port, &frame, 1))
+	while (!pcap_port_ops.receive(rigs[poll % 2].port, &frame, 1))
 		assert_true(++poll < 20);
 	assert_int_equal(poll % 2, 0);
-	pcap_release(rigs[0].port);
+	pcap_port_ops.release(rigs[0].port);
 	for (poll = 0; poll < 40; poll++)
-		assert_int_equal(pcap_receive(rigs[poll % 2].port, &frame, 1), 0);
+		assert_int_equal(pcap_port_ops.receive(rigs[poll % 2].port, &frame, 1), 0);
 	atomic_fetch_add(&counters.received.packets, 1);
 	atomic_fetch_add(&counters.dropped[P2PNIC_DROP_NO_ROUTE], 1);
-	for (poll = 0; !pcap_receive(rigs[poll % 2].port, &frame, 1); poll++)
+	for (poll = 0; !pcap_port_ops.receive(rigs[poll % 2].port, &frame, 1); poll++)
 		assert_true(poll < 20);
 	assert_int_equal(poll % 2, 1);
-	pcap_release(rigs[1].port);
+	pcap_port_ops.release(rigs[1].port);
 }
 
 /* --- verdicts ---------------------------------------------------------------------------------- */
@@ -772,13 +771,13 @@ static void test_verdict(void **state)
 	memset(&counters, 0, sizeof(counters));
 	assert_int_equal(open_port(rigs, "verdict.pcap", "", option, &counters), 0);
 	for (unsigned i = 0; i < 6; i++) {
-		assert_int_equal(pcap_receive(rigs[0].port, &frame, 1), 1);
-		pcap_release(rigs[0].port);
+		assert_int_equal(pcap_port_ops.receive(rigs[0].port, &frame, 1), 1);
+		pcap_port_ops.release(rigs[0].port);
 		if (i == 5)
 			break;
 		/* Until its fate is known, none follows; the engine is told not to sleep. */
-		assert_int_equal(pcap_receive(rigs[0].port, &frame, 1), 0);
-		assert_true(pcap_arm(rigs[0].port));
+		assert_int_equal(pcap_port_ops.receive(rigs[0].port, &frame, 1), 0);
+		assert_true(pcap_port_ops.arm(rigs[0].port));
 		fate(settled++);
 	}
 	/* The last is held and nothing moves: after a second the verdict is just that. */
@@ -786,7 +785,7 @@ static void test_verdict(void **state)
 	add(&counters.held);
 	assert_false(info_of(rigs).finished);
 	for (int tries = 0; tries < 200 && !info_of(rigs).finished; tries++) {
-		assert_int_equal(pcap_receive(rigs[0].port, &frame, 1), 0);
+		assert_int_equal(pcap_port_ops.receive(rigs[0].port, &frame, 1), 0);
 		rig_sleep_ms(10);
 	}
 	assert_true(info_of(rigs).finished);

@@ -160,8 +160,7 @@ static unsigned fake_waiting(void *end)
 	return 0;
 }
 
-static const struct tester_end_ops fake = {.kind = "fake",
-	.service = fake_service,
+static const struct tester_end_ops fake = {.service = fake_service,
 	.prepare = fake_prepare,
 	.send = fake_send,
 	.waiting = fake_waiting,

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef P2PNIC_TESTS_PORT_KEEP_H
+#define P2PNIC_TESTS_PORT_KEEP_H
+
+#include <ports/port.h>
+
+/* Keeps one frame of the burst: where it is. */
+static inline uint32_t rig_keep(const struct port_ops *ops, void *port, unsigned k, uint32_t spare)
+{
+	const uint8_t frame = (uint8_t)k;
+
+	ops->keep(port, &frame, 1, &spare);
+	return spare;
+}
+
+#endif
