@@ -107,7 +107,7 @@ static void tell_asleep(struct bounce *b, uint32_t asleep)
 			if (b->relay[x][y].open)
 				atomic_store_explicit(
 					b->relay[x][y].asleep, asleep, memory_order_release);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with out_publish_all's */
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with rings_publish's */
 }
 
 static uint64_t now_ns(void)

@@ -1,37 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A burst on its way through the ingress: arrays, one for each thing that the next loop reads.
+ * A burst on its way through the ingress: arrays, one for each thing that the next stage reads (ingress.c).
+ *
+ * Each frame ends with an egress, or with a verdict that says why it has none. Stages set them; only dispatch acts on
+ * them.
  */
 #ifndef P2PNIC_FIRMWARE_BURST_H
 #define P2PNIC_FIRMWARE_BURST_H
 
 #include "board.h"
 #include "fib.h"
+#include "verdict.h"
 
-#define BURST_GROUP   16u   /* frames that are checked together where the processor can */
+#define BURST_GROUP   16u   /* frames that vector kernels handle together */
 #define BURST_NOWHERE 0xffu /* no egress */
 
 struct burst {
 	struct frame frame[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	struct frame_head head[P2PNIC_BURST_MAX]; /* as received; with an egress, as sent */
-	uint32_t length[P2PNIC_BURST_MAX];        /* of packets to look up, with Ethernet header */
+	uint32_t length[P2PNIC_BURST_MAX];        /* of checked packets, with Ethernet header */
+	unsigned frames;
+	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */
 
-	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is stored whole,
-	 * wherever it begins. */
+	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is stored whole, wherever it
+	 * begins. */
 	uint32_t address4[P2PNIC_BURST_MAX + BURST_GROUP] __attribute__((aligned(64)));
 	struct fib_ipv6 address6[P2PNIC_BURST_MAX];
 	uint16_t hop4[P2PNIC_BURST_MAX], hop6[P2PNIC_BURST_MAX];
-	uint8_t kept4[P2PNIC_BURST_MAX + BURST_GROUP], kept6[P2PNIC_BURST_MAX];
+	uint8_t index4[P2PNIC_BURST_MAX + BURST_GROUP], index6[P2PNIC_BURST_MAX];
 	unsigned n4, n6;
 
-	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */
-
 	uint8_t egress[P2PNIC_BURST_MAX] __attribute__((aligned(64))); /* or BURST_NOWHERE */
+	verdict verdict[P2PNIC_BURST_MAX]; /* of frames without an egress */
 };
 
 /* The frames of a burst that leave by one egress, in order of arrival. Up to fifteen words behind the last are
  * written, and read, with them. */
-struct burst_pick {
+struct selection {
 	uint32_t length[P2PNIC_BURST_MAX + BURST_GROUP];
 	uint8_t frame[P2PNIC_BURST_MAX + BURST_GROUP];
 	unsigned count;

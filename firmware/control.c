@@ -5,12 +5,14 @@
 #include "nic.h"
 
 #include "fib.h"
+#include "kernel.h"
 
 void nic_init(struct nic *n, struct board *board, unsigned method, struct p2pnic_counters *counters,
 	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
 {
 	__builtin_memset(n, 0, sizeof(*n));
 	n->board = board;
+	n->kernel = kernel_best();
 	n->method = (uint8_t)method;
 	n->writes = method != P2PNIC_METHOD_READ;
 	n->reads = method != P2PNIC_METHOD_WRITE;
@@ -48,7 +50,7 @@ static void stop(struct nic *n)
 	if (!n->running)
 		return;
 	n->running = false;
-	n->spares += board_port_stop(n->board, n->spare + n->spares);
+	n->frees += board_port_stop(n->board, n->free + n->frees);
 }
 
 static enum p2pnic_result start(struct nic *n)
@@ -67,24 +69,24 @@ static enum p2pnic_result start(struct nic *n)
 			n->rx_offset % P2PNIC_BUFFER_BYTES)
 			return P2PNIC_BAD_ARGUMENT;
 		for (uint32_t k = 0; k < n->rx_buffers; k++)
-			n->spare[n->spares++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
+			n->free[n->frees++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
 		n->rx_started = true;
 	}
 	/* Half of them wait at the port; the other half stands in for packets that must be held. */
-	posted = n->spares / 2;
+	posted = n->frees / 2;
 	if (posted == 0)
 		return P2PNIC_BAD_STATE;
-	n->spares -= posted;
-	taken = board_port_start(n->board, n->spare + n->spares, posted);
+	n->frees -= posted;
+	taken = board_port_start(n->board, n->free + n->frees, posted);
 	if (taken < 0) {
-		n->spares += posted;
+		n->frees += posted;
 		return P2PNIC_BAD_STATE;
 	}
 	/* It took the first ones; the others move into their place. */
 	posted -= (uint32_t)taken;
 	__builtin_memmove(
-		n->spare + n->spares, n->spare + n->spares + taken, posted * sizeof(*n->spare));
-	n->spares += posted;
+		n->free + n->frees, n->free + n->frees + taken, posted * sizeof(*n->free));
+	n->frees += posted;
 	n->running = true;
 	return P2PNIC_OK;
 }
@@ -119,7 +121,7 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 /* Finds the windows of a pair. The mailbox is needed by both directions; without it there is no pair. */
 static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_peer *e)
 {
-	struct nic_out *out = &n->out[peer];
+	struct ring_out *out = &n->out[peer];
 
 	if (!board_dma_resolve(
 		    n->board, e->mailbox, sizeof(struct p2pnic_mailbox), DMA_WRITE, &out->mailbox))
@@ -149,21 +151,21 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
 
 /* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it does
  * not any more: it would send half of one packet and half of another. */
-static bool take_back(struct nic *n, struct nic_out *out)
+static bool take_back(struct nic *n, struct ring_out *out)
 {
 	bool some = !n->writes && out->consumed != out->produced;
 
 	if (some)
 		for (; out->consumed != out->produced; out->consumed++)
-			n->spare[n->spares++] = out->given[out->consumed & out->mask];
+			n->free[n->frees++] = out->slot_buffer[out->consumed & out->mask];
 	return some;
 }
 
 static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 {
 	struct p2pnic_peer e;
-	struct nic_out *out = &n->out[peer];
-	struct nic_in *in = &n->in[peer];
+	struct ring_out *out = &n->out[peer];
+	struct ring_in *in = &n->in[peer];
 	enum p2pnic_result result;
 	uint32_t orphans = in->orphans;
 
@@ -180,9 +182,9 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->epoch = in->epoch = e.epoch;
 	out->batch = (uint16_t)e.batch;
 	out->mask = e.out_slots - 1;
-	out->limit = out->end = e.out_slots;
+	out->capacity = out->limit = e.out_slots;
 	for (uint32_t k = 0; k < e.out_slots && n->writes; k++)
-		out->spare[k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
+		out->peer_free[k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
 	in->slots = e.in_slots;
 	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
@@ -197,14 +199,14 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 
 static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 {
-	struct nic_in *in = &n->in[peer];
-	struct nic_out *out = &n->out[peer];
+	struct ring_in *in = &n->in[peer];
+	struct ring_out *out = &n->out[peer];
 	unsigned at = 0;
 
 	if (!peer_is_open(n, peer))
 		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
-	out_discard_held(n, out);
-	in_discard(n, peer);
+	ring_out_discard(n, out);
+	ring_in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
 
@@ -218,7 +220,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 		run->kind = RUN_ORPHAN;
 	}
 	out->open = in->open = false;
-	out->end = out->produced;
+	out->limit = out->produced;
 	while (n->peer[at] != peer) /* it is there: the pair was open */
 		at++;
 	n->peer[at] = n->peer[--n->open_peers];
@@ -226,12 +228,13 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	return P2PNIC_OK;
 }
 
-/* Power-on state, but for what the board owns: its memory, MAC address and link. Frames that the port
+/* Power-on state, but for what the board owns: its memory, processor, MAC address and link. Frames that the port
  * still has lie in packet memory: the host asks again until they are gone. */
 static enum p2pnic_result reset(struct nic *n)
 {
 	uint64_t mac = n->mac;
 	uint32_t link = n->link, speed = n->speed;
+	const struct kernel *kernel = n->kernel;
 
 	stop(n);
 	while (n->open_peers)
@@ -242,6 +245,7 @@ static enum p2pnic_result reset(struct nic *n)
 	__builtin_memset(n->bar2, 0, P2PNIC_BAR2_FIB);
 	nic_init(n, n->board, n->method, n->counters, n->bar2, n->bar2_bytes, n->bar4,
 		n->bar4_bytes);
+	n->kernel = kernel;
 	n->mac = mac;
 	n->link = link;
 	n->speed = speed;

@@ -23,7 +23,7 @@
 #include <p2pnic/special.h>
 
 #include "board.h"
-#include "x86.h"
+#include "verdict.h"
 
 #define ETHERNET_BYTES    14u
 #define IPV4_BYTES        20u
@@ -158,6 +158,9 @@ static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjace
 	h->low = (macs & mac) | (h->low & ~mac);
 }
 
+/* A head as 16-bit words: vector registers where the processor has some, and the compiler's loop elsewhere. */
+typedef uint16_t frame_words __attribute__((vector_size(32)));
+
 /*
  * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), where m is the 16-bit
  * word that holds TTL and protocol. Read little-endian, TTL is its low byte, so m' = m − 1 and HC' is HC + 1
@@ -165,33 +168,18 @@ static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjace
  */
 static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && !defined(X86_PLAIN)
-	const __m256i less = _mm256_setr_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 1, 0, 0, 0);
-	const __mmask16 checksum = 1 << 12;
-	__m256i w = _mm256_loadu_si256((const __m256i *)h);
-	__mmask16 around =
-		_mm256_mask_cmpge_epu16_mask(checksum, w, _mm256_set1_epi16((short)0xfffe));
+	/* Words 0 to 5 are the MAC addresses, 11 TTL and protocol, 12 the checksum. */
+	const frame_words macs = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
+	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xffff, 1};
+	const frame_words end = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfffe};
+	const frame_words carry = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+	frame_words w, to;
 
-	w = _mm256_blend_epi32(w, _mm256_loadu_si256((const __m256i *)adjacency), 7);
-	w = _mm256_add_epi16(w, less);
-	w = _mm256_mask_add_epi16(w, around, w, less); /* the end-around carry */
-	_mm256_storeu_si256((__m256i *)h, w);
-#elif defined(__SSE2__)
-	typedef uint16_t words __attribute__((vector_size(16)));
-	const words end = {0xffff, 0xffff, 0xffff, 0xffff, 0xfffe, 0xffff, 0xffff, 0xffff};
-	const words checksum = {0, 0, 0, 0, 1};
-	words w = (words)h->high;
-
-	rewrite_macs(h, adjacency);
-	h->high = (frame_half)(w + (words){0, 0, 0, 0xffff, 1} + ((words)(w >= end) & checksum));
-#else
-	uint64_t checksum = h->high[1] & 0xffff;
-
-	rewrite_macs(h, adjacency);
-	checksum += 1 + (checksum >= 0xfffe);
-	h->high[1] = (h->high[1] & ~0xffffull) | (checksum & 0xffff);
-	h->high[0] -= 1ull << 48;
-#endif
+	_Static_assert(sizeof(*adjacency) >= sizeof(to), "the MAC addresses and what follows");
+	__builtin_memcpy(&w, h, sizeof(w));
+	__builtin_memcpy(&to, adjacency, sizeof(to));
+	w = ((to & macs) | (w & ~macs)) + step + ((frame_words)(w >= end) & carry);
+	__builtin_memcpy(h, &w, sizeof(w));
 }
 
 static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
@@ -201,28 +189,27 @@ static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjace
 }
 
 /*
- * RFC 1812 §5.2.2 in its order, for one frame to this station's MAC with Ethernet type IPv4. Returns
- * P2PNIC_DROP_COUNT when the packet is fit to be routed. `length`: of the frame; becomes that of the
- * packet with its Ethernet header (Ethernet pads short frames). Options: see ipv4_check_options.
+ * The five checks of RFC 1812 §5.2.2, for a frame to this station's MAC with Ethernet type IPv4. `length`: of the
+ * frame; becomes that of the packet with its Ethernet header (Ethernet pads short frames). Checksums of headers with
+ * options: ipv4_check_options.
  */
-static inline enum p2pnic_drop ipv4_check(
-	const struct frame_head *h, uint16_t tail, uint32_t *length)
+static inline verdict ipv4_check(const struct frame_head *h, uint16_t tail, uint32_t *length)
 {
 	uint32_t total = ipv4_total_length(h);
 	uint32_t header = ipv4_ihl(h) * 4;
 
-	if (*length < ETHERNET_BYTES + IPV4_BYTES)
-		return P2PNIC_DROP_RUNT;
-	if ((h->low[1] >> 52 & 0xf) != 4)
-		return P2PNIC_DROP_VERSION;
-	if (header < IPV4_BYTES)
-		return P2PNIC_DROP_HEADER_LENGTH;
-	if (header == IPV4_BYTES && fold(ipv4_sum(h, tail)) != 0xffff)
-		return P2PNIC_DROP_CHECKSUM;
-	if (total < header || total > *length - ETHERNET_BYTES)
-		return P2PNIC_DROP_TOTAL_LENGTH;
+	if (*length < ETHERNET_BYTES + IPV4_BYTES) /* (1) */
+		return VERDICT(RUNT);
+	if ((h->low[1] >> 52 & 0xf) != 4) /* (3), before what a wrong version has elsewhere */
+		return VERDICT(VERSION);
+	if (header < IPV4_BYTES) /* (4), before a checksum over so many bytes */
+		return VERDICT(HEADER_LENGTH);
+	if (header == IPV4_BYTES && fold(ipv4_sum(h, tail)) != 0xffff) /* (2) */
+		return VERDICT(CHECKSUM);
+	if (total < header || total > *length - ETHERNET_BYTES) /* (5) */
+		return VERDICT(TOTAL_LENGTH);
 	*length = ETHERNET_BYTES + total;
-	return P2PNIC_DROP_COUNT;
+	return VERDICT_FORWARD;
 }
 
 /*
@@ -271,7 +258,7 @@ static inline bool ipv4_plain(
  * as it is then: a stranger who changes it harms his own packet. Source routes are refused (RFC 7126
  * §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass unchanged.
  */
-static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t header)
+static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
 {
 	uint8_t ip[60];
 	uint64_t sum = 0;
@@ -282,7 +269,7 @@ static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t 
 	for (uint32_t k = 0; k < header; k += 2)
 		sum += load16(ip + k);
 	if (fold(sum) != 0xffff)
-		return P2PNIC_DROP_CHECKSUM;
+		return VERDICT(CHECKSUM);
 	while (at < header) {
 		uint8_t kind = ip[at];
 
@@ -293,12 +280,12 @@ static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t 
 			continue;
 		}
 		if (kind == 131 || kind == 137) /* loose and strict source route */
-			return P2PNIC_DROP_OPTIONS;
+			return VERDICT(OPTIONS);
 		if (at + 1 >= header || ip[at + 1] < 2 || at + ip[at + 1] > header)
-			return P2PNIC_DROP_OPTIONS;
+			return VERDICT(OPTIONS);
 		at += ip[at + 1];
 	}
-	return P2PNIC_DROP_COUNT;
+	return VERDICT_FORWARD;
 }
 
 /*
@@ -306,19 +293,19 @@ static inline enum p2pnic_drop ipv4_check_options(const uint8_t *data, uint32_t 
  * unless a hop-by-hop header follows: then the length should be in a jumbo payload option, and is above 65,535
  * (RFC 2675 §2, §3). Option or not, the frame does not hold such a packet.
  */
-static inline enum p2pnic_drop ipv6_check(const struct frame_head *h, uint32_t *length)
+static inline verdict ipv6_check(const struct frame_head *h, uint32_t *length)
 {
 	uint32_t payload = ipv6_payload_length(h);
 	uint32_t total = IPV6_BYTES + payload;
 
 	if ((h->low[1] >> 52 & 0xf) != 6)
-		return P2PNIC_DROP_VERSION;
+		return VERDICT(VERSION);
 	if (total > *length - ETHERNET_BYTES)
-		return P2PNIC_DROP_TOTAL_LENGTH;
+		return VERDICT(TOTAL_LENGTH);
 	if (payload == 0 && ipv6_next_header(h) == HOP_BY_HOP)
-		return P2PNIC_DROP_TOTAL_LENGTH;
+		return VERDICT(TOTAL_LENGTH);
 	*length = ETHERNET_BYTES + total;
-	return P2PNIC_DROP_COUNT;
+	return VERDICT_FORWARD;
 }
 
 /* May an address be a special one? Not within 2001:200:: to 3ffe:ffff:…, less 2001:db8::/32, nor fc00::/7. */
@@ -335,20 +322,20 @@ static inline struct fib_ipv6 ipv6_address(const uint8_t *data)
 	return (struct fib_ipv6){swap64(load64(data)), swap64(load64(data + 8))};
 }
 
-/* By what the addresses are (p2pnic/special.h), for a packet to no address of this router; COUNT: it may go on. */
-static inline enum p2pnic_drop special_check(enum p2pnic_special from, enum p2pnic_special to)
+/* By what the addresses are (p2pnic/special.h), for a packet to no address of this router. */
+static inline verdict special_check(enum p2pnic_special from, enum p2pnic_special to)
 {
 	if (from >= P2PNIC_SPECIAL_GROUP)
-		return P2PNIC_DROP_MARTIAN_SOURCE;
+		return VERDICT(MARTIAN_SOURCE);
 	if (to == P2PNIC_SPECIAL_NEVER)
-		return P2PNIC_DROP_MARTIAN_DESTINATION;
+		return VERDICT(MARTIAN_DESTINATION);
 	if (from == P2PNIC_SPECIAL_LINK || to >= P2PNIC_SPECIAL_LINK)
-		return P2PNIC_DROP_LINK_SCOPE;
+		return VERDICT(LINK_SCOPE);
 	if (from == P2PNIC_SPECIAL_STAY)
-		return P2PNIC_DROP_MARTIAN_SOURCE;
+		return VERDICT(MARTIAN_SOURCE);
 	if (to == P2PNIC_SPECIAL_STAY)
-		return P2PNIC_DROP_MARTIAN_DESTINATION;
-	return P2PNIC_DROP_COUNT;
+		return VERDICT(MARTIAN_DESTINATION);
+	return VERDICT_FORWARD;
 }
 
 /* Does it go on nevertheless if its destination is an address of this router? */

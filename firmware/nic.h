@@ -2,9 +2,9 @@
 /*
  * The firmware of one NIC: its state, and the five functions by which a board runs it.
  *
- *   port ──receive──▶ ingress.c ──DMA──▶ mailbox + packet memory of another NIC
- *   port ◀─transmit── egress.c  ◀─poll── own mailboxes, own packet memory
- *                     control.c ◀──────── registers, commands
+ *   port ──receive──▶ ingress.c ─▶ ring_out.c ──DMA──▶ mailbox + packet memory of another NIC
+ *   port ◀─transmit── egress.c  ◀─ ring_in.c  ◀─poll── own mailboxes, own packet memory
+ *                     nic.c: poll, sleep      control.c: registers, commands
  *
  * A board calls nic_init once, then nic_poll for ever; nic_register_read/write between two polls when
  * the host accesses BAR0; nic_arm before it lets the processor sleep and nic_disarm after. One processor
@@ -22,67 +22,14 @@
 #include <p2pnic/registers.h>
 
 #include "board.h"
+#include "ring_in.h"
+#include "ring_out.h"
 #include "sources.h"
 
 #define NIC_RX_BUFFERS_MIN       2u    /* Wr */
-#define NIC_RX_BUFFERS_MIN_READS 16u   /* see spares_for_others */
-#define NIC_RX_BUFFERS_MAX       8192u /* own buffers: receiving, spare, holding */
-#define NIC_HOLD_MAX             256u  /* packets held for one egress whose ring is full */
-#define NIC_EXPECT_AHEAD                                                                           \
-	8u /* frames: what a line takes from one core to another, at some ns a frame */
-#define NIC_RECLAIM_FROM                                                                           \
-	128u /* frames outstanding from which on buffers are taken back; fewer are not worth a look each burst */
-#define NIC_FLIGHT_MAX 4096u /* frames given to the port and not reported sent; a power of two */
-
-/* The ring to one egress NIC, and what waits for room in it. */
-struct nic_out {
-	bool open;
-	bool dirty; /* in nic.dirty_peer */
-	uint16_t batch;
-	uint32_t epoch;
-	uint32_t mask;  /* slots - 1 */
-	uint32_t limit; /* descriptors outstanding at most: slots, and buffers to put packets in */
-	uint32_t produced;  /* next index to fill */
-	uint32_t published; /* what the egress NIC has been told */
-	uint32_t consumed;  /* what the egress NIC said last */
-	uint32_t
-		end; /* may be produced up to here, as of the last look; = produced while packets are held, or closed */
-	uint32_t counted; /* produced, as far as it stands in the counters */
-	uint32_t bytes;   /* of frames since then */
-	uint32_t held;    /* packets in hold[] */
-	uint32_t hold_head;
-	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
-	_Atomic uint32_t *asleep;   /* likewise */
-	struct dma_region
-		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
-	struct dma_region buffers;
-	struct dma_region doorbell;
-	struct p2pnic_peer entry;           /* as read at peer-open, to find the regions again */
-	uint64_t batched[P2PNIC_BURST_MAX]; /* descriptors of [published, produced) */
-	struct p2pnic_descriptor hold[NIC_HOLD_MAX]; /* offset: of the frame in own BAR4 */
-	uint32_t given
-		[P2PNIC_RING_SLOTS_MAX]; /* by slot: the buffer that comes back on completion */
-	/* Wr, Bn: the free buffers of the egress are spare[produced - consumed] to spare[limit - 1], the last ones given
-	 * back first: the warmest. NIC_EXPECT_AHEAD more words lie behind them. */
-	uint32_t spare[P2PNIC_RING_SLOTS_MAX + NIC_EXPECT_AHEAD];
-};
-
-/* The ring from one ingress NIC. Its mailbox is own memory. */
-struct nic_in {
-	bool open;
-	bool quarantined; /* its peer broke the rules; ignored until opened again */
-	bool touched;     /* completed moved since it was last written to the peer */
-	uint32_t epoch;
-	uint32_t slots;
-	uint32_t taken;      /* next index to take */
-	uint32_t completed;  /* what the ingress NIC may use again */
-	uint64_t stale_word; /* last word of another life, counted once */
-	uint32_t orphans;    /* frames of an earlier life that the port still has */
-	uint64_t base;       /* Wr: bar_offset in BAR4 of the peer's buffers */
-	uint64_t bytes;      /* how much its descriptors may name */
-	struct p2pnic_mailbox *mailbox;
-	struct dma_region packets; /* Rd, Bn: where packets are read from */
-};
+#define NIC_RX_BUFFERS_MIN_READS 16u   /* see reserve_of (ring_out.c) */
+#define NIC_RX_BUFFERS_MAX       8192u /* own buffers: receiving, free, holding */
+#define NIC_FLIGHT_MAX           4096u /* frames given to the port and not reported sent; a power of two */
 
 /* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
 struct nic_run {
@@ -92,8 +39,11 @@ struct nic_run {
 };
 enum { RUN_SENT, RUN_SKIPPED, RUN_ORPHAN };
 
+struct kernel;
+
 struct nic {
 	struct board *board;
+	const struct kernel *kernel; /* what this processor does faster */
 	struct p2pnic_counters *counters;
 	uint8_t method; /* P2PNIC_METHOD_* */
 	bool writes;    /* ingress writes packets out: Wr, Bn */
@@ -124,19 +74,19 @@ struct nic {
 
 	uint32_t run_head, run_tail; /* of run[], free-running */
 	uint32_t in_flight;
-	uint32_t spares;
+	uint32_t frees; /* how many of free[] */
 
 	/* Registers as written by the host. */
 	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, generation, result;
 	uint32_t link, speed; /* set by the board */
 
-	struct nic_in in[P2PNIC_MAILBOXES];
-	struct nic_out out[P2PNIC_MAILBOXES];
+	struct ring_in in[P2PNIC_MAILBOXES];
+	struct ring_out out[P2PNIC_MAILBOXES];
 	struct nic_run run[NIC_FLIGHT_MAX];
-	uint32_t spare
+	uint32_t free
 		[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
-	uint32_t staged[NIC_FLIGHT_MAX]; /* Rd, Bn: own buffers of frames in flight */
-	uint32_t staged_head, staged_tail;
+	uint32_t fetched[NIC_FLIGHT_MAX]; /* Rd, Bn: own buffers of frames in flight */
+	uint32_t fetched_head, fetched_tail;
 };
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
@@ -186,16 +136,13 @@ static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t p
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+static inline struct p2pnic_traffic *nic_traffic_in(struct nic *n, unsigned peer)
+{
+	return peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
+}
+
+/* One burst from the port into rings (ingress.c), and from rings to the port (egress.c). */
 unsigned nic_ingress(struct nic *n);
 unsigned nic_egress(struct nic *n);
-
-/* The producer's end of a ring (ingress.c). */
-void out_reclaim(struct nic *n, struct nic_out *);
-void out_drain_held(struct nic *n, unsigned peer);
-void out_publish_all(struct nic *n);
-void out_discard_held(struct nic *n, struct nic_out *);
-
-/* The consumer's end (egress.c): counts what waits in a ring that is about to close. */
-void in_discard(struct nic *n, unsigned peer);
 
 #endif

@@ -12,26 +12,26 @@ static void step(struct rig *r, const uint8_t *in)
 {
 	struct rig_nic *a = &r->at[0];
 	struct p2pnic_mailbox *m = (struct p2pnic_mailbox *)(a->bar2 + P2PNIC_BAR2_MAILBOXES) + 1;
-	const struct nic_in *ring = &a->nic->in[1];
-	const struct nic_out *out = &a->nic->out[1];
+	const struct ring_in *ring = &a->nic->in[1];
+	const struct ring_out *out = &a->nic->out[1];
 	uint32_t word = get32(in + 3);
 	struct packet p;
 
 	switch (in[0] % 8) {
 	case 0: /* a producer word, near or anywhere */
 		m->producer = P2PNIC_RING_WORD(
-			ring->epoch + (in[1] & 1), in[1] & 2 ? word : ring->taken + in[2] % 40);
+			ring->epoch + (in[1] & 1), in[1] & 2 ? word : ring->dequeued + in[2] % 40);
 		break;
 	case 1:
 		m->consumer = P2PNIC_RING_WORD(
 			out->epoch + (in[1] & 1), in[1] & 2 ? word : out->consumed + in[2] % 40);
 		break;
 	case 2:
-		m->descriptor[(ring->taken + in[1] % 4) & 31] =
+		m->descriptor[(ring->dequeued + in[1] % 4) & 31] =
 			(struct p2pnic_descriptor){word, (uint16_t)get16(in + 1), in[7]};
 		break;
 	case 3: /* a good one */
-		m->descriptor[(ring->taken + in[1] % 32) & 31] = (struct p2pnic_descriptor){
+		m->descriptor[(ring->dequeued + in[1] % 32) & 31] = (struct p2pnic_descriptor){
 			word % 60000, (uint16_t)(14 + get16(in + 1) % 1779), 0};
 		break;
 	case 4:

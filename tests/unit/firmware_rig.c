@@ -2,6 +2,7 @@
 #include "tests/unit/firmware_rig.h"
 
 #include "firmware/header.h"
+#include "firmware/kernel.h"
 
 #include <stdio.h>
 
@@ -300,6 +301,9 @@ static void make_nic(struct rig *r, unsigned nic)
 	memset(a->nic, 0xee, sizeof(*a->nic)); /* nic_init takes it of any content */
 	nic_init(a->nic, &a->board, P2PNIC_METHOD, a->counters, a->bar2, RIG_BAR2_BYTES, a->bar4,
 		a->bar4_bytes);
+#ifdef RIG_KERNEL
+	a->nic->kernel = &RIG_KERNEL;
+#endif
 }
 
 struct rig *rig_new(unsigned nics, const struct rig_config *config)
@@ -499,21 +503,21 @@ static void check_buffers(struct rig *r, unsigned nic)
 
 	if (!n->rx_started)
 		return;
-	for (uint32_t k = 0; k < n->spares; k++)
-		own(r, owned, n->spare[k]);
+	for (uint32_t k = 0; k < n->frees; k++)
+		own(r, owned, n->free[k]);
 	for (uint32_t k = 0; k < b->buffers; k++)
 		own(r, owned, b->buffer[k]);
 	for (unsigned p = 0; p < P2PNIC_MAILBOXES; p++) {
-		const struct nic_out *out = &n->out[p];
+		const struct ring_out *out = &n->out[p];
 
 		for (uint32_t k = 0; k < out->held; k++)
-			own(r, owned, out->hold[(out->hold_head + k) % NIC_HOLD_MAX].offset);
+			own(r, owned, out->hold[(out->hold_head + k) % RING_HOLD_MAX].offset);
 		held += out->held;
 		for (uint32_t k = out->consumed; !RIG_INGRESS_WRITES && k != out->produced; k++)
-			own(r, owned, out->given[k & out->mask]);
+			own(r, owned, out->slot_buffer[k & out->mask]);
 	}
-	for (uint32_t k = n->staged_head; k != n->staged_tail; k++)
-		own(r, owned, n->staged[k % NIC_FLIGHT_MAX]);
+	for (uint32_t k = n->fetched_head; k != n->fetched_tail; k++)
+		own(r, owned, n->fetched[k % NIC_FLIGHT_MAX]);
 	for (uint32_t k = 0; k < r->config.rx_buffers; k++)
 		BOARD_ASSERT(owned[k]);
 	BOARD_ASSERT(held == n->held);

@@ -555,7 +555,7 @@ static void a_wrong_producer_quarantines_its_ring_only(void **state)
 		uint32_t taken;
 
 		crosses(r, 0, 1);
-		taken = r->at[1].nic->in[0].taken;
+		taken = r->at[1].nic->in[0].dequeued;
 		lie_producer(r, 1, 0, P2PNIC_RING_WORD(epoch, taken + ahead[k]));
 		for (unsigned j = 0; j < 5; j++)
 			nic_poll(r->at[1].nic);
@@ -584,7 +584,7 @@ static void a_wrong_producer_quarantines_its_ring_only(void **state)
 static void bad_descriptors_are_counted_and_passed_over(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){.slots = 32});
-	const struct nic_in *in = &r->at[1].nic->in[0];
+	const struct ring_in *in = &r->at[1].nic->in[0];
 	uint32_t bytes = (uint32_t)in->bytes;
 	const struct p2pnic_descriptor wrong[] = {
 		{0, 0, 0},
@@ -601,7 +601,7 @@ static void bad_descriptors_are_counted_and_passed_over(void **state)
 	unsigned bad = 0;
 
 	for (unsigned round = 0; round < 12; round++) {
-		uint32_t at = in->taken;
+		uint32_t at = in->dequeued;
 		unsigned good = 0;
 
 		/* Between good ones, at all places of a burst. */
@@ -617,7 +617,7 @@ static void bad_descriptors_are_counted_and_passed_over(void **state)
 		rig_run(r);
 		assert_int_equal(take_sent(r, 1), good);
 		assert_int_equal(rig_drops(r, 1, P2PNIC_DROP_BAD_DESCRIPTOR), bad);
-		assert_int_equal(in->completed, in->taken);
+		assert_int_equal(in->completed, in->dequeued);
 		/* The peer gets all of its slots back. */
 		assert_int_equal(P2PNIC_RING_INDEX(mailbox(r, 0, 1)->consumer),
 			r->at[0].nic->out[1].produced);
@@ -636,7 +636,7 @@ static void bad_descriptors_at_a_slow_port(void **state)
 	r->at[1].board.transmit_room = 3;
 	r->at[1].board.complete_max = 1;
 	for (unsigned round = 0; round < 300; round++) {
-		const struct nic_in *in = &r->at[1].nic->in[0];
+		const struct ring_in *in = &r->at[1].nic->in[0];
 		uint32_t before = r->at[0].nic->out[1].produced;
 
 		if (before - in->completed < 24) {

@@ -320,12 +320,12 @@ static void pairs_that_come_and_go(void **state)
 static uint64_t rubbish_word(struct rig *r, unsigned nic, unsigned peer)
 {
 	uint32_t epoch = r->at[nic].epoch[peer];
-	const struct nic_in *in = &r->at[nic].nic->in[peer];
-	const struct nic_out *out = &r->at[nic].nic->out[peer];
+	const struct ring_in *in = &r->at[nic].nic->in[peer];
+	const struct ring_out *out = &r->at[nic].nic->out[peer];
 
 	switch (any(5)) {
 	case 0:
-		return P2PNIC_RING_WORD(epoch, in->taken + any(80));
+		return P2PNIC_RING_WORD(epoch, in->dequeued + any(80));
 	case 1:
 		return P2PNIC_RING_WORD(epoch, out->consumed + any(80));
 	case 2:
@@ -343,7 +343,7 @@ static void write_rubbish(struct rig *r, unsigned nic, unsigned peer)
 		(struct p2pnic_mailbox *)(r->at[nic].bar2 + P2PNIC_BAR2_MAILBOXES) + peer;
 	struct p2pnic_peer *entry =
 		(struct p2pnic_peer *)(r->at[nic].bar2 + P2PNIC_BAR2_PEERS) + peer;
-	const struct nic_in *in = &r->at[nic].nic->in[peer];
+	const struct ring_in *in = &r->at[nic].nic->in[peer];
 
 	switch (any(6)) {
 	case 0:

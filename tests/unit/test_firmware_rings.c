@@ -103,14 +103,14 @@ static void indices_wrap(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .rx_buffers = 64});
 	uint32_t seed = 0, last = 0;
-	struct nic_out *out = &r->at[0].nic->out[1];
-	struct nic_in *in = &r->at[1].nic->in[0];
+	struct ring_out *out = &r->at[0].nic->out[1];
+	struct ring_in *in = &r->at[1].nic->in[0];
 
-	out->counted = out->produced = out->published = out->consumed = in->taken = in->completed =
+	out->counted = out->produced = out->published = out->consumed = in->dequeued = in->completed =
 		0xfffffff0u;
-	out->end = out->consumed + out->limit;
+	out->limit = out->consumed + out->capacity;
 	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
-	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->taken);
+	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->dequeued);
 	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
 		r->relay[0][1]->producer = in->mailbox->producer;
 		r->relay[1][0]->consumer = *out->consumer;
@@ -633,7 +633,7 @@ static void a_hold_has_a_limit(void **state)
 		receive4(r, 0, 1, 100, k + 1);
 		rig_poll(r);
 	}
-	assert_int_equal(r->at[0].nic->out[1].held, NIC_HOLD_MAX);
+	assert_int_equal(r->at[0].nic->out[1].held, RING_HOLD_MAX);
 	assert_true(rig_drops(r, 0, P2PNIC_DROP_RING_FULL) > 0);
 	r->at[1].board.stuck = false;
 	rig_run(r);
@@ -650,10 +650,10 @@ static void no_buffer_no_start(void **state)
 	uint32_t spares;
 
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_STOP, 0), P2PNIC_OK);
-	spares = n->spares;
-	n->spares = 1;
+	spares = n->frees;
+	n->frees = 1;
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_BAD_STATE);
-	n->spares = spares;
+	n->frees = spares;
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_OK);
 	rig_check(r);
 	rig_free(r);

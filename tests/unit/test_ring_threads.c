@@ -119,7 +119,7 @@ static void *pour(void *argument)
 	struct nic *n = e->rig->at[e->nic].nic;
 
 	while (!e->failure && !*e->stop && (e->given < e->stream || e->sent < e->stream)) {
-		if (e->given < e->stream && !n->held && n->spares > 100)
+		if (e->given < e->stream && !n->held && n->frees > 100)
 			give(e, e->stream - e->given > 24 ? 1 + next_random(e) % 24
 							  : e->stream - e->given);
 		if (!nic_poll(n)) {

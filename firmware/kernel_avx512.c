@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* kernel.h in AVX-512 registers. Compiled for every x86-64; run where x86_has_avx512. */
+#include "x86.h"
+
+#ifdef __x86_64__
+
+#include "classify.h"
+#include "header.h"
+#include "kernel.h"
+#include "nic.h"
+
+/* --- classify ----------------------------------------------------------------------------------- */
+
 /*
- * ipv4_plain (header.h) for sixteen frames at once, in AVX-512 registers.
+ * ipv4_plain (header.h) for sixteen frames at once.
  *
  * The first 32 bytes of eight frames are transposed, so that a register holds word w of all eight:
  *
@@ -9,17 +21,8 @@
  *     …                               …
  *
  * and one instruction tests eight packets. Conditions gather as bits in `wrong`: a lane that is not 0 is no
- * plain packet. 115 instructions a packet become 12 (check alone).
+ * plain packet. 115 instructions a packet become 12 (this check alone).
  */
-#ifndef P2PNIC_FIRMWARE_CHECK_X86_H
-#define P2PNIC_FIRMWARE_CHECK_X86_H
-
-#include "burst.h"
-#include "sources.h"
-#include "x86.h"
-
-#ifdef __x86_64__
-
 struct column {
 	__m512i word[4];
 	__m512i tail; /* destination 2–3 */
@@ -161,7 +164,7 @@ AVX512 static inline bool sources_have_any(const struct sources *s, __m512i sour
 }
 
 /*
- * Frames k to k + 15. True: all are plain, and stand in the burst as kept. False: some are not; nothing of
+ * Frames k to k + 15. True: all are plain, and stand in the burst as to be looked up. False: some are not; nothing of
  * the burst was changed but heads and lengths, which the caller overwrites.
  */
 AVX512 static inline bool check_group(
@@ -179,10 +182,126 @@ AVX512 static inline bool check_group(
 		return false;
 	_mm512_storeu_si512(b->address4 + b->n4, sixteen_of(low, high));
 	_mm_storeu_si128(
-		(__m128i *)(b->kept4 + b->n4), _mm_add_epi8(count, _mm_set1_epi8((char)k)));
+		(__m128i *)(b->index4 + b->n4), _mm_add_epi8(count, _mm_set1_epi8((char)k)));
 	b->n4 += BURST_GROUP;
 	return true;
 }
 
-#endif
+/* Groups of which not all are plain go one by one, in the order of arrival: packets of one flow are kept in theirs. */
+AVX512 static void classify(const struct nic *n, struct burst *b)
+{
+	unsigned k;
+
+	for (k = 0; k + BURST_GROUP <= b->frames; k += BURST_GROUP)
+		if (!check_group(b, k, n->mac, &n->sources))
+			classify_frames(n, b, k, k + BURST_GROUP);
+	classify_frames(n, b, k, b->frames);
+}
+
+/* --- select, describe --------------------------------------------------------------------------- */
+
+/* Sixteen frames at a time. */
+AVX512 static uint64_t select_frames(const struct burst *b, uint8_t egress, struct selection *s)
+{
+	__m512i k = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	uint64_t frames = _cvtmask64_u64(_mm512_cmpeq_epi8_mask(
+		_mm512_load_si512(b->egress), _mm512_set1_epi8((char)egress)));
+
+	s->count = 0;
+	for (unsigned at = 0; at < P2PNIC_BURST_MAX; at += BURST_GROUP) {
+		__mmask16 some = (__mmask16)(frames >> at);
+
+		_mm512_storeu_si512(s->length + s->count,
+			_mm512_maskz_compress_epi32(some, _mm512_loadu_si512(b->length + at)));
+		_mm_storeu_si128((__m128i *)(s->frame + s->count),
+			_mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(some, k)));
+		k = _mm512_add_epi32(k, _mm512_set1_epi32(BURST_GROUP));
+		s->count += (unsigned)_mm_popcnt_u32(some);
+	}
+	return frames;
+}
+
+/* Eight at a time. */
+AVX512 static uint32_t describe(const uint32_t *free, const uint32_t *length, unsigned count,
+	uint32_t begins, uint16_t flags, uint32_t *slot_buffer, uint64_t *descriptor)
+{
+	const __m512i flag = _mm512_set1_epi64((long long)((uint64_t)flags << 48));
+	__m512i bytes = _mm512_setzero_si512();
+
+	for (unsigned i = 0; i < count; i += 8) {
+		__mmask8 some = (__mmask8)_bzhi_u32(0xff, count - i);
+		__m256i buffer = _mm256_loadu_si256((const __m256i *)(free + i));
+		__m512i offset = _mm512_cvtepu32_epi64(
+			_mm256_and_si256(buffer, _mm256_set1_epi32((int)begins)));
+		__m512i long_ = _mm512_maskz_cvtepu32_epi64(
+			some, _mm256_loadu_si256((const __m256i *)(length + i)));
+
+		bytes = _mm512_add_epi64(bytes, long_);
+		_mm256_mask_storeu_epi32(slot_buffer + i, some, buffer);
+		_mm512_mask_storeu_epi64(descriptor + i, some,
+			_mm512_or_si512(
+				_mm512_or_si512(offset, flag), _mm512_slli_epi64(long_, 32)));
+	}
+	return (uint32_t)_mm512_reduce_add_epi64(bytes);
+}
+
+/* --- validate ----------------------------------------------------------------------------------- */
+
+/* Up to eight descriptors, a whole cache line of them. They are the peer's memory: read once. Copies n with their
+ * offsets counted from BAR4; adds their lengths to *bytes. Eight are written to `d`. False: one is
+ * not valid, and nothing was done. */
+AVX512 static inline bool validate_eight(const struct ring_in *in,
+	const struct p2pnic_descriptor *ring, unsigned n, struct p2pnic_descriptor *d,
+	__m512i *bytes)
+{
+	const __mmask8 some = (__mmask8)_bzhi_u32(0xff, n);
+	/* Whole where it can be (copy_sixteens). */
+	__m512i word = n == 8 ? _mm512_loadu_si512(ring) : _mm512_maskz_loadu_epi64(some, ring);
+	__m512i length, end;
+
+	__asm__ volatile("" : "+v"(word)); /* no second look */
+	length = _mm512_and_si512(_mm512_srli_epi64(word, 32), _mm512_set1_epi64(0xffff));
+	end = _mm512_add_epi64(_mm512_and_si512(word, _mm512_set1_epi64(0xffffffff)), length);
+	if (_mm512_mask_cmpgt_epu64_mask(some,
+		    _mm512_sub_epi64(length, _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MIN)),
+		    _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN)) |
+		_mm512_cmpgt_epu64_mask(end, _mm512_set1_epi64((long long)in->bytes)))
+		return false;
+	*bytes = _mm512_add_epi64(*bytes, length);
+	_mm512_storeu_si512(d, _mm512_add_epi64(word, _mm512_set1_epi64((long long)in->base)));
+	return true;
+}
+
+AVX512 static unsigned validate(
+	const struct ring_in *in, struct p2pnic_descriptor *d, unsigned available, uint64_t *bytes)
+{
+	__m512i sum = _mm512_setzero_si512();
+	unsigned valid = 0;
+
+	while (valid < available) {
+		uint32_t slot = (in->dequeued + valid) & (in->slots - 1);
+		unsigned n = available - valid < 8 ? available - valid : 8;
+
+		if (n > in->slots - slot)
+			n = in->slots - slot;
+		if (!validate_eight(in, in->mailbox->descriptor + slot, n, d + valid, &sum))
+			break;
+		valid += n;
+	}
+	/* One of the next is not valid: up to that one. */
+	for (; valid < available && ring_in_descriptor(in, in->dequeued + valid, d + valid);
+		valid++)
+		*bytes += d[valid].length;
+	*bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
+	return valid;
+}
+
+const struct kernel kernel_avx512 = {
+	.classify = classify,
+	.select = select_frames,
+	.describe = describe,
+	.validate = validate,
+	.copy = copy_sixteens,
+};
+
 #endif

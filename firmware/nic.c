@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a board calls over and over: one round of work, and going to sleep. */
+#include "nic.h"
+
+/* Held packets move on first, so that new ones queue behind them. Rd: completions free own buffers. */
+static void serve_rings_out(struct nic *n)
+{
+	for (unsigned k = 0; k < n->open_peers; k++) {
+		if (n->out[n->peer[k]].held)
+			ring_out_drain(n, n->peer[k]);
+		else if (!n->writes && n->out[n->peer[k]].open)
+			ring_out_reclaim(n, &n->out[n->peer[k]]);
+	}
+	rings_publish(n);
+}
+
+unsigned nic_poll(struct nic *n)
+{
+	unsigned work;
+
+	if (!n->writes || unlikely(n->held))
+		serve_rings_out(n);
+	work = nic_egress(n);
+	if (n->running)
+		work += nic_ingress(n);
+	atomic_store_explicit(&n->counters->held, n->held + n->in_flight, memory_order_relaxed);
+	return work;
+}
+
+static bool rings_wait(struct nic *n)
+{
+	for (unsigned k = 0; k < n->open_peers; k++)
+		if (ring_in_available(n, &n->in[n->peer[k]]))
+			return true;
+	return false;
+}
+
+static void announce_sleep(struct nic *n, uint32_t asleep)
+{
+	for (unsigned k = 0; k < n->open_peers; k++)
+		board_dma_write32(n->board, &n->out[n->peer[k]].mailbox,
+			offsetof(struct p2pnic_mailbox, asleep), asleep);
+}
+
+enum nic_rest nic_arm(struct nic *n)
+{
+	bool port_waits;
+
+	announce_sleep(n, 1);
+	port_waits = board_port_arm(n->board);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in rings_publish */
+	/* Some ports say of frames that wait though they were stopped; the test board's does not. */
+	if ((port_waits && n->running) || rings_wait(n))
+		return NIC_BUSY;
+	if (n->held || n->in_flight)
+		return NIC_WAITING;
+	count(&n->counters->sleeps, 1);
+	return NIC_IDLE;
+}
+
+void nic_disarm(struct nic *n)
+{
+	board_port_disarm(n->board);
+	announce_sleep(n, 0);
+}

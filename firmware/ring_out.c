@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "nic.h"
+
+#include "burst.h"
+#include "kernel.h"
+
+static inline uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint32_t buffer_of(uint32_t offset)
+{
+	return offset & ~(P2PNIC_BUFFER_BYTES - 1);
+}
+
+/* One word: three fields would have to be put together again by whoever reads it as one. */
+static inline uint64_t descriptor_word(uint32_t offset, uint32_t length, uint16_t flags)
+{
+	return offset | (uint64_t)length << 32 | (uint64_t)flags << 48;
+}
+
+/* --- Publishing -------------------------------------------------------------------------------- */
+
+/* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the word. */
+static void publish(struct nic *n, struct ring_out *out)
+{
+	uint32_t pending = out->produced - out->published;
+	uint32_t slot = out->published & out->mask;
+	uint32_t run = least(pending, out->mask + 1 - slot);
+	const uint64_t descriptors = offsetof(struct p2pnic_mailbox, descriptor);
+
+	board_dma_write(
+		n->board, &out->mailbox, descriptors + slot * 8ull, out->batch_word, run * 8);
+	if (unlikely(pending > run))
+		board_dma_write(n->board, &out->mailbox, descriptors, out->batch_word + run,
+			(pending - run) * 8);
+	out->published = out->produced;
+	board_dma_write64(n->board, &out->mailbox, offsetof(struct p2pnic_mailbox, producer),
+		P2PNIC_RING_WORD(out->epoch, out->produced));
+}
+
+static inline void mark_dirty(struct nic *n, unsigned peer)
+{
+	if (!n->out[peer].dirty) {
+		n->out[peer].dirty = true;
+		n->dirty_peer[n->dirty++] = (uint8_t)peer;
+	}
+}
+
+static void wake(struct nic *n, unsigned peer)
+{
+	const struct ring_out *out = &n->out[peer];
+
+	if (peer == P2PNIC_HOST_PEER)
+		board_interrupt(n->board, P2PNIC_VECTOR_HOST_RING);
+	else if (out->doorbell.bytes)
+		board_dma_write32(n->board, &out->doorbell, 0, 1);
+	else
+		return;
+	count(&n->counters->doorbells, 1);
+}
+
+/* The fence orders our producer words before the read of `asleep`; it pairs with the one in nic_arm, where the other
+ * end writes `asleep` and then reads the producer word: at least one of the two sees the other. */
+void rings_publish(struct nic *n)
+{
+	if (!n->dirty)
+		return;
+	for (unsigned k = 0; k < n->dirty; k++) {
+		unsigned peer = n->dirty_peer[k];
+		struct ring_out *out = &n->out[peer];
+		struct p2pnic_traffic *t = peer == P2PNIC_HOST_PEER ? &n->counters->punted
+								    : &n->counters->to_ring[peer];
+
+		if (out->produced != out->published)
+			publish(n, out);
+		count(&t->packets, out->produced - out->counted);
+		count(&t->bytes, out->bytes);
+		out->counted = out->produced;
+		out->bytes = 0;
+	}
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned k = 0; k < n->dirty; k++) {
+		struct ring_out *out = &n->out[n->dirty_peer[k]];
+
+		out->dirty = false;
+		if (n->writes && out->open && out->produced - out->consumed >= RING_RECLAIM_FROM)
+			ring_out_reclaim(n, out);
+		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
+			wake(n, n->dirty_peer[k]);
+	}
+	n->dirty = 0;
+}
+
+/* --- Buffers ----------------------------------------------------------------------------------- */
+
+/* Acquire: pairs with the peer's dma_write64, so a buffer is not written again before the egress NIC has done with
+ * it. */
+void ring_out_reclaim(struct nic *n, struct ring_out *out)
+{
+	uint64_t word = atomic_load_explicit(out->consumer, memory_order_acquire);
+	uint32_t index = P2PNIC_RING_INDEX(word);
+
+	if (P2PNIC_RING_EPOCH(word) != out->epoch)
+		index = out->consumed; /* nothing consumed in this life yet */
+	if (unlikely(index - out->consumed > out->published - out->consumed)) {
+		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
+		count(&n->counters->bad_words, 1);
+		out->open = false;
+		out->limit = out->produced;
+		ring_out_discard(n, out);
+		return;
+	}
+	uint32_t slot = out->consumed & out->mask, back = index - out->consumed;
+	uint32_t run = least(back, out->mask + 1 - slot);
+	uint32_t *to = n->writes ? out->peer_free + (out->produced - index) : n->free + n->frees;
+
+	n->kernel->copy(to, out->slot_buffer + slot, run);
+	if (unlikely(back > run))
+		n->kernel->copy(to + run, out->slot_buffer, back - run);
+	if (!n->writes)
+		n->frees += back;
+	out->consumed = index;
+	out->limit = out->held ? out->produced : out->consumed + out->capacity;
+}
+
+/*
+ * Own free buffers have up to three uses, and each leaves some to those it must not starve: held packets to
+ * packets enqueued to a ring that has room (Rd), and both to packets that the egress fetches (Rd, Bn).
+ * Without the last, two NICs that have lent each other all their buffers would wait for ever.
+ */
+static inline uint32_t reserve_of(const struct nic *n)
+{
+	return n->reads ? n->rx_buffers / 16 : 0;
+}
+
+/* Keeps the first frames in own memory, as far as more than `reserve` buffers are free. at[]: where they are; their
+ * heads there are as received. Returns how many. */
+static uint32_t keep_frames(
+	struct nic *n, const uint8_t *frames, uint32_t count, uint32_t reserve, uint32_t *at)
+{
+	uint32_t kept = n->frees > reserve ? least(count, n->frees - reserve) : 0;
+
+	n->frees -= kept;
+	__builtin_memcpy(at, n->free + n->frees, kept * sizeof(*at));
+	board_keep(n->board, frames, kept, at);
+	return kept;
+}
+
+static inline void put_head(struct nic *n, uint32_t at, const struct frame_head *head)
+{
+	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
+}
+
+/*
+ * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0 would
+ * share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames, four spread long
+ * ones.
+ */
+static inline uint32_t begins_for(uint32_t longest)
+{
+	return longest < 1024 ? ~0u : ~0x300u;
+}
+
+/* --- Held packets ------------------------------------------------------------------------------ */
+
+void ring_out_discard(struct nic *n, struct ring_out *out)
+{
+	count_drop(n, P2PNIC_DROP_STALE, out->held);
+	n->held -= out->held;
+	for (; out->held; out->held--) {
+		n->free[n->frees++] = buffer_of(out->hold[out->hold_head].offset);
+		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
+	}
+}
+
+/* The ring is full: the packet waits in own memory, up to a limit that leaves room for other egresses.
+ * Nothing waits for the host: a driver that has died would keep the NIC awake and its buffers occupied. */
+static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t frame,
+	uint32_t length, uint16_t flags)
+{
+	struct ring_out *out = &n->out[peer];
+	uint32_t at;
+
+	if (peer == P2PNIC_HOST_PEER) {
+		count_drop(n, P2PNIC_DROP_PUNT_FULL, 1);
+		return;
+	}
+	if (out->held == RING_HOLD_MAX || out->held * 4 >= n->rx_buffers) {
+		count_drop(n, P2PNIC_DROP_RING_FULL, 1);
+		return;
+	}
+	if (!keep_frames(n, &frame, 1, reserve_of(n) * 2, &at)) {
+		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
+		return;
+	}
+	put_head(n, at, &b->head[frame]);
+	out->hold[(out->hold_head + out->held++) % RING_HOLD_MAX] =
+		(struct p2pnic_descriptor){at, (uint16_t)length, flags};
+	n->held++;
+}
+
+/* A held packet goes where a new one would: Wr, Bn: into a buffer of the peer. Returns its offset there. */
+static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_descriptor d)
+{
+	uint32_t slot = out->produced & out->mask;
+	struct frame_head head;
+
+	if (!n->writes) {
+		out->slot_buffer[slot] = buffer_of(d.offset);
+		return d.offset;
+	}
+	out->slot_buffer[slot] = out->peer_free[out->produced - out->consumed];
+	uint32_t offset = out->slot_buffer[slot] & begins_for(d.length);
+
+	__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
+	board_dma_write_frame(n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
+	n->free[n->frees++] = buffer_of(d.offset);
+	return offset;
+}
+
+void ring_out_drain(struct nic *n, unsigned peer)
+{
+	struct ring_out *out = &n->out[peer];
+
+	ring_out_reclaim(n, out);
+	if (!out->open)
+		return;
+	mark_dirty(n, peer);
+	out->limit = out->consumed + out->capacity;
+	while (out->held && out->produced != out->limit) {
+		struct p2pnic_descriptor d = out->hold[out->hold_head];
+		uint32_t offset = place_held(n, out, d);
+
+		out->batch_word[out->produced++ - out->published] =
+			descriptor_word(offset, d.length, d.flags);
+		out->bytes += d.length;
+		if (out->produced - out->published >= out->batch)
+			publish(n, out);
+		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
+		out->held--;
+		n->held--;
+	}
+	if (out->held)
+		out->limit = out->produced; /* new packets queue behind them */
+}
+
+/* --- Enqueueing -------------------------------------------------------------------------------- */
+
+/* Rd: keeps frames in own memory, and puts their descriptors into the ring. */
+static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	uint32_t at[P2PNIC_BURST_MAX];
+	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
+
+	for (uint32_t i = 0; i < kept; i++) {
+		put_head(n, at[i], &b->head[frames[i]]);
+		out->slot_buffer[out->produced & out->mask] = buffer_of(at[i]);
+		out->batch_word[out->produced++ - out->published] =
+			descriptor_word(at[i], length[i], flags);
+		out->bytes += length[i];
+	}
+	if (unlikely(kept < count))
+		count_drop(n, P2PNIC_DROP_NO_BUFFER, count - kept);
+}
+
+/* The one copy. A function of its own: all it needs stays in registers. */
+static __attribute__((noinline)) void write_frames(struct board *board,
+	const struct dma_region *region, const uint32_t *peer_free, uint32_t begins,
+	const struct burst *b, const uint8_t *frames, const uint32_t *length, unsigned count)
+{
+	const struct dma_region buffers = *region;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned k = frames[i];
+
+		board_dma_expect(&buffers, peer_free[i + RING_EXPECT_AHEAD] & begins);
+		board_dma_write_frame(board, &buffers, peer_free[i] & begins, &b->head[k],
+			b->frame[k].data, length[i]);
+	}
+}
+
+/* Wr, Bn: writes frames into the peer's buffers, and puts their descriptors into the ring. */
+static void enqueue_written(struct nic *n, const struct burst *b, struct ring_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	const uint32_t *peer_free = out->peer_free + (out->produced - out->consumed);
+	uint32_t begins = begins_for(b->lengths);
+
+	out->bytes += n->kernel->describe(peer_free, length, count, begins, flags,
+		out->slot_buffer + (out->produced & out->mask),
+		out->batch_word + (out->produced - out->published));
+	write_frames(n->board, &out->buffers, peer_free, begins, b, frames, length, count);
+	out->produced += count;
+}
+
+/* There was no room for a frame. True: now there is. Else it is held, or dropped. */
+static __attribute__((noinline)) bool find_room(struct nic *n, const struct burst *b, unsigned peer,
+	uint8_t frame, uint32_t length, uint16_t flags)
+{
+	struct ring_out *out = &n->out[peer];
+
+	if (out->open)
+		ring_out_reclaim(n, out);
+	if (!out->open)
+		count_drop(n, P2PNIC_DROP_NO_PEER, 1);
+	else if (out->produced == out->limit)
+		hold(n, b, peer, frame, length, flags);
+	return out->produced != out->limit;
+}
+
+void ring_out_enqueue(struct nic *n, const struct burst *b, unsigned peer,
+	const struct selection *s, uint16_t flags)
+{
+	struct ring_out *out = &n->out[peer];
+	unsigned run;
+
+	for (unsigned i = 0; i < s->count; i += run) {
+		run = 1;
+		if (unlikely(out->produced == out->limit) &&
+			!find_room(n, b, peer, s->frame[i], s->length[i], flags))
+			continue;
+		/* There is room for all of them, in one piece, and in the batch. */
+		run = least(s->count - i, out->limit - out->produced);
+		run = least(run, out->batch - (out->produced - out->published));
+		run = least(run, out->mask + 1 - (out->produced & out->mask));
+		mark_dirty(n, peer);
+		if (likely(n->writes))
+			enqueue_written(n, b, out, s->frame + i, s->length + i, run, flags);
+		else
+			enqueue_kept(n, b, out, s->frame + i, s->length + i, run, flags);
+		if (out->produced - out->published == out->batch)
+			publish(n, out);
+	}
+}

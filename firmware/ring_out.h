@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The producer's end of a ring: frames for one egress NIC, and what waits for room (p2pnic/ring.h).
+ *
+ *     ring_out_enqueue   frames of a burst; held or dropped where there is no room
+ *     rings_publish      at the end of a burst: tells every egress, wakes who sleeps
+ *     ring_out_drain     moves held packets on
+ *
+ * Indices run freely: consumed ≤ published ≤ produced ≤ limit ≤ consumed + capacity. Descriptors are collected in
+ * `batch_word` and published by batch.
+ */
+#ifndef P2PNIC_FIRMWARE_RING_OUT_H
+#define P2PNIC_FIRMWARE_RING_OUT_H
+
+#include <p2pnic/registers.h>
+#include <p2pnic/ring.h>
+
+#include "board.h"
+
+struct burst;
+struct nic;
+struct selection;
+
+#define RING_HOLD_MAX 256u /* packets held for one egress whose ring is full */
+
+/* Lines of this many frames ahead are fetched: what one takes from core to core, at some ns a frame. */
+#define RING_EXPECT_AHEAD 8u
+
+/* Frames outstanding from which on buffers are reclaimed at the end of a burst; fewer are not worth a look. */
+#define RING_RECLAIM_FROM 128u
+
+struct ring_out {
+	bool open;
+	bool dirty; /* in nic.dirty_peer */
+	uint16_t batch;
+	uint32_t epoch;
+	uint32_t mask; /* slots - 1 */
+	uint32_t
+		capacity; /* descriptors outstanding at most: slots, and buffers to put packets in */
+	uint32_t produced;  /* next index to fill */
+	uint32_t published; /* what the egress NIC has been told */
+	uint32_t consumed;  /* what the egress NIC said last */
+	uint32_t
+		limit; /* of produced, at the last reclaim; = produced while packets are held, or closed */
+	uint32_t counted; /* produced, as far as it stands in the counters */
+	uint32_t bytes;   /* of frames since then */
+	uint32_t held;    /* packets in hold[] */
+	uint32_t hold_head;
+	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
+	_Atomic uint32_t *asleep;   /* likewise */
+	struct dma_region
+		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
+	struct dma_region buffers;
+	struct dma_region doorbell;
+	struct p2pnic_peer entry;              /* as read at peer-open, to find the regions again */
+	uint64_t batch_word[P2PNIC_BURST_MAX]; /* descriptors of [published, produced) */
+	struct p2pnic_descriptor hold[RING_HOLD_MAX]; /* offset: of the frame in own BAR4 */
+	uint32_t slot_buffer[P2PNIC_RING_SLOTS_MAX];  /* the buffer that comes back on completion */
+
+	/* Wr, Bn: the peer's free buffers are peer_free[produced - consumed] to peer_free[capacity - 1], the last ones
+	 * completed first: the warmest. RING_EXPECT_AHEAD more words lie behind them. */
+	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
+};
+
+/* Puts the selected frames, with their new heads, into the ring of that peer. */
+void ring_out_enqueue(struct nic *, const struct burst *, unsigned peer, const struct selection *,
+	uint16_t flags);
+
+/* Publishes what is pending in all rings, and wakes who sleeps. */
+void rings_publish(struct nic *);
+
+/* Takes note of what the egress NIC has consumed. */
+void ring_out_reclaim(struct nic *, struct ring_out *);
+
+/* Moves held packets into the ring as far as there is room. */
+void ring_out_drain(struct nic *, unsigned peer);
+
+/* Drops held packets, of a ring that closes. */
+void ring_out_discard(struct nic *, struct ring_out *);
+
+#endif

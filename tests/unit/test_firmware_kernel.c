@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The AVX-512 kernels (firmware/kernel.h) against the scalar ones: the same bursts, the same results, and nothing
+ * written behind them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "firmware_rig.h"
+#include "seed.h"
+
+#include "firmware/burst.h"
+#include "firmware/header.h"
+#include "firmware/kernel.h"
+#include "firmware/x86.h"
+
+#ifdef __x86_64__
+#define MAC    0x060504030202ull /* as low 48 bits, octet 0 lowest */
+#define ROUNDS 20000u
+#define REST   0xa5a5a5a5u /* of what is not to be written */
+
+static uint32_t random32(void)
+{
+	return (uint32_t)rand() << 16 ^ (uint32_t)rand();
+}
+
+/* Two of them: one for each kernel. */
+static struct burst *bursts(void)
+{
+	struct burst *b = aligned_alloc(64, 2 * sizeof(*b));
+
+	_Static_assert(sizeof(struct burst) % 64 == 0, "both are aligned");
+	assert_non_null(b);
+	return b;
+}
+
+/* A packet to MAC; `harm`: one field of those that are checked is changed at random. */
+static void make(uint8_t *frame, uint32_t *length, bool harm)
+{
+	static const uint8_t at[] = {0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24,
+		25, 26, 27, 28, 29, 30, 31, 32, 33};
+	static const uint8_t octet[] = {0, 1, 31, 51, 126, 127, 128, 168, 169, 192, 198, 203, 222,
+		223, 224, 225, 239, 240, 254, 255};
+	uint32_t sum = 0, total = 20 + random32() % 1480;
+
+	for (unsigned k = 0; k < 64; k++)
+		frame[k] = (uint8_t)random32();
+	for (unsigned k = 0; k < 6; k++)
+		frame[k] = (uint8_t)(MAC >> 8 * k);
+	frame[12] = 8;
+	frame[13] = 0;
+	frame[14] = 0x45;
+	*length = 14 + total + random32() % 3;
+	frame[26] = harm ? octet[random32() % sizeof(octet)] : 10;
+	frame[30] = harm ? octet[random32() % sizeof(octet)] : (uint8_t)(128 + random32() % 32);
+	if (random32() % 64 == 0) { /* a source that may be listed */
+		frame[27] = frame[28] = 0;
+	}
+	if (harm)
+		frame[27 + random32() % 2 * 4] = octet[random32() % sizeof(octet)];
+	if (harm && random32() % 2)
+		total += random32() % 5 - 2;
+	if (harm && random32() % 8 == 0)
+		total = random32() % 24;
+	frame[16] = (uint8_t)(total >> 8);
+	frame[17] = (uint8_t)total;
+	frame[24] = frame[25] = 0;
+	for (unsigned k = 14; k < 34; k += 2)
+		sum += (uint32_t)frame[k] << 8 | frame[k + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+	frame[24] = (uint8_t)(sum >> 8);
+	frame[25] = (uint8_t)sum;
+	if (harm && random32() % 2)
+		frame[at[random32() % sizeof(at)]] ^= (uint8_t)(1u << random32() % 8);
+}
+
+/* One, two or no rows of sources, 10.0.0.x among them: three of 65,536 frames begin so. */
+static void list_sources(struct sources *s, unsigned rows)
+{
+	s->rows = rows;
+	s->factor = random32() | 1;
+	memset(s->row, 0, sizeof(s->row));
+	for (unsigned k = 0; k < 20 && rows; k++) {
+		be32 address = 10 | (k ? random32() % 256 << 24 : 0);
+
+		s->row[k % rows][sources_column(s->factor, address)] = address;
+	}
+}
+
+static void test_classify(void **state)
+{
+	struct nic *n = aligned_alloc(64, (sizeof(*n) + 63) & ~63ul);
+	struct burst *b = bursts();
+	uint8_t(*frames)[64] = aligned_alloc(64, P2PNIC_BURST_MAX * 64);
+	unsigned fit = 0, unfit = 0;
+
+	memset(n, 0, sizeof(*n));
+	n->mac = MAC;
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		uint32_t harm = round % 2 ? 1 + random32() % 3 : 0;
+
+		list_sources(&n->sources, round % 5 % 3);
+		memset(b, 0, 2 * sizeof(*b));
+		b->frames = 1 + random32() % P2PNIC_BURST_MAX;
+		for (unsigned k = 0; k < b->frames; k++) {
+			make(frames[k], &b->frame[k].length, harm && random32() % 16 < harm);
+			b->frame[k].data = frames[k];
+		}
+		b[1] = b[0];
+		kernel_scalar.classify(n, &b[0]);
+		kernel_avx512.classify(n, &b[1]);
+		assert_int_equal(b[0].n4, b[1].n4);
+		assert_memory_equal(b[0].address4, b[1].address4, b->n4 * sizeof(*b->address4));
+		assert_memory_equal(b[0].index4, b[1].index4, b->n4);
+		assert_memory_equal(b[0].verdict, b[1].verdict, sizeof(b->verdict));
+		assert_memory_equal(b[0].head, b[1].head, b->frames * sizeof(*b->head));
+		assert_memory_equal(b[0].length, b[1].length, b->frames * sizeof(*b->length));
+		fit += b->n4;
+		unfit += b->frames - b->n4;
+	}
+	assert_true(fit > ROUNDS && unfit > ROUNDS / 10);
+	free(frames);
+	free(b);
+	free(n);
+}
+
+static void test_select(void **state)
+{
+	struct burst *b = bursts();
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned peers = 1 + (unsigned)rand() % 4, seen = 0;
+
+		for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
+			b->egress[k] = rand() % 8 ? (uint8_t)(rand() % (int)peers) : BURST_NOWHERE;
+			b->length[k] = (uint32_t)rand();
+		}
+		for (unsigned p = 0; p <= peers; p++) {
+			uint8_t egress = p < peers ? (uint8_t)p : BURST_NOWHERE;
+			struct selection one, all;
+			uint64_t frames = kernel_scalar.select(b, egress, &one);
+
+			assert_int_equal(kernel_avx512.select(b, egress, &all), frames);
+			assert_int_equal(one.count, __builtin_popcountll(frames));
+			assert_int_equal(all.count, one.count);
+			assert_memory_equal(all.frame, one.frame, one.count);
+			assert_memory_equal(
+				all.length, one.length, one.count * sizeof(*one.length));
+			seen += one.count;
+		}
+		assert_int_equal(seen, P2PNIC_BURST_MAX);
+	}
+	free(b);
+}
+
+static void test_describe(void **state)
+{
+	uint32_t peer_free[P2PNIC_BURST_MAX + 8], length[P2PNIC_BURST_MAX + 8];
+	uint32_t buffer[2][P2PNIC_BURST_MAX + 8];
+	uint64_t word[2][P2PNIC_BURST_MAX + 8];
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned count = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		uint32_t begins = rand() % 2 ? ~0u : ~0x300u;
+		uint16_t flags = (uint16_t)rand();
+
+		for (unsigned i = 0; i < P2PNIC_BURST_MAX + 8; i++) {
+			peer_free[i] = (uint32_t)rand() * 2u;
+			length[i] = (uint32_t)rand() % (P2PNIC_FRAME_BYTES_MAX + 1);
+			buffer[0][i] = buffer[1][i] = REST;
+			word[0][i] = word[1][i] = REST;
+		}
+		assert_int_equal(kernel_scalar.describe(peer_free, length, count, begins, flags,
+					 buffer[0], word[0]),
+			kernel_avx512.describe(
+				peer_free, length, count, begins, flags, buffer[1], word[1]));
+		assert_memory_equal(buffer[0], buffer[1], sizeof(buffer[0]));
+		assert_memory_equal(word[0], word[1], sizeof(word[0]));
+		assert_int_equal(word[0][0], (uint64_t)flags << 48 | (uint64_t)length[0] << 32 |
+						     (peer_free[0] & begins));
+	}
+}
+
+static void test_validate(void **state)
+{
+	static struct p2pnic_mailbox mailbox;
+	struct ring_in in = {.mailbox = &mailbox};
+	struct p2pnic_descriptor d[2][P2PNIC_BURST_MAX + 7];
+	unsigned whole = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned available = (unsigned)rand() % (P2PNIC_BURST_MAX + 1), valid;
+		uint64_t bytes[2] = {7, 7};
+
+		in.slots = 16u << rand() % 4;
+		in.dequeued = random32();
+		in.base = (uint64_t)rand() % 4096 * P2PNIC_BUFFER_BYTES;
+		in.bytes = (uint64_t)in.slots * P2PNIC_BUFFER_BYTES;
+		for (uint32_t k = 0; k < in.slots; k++) {
+			bool bad = round % 2 && rand() % 32 == 0;
+
+			mailbox.descriptor[k] = (struct p2pnic_descriptor){
+				.offset = bad ? random32() : k * P2PNIC_BUFFER_BYTES,
+				.length = bad ? (uint16_t)rand()
+					      : (uint16_t)(P2PNIC_FRAME_BYTES_MIN + rand() % 1700),
+				.flags = (uint16_t)rand()};
+		}
+		if (available > in.slots)
+			available = in.slots;
+		memset(d, 0, sizeof(d));
+		valid = kernel_scalar.validate(&in, d[0], available, &bytes[0]);
+		assert_int_equal(kernel_avx512.validate(&in, d[1], available, &bytes[1]), valid);
+		assert_int_equal(bytes[0], bytes[1]);
+		assert_memory_equal(d[0], d[1], valid * sizeof(*d[0]));
+		whole += valid == available;
+	}
+	assert_in_range(whole, ROUNDS / 2, ROUNDS - 1);
+}
+
+static void test_copy(void **state)
+{
+	static uint32_t from[P2PNIC_RING_SLOTS_MAX], to[2][P2PNIC_RING_SLOTS_MAX + 16];
+
+	for (unsigned i = 0; i < P2PNIC_RING_SLOTS_MAX; i++)
+		from[i] = (uint32_t)rand();
+	for (unsigned count = 0; count <= P2PNIC_RING_SLOTS_MAX; count++) {
+		for (unsigned i = 0; i < P2PNIC_RING_SLOTS_MAX + 16; i++)
+			to[0][i] = to[1][i] = REST;
+		kernel_scalar.copy(to[0], from, count);
+		kernel_avx512.copy(to[1], from, count);
+		assert_memory_equal(to[0], to[1], sizeof(to[0]));
+		assert_memory_equal(to[0], from, count * sizeof(*from));
+	}
+}
+
+#endif
+
+static void test_nothing(void **state)
+{
+	skip();
+}
+
+int main(void)
+{
+#ifdef __x86_64__
+	if (x86_has_avx512()) {
+		const struct CMUnitTest tests[] = {cmocka_unit_test(test_classify),
+			cmocka_unit_test(test_select), cmocka_unit_test(test_describe),
+			cmocka_unit_test(test_validate), cmocka_unit_test(test_copy)};
+
+		srand((unsigned)test_seed());
+		return cmocka_run_group_tests(tests, NULL, NULL);
+	}
+#endif
+	const struct CMUnitTest none[] = {cmocka_unit_test(test_nothing)};
+
+	return cmocka_run_group_tests(none, NULL, NULL);
+}
