@@ -33,7 +33,7 @@ static ssize_t reader_bytes(struct reader *r, void *to, size_t room, char *error
 	ssize_t n = read(r->file, to, room);
 	struct stat now;
 
-	if (n < 0) {
+	if (n < 0 || (n == 0 && fstat(r->file, &now) < 0)) {
 		n = -errno;
 		fib_error(
 			error, "%s:%lu: cannot be read: %s", r->path, r->line + 1, strerror(errno));
@@ -42,8 +42,7 @@ static ssize_t reader_bytes(struct reader *r, void *to, size_t room, char *error
 	r->bytes += (uint64_t)n;
 	/* The time of the last write, not of the last change: a new file renamed over this one sets that. */
 	if (r->bytes > (uint64_t)r->is.st_size ||
-		(n == 0 && (fstat(r->file, &now) < 0 || now.st_size != r->is.st_size ||
-				   r->bytes != (uint64_t)now.st_size ||
+		(n == 0 && (now.st_size != r->is.st_size || r->bytes != (uint64_t)now.st_size ||
 				   now.st_mtim.tv_sec != r->is.st_mtim.tv_sec ||
 				   now.st_mtim.tv_nsec != r->is.st_mtim.tv_nsec))) {
 		fib_error(error,
