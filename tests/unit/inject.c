@@ -60,8 +60,7 @@ void inject_one(const char *call, unsigned skip, int error)
 	one_error = error;
 }
 
-/* Is this the call that fails? Then errno is set. */
-static bool fails(const char *call, int error)
+bool inject_fails(const char *call, int error)
 {
 	/* The compiler may make calloc of malloc and memset. */
 	bool one = one_call && (!strcmp(one_call, call) ||
@@ -218,7 +217,7 @@ unsigned inject_each(int (*call)(void *context), void *context, char *error)
 
 WRAP(void *, malloc, size_t bytes)
 {
-	void *address = fails("malloc", ENOMEM) ? NULL : __real_malloc(bytes);
+	void *address = inject_fails("malloc", ENOMEM) ? NULL : __real_malloc(bytes);
 
 	hold(address, "malloc", bytes);
 	return address;
@@ -226,7 +225,7 @@ WRAP(void *, malloc, size_t bytes)
 
 WRAP(void *, calloc, size_t n, size_t bytes)
 {
-	void *address = fails("calloc", ENOMEM) ? NULL : __real_calloc(n, bytes);
+	void *address = inject_fails("calloc", ENOMEM) ? NULL : __real_calloc(n, bytes);
 
 	hold(address, "calloc", n * bytes);
 	return address;
@@ -234,7 +233,7 @@ WRAP(void *, calloc, size_t n, size_t bytes)
 
 WRAP(void *, realloc, void *old, size_t bytes)
 {
-	void *address = fails("realloc", ENOMEM) ? NULL : __real_realloc(old, bytes);
+	void *address = inject_fails("realloc", ENOMEM) ? NULL : __real_realloc(old, bytes);
 
 	if (address) {
 		let_go(old);
@@ -245,7 +244,8 @@ WRAP(void *, realloc, void *old, size_t bytes)
 
 WRAP(void *, reallocarray, void *old, size_t n, size_t bytes)
 {
-	void *address = fails("reallocarray", ENOMEM) ? NULL : __real_reallocarray(old, n, bytes);
+	void *address =
+		inject_fails("reallocarray", ENOMEM) ? NULL : __real_reallocarray(old, n, bytes);
 
 	if (address) {
 		let_go(old);
@@ -256,8 +256,9 @@ WRAP(void *, reallocarray, void *old, size_t n, size_t bytes)
 
 WRAP(void *, aligned_alloc, size_t alignment, size_t bytes)
 {
-	void *address =
-		fails("aligned_alloc", ENOMEM) ? NULL : __real_aligned_alloc(alignment, bytes);
+	void *address = inject_fails("aligned_alloc", ENOMEM)
+				? NULL
+				: __real_aligned_alloc(alignment, bytes);
 
 	hold(address, "aligned_alloc", bytes);
 	return address;
@@ -265,7 +266,7 @@ WRAP(void *, aligned_alloc, size_t alignment, size_t bytes)
 
 WRAP(char *, strdup, const char *text)
 {
-	char *copy = fails("strdup", ENOMEM) ? NULL : __real_strdup(text);
+	char *copy = inject_fails("strdup", ENOMEM) ? NULL : __real_strdup(text);
 
 	hold(copy, "strdup", strlen(text) + 1);
 	return copy;
@@ -281,7 +282,7 @@ void __wrap_free(void *address)
 
 WRAP(void *, mmap64, void *where, size_t bytes, int protection, int flags, int fd, int64_t offset)
 {
-	void *address = fails("mmap", ENOMEM)
+	void *address = inject_fails("mmap", ENOMEM)
 				? MAP_FAILED
 				: __real_mmap64(where, bytes, protection, flags, fd, offset);
 
@@ -305,7 +306,7 @@ int __wrap_munmap(void *address, size_t bytes)
 	int __wrap_##name parameters;                                                              \
 	int __wrap_##name parameters                                                               \
 	{                                                                                          \
-		return fails(#name, error) ? -1 : __real_##name arguments;                         \
+		return inject_fails(#name, error) ? -1 : __real_##name arguments;                  \
 	}
 
 WRAP_CALL(memfd_create, EMFILE, (const char *name, unsigned flags), (name, flags))
@@ -341,38 +342,38 @@ WRAP_CALL(unshare, EPERM, (int what), (what))
 /* Those whose result is not an int. */
 WRAP(ssize_t, sendmsg, int fd, const struct msghdr *message, int flags)
 {
-	return fails("sendmsg", ENOBUFS) ? -1 : __real_sendmsg(fd, message, flags);
+	return inject_fails("sendmsg", ENOBUFS) ? -1 : __real_sendmsg(fd, message, flags);
 }
 
 WRAP(ssize_t, recvmsg, int fd, struct msghdr *message, int flags)
 {
-	return fails("recvmsg", ENOMEM) ? -1 : __real_recvmsg(fd, message, flags);
+	return inject_fails("recvmsg", ENOMEM) ? -1 : __real_recvmsg(fd, message, flags);
 }
 
 WRAP(ssize_t, send, int fd, const void *data, size_t bytes, int flags)
 {
-	return fails("send", ENOBUFS) ? -1 : __real_send(fd, data, bytes, flags);
+	return inject_fails("send", ENOBUFS) ? -1 : __real_send(fd, data, bytes, flags);
 }
 
 WRAP(ssize_t, recv, int fd, void *data, size_t bytes, int flags)
 {
-	return fails("recv", ENOMEM) ? -1 : __real_recv(fd, data, bytes, flags);
+	return inject_fails("recv", ENOMEM) ? -1 : __real_recv(fd, data, bytes, flags);
 }
 
 WRAP(ssize_t, readlink, const char *path, char *target, size_t room)
 {
-	return fails("readlink", ENOMEM) ? -1 : __real_readlink(path, target, room);
+	return inject_fails("readlink", ENOMEM) ? -1 : __real_readlink(path, target, room);
 }
 
 WRAP(FILE *, fopen64, const char *path, const char *mode)
 {
-	return fails("fopen", EMFILE) ? NULL : __real_fopen64(path, mode);
+	return inject_fails("fopen", EMFILE) ? NULL : __real_fopen64(path, mode);
 }
 
 WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
 	void *argument)
 {
-	return fails("pthread_create", EAGAIN)
+	return inject_fails("pthread_create", EAGAIN)
 		       ? EAGAIN
 		       : __real_pthread_create(thread, attributes, run, argument);
 }
@@ -385,7 +386,7 @@ WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, v
 	{                                                                                          \
 		va_list list;                                                                      \
                                                                                                    \
-		if (fails(#name, error))                                                           \
+		if (inject_fails(#name, error))                                                    \
 			return -1;                                                                 \
 		va_start(list, last);                                                              \
 		type value = va_arg(list, type);                                                   \
@@ -402,11 +403,11 @@ int __wrap_fcntl64(int fd, int command, ...)
 {
 	va_list list;
 
-	if (command == F_DUPFD_CLOEXEC && fails("fcntl64", EMFILE))
+	if (command == F_DUPFD_CLOEXEC && inject_fails("fcntl64", EMFILE))
 		return -1;
-	if (command == F_SETFL && fails("F_SETFL", ENOMEM))
+	if (command == F_SETFL && inject_fails("F_SETFL", ENOMEM))
 		return -1;
-	if (command == F_ADD_SEALS && fails("fcntl64", ENOMEM))
+	if (command == F_ADD_SEALS && inject_fails("fcntl64", ENOMEM))
 		return -1;
 	va_start(list, command);
 	void *value = va_arg(list, void *);
@@ -422,17 +423,17 @@ WRAP_LAST(
 /* Whole calls: jansson 2.14 itself stops at an assertion when an allocation fails while it reads. */
 WRAP(json_t *, json_object, void)
 {
-	return fails("json_object", ENOMEM) ? NULL : __real_json_object();
+	return inject_fails("json_object", ENOMEM) ? NULL : __real_json_object();
 }
 
 WRAP(char *, json_dumps, const json_t *json, size_t flags)
 {
-	return fails("json_dumps", ENOMEM) ? NULL : __real_json_dumps(json, flags);
+	return inject_fails("json_dumps", ENOMEM) ? NULL : __real_json_dumps(json, flags);
 }
 
 WRAP(json_t *, json_loadb, const char *text, size_t bytes, size_t flags, json_error_t *error)
 {
-	if (!fails("json_loadb", ENOMEM))
+	if (!inject_fails("json_loadb", ENOMEM))
 		return __real_json_loadb(text, bytes, flags, error);
 	snprintf(error->text, sizeof(error->text), "out of memory");
 	return NULL;

@@ -54,4 +54,7 @@ void inject_forget(void);
 /* Makes the one call of that name ("alloc": any allocation) fail with that errno: the `skip`th next in this thread, once. */
 void inject_one(const char *call, unsigned skip, int error);
 
+/* Is this the call that fails? Then errno is set. For what a test wraps besides. */
+bool inject_fails(const char *call, int error);
+
 #endif
