@@ -57,11 +57,11 @@ static int stop(void **state)
 
 	if (!keeper)
 		return 0;
-	kill(keeper, SIGKILL);
+	/* Whatever it met, it ends in order. */
+	kill(keeper, SIGTERM);
 	waitpid(keeper, &status, 0);
 	keeper = 0;
-	unlink(path);
-	return 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 && unlink(path) < 0 ? 0 : -1;
 }
 
 static int connected(void)
@@ -504,6 +504,121 @@ static void test_keeper_short_of_descriptors(void **state)
 	close(event);
 }
 
+/* A newcomer waits until it can be taken, and those that are there are served meanwhile. */
+static void test_newcomer_without_descriptor(void **state)
+{
+	int client = connected(), newcomer;
+	struct rlimit was, few;
+
+	settle(client);
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, NULL, &was), 0);
+	few = (struct rlimit){3, was.rlim_max};
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, &few, NULL), 0);
+	newcomer = connected();
+	keeper_timeout_ms = 300;
+	assert_int_equal(keeper_drop(newcomer, "one"), -ETIMEDOUT);
+	keeper_timeout_ms = 5000;
+	settle(client);
+	close(newcomer);
+	assert_int_equal(prlimit(keeper, RLIMIT_NOFILE, &was, NULL), 0);
+	newcomer = connected();
+	settle(newcomer);
+	settle(client);
+	close(newcomer);
+	close(client);
+}
+
+/* What a reply brings and does not fit here is told from an error of the keeper's, and is there the next time. */
+static void test_client_short_of_descriptors(void **state)
+{
+	int client = connected(), event = eventfd(0, EFD_CLOEXEC), fds[KEEPER_FDS];
+	struct keeper_message m;
+	struct rlimit was, few;
+	unsigned count;
+
+	assert_int_equal(keeper_put(client, "one", "", (int[]){event, event}, 2), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	for (unsigned room = 0; room < 2; room++) {
+		few = (struct rlimit){(rlim_t)event + 1 + room, was.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		int result = keeper_get(client, 0, &m, fds, &count);
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+		assert_int_equal(result, -EMFILE);
+		assert_int_equal(count, 0);
+	}
+	assert_int_equal(keeper_get(client, 0, &m, fds, &count), 0);
+	assert_int_equal(count, 2);
+	close(fds[0]);
+	close(fds[1]);
+	close(event);
+	close(client);
+}
+
+/* Whoever started it is gone: it keeps all the same. */
+static void test_nobody_waits(void **state)
+{
+	int ready[2], client = -ENOENT, status;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	close(ready[0]);
+	keeper = fork();
+	assert_true(keeper >= 0);
+	if (!keeper)
+		_exit(keeper_serve(path, ready[1]) ? 1 : 0);
+	close(ready[1]);
+	for (unsigned tries = 0; client < 0 && tries < 500; tries++) {
+		usleep(10000);
+		client = keeper_connect(path);
+	}
+	assert_true(client >= 0);
+	settle(client);
+	assert_int_equal(keeper_quit(client), 0);
+	close(client);
+	assert_int_equal(waitpid(keeper, &status, 0), keeper);
+	keeper = 0;
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* What answers at the socket is none: no reply, half of one, one of another's. */
+static void test_no_keeper(void **state)
+{
+	const struct keeper_message well = {.operation = KEEPER_DROP};
+	static const struct {
+		size_t bytes;
+		unsigned fds; /* as it says */
+		int result;
+	} replies[] = {{0, 0, -ECONNRESET}, {sizeof(well) - 1, 0, -EPROTO},
+		{sizeof(well), 2, -EPROTO}, {sizeof(well), 0, 0}};
+
+	for (unsigned k = 0; k < sizeof(replies) / sizeof(*replies); k++) {
+		struct keeper_message m = well;
+		int ends[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+		m.fds = replies[k].fds;
+		if (replies[k].bytes)
+			assert_int_equal(send(ends[1], &m, replies[k].bytes, 0), replies[k].bytes);
+		else
+			assert_int_equal(shutdown(ends[1], SHUT_WR), 0);
+		assert_int_equal(keeper_drop(ends[0], "one"), replies[k].result);
+		close(ends[1]);
+		assert_int_equal(keeper_drop(ends[0], "one"), -ECONNRESET);
+		close(ends[0]);
+	}
+	/* One that takes nothing at all. */
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	while (send(ends[0], &well, sizeof(well), MSG_DONTWAIT) > 0)
+		;
+	keeper_timeout_ms = 50;
+	assert_int_equal(keeper_drop(ends[0], "one"), -ETIMEDOUT);
+	keeper_timeout_ms = 5000;
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -519,6 +634,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stopped_keeper, start, stop),
 		cmocka_unit_test_setup_teardown(test_keeper_short_of_descriptors, start, stop),
 		cmocka_unit_test_setup_teardown(test_many_clients, start, stop),
+		cmocka_unit_test_setup_teardown(test_newcomer_without_descriptor, start, stop),
+		cmocka_unit_test_setup_teardown(test_client_short_of_descriptors, start, stop),
+		cmocka_unit_test(test_nobody_waits),
+		cmocka_unit_test(test_no_keeper),
 	};
 	int failed;
 
