@@ -140,8 +140,6 @@ __attribute__((format(printf, 3, 0))) static void on_log(
 	char text[256];
 	const char *at;
 
-	if (level < CYAML_LOG_ERROR)
-		return;
 	vsnprintf(text, sizeof(text), format, arguments);
 	text[strcspn(text, "\n")] = 0;
 	at = strstr(text, "line: ");

@@ -22,7 +22,7 @@ static uint64_t fingerprint(const char *text)
 
 static const struct config_engine *engine_of(const struct config *c, const struct config_nic *n)
 {
-	for (unsigned k = 0; n->engine && k < c->engines_count; k++)
+	for (unsigned k = 0; k < c->engines_count; k++)
 		if (!strcmp(c->engines[k].name, n->engine))
 			return &c->engines[k];
 	return NULL;

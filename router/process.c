@@ -278,10 +278,6 @@ double process_cpu(pid_t pid, const char *thread)
 	char path[320];
 	DIR *tasks;
 
-	if (!thread)
-		return process_stat(pid, &cpu, &started) == 0
-			       ? (double)cpu / (double)sysconf(_SC_CLK_TCK)
-			       : 0;
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	tasks = opendir(path);
 	if (!tasks)

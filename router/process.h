@@ -50,7 +50,7 @@ bool process_evict(const char *socket_path, int signal);
 /* Lets go of it without touching it. */
 void process_forget(struct process *);
 
-/* Processor seconds so far: of the whole process, or of its threads of that name. */
+/* Processor seconds so far, of its threads of that name. */
 double process_cpu(pid_t pid, const char *thread);
 
 #endif

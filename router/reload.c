@@ -44,21 +44,24 @@ static bool text_differs(const char *a, const char *b)
 	return strcmp(a ? a : "", b ? b : "") != 0;
 }
 
-/* Of numbers that config_defaults has filled in, or that are absent on both sides. */
-#define NUMBER_DIFFERS(key) (!old->key != !new->key || (old->key && *old->key != *new->key))
+/* A core is absent, or a number. Every other key has a value (config_defaults). */
+static bool core_differs(const int *a, const int *b)
+{
+	return !a != !b || (a && *a != *b);
+}
 
 /* The first key of `router` that differs; NULL: none. */
 static const char *router_differs(const struct config_router *old, const struct config_router *new)
 {
-	return text_differs(old->name, new->name)         ? "name"
-	       : old->method_number != new->method_number ? "method"
-	       : NUMBER_DIFFERS(ring_slots)               ? "ring_slots"
-	       : NUMBER_DIFFERS(batch)                    ? "batch"
-	       : NUMBER_DIFFERS(rx_buffers)               ? "rx_buffers"
-	       : NUMBER_DIFFERS(packet_memory_mib)        ? "packet_memory_mib"
-	       : NUMBER_DIFFERS(table_memory_mib)         ? "table_memory_mib"
-	       : NUMBER_DIFFERS(bounce_core)              ? "bounce_core"
-							  : NULL;
+	return text_differs(old->name, new->name)                   ? "name"
+	       : old->method_number != new->method_number           ? "method"
+	       : *old->ring_slots != *new->ring_slots               ? "ring_slots"
+	       : *old->batch != *new->batch                         ? "batch"
+	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"
+	       : *old->packet_memory_mib != *new->packet_memory_mib ? "packet_memory_mib"
+	       : *old->table_memory_mib != *new->table_memory_mib   ? "table_memory_mib"
+	       : core_differs(old->bounce_core, new->bounce_core)   ? "bounce_core"
+								    : NULL;
 }
 
 static bool runtime_differs(const struct config *old, const struct config *new)
@@ -87,8 +90,8 @@ static const char *engine_differs(const struct config_engine *old, const struct 
 {
 	return text_differs(old->name, new->name)         ? "name"
 	       : text_differs(old->process, new->process) ? "process"
-	       : NUMBER_DIFFERS(core)                     ? "core"
-	       : NUMBER_DIFFERS(shared)                   ? "shared"
+	       : core_differs(old->core, new->core)       ? "core"
+	       : *old->shared != *new->shared             ? "shared"
 							  : NULL;
 }
 
