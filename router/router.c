@@ -258,6 +258,11 @@ void router_stop(struct router *r)
 		if (!r->leave && r->table)
 			stop_receiving(r);
 		stop_processes(r);
+	}
+	/* Its thread reads and writes the NICs' memory, which goes with the connections. */
+	bounce_free(r->fabric.bounce);
+	r->fabric.bounce = NULL;
+	if (r->nic && r->process) {
 		/* Their connections only: pairs end with processes. */
 		for (unsigned k = 0; k < r->config->nics_count; k++)
 			nic_forget(&r->nic[k]);
@@ -273,13 +278,11 @@ void router_stop(struct router *r)
 		loop_unwatch(&r->loop, &r->signals_watch);
 		close(r->signals);
 	}
-	bounce_free(r->fabric.bounce);
 	table_free(r->table);
 	free(r->nic);
 	free(r->process);
 	loop_close(&r->loop);
 	config_free(r->config);
-	r->fabric.bounce = NULL;
 	r->config = NULL;
 	r->nic = NULL;
 	r->process = NULL;
