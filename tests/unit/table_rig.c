@@ -35,6 +35,8 @@ static uint32_t fake_command(struct fake_nic *f, uint32_t command)
 	uint32_t offset = f->reg[(six ? P2PNIC_REG_FIB6_OFFSET : P2PNIC_REG_FIB4_OFFSET) / 4];
 
 	if (command == P2PNIC_OP_SOURCES) {
+		if (f->sources_result)
+			return f->sources_result;
 		f->sources = *sources;
 		return P2PNIC_OK;
 	}

@@ -19,6 +19,7 @@ struct fake_nic {
 	uint32_t in_force[2];          /* bar_offset of the IPv4 and IPv6 image; 0: none */
 	struct p2pnic_sources sources; /* in force */
 	bool dead;                     /* answers nothing */
+	uint32_t sources_result;       /* instead of P2PNIC_OK */
 	unsigned epochs;
 	void (*on_epoch)(struct fake_nic *);  /* asked to pass one */
 	void (*on_switch)(struct fake_nic *); /* before another image comes into force */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -168,6 +169,7 @@ static const struct mistake {
 		"router:\n  packet_memory_mib: 17\n" NIC},
 	{2, "table_memory_mib 4096:", "router:\n  table_memory_mib: 4096\n" NIC},
 	{2, "letters, digits", "engines:\n  - {name: \"a/b\"}\n" NIC},
+	{2, "letters, digits", "engines:\n  - {name: e, process: \"a/b\"}\n" NIC},
 	{2, "no core 100000", "engines:\n  - {name: e, core: 100000}\n" NIC},
 	{2, "no core -1", "engines:\n  - {name: e, core: -1}\n" NIC},
 	{2, "port", "nics:\n  - {name: a}\n"},
@@ -207,9 +209,13 @@ static const struct mistake {
 	{5, "weight 0: want 1 to 256",
 		NIC
 		"routes:\n  - prefix: 11.0.0.0/8\n    next_hops: [{via: 10.0.0.1, weight: 0}]\n"},
+	{4, "'ten' is no address",
+		NIC "routes:\n  - {prefix: 11.0.0.0/8, next_hops: [{via: ten, weight: 0}, {via: "
+		    "10.0.0.1}]}\n"},
 	{4, "weight 257:",
 		NIC
 		"routes:\n  - {prefix: 11.0.0.0/8, next_hops: [{via: 10.0.0.1, weight: 257}]}\n"},
+	{1, "Expecting SEQUENCE", "nics: {name: a, port: {type: tap, target: t}}\n"},
 	{4, "/tmp/nowhere.xz: No such file", NIC "route_files:\n  - {file: nowhere.xz}\n"},
 	{5, "/nonexistent/t: No such file",
 		NIC "route_files:\n  - via: [10.0.0.1]\n    file: /nonexistent/t\n"},
@@ -304,6 +310,57 @@ static void test_runtime(void **state)
 	setenv("XDG_RUNTIME_DIR", "/user/7", 1);
 	runtime_of_name("edge", path, sizeof(path));
 	assert_string_equal(path, geteuid() ? "/user/7/p2pnic/edge" : "/run/p2pnic/edge");
+}
+
+/* In a process of another user, who may not read the file, and has a directory of his own. */
+static void test_another_user(void **state)
+{
+	int status;
+
+	if (geteuid() != 0)
+		skip();
+	write_file(NIC);
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (!child) {
+		char error[CONFIG_ERROR_BYTES] = "", path[256];
+		struct config *config;
+
+		if (setgid(65533) || setuid(65533))
+			_exit(1);
+		if (config_load(&config, file, error) != -EACCES || !strstr(error, "Permission"))
+			_exit(2);
+		setenv("XDG_RUNTIME_DIR", "/user/7", 1);
+		runtime_of_name("edge", path, sizeof(path));
+		if (strcmp(path, "/user/7/p2pnic/edge") != 0)
+			_exit(3);
+		setenv("XDG_RUNTIME_DIR", "", 1);
+		runtime_of_name("edge", path, sizeof(path));
+		if (strcmp(path, "/tmp/p2pnic-65533/edge") != 0)
+			_exit(4);
+		unsetenv("XDG_RUNTIME_DIR");
+		runtime_of_name("edge", path, sizeof(path));
+		_exit(strcmp(path, "/tmp/p2pnic-65533/edge") ? 5 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+/* Buffers for so many NICs need more packet memory than is usual: it is what holds them. */
+static void test_many_nics(void **state)
+{
+	char text[64 * 80] = "router: {rx_buffers: 8192}\nnics:\n";
+
+	for (unsigned k = 0; k < 40; k++)
+		sprintf(text + strlen(text), "  - {name: n%u, port: {type: tap, target: t%u}}\n", k,
+			k);
+	struct config *c = load(text);
+
+	assert_int_equal(*c->router->ring_slots, 256);
+	/* 8192 and 40 times 256 buffers of 2 KiB. */
+	assert_int_equal(*c->router->packet_memory_mib, 64);
+	config_free(c);
 }
 
 static void test_examples(void **state)
@@ -412,6 +469,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_out_of_memory_is_said),
 		cmocka_unit_test(test_descriptors_flat),
 		cmocka_unit_test(test_runtime),
+		cmocka_unit_test(test_another_user),
+		cmocka_unit_test(test_many_nics),
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_documented),
 		cmocka_unit_test(test_drops_documented),

@@ -501,6 +501,44 @@ static void nic_fails_and_returns(void **state)
 	rig_free(r);
 }
 
+/* A NIC that takes the routes and not the list of own addresses is out of step, and told by name. */
+static void sources_refused(void **state)
+{
+	struct rig *r = rig_new(14, NULL, RIG_BAR2_BYTES);
+	struct fake_nic *nic = &r->nic[1];
+
+	configured(r);
+	nic->sources_result = P2PNIC_BAD_ARGUMENT;
+	r->world.nic_address[0][0].address.bits.high += 200ull << 32;
+	configured(r);
+	assert_int_equal(r->report.failed, 1);
+	assert_string_equal(
+		r->report.failure, "nic2: the table: argument or register out of range");
+	assert_false(table_in_step(r->table, &nic->driver));
+	assert_true(table_in_step(r->table, &r->nic[0].driver));
+	assert_int_equal(table_load(r->table, &nic->driver, r->error), -EIO);
+	assert_false(table_in_step(r->table, &nic->driver));
+	/* Firmware of contract 1.0 has no such list: it does without. */
+	nic->sources_result = P2PNIC_BAD_OPERATION;
+	assert_int_equal(table_load(r->table, &nic->driver, r->error), 0);
+	assert_true(table_in_step(r->table, &nic->driver));
+	rig_free(r);
+}
+
+static void nic_of_another_size(void **state)
+{
+	struct rig *r = rig_new(15, NULL, RIG_BAR2_BYTES);
+
+	configured(r);
+	fake_close(&r->nic[1]);
+	fake_open(&r->nic[1], 1, 2 * RIG_BAR2_BYTES);
+	assert_int_equal(table_load(r->table, &r->nic[1].driver, r->error), -EINVAL);
+	assert_string_equal(r->error, "nic2: table memory is 32 MiB, the table was made for 16");
+	assert_false(table_in_step(r->table, &r->nic[1].driver));
+	assert_int_equal(r->nic[1].in_force[0], 0);
+	rig_free(r);
+}
+
 struct takeover {
 	struct rig *rig; /* its `fresh` is what there was before */
 	unsigned checks; /* switches until something new may be in force */
@@ -874,6 +912,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(members_leave_and_join),
 		cmocka_unit_test(neighbor_changes_address),
 		cmocka_unit_test(nic_fails_and_returns),
+		cmocka_unit_test(sources_refused),
+		cmocka_unit_test(nic_of_another_size),
 		cmocka_unit_test(running_nics_are_taken_over),
 		cmocka_unit_test(numbers_are_used_up),
 		cmocka_unit_test(ends_of_networks),
