@@ -53,7 +53,8 @@ class Failing:
                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        env={**os.environ, **self.inject.environment})
         self.router.process = process
-        eventually(lambda: process.poll() is not None or "questions to" in self.said(), 30, f"up, or not: {self.where()}")
+        eventually(lambda: process.poll() is not None or "questions to" in self.said(), 30,
+                   f"up, or not: {self.where()}")
         if process.poll() is None:
             return True
         assert process.returncode == 1, self.where()
