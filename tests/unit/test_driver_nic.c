@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver of NICs that are registers, a memory and a list of windows: what a NIC is refused for, each of its
- * answers failing in turn, and pairs that an earlier driver has left.
+ * The driver of NICs that are registers, a memory and a list of windows: what a NIC is refused for, each
+ * of its answers failing in turn, and pairs that an earlier driver has left.
  */
 #include "driver/fabric.h"
 
@@ -361,8 +361,10 @@ static void driver_dies(void)
 		memset(&fake[k].nic, 0, sizeof(fake[k].nic));
 }
 
-/* An answer that fails, of the NIC that joins (0) or of the one that is there (1), keeps a pair closed at most, and for no
- * longer than until it is mended. */
+/*
+ * An answer that fails, of the NIC that joins (0) or of the one that is there (1), keeps a pair closed at
+ * most, and for no longer than until it is mended.
+ */
 static void pairs_mended(unsigned method, int with)
 {
 	for (unsigned whose = 0; whose < NICS; whose++)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a router is made of while calls fail, one after the other: its configuration, the runtime directory, tables,
- * the loop, processes. Each time a clean error, or success; nothing is left, and what was there before is as it was.
+ * What a router is made of while calls fail, one after the other: its configuration, the runtime
+ * directory, tables, the loop, processes. Each time a clean error, or success; nothing is left, and what
+ * was there before is as it was.
  *
- * Run as "p2pnic nic SOCKET" it is a NIC's process to the code under test: it listens there until it is ended.
+ * Run as "p2pnic nic SOCKET" it is a NIC's process to the code under test: it listens there until it is
+ * ended.
  */
 #include "inject.h"
 #include "ipc/unix_address.h"
@@ -498,7 +500,7 @@ static bool lets_alone(void *context, int result)
 	return (result == 0 || result == -ENOENT) && !process_ended(&evicted, how, sizeof(how));
 }
 
-/* Only a NIC of this program at that socket is told to end; whatever is not known of it, it is let alone. */
+/* Only a NIC of this program at that socket is told to end; what is not known to be one is let alone. */
 static void test_evict(void **state)
 {
 	char how[64], program[4096], copy[300], command[5000];

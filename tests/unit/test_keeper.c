@@ -528,7 +528,7 @@ static void test_newcomer_without_descriptor(void **state)
 	close(client);
 }
 
-/* What a reply brings and does not fit here is told from an error of the keeper's, and is there the next time. */
+/* What a reply brings and does not fit here is an error of its own, and is there the next time. */
 static void test_client_short_of_descriptors(void **state)
 {
 	int client = connected(), event = eventfd(0, EFD_CLOEXEC), fds[KEEPER_FDS];
