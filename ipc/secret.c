@@ -44,7 +44,7 @@ int secret_to_fd(const char *options, char *text, size_t bytes)
 		n = snprintf(text, bytes, "%.*ssecret-fd=%d%s",
 			(int)(value - strlen(KEY) - options), options, fd, value + length);
 	}
-	if (n >= 0 && (size_t)n < bytes && !secret_in(text))
+	if ((size_t)n < bytes && !secret_in(text))
 		return fd;
 	if (fd >= 0)
 		close(fd);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Listening sockets: what is in the way stays whole unless it is a stale socket. */
+#include "inject.h"
 #include "ipc/listen.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,32 @@
 
 static char directory[] = "/tmp/p2pnic-listen-XXXXXX";
 static char path[64], other[64];
+
+/* The call that fails, once, and why; calls that inject.h does not have. */
+static const char *failing = "";
+static int reason;
+
+static bool fails(const char *call)
+{
+	if (strcmp(failing, call) != 0)
+		return false;
+	failing = "";
+	errno = reason;
+	return true;
+}
+
+#define FAILING(name, parameters, arguments)                                                       \
+	int __real_##name parameters;                                                              \
+	int __wrap_##name parameters;                                                              \
+	int __wrap_##name parameters                                                               \
+	{                                                                                          \
+		return fails(#name) ? -1 : __real_##name arguments;                                \
+	}
+
+FAILING(fchmod, (int fd, mode_t mode), (fd, mode))
+FAILING(fchmodat, (int fd, const char *at, mode_t mode, int flags), (fd, at, mode, flags))
+FAILING(flock, (int fd, int operation), (fd, operation))
+FAILING(unlink, (const char *at), (at))
 
 static int listen_there(struct unix_listener *l)
 {
@@ -114,6 +142,13 @@ static void leaves_a_directory(void **state)
 static void leaves_a_device(void **state)
 {
 	if (mknod(path, S_IFCHR | 0600, makedev(1, 3)) < 0)
+		skip();
+	refused_and_untouched(-EEXIST, "is a device");
+}
+
+static void leaves_a_block_device(void **state)
+{
+	if (mknod(path, S_IFBLK | 0600, makedev(7, 0)) < 0)
 		skip();
 	refused_and_untouched(-EEXIST, "is a device");
 }
@@ -313,6 +348,111 @@ static void does_without_the_lock(void **state)
 	unix_unlisten(&l);
 }
 
+static void waits_for_the_lock_through_signals(void **state)
+{
+	struct unix_listener l;
+
+	close(foreign_socket(path, SOCK_STREAM, 0));
+	failing = "flock";
+	reason = EINTR;
+	assert_int_equal(listen_there(&l), 0);
+	unix_unlisten(&l);
+	/* Where there are no locks the stale socket stays, and the reason is said. */
+	close(foreign_socket(path, SOCK_STREAM, 0));
+	failing = "flock";
+	reason = ENOLCK;
+	refused_and_untouched(-ENOLCK, strerror(ENOLCK));
+}
+
+static int listens(void *context)
+{
+	const bool stale = context;
+	struct unix_listener l;
+	struct stat is;
+	int result;
+
+	if (stale)
+		close(foreign_socket(path, SOCK_STREAM, 0));
+	inject_arm();
+	result = listen_there(&l);
+	inject_disarm();
+	if (!result) {
+		int fd = connect_there();
+
+		assert_true(fd >= 0);
+		close(fd);
+		unix_unlisten(&l);
+	}
+	assert_int_equal(l.fd, -1);
+	/* Nothing of it stays; the stale socket may. */
+	if (!stale)
+		assert_int_equal(lstat(path, &is), -1);
+	unlink(path);
+	return result;
+}
+
+static void leaves_nothing_where_a_call_fails(void **state)
+{
+	assert_true(inject_each(listens, NULL, NULL) >= 4);
+	assert_true(inject_each(listens, path, NULL) >= 6);
+}
+
+static void leaves_nothing_where_the_mode_cannot_be(void **state)
+{
+	struct unix_listener l;
+	struct stat is;
+	mode_t mask = umask(0077);
+
+	reason = EROFS;
+	failing = "fchmod";
+	assert_int_equal(unix_listen(&l, path, SOCK_STREAM, 0660, 1), -EROFS);
+	assert_int_equal(lstat(path, &is), -1);
+	failing = "fchmodat";
+	assert_int_equal(unix_listen(&l, path, SOCK_STREAM, 0660, 1), -EROFS);
+	assert_int_equal(lstat(path, &is), -1);
+	assert_int_equal(l.fd, -1);
+	umask(mask);
+}
+
+static void removes_stale_sockets_alone(void **state)
+{
+	static char longest[200];
+	struct unix_listener l;
+	struct stat is;
+
+	close(foreign_socket(path, SOCK_STREAM, 0));
+	unix_remove_stale(path, SOCK_STREAM);
+	assert_int_equal(lstat(path, &is), -1);
+	unix_remove_stale(path, SOCK_STREAM);
+	int fd = foreign_socket(path, SOCK_STREAM, 1);
+
+	unix_remove_stale(path, SOCK_STREAM);
+	assert_int_equal(lstat(path, &is), 0);
+	close(fd);
+	/* What cannot be removed is in the way still. */
+	failing = "unlink";
+	reason = EROFS;
+	refused_and_untouched(-EROFS, strerror(EROFS));
+	/* Its own server removed it a moment ago: then it is free. */
+	failing = "unlink";
+	reason = ENOENT;
+	assert_int_equal(listen_there(&l), -EADDRINUSE);
+	/* No socket has such a name. */
+	memset(longest, 'x', sizeof(longest) - 1);
+	unix_remove_stale(longest, SOCK_STREAM);
+}
+
+static void says_what_is_gone_already(void **state)
+{
+	char text[UNIX_LISTEN_TEXT_BYTES];
+
+	unix_listen_error(path, -EEXIST, text);
+	assert_non_null(strstr(text, path));
+	assert_non_null(strstr(text, strerror(EEXIST)));
+	close(foreign_socket(path, SOCK_STREAM, 0));
+	assert_non_null(strstr(unix_listen_error(path, -EEXIST, text), "is something else"));
+}
+
 static void knows_its_peer(void **state)
 {
 	struct unix_listener l;
@@ -362,6 +502,7 @@ int main(void)
 		cmocka_unit_test_teardown(leaves_a_fifo, empty),
 		cmocka_unit_test_teardown(leaves_a_directory, empty),
 		cmocka_unit_test_teardown(leaves_a_device, empty),
+		cmocka_unit_test_teardown(leaves_a_block_device, empty),
 		cmocka_unit_test_teardown(leaves_a_live_socket, empty),
 		cmocka_unit_test_teardown(leaves_a_full_socket, empty),
 		cmocka_unit_test_teardown(replaces_a_stale_socket, empty),
@@ -371,6 +512,11 @@ int main(void)
 		cmocka_unit_test_teardown(refuses_what_is_no_path, empty),
 		cmocka_unit_test_teardown(one_of_many_starters_wins, empty),
 		cmocka_unit_test_teardown(does_without_the_lock, empty),
+		cmocka_unit_test_teardown(waits_for_the_lock_through_signals, empty),
+		cmocka_unit_test_teardown(leaves_nothing_where_a_call_fails, empty),
+		cmocka_unit_test_teardown(leaves_nothing_where_the_mode_cannot_be, empty),
+		cmocka_unit_test_teardown(removes_stale_sockets_alone, empty),
+		cmocka_unit_test_teardown(says_what_is_gone_already, empty),
 		cmocka_unit_test_teardown(knows_its_peer, empty),
 	};
 

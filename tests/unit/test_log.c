@@ -2,6 +2,7 @@
 /* Messages: a line each, escaped, limited by kind, and never waited for, whatever reads them. */
 #include "ipc/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -24,6 +25,18 @@
 
 static int saved = -1, reader = -1;
 static char text[1 << 20];
+static bool another_users; /* its stderr: it cannot be opened anew */
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+	if (another_users && !strcmp(path, "/proc/self/fd/2")) {
+		errno = EACCES;
+		return -1;
+	}
+	return __real_open64(path, flags, 0600);
+}
 
 /* stderr is `writer` from now on, read at `from`. */
 static void begin(int from, int writer)
@@ -93,6 +106,13 @@ static void test_one_line(void **state)
 		{"\xff \xc3 \x80 \xc0\x80 \xed\xa0\x80 \xe0\x80\x80 \xf5\x80\x80\x80 \xe2\x82",
 			"test: \\xff \\xc3 \\x80 \\xc0\\x80 \\xed\\xa0\\x80 \\xe0\\x80\\x80 "
 			"\\xf5\\x80\\x80\\x80 \\xe2\\x82\n"},
+		/* First and last of four bytes, and beside them; neighbours of what is no character to show. */
+		{"\xf0\x90\x80\x80 \xf0\x8f\xbf\xbf \xf4\x8f\xbf\xbf \xf4\x90\x80\x80 "
+		 "\xed\x9f\xbf \xe0\xa0\x80",
+			"test: \xf0\x90\x80\x80 \\xf0\\x8f\\xbf\\xbf \xf4\x8f\xbf\xbf "
+			"\\xf4\\x90\\x80\\x80 \xed\x9f\xbf \xe0\xa0\x80\n"},
+		{"\xe2\x80\xa7 \xe2\x80\xaf \xe2\x81\xa8",
+			"test: \xe2\x80\xa7 \xe2\x80\xaf \xe2\x81\xa8\n"},
 	};
 
 	for (unsigned k = 0; k < sizeof(pairs) / sizeof(*pairs); k++)
@@ -153,9 +173,10 @@ static void test_rate_says_how_many(void **state)
 }
 
 /* Fills it, as if others had written and nobody read; then there is room again. */
-static void stalled(void)
+static void stalled(const char *who)
 {
 	static const char junk[512] = "";
+	char wanted[128];
 	int flags = fcntl(2, F_GETFL);
 
 	fcntl(2, F_SETFL, flags | O_NONBLOCK);
@@ -164,22 +185,42 @@ static void stalled(void)
 	fcntl(2, F_SETFL, flags);
 	alarm(20); /* kills a test that hangs */
 	for (unsigned k = 0; k < 50; k++)
-		log_say(LOG_INFO, "stalled", "line %u", k);
+		log_say(LOG_INFO, who, "line %u", k);
 	alarm(0);
 	assert_int_equal(fcntl(2, F_GETFL), flags);
 	fcntl(reader, F_SETFL, O_NONBLOCK);
 	while (read(reader, text, sizeof(text)) > 0)
 		;
-	log_say(LOG_INFO, "stalled", "room again");
+	log_say(LOG_INFO, who, "room again");
 	end();
-	assert_non_null(
-		strstr(text, "log: 50 lines lost: nobody read them\nstalled: room again\n"));
+	snprintf(wanted, sizeof(wanted), "log: 50 lines lost: nobody read them\n%s: room again\n",
+		who);
+	assert_non_null(strstr(text, wanted));
 }
 
 static void test_stalled_pipe(void **state)
 {
 	begin_pipe();
-	stalled();
+	stalled("pipe");
+}
+
+static void test_stalled_pipe_of_another_user(void **state)
+{
+	begin_pipe();
+	another_users = true;
+	stalled("another user's");
+	begin_pipe();
+	close(reader);
+	reader = open("/dev/null", O_RDONLY);
+	signal(SIGPIPE, SIG_IGN);
+	log_say(LOG_INFO, "test", "to nobody");
+	signal(SIGPIPE, SIG_DFL);
+	end();
+	begin_pipe();
+	log_say(LOG_INFO, "test", "to somebody");
+	end();
+	another_users = false;
+	assert_non_null(strstr(text, "test: to somebody\n"));
 }
 
 static void test_stalled_stream_socket(void **state)
@@ -188,7 +229,7 @@ static void test_stalled_stream_socket(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 	begin(fd[0], fd[1]);
-	stalled();
+	stalled("socket");
 }
 
 static void test_stopped_terminal(void **state)
@@ -275,12 +316,16 @@ static void test_journal(void **state)
 	log_say(LOG_INFO, "test", "good");
 	setenv("JOURNAL_STREAM", "1:2", 1); /* the journal had it before it was redirected */
 	log_say(LOG_INFO, "test", "plain");
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)is.st_dev,
+		(unsigned long long)is.st_ino + 1);
+	setenv("JOURNAL_STREAM", stream, 1); /* another of its streams */
+	log_say(LOG_INFO, "test", "other");
 	setenv("JOURNAL_STREAM", "", 1);
 	log_say(LOG_INFO, "test", "empty");
 	unsetenv("JOURNAL_STREAM");
 	end();
 	assert_non_null(strstr(text, "<3>test: bad\n<4>test: not good\n<6>test: good\n"
-				     "test: plain\ntest: empty\n"));
+				     "test: plain\ntest: other\ntest: empty\n"));
 }
 
 static void *talk(void *who)
@@ -332,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_rate_says_how_many),
 		cmocka_unit_test(test_stalled_pipe),
+		cmocka_unit_test(test_stalled_pipe_of_another_user),
 		cmocka_unit_test(test_stalled_stream_socket),
 		cmocka_unit_test(test_stopped_terminal),
 		cmocka_unit_test(test_reader_gone),
