@@ -134,12 +134,14 @@ static int make_host(unsigned k, char *error)
 static bool af_xdp_starts(char why_not[256])
 {
 	char error[PORT_ERROR_BYTES] = "";
-	int told[2];
+	int told[2], status;
 	ssize_t n;
 	pid_t pid;
 
-	if (pipe2(told, O_CLOEXEC) < 0)
+	if (pipe2(told, O_CLOEXEC) < 0) {
+		snprintf(why_not, 256, "pipe: %s", strerror(errno));
 		return false;
+	}
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
@@ -173,8 +175,9 @@ static bool af_xdp_starts(char why_not[256])
 	n = read(told[0], why_not, 255);
 	why_not[n > 0 ? n : 0] = 0;
 	close(told[0]);
-	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
-		return false;
+	/* Silence is a yes only of one that ended well. */
+	if ((pid < 0 || waitpid(pid, &status, 0) != pid || status) && !why_not[0])
+		snprintf(why_not, 256, "the process that tries it did not end well");
 	return why_not[0] == 0;
 }
 
