@@ -189,8 +189,11 @@ static int exit_status(pid_t pid)
 {
 	int status;
 
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		fprintf(stderr, "p2pnic lab: %s: %s\n", pid < 0 ? "fork" : "waitpid",
+			strerror(errno));
 		return 1;
+	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
