@@ -162,7 +162,8 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 	close(go[1]);
 	close(told[0]);
 	if (code && s->pid > 0) {
-		kill(s->pid, SIGKILL);
+		if (answer.code == -ECHILD) /* else it told what failed, and ends by itself */
+			kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
 	}
 	return code;
