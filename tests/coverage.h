@@ -14,10 +14,15 @@ void __gcov_dump(void);
 /* Where calls are made to fail (tests/chaos/inject.c), those that write the counters are not. */
 void inject_off(void) __attribute__((weak));
 
-__attribute__((noinline, unused, no_profile_instrument_function)) static void coverage_dump(void)
+__attribute__((noinline, unused, no_profile_instrument_function)) static void coverage_off(void)
 {
 	if (inject_off)
 		inject_off();
+}
+
+__attribute__((noinline, unused, no_profile_instrument_function)) static void coverage_dump(void)
+{
+	coverage_off();
 	__gcov_dump();
 }
 
@@ -30,6 +35,10 @@ coverage_exit(int code)
 }
 
 #define _exit coverage_exit
+
+/* So does exec, by gcc's own wrappers. */
+#define execv(path, arguments)  (coverage_off(), execv(path, arguments))
+#define execvp(path, arguments) (coverage_off(), execvp(path, arguments))
 
 /* Runs before the counters' own destructor, which has a priority. */
 void coverage_ended(void);

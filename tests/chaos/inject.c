@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,6 +29,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -202,6 +204,10 @@ CALL(int, dup2, (int a, int b), (a, b), EMFILE, -1)
 CALL(int, pipe2, (int fd[2], int flags), (fd, flags), EMFILE, -1)
 CALL(int, mkdir, (const char *path, mode_t mode), (path, mode), ENOSPC, -1)
 CALL(int, flock, (int fd, int operation), (fd, operation), ENOLCK, -1)
+CALL(int, mount,
+	(const char *s, const char *t, const char *type, unsigned long f, const void *data),
+	(s, t, type, f, data), EPERM, -1)
+CALL(int, setns, (int fd, int type), (fd, type), EPERM, -1)
 CALL(pid_t, fork, (void), (), EAGAIN, -1)
 CALL(int, pthread_create, (pthread_t * t, const pthread_attr_t *a, void *(*run)(void *), void *p),
 	(t, a, run, p), EAGAIN, EAGAIN)

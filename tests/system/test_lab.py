@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from inject import LIBRARY, Inject, place
 from network import P2PNIC, eventually, run
 
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -129,6 +130,17 @@ chroot . /p2pnic lab run --json
 """
 
 
+def test_captures_that_do_not_fit():
+    """Neither namespaces nor room for a capture: said, with the directory, which goes."""
+    command = "echo 0 >/proc/sys/user/max_user_namespaces && ulimit -f 400 && " \
+              f"exec setpriv --bounding-set=-all --inh-caps=-all {P2PNIC} lab run --json"
+    done = run("unshare", "--user", "--map-root-user", "sh", "-c", command)
+    if "unshare:" in done.stderr or "max_user_namespaces" in done.stderr:
+        pytest.skip(f"cannot forbid it: {done.stderr.strip()}")
+    assert done.returncode == 1 and re.search(r"^p2pnic lab: /tmp/p2pnic-lab-\w+: Input/output error$", done.stderr,
+                                              re.MULTILINE), done.stderr
+
+
 def test_in_a_chroot(tmp_path):
     """Root in a directory that is no mount point, on a file system that hands its mounts on to others."""
     if os.geteuid() != 0:
@@ -203,7 +215,322 @@ def test_up_over_a_dead_one(permitted):
         run(P2PNIC, "lab", "down")
 
 
-@pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "now"], ["--nonsense"], ["exec", "h1"]])
+# --- Programs that fail ---------------------------------------------------------------------------------
+
+ANSWERED = 'case "$*" in *" 10.0.2.2") n=2;; *) n=3;; esac\necho "3 packets transmitted, $n received"'
+REPORT = '{"end": {"sum": {"packets": 9, "bytes": 900, "lost_packets": 1}, ' \
+         '"sum_received": {"bits_per_second": 2e9}, "sum_sent": {"retransmits": 4}}}'
+MEASURED = f"[ $1 = -s ] || echo '{REPORT}'"
+
+
+@pytest.fixture
+def pretend():
+    """pretend(ping="…") → an environment where these programs are shell scripts."""
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        os.chmod(directory, 0o755)
+
+        def make(**scripts):
+            for name, script in scripts.items():
+                with open(f"{directory}/{name}", "w", encoding="utf8") as file:
+                    file.write(f"#!/bin/sh\n{script}\n")
+                os.chmod(f"{directory}/{name}", 0o755)
+            return {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}
+        yield make
+
+
+def test_what_failed_is_told(for_nobody, pretend):
+    """A ping lost, and an iperf3 that ends badly: with a reason, with mere text, without a word."""
+    environment = pretend(ping=ANSWERED, iperf3=f"""
+        case "$*" in
+            -s*) ;;
+            *"10.0.2.2 -J -t 3"*) echo '{{"error": "no way there"}}'; exit 1;;
+            *"10.0.4.2 -J -t 3"*) echo broken; exit 1;;
+            *"10.0.4.2 -J"*) exit 1;;
+            *) echo '{REPORT}';;
+        esac""")
+    done = run(*for_nobody, "lab", "run", env=environment)
+    assert done.returncode == 1
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert [line for line in lines if line.endswith("lost") and "->" in line] == \
+        [f"p2pnic-lab-h{k} -> 10.0.2.2: 1 lost" for k in (1, 3, 4)] + ["udp h3 -> h2 9 datagrams, 1 lost"]
+    assert "tcp h1 -> h2 failed: no way there" in lines
+    assert "tcp h3 -> h4 failed: broken" in lines
+    assert "udp h1 -> h4 failed: it failed" in lines
+
+
+@pytest.mark.parametrize("words", [["--json", "run"], ["-j", "run"], ["run", "-j"]])
+def test_json(pretend, words):
+    done = run(P2PNIC, "lab", *words, env=pretend(ping=ANSWERED, iperf3=MEASURED))
+    result = json.loads(done.stdout)
+    assert done.returncode == 1  # pings were lost
+    assert {(row["from"], row["to"], row["lost"]) for row in result["pings"]["lost"]} == \
+        {(f"p2pnic-lab-h{k}", "10.0.2.2", 1) for k in (1, 3, 4)}
+    assert result["tcp"][0] == {"from": "p2pnic-lab-h1", "to": "p2pnic-lab-h2", "bits_per_second": 2e9,
+                                "retransmissions": 4}
+    assert result["udp"][1] == {"from": "p2pnic-lab-h3", "to": "p2pnic-lab-h2", "datagrams": 9, "bytes": 900, "lost": 1}
+
+
+NO_LUCK = "echo out of luck >&2; exit 1"
+
+
+def nth(number, program):
+    """A script that fails when it is called for that time."""
+    return 'n=$(($(cat "$0.count" 2>/dev/null || echo 0) + 1)); echo $n >"$0.count"\n' \
+        f'[ $n = {number} ] && {{ {NO_LUCK}; }}\nexec {shutil.which(program)} "$@"'
+
+
+@pytest.mark.parametrize("scripts, said", [
+    ({"ip": NO_LUCK}, "ip: out of luck"), ({"ip": nth(2, "ip")}, "ip: out of luck"),
+    ({"ip": nth(4, "ip")}, "ip: out of luck"), ({"ethtool": "exit 1"}, "ethtool: No child processes"),
+    ({"sh": NO_LUCK}, "sh: out of luck")], ids=range(5))
+@pytest.mark.parametrize("what", ["run", "up", "up without root"])
+def test_network_that_cannot_be_made(permitted, for_nobody, pretend, scripts, said, what):
+    """What failed is said, and what was made before it goes (the fixture looks)."""
+    if "sh" in scripts and not os.path.exists("/proc/sys/net/ipv6"):
+        pytest.skip("no IPv6 to switch off")
+    program = for_nobody if what.endswith("root") else [P2PNIC]
+    environment = pretend(**scripts)
+    os.chmod(environment["PATH"].split(":", maxsplit=1)[0], 0o777)  # for the count
+    done = run(*program, "lab", what.split()[0], env=environment)
+    if "clone(" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr.strip()}")
+    assert done.returncode == 1 and f"p2pnic lab: {said}\n" in done.stderr
+
+
+def test_exec():
+    """What cannot be run where says so; else its status is the program's."""
+    done = run(P2PNIC, "lab", "exec", "h1", "true")
+    assert done.returncode == 1 and "it is not up" in done.stderr
+    if run(P2PNIC, "lab", "up").returncode:
+        pytest.skip("no lab here")
+    try:
+        done = run(P2PNIC, "lab", "exec", "h1", "no-such-program", "x")
+        assert done.returncode == 127 and "p2pnic lab: no-such-program: No such file or directory" in done.stderr
+        assert run(P2PNIC, "lab", "exec", "h2", "sh", "-c", "exit 7").returncode == 7
+        assert run(P2PNIC, "lab", "exec", "h2", "sh", "-c", "kill -9 $$").returncode == 128 + 9
+        done = run(P2PNIC, "lab", "exec", "router", "p2pnic", "--version")
+        assert done.returncode == 0 and done.stdout.startswith("p2pnic ")
+    finally:
+        run(P2PNIC, "lab", "down")
+
+
+@pytest.mark.parametrize("words", [["up"], ["down"], ["exec", "h1", "true"]])
+def test_directory_that_others_may_write(for_nobody, words):
+    """Whoever may could have written there who holds the lab: nothing is done."""
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        os.chmod(directory, 0o777)
+        done = run(*for_nobody, "lab", *words, env={**os.environ, "XDG_RUNTIME_DIR": directory})
+        assert done.returncode == 1 and directory in done.stderr
+        assert not os.listdir(directory)
+
+
+@pytest.mark.parametrize("owner, text", [(0, ""), (0, "nonsense"), (0, "1 2\n"), (65534, "1 2\n"), (0, "999999999 1\n")])
+def test_note_that_names_nobody(owner, text):
+    """An empty, broken or old note of who holds the lab, or one of another user, is no lab."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    os.makedirs("/run/p2pnic", 0o755, exist_ok=True)
+    with open("/run/p2pnic/lab-sandbox", "w", encoding="utf8") as file:
+        file.write(text)
+        os.fchown(file.fileno(), owner, owner)
+    done = run(P2PNIC, "lab", "down")
+    assert done.returncode == 0 and done.stdout == "lab: there was none\n"
+    assert not os.path.exists("/run/p2pnic/lab-sandbox")
+
+
+# --- Calls that fail ------------------------------------------------------------------------------------
+
+STEP = int(os.environ.get("P2PNIC_INJECT_STEP", "0"))
+# What sandboxes are made with, and what enters them.
+CALLS = ["fork", "mount", "open", "pipe2", "read", "setns", "syscall", "write"]
+
+
+@pytest.fixture
+def inject():
+    """The rule, and the library where everybody may read it."""
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        os.chmod(directory, 0o755)
+        rule = Inject(f"{directory}/rule")
+        os.chmod(f"{directory}/rule", 0o666)
+        rule.environment["LD_PRELOAD"] = shutil.copy(LIBRARY, directory)
+        yield rule
+
+
+def reasons(done):
+    return [line for line in done.stderr.splitlines() if not line.startswith("inject: ")]
+
+
+def rounds(inject, program, words, step, environment, check):
+    """Runs the lab with call 1, 1 + step, … of it failing until there is none; check(done, what) each time."""
+    for k in range(1, 2000, STEP or step):
+        inject.on("lab", CALLS, nth=k, times=1)
+        done = run(*program, "lab", *words, env={**environment, **inject.environment})
+        failed = inject.off()[1]
+        check(done, f"call {k}, {place(done.stderr) if failed else 'none'}: {done.stderr[-600:]}")
+        if not failed:
+            assert k > 1
+            return
+    raise AssertionError("no end of it")
+
+
+def said(done, what):
+    assert done.returncode in (0, 1), f"status {done.returncode}, {what}"
+    assert done.returncode == 0 or any(re.match(r"p2pnic lab: .*\S", line) for line in reasons(done)), \
+        f"no reason, {what}"
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("root", [True, False])
+def test_sandbox_where_calls_fail(permitted, for_nobody, pretend, inject, root):
+    """Its making, up to the network's, which fails. Root's second way is a user namespace."""
+    environment = pretend(ip=NO_LUCK)
+
+    def check(done, what):
+        said(done, what)
+        assert done.returncode == 1 or "p2pnic replay" in done.stderr, what
+    rounds(inject, [P2PNIC] if root else for_nobody, ["run"], 1, environment, check)
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("functions, first, times, error, named", [
+    (["mount"], 1, 0, 0, "mount --make-rprivate /: "), (["mount"], 2, 0, 0, "mount -t proc /proc: "),
+    (["mount"], 3, 0, 0, "mount -t tmpfs /run: "), (["mount", "setns"], 1, 0, 22, "setns (out of a chroot"),
+    (["mount"], 1, 0, 22, "mount --make-rprivate / (above a chroot)"), (["pipe2"], 1, 0, 0, "pipe: "),
+    (["pipe2"], 2, 0, 0, "pipe: "), (["syscall", "mount"], 2, 3, 22, "open /: ")])
+def test_sandbox_of_both_kinds_fails(permitted, pretend, inject, functions, first, times, error, named):
+    """From that call on all fail: captures instead, if they can be made; why is said for both ways."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    inject.on("lab", functions, nth=first, times=times, error=error)
+    done = run(P2PNIC, "lab", "run", env={**pretend(ip=NO_LUCK), **inject.environment})
+    inject.off()
+    why = re.search(r"you make no network namespaces \((.*)\)\.", done.stderr)
+    assert why and why[1].startswith(named), done.stderr
+    assert "; in a user namespace: " in why[1], done.stderr
+    assert done.returncode == 0 or any(line.startswith("p2pnic lab: ") for line in reasons(done)[2:]), done.stderr
+
+
+@pytest.mark.preload
+def test_sandbox_whose_root_is_no_mount_point(permitted, pretend, inject):
+    """As in a chroot (the first mount says EINVAL): root's way succeeds still."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    inject.on("lab", ["mount"], nth=1, times=1, error=22)
+    done = run(P2PNIC, "lab", "run", "--json",
+               env={**pretend(ping=ANSWERED, iperf3=MEASURED), **inject.environment})
+    assert inject.off() == (4, 1)
+    assert json.loads(done.stdout)["user"] == "root", done.stderr
+
+
+def pings(n):
+    return f'echo "3 packets transmitted, {n} received"'
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("call, number, said", [
+    ("mmap", 1, "out of memory"), ("aligned_alloc", 1, "out of memory"), ("pipe2", 3, "pipe: Too many open files"),
+    ("setns", 11, "p2pnic-lab-router: Operation not permitted"),
+    ("fork", 12, "the process that tries it did not end well"),
+    ("write", 9, "the process that tries it did not end well")])
+def test_af_xdp_that_cannot_be_tried(permitted, pretend, inject, call, number, said):
+    """Then the ports are af_packet, and why is said. (Eleven programs ran before, ten of them in namespaces.)"""
+    if os.geteuid() != 0 or not os.path.exists("/proc/sys/net/ipv6"):
+        pytest.skip("not root, or no IPv6: the numbers are others")
+    inject.on("lab", [call], nth=number, times=1)
+    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED), **inject.environment})
+    assert inject.off()[1] == 1
+    assert done.returncode == 0, done.stderr
+    assert "; port type af_packet\n" in done.stdout and f"  not af_xdp: {said}\n" in done.stdout
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("call, number, said", [
+    ("write", 10, "/lab.yaml: No space left on device"), ("fork", 13, "does not start: Resource temporarily unavailable"),
+    ("socket", 2, "")])
+def test_router_that_cannot_be_started(permitted, pretend, inject, call, number, said):
+    if os.geteuid() != 0 or not os.path.exists("/proc/sys/net/ipv6"):
+        pytest.skip("not root, or no IPv6: the numbers are others")
+    inject.on("lab", [call], nth=number, times=1)
+    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED), **inject.environment})
+    assert inject.off()[1] == 1
+    if said:
+        assert done.returncode == 1 and re.search(f"^p2pnic lab: .*{said}$", done.stderr, re.MULTILINE), done.stderr
+    else:  # it asks again
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.preload
+def test_up_without_root_where_a_call_fails(permitted, for_nobody, inject):
+    inject.on("lab", ["pipe2"], nth=1, times=1)
+    done = run(*for_nobody, "lab", "up", env={**os.environ, **inject.environment})
+    assert inject.off()[1] == 1
+    assert done.returncode == 1 and "p2pnic lab: pipe: Too many open files\n" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["unwritable", "a directory"])
+def test_up_that_cannot_be_noted(permitted, for_nobody, what):
+    """A sandbox that could not be found again ends."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        os.chmod(directory, 0o755)
+        if what == "a directory":
+            os.makedirs(f"{directory}/p2pnic/lab-sandbox")
+            for path in (directory, f"{directory}/p2pnic", f"{directory}/p2pnic/lab-sandbox"):
+                os.chown(path, 65534, 65534)
+        done = run(*for_nobody, "lab", "up", env={**os.environ, "XDG_RUNTIME_DIR": directory})
+        if "clone(" in done.stderr:
+            pytest.skip(f"no namespaces here: {done.stderr.strip()}")
+        reason = "Is a directory" if what == "a directory" else "Permission denied"
+        assert done.returncode == 1 and directory in done.stderr and reason in done.stderr, done.stderr
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("call, times, why", [
+    ("mkdir", 0, r"p2pnic replay: \S+/out: No space left on device"),
+    ("fork", 3, r"p2pnic lab: \S+: Resource temporarily unavailable")])
+def test_captures_that_cannot_be_replayed(permitted, inject, call, times, why):
+    """Without namespaces (as root it is tried twice) and then without a replay."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    inject.on("", ["mount", call], nth=1, times=times)
+    done = run(P2PNIC, "lab", "run", env={**os.environ, **inject.environment})
+    inject.off()
+    assert done.returncode == 1 and "So no hosts and no links" in done.stderr
+    assert re.search(f"^{why}$", done.stderr, re.MULTILINE), done.stderr
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("root", [True, False])
+def test_exec_and_down_where_calls_fail(permitted, for_nobody, inject, root):
+    program = [P2PNIC] if root else for_nobody
+
+    def check(done, what):
+        assert done.returncode in (0, 1, 127), what
+        assert done.returncode == 0 or any(line.startswith("p2pnic lab: ") for line in reasons(done)), what
+
+    if run(*program, "lab", "up").returncode:
+        pytest.skip("no lab here")
+    try:
+        rounds(inject, program, ["exec", "h1", "true"], 1, os.environ, check)
+        inject.on("lab", nth=5, times=1)
+        said(run(*program, "lab", "down", env={**os.environ, **inject.environment}), "down")
+    finally:
+        inject.off()
+        run(*program, "lab", "down")
+
+
+@pytest.mark.preload
+@pytest.mark.parametrize("what", ["run", "up"])
+def test_router_that_does_not_start(permitted, inject, what):
+    inject.on("router", ["socket"], nth=1)
+    done = run(P2PNIC, "lab", what, env={**os.environ, **inject.environment})
+    assert inject.off()[1]
+    assert done.returncode == 1 and "p2pnic lab: the router does not start: " in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "now"], ["--nonsense"], ["exec", "h1"],
+                                       ["walk", "h1", "true"], ["down", "now"], ["up", "--json"]])
 def test_usage(arguments):
     done = run(P2PNIC, "lab", *arguments)
     assert done.returncode == 2 and "usage:" in done.stderr
