@@ -64,6 +64,12 @@ int command_reload(int argc, char **argv)
 		return COMMAND_FAILED;
 	}
 	done = json_object_get(answer, "reload");
+	if (!done) {
+		fprintf(stderr, "p2pnic reload: %s/api.sock: the answer there is no router's\n",
+			router.runtime);
+		json_decref(answer);
+		return COMMAND_FAILED;
+	}
 	behind = json_integer_value(json_object_get(done, "nics_behind"));
 	if (json) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));

@@ -103,5 +103,13 @@ json_t *api_ask(const char *runtime, bool own, json_t *question, char *error)
 
 json_t *api_show(const char *runtime, bool own, const char *what, const char *to, char *error)
 {
-	return api_ask(runtime, own, json_pack("{s:s,s:s*}", "show", what, "to", to), error);
+	json_t *answer =
+		api_ask(runtime, own, json_pack("{s:s,s:s*}", "show", what, "to", to), error);
+
+	if (!answer || json_object_get(answer, what))
+		return answer;
+	snprintf(error, API_ERROR_BYTES, "%.200s/api.sock: the answer there is no router's",
+		runtime);
+	json_decref(answer);
+	return NULL;
 }

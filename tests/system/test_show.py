@@ -3,7 +3,10 @@
 
 import ipaddress
 import json
+import re
 import socket
+import subprocess
+import threading
 import time
 
 import pytest
@@ -128,6 +131,69 @@ def test_which_router(command, where, said):
 def test_no_router(tmp_path):
     done = run(P2PNIC, "show", "nic", "--runtime", str(tmp_path))
     assert done.returncode == 1 and "no router runs there" in done.stderr
+
+
+class Pretender:
+    """Listens as a router does, and gives one answer."""
+
+    def __init__(self, directory, answer):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(f"{directory}/api.sock")
+        self.socket.listen(1)
+        self.answer = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        with self.socket, self.socket.accept()[0] as peer:
+            asked = b""
+            while not asked.endswith(b"\n") and (more := peer.recv(65536)):
+                asked += more
+            peer.sendall(self.answer)
+
+
+def ask_pretender(directory, answer, *words, **options):
+    pretender = Pretender(directory, answer)
+    done = run(P2PNIC, *words, "--runtime", str(directory), **options)
+    pretender.thread.join(10)
+    return done
+
+
+def test_cells(tmp_path):
+    """A link that is down, a fraction, what is missing; rows of zeros only for -a."""
+    done = ask_pretender(tmp_path, {"port": [{"nic": "a", "link": False, "received": {"packets": 7}},
+                                             {"nic": "b", "link": True}]}, "show", "port")
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()[1:]] == [
+        ["a", "-", "-", "-", "down", "7", "-", "-", "-", "-"], ["b", "-", "-", "-", "up", "-", "-", "-", "-", "-"]]
+    (tmp_path / "api.sock").unlink()
+    done = ask_pretender(tmp_path, {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}}, "show", "router")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["pid", "5"], ["driver_cpu_seconds", "0.12"], ["method", "wr"]]
+    rows = {"drop": [{"reason": "ttl", "packets": 0, "meaning": "x"}, {"reason": "port", "packets": 2, "meaning": "y"}]}
+    for words, reasons in (([], ["port"]), (["-a"], ["ttl", "port"])):
+        (tmp_path / "api.sock").unlink()
+        done = ask_pretender(tmp_path, rows, "show", "drop", *words)
+        assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == reasons
+
+
+@pytest.mark.parametrize("words", [["show", "nic"], ["reload"]])
+@pytest.mark.parametrize("answer", [b"", b"{", b"[]\n", b"\0\n", b"{}", b'{"port": []}'])
+def test_answer_that_is_none(tmp_path, words, answer):
+    done = ask_pretender(tmp_path, answer, *words)
+    assert done.returncode == 1 and re.match(rf"p2pnic {words[0]}: \S", done.stderr) and not done.stdout
+
+
+@pytest.mark.parametrize("words", [["reload"], ["reload", "-j"]])
+def test_reload_that_cannot_be_told(tmp_path, words):
+    """No room for the answer is a failure, however little of it there is."""
+    answer = {"reload": {"configuration": "read", "table": "as it was", "nics_behind": 0}}
+    with open("/dev/full", "w", encoding="utf8") as full:
+        pretender = Pretender(tmp_path, answer)
+        done = subprocess.run([P2PNIC, *words, "--runtime", str(tmp_path)], stdin=subprocess.DEVNULL, stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        pretender.thread.join(10)
+    assert done.returncode == 1 and "standard output: No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"], ["route", "::", "::"]])
