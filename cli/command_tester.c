@@ -335,7 +335,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 			fprintf(stderr,
 				"p2pnic tester: '%s' makes no sense there; --help tells what "
 				"does\n",
-				optarg ? optarg : argv[optind - 1]);
+				optarg); /* options without an argument make sense */
 			return COMMAND_USAGE;
 		}
 	}
@@ -444,7 +444,11 @@ static int find_top(struct trials *trials, double *top)
 	if (r)
 		return r;
 	*top = result.mpps * 1e6 / trials->t->pattern.ingresses * 1.02;
-	return *top > 0 ? 0 : -EIO;
+	if (*top > 0)
+		return 0;
+	snprintf(trials->error, TESTER_ERROR_BYTES,
+		"nothing came back of what was sent at full rate; --rate gives one to begin from");
+	return -EIO;
 }
 
 static int search_action(struct trials *trials, json_t *json)

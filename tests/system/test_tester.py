@@ -5,6 +5,8 @@ device's work is tested in tests/unit/test_tester_run.c."""
 import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 
 import pytest
@@ -57,7 +59,10 @@ def test_near(tmp_path):
     ["run", "-p", "memif:x", "-r", ""], ["run", "-p", "memif:x", "-r", "1%" * 20], ["run", "-p", "memif:x", "-r", "x%"],
     ["run", "-p", "memif:x", "-c", "full:x"], ["run", "-p", "memif:x", "-c", "full:0"],
     ["run", "-p", "memif:x", "-M", "99=02:00:00:00:00:01"], ["run", "-p", "memif:x", "-M", "0=02:00:00:00:00:01x"],
-    ["run", "-p", "memif:x", "-C", "0.5"], ["run", "-p", "memif:x", "-t", "1q"], ["run", *["-p", "memif:x"] * 99], ["run", "-p", "memif:x", "--step", "x"]])
+    ["run", "-p", "memif:x", "-C", "0.5"], ["run", "-p", "memif:x", "-t", "1q"], ["run", *["-p", "memif:x"] * 99], ["run", "-p", "memif:x", "--step", "x"],
+    ["run", "-p", "memif:x", "-t", "1e999"], ["run", "-p", "memif:x", "-t", "1e16"], ["run", "-p", "memif:x", "-t=-1"],
+    ["run", "-p", "memif:x", "--near", "1-2:3x"], ["run", "-p", "memif:x", "--near=-1-2"],
+    ["run", "-p", "memif:x,secret=a,secret=b"], ["run", "-p", "memif:x", "more"]])
 def test_usage(arguments):
     done = command(*arguments)
     assert done.returncode == 2 and done.stderr
@@ -194,12 +199,57 @@ def test_capture_port(tmp_path):
     assert out.stat().st_size == 24 + 50 * (16 + 60)
 
 
+def test_search_from_the_top(tmp_path):
+    """Without a rate it begins at what the wire takes when pushed; latency is measured at half of what it found."""
+    with wire(tmp_path) as arguments:
+        done = command("latency", *arguments, "-t", "0.05", "-w", "0", "-j")
+        assert done.returncode == 0, done.stderr
+        entry, = json.loads(done.stdout)["runs"]
+        assert entry["throughput_pps"] > 0 and entry["run"]["latency"]["p50_ns"] > 0
+
+
+@pytest.mark.parametrize("action", ["throughput", "curve"])
+def test_nothing_comes_back(tmp_path, action):
+    """Then there is no rate to begin from."""
+    ports = [word for n in range(2) for word in ("-p", f"pcap:,{tmp_path}/{n}.pcap")]
+    done = command(action, *ports, "-n", "20", "-W", "1")
+    assert done.returncode == 1 and "nothing came back of what was sent" in done.stderr
+
+
+def test_clients(tmp_path):
+    """The wire serves where the tester is the client."""
+    ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=client,unsealed=no")]
+    done = command("self", *ports, "-n", "100", "-j")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["run"]["sent"] == 100
+
+
+def test_progress(tmp_path):
+    """On a terminal it tells how far it is, and wipes that away; in JSON's company it does not."""
+    for words, told in (([], True), (["-j"], False)):
+        ours, theirs = pty.openpty()
+        with os.fdopen(theirs, "wb", 0) as terminal:
+            subprocess.run([P2PNIC, "tester", "run", "-p", f"pcap:,{tmp_path}/p.pcap", "-p", f"pcap:,{tmp_path}/q.pcap",
+                            "-r", "1k", "-t", "1.5", "-W", "1", *words], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=terminal, timeout=60, check=False)
+            os.set_blocking(ours, False)
+            with contextlib.suppress(BlockingIOError):
+                said = b""
+                said = os.read(ours, 65536)
+        os.close(ours)
+        assert (re.search(rb"\r\d\.\d s  sent \d+\.\d M  received 0\.0 M", said) is not None) == told, said
+        assert said.endswith(b"\r\x1b[K") == told, said
+
+
 def test_cores():
     """With one processor named twice nothing comes back in time, which is a number too."""
     done = command("cores", "-n", "2", "-C", "0", "--cpu2", str(min(1, os.cpu_count() - 1)))
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len(lines) == 2 and all(float(number) != 0 for line in lines for number in line)
+    assert command("cores").returncode in (0, 1)
+    done = command("cores", "-C", "0", "--cpu2", "9999")
+    assert done.returncode == 1 and "cannot be used" in done.stderr
     done = command("cores", "-C", "9999")
     assert done.returncode == 1 and "cannot be used" in done.stderr
 
