@@ -46,6 +46,20 @@ def test_what_makes_no_sense(words):
     assert done.returncode == 2 and words[-1] in done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["router"], ["router", "more"],
+                                   ["router", "-c", "x", "more"], ["router", "--leave-running"]])
+def test_too_few_or_too_many(words):
+    done = run(P2PNIC, *words)
+    assert done.returncode == 2 and done.stderr.startswith(f"usage: p2pnic {words[0]} ") and not done.stdout
+
+
+def test_quiet_is_not_silent():
+    """Reasons of failures are said all the same."""
+    for words in ([], ["-q"], ["--quiet"]):
+        done = run(P2PNIC, "router", *words, "-c", "/nowhere/router.yaml")
+        assert done.returncode == 1 and "/nowhere/router.yaml: No such file or directory" in done.stderr
+
+
 NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
 
 
@@ -58,7 +72,14 @@ NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
     (NIC + ["--table-memory", "3"], 1, "powers of two"), (NIC + ["--packet-memory", "9999"], 2, "no number of MiB"),
     (NIC + ["--packet-memory", "16x"], 2, "no number of MiB"), (NIC + ["--table-memory", "many"], 2, "no number of MiB"),
     (["--nic", "a", "--socket", "{t}/a", "--port", "dove:x"], 1, "no port type 'dove'"),
-    (NIC + ["--port-options", "nonsense=1"], 1, "nonsense")])
+    (NIC + ["--port-options", "nonsense=1"], 1, "nonsense"),
+    (NIC + ["--port-options", "secret=1,secret=2"], 1, "cannot hide the secret of a"),
+    (["--port-options", "secret=1,secret=2"], 1, "cannot hide the secret of a NIC"),
+    (["--nic", "a:b", "--socket", "{t}/a.sock", "--port", "pcap:,"], 1, "engine 'a:b': want NAME"),
+    (["--engine", "e" * 128], 1, "want NAME[:CORE[:shared]]"), (["--engine", "e:1023"], 1, "engine e:1023: Invalid argument"),
+    ([word for n in range(65) for word in ("--engine", f"e{n}")], 1, "at most 64 engines"),
+    ([word for n in range(65) for word in ("--nic", f"n{n}", "--socket", f"{{t}}/{n}.sock", "--port", "pcap:,")], 1,
+     "at most 64 NICs")])
 def test_nic_refuses(tmp_path, words, status, why):
     done = run(P2PNIC, "nic", *(word.format(t=tmp_path) for word in words))
     assert done.returncode == status and why in done.stderr and not done.stdout

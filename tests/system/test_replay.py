@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`p2pnic replay`: captures through soft NICs, without root and without a network."""
 
+import contextlib
 import json
 import os
 import random
 import re
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -14,7 +16,7 @@ import time
 import pytest
 from scapy.all import IP, UDP, Ether, Raw, raw, rdpcap, wrpcap
 
-from network import P2PNIC, mac, run
+from network import P2PNIC, eventually, mac, processes_of, run
 
 NICS = 3
 
@@ -329,6 +331,128 @@ def test_disk_full(place):
         assert json.loads(done.stdout)["packets"]["unaccounted"] == 0
     finally:
         subprocess.run(["umount", place / "out"], check=True)
+
+
+@contextlib.contextmanager
+def small(directory, options):
+    """A file system of that size there."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", directory], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+@pytest.mark.parametrize("files, named", [(1, r"t/p2pnic-replay-\w{6}"), (2, "out"), (3, r"in1\.pcap"), (4, r"in2\.pcap"), (6, "messages0")])
+def test_no_room_for_its_own_directory(place, files, named):
+    """What could be made of it goes again."""
+    with small(place / "t", f"nr_inodes={files}") as t:
+        done = replay(place, env={**os.environ, "TMPDIR": "t"})
+        assert done.returncode == 1 and re.search(rf"^p2pnic replay: .*{named}: No space left on device$", done.stderr,
+                                                  re.MULTILINE), done.stderr
+        assert not os.listdir(t)
+    assert not os.listdir(place / "out")
+
+
+@pytest.mark.parametrize("files, named", [(1, "out"), (2, "out/nic1.pcap"), (5, "out/verdicts")])
+def test_no_room_for_output(place, files, named):
+    """Too few files for all: none of it stays."""
+    with small(place / "out", f"nr_inodes={files}") as out:
+        done = replay(place)
+        assert done.returncode == 1 and f"{named}: " in done.stderr and "No space left on device" in done.stderr, done.stderr
+        assert not os.listdir(out)
+
+
+def test_no_room_for_verdicts(place):
+    with small(place / "t", "size=32k"):
+        done = replay(place, env={**os.environ, "TMPDIR": "t"})
+        assert done.returncode == 1 and "p2pnic replay: out/verdicts: not all could be written" in done.stderr, done.stderr
+
+
+def test_temporary_directory(place):
+    """A name too long for sockets is not used; one that is not there is named."""
+    assert replay(place, env={**os.environ, "TMPDIR": "t" * 32}).returncode == 0
+    done = replay(place, env={**os.environ, "TMPDIR": "t"})
+    assert done.returncode == 1
+    assert re.fullmatch(r"p2pnic replay: t/p2pnic-replay-\w{6}: No such file or directory\n", done.stderr)
+
+
+@pytest.mark.parametrize("output", ["nowhere/out", "dangling"])
+def test_no_output_directory(place, output):
+    (place / "dangling").symlink_to("nowhere")
+    done = replay(place, output=output)
+    assert done.returncode == 1 and f"p2pnic replay: {output}: No such file or directory" in done.stderr
+
+
+def test_over_its_own_output_with_a_gap(place):
+    """The second time all is there already; one NIC has no capture."""
+    for _ in range(2):
+        done = replay(place, captures=["-", "in2.pcap"])
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["verdicts", "nic2.pcap"])
+def test_output_that_cannot_be_replaced(place, name):
+    """A mount point is not: said, and nothing else of the run stays."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount")
+    assert replay(place).returncode == 0
+    before = set(os.listdir(place / "out"))
+    subprocess.run(["mount", "--bind", place / "out" / name, place / "out" / name], check=True)
+    try:
+        done = replay(place)
+    finally:
+        subprocess.run(["umount", place / "out" / name], check=True)
+    assert done.returncode == 1 and f"p2pnic replay: out/{name}: Device or resource busy" in done.stderr
+    assert set(os.listdir(place / "out")) == before
+
+
+@pytest.mark.parametrize("whom, said", [("replay", r"interrupted after \d+ of 400000 frames"),
+                                        ("nic", r"the NICs' process ended after \d+ of 400000 frames")])
+def test_ended_midway(place, whom, said):
+    """Told to end, or its NICs killed, while frames come in: how far it was, and no output."""
+    records = (place / "in1.pcap").read_bytes()
+    (place / "in1.pcap").write_bytes(records + records[24:] * 999)
+    (place / "t").mkdir()
+    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place, text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env={**os.environ, "TMPDIR": "t"})
+    try:
+        eventually(lambda: any(path.stat().st_size > 1000 for path in place.glob("t/*/verdict0")), 30, "verdicts")
+        pid = process.pid if whom == "replay" else next(
+            pid for pid, line in processes_of("t/p2pnic-replay-").items() if line.split()[1] == "nic" and
+            os.readlink(f"/proc/{pid}/cwd") == str(place))
+        os.kill(pid, signal.SIGTERM if whom == "replay" else signal.SIGKILL)
+        reason = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1 and re.search(rf"^p2pnic replay: {said}$", reason, re.MULTILINE), reason
+    assert not os.listdir(place / "out") and not os.listdir(place / "t")
+
+
+def test_capture_that_may_not_be_read(place, tmp_path):
+    """Its name is said once."""
+    words = [P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"]
+    os.chmod(place / "in1.pcap", 0)
+    if os.geteuid() == 0:
+        os.chmod(tmp_path, 0o777)
+        for parent in [p for p in tmp_path.parents if str(p).startswith("/tmp/pytest")]:
+            os.chmod(parent, 0o755)
+        words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                 shutil.copy(P2PNIC, tmp_path / "p2pnic"), *words[1:]]
+    done = run(*words, cwd=place)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "p2pnic replay: in1.pcap: Permission denied"
+
+
+@pytest.mark.parametrize("words", [["in1.pcap"], ["in1.pcap", "-c", "router.yaml"], ["in1.pcap", "-o", "out"],
+                                   ["-c", "router.yaml", "-o", "out"], ["in1.pcap"] * 65 + ["-c", "router.yaml", "-o", "out"]])
+def test_usage(place, words):
+    done = run(P2PNIC, "replay", *words, cwd=place)
+    assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic replay") and not (place / "out").exists()
 
 
 def test_output_directory_not_writable(place):
