@@ -227,6 +227,10 @@ def test_diff(table, kind):
     same = fib("diff", "-t", kind, path[0], path[0])
     assert same.returncode == 0
     assert "ipv4: 0 added, 0 removed, 0 replaced; patches of 256 changes: 0 bytes" in same.stdout
+    low = (table("".join(f"2001:db8::{n:x}/{127 + n % 2} 1\n" for n in range(2, 40, step)), f"low{step}") for step in (2, 3))
+    d = answer("diff", "-t", kind, *low)["ipv6"]
+    a, b = ({(n, n % 2) for n in range(2, 40, step)} for step in (2, 3))
+    assert (d["added"], d["removed"], d["replaced"]) == (len(b - a), len(a - b), 0)
     gone = answer("diff", table("198.51.100.0/24 1\n", "a"), table("2001:db8::/32 1\n", "b"))
     assert [gone[f][k] for f in ("ipv4", "ipv6") for k in ("added", "removed")] == [0, 1, 1, 0]
 
