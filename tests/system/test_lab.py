@@ -324,7 +324,8 @@ def test_directory_that_others_may_write(for_nobody, words):
         assert not os.listdir(directory)
 
 
-@pytest.mark.parametrize("owner, text", [(0, ""), (0, "nonsense"), (0, "1 2\n"), (65534, "1 2\n"), (0, "999999999 1\n")])
+@pytest.mark.parametrize("owner, text", [
+    (0, ""), (0, "nonsense"), (0, "1 2\n"), (65534, "1 2\n"), (0, "999999999 1\n")])
 def test_note_that_names_nobody(owner, text):
     """An empty, broken or old note of who holds the lab, or one of another user, is no lab."""
     if os.geteuid() != 0:
@@ -445,7 +446,8 @@ def test_af_xdp_that_cannot_be_tried(permitted, pretend, inject, call, number, s
 
 @pytest.mark.preload
 @pytest.mark.parametrize("call, number, said", [
-    ("write", 10, "/lab.yaml: No space left on device"), ("fork", 13, "does not start: Resource temporarily unavailable"),
+    ("write", 10, "/lab.yaml: No space left on device"),
+    ("fork", 13, "does not start: Resource temporarily unavailable"),
     ("socket", 2, "")])
 def test_router_that_cannot_be_started(permitted, pretend, inject, call, number, said):
     if os.geteuid() != 0 or not os.path.exists("/proc/sys/net/ipv6"):

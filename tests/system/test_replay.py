@@ -346,7 +346,8 @@ def small(directory, options):
         subprocess.run(["umount", directory], check=True)
 
 
-@pytest.mark.parametrize("files, named", [(1, r"t/p2pnic-replay-\w{6}"), (2, "out"), (3, r"in1\.pcap"), (4, r"in2\.pcap"), (6, "messages0")])
+@pytest.mark.parametrize("files, named", [
+    (1, r"t/p2pnic-replay-\w{6}"), (2, "out"), (3, r"in1\.pcap"), (4, r"in2\.pcap"), (6, "messages0")])
 def test_no_room_for_its_own_directory(place, files, named):
     """What could be made of it goes again."""
     with small(place / "t", f"nr_inodes={files}") as t:
@@ -362,14 +363,16 @@ def test_no_room_for_output(place, files, named):
     """Too few files for all: none of it stays."""
     with small(place / "out", f"nr_inodes={files}") as out:
         done = replay(place)
-        assert done.returncode == 1 and f"{named}: " in done.stderr and "No space left on device" in done.stderr, done.stderr
+        assert done.returncode == 1 and f"{named}: " in done.stderr, done.stderr
+        assert "No space left on device" in done.stderr, done.stderr
         assert not os.listdir(out)
 
 
 def test_no_room_for_verdicts(place):
     with small(place / "t", "size=32k"):
         done = replay(place, env={**os.environ, "TMPDIR": "t"})
-        assert done.returncode == 1 and "p2pnic replay: out/verdicts: not all could be written" in done.stderr, done.stderr
+        assert done.returncode == 1
+        assert "p2pnic replay: out/verdicts: not all could be written" in done.stderr, done.stderr
 
 
 def test_temporary_directory(place):
@@ -449,7 +452,8 @@ def test_capture_that_may_not_be_read(place, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["in1.pcap"], ["in1.pcap", "-c", "router.yaml"], ["in1.pcap", "-o", "out"],
-                                   ["-c", "router.yaml", "-o", "out"], ["in1.pcap"] * 65 + ["-c", "router.yaml", "-o", "out"]])
+                                   ["-c", "router.yaml", "-o", "out"],
+                                   ["in1.pcap"] * 65 + ["-c", "router.yaml", "-o", "out"]])
 def test_usage(place, words):
     done = run(P2PNIC, "replay", *words, cwd=place)
     assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic replay") and not (place / "out").exists()

@@ -167,7 +167,8 @@ def test_cells(tmp_path):
     assert [line.split() for line in done.stdout.splitlines()[1:]] == [
         ["a", "-", "-", "-", "down", "7", "-", "-", "-", "-"], ["b", "-", "-", "-", "up", "-", "-", "-", "-", "-"]]
     (tmp_path / "api.sock").unlink()
-    done = ask_pretender(tmp_path, {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}}, "show", "router")
+    done = ask_pretender(tmp_path, {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}},
+                         "show", "router")
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["pid", "5"], ["driver_cpu_seconds", "0.12"], ["method", "wr"]]
     rows = {"drop": [{"reason": "ttl", "packets": 0, "meaning": "x"}, {"reason": "port", "packets": 2, "meaning": "y"}]}
