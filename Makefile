@@ -1,26 +1,46 @@
-# The front door; meson does the work. `make run` and `make test` need nothing but make and a Debian 12.
+# The front door; meson does the work. `make run` and `make test` need nothing but make and a Debian 12: they install
+# what is missing (`make setup`). Nothing else does, but the benchmarks' own set-up.
 
 BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
+.PHONY: all run test check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
+	format clean
 
 all: build
 
 setup:
 	@scripts/setup
 
-build: setup
+build:
+	@command -v meson >/dev/null || { echo "build: meson is not installed; run: make setup" >&2; exit 1; }
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; exit 1; }
 	@mkdir -p $(BUILD) && rm -f $(BUILD).setup.log
 	@ninja -C $(BUILD) --quiet
 
-run: build
+run: setup
+	@$(MAKE) --no-print-directory build
 	@$(BUILD)/cli/p2pnic lab run
 
+# All tests, or those that T names: make test T="firmware rings".
 test: setup
+ifdef T
+	@$(MAKE) --no-print-directory build
+	@BUILD=$(BUILD) scripts/one "$(T)"
+else
 	@scripts/test
+endif
+
+# After every edit: build, format what changed, unit tests without network.
+check: build
+	@BUILD=$(BUILD) scripts/check
+
+# For gdb (scripts/gdb.py) and the sanitizers.
+debug:
+	@[ -f build-debug/build.ninja ] || meson setup build-debug -Dbuildtype=debug -Db_sanitize=address,undefined >/dev/null
+	@ninja -C build-debug --quiet
+	@echo "debug: build-debug/cli/p2pnic; gdb -x scripts/gdb.py --args build-debug/cli/p2pnic ..."
 
 # Everything happens to a router at once (docs/testing.md). make chaos [MINUTES=10] [SEED=N] [ONLY=A,B]
 # [CALLS=all|start-router|…]; P2PNIC=PATH chooses the program, which preloads libinject.so of its own build.

@@ -46,7 +46,7 @@ struct ring_out {
 	uint32_t bytes;   /* of frames since then */
 	uint32_t held;    /* packets in hold[] */
 	uint32_t hold_head;
-	_Atomic uint64_t *consumer; /* own memory; written by the egress NIC */
+	p2pnic_ring_word *consumer; /* own memory; written by the egress NIC */
 	_Atomic uint32_t *asleep;   /* likewise */
 	struct dma_region
 		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */

@@ -18,8 +18,8 @@
  * needs, and it reaches nothing of other peers.
  *
  * Life of a slot (Wr): the ingress NIC writes the packet into any free one of the buffers that the driver
- * gave it in the egress NIC's packet memory (the last one given back: it is still in somebody's cache), writes the descriptor, then the producer word. The egress
- * NIC reads the producer word, reads descriptors, sends, and writes the consumer word into the ingress
+ * gave it in the egress NIC's packet memory (the last one completed: it is still in somebody's cache),
+ * writes the descriptor, then the producer word. The egress NIC reads the producer word, reads descriptors, sends, and writes the consumer word into the ingress
  * NIC's memory; the buffer then belongs to the ingress NIC again.
  *
  * Who owns what: slots [consumer, producer) and the buffers they name belong to the egress NIC; all
@@ -46,6 +46,7 @@
 #include "types.h"
 
 /* Index and epoch as one word: one store publishes both. */
+typedef _Atomic uint64_t p2pnic_ring_word;
 #define P2PNIC_RING_WORD(epoch, index) (((uint64_t)(epoch) << 32) | (uint32_t)(index))
 #define P2PNIC_RING_EPOCH(word)        ((uint32_t)((word) >> 32))
 #define P2PNIC_RING_INDEX(word)        ((uint32_t)(word))
@@ -72,10 +73,10 @@ P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
  * The words a NIC polls and the descriptors are 128 bytes apart: processors prefetch lines in pairs.
  */
 struct p2pnic_mailbox {
-	_Atomic uint64_t
+	p2pnic_ring_word
 		producer; /* (ingress: the peer) ring peer→this: next index to be written */
 	uint8_t reserved0[120];
-	_Atomic uint64_t
+	p2pnic_ring_word
 		consumer; /* (egress: the peer) ring this→peer: next index to be consumed */
 	uint8_t reserved1[120];
 	_Atomic uint32_t asleep; /* (egress: the peer) 1: ring its doorbell after publishing */
