@@ -88,6 +88,22 @@ static verdict refusal(const struct nic *n, uint32_t word, bool expired)
 	}
 }
 
+/* Notes the egress of packet k and returns the adjacency that it leaves by; NULL: it has a verdict instead. */
+static inline const struct p2pnic_adjacency *leave_by(const struct nic *n, const struct tables *t,
+	struct burst *b, unsigned k, uint32_t word, uint32_t flow, bool expired)
+{
+	const struct p2pnic_adjacency *adjacency = adjacency_of(t, word, flow);
+	uint32_t to = adjacency_word(adjacency);
+
+	if (unlikely(!word_forwards(to) || expired ||
+		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
+		b->verdict[k] = refusal(n, to, expired);
+		return NULL;
+	}
+	b->egress[k] = (uint8_t)WORD_EGRESS(to);
+	return adjacency;
+}
+
 static inline void resolve4(const struct nic *n, struct burst *b)
 {
 	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
@@ -99,16 +115,11 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 		uint32_t flow = unlikely(is_group(word)) ? ipv4_flow(head, b->address4[j],
 								   b->frame[k].data, b->length[k])
 							 : 0;
-		const struct p2pnic_adjacency *adjacency = adjacency_of(&tables, word, flow);
-		uint32_t to = adjacency_word(adjacency);
+		const struct p2pnic_adjacency *adjacency =
+			leave_by(n, &tables, b, k, word, flow, ipv4_expired(head));
 
-		if (unlikely(!word_forwards(to) || ipv4_expired(head) ||
-			     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
-			b->verdict[k] = refusal(n, to, ipv4_expired(head));
-			continue;
-		}
-		rewrite_ipv4(head, adjacency);
-		b->egress[k] = (uint8_t)WORD_EGRESS(to);
+		if (likely(adjacency))
+			rewrite_ipv4(head, adjacency);
 	}
 }
 
@@ -123,16 +134,11 @@ static void resolve6(const struct nic *n, struct burst *b)
 		uint32_t flow = unlikely(is_group(word))
 					? ipv6_flow(head, b->frame[k].data, b->length[k])
 					: 0;
-		const struct p2pnic_adjacency *adjacency = adjacency_of(&tables, word, flow);
-		uint32_t to = adjacency_word(adjacency);
+		const struct p2pnic_adjacency *adjacency =
+			leave_by(n, &tables, b, k, word, flow, ipv6_expired(head));
 
-		if (unlikely(!word_forwards(to) || ipv6_expired(head) ||
-			     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
-			b->verdict[k] = refusal(n, to, ipv6_expired(head));
-			continue;
-		}
-		rewrite_ipv6(head, adjacency);
-		b->egress[k] = (uint8_t)WORD_EGRESS(to);
+		if (likely(adjacency))
+			rewrite_ipv6(head, adjacency);
 	}
 }
 
