@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fib/synthetic.h"
 #include "fib/text_file.h"
@@ -88,14 +87,6 @@ void fib_print_json(const json_t *json)
 {
 	json_dumpf(json, stdout, JSON_INDENT(2));
 	putchar('\n');
-}
-
-double fib_seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static int fib_synthesize(const struct fib_options *o)

@@ -5,6 +5,7 @@
  * repeatable to the byte.
  */
 #include "cli/command.h"
+#include "ipc/clock.h"
 #include "lab/account.h"
 #include "ports/pcap_writer.h"
 #include "ports/port.h"
@@ -20,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STALL_MS 10000u /* no frame taken for so long: something is wrong */
@@ -416,20 +416,17 @@ static int wait_for_input(struct replay *p)
 	for (unsigned k = 0; k < p->inputs; k++)
 		wanted += p->input[k].frames - p->input[k].undelivered;
 	while ((got = received(p)) < wanted) {
-		struct timespec start, end;
+		int64_t start = clock_now_ms();
 
 		stalled = got == before ? stalled : 0;
 		before = got;
-		clock_gettime(CLOCK_MONOTONIC, &start);
 		if (router_step(&p->router, STEP_MS))
 			return fail(p, -EINTR, "interrupted after %llu of %llu frames",
 				(unsigned long long)got, (unsigned long long)wanted);
 		if (p->router.nic[0].restarts)
 			return fail(p, -ECHILD, "the NICs' process ended after %llu of %llu frames",
 				(unsigned long long)got, (unsigned long long)wanted);
-		clock_gettime(CLOCK_MONOTONIC, &end);
-		stalled += (unsigned)((end.tv_sec - start.tv_sec) * 1000 +
-				      (end.tv_nsec - start.tv_nsec) / 1000000);
+		stalled += (unsigned)(clock_now_ms() - start);
 		if (stalled > STALL_MS)
 			return fail(p, -ETIMEDOUT, "the NICs took %llu of %llu frames and no more",
 				(unsigned long long)got, (unsigned long long)wanted);

@@ -33,7 +33,6 @@ int fib_usage(void);
 int fib_read_table(const struct fib_options *, const char *path, struct route_table *);
 /* NULL after a sentence on stderr. */
 struct fib *fib_of_list(const struct fib_options *, unsigned family, const struct route_list *);
-double fib_seconds(void);
 /* Its argument; NULL (out of memory) after a sentence on stderr. */
 json_t *fib_made(json_t *);
 void fib_print_json(const json_t *);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "cli/fib.h"
+#include "ipc/clock.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -80,7 +81,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 	remove_before(&changes, NULL);
 	fib_image(old, &old_bytes);
 	fib_image(new, &new_bytes);
-	start = fib_seconds();
+	start = clock_now_seconds();
 	for (size_t i = 0; i < changes.list.n && !failed; i += batch) {
 		size_t n = changes.list.n - i < batch ? changes.list.n - i : batch;
 		const struct fib_patch *patch;
@@ -93,7 +94,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 			writes += patch->writes;
 		}
 	}
-	spent = fib_seconds() - start;
+	spent = clock_now_seconds() - start;
 	fib_epoch_passed(old, epoch);
 	if (failed || changes.failed) {
 		fib_fail(failed ? error : "fib: out of memory");

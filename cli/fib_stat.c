@@ -7,6 +7,7 @@
 
 #include "fib/check.h"
 #include "fib/trace.h"
+#include "ipc/clock.h"
 
 static const char *const kind_name[] = {
 	[P2PNIC_FIB_STATE_JUMP] = "state-jump",
@@ -46,7 +47,7 @@ static json_t *stat_family(
 	struct trace_part part[16];
 	uint64_t random = o->seed, bytes;
 	const unsigned samples = 1u << 20;
-	double start = fib_seconds(), built;
+	double start = clock_now_seconds(), built;
 	struct fib *fib = fib_of_list(o, family, list);
 	struct trace trace;
 	json_t *parts, *result;
@@ -54,7 +55,7 @@ static json_t *stat_family(
 
 	if (!fib)
 		return NULL;
-	built = fib_seconds() - start;
+	built = clock_now_seconds() - start;
 	for (unsigned i = 0; i < samples; i++) {
 		struct fib_ipv6 a = {check_random(&random), check_random(&random)};
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/bounce.h"
+#include "ipc/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,18 +111,10 @@ static void tell_asleep(struct bounce *b, uint32_t asleep)
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with rings_publish's */
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void *run(void *argument)
 {
 	struct bounce *b = argument;
-	uint64_t busy = now_ns();
+	uint64_t busy = clock_now_ns();
 
 	while (!atomic_load(&b->stop)) {
 		struct pollfd event = {.fd = b->event, .events = POLLIN};
@@ -133,8 +126,8 @@ static void *run(void *argument)
 		pthread_mutex_lock(&b->lock);
 		n = carry_all(b);
 		if (n) {
-			busy = now_ns();
-		} else if (now_ns() - busy > SPIN_NS) {
+			busy = clock_now_ns();
+		} else if (clock_now_ns() - busy > SPIN_NS) {
 			tell_asleep(b, 1);
 			n = carry_all(b);
 			pthread_mutex_unlock(&b->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device.h"
 
+#include "ipc/clock.h"
 #include "vfio_user.h"
 
 #include <errno.h>
@@ -63,23 +64,15 @@ int device_progress(struct device *device)
 	return device->ops->progress(device);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int device_complete(struct device **device, int result, char *error)
 {
-	int64_t deadline = now_ms() + device_timeout_ms;
+	int64_t deadline = clock_now_ms() + device_timeout_ms;
 
 	if (result)
 		return result;
 	while ((result = device_progress(*device)) == -EAGAIN) {
 		struct pollfd input = {.fd = device_fd(*device), .events = POLLIN};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_now_ms();
 
 		if (left <= 0) {
 			result = -ETIMEDOUT;
@@ -100,11 +93,12 @@ int device_complete(struct device **device, int result, char *error)
 int device_open(struct device **device, const char *where, char *error)
 {
 	const struct timespec moment = {.tv_nsec = 10000000};
-	const int64_t deadline = now_ms() + device_timeout_ms;
+	const int64_t deadline = clock_now_ms() + device_timeout_ms;
 	int result;
 
 	/* EAGAIN: the server has more newcomers waiting than it listens for. */
-	while ((result = device_open_begin(device, where, error)) == -EAGAIN && now_ms() < deadline)
+	while ((result = device_open_begin(device, where, error)) == -EAGAIN &&
+		clock_now_ms() < deadline)
 		nanosleep(&moment, NULL);
 	return device_complete(device, result, error);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/keeper.h"
 
+#include "ipc/clock.h"
 #include "ipc/listen.h"
 #include "ipc/log.h"
 #include "ipc/peer.h"
@@ -288,19 +289,11 @@ int keeper_connect(const char *path)
 	return fd;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int await(int keeper, short events, int64_t deadline)
 {
 	struct pollfd fd = {.fd = keeper, .events = events};
 	const struct timespec moment = {.tv_nsec = 1000000};
-	int64_t left = deadline - now_ms();
+	int64_t left = deadline - clock_now_ms();
 
 	if (left <= 0)
 		return -ETIMEDOUT;
@@ -318,7 +311,7 @@ static bool waits(int result)
 static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
 	int got[KEEPER_FDS], unsigned *got_count)
 {
-	const int64_t deadline = now_ms() + keeper_timeout_ms;
+	const int64_t deadline = clock_now_ms() + keeper_timeout_ms;
 	int result;
 
 	*got_count = 0;

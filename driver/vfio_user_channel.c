@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user_channel.h"
 
+#include "ipc/clock.h"
 #include "vfio_user.h"
 
 #include <errno.h>
@@ -11,14 +12,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int lose(struct channel *channel, int error)
 {
@@ -50,7 +43,7 @@ static int send_all(
 			channel->socket, parts, count, &fd, !begun && fd >= 0 ? 1 : 0);
 
 		if (n == -EAGAIN) {
-			int64_t left = deadline - now_ms();
+			int64_t left = deadline - clock_now_ms();
 			struct pollfd room = {.fd = channel->socket, .events = POLLOUT};
 			if (left <= 0)
 				return begun ? lose(channel, -ETIMEDOUT) : -ETIMEDOUT;
@@ -121,7 +114,7 @@ static int answer(struct channel *channel, const struct vfio_user_message *messa
 		header.size += (uint32_t)payload[i].iov_len;
 	}
 	/* The server waits for this and reads; if it does not for a second, it is gone. */
-	int result = send_all(channel, parts, count + 1, -1, now_ms() + 1000);
+	int result = send_all(channel, parts, count + 1, -1, clock_now_ms() + 1000);
 	return result == -ETIMEDOUT ? lose(channel, result) : result;
 }
 
@@ -299,7 +292,7 @@ int channel_collect(struct channel *channel, uint16_t id, const struct channel_r
 int channel_call(struct channel *channel, unsigned timeout_ms,
 	const struct channel_request *request, struct vfio_user_message **reply)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = clock_now_ms() + timeout_ms;
 	uint16_t id;
 	int result = channel->silent ? channel_service(channel) : 0;
 
@@ -313,7 +306,7 @@ int channel_call(struct channel *channel, unsigned timeout_ms,
 		result = channel_collect(channel, id, request, reply);
 		if (result != -EAGAIN)
 			return result > 0 ? 0 : result;
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_now_ms();
 		if (left <= 0) {
 			channel->silent = true;
 			return -ETIMEDOUT;
@@ -380,7 +373,7 @@ void channel_open(struct channel *channel, int socket)
 {
 	*channel = (struct channel){.socket = socket};
 	if (getrandom(&channel->next_id, sizeof(channel->next_id), GRND_NONBLOCK) < 0)
-		channel->next_id = (uint16_t)(getpid() ^ now_ms());
+		channel->next_id = (uint16_t)(getpid() ^ clock_now_ms());
 }
 
 void channel_close(struct channel *channel)

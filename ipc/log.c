@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/log.h"
+#include "ipc/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define KINDS      128u
@@ -32,14 +32,6 @@ struct kind {
 };
 
 static struct kind kinds[KINDS];
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* FNV-1a of who says it, and the address of the format. When all places are taken, the last is shared. */
 static struct kind *kind_of(const char *who, const char *format)
@@ -63,7 +55,7 @@ static struct kind *kind_of(const char *who, const char *format)
 /* Each line costs a share of a second; LOG_BURST of them are lent. */
 static bool may_show(struct kind *kind)
 {
-	const uint64_t cost = 1000000000u / LOG_PER_SECOND, now = now_ns();
+	const uint64_t cost = 1000000000u / LOG_PER_SECOND, now = clock_now_ns();
 
 	if (kind->paid_until_ns < now)
 		kind->paid_until_ns = now;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_xdp.h"
 
+#include "ipc/clock.h"
+
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -497,7 +499,7 @@ static int port_fd(void *p)
 /* True: frames have been in flight, and none came back, for too long. */
 static bool is_stuck(struct af_xdp_port *port)
 {
-	uint64_t now = port_now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (port->flight_head == port->flight_tail || port->watched != port->flight_head ||
 		!port->watched_since_ns) {

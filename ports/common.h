@@ -17,9 +17,6 @@ _Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and 
 /* Writes the sentence into error[PORT_ERROR_BYTES] and returns `code`, so that a failure is one line. */
 int port_fail(char *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* CLOCK_MONOTONIC; for what is rare, never for each packet. */
-uint64_t port_now_ns(void);
-
 /* Whether the descriptor can be read from now. */
 bool port_readable(int fd);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "memif_link.h"
 
+#include "ipc/clock.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +17,6 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Where a handshake stands. The client's later steps are the messages it sends, in order. */
@@ -25,14 +26,6 @@ enum {
 	STEP_SETUP, /* client: INIT is out, step - STEP_SETUP ACKs have come; server: takes ADD_*, CONNECT */
 };
 #define STEP_CONNECTED 1000
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void copy_text(uint8_t *to, size_t bytes, const char *from)
 {
@@ -339,7 +332,7 @@ static enum memif_event drop(struct memif_link *link)
 	link->broken = false;
 	link->step = STEP_IDLE;
 	/* A client that was connected tries again at once, one that was refused waits. */
-	link->deadline_ms = was ? 0 : now_ms() + MEMIF_RETRY_MS;
+	link->deadline_ms = was ? 0 : clock_now_ms() + MEMIF_RETRY_MS;
 	if (was)
 		link->counters.disconnects++;
 	return was ? MEMIF_DOWN : MEMIF_NOTHING;
@@ -566,7 +559,7 @@ static void client_connect(struct memif_link *link)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	link->deadline_ms = now_ms() + MEMIF_RETRY_MS;
+	link->deadline_ms = clock_now_ms() + MEMIF_RETRY_MS;
 	if (fd < 0)
 		return;
 	if (connect(fd, (struct sockaddr *)&link->address, link->address_bytes) ||
@@ -582,7 +575,7 @@ static void client_connect(struct memif_link *link)
 	}
 	link->channel = fd;
 	link->step = STEP_HELLO;
-	link->deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
+	link->deadline_ms = clock_now_ms() + MEMIF_HANDSHAKE_MS;
 }
 
 static bool readable(int fd)
@@ -644,10 +637,11 @@ static void server_accept(struct memif_link *link)
 			continue;
 		}
 		link->waiting[link->waitings].fd = fd;
-		link->waiting[link->waitings++].deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
+		link->waiting[link->waitings++].deadline_ms = clock_now_ms() + MEMIF_HANDSHAKE_MS;
 	}
 	for (unsigned k = link->waitings; k--;)
-		if (now_ms() >= link->waiting[k].deadline_ms && !readable(link->waiting[k].fd)) {
+		if (clock_now_ms() >= link->waiting[k].deadline_ms &&
+			!readable(link->waiting[k].fd)) {
 			link->counters.refused++;
 			waiting_drop(link, k, "Handshake took too long");
 		}
@@ -656,7 +650,7 @@ static void server_accept(struct memif_link *link)
 			continue;
 		link->channel = link->waiting[k].fd;
 		link->step = STEP_HELLO;
-		link->deadline_ms = now_ms() + MEMIF_HANDSHAKE_MS;
+		link->deadline_ms = clock_now_ms() + MEMIF_HANDSHAKE_MS;
 		link->waitings--;
 		memmove(&link->waiting[k], &link->waiting[k + 1],
 			(link->waitings - k) * sizeof(*link->waiting));
@@ -691,7 +685,7 @@ enum memif_event memif_link_service(struct memif_link *link)
 				return event;
 		}
 	}
-	bool late = now_ms() >= link->deadline_ms;
+	bool late = clock_now_ms() >= link->deadline_ms;
 	if (link->channel >= 0) {
 		if (!link->connected && late) {
 			link->counters.refused++;

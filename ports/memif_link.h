@@ -127,13 +127,13 @@ struct memif_link {
 	int channel;
 	struct {
 		int fd;
-		uint64_t deadline_ms;
+		int64_t deadline_ms;
 	} waiting[MEMIF_WAITING_MAX]; /* server: oldest first */
 	unsigned waitings;
 	int control; /* epoll: readable when memif_link_service has work */
 	int events;  /* epoll: readable when armed and a packet waits; stable over connections */
 	int step;
-	uint64_t deadline_ms;
+	int64_t deadline_ms;
 	unsigned log2_ring;
 };
 

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* One row a type; `p2pnic nic --port TYPE:TARGET` knows no others. */
 const struct port_ops *const port_types[] = {
@@ -40,14 +39,6 @@ int port_fail(char *error, int code, const char *format, ...)
 	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
 	va_end(arguments);
 	return code;
-}
-
-uint64_t port_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 bool port_readable(int fd)

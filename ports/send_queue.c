@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "send_queue.h"
 
+#include "ipc/clock.h"
+
 #include <errno.h>
 
 void send_queue_fail(struct send_queue *queue)
@@ -42,8 +44,8 @@ void send_queue_run(struct send_queue *queue, bool *link, send_queue_sender *sen
 		case -EAGAIN:
 		case -ENOBUFS:
 			if (!queue->blocked_since_ns)
-				queue->blocked_since_ns = port_now_ns();
-			else if (port_now_ns() - queue->blocked_since_ns > SEND_QUEUE_GIVE_UP_NS)
+				queue->blocked_since_ns = clock_now_ns();
+			else if (clock_now_ns() - queue->blocked_since_ns > SEND_QUEUE_GIVE_UP_NS)
 				send_queue_fail(queue);
 			return;
 		case -ENETDOWN:

@@ -2,6 +2,7 @@
 #include "verdict.h"
 
 #include "common.h"
+#include "ipc/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -114,7 +115,7 @@ void verdict_begin(struct verdict *verdict, const struct verdict_frame *frame)
 {
 	verdict->frame = *frame;
 	verdict->pending = true;
-	verdict->since_ns = port_now_ns();
+	verdict->since_ns = clock_now_ns();
 	sample(verdict->counters, &verdict->before);
 }
 
@@ -128,7 +129,7 @@ bool verdict_settled(struct verdict *verdict)
 	bool sent_directly = now.sent != verdict->before.sent && !now.held;
 	bool settled = now.received != verdict->before.received &&
 		       (has_ended(&verdict->before, &now) || sent_directly);
-	if (!settled && port_now_ns() - verdict->since_ns < VERDICT_WAIT_NS)
+	if (!settled && clock_now_ns() - verdict->since_ns < VERDICT_WAIT_NS)
 		return false;
 	write_fates(verdict, &now);
 	return true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/loop.h"
+#include "ipc/clock.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -9,14 +10,6 @@
 
 #define UNWATCH_TRIES 100u
 #define SHORTAGE_NS   10000000
-
-uint64_t loop_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 int loop_open(struct loop *loop)
 {
@@ -60,7 +53,7 @@ void loop_after(
 
 	loop_cancel(loop, timer);
 	*timer = (struct loop_timer){
-		.at_ns = loop_now_ns() + ms * 1000000ull, .fired = fired, .context = context};
+		.at_ns = clock_now_ns() + ms * 1000000ull, .fired = fired, .context = context};
 	while (*at && (*at)->at_ns <= timer->at_ns)
 		at = &(*at)->next;
 	timer->next = *at;
@@ -108,7 +101,7 @@ void loop_step(struct loop *loop, int timeout_ms)
 	int n;
 
 	if (loop->timers)
-		timeout_ms = until(loop->timers->at_ns, loop_now_ns(), timeout_ms);
+		timeout_ms = until(loop->timers->at_ns, clock_now_ns(), timeout_ms);
 	n = epoll_wait(loop->epoll, &event, 1, timeout_ms);
 	if (n == 1) {
 		const struct loop_watch *watch = event.data.ptr;
@@ -118,5 +111,5 @@ void loop_step(struct loop *loop, int timeout_ms)
 	} else if (n < 0 && errno != EINTR) {
 		nanosleep(&moment, NULL); /* out of memory: it did not wait */
 	}
-	fire(loop, loop_now_ns());
+	fire(loop, clock_now_ns());
 }

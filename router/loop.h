@@ -52,6 +52,4 @@ void loop_cancel(struct loop *, struct loop_timer *);
 /* Waits for one event or timer, at most timeout_ms (-1: for ever), and calls what is due. */
 void loop_step(struct loop *, int timeout_ms);
 
-uint64_t loop_now_ns(void);
-
 #endif

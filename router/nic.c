@@ -12,6 +12,7 @@
  * NIC's: its process ends and is started again. A process of this router's has START_MS to bring its NICs up;
  * one of an earlier router may take as long as it likes, since it forwards meanwhile.
  */
+#include "ipc/clock.h"
 #include "router/router.h"
 
 #include <errno.h>
@@ -451,7 +452,7 @@ static void begin_again(void *context)
 static void process_later(struct router_process *p, const char *why)
 {
 	struct router *r = p->router;
-	const uint64_t now = loop_now_ns();
+	const uint64_t now = clock_now_ns();
 
 	p->backoff_ms = now - p->born_ns > SETTLED_NS || !p->backoff_ms ? BACKOFF_FIRST_MS
 			: p->backoff_ms * 2 > BACKOFF_LAST_MS           ? BACKOFF_LAST_MS
@@ -559,7 +560,7 @@ void process_begin(struct router_process *p)
 	}
 	p->evicting = 0;
 	error = plan_start(r, p);
-	p->born_ns = loop_now_ns();
+	p->born_ns = clock_now_ns();
 	if (error) {
 		if (!r->starting)
 			router_warn(r, "%s; tried again", r->error);

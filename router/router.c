@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/router.h"
 
+#include "ipc/clock.h"
 #include "ipc/log.h"
 
 #include <errno.h>
@@ -224,12 +225,12 @@ int router_step(struct router *r, int timeout_ms)
 /* Receive no more; then what is in the rings leaves. */
 static void stop_receiving(struct router *r)
 {
-	const uint64_t end = loop_now_ns() + STOP_ALL_MS * 1000000ull;
+	const uint64_t end = clock_now_ns() + STOP_ALL_MS * 1000000ull;
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		struct driver_nic *driver = &r->nic[k].driver;
 
-		if (!driver_nic_answers(driver) || loop_now_ns() > end)
+		if (!driver_nic_answers(driver) || clock_now_ns() > end)
 			continue;
 		driver->device->timeout_ms = STOP_MS;
 		driver_nic_command(driver, P2PNIC_OP_STOP, 0);

@@ -2,13 +2,13 @@
 #include "router/table.h"
 
 #include "fib/fib.h"
+#include "ipc/clock.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 _Static_assert(FIB_ERROR_BYTES + 64 <= TABLE_ERROR_BYTES, "a reason fits into a sentence");
 
@@ -23,14 +23,6 @@ struct table {
 	struct table_counts counts;
 	struct p2pnic_sources sources; /* own and broadcast addresses: packets from them stay */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 int table_new(struct table **out, uint32_t bar2_bytes, unsigned kind, unsigned half)
 {
@@ -323,7 +315,7 @@ static void write_change(struct table *t, const struct next_hops *hops,
 	struct table_report *report)
 {
 	const struct layout layout = layout_of(t->bar2_bytes, t->half);
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 
 	for (unsigned k = 0; k < nics->n; k++) {
 		struct driver_nic *n = nics->nic[k];
@@ -345,14 +337,14 @@ static void write_change(struct table *t, const struct next_hops *hops,
 			fall_out(t, n, result, report);
 		report->patched += t->in_step[n->index];
 	}
-	report->ns = now_ns() - start;
+	report->ns = clock_now_ns() - start;
 }
 
 /* Those that are not in `skip`. */
 static void load_others(struct table *t, const struct table_nics *nics, const bool *skip,
 	struct table_report *report)
 {
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 	char error[TABLE_ERROR_BYTES];
 
 	for (unsigned k = 0; k < nics->n; k++) {
@@ -366,7 +358,7 @@ static void load_others(struct table *t, const struct table_nics *nics, const bo
 		}
 	}
 	if (report->loaded)
-		report->ns += now_ns() - start;
+		report->ns += clock_now_ns() - start;
 }
 
 int table_change(struct table *t, struct next_hops *hops, const struct route *change,

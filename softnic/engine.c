@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "softnic/engine.h"
 
+#include "ipc/clock.h"
 #include "softnic/soft_nic.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 struct engine {
@@ -32,14 +32,6 @@ struct engine {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static inline void cpu_relax(void)
 {
@@ -165,7 +157,7 @@ static void *run(void *argument)
 			if (++rounds % 256)
 				continue;
 		}
-		uint64_t now = now_ns();
+		uint64_t now = clock_now_ns();
 
 		if (now - e->serviced >= ENGINE_SERVICE_MS * 1000000ull) {
 			e->serviced = now;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user_internal.h"
 
+#include "ipc/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 int vfu_interrupt(struct vfu *vfu, unsigned vector)
@@ -26,14 +27,6 @@ int vfu_interrupt(struct vfu *vfu, unsigned vector)
 	/* GCOVR_EXCL_STOP */
 	pthread_mutex_unlock(&vfu->irq);
 	return result;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* With `receive` held: stop waiting, drop an answer that came too late. */
@@ -63,7 +56,7 @@ static struct vfio_user_message *await_answer(struct vfu *vfu, int64_t deadline,
 		vfu_pump(vfu);
 		bool full = vfu->queued == VFU_QUEUE_MAX;
 		bool more = vfu->queued > queued;
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_now_ms();
 		struct vfio_user_message *answer = NULL;
 		bool over = vfu->answer || vfu->broken || left <= 0;
 		if (over)
@@ -131,7 +124,7 @@ static int transfer(struct vfu *vfu, uint16_t command, uint64_t bus, uint8_t *in
 
 	vfu_transmit(vfu, &header, parts, from ? 2 : 1, NULL, 0);
 	struct vfio_user_message *answer =
-		await_answer(vfu, now_ms() + vfu->config.dma_timeout_ms, &result);
+		await_answer(vfu, clock_now_ms() + vfu->config.dma_timeout_ms, &result);
 	if (!answer)
 		return result;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cores.h"
 
+#include "ipc/clock.h"
 #include "median.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROUNDS   4
 #define TRIPS    50
@@ -32,26 +32,18 @@ struct cores {
 	pthread_t thread;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* ns for a step of six additions, none of which waits for another. */
 static double pace(void)
 {
 	double step[PACES];
 
 	for (int k = 0; k < PACES; k++) {
-		uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, start = now_ns();
+		uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, start = clock_now_ns();
 		for (int n = 0; n < STEPS; n++) {
 			a++, b++, c++, d++, e++, f++;
 			__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
 		}
-		step[k] = (double)(now_ns() - start) / STEPS;
+		step[k] = (double)(clock_now_ns() - start) / STEPS;
 	}
 	return median(step, PACES);
 }
@@ -119,24 +111,24 @@ static bool trip(struct cores *c, uint32_t ball, uint64_t until)
 {
 	atomic_store_explicit(&c->there, ball, memory_order_release);
 	for (unsigned k = 1; atomic_load_explicit(&c->back, memory_order_acquire) != ball; k++)
-		if (k % 4096 == 0 && now_ns() > until)
+		if (k % 4096 == 0 && clock_now_ns() > until)
 			return false;
 	return true;
 }
 
 static double returners_pace(struct cores *c)
 {
-	uint64_t until = now_ns() + TIMEOUT;
+	uint64_t until = clock_now_ns() + TIMEOUT;
 
 	while (!atomic_load_explicit(&c->paced, memory_order_acquire))
-		if (now_ns() > until)
+		if (clock_now_ns() > until)
 			return -1;
 	return c->step;
 }
 
 struct cores_state cores_look(struct cores *c)
 {
-	uint64_t until = now_ns() + TIMEOUT;
+	uint64_t until = clock_now_ns() + TIMEOUT;
 	uint32_t ball = atomic_load_explicit(&c->there, memory_order_relaxed) + 1;
 	double best = -1;
 
@@ -144,10 +136,10 @@ struct cores_state cores_look(struct cores *c)
 	sem_post(&c->called);
 	bool there = trip(c, ball, until); /* it is awake now */
 	for (int round = 0; there && round < ROUNDS; round++) {
-		uint64_t start = now_ns();
+		uint64_t start = clock_now_ns();
 		for (int n = 0; there && n < TRIPS; n++)
 			there = trip(c, ++ball, until);
-		double ns = (double)(now_ns() - start) / TRIPS;
+		double ns = (double)(clock_now_ns() - start) / TRIPS;
 		if (there && (best < 0 || ns < best))
 			best = ns;
 	}

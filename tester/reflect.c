@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "reflect.h"
 
+#include "ipc/clock.h"
 #include "ports/memif.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SERVICE_NS  10000000u
@@ -302,9 +302,7 @@ int reflect_run(const struct reflect_config *config, char *error)
 			pass_server(r);
 		if (passes % CLOCK_EVERY)
 			continue;
-		struct timespec t;
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+		uint64_t now = clock_now_ns();
 		if (now < next)
 			continue;
 		next = now + SERVICE_NS;

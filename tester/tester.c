@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "window.h"
 
+#include "ipc/clock.h"
 #include "ports/memif.h"
 
 #include <errno.h>
@@ -18,22 +19,14 @@
 #define SETTLE_NS        250000000
 #define PAUSE_SETTLE     200e-6 /* s: what a device has caught up with after a pause */
 
-static double seconds_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* The TSC runs at a constant rate on anything this runs on; 20 ms measure it to 1 part in 10^5. */
 static double calibrate(void)
 {
-	double start = seconds_now(), now;
+	double start = clock_now_seconds(), now;
 	uint64_t tick = tester_tsc();
 
 	do
-		now = seconds_now();
+		now = clock_now_seconds();
 	while (now - start < 0.02);
 	return (now - start) * 1e9 / (double)(tester_tsc() - tick);
 }
@@ -118,19 +111,19 @@ static int service(struct tester *t)
 
 int tester_wait(struct tester *t, double seconds, char *error)
 {
-	double end = seconds_now() + seconds;
+	double end = clock_now_seconds() + seconds;
 	int down;
 
 	/* All handshakes at once: a DPDK client that shares its own memory closes that memory's file as soon
 	 * as the first of its ports has connected, and then has nothing to show for the next one. */
-	for (unsigned i = 0; i < t->ports && seconds_now() < end;) {
+	for (unsigned i = 0; i < t->ports && clock_now_seconds() < end;) {
 		if (t->port[i].ops->called(t->port[i].end))
 			i++;
 		else
 			nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
 	while ((down = service(t)) >= 0) {
-		if (seconds_now() > end) {
+		if (clock_now_seconds() > end) {
 			snprintf(error, TESTER_ERROR_BYTES, "port %d: no link within %g s: %.120s",
 				down, seconds, t->port[down].ops->trouble(t->port[down].end));
 			return -ETIMEDOUT;
