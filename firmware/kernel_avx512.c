@@ -225,7 +225,7 @@ AVX512 static uint64_t select_frames(const struct burst *b, uint8_t egress, stru
 AVX512 static uint32_t describe(const uint32_t *free, const uint32_t *length, unsigned count,
 	uint32_t begins, uint16_t flags, uint32_t *slot_buffer, uint64_t *descriptor)
 {
-	const __m512i flag = _mm512_set1_epi64((long long)((uint64_t)flags << 48));
+	const __m512i flag = _mm512_slli_epi64(_mm512_set1_epi64(flags), 48);
 	__m512i bytes = _mm512_setzero_si512();
 
 	for (unsigned i = 0; i < count; i += 8) {
