@@ -220,10 +220,11 @@ AVX512 void line_trie_lookup4_avx512(
 	struct aim4 aim;
 
 	for (unsigned i = 0; i < n; i += 16) {
-		__mmask16 some = n - i < 16 ? (__mmask16)_bzhi_u32(0xffff, n - i) : 0xffff;
 		/* Whole where it can be: what a mask has stored, or loads, is not passed on by store queues. */
-		__m512i a = some == 0xffff ? _mm512_loadu_si512(address + i)
-					   : _mm512_maskz_loadu_epi32(some, address + i);
+		const bool whole = n - i >= 16;
+		__mmask16 some = whole ? 0xffff : (__mmask16)_bzhi_u32(0xffff, n - i);
+		__m512i a = whole ? _mm512_loadu_si512(address + i)
+				  : _mm512_maskz_loadu_epi32(some, address + i);
 		__m512i entry = _mm512_i32gather_epi32(
 			_mm512_srli_epi32(a, 16), bytes + P2PNIC_LINE_TRIE_ROOT, 4);
 		__mmask16 rest =
@@ -231,7 +232,7 @@ AVX512 void line_trie_lookup4_avx512(
 		__mmask16 more =
 			rest & _mm512_test_epi32_mask(entry, _mm512_set1_epi32(TYPE_ENTRIES));
 
-		if (some == 0xffff)
+		if (whole)
 			_mm256_storeu_si256(
 				(__m256i *)(next_hop + i), _mm512_cvtepi32_epi16(leaf_of(entry)));
 		else

@@ -227,6 +227,7 @@ void ring_out_drain(struct nic *n, unsigned peer)
 	ring_out_reclaim(n, out);
 	if (!out->open)
 		return;
+	/* Not dirty yet, ever: rings were published before, and each is drained once. */
 	mark_dirty(n, peer);
 	out->limit = out->consumed + out->capacity;
 	while (out->held && out->produced != out->limit) {
@@ -253,6 +254,7 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
 {
 	uint32_t at[P2PNIC_BURST_MAX];
+	/* With a reserve always, as Rd reads: the other way of reserve_of is for hold(). */
 	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
 
 	for (uint32_t i = 0; i < kept; i++) {
