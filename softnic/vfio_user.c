@@ -320,7 +320,8 @@ static void accept_clients(struct vfu *vfu)
 		if (connection < 0)
 			return;
 		/* A client that goes and comes again at once is not refused for its own sake. What it
-		 * sent before it went is served first, which ends: nothing can be added. */
+		 * sent before it went is served first, which ends: nothing can be added. (No test takes
+		 * serve_client's "nothing was done" here: it would need two reads to fail in a row.) */
 		while (vfu->connection >= 0 && has_gone(vfu->connection) && serve_client(vfu))
 			;
 		if (unix_peer_is_ours(connection)) {

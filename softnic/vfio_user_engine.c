@@ -109,7 +109,7 @@ static int transfer(struct vfu *vfu, uint16_t command, uint64_t bus, uint8_t *in
 	if (vfu->silent)
 		vfu_pump(vfu);
 	bool silent = vfu->silent;
-	bool ready = vfu->negotiated && !vfu->broken;
+	bool ready = !vfu->broken; /* negotiated: move has looked */
 	if (ready && !silent) {
 		vfu->heard = false;
 		vfu->awaiting = true;

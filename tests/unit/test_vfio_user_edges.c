@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What seldom happens to messages, descriptors, versions, and a server that is described wrongly. */
 #include "inject.h"
+#include "softnic/vfio_user_internal.h"
 #include "vfio_user/descriptor.h"
 #include "vfio_user/version.h"
 #include "vfio_user_raw.h"
@@ -511,6 +512,27 @@ static void test_version_without_reply(void **state)
 	raw_disconnect(&b);
 }
 
+/* What is said about one client has an end, which is said too. */
+static void test_log_has_an_end(void **state)
+{
+	static struct raw b;
+	char line[32];
+
+	raw_connect_for(&b, 50);
+	for (unsigned k = 0; k < VFU_LOG_MAX; k++) {
+		snprintf(line, sizeof(line), "line %u", k);
+		vfu_log_line(b.rig.vfu, line);
+		assert_string_equal(b.rig.log, line);
+	}
+	vfu_log_line(b.rig.vfu, "one more");
+	assert_non_null(strstr(b.rig.log, "no more about this client"));
+	b.rig.log[0] = 0;
+	for (unsigned k = 0; k < 3; k++)
+		vfu_log_line(b.rig.vfu, "and more");
+	assert_string_equal(b.rig.log, "");
+	raw_disconnect(&b);
+}
+
 /* A client that does not read: replies wait with their descriptors, and go with it. */
 static void test_deaf_client(void **state)
 {
@@ -573,6 +595,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_interrupt_requests, raw_set_up, raw_tear_down),
 		cmocka_unit_test(test_version_without_reply),
 		cmocka_unit_test(test_deaf_client),
+		cmocka_unit_test(test_log_has_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,17 @@ static void answer(struct raw *b, uint16_t id, uint16_t command, uint32_t flags,
 	assert_int_equal(vfio_user_send(b->socket, parts, 2, NULL, 0), 16 + (ssize_t)bytes);
 }
 
+/* Twice, in one piece. */
+static void answer_twice(struct raw *b, const void *payload, uint32_t bytes)
+{
+	struct vfio_user_header header = {
+		b->reply->header.id, b->reply->header.command, 16 + bytes, VFIO_USER_TYPE_REPLY, 0};
+	struct iovec parts[4] = {
+		{&header, 16}, {(void *)payload, bytes}, {&header, 16}, {(void *)payload, bytes}};
+
+	assert_int_equal(vfio_user_send(b->socket, parts, 4, NULL, 0), 2 * (16 + (ssize_t)bytes));
+}
+
 static int end_move(struct mover *m)
 {
 	pthread_join(m->thread, NULL);
@@ -83,6 +94,13 @@ static void test_answers(void **state)
 	}
 	begin_move(b, &m, false);
 	answer(b, b->reply->header.id, VFIO_USER_DMA_READ, reply, 0, payload, 80);
+	assert_int_equal(end_move(&m), 0);
+	assert_memory_equal(m.data, payload + 16, sizeof(m.data));
+
+	/* Of two the first counts, and the other is nobody's. */
+	memset(payload + 16, 0x33, 65);
+	begin_move(b, &m, false);
+	answer_twice(b, payload, 80);
 	assert_int_equal(end_move(&m), 0);
 	assert_memory_equal(m.data, payload + 16, sizeof(m.data));
 
