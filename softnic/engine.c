@@ -56,7 +56,7 @@ static int watch(struct engine *e, int fd)
 
 	if (fd < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST)
 		return 0;
-	return errno == EPERM ? 0 : -errno; /* EPERM: a regular file, always readable */
+	return -errno;
 }
 
 static void unwatch(struct engine *e, int fd)
@@ -225,8 +225,9 @@ static void wake(struct engine *e)
 	const uint64_t one = 1;
 
 	/* Fails only when the counter is full: then the engine has been woken already. */
-	if (write(e->wake, &one, sizeof(one)) < 0)
-		return;
+	ssize_t n = write(e->wake, &one, sizeof(one));
+
+	(void)n;
 }
 
 void engine_free(struct engine *e)
@@ -279,14 +280,14 @@ int engine_add(struct engine *e, struct soft_nic *nic)
 
 void engine_remove(struct engine *e, struct soft_nic *nic)
 {
+	unsigned k = 0;
+
 	engine_park(e);
-	for (unsigned k = 0; k < e->nics; k++)
-		if (e->nic[k] == nic) {
-			e->nic[k] = e->nic[--e->nics];
-			break;
-		}
+	while (e->nic[k] != nic)
+		k++;
+	e->nic[k] = e->nic[--e->nics];
 	unwatch(e, nic->doorbell);
-	for (unsigned k = 0; k < SOFT_NIC_FDS; k++)
+	for (k = 0; k < SOFT_NIC_FDS; k++)
 		unwatch(e, nic->watched[k]);
 	engine_resume(e);
 }

@@ -41,6 +41,7 @@ void engine_resume(struct engine *);
 
 /* The NIC is run from then on; -ENOSPC. */
 int engine_add(struct engine *, struct soft_nic *);
+/* One that was added. */
 void engine_remove(struct engine *, struct soft_nic *);
 
 #endif

@@ -18,6 +18,7 @@ int mapping_get(struct mapping **out, int fd, bool writable)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	/* No test takes two files of one inode number: they would be of two file systems. */
 	for (m = mappings; m; m = m->next)
 		if (m->device == st.st_dev && m->inode == st.st_ino && m->writable == writable) {
 			m->references++;
@@ -51,11 +52,10 @@ void mapping_put(struct mapping *m)
 {
 	if (--m->references)
 		return;
-	for (struct mapping **p = &mappings; *p; p = &(*p)->next)
-		if (*p == m) {
-			*p = m->next;
-			break;
-		}
+	struct mapping **p = &mappings;
+	while (*p != m)
+		p = &(*p)->next;
+	*p = m->next;
 	munmap(m->memory, m->bytes);
 	free(m);
 }
@@ -68,7 +68,8 @@ int memory_create(const char *name, uint64_t bytes)
 	if (bytes % huge == 0) {
 		fd = memfd_create(
 			name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
-		/* Allocated now: a page that cannot be had later would be a SIGBUS on the data path. */
+		/* Allocated now: a page that cannot be had later would be a SIGBUS on the data path. (Where
+		 * no huge pages are set aside, as on most hosts of tests, that fails always.) */
 		if (fd >= 0 && (ftruncate(fd, (off_t)bytes) < 0 ||
 				       fallocate(fd, 0, 0, (off_t)bytes) < 0)) {
 			close(fd);

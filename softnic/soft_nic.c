@@ -160,8 +160,6 @@ static void on_unmap_all(void *device)
 {
 	struct soft_nic *s = device;
 
-	if (!s->engine) /* it never ran */
-		return;
 	engine_park(s->engine);
 	dma_unmap_all(&s->dma);
 	nic_windows_changed(s->nic);
@@ -382,8 +380,7 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 	*out = s;
 	return 0;
 fail:
-	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name,
-		reason[0] ? reason : strerror(-result));
+	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name, reason);
 	s->engine = NULL;
 	soft_nic_free(s);
 	return result;

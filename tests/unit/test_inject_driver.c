@@ -102,6 +102,31 @@ static void test_memory(void **state)
 	assert_true(inject_each(makes_memory, NULL, NULL) >= 5);
 }
 
+/* One mapping for each file and way of access, for as long as somebody has it. */
+static void test_mappings(void **state)
+{
+	struct mapping *a, *b, *c, *d;
+	int fd[2] = {memory_create("test", 8192), memory_create("test", 8192)};
+
+	assert_true(fd[0] >= 0 && fd[1] >= 0);
+	assert_int_equal(mapping_get(&a, fd[0], true), 0);
+	assert_int_equal(mapping_get(&b, fd[1], true), 0);
+	assert_int_equal(mapping_get(&c, fd[0], false), 0);
+	assert_int_equal(mapping_get(&d, fd[0], true), 0);
+	assert_ptr_equal(d, a);
+	assert_ptr_not_equal(c, a);
+	assert_ptr_not_equal(b, a);
+	mapping_put(a);
+	mapping_put(b);
+	a->memory[1] = 7; /* d has it still */
+	assert_int_equal(c->memory[1], 7);
+	mapping_put(d);
+	mapping_put(c);
+	assert_int_equal(mapping_get(&a, -1, true), -EBADF);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 /* --- The driver's side --------------------------------------------------------------------------- */
 
 static int makes_bounce(void *context)
@@ -288,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_mappings),
 		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_pointer_to_write),
 		cmocka_unit_test(test_fabric_write),

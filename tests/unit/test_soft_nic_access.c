@@ -55,6 +55,11 @@ static void test_bar0(void **state)
 	assert_int_equal(device_write(d, BAR0, P2PNIC_BAR0_DESCRIPTION, zeros, 7), 0);
 	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_DESCRIPTION, bytes, 7), 0);
 	assert_memory_equal(bytes, "capture", 7);
+	/* What begins in them and ends behind them is nothing. */
+	assert_int_equal(
+		device_read(d, BAR0, P2PNIC_BAR0_FAULT + P2PNIC_DESCRIPTION_BYTES - 4, bytes, 8),
+		0);
+	assert_memory_equal(bytes, zeros, 8);
 	/* The doorbell reads as nothing and takes any write, a counter that is full included. */
 	memset(bytes, 0xff, sizeof(bytes));
 	assert_int_equal(device_read(d, BAR0, P2PNIC_BAR0_DOORBELL, bytes, 8), 0);
@@ -86,6 +91,23 @@ static void test_memory(void **state)
 		assert_int_equal(*(uint32_t *)device_pointer(d, bar, last, 4), word);
 	}
 	assert_int_equal(device_read32(d, VFIO_PCI_BAR1_REGION_INDEX, 0, &word), -EINVAL);
+}
+
+/* A pair whose doorbell is in no window does not open. */
+static void test_doorbell_without_window(void **state)
+{
+	struct soft_rig *r = *state;
+	struct p2pnic_peer *entry = &driver_nic_peers(&r->driver[0])[1];
+
+	soft_add(r, 1, false);
+	assert_int_equal(driver_nic_command(&r->driver[0], P2PNIC_OP_PEER_CLOSE, 1), P2PNIC_OK);
+	const struct p2pnic_peer good = *entry;
+	entry->epoch = good.epoch + 1;
+	entry->doorbell.value = 4096;
+	assert_int_equal(
+		driver_nic_command(&r->driver[0], P2PNIC_OP_PEER_OPEN, 1), P2PNIC_BAD_WINDOW);
+	entry->doorbell = good.doorbell;
+	assert_int_equal(driver_nic_command(&r->driver[0], P2PNIC_OP_PEER_OPEN, 1), P2PNIC_OK);
 }
 
 /* Bus mastering taken away and given back; a function-level reset gives all registers their first value. */
@@ -162,6 +184,70 @@ static void test_refused(void **state)
 	unlink(target + 1);
 }
 
+/* --- Engines ------------------------------------------------------------------------------------- */
+
+static void test_engine_parks(void **state)
+{
+	struct soft_rig *r = *state;
+	uint32_t word;
+
+	/* Pairs nest; the control thread's own are inside of these. */
+	engine_park(r->engine[0]);
+	engine_park(r->engine[0]);
+	assert_int_equal(driver_nic_read(&r->driver[0], P2PNIC_REG_STATUS, &word), 0);
+	engine_resume(r->engine[0]);
+	assert_int_equal(driver_nic_read(&r->driver[0], P2PNIC_REG_STATUS, &word), 0);
+	engine_resume(r->engine[0]);
+	soft_add(r, 1, true);
+	soft_kill(r, 1);
+	fabric_remove(&r->fabric, &r->driver[1]);
+	driver_nic_detach(&r->driver[1]);
+}
+
+/* A core that there is not, within what a set of them can say and beyond. */
+static void test_engine_without_core(void **state)
+{
+	struct engine *engine;
+	unsigned before = soft_descriptors();
+
+	assert_int_equal(engine_new(&engine, "none", 1023, false), -EINVAL);
+	assert_int_equal(engine_new(&engine, "none", 100000, false), -EINVAL);
+	assert_int_equal(soft_descriptors(), before);
+}
+
+static void test_engine_is_full(void **state)
+{
+	struct soft_rig *r = *state;
+	struct soft_nic *nic[ENGINE_NICS_MAX];
+	struct engine *engine;
+	char name[16], target[80], socket[80], error[SOFT_NIC_ERROR_BYTES];
+	struct soft_nic_config config = {.name = name,
+		.socket = socket,
+		.port_type = "pcap",
+		.port_target = target,
+		.method = P2PNIC_METHOD_WRITE};
+	unsigned n = 0;
+	int result = 0;
+
+	assert_int_equal(engine_new(&engine, "full", -1, true), 0);
+	for (; n <= ENGINE_NICS_MAX; n++) {
+		snprintf(name, sizeof(name), "n%u", n);
+		snprintf(target, sizeof(target), ",%s/full%u", r->directory, n);
+		snprintf(socket, sizeof(socket), "%s/full%u.sock", r->directory, n);
+		result = soft_nic_new(&nic[n % ENGINE_NICS_MAX], &config, engine, error);
+		unlink(target + 1);
+		if (result)
+			break;
+	}
+	assert_int_equal(n, ENGINE_NICS_MAX);
+	assert_int_equal(result, -ENOSPC);
+	assert_non_null(strstr(error, "engine: "));
+	/* In the order they came: the place of one that goes is the last one's. */
+	while (n)
+		soft_nic_free(nic[ENGINE_NICS_MAX - n--]);
+	engine_free(engine);
+}
+
 /* --- What a driver refuses ------------------------------------------------------------------------ */
 
 static void test_fabric_refuses(void **state)
@@ -231,8 +317,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		NIC(test_bar0),
 		NIC(test_memory),
+		NIC(test_doorbell_without_window),
 		NIC(test_configuration_space),
 		NIC(test_refused),
+		NIC(test_engine_parks),
+		cmocka_unit_test(test_engine_without_core),
+		NIC(test_engine_is_full),
 		NIC(test_fabric_refuses),
 		NIC(test_driver),
 		NIC(test_devices_that_are_none),
