@@ -13,7 +13,7 @@ int search_throughput(search_trial trial, void *context, double low, double high
 		return r;
 	if (!lost)
 		good = high;
-	while (bad - (good > 0 ? good : low) > step && good < high) {
+	while (bad - (good > 0 ? good : low) > step) {
 		double load = ((good > 0 ? good : low) + bad) / 2;
 		r = trial(context, load, &lost);
 		if (r)

@@ -168,6 +168,7 @@ struct device {
 	unsigned trials;
 	unsigned flaky; /* this many trials just below the limit lose all the same */
 	int error;
+	unsigned error_at; /* trial; 0: the third */
 };
 
 static int offer(void *context, double load, uint64_t *lost)
@@ -175,7 +176,7 @@ static int offer(void *context, double load, uint64_t *lost)
 	struct device *d = context;
 
 	d->trials++;
-	if (d->error && d->trials == 3)
+	if (d->error && d->trials == (d->error_at ? d->error_at : 3))
 		return d->error;
 	*lost = load > d->limit ? (uint64_t)(load - d->limit) + 1 : 0;
 	if (!*lost && d->flaky && d->trials > 5) {
@@ -211,10 +212,22 @@ static void test_search(void **state)
 	struct device dead = {.limit = -1};
 	assert_int_equal(search_throughput(offer, &dead, 1, 10e6, 1e-3, &found), 0);
 	assert_true(found == 0);
+	assert_int_equal(search_throughput(offer, &dead, 0, 10e6, 1e-3, &found), 0);
+	assert_true(found == 0);
 	assert_int_equal(search_burst(offer, &dead, 100, &burst), 0);
 	assert_int_equal(burst, 0);
 	struct device broken = {.limit = 5e6, .error = -5};
 	assert_int_equal(search_throughput(offer, &broken, 1, 10e6, 1e-3, &found), -5);
+	/* Whichever trial cannot be made ends the search; the last is the one of what was found. */
+	for (unsigned at = 1; at <= 12; at++) {
+		broken = (struct device){.limit = 5e6, .error = -7, .error_at = at};
+		assert_int_equal(search_throughput(offer, &broken, 1, 10e6, 1e-3, &found), -7);
+		assert_int_equal(broken.trials, at);
+		assert_true(found == 0);
+	}
+	broken = (struct device){.limit = 50, .error = -7, .error_at = 2};
+	assert_int_equal(search_burst(offer, &broken, 100, &burst), -7);
+	assert_int_equal(burst, 0);
 
 	double load[SEARCH_CURVE_MAX];
 	uint64_t lost[SEARCH_CURVE_MAX];
@@ -222,6 +235,8 @@ static void test_search(void **state)
 	assert_int_equal(search_curve(offer, &d, 100, load, lost), 5);
 	assert_true(load[2] == 80 && lost[2] > 0 && load[4] == 60 && lost[4] == 0);
 	assert_int_equal(search_curve(offer, &dead, 100, load, lost), SEARCH_CURVE_MAX);
+	broken = (struct device){.limit = 50, .error = -7};
+	assert_int_equal(search_curve(offer, &broken, 100, load, lost), -7);
 }
 
 /* --- Windows ------------------------------------------------------------------------------------- */

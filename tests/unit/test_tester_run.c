@@ -122,9 +122,27 @@ static void forward(const struct stream *s, uint64_t number, uint64_t stamp)
 	push(exit, b, length);
 }
 
+/* In turn for each look at all four links: u is up, d is down; the last stays. NULL: up. */
+static const char *links;
+static unsigned looks;
+
 static bool fake_service(void *end)
 {
-	return true;
+	size_t turn = looks++ / 4;
+
+	if (!links)
+		return true;
+	return links[turn < strlen(links) ? turn : strlen(links) - 1] == 'u';
+}
+
+static bool fake_called(void *end)
+{
+	return looks++ % 2;
+}
+
+static const char *fake_trouble(void *end)
+{
+	return "a cable is missing";
 }
 
 static int fake_prepare(void *end, const struct stream *s, char *error)
@@ -161,6 +179,8 @@ static unsigned fake_waiting(void *end)
 }
 
 static const struct tester_end_ops fake = {.service = fake_service,
+	.called = fake_called,
+	.trouble = fake_trouble,
 	.prepare = fake_prepare,
 	.send = fake_send,
 	.waiting = fake_waiting,
@@ -279,6 +299,165 @@ static void test_paced(void **state)
 	fake_close(&t);
 }
 
+/* Part of the time is to warm up; what goes on is told. */
+static unsigned told;
+
+static void tell(void *context, const struct tester *t, double seconds)
+{
+	assert_ptr_equal(context, &told);
+	assert_true(seconds > 0.4 * ++told);
+}
+
+static void test_progress(void **state)
+{
+	static struct tester t;
+	const uint32_t destination[] = {0xc6120a01, 0xc6120b01, 0xc6120c01};
+	char error[TESTER_ERROR_BYTES];
+	struct tester_setup setup = {.pattern = "1in-1out",
+		.frame_bytes = 64,
+		.mode = TESTER_ROUTED,
+		.destination = destination,
+		.destinations = 3};
+	struct tester_load load = {.rate = 1e4,
+		.seconds = 1.5,
+		.warm_up = 0.5,
+		.check = TESTER_CHECK_NONE,
+		.progress = tell,
+		.context = &told};
+
+	fake_tester(&t);
+	t.ns_per_tick = 20; /* time flies */
+	assert_int_equal(tester_prepare(&t, &setup, error), 0);
+	assert_int_equal(tester_run(&t, &load, &result, error), 0);
+	assert_true(told >= 2);
+	assert_true(result.seconds <= 1.6);
+	assert_true(result.mpps <= (double)result.received * 1e-6 / result.seconds);
+	assert_int_equal(memcmp(t.port[0].stream.line[1].byte + 30, "\xc6\x12\x0b\x01", 4), 0);
+	fake_close(&t);
+}
+
+/* What there is no run for, in words. */
+static void test_refused(void **state)
+{
+	static struct tester t;
+	static char longest[2000], longest_options[2000];
+	char error[TESTER_ERROR_BYTES];
+	const char *one[] = {NULL};
+	struct tester *none;
+	static const struct {
+		const char *port, *says;
+	} ports[] = {
+		{"memif", "no KIND:TARGET"},
+		{"carrier-pigeon:x", "no KIND:TARGET"},
+		{"a-kind-with-a-name-that-is-far-too-long:x", "no KIND:TARGET"},
+		{"memif:/tmp/x,colour=red", "colour"},
+		{"pcap:/no/such/capture,", "/no/such/capture"},
+		{"pcap:/no/such/capture,,colour=red", "/no/such/capture"},
+		{longest, "too long"},
+		{longest_options, "too long"},
+	};
+	static const struct {
+		struct tester_setup setup;
+		const char *says;
+	} setups[] = {
+		{{.pattern = "sideways", .frame_bytes = 64}, "no such pattern: 'sideways'"},
+		{{.pattern = "6in-6out", .frame_bytes = 64}, "needs 6 ports, there are 4"},
+		{{.pattern = "4in-4out", .frame_bytes = STREAM_FRAME_MIN - 1}, "frame size"},
+		{{.pattern = "4in-4out", .frame_bytes = STREAM_FRAME_MAX + 1}, "frame size"},
+	};
+	static const struct tester_setup good = {
+		.pattern = "4in-4out", .frame_bytes = 64, .mode = TESTER_ROUTED};
+	const struct tester_load load = {.seconds = 1e6, .check = TESTER_CHECK_NONE};
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	memcpy(longest_options, longest, sizeof(longest));
+	memcpy(longest, "pcap:", 5);
+	memcpy(longest_options, "pcap:a,b,colour=", 16);
+	for (unsigned n = 0; n <= TESTER_PORTS_MAX + 1; n += TESTER_PORTS_MAX + 1) {
+		assert_int_equal(tester_open(&none, one, n, error), -EINVAL);
+		assert_non_null(strstr(error, "a tester has 1 to"));
+	}
+	for (unsigned k = 0; k < sizeof(ports) / sizeof(*ports); k++) {
+		one[0] = ports[k].port;
+		assert_true(tester_open(&none, one, 1, error) < 0);
+		if (!strstr(error, ports[k].says))
+			fail_msg("%s: not '%s'", error, ports[k].says);
+	}
+	fake_tester(&t);
+	for (unsigned k = 0; k < sizeof(setups) / sizeof(*setups); k++) {
+		assert_int_equal(tester_prepare(&t, &setups[k].setup, error), -EINVAL);
+		if (!strstr(error, setups[k].says))
+			fail_msg("%s: not '%s'", error, setups[k].says);
+	}
+	assert_int_equal(tester_prepare(&t, &good, error), 0);
+	static const struct {
+		const char *links;
+		bool wait;
+		int result;
+		const char *says;
+	} lives[] = {
+		{"d", false, -ENOTCONN, "port 0: link is down"},
+		{"uud", false, -ECONNRESET, "port 0: the link went down"},
+		{"d", true, -ETIMEDOUT, "port 0: no link within 0.01 s: a cable is missing"},
+		{"uuud", true, -ECONNRESET, "port 0: the link came up and went: a cable"},
+		{"u", true, 0, ""},
+	};
+	for (unsigned k = 0; k < sizeof(lives) / sizeof(*lives); k++) {
+		links = lives[k].links;
+		looks = 0;
+		error[0] = 0;
+		int r = lives[k].wait ? tester_wait(&t, k == 2 ? 0.01 : 20, error)
+				      : tester_run(&t, &load, &result, error);
+		assert_int_equal(r, lives[k].result);
+		if (!strstr(error, lives[k].says))
+			fail_msg("%s: not '%s'", error, lives[k].says);
+	}
+	links = NULL;
+	fake_close(&t);
+}
+
+/* --- Captures ------------------------------------------------------------------------------------- */
+
+/* Packets into a capture are lost; those out of one that another run has sent are nobody's. */
+static void test_captures(void **state)
+{
+	char directory[] = "/tmp/p2pnic-test-tester-XXXXXX", error[TESTER_ERROR_BYTES] = "";
+	char name[4][64], path[3][48];
+	const char *first[] = {name[0], name[1]}, *second[] = {name[2], name[3]};
+	struct tester_setup setup = {.pattern = "0>1", .frame_bytes = 128, .mode = TESTER_BRIDGED};
+	const struct tester_load load = {.seconds = 600,
+		.packets = 1000,
+		.check = TESTER_CHECK_FULL,
+		.sample = 1,
+		.probe = 16};
+	struct tester *t;
+
+	assert_non_null(mkdtemp(directory));
+	for (unsigned k = 0; k < 3; k++)
+		snprintf(path[k], sizeof(path[k]), "%s/%u", directory, k);
+	snprintf(name[0], sizeof(name[0]), "pcap:,%.40s", path[0]);
+	snprintf(name[1], sizeof(name[1]), "pcap:,%.40s", path[1]);
+	snprintf(name[2], sizeof(name[2]), "pcap:%.40s,", path[0]);
+	snprintf(name[3], sizeof(name[3]), "pcap:,%.40s", path[2]);
+	for (unsigned k = 0; k < 2; k++) {
+		if (tester_open(&t, k ? second : first, 2, error) || tester_wait(t, 20, error))
+			fail_msg("%s", error);
+		setup.pattern = k ? "1>0" : "0>1";
+		assert_int_equal(tester_prepare(t, &setup, error), 0);
+		if (tester_run(t, &load, &result, error))
+			fail_msg("%s", error);
+		tester_close(t);
+		assert_int_equal(result.sent, 1000);
+		assert_int_equal(result.lost, 1000);
+		assert_int_equal(result.received, 0);
+		assert_int_equal(result.error[CHECK_FOREIGN], k ? 1000 : 0);
+		assert_int_equal(tester_errors(&result), 0);
+	}
+	for (unsigned k = 0; k < 3; k++)
+		assert_int_equal(unlink(path[k]), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 /* --- Over memif ------------------------------------------------------------------------------------ */
 
 static atomic_bool stop;
@@ -351,7 +530,8 @@ static void test_wire(void **state)
 static void test_patterns(void **state)
 {
 	const char *wrong[] = {"", "x", "0in-0out", "1in-2out", "3in-3out", "1in-1out-mix",
-		"4in-4out-", "18in-18out", "0>", ">1", "0>1,", "0>1,0>2", "0>16", "0>1;", "0-1"};
+		"4in-4out-", "18in-18out", "0>", ">1", "0>1,", "0>1,0>2", "0>16", "0>1;", "0-1",
+		"0>1,2", "1in-1x", "0>1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"};
 	struct pattern p;
 
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
@@ -369,15 +549,21 @@ static void test_frames(void **state)
 {
 	static uint8_t payload[STREAM_FRAME_MAX + 64];
 	const unsigned exits[] = {1, 2};
+	uint32_t listed[512]; /* their last 16 bits: all sums */
 	struct stream s;
 
+	for (uint32_t k = 0; k < 512; k++)
+		listed[k] = 0xc6120000u + 128 * k;
 	stream_payload(payload);
-	for (unsigned no_carry = 0; no_carry < 2; no_carry++) {
+	for (unsigned variant = 0; variant < 4; variant++) {
+		const bool no_carry = variant & 1, list = variant & 2;
 		struct stream_config c = {.ingress = 3,
 			.exits = 2,
 			.exit = exits,
 			.frame_bytes = 64,
 			.mode = TESTER_ROUTED,
+			.destination = list ? listed : NULL,
+			.destinations = list ? 512 : 0,
 			.no_carry = no_carry};
 		unsigned carries = 0;
 		assert_int_equal(stream_build(&s, &c, payload), 0);
@@ -394,10 +580,13 @@ static void test_frames(void **state)
 			carries += b[24] == 0xff;
 			assert_int_equal(b[22] - 1, e[22]);
 			assert_int_equal(b[29], k / 2 % 256);
-			assert_int_equal(b[32], exits[k % 2]);
+			assert_int_equal(b[32] << 8 | b[33],
+				list ? (int)(listed[k] & 0xffff) : (int)(exits[k % 2] << 8 | 10));
 		}
 		if (no_carry)
 			assert_int_equal(carries, 0);
+		else if (list)
+			assert_true(carries > 0);
 		stream_free(&s);
 	}
 }
@@ -452,6 +641,9 @@ int main(void)
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_mischief),
 		cmocka_unit_test(test_paced),
+		cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_captures),
 		cmocka_unit_test(test_wire),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
