@@ -123,6 +123,35 @@ static void test_tester(void **state)
 	assert_true(inject_each(opens_tester, NULL, error) >= 8);
 }
 
+static int picks_prefixes(void *context)
+{
+	uint32_t *addresses;
+
+	inject_arm();
+	int result = prefixes_pick(context, 4, 7, &addresses, error);
+	inject_disarm();
+	if (!result)
+		free(addresses);
+	return result;
+}
+
+/* A file that cannot be looked at again may have changed while it was read. */
+static bool picked_or_said(void *context, int result)
+{
+	return result == 0 || result == inject_error() ||
+	       (result == -EINVAL && !strcmp(inject_failed(), "fstat64"));
+}
+
+static void test_prefixes(void **state)
+{
+	FILE *f = fopen(file, "w");
+
+	assert_non_null(f);
+	assert_true(fputs("10.0.0.0/8\n", f) > 0);
+	assert_int_equal(fclose(f), 0);
+	assert_true(inject_each_expect(picks_prefixes, file, picked_or_said, error) >= 2);
+}
+
 static int builds_stream(void *context)
 {
 	const unsigned exits[] = {1};
@@ -168,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_replaced_ports),
 		cmocka_unit_test(test_tester),
+		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_cores),
 	};

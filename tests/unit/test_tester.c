@@ -379,6 +379,22 @@ static void test_report(void **state)
 	text_of(&r, text, sizeof(text));
 	assert_non_null(strstr(text, "2 near, median 1.500 Mpps, best 2.500; 0 busy"));
 	assert_non_null(strstr(text, "1 spoilt"));
+	/* Windows of one kind alone, which is not the near one. */
+	r.near.count = 0;
+	for (unsigned k = 0; k < 2; k++) {
+		r.busy.count = k ? 0 : 3;
+		r.far.count = k ? 4 : 0;
+		text_of(&r, text, sizeof(text));
+		assert_non_null(strstr(text, k ? "4 far, " : "; 3 busy, "));
+	}
+	r.near.count = 2;
+	r.busy.count = r.far.count = 1;
+	text_of(&r, text, sizeof(text));
+	assert_non_null(strstr(text, "2 near, median 1.500 Mpps, best 2.500; 1 busy"));
+	r.busy.count = 0;
+	text_of(&r, text, sizeof(text));
+	assert_non_null(strstr(text, "0 busy, 0.000; 1 far"));
+	r.far.count = 0;
 
 	json_t *json = report_json(&r);
 	const json_t *near = json_object_get(json, "near"),

@@ -340,7 +340,7 @@ static void test_progress(void **state)
 static void test_refused(void **state)
 {
 	static struct tester t;
-	static char longest[2000], longest_options[2000];
+	static char longest[2000], longest_options[2000], longest_path[2000];
 	char error[TESTER_ERROR_BYTES];
 	const char *one[] = {NULL};
 	struct tester *none;
@@ -354,6 +354,7 @@ static void test_refused(void **state)
 		{"pcap:/no/such/capture,", "/no/such/capture"},
 		{"pcap:/no/such/capture,,colour=red", "/no/such/capture"},
 		{longest, "too long"},
+		{longest_path, "is too long"},
 		{longest_options, "too long"},
 	};
 	static const struct {
@@ -371,6 +372,8 @@ static void test_refused(void **state)
 
 	memset(longest, 'x', sizeof(longest) - 1);
 	memcpy(longest_options, longest, sizeof(longest));
+	memcpy(longest_path, longest, sizeof(longest));
+	memcpy(longest_path, "memif:", 6);
 	memcpy(longest, "pcap:", 5);
 	memcpy(longest_options, "pcap:a,b,colour=", 16);
 	for (unsigned n = 0; n <= TESTER_PORTS_MAX + 1; n += TESTER_PORTS_MAX + 1) {
@@ -504,7 +507,8 @@ static void wire_run(bool server, enum reflect_kind kind, const char *pattern, u
 		.seconds = 30,
 		.packets = 2000,
 		.check = TESTER_CHECK_FULL,
-		.sample = 1};
+		.sample = 1,
+		.probe = 4};
 	assert_int_equal(tester_prepare(t, &setup, error), 0);
 	if (tester_run(t, &load, &result, error))
 		fail_msg("%s", error);
@@ -512,6 +516,7 @@ static void wire_run(bool server, enum reflect_kind kind, const char *pattern, u
 	assert_int_equal(result.checked, result.received);
 	assert_int_equal(result.received + result.lost, result.sent);
 	assert_true(result.received > result.sent / 2);
+	assert_true(result.latency.count > 0 && result.latency.count <= result.sent / 4);
 	tester_close(t);
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
@@ -523,6 +528,45 @@ static void test_wire(void **state)
 	wire_run(true, REFLECT_COPY, "4in-4out-mix", 1518);
 	wire_run(false, REFLECT_WIRE, "2in-2out-mix", 65);
 	wire_run(false, REFLECT_COPY, "4in-4out", 128);
+}
+
+/* Nobody at the other end of a socket: that is said, for a server and for a client. */
+static void test_nobody_there(void **state)
+{
+	char port[96], error[TESTER_ERROR_BYTES];
+	const char *ports[] = {port};
+	struct tester *t;
+
+	for (unsigned client = 0; client < 2; client++) {
+		snprintf(port, sizeof(port), "memif:/tmp/p2pnic-test-tester-%d-nobody,role=%s",
+			(int)getpid(), client ? "client" : "server");
+		assert_int_equal(tester_open(&t, ports, 1, error), 0);
+		assert_int_equal(tester_wait(t, 0.05, error), -ETIMEDOUT);
+		assert_non_null(strstr(error, "port 0: no link within 0.05 s: "));
+		assert_non_null(strstr(error, client ? "No such file" : "nobody there"));
+		tester_close(t);
+	}
+}
+
+static void test_reflect_refuses(void **state)
+{
+	char longest[200], error[256];
+	const char *ports[] = {longest};
+	struct reflect_config config = {.kind = REFLECT_WIRE, .ports = ports, .stop = &stop};
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	for (config.count = 0; config.count <= TESTER_PORTS_MAX + 1;
+		config.count += TESTER_PORTS_MAX + 1) {
+		assert_int_equal(reflect_run(&config, error), -EINVAL);
+		assert_non_null(strstr(error, "1 to 16 ports, not "));
+	}
+	config.count = 1;
+	assert_int_equal(reflect_run(&config, error), -EINVAL);
+	assert_non_null(strstr(error, "socket path too long"));
+	snprintf(longest, sizeof(longest), "/tmp/x,colour=red");
+	assert_int_equal(reflect_run(&config, error), -EINVAL);
+	assert_non_null(strstr(error, "colour"));
 }
 
 /* --- Patterns, frames, destinations ---------------------------------------------------------------- */
@@ -618,6 +662,26 @@ static void test_prefixes(void **state)
 	}
 	assert_true(ten > 300 && ten < 700);
 	free(a);
+	/* Of all addresses, those that a router forwards. */
+	write_text(path, "0.0.0.0/0\n");
+	assert_int_equal(prefixes_pick(path, 4000, 7, &a, error), 0);
+	for (unsigned i = 0; i < 4000; i++)
+		assert_true(a[i] >> 24 != 0 && a[i] >> 24 != 127 && a[i] >> 28 < 14 &&
+			    a[i] >> 16 != 0xa9fe);
+	free(a);
+	write_text(path, "127.0.0.0/8\n169.254.0.0/16\n0.1.0.0/16\n");
+	assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -EINVAL);
+	assert_non_null(strstr(error, "no forwardable address in it"));
+	/* More than there was room for at first. */
+	FILE *many = fopen(path, "w");
+	assert_non_null(many);
+	for (unsigned i = 0; i < 5000; i++)
+		fprintf(many, "10.%u.%u.0/24\n", i / 256, i % 256);
+	assert_int_equal(fclose(many), 0);
+	assert_int_equal(prefixes_pick(path, 1000, 7, &a, error), 0);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_true(a[i] >> 24 == 10 && (a[i] >> 8 & 0xffff) < 5000);
+	free(a);
 	static const char *const bad[] = {"rubbish", "1.2.3.0/33", "1.2.3.0/x", "1.2.3.0/024",
 		"1.2.3.4/24", "1.2.3.0/24 more", "1.2.3.0/24 1 2", "1.2.3.0/24\r1",
 		"1.2.3.0/24 \x80", ""};
@@ -645,6 +709,8 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_captures),
 		cmocka_unit_test(test_wire),
+		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_reflect_refuses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
