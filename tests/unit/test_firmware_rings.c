@@ -106,8 +106,8 @@ static void indices_wrap(void **state)
 	struct ring_out *out = &r->at[0].nic->out[1];
 	struct ring_in *in = &r->at[1].nic->in[0];
 
-	out->counted = out->produced = out->published = out->consumed = in->dequeued = in->completed =
-		0xfffffff0u;
+	out->counted = out->produced = out->published = out->consumed = in->dequeued =
+		in->completed = 0xfffffff0u;
 	out->limit = out->consumed + out->capacity;
 	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
 	in->mailbox->producer = P2PNIC_RING_WORD(in->epoch, in->dequeued);
