@@ -28,7 +28,7 @@
 #include "fib/route_file.h"
 #include "fib/synthetic.h"
 #include "fib_subject.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 #define ADDRESSES  (1u << 20)
 #define ZIPF_FLOWS (1u << 18)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command_fib.h"
 #include "cli/command.h"
-#include "cli/fib.h"
 
 #include <errno.h>
 #include <getopt.h>

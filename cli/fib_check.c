@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
-#include "cli/fib.h"
+#include "cli/command_fib.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
 #include "fib/check.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 static json_t *check_family(
 	const struct fib_options *o, unsigned family, const struct route_list *list, bool *good)

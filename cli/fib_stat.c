@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
-#include "cli/fib.h"
+#include "cli/command_fib.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check.h"
 
-#include "firmware/fib.h"
 #include "firmware/fib_line_trie.h"
+#include "firmware/fib_lookup.h"
 #include "firmware/x86.h"
 
 #include <string.h>

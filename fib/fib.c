@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 void fib_error(char *error, const char *format, ...)
 {

@@ -4,7 +4,7 @@
  * Ethernet port, the DMA engine, the interrupt line. There are two:
  *
  *   - the soft NIC's and the tests', static inline functions of a header that P2PNIC_BOARD_HEADER names
- *     (softnic/board.h): a DMA write there is a copy of a few instructions;
+ *     (softnic/soft_board.h): a DMA write there is a copy of a few instructions;
  *   - any other: the prototypes below, resolved when the firmware is linked for that board. `make
  *     firmware-riscv` proves that nothing else is undefined.
  *

@@ -9,7 +9,7 @@
 #define P2PNIC_FIRMWARE_BURST_H
 
 #include "board.h"
-#include "fib.h"
+#include "fib_lookup.h"
 #include "verdict.h"
 
 #define BURST_GROUP   16u   /* frames that vector kernels handle together */

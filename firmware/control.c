@@ -4,7 +4,7 @@
  */
 #include "nic.h"
 
-#include "fib.h"
+#include "fib_lookup.h"
 #include "kernel.h"
 
 void nic_init(struct nic *n, struct board *board, unsigned method, struct p2pnic_counters *counters,

@@ -4,7 +4,7 @@
 #define SOFTNIC_FIRMWARE_H
 
 #ifndef P2PNIC_BOARD_HEADER
-#define P2PNIC_BOARD_HEADER "softnic/board.h"
+#define P2PNIC_BOARD_HEADER "softnic/soft_board.h"
 #endif
 #include "firmware/nic.h"
 

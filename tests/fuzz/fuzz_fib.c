@@ -13,7 +13,7 @@
 
 #include "fib/check.h"
 #include "fib/fib.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

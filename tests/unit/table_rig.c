@@ -2,7 +2,7 @@
 #include "tests/unit/table_rig.h"
 
 #include "fib/check.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 #include <errno.h>
 #include <stdio.h>

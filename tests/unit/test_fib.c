@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #include "fib/fib.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 static uint16_t lookup4(const struct fib *fib, uint32_t address)
 {

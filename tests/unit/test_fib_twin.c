@@ -16,7 +16,7 @@
 
 #include "fib/check.h"
 #include "fib/fib.h"
-#include "firmware/fib.h"
+#include "firmware/fib_lookup.h"
 
 #define ROOM (4u << 20)
 

@@ -6,8 +6,8 @@
  * n is at most P2PNIC_BURST_MAX. The image is trusted once fib_image_valid has accepted it: only the
  * host writes there.
  */
-#ifndef P2PNIC_FIRMWARE_FIB_H
-#define P2PNIC_FIRMWARE_FIB_H
+#ifndef P2PNIC_FIRMWARE_FIB_LOOKUP_H
+#define P2PNIC_FIRMWARE_FIB_LOOKUP_H
 
 #include <p2pnic/fib.h>
 

@@ -2,8 +2,8 @@
 /*
  * Subcommands of `p2pnic fib` (command_fib.c): each takes its operands and returns the exit status.
  */
-#ifndef CLI_FIB_H
-#define CLI_FIB_H
+#ifndef CLI_COMMAND_FIB_H
+#define CLI_COMMAND_FIB_H
 
 #include <jansson.h>
 #include <stdbool.h>

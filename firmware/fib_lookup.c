@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "fib.h"
+#include "fib_lookup.h"
 #include "fib_line_trie.h"
 #include "fib_state_jump.h"
 

@@ -3,8 +3,8 @@
  * The soft NIC's board (firmware/board.h): a port behind its ops, DMA as copies into mapped windows. Included by the
  * firmware when it is compiled for a soft NIC.
  */
-#ifndef SOFTNIC_BOARD_H
-#define SOFTNIC_BOARD_H
+#ifndef SOFTNIC_SOFT_BOARD_H
+#define SOFTNIC_SOFT_BOARD_H
 
 #include "firmware/x86.h"
 #include "ports/port.h"
