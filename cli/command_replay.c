@@ -9,6 +9,7 @@
 #include "lab/account.h"
 #include "ports/pcap_writer.h"
 #include "ports/port.h"
+#include "router/api.h"
 #include "router/router.h"
 
 #include <errno.h>

@@ -7,6 +7,8 @@
  * of that fails, all is let go as it was found, and the start fails. Only then do processes end that are not of this
  * configuration.
  */
+#include "router/adopt.h"
+#include "router/reload.h"
 #include "router/router.h"
 
 #include "driver/keeper.h"

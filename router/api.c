@@ -8,6 +8,8 @@
  * router, nor another. One that makes no progress for IDLE_MS is dropped; where there are CLIENTS_MAX, a newcomer
  * takes the place of the one that has made none for longest.
  */
+#include "router/api.h"
+#include "router/reload.h"
 #include "router/router.h"
 
 #include <errno.h>

@@ -4,6 +4,7 @@
  *
  * Each NIC has an eventfd for the router's life: a NIC that comes back is given the same again.
  */
+#include "router/events.h"
 #include "router/port_state.h"
 #include "router/router.h"
 

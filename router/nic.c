@@ -13,6 +13,8 @@
  * one of an earlier router may take as long as it likes, since it forwards meanwhile.
  */
 #include "ipc/clock.h"
+#include "router/events.h"
+#include "router/plan.h"
 #include "router/router.h"
 
 #include <errno.h>

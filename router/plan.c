@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/plan.h"
 #include "router/router.h"
 
 #include "ipc/secret.h"

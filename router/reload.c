@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/reload.h"
 #include "router/router.h"
 
 #include <errno.h>

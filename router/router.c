@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/router.h"
+#include "router/adopt.h"
+#include "router/api.h"
+#include "router/events.h"
+#include "router/plan.h"
+#include "router/reload.h"
 
 #include "ipc/clock.h"
 #include "ipc/log.h"

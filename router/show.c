@@ -2,6 +2,7 @@
 /*
  * What the router tells: JSON built from the NICs' own counters, which it reads from device memory.
  */
+#include "router/api.h"
 #include "router/router.h"
 
 #include <stdio.h>
