@@ -51,6 +51,9 @@ int router_fail(struct router *r, int code, const char *format, ...)
 {
 	va_list arguments;
 
+	/* What ended a start is told, not what fails while it ends. */
+	if (r->starting && r->failed)
+		return code;
 	va_start(arguments, format);
 	vsnprintf(r->error, sizeof(r->error), format, arguments);
 	va_end(arguments);
