@@ -2,10 +2,10 @@
 /*
  * bench-fib: the line trie beside its baseline and DPDK's tables, in one process, alternating.
  *
- * Every subject first gives its results for the same addresses, and they must be the naive twin's; one
- * whose results differ is not measured. Then rounds: each subject runs once a round over the same
- * 2^20 addresses; medians over the rounds are printed, with the smallest and largest. Lookups and builds
- * are timed by the thread's processor time, single changes by the wall's.
+ * Every subject first gives its results for the same addresses, and they must be the naive twin's;
+ * one whose results differ is not measured. Then rounds: each subject runs once a round over the
+ * same 2^20 addresses; medians over the rounds are printed, with the smallest and largest. Lookups
+ * and builds are timed by the thread's processor time, single changes by the wall's.
  *
  * Traffic: uniform (IPv6: in 2000::/3), covered (a random address in a random route), zipf (2^20
  * lookups over 2^18 flows with covered addresses, exponent 1).
@@ -93,7 +93,7 @@ static void *device_memory(size_t bytes, const char **kind)
 	return p;
 }
 
-/* --- Ours as subjects ----------------------------------------------------------------------------- */
+/* --- Ours as subjects ------------------------------------------------------------------------- */
 
 static void ours4_run(const struct subject *s, const struct addresses *a, bool bulk)
 {
@@ -170,7 +170,7 @@ static struct subject ours(
 	return s;
 }
 
-/* --- Addresses ------------------------------------------------------------------------------------ */
+/* --- Addresses -------------------------------------------------------------------------------- */
 
 static void addresses_open(struct addresses *a)
 {
@@ -221,7 +221,7 @@ static void addresses_fill(struct bench *b, struct addresses *a, unsigned family
 	free(flow);
 }
 
-/* --- Lookups -------------------------------------------------------------------------------------- */
+/* --- Lookups ---------------------------------------------------------------------------------- */
 
 /* Those whose results differ from the twin's are taken off the list. */
 static void verify(struct subject *subject, unsigned *subjects, const struct addresses *a,
@@ -381,12 +381,12 @@ static void bench_sweep(struct bench *b, unsigned family, const struct route_lis
 	addresses_close(&a);
 }
 
-/* --- Changes -------------------------------------------------------------------------------------- */
+/* --- Changes ---------------------------------------------------------------------------------- */
 
 /*
- * Random changes to random routes: half take the route away or put it back; a quarter give it a random
- * next hop, a quarter its own again. Each is compiled and written to a copy of the image, timed
- * together, then its epoch passes.
+ * Random changes to random routes: half take the route away or put it back; a quarter give it a
+ * random next hop, a quarter its own again. Each is compiled and written to a copy of the image,
+ * timed together, then its epoch passes.
  */
 static void bench_changes(
 	struct bench *b, unsigned family, const struct route_list *list, json_t *to)
@@ -482,7 +482,7 @@ static double best_build(unsigned family, const struct route_list *list, uint64_
 	return percentile(build, 5, 0.5);
 }
 
-/* --- Sizes ---------------------------------------------------------------------------------------- */
+/* --- Sizes ------------------------------------------------------------------------------------ */
 
 static void bench_sizes(struct bench *b, unsigned family, const struct route_list *list)
 {
@@ -526,7 +526,7 @@ static void bench_sizes(struct bench *b, unsigned family, const struct route_lis
 	free(sample);
 }
 
-/* -------------------------------------------------------------------------------------------------- */
+/* ---------------------------------------------------------------------------------------------- */
 
 static const char *machine(void)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * DPDK's longest-prefix-match libraries as subjects: rte_lpm, rte_fib (DIR24_8 with entries of 1, 2 and
- * 4 bytes, AVX-512 where it has it), rte_lpm6, rte_fib6 (trie). Hugepages when the machine has some.
+ * DPDK's longest-prefix-match libraries as subjects: rte_lpm, rte_fib (DIR24_8 with entries of 1, 2
+ * and 4 bytes, AVX-512 where it has it), rte_lpm6, rte_fib6 (trie). Hugepages when the machine has
+ * some.
  */
 #include "fib_subject.h"
 
@@ -42,7 +43,7 @@ bool peers_start(const char **why)
 	return false;
 }
 
-/* --- IPv4 ----------------------------------------------------------------------------------------- */
+/* --- IPv4 ------------------------------------------------------------------------------------- */
 
 static uint64_t sink;
 
@@ -182,7 +183,7 @@ void peers_ipv4(const struct fib_route *routes, size_t n, bool quick, struct sub
 	}
 }
 
-/* --- IPv6 ----------------------------------------------------------------------------------------- */
+/* --- IPv6 ------------------------------------------------------------------------------------- */
 
 static void lpm6_run(const struct subject *s, const struct addresses *a, bool bulk)
 {

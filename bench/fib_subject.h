@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A table under measurement: ours, the baseline, or a peer's. Each runs whole arrays of addresses in
- * its own loop, so that no call through a pointer stands between it and its work.
+ * A table under measurement: ours, the baseline, or a peer's. Each runs whole arrays of addresses
+ * in its own loop, so that no call through a pointer stands between it and its work.
  */
 #ifndef P2PNIC_BENCH_FIB_SUBJECT_H
 #define P2PNIC_BENCH_FIB_SUBJECT_H
@@ -33,7 +33,8 @@ struct subject {
 	void (*free)(struct subject *);
 };
 
-/* The thread's time on the processor: others that share it cost rounds their cache, not their clock. */
+/* The thread's time on the processor: others that share it cost rounds their cache, not their
+ * clock. */
 static inline double thread_seconds(void)
 {
 	struct timespec t;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward from one to
- * the other. What it shows is the work of the path itself; it says nothing of a wire.
+ * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward
+ * from one to the other. What it shows is the work of the path itself; it says nothing of a wire.
  *
  *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES]]]]
  *
- * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of four NICs.
+ * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of
+ * four NICs.
  */
 #include "softnic/firmware.h"
 
@@ -113,7 +114,8 @@ int main(int argc, char **argv)
 	unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 200000;
 	unsigned listed = argc > 4 ? (unsigned)atoi(argv[4]) : 12;
 	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
-	/* As a router has them: a connected network, its broadcast address, own address and a neighbour. */
+	/* As a router has them: a connected network, its broadcast address, own address and a
+	 * neighbour. */
 	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
 		fib_route4(0xc61201ff, 32, 2), fib_route4(0xc6120101, 32, 2),
 		fib_route4(0xc612010a, 32, 1)};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port without a wire, for measuring the firmware alone: it receives the same frames for ever and is
- * done at once with what it is given to send.
+ * A port without a wire, for measuring the firmware alone: it receives the same frames for ever and
+ * is done at once with what it is given to send.
  */
 #ifndef BENCH_LOOP_PORT_H
 #define BENCH_LOOP_PORT_H

@@ -128,8 +128,8 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 	return true;
 }
 
-/* Options are worked off in order; a NIC is complete when the next one, an engine or the end follows.
- * COMMAND_OK: run. */
+/* Options are worked off in order; a NIC is complete when the next one, an engine or the end
+ * follows. COMMAND_OK: run. */
 static int start(struct process *p, int argc, char **argv)
 {
 	static const struct option options[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Captures through soft NICs: the router of a configuration with capture files in place of its ports. Same
- * firmware, same driver, same tables; one frame at a time in the order of time, so that a replay is
- * repeatable to the byte.
+ * Captures through soft NICs: the router of a configuration with capture files in place of its
+ * ports. Same firmware, same driver, same tables; one frame at a time in the order of time, so that
+ * a replay is repeatable to the byte.
  */
 #include "cli/command.h"
 #include "ipc/clock.h"
@@ -75,7 +75,7 @@ __attribute__((format(printf, 3, 4))) static int fail(
 	return code;
 }
 
-/* --- Input --------------------------------------------------------------------------------------- */
+/* --- Input ------------------------------------------------------------------------------------ */
 
 /* libpcap puts the name in front of some of its reasons. */
 static const char *without_name(const struct input *in, const char *reason)
@@ -126,14 +126,15 @@ static int count(struct replay *p, struct input *in)
 	return 0;
 }
 
-/* --- The private directory ----------------------------------------------------------------------- */
+/* --- The private directory -------------------------------------------------------------------- */
 
 static void private_path(const struct replay *p, const char *what, unsigned k, char path[96])
 {
 	snprintf(path, 96, "%s/%s%u", p->private, what, k);
 }
 
-/* File names may hold what a port's target must not (a comma): links of plain names lead to them. */
+/* File names may hold what a port's target must not (a comma): links of plain names lead to
+ * them. */
 static int link_to(struct replay *p, const char *target, const char *what, unsigned k)
 {
 	char path[96];
@@ -231,7 +232,7 @@ static void remove_directories(const struct replay *p, const json_t *names)
 	}
 }
 
-/* --- The output directory ------------------------------------------------------------------------ */
+/* --- The output directory --------------------------------------------------------------------- */
 
 /* Its first line: what a line holds, and by what a later replay knows the file for one. */
 static const char verdicts_head[] = "# p2pnic replay: NIC number time length what became of it\n";
@@ -333,7 +334,7 @@ static int publish_all(struct replay *p, const json_t *names)
 	return error;
 }
 
-/* --- The run ------------------------------------------------------------------------------------- */
+/* --- The run ---------------------------------------------------------------------------------- */
 
 static int load(struct replay *p, struct config **config)
 {
@@ -368,7 +369,8 @@ static int load(struct replay *p, struct config **config)
 	return error ? fail(p, error, "out of memory") : 0;
 }
 
-/* Runs the router with its own and its NICs' messages kept in a file: of interest only when it fails. */
+/* Runs the router with its own and its NICs' messages kept in a file: of interest only when it
+ * fails. */
 static int start(struct replay *p, struct config *config)
 {
 	char path[96];
@@ -460,10 +462,10 @@ static json_t *inputs_json(const struct replay *p)
 	return rows;
 }
 
-/* --- Verdicts ------------------------------------------------------------------------------------ */
+/* --- Verdicts --------------------------------------------------------------------------------- */
 
-/* A NIC's own file (ports/verdict.h) with its name in front and names in place of NIC numbers. How many lines
- * were whole. */
+/* A NIC's own file (ports/verdict.h) with its name in front and names in place of NIC numbers. How
+ * many lines were whole. */
 static uint64_t copy_verdicts(FILE *in, FILE *out, unsigned k, const json_t *names)
 {
 	uint64_t lines = 0;
@@ -526,7 +528,7 @@ static int write_verdicts(struct replay *p, const json_t *names, uint64_t *missi
 	return 0;
 }
 
-/* --- Report -------------------------------------------------------------------------------------- */
+/* --- Report ----------------------------------------------------------------------------------- */
 
 static void print(const struct replay *p)
 {

@@ -19,7 +19,8 @@ static const char usage[] =
 	"  -j  JSON\n"
 	"  -a  also rows of zeros (ring, drop)\n";
 
-/* A column of a table: heading, key in the row (a dot leads into an object), width (negative: left). */
+/* A column of a table: heading, key in the row (a dot leads into an object), width (negative:
+ * left). */
 struct column {
 	const char *heading;
 	const char *key;

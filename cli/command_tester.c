@@ -122,7 +122,7 @@ static int pin(int cpu)
 	return pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
-/* --- Arguments ------------------------------------------------------------------------------------- */
+/* --- Arguments -------------------------------------------------------------------------------- */
 
 static int parse_number(const char *text, double *value)
 {
@@ -351,7 +351,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 	return -1;
 }
 
-/* --- Actions ----------------------------------------------------------------------------------------- */
+/* --- Actions ---------------------------------------------------------------------------------- */
 
 static void progress(void *context, const struct tester *t, double seconds)
 {
@@ -621,7 +621,7 @@ static int act(const struct options *o, char *error)
 	return r;
 }
 
-/* --- A wire on the other end ----------------------------------------------------------------------- */
+/* --- A wire on the other end ------------------------------------------------------------------ */
 
 struct device {
 	struct reflect_config config;

@@ -38,8 +38,8 @@ static void on_failed_write(int number)
 {
 }
 
-/* A pipe without a reader and a file at its size limit are errors of write(2), not the end of a process. A
- * handler instead of SIG_IGN, which programs that the lab runs would inherit. */
+/* A pipe without a reader and a file at its size limit are errors of write(2), not the end of a
+ * process. A handler instead of SIG_IGN, which programs that the lab runs would inherit. */
 static void let_writes_fail(void)
 {
 	const struct sigaction action = {.sa_handler = on_failed_write, .sa_flags = SA_RESTART};
@@ -59,13 +59,14 @@ static int finish(const char *name, int status)
 	return status == COMMAND_OK ? COMMAND_FAILED : status;
 }
 
-/* Started with one of the first three closed, the next socket opened would be that number, and what is written for
- * a user would go to a NIC. False: no /dev/null to put there. */
+/* Started with one of the first three closed, the next socket opened would be that number, and what
+ * is written for a user would go to a NIC. False: no /dev/null to put there. */
 static bool open_standard_files(void)
 {
 	int fd;
 
-	/* Standard output for reading only: what is written there is lost, and writing must fail. */
+	/* Standard output for reading only: what is written there is lost, and writing must
+	 * fail. */
 	do
 		fd = open("/dev/null",
 			fcntl(0, F_GETFD) >= 0 && fcntl(1, F_GETFD) < 0 ? O_RDONLY : O_RDWR);

@@ -2,8 +2,8 @@
 /*
  * Which running router a command asks: --name NAME or --runtime DIR, of show and reload.
  *
- * A directory by name is this user's own, or nobody in it is asked (router/runtime.h). Who gives a directory may mean
- * another user's.
+ * A directory by name is this user's own, or nobody in it is asked (router/runtime.h). Who gives a
+ * directory may mean another user's.
  */
 #ifndef P2PNIC_WHICH_ROUTER_H
 #define P2PNIC_WHICH_ROUTER_H

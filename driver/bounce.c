@@ -60,7 +60,7 @@ static uint64_t buffers_at(const struct bounce *b, unsigned x, unsigned y)
 	       (x * b->nics + y) * bounce_buffer_bytes(b);
 }
 
-/* --- The thread ---------------------------------------------------------------------------------- */
+/* --- The thread ------------------------------------------------------------------------------- */
 
 /* Whatever x wrote is read once and bounded; y checks the descriptors themselves. */
 static unsigned carry(const struct bounce *b, struct relay *r)
@@ -131,7 +131,8 @@ static void *run(void *argument)
 			tell_asleep(b, 1);
 			n = carry_all(b);
 			pthread_mutex_unlock(&b->lock);
-			/* A consumer word that arrives while asleep rings no doorbell: look now and then. */
+			/* A consumer word that arrives while asleep rings no doorbell: look now and
+			 * then. */
 			if (!n && poll(&event, 1, 1) > 0)
 				eventfd_read(b->event, &ignored);
 			pthread_mutex_lock(&b->lock);
@@ -144,7 +145,7 @@ static void *run(void *argument)
 	return NULL;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 int bounce_new(struct bounce **out, unsigned nics, uint32_t slots, int core)
 {

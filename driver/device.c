@@ -126,7 +126,7 @@ void device_close(struct device *device)
 	device->ops->close(device);
 }
 
-/* --- Registers and memory ------------------------------------------------------------------------ */
+/* --- Registers and memory --------------------------------------------------------------------- */
 
 static int bad_range(struct device *device, unsigned region, uint64_t offset)
 {
@@ -202,8 +202,8 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 
 	if (writable)
 		map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, from);
-	/* What the device only shows (counters) it gives out read-only: EACCES; sealed: EPERM. Any other
-	 * reason is no reason to take a mapping that writing to is a fault. */
+	/* What the device only shows (counters) it gives out read-only: EACCES; sealed: EPERM. Any
+	 * other reason is no reason to take a mapping that writing to is a fault. */
 	if (!writable || (map == MAP_FAILED && (errno == EACCES || errno == EPERM)))
 		map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, region->fd, from);
 	if (map == MAP_FAILED) {
@@ -245,7 +245,7 @@ int device_reset(struct device *device)
 	return device->ops->reset(device);
 }
 
-/* --- Windows and events -------------------------------------------------------------------------- */
+/* --- Windows and events ----------------------------------------------------------------------- */
 
 int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	void *address, int fd, uint64_t fd_offset)

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A PCI device as the driver sees it, whatever carries it: vfio-user to a soft NIC (vfio_user.h), or
- * kernel VFIO to real PCIe. The rest of the driver knows nothing else.
+ * A PCI device as the driver sees it, whatever carries it: vfio-user to a soft NIC (vfio_user.h),
+ * or kernel VFIO to real PCIe. The rest of the driver knows nothing else.
  *
- * Life: device_open → registers, map, eventfds → device_close, which ends the connection, and with it
- * the device's windows and eventfds (VFIO resets the device, vfio-user keeps its state).
+ * Life: device_open → registers, map, eventfds → device_close, which ends the connection, and with
+ * it the device's windows and eventfds (VFIO resets the device, vfio-user keeps its state).
  *
- * To outlive its process, a driver hands the descriptors of device_keep to a keeper while it starts,
- * and just dies. The next one passes them to device_adopt: same connection, same windows, device
- * running on. Nothing else need be handed over: all that a driver must know it can read back from the
- * device, and what the carrier cannot tell (which windows are mapped) the driver keeps itself.
- * No request is ever half written or half read: a process killed at any instruction leaves the
- * connection at a message boundary. The new life brings the memory of message windows along, assigns new
- * eventfds, and looks at its rings once, because events in between went to a dead eventfd.
+ * To outlive its process, a driver hands the descriptors of device_keep to a keeper while it
+ * starts, and just dies. The next one passes them to device_adopt: same connection, same windows,
+ * device running on. Nothing else need be handed over: all that a driver must know it can read back
+ * from the device, and what the carrier cannot tell (which windows are mapped) the driver keeps
+ * itself. No request is ever half written or half read: a process killed at any instruction leaves
+ * the connection at a message boundary. The new life brings the memory of message windows along,
+ * assigns new eventfds, and looks at its rings once, because events in between went to a dead
+ * eventfd.
  *
  * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0.
  *
  * Errors are -errno. device_error() tells more. -ETIMEDOUT: the device did not answer within
- * device->timeout_ms; the connection stays good, the device is silent (device_silent) and every call fails
- * with -ETIMEDOUT at once until device_service has seen its answer. -ENOMEM, -EMFILE: passing, of this
- * process or of the device's; the connection stays good. -ENOTCONN, -ECONNRESET, -EPROTO: the connection
- * is lost and every later call fails.
+ * device->timeout_ms; the connection stays good, the device is silent (device_silent) and every
+ * call fails with -ETIMEDOUT at once until device_service has seen its answer. -ENOMEM, -EMFILE:
+ * passing, of this process or of the device's; the connection stays good. -ENOTCONN, -ECONNRESET,
+ * -EPROTO: the connection is lost and every later call fails.
  *
  * One thread at a time uses a device.
  */
@@ -108,17 +109,17 @@ struct device_ops {
 /* The time limit that a device is opened with: 5000. */
 extern unsigned device_timeout_ms;
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
-/* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" of a PCI function. 0, or -errno
- * with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. Waits for the device's
- * answer, device_timeout_ms at most. */
+/* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" of a PCI function. 0, or
+ * -errno with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. Waits for the
+ * device's answer, device_timeout_ms at most. */
 int device_open(struct device **device, const char *where, char *error);
 
 /*
- * Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns the
- * descriptors from then on, on failure too. `windows`: the message windows there were, and their memory
- * now; the device may be waiting for an answer from one at this moment. None: NULL, 0.
+ * Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns
+ * the descriptors from then on, on failure too. `windows`: the message windows there were, and
+ * their memory now; the device may be waiting for an answer from one at this moment. None: NULL, 0.
  */
 int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
 	const struct device_window *windows, unsigned window_count, char *error);
@@ -137,11 +138,12 @@ int device_progress(struct device *device);
 /* What is left of device_open and device_adopt after their first half, whose result is given. */
 int device_complete(struct device **device, int result, char *error);
 
-/* Descriptors (borrowed) whose holder keeps the device connected after this process: their number, at
- * most DEVICE_KEEP_MAX; the type is device->ops->type. */
+/* Descriptors (borrowed) whose holder keeps the device connected after this process: their number,
+ * at most DEVICE_KEEP_MAX; the type is device->ops->type. */
 int device_keep(struct device *device, int fds[DEVICE_KEEP_MAX]);
 
-/* Closes descriptors and mappings of this process. If a keeper holds the device, it stays connected. */
+/* Closes descriptors and mappings of this process. If a keeper holds the device, it stays
+ * connected. */
 void device_close(struct device *device);
 
 static inline const char *device_error(const struct device *device)
@@ -149,7 +151,7 @@ static inline const char *device_error(const struct device *device)
 	return device->error;
 }
 
-/* --- Registers and memory ------------------------------------------------------------------------ */
+/* --- Registers and memory --------------------------------------------------------------------- */
 
 /* An access of exactly 4 bytes, as one. */
 int device_read32(struct device *device, unsigned region, uint64_t offset, uint32_t *value);
@@ -165,32 +167,35 @@ int device_config_read(struct device *device, unsigned offset, unsigned bytes, u
 int device_config_write(struct device *device, unsigned offset, unsigned bytes, uint32_t value);
 
 /* Maps (once; later calls are cheap) and returns where [offset, offset + bytes) of a region lies in
- * this process; NULL, with device_error and errno, where it is not mappable. Valid until device_close. */
+ * this process; NULL, with device_error and errno, where it is not mappable. Valid until
+ * device_close. */
 void *device_pointer(struct device *device, unsigned region, uint64_t offset, uint64_t bytes);
 
-/* Sets Memory Space and Bus Master Enable in the command register; the device does no DMA before. */
+/* Sets Memory Space and Bus Master Enable in the command register; the device does no DMA
+ * before. */
 int device_enable(struct device *device);
 
 int device_reset(struct device *device);
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 /*
- * Own memory at a bus address. With fd ≥ 0 the memory is that descriptor's from fd_offset (a memfd sealed
- * with F_SEAL_SHRINK) and the device reaches it directly; with fd -1 it is reached by messages that
- * device_service answers from `address` (slow; kernel VFIO needs no fd). Unmap before freeing it.
+ * Own memory at a bus address. With fd ≥ 0 the memory is that descriptor's from fd_offset (a memfd
+ * sealed with F_SEAL_SHRINK) and the device reaches it directly; with fd -1 it is reached by
+ * messages that device_service answers from `address` (slow; kernel VFIO needs no fd). Unmap before
+ * freeing it.
  *
- * While a call waits for one device, only that device's messages are answered. Where several soft NICs
- * share an engine, that engine may be waiting for an answer of the other's; it then waits in vain until
- * its time-out. So give a descriptor, or serve each device in a thread of its own.
+ * While a call waits for one device, only that device's messages are answered. Where several soft
+ * NICs share an engine, that engine may be waiting for an answer of the other's; it then waits in
+ * vain until its time-out. So give a descriptor, or serve each device in a thread of its own.
  */
 int device_map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	void *address, int fd, uint64_t fd_offset);
 
 /*
- * A range of another device's region at a bus address of this one: peer-to-peer. Memory must be mappable.
- * A range that begins with a register that has an eventfd (device_doorbell_fd) becomes a doorbell: any
- * write into it writes that register, and nothing else in the range is reached.
+ * A range of another device's region at a bus address of this one: peer-to-peer. Memory must be
+ * mappable. A range that begins with a register that has an eventfd (device_doorbell_fd) becomes a
+ * doorbell: any write into it writes that register, and nothing else in the range is reached.
  */
 int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	struct device *peer, unsigned region, uint64_t offset);
@@ -199,28 +204,29 @@ int device_map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 int device_unmap(struct device *device, struct bus_addr bus, uint64_t bytes);
 int device_unmap_all(struct device *device);
 
-/* --- Events -------------------------------------------------------------------------------------- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
-/* Assigns eventfds (borrowed; made non-blocking by the device) to MSI-X vectors from `first`; -1 takes
- * one away. */
+/* Assigns eventfds (borrowed; made non-blocking by the device) to MSI-X vectors from `first`; -1
+ * takes one away. */
 int device_irqs(struct device *device, unsigned first, const int *fds, unsigned count);
 
 /* An eventfd (owned by the device) that does what a write to that register does; -ENOENT: none. */
 int device_doorbell_fd(struct device *device, unsigned region, uint64_t offset);
 
-/* To poll for POLLIN; then call device_service, which answers the device's DMA messages. -1: this kind
- * of device has none. 0, or -errno when the connection is lost. */
+/* To poll for POLLIN; then call device_service, which answers the device's DMA messages. -1: this
+ * kind of device has none. 0, or -errno when the connection is lost. */
 int device_fd(const struct device *device);
 int device_service(struct device *device);
 
-/* Sends a question that changes nothing and does not wait; device_service sees the answer. -EAGAIN: several
- * are unanswered already. */
+/* Sends a question that changes nothing and does not wait; device_service sees the answer. -EAGAIN:
+ * several are unanswered already. */
 int device_ask(struct device *device);
 
 /* It missed a deadline and has not answered since. */
 bool device_silent(const struct device *device);
 
-/* Its answer is due still, and may come in time. give_up: it will not: the device is silent from now on. */
+/* Its answer is due still, and may come in time. give_up: it will not: the device is silent from
+ * now on. */
 bool device_waits(const struct device *device);
 void device_give_up(struct device *device);
 

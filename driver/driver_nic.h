@@ -29,10 +29,10 @@ struct driver_nic {
 #define DRIVER_ERROR_BYTES 512
 
 /*
- * Takes a device over: checks identity, magic and version, maps its memory, and, unless it is running
- * already (adopted), resets it. Owns the device from then on; on failure it is the caller's still, and
- * may be attached again. 0 or -errno with a sentence in error[DRIVER_ERROR_BYTES]; -EAGAIN: its port
- * still sends frames of an earlier life, soon it can be reset.
+ * Takes a device over: checks identity, magic and version, maps its memory, and, unless it is
+ * running already (adopted), resets it. Owns the device from then on; on failure it is the caller's
+ * still, and may be attached again. 0 or -errno with a sentence in error[DRIVER_ERROR_BYTES];
+ * -EAGAIN: its port still sends frames of an earlier life, soon it can be reset.
  */
 int driver_nic_attach(
 	struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
@@ -40,7 +40,8 @@ int driver_nic_attach(
 /* Closes the device. */
 void driver_nic_detach(struct driver_nic *);
 
-/* Power-on state, without windows, under its number and with its MTU; no longer adopted. -EAGAIN as above. */
+/* Power-on state, without windows, under its number and with its MTU; no longer adopted. -EAGAIN as
+ * above. */
 int driver_nic_reset(struct driver_nic *, char *error);
 
 /* Registers; -errno. */

@@ -88,7 +88,8 @@ static int map_windows(
 	return result;
 }
 
-/* Those of an earlier driver with other settings have the sizes that its entry in the peer table tells. */
+/* Those of an earlier driver with other settings have the sizes that its entry in the peer table
+ * tells. */
 static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned peer)
 {
 	const struct p2pnic_peer *entry = &driver_nic_peers(n)[peer];
@@ -150,10 +151,12 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
 }
 
-/* Has n heard of it? What it answers does not matter: a failure means that the pair was not open. */
+/* Has n heard of it? What it answers does not matter: a failure means that the pair was not
+ * open. */
 static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 {
-	/* The mark is for a driver that comes after this one was killed here: not in place any more. */
+	/* The mark is for a driver that comes after this one was killed here: not in place any
+	 * more. */
 	driver_nic_peers(n)[peer].flags = ENTRY_CLOSED;
 	f->to_close[n->index][peer] = driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer) < 0;
 	if (!f->to_close[n->index][peer])
@@ -180,9 +183,9 @@ static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic 
 	return 0;
 }
 
-/* n's side was left by an earlier driver just as this one would make it, and its windows are there still:
- * they go with a connection, and the firmware then closes the pair. 1: yes; 0: no; -errno: not known, which
- * is no reason to touch it. */
+/* n's side was left by an earlier driver just as this one would make it, and its windows are there
+ * still: they go with a connection, and the firmware then closes the pair. 1: yes; 0: no; -errno:
+ * not known, which is no reason to touch it. */
 static int side_in_place(
 	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch)
 {
@@ -223,9 +226,9 @@ static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_ni
 			driver_nic_answers(a) ? b->name : a->name);
 		return -ETIMEDOUT;
 	}
-	/* Rings in place stay as they are. Everything else begins anew, with an epoch of its own: a ring
-	 * that began again under its old one would take the words of its earlier life for news. Bn too,
-	 * whose host memory went with the driver before. */
+	/* Rings in place stay as they are. Everything else begins anew, with an epoch of its own: a
+	 * ring that began again under its old one would take the words of its earlier life for
+	 * news. Bn too, whose host memory went with the driver before. */
 	result = f->method == P2PNIC_METHOD_BOUNCE ? 0 : pair_in_place(f, a, b, epoch);
 	if (result)
 		return result == 1 ? 0 : fail(error, a, b, "taking over", result);

@@ -2,9 +2,9 @@
 /*
  * The fabric: all NICs of one router, and the rings between them.
  *
- * The driver gives each NIC windows onto its peers and tells each the bus addresses; from then on packets
- * cross without it. Every choice follows from the NICs' numbers and the settings, so a driver that was
- * restarted computes the same plan again and finds it in place.
+ * The driver gives each NIC windows onto its peers and tells each the bus addresses; from then on
+ * packets cross without it. Every choice follows from the NICs' numbers and the settings, so a
+ * driver that was restarted computes the same plan again and finds it in place.
  *
  * Bus addresses of NIC n, for peer p (p = n for packets that leave where they came in):
  *
@@ -23,12 +23,12 @@
  *     rx_buffers · 2 KiB           buffers for ingress NIC 0, ring_slots of them
  *     + ring_slots · 2 KiB         for ingress NIC 1 …
  *
- * A pair's epoch is one more than either side's peer table remembers: the tables are device memory and
- * survive the driver.
+ * A pair's epoch is one more than either side's peer table remembers: the tables are device memory
+ * and survive the driver.
  *
- * No NIC waits for another. A pair that cannot be opened or closed now, because one side does not answer,
- * is short of memory or descriptors, or still sends frames of the pair's earlier life, is left for
- * fabric_mend; all other pairs are opened.
+ * No NIC waits for another. A pair that cannot be opened or closed now, because one side does not
+ * answer, is short of memory or descriptors, or still sends frames of the pair's earlier life, is
+ * left for fabric_mend; all other pairs are opened.
  */
 #ifndef DRIVER_FABRIC_H
 #define DRIVER_FABRIC_H
@@ -55,19 +55,19 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
 
 /*
  * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself
- * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another number of
- * receive buffers than the settings' is reset (then it is not adopted any more). 0 also if some pairs have
- * to wait. On failure the NIC is not part of the fabric: -EINVAL another method, -ENOSPC too little packet
- * memory, -EAGAIN as driver_nic_attach, or it does not answer.
+ * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another
+ * number of receive buffers than the settings' is reset (then it is not adopted any more). 0 also
+ * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method,
+ * -ENOSPC too little packet memory, -EAGAIN as driver_nic_attach, or it does not answer.
  */
 int fabric_add(struct fabric *, struct driver_nic *, char *error);
 
-/* Opens and closes what waits, as far as both sides answer. How many pairs wait still, whose NICs answer:
- * those it is worth trying again soon; error says why the last of them waits. */
+/* Opens and closes what waits, as far as both sides answer. How many pairs wait still, whose NICs
+ * answer: those it is worth trying again soon; error says why the last of them waits. */
 unsigned fabric_mend(struct fabric *, char *error);
 
-/* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it, so that
- * packets for it are counted as `no-peer` and nothing of it is written again. */
+/* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it,
+ * so that packets for it are counted as `no-peer` and nothing of it is written again. */
 void fabric_remove(struct fabric *, struct driver_nic *);
 
 #endif

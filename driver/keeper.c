@@ -24,7 +24,7 @@
 
 unsigned keeper_timeout_ms = 500;
 
-/* --- Messages ------------------------------------------------------------------------------------ */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static void close_all(const int *fds, unsigned count)
 {
@@ -55,8 +55,9 @@ static int message_send(int socket, struct keeper_message *m, const int *fds, un
 }
 
 /*
- * Does not wait: -EAGAIN, nothing there. 1: a message, whose descriptors are the caller's; 0: the other end
- * is gone; -EMFILE: a message whose descriptors did not all fit into this process (none is left open); -errno.
+ * Does not wait: -EAGAIN, nothing there. 1: a message, whose descriptors are the caller's; 0: the
+ * other end is gone; -EMFILE: a message whose descriptors did not all fit into this process (none
+ * is left open); -errno.
  */
 static int message_receive(
 	int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
@@ -95,7 +96,7 @@ static int message_receive(
 	return short_of ? -EMFILE : -EPROTO;
 }
 
-/* --- Server -------------------------------------------------------------------------------------- */
+/* --- Server ----------------------------------------------------------------------------------- */
 
 struct item {
 	char name[KEEPER_NAME_BYTES];
@@ -193,7 +194,8 @@ static int serve_one(struct keeper *k, int client)
 		reply.result = got < 0 ? got : -EINVAL;
 	}
 	close_all(fds, count);
-	/* Each request has one reply: a client for whose reply there is no room does not read them. */
+	/* Each request has one reply: a client for whose reply there is no room does not read
+	 * them. */
 	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
 }
 
@@ -265,7 +267,7 @@ int keeper_serve(const char *path, int ready_fd)
 	return 0;
 }
 
-/* --- Client -------------------------------------------------------------------------------------- */
+/* --- Client ----------------------------------------------------------------------------------- */
 
 int keeper_connect(const char *path)
 {

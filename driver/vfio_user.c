@@ -18,7 +18,7 @@ static struct vfio_user_device *of(struct device *device)
 	return (struct vfio_user_device *)device;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static void close_device(struct device *device)
 {
@@ -208,7 +208,7 @@ static int keep(struct device *device, int *fds)
 	return 1;
 }
 
-/* --- Access -------------------------------------------------------------------------------------- */
+/* --- Access ----------------------------------------------------------------------------------- */
 
 static int read_region(
 	struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes)
@@ -260,7 +260,7 @@ static int write_region(
 	return 0;
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 static int map_fd(struct vfio_user_device *v, struct bus_addr bus, uint64_t bytes, uint32_t access,
 	int fd, uint64_t fd_offset)
@@ -365,7 +365,7 @@ static int unmap_all(struct device *device)
 	return 0;
 }
 
-/* --- Events -------------------------------------------------------------------------------------- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 static int irqs(struct device *device, unsigned first, const int *fds, unsigned count)
 {

@@ -19,19 +19,19 @@ static int lose(struct channel *channel, int error)
 	return error;
 }
 
-/* What this host lacks says nothing about the peer: the stream is at the boundary where it was, and the
- * next request may succeed. */
+/* What this host lacks says nothing about the peer: the stream is at the boundary where it was, and
+ * the next request may succeed. */
 static int lose_unless_passing(struct channel *channel, int error)
 {
 	return device_error_passes(error) ? error : lose(channel, error);
 }
 
-/* --- Sending ------------------------------------------------------------------------------------- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 /*
- * The whole message or nothing, waiting for room until the deadline. A message of ours fits one buffer
- * of the kernel, so a short count does not happen unless the socket's buffer was made tiny; then the
- * rest follows, and if it cannot, the stream is lost.
+ * The whole message or nothing, waiting for room until the deadline. A message of ours fits one
+ * buffer of the kernel, so a short count does not happen unless the socket's buffer was made tiny;
+ * then the rest follows, and if it cannot, the stream is lost.
  */
 static int send_all(
 	struct channel *channel, struct iovec *parts, unsigned count, int fd, int64_t deadline)
@@ -69,7 +69,7 @@ static int send_all(
 	return 0;
 }
 
-/* --- DMA messages -------------------------------------------------------------------------------- */
+/* --- DMA messages ----------------------------------------------------------------------------- */
 
 static struct channel_window *find_window(struct channel *channel, uint64_t first, uint64_t last)
 {
@@ -159,13 +159,13 @@ reply:
 	return result;
 }
 
-/* --- Requests ------------------------------------------------------------------------------------ */
+/* --- Requests --------------------------------------------------------------------------------- */
 
 /*
- * Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. A command
- * leaves the socket only after it was served: if this process is killed in between, the next serves it
- * again, and nothing is missed. Doing it twice does no harm: the server sends the next one after it
- * has heard of this one, and does not mind to hear twice.
+ * Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. A
+ * command leaves the socket only after it was served: if this process is killed in between, the
+ * next serves it again, and nothing is missed. Doing it twice does no harm: the server sends the
+ * next one after it has heard of this one, and does not mind to hear twice.
  */
 static int receive(struct channel *channel, struct vfio_user_message **reply, bool *idle)
 {
@@ -251,7 +251,8 @@ static int post(struct channel *channel, const struct channel_request *request, 
 		return -ENOTCONN;
 	*id = header.id;
 	int result = send_all(channel, parts, 3, request->fd, deadline);
-	/* A refused newcomer finds the socket closed for sending: the reply is there all the same. */
+	/* A refused newcomer finds the socket closed for sending: the reply is there all the
+	 * same. */
 	if (result && !(result == -ECONNRESET && request->command == VFIO_USER_VERSION))
 		return result;
 	channel->last_id = header.id;
@@ -333,7 +334,7 @@ int channel_service(struct channel *channel)
 	return result;
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 int channel_add_window(struct channel *channel, const struct channel_window *window)
 {
@@ -367,7 +368,7 @@ void channel_remove_windows(struct channel *channel)
 	channel->window_count = 0;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 void channel_open(struct channel *channel, int socket)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The client's end of a vfio-user connection: requests with their replies, and the other way round the
- * server's DMA messages, answered from message windows. vfio_user.h says how it survives SIGKILL.
+ * The client's end of a vfio-user connection: requests with their replies, and the other way round
+ * the server's DMA messages, answered from message windows. vfio_user.h says how it survives
+ * SIGKILL.
  */
 #ifndef DRIVER_VFIO_USER_CHANNEL_H
 #define DRIVER_VFIO_USER_CHANNEL_H
@@ -40,20 +41,22 @@ void channel_open(struct channel *channel, int socket);
 void channel_close(struct channel *channel);
 
 /*
- * Sends, serves DMA messages until the reply is there. 0 and *reply, the caller's to free (reply may be
- * NULL: not wanted); the server's error as -errno; -ETIMEDOUT; -EPROTO for a reply too short;
- * -ENOMEM, -EMFILE: short of memory or descriptors here, the connection stays good;
+ * Sends, serves DMA messages until the reply is there. 0 and *reply, the caller's to free (reply
+ * may be NULL: not wanted); the server's error as -errno; -ETIMEDOUT; -EPROTO for a reply too
+ * short; -ENOMEM, -EMFILE: short of memory or descriptors here, the connection stays good;
  * -ENOTCONN, -ECONNRESET when lost.
  *
- * After -ETIMEDOUT the channel is silent: every call fails with -ETIMEDOUT at once, until the reply to the
- * latest request has come (channel_post may send another). So a server that hangs costs its client one
- * deadline, not one for each request, and does nothing late that its client has given up.
+ * After -ETIMEDOUT the channel is silent: every call fails with -ETIMEDOUT at once, until the reply
+ * to the latest request has come (channel_post may send another). So a server that hangs costs its
+ * client one deadline, not one for each request, and does nothing late that its client has given
+ * up.
  */
 int channel_call(struct channel *channel, unsigned timeout_ms,
 	const struct channel_request *request, struct vfio_user_message **reply);
 
-/* The two halves of channel_call. post: sends, does not wait. collect: 1 and the reply, as channel_call
- * gives it; -EAGAIN: not yet; -errno. A reply that nobody collects is dropped by channel_service. */
+/* The two halves of channel_call. post: sends, does not wait. collect: 1 and the reply, as
+ * channel_call gives it; -EAGAIN: not yet; -errno. A reply that nobody collects is dropped by
+ * channel_service. */
 int channel_post(struct channel *channel, const struct channel_request *request, uint16_t *id);
 int channel_collect(struct channel *channel, uint16_t id, const struct channel_request *request,
 	struct vfio_user_message **reply);

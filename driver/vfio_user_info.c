@@ -178,7 +178,8 @@ static bool load_areas(struct device_region *region, const struct vfio_user_mess
 	return true;
 }
 
-/* Takes the region's memory from the reply, if it can be mapped without fear. -ENOMEM: cannot tell. */
+/* Takes the region's memory from the reply, if it can be mapped without fear. -ENOMEM: cannot
+ * tell. */
 static int load_mapping(struct device_region *region, struct vfio_user_message *reply,
 	const struct vfio_user_region_info *info)
 {
@@ -234,8 +235,8 @@ static int load_region(struct vfio_user_device *v, unsigned index)
 	return result ? fail(v, result, "looking at the memory of region %u", index) : 0;
 }
 
-/* Registers with eventfds; a server that has none may not even know the question. What fails on this side is
- * an error: a NIC without its doorbell would be found out by its peers, too late. */
+/* Registers with eventfds; a server that has none may not even know the question. What fails on
+ * this side is an error: a NIC without its doorbell would be found out by its peers, too late. */
 static int load_doorbells(struct vfio_user_device *v, unsigned index)
 {
 	struct vfio_user_io_fds info = {
@@ -259,7 +260,8 @@ static int load_doorbells(struct vfio_user_device *v, unsigned index)
 		if (at + sizeof(one) > reply->bytes || v->doorbell_count == DOORBELLS_MAX)
 			break;
 		memcpy(&one, reply->payload + at, sizeof(one));
-		/* A match on the data written would make it another register each; not used here. */
+		/* A match on the data written would make it another register each; not used
+		 * here. */
 		if (one.type != VFIO_USER_IO_FD_IOEVENTFD || one.flags ||
 			one.fd_index >= reply->fd_count ||
 			one.offset >= v->base.region[index].bytes)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The client's insides: vfio_user.c is the device's operations, vfio_user_info.c what is asked once when a
- * device is opened, vfio_user_channel.c the connection.
+ * The client's insides: vfio_user.c is the device's operations, vfio_user_info.c what is asked once
+ * when a device is opened, vfio_user_channel.c the connection.
  */
 #ifndef DRIVER_VFIO_USER_INTERNAL_H
 #define DRIVER_VFIO_USER_INTERNAL_H
@@ -42,15 +42,15 @@ int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *pay
 	size_t reply_bytes, struct vfio_user_message **reply);
 
 /*
- * The first questions of a connection, sent without waiting: a new one's version, or, for an adopter, twice
- * the shortest question there is (vfio_user.h: after two replies nothing meant for the dead is left). greeted:
- * -EAGAIN until all are answered, then 0 or -errno with device->error.
+ * The first questions of a connection, sent without waiting: a new one's version, or, for an
+ * adopter, twice the shortest question there is (vfio_user.h: after two replies nothing meant for
+ * the dead is left). greeted: -EAGAIN until all are answered, then 0 or -errno with device->error.
  */
 int vfio_user_greet(struct vfio_user_device *v);
 int vfio_user_greeted(struct vfio_user_device *v);
 
-/* Regions with what can be mapped of them, doorbells, vectors. Nothing is taken on trust that could make
- * an access to a mapping fault. */
+/* Regions with what can be mapped of them, doorbells, vectors. Nothing is taken on trust that could
+ * make an access to a mapping fault. */
 int vfio_user_load(struct vfio_user_device *v);
 
 #endif

@@ -116,8 +116,8 @@ static int compare_items(const void *a, const void *b)
 }
 
 /*
- * Checked, sorted and without duplicates. *sorted is `routes` itself when that is so already, else a
- * copy in *copy (free it).
+ * Checked, sorted and without duplicates. *sorted is `routes` itself when that is so already, else
+ * a copy in *copy (free it).
  */
 static int normalize(const struct fib *fib, const struct fib_route *routes, size_t *n, bool change,
 	const struct fib_route **sorted, struct fib_route **copy, char *error)

@@ -2,9 +2,9 @@
 /*
  * Routes into FIB images, on the host.
  *
- * A `struct fib` holds one family's routes and its image (p2pnic/fib.h) in ordinary memory. A change
- * of routes alters that image and yields a patch: the writes, in order, that make every copy of the
- * image in device memory equal to it. One struct fib serves any number of NICs.
+ * A `struct fib` holds one family's routes and its image (p2pnic/fib.h) in ordinary memory. A
+ * change of routes alters that image and yields a patch: the writes, in order, that make every copy
+ * of the image in device memory equal to it. One struct fib serves any number of NICs.
  *
  *     fib = fib_new(&(struct fib_config){.family = 4, .kind = …, .room = …}, error);
  *     fib_build(fib, routes, n, error);              whole table
@@ -16,8 +16,8 @@
  *     fib_epoch_passed(fib, patch->epoch);           memory unlinked up to then is used again
  *
  * Reclaiming need not wait for each patch: epochs may be passed late and together. Until they are,
- * unlinked memory counts against the room; when nothing else is left, fib_change answers -EAGAIN and
- * changes nothing (pass the epoch, try again).
+ * unlinked memory counts against the room; when nothing else is left, fib_change answers -EAGAIN
+ * and changes nothing (pass the epoch, try again).
  *
  * Not thread-safe: one thread owns a struct fib. Readers need no lock (p2pnic/fib.h).
  *
@@ -74,9 +74,9 @@ const void *fib_image(const struct fib *fib, uint64_t *bytes);
 void fib_image_write(const struct fib *fib, void *device);
 
 /*
- * One stretch of a patch, to be written at byte `offset` of the image. One that publishes is a single
- * store of the size that lookups load (4 bytes: an entry, in the low half of its word; 8: a root): readers
- * on another processor get its value and with it all that was written before.
+ * One stretch of a patch, to be written at byte `offset` of the image. One that publishes is a
+ * single store of the size that lookups load (4 bytes: an entry, in the low half of its word; 8: a
+ * root): readers on another processor get its value and with it all that was written before.
  */
 struct fib_write {
 	uint64_t offset;    /* multiple of 8, or of `bytes` where it publishes */
@@ -94,9 +94,9 @@ struct fib_patch {
 };
 
 /*
- * Adds, replaces (next_hop ≠ 0) and deletes (0; of a route that is not there: no error, no effect) all
- * together: of several changes to one prefix only the last is seen. *patch is valid until the next
- * call that takes `fib`.
+ * Adds, replaces (next_hop ≠ 0) and deletes (0; of a route that is not there: no error, no effect)
+ * all together: of several changes to one prefix only the last is seen. *patch is valid until the
+ * next call that takes `fib`.
  */
 int fib_change(struct fib *fib, const struct fib_route *changes, size_t n,
 	const struct fib_patch **patch, char *error);
@@ -104,7 +104,8 @@ int fib_change(struct fib *fib, const struct fib_route *changes, size_t n,
 /* Writes a patch into one copy of the image, through a mapping or any memory. */
 void fib_patch_apply(const struct fib_patch *patch, void *device);
 
-/* Every reader of every copy has passed a quiescent point after the patch of `epoch` was applied. */
+/* Every reader of every copy has passed a quiescent point after the patch of `epoch` was
+ * applied. */
 void fib_epoch_passed(struct fib *fib, uint64_t epoch);
 
 /* The next hop of an address, from the image; IPv4 as in struct fib_route. */

@@ -106,7 +106,8 @@ int group_fill(p2pnic_bucket *bucket, const p2pnic_bucket *before, unsigned log2
 					most = above;
 				}
 			}
-			/* From the far end, where a second change is least likely to take it back. */
+			/* From the far end, where a second change is least likely to take it
+			 * back. */
 			while (b-- && bucket[b] != member[richest].adjacency)
 				;
 			bucket[b] = member[i].adjacency;

@@ -2,12 +2,12 @@
 /*
  * Compiling the line trie, whole and in place (p2pnic/fib.h has the structure).
  *
- * A change is a transaction. The routes are changed first, then the touched nodes are compiled again,
- * top down, into fresh blocks of the image; entries are overwritten where they stand. All of it is
- * written down in a journal: fresh blocks, blocks made obsolete, old values of words and of nodes. If
- * the result fits, the fresh blocks and then the overwritten words become the patch and obsolete blocks
- * wait for the epoch; if not, the journal is played backwards and nothing has happened. So the engine
- * knows what a change costs before anything of it leaves the host.
+ * A change is a transaction. The routes are changed first, then the touched nodes are compiled
+ * again, top down, into fresh blocks of the image; entries are overwritten where they stand. All of
+ * it is written down in a journal: fresh blocks, blocks made obsolete, old values of words and of
+ * nodes. If the result fits, the fresh blocks and then the overwritten words become the patch and
+ * obsolete blocks wait for the epoch; if not, the journal is played backwards and nothing has
+ * happened. So the engine knows what a change costs before anything of it leaves the host.
  */
 #include "internal.h"
 
@@ -25,8 +25,8 @@
 #define IMAGE_BYTES_MAX (8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
 
 /*
- * Compaction: while more than 1/GAPS_DIVISOR of the used units lies in gaps, a change also moves up to
- * MOVED_UNITS (and the block that exceeds them) towards the image's beginning.
+ * Compaction: while more than 1/GAPS_DIVISOR of the used units lies in gaps, a change also moves up
+ * to MOVED_UNITS (and the block that exceeds them) towards the image's beginning.
  */
 #define GAPS_DIVISOR 40u
 #define MOVED_UNITS  32u
@@ -90,7 +90,7 @@ static void *vector_add(struct line_trie *trie, struct vector *v, size_t size)
 		*added = (type)__VA_ARGS__;                                                        \
 	} while (0)
 
-/* --- Steps of a transaction ------------------------------------------------------------------------ */
+/* --- Steps of a transaction ------------------------------------------------------------------- */
 
 static void set_word(struct fib *fib, uint64_t offset, uint32_t value)
 {
@@ -147,7 +147,8 @@ static uint32_t store(struct fib *fib, const struct encoded *e, uint32_t owner)
 	return P2PNIC_LINE_TRIE_ENTRY(unit, e->type, e->shape);
 }
 
-/* Gives a node its new content by the cheapest way: as it is, some words in place, or a new block. */
+/* Gives a node its new content by the cheapest way: as it is, some words in place, or a new
+ * block. */
 static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint16_t inherited)
 {
 	struct line_trie *trie = fib->table;
@@ -183,7 +184,7 @@ static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint1
 	set_node(trie, number, store(fib, e, number), inherited);
 }
 
-/* --- Compiling ------------------------------------------------------------------------------------ */
+/* --- Compiling -------------------------------------------------------------------------------- */
 
 static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
 	const struct fib_route *changes, size_t n);
@@ -334,7 +335,7 @@ static void update_root(struct fib *fib, const struct fib_route *changes, size_t
 	}
 }
 
-/* --- Compaction ----------------------------------------------------------------------------------- */
+/* --- Compaction ------------------------------------------------------------------------------- */
 
 /* Where the entry of a node stands: in the root or in its parent's block. */
 static uint64_t word_of(const struct fib *fib, const struct rib_node *node)
@@ -361,8 +362,8 @@ static uint32_t head_of(uint32_t entry, uint32_t units)
 }
 
 /*
- * Copies the block at `unit` into a gap before `limit`; false: there is none, or the block is obsolete
- * already.
+ * Copies the block at `unit` into a gap before `limit`; false: there is none, or the block is
+ * obsolete already.
  */
 static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 {
@@ -433,7 +434,7 @@ static void compact(struct fib *fib)
 	}
 }
 
-/* --- Transactions --------------------------------------------------------------------------------- */
+/* --- Transactions ----------------------------------------------------------------------------- */
 
 static void journal_clear(struct line_trie *trie)
 {
@@ -579,7 +580,7 @@ static void line_trie_epoch_passed(struct fib *fib, uint64_t epoch)
 	fib->used = image_bytes(&trie->units);
 }
 
-/* --- Whole tables --------------------------------------------------------------------------------- */
+/* --- Whole tables ----------------------------------------------------------------------------- */
 
 static void trie_free(struct line_trie *trie)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The stupid twin of every table: a trie of one bit a step, which nobody can get wrong. Tests, the fuzz
- * target and `p2pnic fib check` hold the images against it.
+ * The stupid twin of every table: a trie of one bit a step, which nobody can get wrong. Tests, the
+ * fuzz target and `p2pnic fib check` hold the images against it.
  */
 #ifndef P2PNIC_FIB_NAIVE_H
 #define P2PNIC_FIB_NAIVE_H

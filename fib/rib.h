@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The routes of one family, kept in the shape of the line trie (p2pnic/fib.h): what the compiler needs
- * to make any one node again is in one place.
+ * The routes of one family, kept in the shape of the line trie (p2pnic/fib.h): what the compiler
+ * needs to make any one node again is in one place.
  *
  *   heap   routes of length 0 to 16, by (1 << length | prefix bits): 2^17 next hops, 0 for none
  *   base   by root slot: the next hop that the heap says

@@ -209,7 +209,8 @@ int route_table_spread(struct route_table *table, unsigned next_hops)
 	return 0;
 }
 
-/* The number of an address, or -errno. Few addresses and long runs of one: the last is tried first. */
+/* The number of an address, or -errno. Few addresses and long runs of one: the last is tried
+ * first. */
 static int named_next_hop(struct route_table *table, const struct route_line *line)
 {
 	const struct route_next_hop wanted = {line->next_hop, line->next_hop_family};

@@ -3,18 +3,20 @@
  * Routing tables in text (text_file.h): one route a line, plain or compressed by xz.
  *
  *   PREFIX ASN        203.0.113.0/24 64500       the next hop follows from the AS number
- *   PREFIX NEXTHOP    203.0.113.0/24 192.0.2.1   each address is one next hop, in order of appearance
+ *   PREFIX NEXTHOP    203.0.113.0/24 192.0.2.1   each address is one next hop, in order of
+ *                                                appearance
  *
- * Words stand apart by spaces and tabs; blank lines and what follows a '#' are skipped. A prefix without a length is an
- * address alone. Bits beyond the length are an error, not cut off: of 192.0.2.1/24 nobody can say whether the address or
- * the length is wrong. Numbers are decimal without leading zeros, which some programs take for octal.
+ * Words stand apart by spaces and tabs; blank lines and what follows a '#' are skipped. A prefix
+ * without a length is an address alone. Bits beyond the length are an error, not cut off: of
+ * 192.0.2.1/24 nobody can say whether the address or the length is wrong. Numbers are decimal
+ * without leading zeros, which some programs take for octal.
  *
- * A file without a route is an error, as one that was cut looks like that; one that is meant to have none has a line
- * with the one word "empty", and no other.
+ * A file without a route is an error, as one that was cut looks like that; one that is meant to
+ * have none has a line with the one word "empty", and no other.
  *
- * A real router sees the prefixes of one AS leave by few next hops; so that measurements can be repeated, with K next
- * hops an AS number means next hop 1 + ((ASN · 2654435761 mod 2^32) >> 7) mod K. In a table that has AS numbers,
- * addresses are numbered from K + 1 on, else from 1.
+ * A real router sees the prefixes of one AS leave by few next hops; so that measurements can be
+ * repeated, with K next hops an AS number means next hop 1 + ((ASN · 2654435761 mod 2^32) >> 7) mod
+ * K. In a table that has AS numbers, addresses are numbered from K + 1 on, else from 1.
  */
 #ifndef P2PNIC_FIB_ROUTE_FILE_H
 #define P2PNIC_FIB_ROUTE_FILE_H
@@ -36,8 +38,8 @@ struct route_next_hop {
 
 struct route_table {
 	struct route_list ipv4, ipv6;
-	unsigned
-		spread; /* next hops 1 to this are those of AS numbers; 0: the table has no AS number */
+	/* next hops 1 to this are those of AS numbers; 0: the table has no AS number */
+	unsigned spread;
 	struct route_next_hop
 		*next_hop; /* addresses, in order: next hop spread + 1 + i is next_hop[i] */
 	size_t named, next_hop_room;
@@ -59,20 +61,22 @@ struct route_line {
 };
 
 /*
- * Hands a file's routes to `visit`, line by line; nothing of them is kept. 0 or -errno, with file, line and reason in
- * error[FIB_ERROR_BYTES]; visit ends it by an -errno of its own, with a reason in reason[FIB_ERROR_BYTES].
+ * Hands a file's routes to `visit`, line by line; nothing of them is kept. 0 or -errno, with file,
+ * line and reason in error[FIB_ERROR_BYTES]; visit ends it by an -errno of its own, with a reason
+ * in reason[FIB_ERROR_BYTES].
  */
 typedef int route_visit(void *context, const struct route_line *, char *reason);
 int route_file_each(const char *path, route_visit *visit, void *context, char *error);
 
 /*
  * Adds a file's routes to *table (begin with {0}). 0 or -errno, with file, line and reason in
- * error[FIB_ERROR_BYTES]; after an error it is only to be freed. next_hops: K, 1 to P2PNIC_NEXT_HOPS_MAX - 1, the same
- * for all files of a table.
+ * error[FIB_ERROR_BYTES]; after an error it is only to be freed. next_hops: K, 1 to
+ * P2PNIC_NEXT_HOPS_MAX - 1, the same for all files of a table.
  */
 int route_file_read(const char *path, unsigned next_hops, struct route_table *table, char *error);
 int route_list_add(struct route_list *list, const struct fib_route *route, uint32_t asn);
-/* From now on the table has AS numbers: the addresses so far get their numbers anew. -ENOSPC: too many next hops. */
+/* From now on the table has AS numbers: the addresses so far get their numbers anew. -ENOSPC: too
+ * many next hops. */
 int route_table_spread(struct route_table *table, unsigned next_hops);
 /* The address of a next hop; NULL: it is one of AS numbers, or none. */
 const struct route_next_hop *route_table_named(const struct route_table *table, unsigned next_hop);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Compiling the state-jump table (p2pnic/fib.h). A change compiles it anew into the other half of the
- * room: that is what the baseline costs.
+ * Compiling the state-jump table (p2pnic/fib.h). A change compiles it anew into the other half of
+ * the room: that is what the baseline costs.
  */
 #include "internal.h"
 

@@ -58,7 +58,8 @@ static const uint32_t ipv6_lengths[49] = {[19] = 1,
 	9843,
 	129950};
 
-/* IPv4: the 27,698 /16s that hold longer prefixes, by how many: every twentieth of them, ascending. */
+/* IPv4: the 27,698 /16s that hold longer prefixes, by how many: every twentieth of them,
+ * ascending. */
 static const uint16_t cluster4_size[21] = {
 	1, 1, 2, 2, 3, 4, 6, 8, 10, 13, 17, 22, 30, 39, 49, 61, 74, 93, 118, 156, 432};
 
@@ -74,9 +75,9 @@ static const struct {
 	{0x2a13, 7}, {0x2a05, 7}, {0x2a0c, 7}};
 
 /*
- * Of 100: how often a prefix has the AS of the one it lies in, or follows the last placed of its length;
- * and the AS of that one then. Measured: 77 and 73 (IPv4), 80 and 55 (IPv6); the rest is chosen so that
- * the compiled tables come out at the real ones' sizes.
+ * Of 100: how often a prefix has the AS of the one it lies in, or follows the last placed of its
+ * length; and the AS of that one then. Measured: 77 and 73 (IPv4), 80 and 55 (IPv6); the rest is
+ * chosen so that the compiled tables come out at the real ones' sizes.
  */
 #define SAME_AS_PARENT4   77u
 #define FOLLOWS4          80u
@@ -85,7 +86,8 @@ static const struct {
 #define FOLLOWS6          55u
 #define SAME_AS_PREVIOUS6 91u
 
-/* IPv6 prefixes longer than /32: of 100, in space of their own; else in a shorter one, chosen this unevenly… */
+/* IPv6 prefixes longer than /32: of 100, in space of their own; else in a shorter one, chosen this
+ * unevenly… */
 #define NEW6       5u
 #define HOLDER6(u) ((u) * (u) * (u) * (u) * (u))
 /* …at a place in it that is this near its beginning. */
@@ -146,7 +148,7 @@ static int open_maker(struct maker *m, struct route_list *list, unsigned next_ho
 	return m->seen ? 0 : -ENOMEM;
 }
 
-/* --- IPv4 ----------------------------------------------------------------------------------------- */
+/* --- IPv4 ------------------------------------------------------------------------------------- */
 
 static unsigned cluster_size(struct maker *m)
 {
@@ -259,7 +261,7 @@ out:
 	free(used);
 }
 
-/* --- IPv6 ----------------------------------------------------------------------------------------- */
+/* --- IPv6 ------------------------------------------------------------------------------------- */
 
 struct holder {
 	uint64_t bits;
@@ -327,7 +329,8 @@ static void make6(struct maker *m)
 			last = bits;
 			last_as = asn;
 			if (length >= 29 && length <= 40 && holders < 1u << 18) {
-				/* At a random place among the others: sizes do not follow lengths. */
+				/* At a random place among the others: sizes do not follow
+				 * lengths. */
 				size_t at = below(m, holders + 1);
 
 				holder[holders++] = holder[at];
@@ -338,7 +341,7 @@ static void make6(struct maker *m)
 	free(holder);
 }
 
-/* --------------------------------------------------------------------------------------------------- */
+/* ---------------------------------------------------------------------------------------------- */
 
 struct row {
 	struct fib_route route;
@@ -350,7 +353,8 @@ static int by_prefix(const void *a, const void *b)
 	return route_compare(&((const struct row *)a)->route, &((const struct row *)b)->route);
 }
 
-/* From a place in the list on: what stood there before keeps its place, as later routes replace earlier ones. */
+/* From a place in the list on: what stood there before keeps its place, as later routes replace
+ * earlier ones. */
 static int sort(struct route_list *list, size_t from)
 {
 	size_t n = list->n - from;

@@ -40,7 +40,8 @@ static ssize_t reader_bytes(struct reader *r, void *to, size_t room, char *error
 		return n;
 	}
 	r->bytes += (uint64_t)n;
-	/* The time of the last write, not of the last change: a new file renamed over this one sets that. */
+	/* The time of the last write, not of the last change: a new file renamed over this one sets
+	 * that. */
 	if (r->bytes > (uint64_t)r->is.st_size ||
 		(n == 0 && (now.st_size != r->is.st_size || r->bytes != (uint64_t)now.st_size ||
 				   now.st_mtim.tv_sec != r->is.st_mtim.tv_sec ||

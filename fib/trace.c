@@ -137,7 +137,7 @@ void trace_lookup(const struct fib *fib, struct fib_ipv6 address, struct trace *
 	}
 }
 
-/* --- Parts ---------------------------------------------------------------------------------------- */
+/* --- Parts ------------------------------------------------------------------------------------ */
 
 static uint64_t node_bytes(const uint8_t *image, uint32_t entry, unsigned *entries, uint64_t *first)
 {

@@ -4,7 +4,8 @@
  * `p2pnic fib` and whoever wants to know what a table costs.
  *
  * A read is a load whose address depends on the one before it. Hardware pays for reads, a processor
- * for lines of 64 bytes that it has not cached; both are counted, and bytes are what the lookup needs.
+ * for lines of 64 bytes that it has not cached; both are counted, and bytes are what the lookup
+ * needs.
  */
 #ifndef P2PNIC_FIB_TRACE_H
 #define P2PNIC_FIB_TRACE_H

@@ -3,11 +3,12 @@
  * Space in an image, in units of 8 bytes: who has which, what is free, what waits for an epoch.
  *
  * Free stretches ("gaps") are kept in lists by length, neighbours joined. An allocation takes the
- * shortest gap that holds it, so the small nodes fill what the large ones leave; only when no gap fits
- * does the image grow at its end. `head` units of a block may not cross a line of 64 bytes: what a
- * lookup compares in one register.
+ * shortest gap that holds it, so the small nodes fill what the large ones leave; only when no gap
+ * fits does the image grow at its end. `head` units of a block may not cross a line of 64 bytes:
+ * what a lookup compares in one register.
  *
- * A block that is freed while readers may still be in it waits in a queue until its epoch has passed.
+ * A block that is freed while readers may still be in it waits in a queue until its epoch has
+ * passed.
  */
 #ifndef P2PNIC_FIB_UNITS_H
 #define P2PNIC_FIB_UNITS_H

@@ -3,20 +3,21 @@
  * The board: all that the firmware may call. A board is what surrounds the processor of a NIC: the
  * Ethernet port, the DMA engine, the interrupt line. There are two:
  *
- *   - the soft NIC's and the tests', static inline functions of a header that P2PNIC_BOARD_HEADER names
- *     (softnic/soft_board.h): a DMA write there is a copy of a few instructions;
+ *   - the soft NIC's and the tests', static inline functions of a header that P2PNIC_BOARD_HEADER
+ *     names (softnic/soft_board.h): a DMA write there is a copy of a few instructions;
  *   - any other: the prototypes below, resolved when the firmware is linked for that board. `make
  *     firmware-riscv` proves that nothing else is undefined.
  *
- * The firmware runs one `struct nic` to completion: no function here is called by two processors for
- * one NIC, none may call back into the firmware, and none may block longer than a bus access does.
+ * The firmware runs one `struct nic` to completion: no function here is called by two processors
+ * for one NIC, none may call back into the firmware, and none may block longer than a bus access
+ * does.
  *
  * Port: what each function must do stands in ports/port.h, under the same names.
  *
- * DMA: a region is a range of bus addresses that lies in one window, found once when a pair is opened
- * and then used with offsets. The board never lets an access leave the region's window: it counts a
- * fault and does nothing (a read yields zeros). The firmware resolves regions again when the board says
- * that windows changed (nic_windows_changed).
+ * DMA: a region is a range of bus addresses that lies in one window, found once when a pair is
+ * opened and then used with offsets. The board never lets an access leave the region's window: it
+ * counts a fault and does nothing (a read yields zeros). The firmware resolves regions again when
+ * the board says that windows changed (nic_windows_changed).
  *
  * Order of DMA writes as the target sees them: as issued. dma_write64 carries the producer and
  * consumer words: when it is visible, so is all that was written before it (release).
@@ -46,8 +47,8 @@ unsigned board_transmitted(struct board *, uint64_t *failed);
 bool board_port_arm(struct board *);
 void board_port_disarm(struct board *);
 
-/* Hands the port n receive buffers; how many it took, the first ones (0: it receives into memory of its
- * own), or negative: it cannot start. stop: takes them back. */
+/* Hands the port n receive buffers; how many it took, the first ones (0: it receives into memory of
+ * its own), or negative: it cannot start. stop: takes them back. */
 int board_port_start(struct board *, const uint32_t *buffers, unsigned n);
 unsigned board_port_stop(struct board *, uint32_t *buffers);
 

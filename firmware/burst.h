@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A burst on its way through the ingress: arrays, one for each thing that the next stage reads (ingress.c).
+ * A burst on its way through the ingress: arrays, one for each thing that the next stage reads
+ * (ingress.c).
  *
- * Each frame ends with an egress, or with a verdict that says why it has none. Stages set them; only dispatch acts on
- * them.
+ * Each frame ends with an egress, or with a verdict that says why it has none. Stages set them;
+ * only dispatch acts on them.
  */
 #ifndef P2PNIC_FIRMWARE_BURST_H
 #define P2PNIC_FIRMWARE_BURST_H
@@ -22,8 +23,8 @@ struct burst {
 	unsigned frames;
 	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */
 
-	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is stored whole, wherever it
-	 * begins. */
+	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is
+	 * stored whole, wherever it begins. */
 	uint32_t address4[P2PNIC_BURST_MAX + BURST_GROUP] __attribute__((aligned(64)));
 	struct fib_ipv6 address6[P2PNIC_BURST_MAX];
 	uint16_t hop4[P2PNIC_BURST_MAX], hop6[P2PNIC_BURST_MAX];
@@ -34,8 +35,8 @@ struct burst {
 	verdict verdict[P2PNIC_BURST_MAX]; /* of frames without an egress */
 };
 
-/* The frames of a burst that leave by one egress, in order of arrival. Up to fifteen words behind the last are
- * written, and read, with them. */
+/* The frames of a burst that leave by one egress, in order of arrival. Up to fifteen words behind
+ * the last are written, and read, with them. */
 struct selection {
 	uint32_t length[P2PNIC_BURST_MAX + BURST_GROUP];
 	uint8_t frame[P2PNIC_BURST_MAX + BURST_GROUP];

@@ -11,7 +11,8 @@ static inline void look_up4(struct burst *b, unsigned k, uint32_t destination)
 	b->index4[b->n4++] = (uint8_t)k;
 }
 
-/* May it be forwarded from there to here? Neither is, if one of the two is special, unless this router takes it. */
+/* May it be forwarded from there to here? Neither is, if one of the two is special, unless this
+ * router takes it. */
 static verdict scope4(const struct nic *n, const struct frame_head *h, uint32_t destination)
 {
 	enum p2pnic_special from = p2pnic_special_ipv4(ipv4_source(h));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Registers, commands, opening and closing of pairs: what the host does to a NIC between two bursts.
+ * Registers, commands, opening and closing of pairs: what the host does to a NIC between two
+ * bursts.
  */
 #include "nic.h"
 
@@ -91,7 +92,8 @@ static enum p2pnic_result start(struct nic *n)
 	return P2PNIC_OK;
 }
 
-/* The entry as the host wrote it, read once: the host's memory is trusted less than a copy of it. */
+/* The entry as the host wrote it, read once: the host's memory is trusted less than a copy of
+ * it. */
 static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic_peer *entry)
 {
 	const struct p2pnic_peer *table = (const struct p2pnic_peer *)(n->bar2 + P2PNIC_BAR2_PEERS);
@@ -118,7 +120,8 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 	return P2PNIC_OK;
 }
 
-/* Finds the windows of a pair. The mailbox is needed by both directions; without it there is no pair. */
+/* Finds the windows of a pair. The mailbox is needed by both directions; without it there is no
+ * pair. */
 static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_peer *e)
 {
 	struct ring_out *out = &n->out[peer];
@@ -149,8 +152,8 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
 	return false;
 }
 
-/* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it does
- * not any more: it would send half of one packet and half of another. */
+/* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it
+ * does not any more: it would send half of one packet and half of another. */
 static bool take_back(struct nic *n, struct ring_out *out)
 {
 	bool some = !n->writes && out->consumed != out->produced;
@@ -228,8 +231,8 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	return P2PNIC_OK;
 }
 
-/* Power-on state, but for what the board owns: its memory, processor, MAC address and link. Frames that the port
- * still has lie in packet memory: the host asks again until they are gone. */
+/* Power-on state, but for what the board owns: its memory, processor, MAC address and link. Frames
+ * that the port still has lie in packet memory: the host asks again until they are gone. */
 static enum p2pnic_result reset(struct nic *n)
 {
 	uint64_t mac = n->mac;
@@ -292,8 +295,9 @@ static uint32_t fullest(const be32 *address, uint32_t count, uint32_t factor)
 }
 
 /*
- * Odd factors from a generator (Knuth, MMIX). 4096 of them have one row for 16 addresses nearly always; long lists, which
- * have several rows anyhow, try fewer. A list that is refused leaves the one in force.
+ * Odd factors from a generator (Knuth, MMIX). 4096 of them have one row for 16 addresses nearly
+ * always; long lists, which have several rows anyhow, try fewer. A list that is refused leaves the
+ * one in force.
  */
 static enum p2pnic_result use_sources(struct nic *n)
 {

@@ -6,7 +6,8 @@
 struct burst;
 struct nic;
 
-/* Each frame goes into the ring of its egress, in order of arrival; without one it is punted or dropped. */
+/* Each frame goes into the ring of its egress, in order of arrival; without one it is punted or
+ * dropped. */
 void dispatch(struct nic *, const struct burst *);
 
 #endif

@@ -5,7 +5,8 @@
 
 #include <p2pnic/types.h>
 
-/* Of a region: `bytes` is 0 if it is not mapped; `board` is the board's own (soft NIC: a pointer). */
+/* Of a region: `bytes` is 0 if it is not mapped; `board` is the board's own (soft NIC: a
+ * pointer). */
 struct dma_region {
 	struct bus_addr bus;
 	uint64_t bytes;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The path of a packet, second half: from the rings in own memory to the port, and completions back.
+ * The path of a packet, second half: from the rings in own memory to the port, and completions
+ * back.
  *
- * Frames given to the port are remembered as runs (so many frames of that ring), oldest first. The port
- * reports frames done with in the same order, which turns runs into consumer words. A descriptor that
- * is refused becomes a run of its own, so that completions keep the ring's order.
+ * Frames given to the port are remembered as runs (so many frames of that ring), oldest first. The
+ * port reports frames done with in the same order, which turns runs into consumer words. A
+ * descriptor that is refused becomes a run of its own, so that completions keep the ring's order.
  */
 #include "nic.h"
 
@@ -23,8 +24,9 @@ static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frame
 			(struct nic_run){(uint8_t)peer, (uint8_t)kind, (uint16_t)frames};
 }
 
-/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed to where they
- * lie now. A read that faults sends nothing: the frame is dropped, the descriptor refused. */
+/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed
+ * to where they lie now. A read that faults sends nothing: the frame is dropped, the descriptor
+ * refused. */
 static unsigned fetch(
 	struct nic *n, struct ring_in *in, struct p2pnic_descriptor *d, unsigned frames)
 {

@@ -3,13 +3,13 @@
 
 #include "x86.h"
 
-/* --- Validation -------------------------------------------------------------------------------- */
+/* --- Validation ------------------------------------------------------------------------------- */
 
 struct walk {
 	const uint8_t *image;
 	uint64_t end; /* nodes end here */
-	uint64_t
-		nodes_left; /* an image holds fewer nodes than units: a web of shared nodes ends here */
+	/* an image holds fewer nodes than units: a web of shared nodes ends here */
+	uint64_t nodes_left;
 };
 
 static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets);
@@ -102,7 +102,7 @@ bool line_trie_valid(const struct p2pnic_fib_header *header)
 	return true;
 }
 
-/* --- Lookups ------------------------------------------------------------------------------------ */
+/* --- Lookups ---------------------------------------------------------------------------------- */
 
 void line_trie_lookup4_scalar(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
@@ -117,7 +117,8 @@ void line_trie_lookup4_scalar(
 		next_hop[i] = line_trie_walk4(image, entry[i], address[i]);
 }
 
-/* The whole burst goes down one node at a time: as many reads in flight as lookups are not yet done. */
+/* The whole burst goes down one node at a time: as many reads in flight as lookups are not yet
+ * done. */
 void line_trie_lookup6_scalar(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
 {
@@ -151,9 +152,10 @@ void line_trie_lookup6_scalar(
 }
 
 /*
- * Which version: the processor decides, so one machine takes only some of these branches; test_fib_twin calls each
- * version by name. ThreadSanitizer sees no synchronisation in vector loads (on x86 every load acquires,
- * but the language does not say so of intrinsics), and they read neighbours' bytes to mask them off.
+ * Which version: the processor decides, so one machine takes only some of these branches;
+ * test_fib_twin calls each version by name. ThreadSanitizer sees no synchronisation in vector loads
+ * (on x86 every load acquires, but the language does not say so of intrinsics), and they read
+ * neighbours' bytes to mask them off.
  */
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 #define VECTORS 1

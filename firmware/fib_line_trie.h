@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The line trie's lookups (p2pnic/fib.h tells how it is made); callers use fib.h, which picks the best
- * version for the processor. The others are here for tests and benchmarks.
+ * The line trie's lookups (p2pnic/fib.h tells how it is made); callers use fib.h, which picks the
+ * best version for the processor. The others are here for tests and benchmarks.
  */
 #ifndef P2PNIC_FIRMWARE_FIB_LINE_TRIE_H
 #define P2PNIC_FIRMWARE_FIB_LINE_TRIE_H
@@ -32,7 +32,7 @@ void line_trie_lookup6_avx512(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n);
 #endif
 
-/* --- One node, scalar: the definition that the vector versions must equal --------------------------- */
+/* --- One node, scalar: the definition that the vector versions must equal --------------------- */
 
 /* Without a call into a runtime library, which firmware lacks. */
 static inline unsigned line_trie_popcount(uint64_t x)
@@ -76,7 +76,8 @@ static inline unsigned line_trie_runs(uint64_t map, uint32_t key)
 	return line_trie_popcount(map << (63 - (key & 63)));
 }
 
-/* Units before part `part` (0–3) of a BITMAP of bytes. Where `part` is known, inlining leaves ways that none takes. */
+/* Units before part `part` (0–3) of a BITMAP of bytes. Where `part` is known, inlining leaves ways
+ * that none takes. */
 static inline uint32_t line_trie_part(uint32_t shape, uint32_t part)
 {
 	uint32_t units = 2 * part;
@@ -87,8 +88,8 @@ static inline uint32_t line_trie_part(uint32_t shape, uint32_t part)
 }
 
 /*
- * What the node of `entry` (not a LEAF) holds for `key`: an entry of type LEAF (with any next hop), or
- * one to go on with. The acquire pairs with the release store that published the entry.
+ * What the node of `entry` (not a LEAF) holds for `key`: an entry of type LEAF (with any next hop),
+ * or one to go on with. The acquire pairs with the release store that published the entry.
  */
 static inline uint32_t line_trie_step(const void *image, uint32_t entry, uint32_t key)
 {

@@ -2,8 +2,8 @@
 /*
  * The line trie's lookups in vector registers. Two passes over a burst:
  *
- *   1. across lookups, 16 at a time: entries from the root. Those that are leaves are done. Each other
- *      entry becomes four numbers, packed behind one another with the lookup's own number:
+ *   1. across lookups, 16 at a time: entries from the root. Those that are leaves are done. Each
+ *      other entry becomes four numbers, packed behind one another with the lookup's own number:
  *        at       where its map or its boundaries begin
  *        ranges   boundaries to count (RANGES; else 0)
  *        bits     bits of the map to count (BITMAP; else 0)
@@ -12,9 +12,10 @@
  *      bottom, keep `ranges` of them; keep `bits` of the map; one of the two is empty, so
  *      rank = popcount(either); the leaf is at leaf + rank.
  *
- * No branch depends on an address: RANGES, BITMAP and leaves in the root mix at random, and the same
- * code with a branch between them ran at half the speed (Zen 4, addresses inside routes: 155 against
- * 330 M/s). A line is compared whole because a load of the boundaries alone could touch two lines.
+ * No branch depends on an address: RANGES, BITMAP and leaves in the root mix at random, and the
+ * same code with a branch between them ran at half the speed (Zen 4, addresses inside routes: 155
+ * against 330 M/s). A line is compared whole because a load of the boundaries alone could touch two
+ * lines.
  */
 #include "fib_line_trie.h"
 
@@ -141,8 +142,9 @@ AVX512 void line_trie_few4_avx512(
 }
 
 /*
- * First pass, for 16 entries that are nodes of bytes (those of `some`), of lookups `number`, whose key is in
- * bits 8 to 15 of `address`: aims are packed behind `left` others. How many there are now.
+ * First pass, for 16 entries that are nodes of bytes (those of `some`), of lookups `number`, whose
+ * key is in bits 8 to 15 of `address`: aims are packed behind `left` others. How many there are
+ * now.
  */
 AVX512 static inline unsigned aim16(struct aim4 *aim, unsigned left, __mmask16 some, __m512i entry,
 	__m512i address, __m512i number)
@@ -220,7 +222,8 @@ AVX512 void line_trie_lookup4_avx512(
 	struct aim4 aim;
 
 	for (unsigned i = 0; i < n; i += 16) {
-		/* Whole where it can be: what a mask has stored, or loads, is not passed on by store queues. */
+		/* Whole where it can be: what a mask has stored, or loads, is not passed on by
+		 * store queues. */
 		const bool whole = n - i >= 16;
 		__mmask16 some = whole ? 0xffff : (__mmask16)_bzhi_u32(0xffff, n - i);
 		__m512i a = whole ? _mm512_loadu_si512(address + i)
@@ -295,8 +298,8 @@ AVX2 void line_trie_lookup4_avx2(
 }
 
 /*
- * IPv6: the same two passes for each octet, over the lookups that are still under way. Their entries
- * and numbers are kept packed; a result is scattered to its place as soon as it is known.
+ * IPv6: the same two passes for each octet, over the lookups that are still under way. Their
+ * entries and numbers are kept packed; a result is scattered to its place as soon as it is known.
  */
 AVX512 void line_trie_lookup6_avx512(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)

@@ -3,8 +3,8 @@
  * Looking up addresses in a FIB image (p2pnic/fib.h tells how it is made). Freestanding.
  *
  * Bursts: the functions keep many lookups in flight, so hand over all addresses of a burst at once.
- * n is at most P2PNIC_BURST_MAX. The image is trusted once fib_image_valid has accepted it: only the
- * host writes there.
+ * n is at most P2PNIC_BURST_MAX. The image is trusted once fib_image_valid has accepted it: only
+ * the host writes there.
  */
 #ifndef P2PNIC_FIRMWARE_FIB_LOOKUP_H
 #define P2PNIC_FIRMWARE_FIB_LOOKUP_H
@@ -12,9 +12,10 @@
 #include <p2pnic/fib.h>
 
 /*
- * May the image be taken into use? Checks alignment, magic, version, kind, family (4 or 6), and that
- * whatever it points to lies inside its own bytes, which lie inside `room` (bytes from the image to
- * the end of the memory that it is in). Walks the whole image: milliseconds, once a command.
+ * May the image be taken into use? Checks alignment, magic, version, kind, family (4 or 6), and
+ * that whatever it points to lies inside its own bytes, which lie inside `room` (bytes from the
+ * image to the end of the memory that it is in). Walks the whole image: milliseconds, once a
+ * command.
  */
 bool fib_image_valid(const void *image, uint64_t room, unsigned family);
 

@@ -61,8 +61,8 @@ bool state_jump_valid(const struct p2pnic_fib_header *header)
 }
 
 /*
- * All lookups of the burst go down one level together: their reads are independent of each other, and
- * the next row is prefetched while the others are looked at.
+ * All lookups of the burst go down one level together: their reads are independent of each other,
+ * and the next row is prefetched while the others are looked at.
  */
 void state_jump_lookup4(const struct p2pnic_fib_header *header, const uint32_t *address,
 	uint16_t *next_hop, unsigned n)

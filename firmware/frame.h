@@ -10,8 +10,8 @@ struct frame {
 	uint32_t length;
 };
 
-/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. Two halves of
- * two 64-bit words each: a vector register each where the processor has some. */
+/* The first 32 bytes of a frame, in registers: Ethernet header, and IP up to the destination. Two
+ * halves of two 64-bit words each: a vector register each where the processor has some. */
 typedef uint64_t frame_half __attribute__((vector_size(16)));
 struct frame_head {
 	frame_half low, high;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The four functions that a compiler may call on its own (gcc manual, "Standards": freestanding), for a
- * board without a C library. A soft NIC takes the C library's.
+ * The four functions that a compiler may call on its own (gcc manual, "Standards": freestanding),
+ * for a board without a C library. A soft NIC takes the C library's.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -2,9 +2,10 @@
 /*
  * Ethernet and IP headers in four 64-bit words, two halves of 16 bytes.
  *
- * A frame's first 32 bytes are copied once (burst.h); checks are made on the copy, and so are the new TTL,
- * checksum and MAC addresses, before it goes into the egress NIC's memory. So these bytes leave as they were
- * checked, though a stranger may be writing the memory that they were received in; that is never written.
+ * A frame's first 32 bytes are copied once (burst.h); checks are made on the copy, and so are the
+ * new TTL, checksum and MAC addresses, before it goes into the egress NIC's memory. So these bytes
+ * leave as they were checked, though a stranger may be writing the memory that they were received
+ * in; that is never written.
  *
  *   low[0]   destination MAC ·················· source MAC 0–1
  *   low[1]   source MAC 2–5 · Ethernet type · version/IHL · TOS
@@ -12,8 +13,8 @@
  *            IPv6: flow label low · payload length · next header · hop limit · source 0–1
  *   high[1]  IPv4: checksum · source · destination 0–1           (destination 2–3 follow: `tail`)
  *
- * Bytes keep their order in memory, so fields of a word read little-endian: byte k of the frame is bits
- * 8·(k mod 8) on. A one's complement sum does not mind byte order (RFC 1071 §2(B)).
+ * Bytes keep their order in memory, so fields of a word read little-endian: byte k of the frame is
+ * bits 8·(k mod 8) on. A one's complement sum does not mind byte order (RFC 1071 §2(B)).
  */
 #ifndef P2PNIC_HEADER_H
 #define P2PNIC_HEADER_H
@@ -159,13 +160,14 @@ static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjace
 	h->low = (macs & mac) | (h->low & ~mac);
 }
 
-/* A head as 16-bit words: vector registers where the processor has some, and the compiler's loop elsewhere. */
+/* A head as 16-bit words: vector registers where the processor has some, and the compiler's loop
+ * elsewhere. */
 typedef uint16_t frame_words __attribute__((vector_size(32)));
 
 /*
- * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'), where m is the 16-bit
- * word that holds TTL and protocol. Read little-endian, TTL is its low byte, so m' = m − 1 and HC' is HC + 1
- * modulo 0xffff, whatever m was. TTL ≥ 1.
+ * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'),
+ * where m is the 16-bit word that holds TTL and protocol. Read little-endian, TTL is its low byte,
+ * so m' = m − 1 and HC' is HC + 1 modulo 0xffff, whatever m was. TTL ≥ 1.
  */
 static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
@@ -190,9 +192,9 @@ static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjace
 }
 
 /*
- * The five checks of RFC 1812 §5.2.2, for a frame to this station's MAC with Ethernet type IPv4. `length`: of the
- * frame; becomes that of the packet with its Ethernet header (Ethernet pads short frames). Checksums of headers with
- * options: ipv4_check_options.
+ * The five checks of RFC 1812 §5.2.2, for a frame to this station's MAC with Ethernet type IPv4.
+ * `length`: of the frame; becomes that of the packet with its Ethernet header (Ethernet pads short
+ * frames). Checksums of headers with options: ipv4_check_options.
  */
 static inline verdict ipv4_check(const struct frame_head *h, uint16_t tail, uint32_t *length)
 {
@@ -214,9 +216,10 @@ static inline verdict ipv4_check(const struct frame_head *h, uint16_t tail, uint
 }
 
 /*
- * May an address be a special one (p2pnic/special.h)? By its first two octets, as loaded from a frame: those that
- * begin with 0, 127, or 224 and more, and four pairs, one of them for each remainder of the first octet by 32.
- * An entry that is no remainder of its own matches nothing. No branch: see swap32.
+ * May an address be a special one (p2pnic/special.h)? By its first two octets, as loaded from a
+ * frame: those that begin with 0, 127, or 224 and more, and four pairs, one of them for each
+ * remainder of the first octet by 32. An entry that is no remainder of its own matches nothing. No
+ * branch: see swap32.
  */
 #define IPV4_PAIR(a, b) ((a) | (b) << 8)
 #define IPV4_PAIRS                                                                                 \
@@ -233,9 +236,9 @@ static inline unsigned ipv4_suspect(uint64_t pair)
 }
 
 /*
- * True for what nearly every packet is: to this MAC, IPv4 without options, nothing that ipv4_check could refuse, and
- * of ordinary addresses. All conditions are computed and joined, for one branch instead of a dozen. `total`:
- * of the frame, as ipv4_check would leave it in *length.
+ * True for what nearly every packet is: to this MAC, IPv4 without options, nothing that ipv4_check
+ * could refuse, and of ordinary addresses. All conditions are computed and joined, for one branch
+ * instead of a dozen. `total`: of the frame, as ipv4_check would leave it in *length.
  */
 static inline bool ipv4_plain(
 	const struct frame_head *h, uint16_t tail, uint32_t length, uint64_t mac, uint32_t *total)
@@ -254,10 +257,11 @@ static inline bool ipv4_plain(
 }
 
 /*
- * A header with options, checksum included, on a copy: the frame's memory may change meanwhile, and an
- * option's length that becomes 0 between its check and its use would never end. What leaves is the frame
- * as it is then: a stranger who changes it harms his own packet. Source routes are refused (RFC 7126
- * §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass unchanged.
+ * A header with options, checksum included, on a copy: the frame's memory may change meanwhile, and
+ * an option's length that becomes 0 between its check and its use would never end. What leaves is
+ * the frame as it is then: a stranger who changes it harms his own packet. Source routes are
+ * refused (RFC 7126 §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass
+ * unchanged.
  */
 static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
 {
@@ -290,9 +294,10 @@ static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
 }
 
 /*
- * RFC 8200 §3: the same for IPv6. Payload length 0 means that the header is all there is (what follows is padding),
- * unless a hop-by-hop header follows: then the length should be in a jumbo payload option, and is above 65,535
- * (RFC 2675 §2, §3). Option or not, the frame does not hold such a packet.
+ * RFC 8200 §3: the same for IPv6. Payload length 0 means that the header is all there is (what
+ * follows is padding), unless a hop-by-hop header follows: then the length should be in a jumbo
+ * payload option, and is above 65,535 (RFC 2675 §2, §3). Option or not, the frame does not hold
+ * such a packet.
  */
 static inline verdict ipv6_check(const struct frame_head *h, uint32_t *length)
 {
@@ -309,7 +314,8 @@ static inline verdict ipv6_check(const struct frame_head *h, uint32_t *length)
 	return VERDICT_FORWARD;
 }
 
-/* May an address be a special one? Not within 2001:200:: to 3ffe:ffff:…, less 2001:db8::/32, nor fc00::/7. */
+/* May an address be a special one? Not within 2001:200:: to 3ffe:ffff:…, less 2001:db8::/32, nor
+ * fc00::/7. */
 static inline bool ipv6_suspect(uint64_t high)
 {
 	uint32_t net = (uint32_t)(high >> 32);
@@ -354,9 +360,10 @@ static inline uint32_t mix(uint64_t x)
 }
 
 /*
- * What tells flows between two addresses apart: ports and protocol, in words that lie apart. `at`: where the header of
- * `protocol` begins. Extension headers before it are passed over (RFC 8200 §4.3, §4.4, §4.6; RFC 4302 §2.2), up to
- * eight. A fragment has no ports, the first of a packet neither: all of them take one path.
+ * What tells flows between two addresses apart: ports and protocol, in words that lie apart. `at`:
+ * where the header of `protocol` begins. Extension headers before it are passed over (RFC 8200
+ * §4.3, §4.4, §4.6; RFC 4302 §2.2), up to eight. A fragment has no ports, the first of a packet
+ * neither: all of them take one path.
  */
 static inline uint64_t flow_ports(
 	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length)
@@ -389,7 +396,8 @@ static inline uint64_t flow_ports(
 	return (uint64_t)protocol << 40;
 }
 
-/* The flow of a packet, for ECMP: addresses, protocol and ports. `length`: of the packet with its Ethernet header. */
+/* The flow of a packet, for ECMP: addresses, protocol and ports. `length`: of the packet with its
+ * Ethernet header. */
 static inline uint32_t ipv4_flow(
 	const struct frame_head *h, uint32_t destination, const uint8_t *data, uint32_t length)
 {
@@ -401,7 +409,8 @@ static inline uint32_t ipv4_flow(
 	return mix(x ^ flow_ports(data, header, protocol, fragment ? 0 : length));
 }
 
-/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do (RFC 6437 §3). */
+/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do
+ * (RFC 6437 §3). */
 static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data, uint32_t length)
 {
 	uint64_t label = (h->low[1] >> 56 & 0xf) | (h->high[0] & 0xffff) << 4;

@@ -2,9 +2,9 @@
 /*
  * The path of a packet, first half: from the port into the memory of the egress NIC.
  *
- * A burst goes through stages over arrays: classify → look up → resolve and rewrite → dispatch. Descriptors are held
- * back by ring and published by batch, and whatever is pending at the end of the burst is published then: nothing waits
- * for a packet that may never come.
+ * A burst goes through stages over arrays: classify → look up → resolve and rewrite → dispatch.
+ * Descriptors are held back by ring and published by batch, and whatever is pending at the end of
+ * the burst is published then: nothing waits for a packet that may never come.
  */
 #include "nic.h"
 

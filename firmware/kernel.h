@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What some processors do for many packets at once. Each function has a scalar form (kernel_scalar.c), which says what
- * it does, and an AVX-512 form (kernel_avx512.c) that gives the same results; tests compare them. Which of the two a
- * NIC uses is chosen when it starts (kernel_best), so its path reads as if there were one. A call a burst or a ring.
+ * What some processors do for many packets at once. Each function has a scalar form
+ * (kernel_scalar.c), which says what it does, and an AVX-512 form (kernel_avx512.c) that gives the
+ * same results; tests compare them. Which of the two a NIC uses is chosen when it starts
+ * (kernel_best), so its path reads as if there were one. A call a burst or a ring.
  */
 #ifndef P2PNIC_FIRMWARE_KERNEL_H
 #define P2PNIC_FIRMWARE_KERNEL_H
@@ -13,20 +14,22 @@ struct nic;
 struct ring_in;
 
 struct kernel {
-	/* Reads the heads of all frames and checks them. Fit packets stand in the burst as to be looked up, in order of
-	 * arrival; others have a verdict. */
+	/* Reads the heads of all frames and checks them. Fit packets stand in the burst as to be
+	 * looked up, in order of arrival; others have a verdict. */
 	void (*classify)(const struct nic *, struct burst *);
 
 	/* The frames that leave by that egress; as a set of bits, too. */
 	uint64_t (*select)(const struct burst *, uint8_t egress, struct selection *);
 
-	/* Descriptors for frames of these lengths in the peer's free buffers: free[i] & begins is where frame i begins,
-	 * and slot_buffer[i] notes its buffer. Returns the sum of the lengths. */
+	/* Descriptors for frames of these lengths in the peer's free buffers: free[i] & begins is
+	 * where frame i begins, and slot_buffer[i] notes its buffer. Returns the sum of the
+	 * lengths. */
 	uint32_t (*describe)(const uint32_t *free, const uint32_t *length, unsigned count,
 		uint32_t begins, uint16_t flags, uint32_t *slot_buffer, uint64_t *descriptor);
 
-	/* Copies the next descriptors of a ring, their offsets counted from BAR4, up to the first that is not valid, at
-	 * most `available`. Returns how many; adds their lengths to *bytes. `d` has room for seven more. */
+	/* Copies the next descriptors of a ring, their offsets counted from BAR4, up to the first
+	 * that is not valid, at most `available`. Returns how many; adds their lengths to *bytes.
+	 * `d` has room for seven more. */
 	unsigned (*validate)(const struct ring_in *, struct p2pnic_descriptor *d,
 		unsigned available, uint64_t *bytes);
 

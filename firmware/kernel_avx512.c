@@ -9,7 +9,7 @@
 #include "kernel.h"
 #include "nic.h"
 
-/* --- classify ----------------------------------------------------------------------------------- */
+/* --- classify --------------------------------------------------------------------------------- */
 
 /*
  * ipv4_plain (header.h) for sixteen frames at once.
@@ -20,8 +20,8 @@
  *     frame 1   w0 w1 w2 w3    ──▶    w1   of frame 0 1 2 3 4 5 6 7
  *     …                               …
  *
- * and one instruction tests eight packets. Conditions gather as bits in `wrong`: a lane that is not 0 is no
- * plain packet. 115 instructions a packet become 12 (this check alone).
+ * and one instruction tests eight packets. Conditions gather as bits in `wrong`: a lane that is not
+ * 0 is no plain packet. 115 instructions a packet become 12 (this check alone).
  */
 struct column {
 	__m512i word[4];
@@ -101,7 +101,8 @@ AVX512 static inline __mmask8 checksum_wrong8(const struct column *c)
 	return _mm512_cmpneq_epi64_mask(s, low16);
 }
 
-/* Not 0: not all of eight frames are plain. Their lengths, destinations, and sources as they stand. */
+/* Not 0: not all of eight frames are plain. Their lengths, destinations, and sources as they
+ * stand. */
 AVX512 static inline unsigned check8(const struct frame *frame, struct frame_head *head,
 	uint32_t *length, uint64_t mac, __m256i *address, __m256i *source)
 {
@@ -164,8 +165,8 @@ AVX512 static inline bool sources_have_any(const struct sources *s, __m512i sour
 }
 
 /*
- * Frames k to k + 15. True: all are plain, and stand in the burst as to be looked up. False: some are not; nothing of
- * the burst was changed but heads and lengths, which the caller overwrites.
+ * Frames k to k + 15. True: all are plain, and stand in the burst as to be looked up. False: some
+ * are not; nothing of the burst was changed but heads and lengths, which the caller overwrites.
  */
 AVX512 static inline bool check_group(
 	struct burst *b, unsigned k, uint64_t mac, const struct sources *sources)
@@ -187,7 +188,8 @@ AVX512 static inline bool check_group(
 	return true;
 }
 
-/* Groups of which not all are plain go one by one, in the order of arrival: packets of one flow are kept in theirs. */
+/* Groups of which not all are plain go one by one, in the order of arrival: packets of one flow are
+ * kept in theirs. */
 AVX512 static void classify(const struct nic *n, struct burst *b)
 {
 	unsigned k;
@@ -198,7 +200,7 @@ AVX512 static void classify(const struct nic *n, struct burst *b)
 	classify_frames(n, b, k, b->frames);
 }
 
-/* --- select, describe --------------------------------------------------------------------------- */
+/* --- select, describe ------------------------------------------------------------------------- */
 
 /* Sixteen frames at a time. */
 AVX512 static uint64_t select_frames(const struct burst *b, uint8_t egress, struct selection *s)
@@ -245,11 +247,11 @@ AVX512 static uint32_t describe(const uint32_t *free, const uint32_t *length, un
 	return (uint32_t)_mm512_reduce_add_epi64(bytes);
 }
 
-/* --- validate ----------------------------------------------------------------------------------- */
+/* --- validate --------------------------------------------------------------------------------- */
 
-/* Up to eight descriptors, a whole cache line of them. They are the peer's memory: read once. Copies n with their
- * offsets counted from BAR4; adds their lengths to *bytes. Eight are written to `d`. False: one is
- * not valid, and nothing was done. */
+/* Up to eight descriptors, a whole cache line of them. They are the peer's memory: read once.
+ * Copies n with their offsets counted from BAR4; adds their lengths to *bytes. Eight are written to
+ * `d`. False: one is not valid, and nothing was done. */
 AVX512 static inline bool validate_eight(const struct ring_in *in,
 	const struct p2pnic_descriptor *ring, unsigned n, struct p2pnic_descriptor *d,
 	__m512i *bytes)

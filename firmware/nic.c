@@ -2,7 +2,8 @@
 /* What a board calls over and over: one round of work, and going to sleep. */
 #include "nic.h"
 
-/* Held packets move on first, so that new ones queue behind them. Rd: completions free own buffers. */
+/* Held packets move on first, so that new ones queue behind them. Rd: completions free own
+ * buffers. */
 static void serve_rings_out(struct nic *n)
 {
 	for (unsigned k = 0; k < n->open_peers; k++) {
@@ -49,7 +50,8 @@ enum nic_rest nic_arm(struct nic *n)
 	announce_sleep(n, 1);
 	port_waits = board_port_arm(n->board);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in rings_publish */
-	/* Some ports say of frames that wait though they were stopped; the test board's does not. */
+	/* Some ports say of frames that wait though they were stopped; the test board's does
+	 * not. */
 	if ((port_waits && n->running) || rings_wait(n))
 		return NIC_BUSY;
 	if (n->held || n->in_flight)

@@ -6,9 +6,9 @@
  *   port ◀─transmit── egress.c  ◀─ ring_in.c  ◀─poll── own mailboxes, own packet memory
  *                     nic.c: poll, sleep      control.c: registers, commands
  *
- * A board calls nic_init once, then nic_poll for ever; nic_register_read/write between two polls when
- * the host accesses BAR0; nic_arm before it lets the processor sleep and nic_disarm after. One processor
- * at a time: the firmware has no locks.
+ * A board calls nic_init once, then nic_poll for ever; nic_register_read/write between two polls
+ * when the host accesses BAR0; nic_arm before it lets the processor sleep and nic_disarm after. One
+ * processor at a time: the firmware has no locks.
  *
  * The board says by which method packets cross:
  *   Wr  ingress writes packets to the egress NIC
@@ -29,7 +29,8 @@
 #define NIC_RX_BUFFERS_MIN       2u    /* Wr */
 #define NIC_RX_BUFFERS_MIN_READS 16u   /* see reserve_of (ring_out.c) */
 #define NIC_RX_BUFFERS_MAX       8192u /* own buffers: receiving, free, holding */
-#define NIC_FLIGHT_MAX           4096u /* frames given to the port and not reported sent; a power of two */
+/* frames given to the port and not reported sent; a power of two */
+#define NIC_FLIGHT_MAX           4096u
 
 /* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
 struct nic_run {
@@ -90,7 +91,8 @@ struct nic {
 };
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
- * memory; `counters` its page of BAR0. `n` is the board's, of any content. method: P2PNIC_METHOD_*. */
+ * memory; `counters` its page of BAR0. `n` is the board's, of any content. method:
+ * P2PNIC_METHOD_*. */
 void nic_init(struct nic *n, struct board *, unsigned method, struct p2pnic_counters *,
 	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes);
 
@@ -101,7 +103,8 @@ unsigned nic_poll(struct nic *n);
 uint32_t nic_register_read(struct nic *n, uint32_t offset);
 void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
 
-/* The board's own address, and what it knows of its link; missed: frames lost before the port had them. */
+/* The board's own address, and what it knows of its link; missed: frames lost before the port had
+ * them. */
 void nic_set_mac(struct nic *n, struct mac_addr);
 void nic_set_port(struct nic *n, bool link, uint32_t speed_mbps, uint64_t missed);
 
@@ -110,7 +113,8 @@ void nic_windows_changed(struct nic *n);
 
 enum nic_rest {
 	NIC_BUSY, /* something waits: poll on */
-	NIC_WAITING, /* nothing to do now, but packets are held or in flight: look again within a millisecond */
+	/* nothing to do now, but packets are held or in flight: look again within a millisecond */
+	NIC_WAITING,
 	NIC_IDLE, /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
 };
 
@@ -119,7 +123,7 @@ enum nic_rest {
 enum nic_rest nic_arm(struct nic *n);
 void nic_disarm(struct nic *n);
 
-/* --- Between the firmware's own files ---------------------------------------------------------- */
+/* --- Between the firmware's own files --------------------------------------------------------- */
 
 /* One writer, plain 64-bit stores: the host may read at any time. */
 static inline void count(_Atomic uint64_t *counter, uint64_t n)

@@ -11,8 +11,8 @@ struct tables {
 	const struct p2pnic_adjacency *adjacency;
 };
 
-/* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's store
- * after it wrote the adjacency or the buckets. */
+/* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's
+ * store after it wrote the adjacency or the buckets. */
 static inline uint32_t next_hop_word(const struct tables *t, uint32_t hop)
 {
 	return atomic_load_explicit(
@@ -36,8 +36,8 @@ static inline const struct p2pnic_adjacency *adjacency_of(
 	return &t->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
 }
 
-/* MTU, kind and egress of an adjacency in one word. Nobody changes one that a packet can reach: its place is used
- * again after an epoch. */
+/* MTU, kind and egress of an adjacency in one word. Nobody changes one that a packet can reach: its
+ * place is used again after an epoch. */
 static inline uint32_t adjacency_word(const struct p2pnic_adjacency *adjacency)
 {
 	return load32((const uint8_t *)adjacency + offsetof(struct p2pnic_adjacency, mtu));
@@ -88,7 +88,8 @@ static verdict refusal(const struct nic *n, uint32_t word, bool expired)
 	}
 }
 
-/* Notes the egress of packet k and returns the adjacency that it leaves by; NULL: it has a verdict instead. */
+/* Notes the egress of packet k and returns the adjacency that it leaves by; NULL: it has a verdict
+ * instead. */
 static inline const struct p2pnic_adjacency *leave_by(const struct nic *n, const struct tables *t,
 	struct burst *b, unsigned k, uint32_t word, uint32_t flow, bool expired)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From the next hop of a lookup to an adjacency: where the host's tables lead (p2pnic/adjacency.h). */
+/* From the next hop of a lookup to an adjacency: where the host's tables lead
+ * (p2pnic/adjacency.h). */
 #ifndef P2PNIC_FIRMWARE_RESOLVE_H
 #define P2PNIC_FIRMWARE_RESOLVE_H
 
@@ -7,8 +8,9 @@
 
 struct burst;
 
-/* Gives each looked up packet an egress and its new head, or a verdict. Heads are rewritten here, while adjacency and
- * head are at hand: a loop of its own took 4 % of a packet's time (bench/firmware_loop). */
+/* Gives each looked up packet an egress and its new head, or a verdict. Heads are rewritten here,
+ * while adjacency and head are at hand: a loop of its own took 4 % of a packet's time
+ * (bench/firmware_loop). */
 void resolve(const struct nic *, struct burst *);
 
 /* Does a next hop lead to this router itself? For the few packets that are asked about. */

@@ -20,7 +20,8 @@ bool ring_in_descriptor(const struct ring_in *in, uint32_t index, struct p2pnic_
 	return true;
 }
 
-/* Acquire: pairs with the peer's dma_write64 of its producer word, so descriptors and packets are visible. */
+/* Acquire: pairs with the peer's dma_write64 of its producer word, so descriptors and packets are
+ * visible. */
 uint32_t ring_in_available(struct nic *n, struct ring_in *in)
 {
 	uint64_t word = atomic_load_explicit(&in->mailbox->producer, memory_order_acquire);

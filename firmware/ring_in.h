@@ -2,8 +2,8 @@
 /*
  * The consumer's end of a ring: descriptors from one ingress NIC, in own memory (p2pnic/ring.h).
  *
- * dequeued and completed run freely; completed ≤ dequeued ≤ the producer's word, whatever the peer writes: a word that
- * breaks this quarantines the ring until it is opened again.
+ * dequeued and completed run freely; completed ≤ dequeued ≤ the producer's word, whatever the peer
+ * writes: a word that breaks this quarantines the ring until it is opened again.
  */
 #ifndef P2PNIC_FIRMWARE_RING_IN_H
 #define P2PNIC_FIRMWARE_RING_IN_H

@@ -20,9 +20,10 @@ static inline uint64_t descriptor_word(uint32_t offset, uint32_t length, uint16_
 	return offset | (uint64_t)length << 32 | (uint64_t)flags << 48;
 }
 
-/* --- Publishing -------------------------------------------------------------------------------- */
+/* --- Publishing ------------------------------------------------------------------------------- */
 
-/* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the word. */
+/* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the
+ * word. */
 static void publish(struct nic *n, struct ring_out *out)
 {
 	uint32_t pending = out->produced - out->published;
@@ -61,8 +62,9 @@ static void wake(struct nic *n, unsigned peer)
 	count(&n->counters->doorbells, 1);
 }
 
-/* The fence orders our producer words before the read of `asleep`; it pairs with the one in nic_arm, where the other
- * end writes `asleep` and then reads the producer word: at least one of the two sees the other. */
+/* The fence orders our producer words before the read of `asleep`; it pairs with the one in
+ * nic_arm, where the other end writes `asleep` and then reads the producer word: at least one of
+ * the two sees the other. */
 void rings_publish(struct nic *n)
 {
 	if (!n->dirty)
@@ -93,10 +95,10 @@ void rings_publish(struct nic *n)
 	n->dirty = 0;
 }
 
-/* --- Buffers ----------------------------------------------------------------------------------- */
+/* --- Buffers ---------------------------------------------------------------------------------- */
 
-/* Acquire: pairs with the peer's dma_write64, so a buffer is not written again before the egress NIC has done with
- * it. */
+/* Acquire: pairs with the peer's dma_write64, so a buffer is not written again before the egress
+ * NIC has done with it. */
 void ring_out_reclaim(struct nic *n, struct ring_out *out)
 {
 	uint64_t word = atomic_load_explicit(out->consumer, memory_order_acquire);
@@ -126,17 +128,18 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 }
 
 /*
- * Own free buffers have up to three uses, and each leaves some to those it must not starve: held packets to
- * packets enqueued to a ring that has room (Rd), and both to packets that the egress fetches (Rd, Bn).
- * Without the last, two NICs that have lent each other all their buffers would wait for ever.
+ * Own free buffers have up to three uses, and each leaves some to those it must not starve: held
+ * packets to packets enqueued to a ring that has room (Rd), and both to packets that the egress
+ * fetches (Rd, Bn). Without the last, two NICs that have lent each other all their buffers would
+ * wait for ever.
  */
 static inline uint32_t reserve_of(const struct nic *n)
 {
 	return n->reads ? n->rx_buffers / 16 : 0;
 }
 
-/* Keeps the first frames in own memory, as far as more than `reserve` buffers are free. at[]: where they are; their
- * heads there are as received. Returns how many. */
+/* Keeps the first frames in own memory, as far as more than `reserve` buffers are free. at[]: where
+ * they are; their heads there are as received. Returns how many. */
 static uint32_t keep_frames(
 	struct nic *n, const uint8_t *frames, uint32_t count, uint32_t reserve, uint32_t *at)
 {
@@ -154,16 +157,16 @@ static inline void put_head(struct nic *n, uint32_t at, const struct frame_head 
 }
 
 /*
- * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0 would
- * share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames, four spread long
- * ones.
+ * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0
+ * would share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames,
+ * four spread long ones.
  */
 static inline uint32_t begins_for(uint32_t longest)
 {
 	return longest < 1024 ? ~0u : ~0x300u;
 }
 
-/* --- Held packets ------------------------------------------------------------------------------ */
+/* --- Held packets ----------------------------------------------------------------------------- */
 
 void ring_out_discard(struct nic *n, struct ring_out *out)
 {
@@ -175,8 +178,9 @@ void ring_out_discard(struct nic *n, struct ring_out *out)
 	}
 }
 
-/* The ring is full: the packet waits in own memory, up to a limit that leaves room for other egresses.
- * Nothing waits for the host: a driver that has died would keep the NIC awake and its buffers occupied. */
+/* The ring is full: the packet waits in own memory, up to a limit that leaves room for other
+ * egresses. Nothing waits for the host: a driver that has died would keep the NIC awake and its
+ * buffers occupied. */
 static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t frame,
 	uint32_t length, uint16_t flags)
 {
@@ -201,7 +205,8 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 	n->held++;
 }
 
-/* A held packet goes where a new one would: Wr, Bn: into a buffer of the peer. Returns its offset there. */
+/* A held packet goes where a new one would: Wr, Bn: into a buffer of the peer. Returns its offset
+ * there. */
 static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_descriptor d)
 {
 	uint32_t slot = out->produced & out->mask;
@@ -247,7 +252,7 @@ void ring_out_drain(struct nic *n, unsigned peer)
 		out->limit = out->produced; /* new packets queue behind them */
 }
 
-/* --- Enqueueing -------------------------------------------------------------------------------- */
+/* --- Enqueueing ------------------------------------------------------------------------------- */
 
 /* Rd: keeps frames in own memory, and puts their descriptors into the ring. */
 static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *out,

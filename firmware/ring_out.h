@@ -6,8 +6,8 @@
  *     rings_publish      at the end of a burst: tells every egress, wakes who sleeps
  *     ring_out_drain     moves held packets on
  *
- * Indices run freely: consumed ≤ published ≤ produced ≤ limit ≤ consumed + capacity. Descriptors are collected in
- * `batch_word` and published by batch.
+ * Indices run freely: consumed ≤ published ≤ produced ≤ limit ≤ consumed + capacity. Descriptors
+ * are collected in `batch_word` and published by batch.
  */
 #ifndef P2PNIC_FIRMWARE_RING_OUT_H
 #define P2PNIC_FIRMWARE_RING_OUT_H
@@ -23,10 +23,12 @@ struct selection;
 
 #define RING_HOLD_MAX 256u /* packets held for one egress whose ring is full */
 
-/* Lines of this many frames ahead are fetched: what one takes from core to core, at some ns a frame. */
+/* Lines of this many frames ahead are fetched: what one takes from core to core, at some ns a
+ * frame. */
 #define RING_EXPECT_AHEAD 8u
 
-/* Frames outstanding from which on buffers are reclaimed at the end of a burst; fewer are not worth a look. */
+/* Frames outstanding from which on buffers are reclaimed at the end of a burst; fewer are not worth
+ * a look. */
 #define RING_RECLAIM_FROM 128u
 
 struct ring_out {
@@ -35,13 +37,13 @@ struct ring_out {
 	uint16_t batch;
 	uint32_t epoch;
 	uint32_t mask; /* slots - 1 */
-	uint32_t
-		capacity; /* descriptors outstanding at most: slots, and buffers to put packets in */
+	/* descriptors outstanding at most: slots, and buffers to put packets in */
+	uint32_t capacity;
 	uint32_t produced;  /* next index to fill */
 	uint32_t published; /* what the egress NIC has been told */
 	uint32_t consumed;  /* what the egress NIC said last */
-	uint32_t
-		limit; /* of produced, at the last reclaim; = produced while packets are held, or closed */
+	/* of produced, at the last reclaim; = produced while packets are held, or closed */
+	uint32_t limit;
 	uint32_t counted; /* produced, as far as it stands in the counters */
 	uint32_t bytes;   /* of frames since then */
 	uint32_t held;    /* packets in hold[] */
@@ -57,8 +59,9 @@ struct ring_out {
 	struct p2pnic_descriptor hold[RING_HOLD_MAX]; /* offset: of the frame in own BAR4 */
 	uint32_t slot_buffer[P2PNIC_RING_SLOTS_MAX];  /* the buffer that comes back on completion */
 
-	/* Wr, Bn: the peer's free buffers are peer_free[produced - consumed] to peer_free[capacity - 1], the last ones
-	 * completed first: the warmest. RING_EXPECT_AHEAD more words lie behind them. */
+	/* Wr, Bn: the peer's free buffers are peer_free[produced - consumed] to peer_free[capacity
+	 * - 1], the last ones completed first: the warmest. RING_EXPECT_AHEAD more words lie behind
+	 * them. */
 	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
 };
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv4 addresses that are no source of a packet to be forwarded (struct p2pnic_sources): is an address one of them?
+ * IPv4 addresses that are no source of a packet to be forwarded (struct p2pnic_sources): is an
+ * address one of them?
  *
- * A hash table of 32 columns; its rows are as many as the fullest column needs. The factor of the hash is tried out
- * when the list is taken, until there is one row, or as few as can be had. Up to some sixteen addresses have one row: a
- * vector register (two of sixteen words) holds it, and sixteen packets are looked up by one multiplication, one
- * permutation and one compare (kernel_avx512.c). Exact: no packet that passes needs a second look.
+ * A hash table of 32 columns; its rows are as many as the fullest column needs. The factor of the
+ * hash is tried out when the list is taken, until there is one row, or as few as can be had. Up to
+ * some sixteen addresses have one row: a vector register (two of sixteen words) holds it, and
+ * sixteen packets are looked up by one multiplication, one permutation and one compare
+ * (kernel_avx512.c). Exact: no packet that passes needs a second look.
  *
- * An empty place holds 0. As an address that is 0.0.0.0, which is no source of a forwarded packet either.
+ * An empty place holds 0. As an address that is 0.0.0.0, which is no source of a forwarded packet
+ * either.
  */
 #ifndef P2PNIC_FIRMWARE_SOURCES_H
 #define P2PNIC_FIRMWARE_SOURCES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What this processor has: known when the firmware is built for it alone (-march=native), asked else. X86_PLAIN
- * says that it has nothing, so that tests see what other processors run.
+ * What this processor has: known when the firmware is built for it alone (-march=native), asked
+ * else. X86_PLAIN says that it has nothing, so that tests see what other processors run.
  */
 #ifndef P2PNIC_FIRMWARE_X86_H
 #define P2PNIC_FIRMWARE_X86_H
@@ -39,8 +39,8 @@ static inline bool x86_has_avx512(void)
 #endif
 }
 
-/* Sixteen at a time. The last ones under a mask, and only those: what a mask has stored, or loads, does not come from
- * the store queue but waits for the cache. */
+/* Sixteen at a time. The last ones under a mask, and only those: what a mask has stored, or loads,
+ * does not come from the store queue but waits for the cache. */
 AVX512 static inline void copy_sixteens(uint32_t *to, const uint32_t *from, unsigned words)
 {
 	unsigned i = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The host's clock: monotonic, the same for all processes of a machine. Not for each packet: a call costs as much. */
+/* The host's clock: monotonic, the same for all processes of a machine. Not for each packet: a call
+ * costs as much. */
 #ifndef IPC_CLOCK_H
 #define IPC_CLOCK_H
 

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- The directory's lock ------------------------------------------------------------------------ */
+/* --- The directory's lock --------------------------------------------------------------------- */
 
 /* Its descriptor; -EBUSY: another holds it for too long; other -errno: it cannot be had. */
 static int lock_directory_of(const char *path)
@@ -46,9 +46,10 @@ static void unlock(int directory)
 		close(directory);
 }
 
-/* --- Listening ----------------------------------------------------------------------------------- */
+/* --- Listening -------------------------------------------------------------------------------- */
 
-/* 0 if nobody serves the socket any more; -EADDRINUSE: every other answer, or none, is a server's. */
+/* 0 if nobody serves the socket any more; -EADDRINUSE: every other answer, or none, is a
+ * server's. */
 static int check_stale(const struct sockaddr_un *address, int type)
 {
 	int probe = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -181,7 +182,7 @@ void unix_remove_stale(const char *path, int type)
 	unlock(lock);
 }
 
-/* --- What to say --------------------------------------------------------------------------------- */
+/* --- What to say ------------------------------------------------------------------------------ */
 
 static const char *kind_of(mode_t mode)
 {

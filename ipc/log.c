@@ -23,7 +23,7 @@ _Static_assert(LINE_BYTES + 96 <= PIPE_BUF, "a pipe takes a line whole or not at
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-/* --- How often ----------------------------------------------------------------------------------- */
+/* --- How often -------------------------------------------------------------------------------- */
 
 struct kind {
 	uint64_t key; /* 0: free */
@@ -33,7 +33,8 @@ struct kind {
 
 static struct kind kinds[KINDS];
 
-/* FNV-1a of who says it, and the address of the format. When all places are taken, the last is shared. */
+/* FNV-1a of who says it, and the address of the format. When all places are taken, the last is
+ * shared. */
 static struct kind *kind_of(const char *who, const char *format)
 {
 	uint64_t key = 0xcbf29ce484222325ull ^ (uintptr_t)format;
@@ -67,10 +68,10 @@ static bool may_show(struct kind *kind)
 	return true;
 }
 
-/* --- What ---------------------------------------------------------------------------------------- */
+/* --- What ------------------------------------------------------------------------------------- */
 
-/* Bytes of the character there, if it is to be shown as it is; 0: it is none, or one that moves the cursor, ends
- * lines or turns the direction of writing. UTF-8 as in RFC 3629 §4. */
+/* Bytes of the character there, if it is to be shown as it is; 0: it is none, or one that moves the
+ * cursor, ends lines or turns the direction of writing. UTF-8 as in RFC 3629 §4. */
 static size_t shown_bytes(const unsigned char *s)
 {
 	const unsigned char c = s[0];
@@ -111,11 +112,12 @@ static size_t escape(char *to, size_t room, const char *text)
 	return used;
 }
 
-/* --- Where --------------------------------------------------------------------------------------- */
+/* --- Where ------------------------------------------------------------------------------------ */
 
 /*
- * stderr without waiting. Its own flags are shared with whoever else has it (a shell, the other processes), so it
- * is opened anew for a flag of ours. -1: it cannot be (sockets; a pipe of another user).
+ * stderr without waiting. Its own flags are shared with whoever else has it (a shell, the other
+ * processes), so it is opened anew for a flag of ours. -1: it cannot be (sockets; a pipe of another
+ * user).
  */
 static int reopened(const struct stat *is)
 {

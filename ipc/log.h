@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages of processes that run for long: router, keeper, NICs. They go to stderr, which a terminal, a file, the
- * journal or another program reads, or does not read.
+ * Messages of processes that run for long: router, keeper, NICs. They go to stderr, which a
+ * terminal, a file, the journal or another program reads, or does not read.
  *
- *   - Nothing here waits. A line that its reader leaves no room for is lost, and the number of lost ones is said
- *     once there is room.
- *   - One message is one line: control characters, also those of UTF-8, and what is no UTF-8 are shown as \xNN.
- *     Names and texts come from outside.
- *   - A kind of message (who says it, and its format) is shown LOG_BURST times in a row and LOG_PER_SECOND times
- *     a second in the long run; the next one shown says how many were not.
- *   - Where the journal reads (JOURNAL_STREAM, systemd.exec(5)), a line begins with its level, sd-daemon(3).
+ *   - Nothing here waits. A line that its reader leaves no room for is lost, and the number of lost
+ *     ones is said once there is room.
+ *   - One message is one line: control characters, also those of UTF-8, and what is no UTF-8 are
+ *     shown as \xNN. Names and texts come from outside.
+ *   - A kind of message (who says it, and its format) is shown LOG_BURST times in a row and
+ *     LOG_PER_SECOND times a second in the long run; the next one shown says how many were not.
+ *   - Where the journal reads (JOURNAL_STREAM, systemd.exec(5)), a line begins with its level,
+ *     sd-daemon(3).
  *
  * For any thread.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who is at the other end of a Unix-domain socket: for those that hand over descriptors, whose peers must be of this
- * user or root, whatever the socket's mode says.
+ * Who is at the other end of a Unix-domain socket: for those that hand over descriptors, whose
+ * peers must be of this user or root, whatever the socket's mode says.
  */
 #ifndef P2PNIC_UNIX_PEER_H
 #define P2PNIC_UNIX_PEER_H
@@ -10,8 +10,8 @@
 
 #include <unistd.h>
 
-/* 0: who connected (of an accepted socket) or listened (of a connected one) is this user or root; -EPERM; other
- * -errno of getsockopt(2). */
+/* 0: who connected (of an accepted socket) or listened (of a connected one) is this user or root;
+ * -EPERM; other -errno of getsockopt(2). */
 static inline int unix_peer_is_ours(int fd)
 {
 	struct ucred peer;

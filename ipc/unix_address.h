@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The address of a Unix-domain socket. What processes of one host meet at here is a path, whose owner and
- * mode say who may connect; only memif has abstract names as well ("@NAME", unix(7)), since its peers do.
+ * The address of a Unix-domain socket. What processes of one host meet at here is a path, whose
+ * owner and mode say who may connect; only memif has abstract names as well ("@NAME", unix(7)),
+ * since its peers do.
  *
  * A path that does not fit is refused: cut short it would be another socket.
  */
@@ -32,8 +33,8 @@ static inline int unix_address(struct sockaddr_un *address, const char *path)
 	return 0;
 }
 
-/* The same of a path or an abstract name; *bytes is the address's length: all of it, up to the end, is an
- * abstract name, zeros too. */
+/* The same of a path or an abstract name; *bytes is the address's length: all of it, up to the end,
+ * is an abstract name, zeros too. */
 static inline int unix_address_or_name(
 	struct sockaddr_un *address, socklen_t *bytes, const char *path)
 {

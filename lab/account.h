@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where every packet went: from the counters of the router's NICs, at rest (counters.h states the identity).
+ * Where every packet went: from the counters of the router's NICs, at rest (counters.h states the
+ * identity).
  */
 #ifndef LAB_ACCOUNT_H
 #define LAB_ACCOUNT_H
@@ -18,9 +19,9 @@ struct account_source {
 /* A running router, asked by its API socket. */
 struct account_source account_of_runtime(const char *runtime);
 
-/* Waits until the NICs are at rest: counters that stand still, nothing held, nothing in a ring; at most some
- * seconds. Then adds "counter", "ring", "nic", "port", "drop", "router", as `p2pnic show -j` has them, and
- * "packets". 0 or -EIO with a sentence in error. */
+/* Waits until the NICs are at rest: counters that stand still, nothing held, nothing in a ring; at
+ * most some seconds. Then adds "counter", "ring", "nic", "port", "drop", "router", as `p2pnic show
+ * -j` has them, and "packets". 0 or -EIO with a sentence in error. */
 int account_take(json_t *results, struct account_source, char *error);
 
 /* Prints the matrix, drops, CPU seconds and the line of the driver. */

@@ -2,15 +2,16 @@
 /*
  * The lab where no namespace may be made: its hosts' packets in captures, through `p2pnic replay`.
  *
- * Each host sends datagrams of many lengths to each other, one whose TTL runs out and one to nowhere.
+ * Each host sends datagrams of many lengths to each other, one whose TTL runs out and one to
+ * nowhere.
  */
 #ifndef LAB_CAPTURE_H
 #define LAB_CAPTURE_H
 
 #include <jansson.h>
 
-/* Makes captures in a directory of its own, replays them, removes it. The results, as account_print takes
- * them; NULL with sentences in error[LAB_ERROR_BYTES]. */
+/* Makes captures in a directory of its own, replays them, removes it. The results, as account_print
+ * takes them; NULL with sentences in error[LAB_ERROR_BYTES]. */
 json_t *capture_replay(char *error);
 
 #endif

@@ -24,8 +24,8 @@ unsigned namespace_kill(const char *name);
 
 /*
  * Starts argv[0] (found in PATH; "p2pnic": this very program) in the network namespace (NULL: the
- * caller's). input: what it reads from its stdin, or NULL. lasting: in a session of its own; else it
- * ends with the caller. 0 or -errno.
+ * caller's). input: what it reads from its stdin, or NULL. lasting: in a session of its own; else
+ * it ends with the caller. 0 or -errno.
  */
 int child_start(struct child *, const char *namespace, const char *const argv[], const char *input,
 	bool lasting);
@@ -33,7 +33,8 @@ int child_start(struct child *, const char *namespace, const char *const argv[],
 /* Has it ended within wait_ms? */
 bool child_ended(const struct child *, int wait_ms);
 
-/* Waits for its end, at most patience_ms, then kills it. Its exit status; 128 + signal; -ETIMEDOUT. */
+/* Waits for its end, at most patience_ms, then kills it. Its exit status; 128 + signal;
+ * -ETIMEDOUT. */
 int child_wait(struct child *, unsigned patience_ms);
 
 /* What it has written so far; the caller frees. */

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- The file that names the holder -------------------------------------------------------------- */
+/* --- The file that names the holder ----------------------------------------------------------- */
 
 static void holder_file(char *path, size_t bytes)
 {
@@ -80,7 +80,7 @@ static int note_holder(pid_t pid, char *error)
 	return result;
 }
 
-/* --- The holder ---------------------------------------------------------------------------------- */
+/* --- The holder ------------------------------------------------------------------------------- */
 
 struct told {
 	int result;
@@ -137,7 +137,7 @@ static int up_in_sandbox(char *error)
 	return result;
 }
 
-/* --- Commands ------------------------------------------------------------------------------------ */
+/* --- Commands --------------------------------------------------------------------------------- */
 
 int lasting_up(char *error)
 {

@@ -30,7 +30,7 @@ void lab_address(unsigned host, bool six, char text[40])
 	snprintf(text, 40, six ? "fd00:%u::2" : "10.0.%u.2", host);
 }
 
-/* --- Namespaces and links ------------------------------------------------------------------------ */
+/* --- Namespaces and links --------------------------------------------------------------------- */
 
 struct script {
 	char text[8192];
@@ -116,7 +116,8 @@ static int make_host(unsigned k, char *error)
 	result = command_run(name, offloads, NULL, error, LAB_ERROR_BYTES);
 	if (result)
 		return result;
-	/* Without link-local address and router solicitation: the wire carries what the lab sends. */
+	/* Without link-local address and router solicitation: the wire carries what the lab
+	 * sends. */
 	line(&s, "link set lo up");
 	line(&s, "link set eth0 addrgenmode none up");
 	line(&s, "address add 10.0.%u.2/24 dev eth0", k);
@@ -128,9 +129,10 @@ static int make_host(unsigned k, char *error)
 	return ip_batch(name, &s, error);
 }
 
-/* --- Port type and configuration ----------------------------------------------------------------- */
+/* --- Port type and configuration -------------------------------------------------------------- */
 
-/* Whether an af_xdp port can be opened on nic1: in a child, since it enters the router's namespace. */
+/* Whether an af_xdp port can be opened on nic1: in a child, since it enters the router's
+ * namespace. */
 static bool af_xdp_starts(char why_not[256])
 {
 	char error[PORT_ERROR_BYTES] = "";
@@ -186,8 +188,9 @@ int lab_write_config(const struct lab *lab, char *error)
 	struct script s = {0};
 
 	line(&s, "# The router of `p2pnic lab`.");
-	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only when the
-	 * receiver has read them: with rings of 256 TCP sent 6 to 8 times as much again (two cores). */
+	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only
+	 * when the receiver has read them: with rings of 256 TCP sent 6 to 8 times as much again
+	 * (two cores). */
 	line(&s, "router:\n  name: " LAB_NAME "\n  ring_slots: 1024\n  rx_buffers: 4096");
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
@@ -208,7 +211,7 @@ int lab_write_config(const struct lab *lab, char *error)
 	return write_text(lab->config, s.text, error);
 }
 
-/* --- The router ---------------------------------------------------------------------------------- */
+/* --- The router ------------------------------------------------------------------------------- */
 
 static int start_router(struct lab *lab, char *error)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lab's network: a router of four NICs and four hosts, each in a network namespace, joined by veth.
+ * The lab's network: a router of four NICs and four hosts, each in a network namespace, joined by
+ * veth.
  *
  *   p2pnic-lab-h1          p2pnic-lab-router          p2pnic-lab-h2
  *   eth0 10.0.1.2 ─────── nic1 ┐          ┌ nic2 ─────── eth0 10.0.2.2
@@ -8,9 +9,9 @@
  *                              │ NICs     │
  *   eth0 10.0.3.2 ─────── nic3 ┘          └ nic4 ─────── eth0 10.0.4.2
  *
- * The kernel has no address in the router's namespace and forwards nothing there: it is but the wire's end.
- * Hosts know the router's MAC and the router the hosts', both by static neighbours. The hosts cut and
- * checksum what they send themselves, so that frames are those of a real wire.
+ * The kernel has no address in the router's namespace and forwards nothing there: it is but the
+ * wire's end. Hosts know the router's MAC and the router the hosts', both by static neighbours. The
+ * hosts cut and checksum what they send themselves, so that frames are those of a real wire.
  */
 #ifndef LAB_NETWORK_H
 #define LAB_NETWORK_H
@@ -33,14 +34,16 @@ struct lab {
 void lab_host(unsigned host, char name[32]); /* namespace of host 1 to LAB_NICS */
 void lab_address(unsigned host, bool six, char text[40]);
 
-/* Makes namespaces and links, chooses the port type, starts the router and waits until it forwards. 0, or
- * -errno with sentences in error[LAB_ERROR_BYTES]; then whatever it made is removed. */
+/* Makes namespaces and links, chooses the port type, starts the router and waits until it forwards.
+ * 0, or -errno with sentences in error[LAB_ERROR_BYTES]; then whatever it made is removed. */
 int lab_up(struct lab *, char *error);
 
-/* Writes the router's configuration to lab->config, in a directory that is this user's. 0, or -errno with a sentence. */
+/* Writes the router's configuration to lab->config, in a directory that is this user's. 0, or
+ * -errno with a sentence. */
 int lab_write_config(const struct lab *, char *error);
 
-/* Removes a lab of that kind in this place, whoever made it, whatever is left of it. True: there was one. */
+/* Removes a lab of that kind in this place, whoever made it, whatever is left of it. True: there
+ * was one. */
 bool lab_down(void);
 
 #endif

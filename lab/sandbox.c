@@ -48,9 +48,9 @@ static int map_user(pid_t pid)
 	return error ? error : write_file(pid, "gid_map", text);
 }
 
-/* In a chroot "/" is no mount point, so it has no propagation to change, and what is mounted on /run there
- * would go to whoever shares the file system around it. Joining one's own mount namespace leads to its root;
- * then back. */
+/* In a chroot "/" is no mount point, so it has no propagation to change, and what is mounted on
+ * /run there would go to whoever shares the file system around it. Joining one's own mount
+ * namespace leads to its root; then back. */
 static const char *make_private_in_chroot(void)
 {
 	const char *failed = NULL;
@@ -66,7 +66,8 @@ static const char *make_private_in_chroot(void)
 	else if (fchdir(here) < 0 || chroot(".") < 0)
 		failed = "chroot (back)";
 	if (failed)
-		return failed; /* errno is for the caller, and the end of this process closes both */
+		/* errno is for the caller, and the end of this process closes both */
+		return failed;
 	close(here);
 	close(self);
 	return NULL;

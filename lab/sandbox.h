@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process in namespaces of its own: mounts, processes, network, and, where the caller is not root, users.
+ * A process in namespaces of its own: mounts, processes, network, and, where the caller is not
+ * root, users.
  *
- * Everything that the lab makes there (network namespaces, links, sockets under /run, processes with
- * sessions of their own) ends with the namespaces, and these end with their first process, and that with
- * its parent, however it ends, SIGKILL included. So there is nothing to clean up, ever.
+ * Everything that the lab makes there (network namespaces, links, sockets under /run, processes
+ * with sessions of their own) ends with the namespaces, and these end with their first process, and
+ * that with its parent, however it ends, SIGKILL included. So there is nothing to clean up, ever.
  *
- * Inside: /run is empty and private, /proc shows the own processes, the user is root over the namespaces.
+ * Inside: /run is empty and private, /proc shows the own processes, the user is root over the
+ * namespaces.
  */
 #ifndef LAB_SANDBOX_H
 #define LAB_SANDBOX_H
@@ -22,15 +24,15 @@ struct sandbox {
 };
 
 /*
- * Starts body(argument) as the first process of a new sandbox; its result is the exit status. lasting: it
- * survives the caller, and the terminal. 0, or -errno with what failed: the call and its error, of both ways
- * (as root, in a user namespace) if both were tried.
+ * Starts body(argument) as the first process of a new sandbox; its result is the exit status.
+ * lasting: it survives the caller, and the terminal. 0, or -errno with what failed: the call and
+ * its error, of both ways (as root, in a user namespace) if both were tried.
  */
 int sandbox_start(struct sandbox *, bool lasting, int (*body)(const struct sandbox *, void *),
 	void *argument, char *error);
 
-/* Waits for its end and returns the exit status; SIGINT, SIGTERM or SIGHUP meanwhile end it at once, with
- * everything in it: then 128 + the signal. */
+/* Waits for its end and returns the exit status; SIGINT, SIGTERM or SIGHUP meanwhile end it at
+ * once, with everything in it: then 128 + the signal. */
 int sandbox_wait(struct sandbox *);
 
 /* Brings the caller, from outside, into the sandbox whose first process is pid. 0 or -errno. */

@@ -17,7 +17,7 @@
 #define IPERF_PORT_HEX    ":1451 " /* 5201 as /proc/net/tcp prints it */
 #define FLOWS             2u
 
-/* --- Pings --------------------------------------------------------------------------------------- */
+/* --- Pings ------------------------------------------------------------------------------------ */
 
 struct ping {
 	struct child child;
@@ -90,7 +90,7 @@ bool traffic_pings(json_t *results)
 	return got == pings * PING_COUNT;
 }
 
-/* --- iperf3 -------------------------------------------------------------------------------------- */
+/* --- iperf3 ----------------------------------------------------------------------------------- */
 
 struct flow {
 	unsigned from, to;
@@ -138,7 +138,8 @@ static void start_flow(struct flow *f, bool udp)
 	child_start(&f->client, name, udp ? udp_client : tcp_client, NULL, false);
 }
 
-/* The client's report, and in `row` who it is about; an "error" in it is the reason of a failure. */
+/* The client's report, and in `row` who it is about; an "error" in it is the reason of a
+ * failure. */
 static json_t *finish_flow(struct flow *f, json_t *row)
 {
 	char name[32];

@@ -2,8 +2,9 @@
 /*
  * What the lab sends: pings between all hosts, TCP between two pairs at once, a burst of UDP.
  *
- * Each function adds its results to `results` and returns whether all went as it should: no ping lost, no
- * iperf3 failed. Lost datagrams of the burst are told, not a failure: a burst may be more than a host takes.
+ * Each function adds its results to `results` and returns whether all went as it should: no ping
+ * lost, no iperf3 failed. Lost datagrams of the burst are told, not a failure: a burst may be more
+ * than a host takes.
  */
 #ifndef LAB_TRAFFIC_H
 #define LAB_TRAFFIC_H

@@ -16,13 +16,13 @@
 #define VNET_HEADER sizeof(struct virtio_net_hdr)
 #define BLOCK_BYTES 65536u /* of the ring: what the kernel allocates in one piece */
 
-/* Slot: header, address of the sender, virtio-net header, frame; net/packet/af_packet.c aligns the network
- * header to 16 bytes. */
+/* Slot: header, address of the sender, virtio-net header, frame; net/packet/af_packet.c aligns the
+ * network header to 16 bytes. */
 _Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT + P2PNIC_FRAME_BYTES_MAX <=
 		       AF_PACKET_SLOT_BYTES,
 	"a slot holds the longest frame");
 
-/* --- receiving --------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 /* The status word of a slot: who owns it. Release and acquire pair with the kernel's. */
 static inline _Atomic uint32_t *af_packet_status(const struct af_packet_port *port, uint32_t slot)
@@ -51,7 +51,8 @@ static uint32_t vlan_tag(const struct tpacket2_hdr *slot)
 	return __builtin_bswap32((uint32_t)tpid << 16 | slot->tp_vlan_tci);
 }
 
-/* Puts the tag in front of the Ethernet type; in front of the frame there is room for four bytes. */
+/* Puts the tag in front of the Ethernet type; in front of the frame there is room for four
+ * bytes. */
 static uint8_t *insert_tag(uint8_t *data, uint32_t tag)
 {
 	memmove(data - 4, data, 12);
@@ -59,7 +60,8 @@ static uint8_t *insert_tag(uint8_t *data, uint32_t tag)
 	return data - 4;
 }
 
-/* Gets the super-frame of a slot into port->super: from the socket's queue, or, a short one, the slot. */
+/* Gets the super-frame of a slot into port->super: from the socket's queue, or, a short one, the
+ * slot. */
 static uint32_t fetch_super(
 	struct af_packet_port *port, const struct tpacket2_hdr *slot, struct virtio_net_hdr *header)
 {
@@ -188,7 +190,7 @@ static unsigned drain(struct af_packet_port *port)
 	return n;
 }
 
-/* --- sending ----------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned n)
 {
@@ -209,14 +211,15 @@ static void send_waiting(struct af_packet_port *port)
 	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
 }
 
-/* While stopped the socket takes nothing in: a classic BPF program of one instruction, "return 0". */
+/* While stopped the socket takes nothing in: a classic BPF program of one instruction, "return
+ * 0". */
 static int refuse_all(int fd)
 {
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
@@ -437,7 +440,7 @@ static void port_info(void *p, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "copy, ring%s", port->qdisc ? ", qdisc" : "");
 }
 
-/* --- The path of a frame ------------------------------------------------------------------------ */
+/* --- The path of a frame ---------------------------------------------------------------------- */
 
 static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
 {

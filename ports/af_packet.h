@@ -4,26 +4,28 @@
  * CAP_NET_RAW and nothing else; the fallback where af_xdp cannot start.
  *
  *   target   interface name; it is set up and made promiscuous while the port is open
- *   options  qdisc=on       send through the interface's queueing discipline (tc); off: past it
- *            receive-buffer=KIB   room for frames that wait, 64 to 65536, default 4096; 2 KiB a frame
+ *   options  qdisc=on             send through the interface's queueing discipline (tc); off: past
+ *                                 it
+ *            receive-buffer=KIB   room for frames that wait, 64 to 65536, default 4096; 2 KiB a
+ *                                 frame
  *
- * Receiving: the kernel copies frames into a ring that both see (PACKET_RX_RING, TPACKET_V2), so taking
- * them costs no system call: a twentieth of recvmmsg's 1.2 µs a frame, measured on a veth pair. V2, not V3:
- * V3 shows a frame only when its block is full or a timer of milliseconds has run out. Frames carry
- * virtio-net headers (offload.h): checksums a sender on this machine left undone are finished here,
- * super-frames, which come by the socket's queue (PACKET_COPY_THRESH), are cut into those of the wire,
- * and VLAN tags that the kernel took out of a frame are put back. The port's own buffers take the pieces
- * of super-frames, nothing else.
+ * Receiving: the kernel copies frames into a ring that both see (PACKET_RX_RING, TPACKET_V2), so
+ * taking them costs no system call: a twentieth of recvmmsg's 1.2 µs a frame, measured on a veth
+ * pair. V2, not V3: V3 shows a frame only when its block is full or a timer of milliseconds has run
+ * out. Frames carry virtio-net headers (offload.h): checksums a sender on this machine left undone
+ * are finished here, super-frames, which come by the socket's queue (PACKET_COPY_THRESH), are cut
+ * into those of the wire, and VLAN tags that the kernel took out of a frame are put back. The
+ * port's own buffers take the pieces of super-frames, nothing else.
  *
  *   ring  | … free … | released │ of this burst │ wait … | free … |
  *                     status = KERNEL            head: next to deliver
  *
- * Sending: sendmmsg by a second socket, from where the frames lie. What the kernel cannot take at once
- * stays queued here and is tried again (send_queue.h). Past the queueing discipline, because some (noop,
- * on a link without carrier) swallow a frame and report it sent.
+ * Sending: sendmmsg by a second socket, from where the frames lie. What the kernel cannot take at
+ * once stays queued here and is tried again (send_queue.h). Past the queueing discipline, because
+ * some (noop, on a link without carrier) swallow a frame and report it sent.
  *
- * The interface's own network stack sees the received frames as well. Give the interface no address,
- * or it answers too; and `ip link set IF addrgenmode none` keeps its IPv6 from sending.
+ * The interface's own network stack sees the received frames as well. Give the interface no
+ * address, or it answers too; and `ip link set IF addrgenmode none` keeps its IPv6 from sending.
  */
 #ifndef P2PNIC_PORTS_AF_PACKET_H
 #define P2PNIC_PORTS_AF_PACKET_H

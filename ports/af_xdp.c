@@ -27,7 +27,7 @@ static inline void complete(struct af_xdp_port *port, uint64_t address)
 
 static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "generic"};
 
-/* --- telling the kernel ------------------------------------------------------------------------ */
+/* --- telling the kernel ----------------------------------------------------------------------- */
 
 static uint32_t unsent(const struct af_xdp_port *port)
 {
@@ -36,8 +36,8 @@ static uint32_t unsent(const struct af_xdp_port *port)
 }
 
 /*
- * Frames that are in the transmit ring, but not in the kernel's view, go by xdp_send.h and out of the
- * ring again. False: not these; the socket sends what is left there.
+ * Frames that are in the transmit ring, but not in the kernel's view, go by xdp_send.h and out of
+ * the ring again. False: not these; the socket sends what is left there.
  */
 static bool send_batch(struct af_xdp_port *port)
 {
@@ -66,8 +66,8 @@ static bool send_batch(struct af_xdp_port *port)
 	return true;
 }
 
-/* Frames to be sent are told to the kernel: as batches while it can be, after the socket has sent all
- * it was told of before. */
+/* Frames to be sent are told to the kernel: as batches while it can be, after the socket has sent
+ * all it was told of before. */
 static void submit(struct af_xdp_port *port)
 {
 	if (port->send.area && port->mode != AF_XDP_ZERO_COPY && unsent(port) == port->unsubmitted)
@@ -87,7 +87,8 @@ static void kick(struct af_xdp_port *port)
 		port->kick = false;
 		return;
 	}
-	/* In copy mode one call sends at most 32 frames (EAGAIN: more wait), or drops one and says EBUSY. */
+	/* In copy mode one call sends at most 32 frames (EAGAIN: more wait), or drops one and says
+	 * EBUSY. */
 	for (;;) {
 		uint32_t before = unsent(port);
 		int error = sendto(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 ? errno : 0;
@@ -111,7 +112,7 @@ static void kick_fill(struct af_xdp_port *port)
 	recvfrom(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
-/* --- one socket's life ------------------------------------------------------------------------- */
+/* --- one socket's life ------------------------------------------------------------------------ */
 
 static int silent_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -134,8 +135,8 @@ static uint64_t socket_missed(const struct af_xdp_port *port)
 	return statistics.rx_dropped + statistics.rx_ring_full;
 }
 
-/* Closes the socket. Frames it has not sent have failed, those it has are done with: the kernel lets
- * go of packet memory before close returns. */
+/* Closes the socket. Frames it has not sent have failed, those it has are done with: the kernel
+ * lets go of packet memory before close returns. */
 static void delete_socket(struct af_xdp_port *port)
 {
 	if (!port->socket)
@@ -208,8 +209,8 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	return code;
 }
 
-/* Program and socket in this mode. The queue of a socket just closed is free only after the kernel's
- * deferred work: `patience_ms` says how long to wait for that. */
+/* Program and socket in this mode. The queue of a socket just closed is free only after the
+ * kernel's deferred work: `patience_ms` says how long to wait for that. */
 static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
 {
 	int code = xdp_program_attach(&port->xdp, port->interface.index, mode != AF_XDP_GENERIC);
@@ -286,7 +287,7 @@ static void lose_socket(struct af_xdp_port *port)
 	xdp_program_detach(&port->xdp);
 }
 
-/* --- open, close ------------------------------------------------------------------------------- */
+/* --- open, close ------------------------------------------------------------------------------ */
 
 static int parse(struct af_xdp_port *port, const char *options, char *error)
 {
@@ -344,7 +345,8 @@ static int settle_queues(struct af_xdp_port *port, char *error)
 
 static int load_program(struct af_xdp_port *port, char *error)
 {
-	/* Kernels before 5.11 charge BPF maps to locked memory; all charge the UMEM, except to root. */
+	/* Kernels before 5.11 charge BPF maps to locked memory; all charge the UMEM, except to
+	 * root. */
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 
@@ -431,7 +433,8 @@ static int port_open(void *p, const struct port_config *config, char *error)
 		code = load_program(port, error);
 	if (!code)
 		code = settle_queues(port, error);
-	/* The other end of a pair with queues is likely to have them too; af_xdp.h says what then. */
+	/* The other end of a pair with queues is likely to have them too; af_xdp.h says what
+	 * then. */
 	if (port->channels > 1)
 		xdp_send_close(&port->send);
 	if (!code)
@@ -441,7 +444,7 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	return code;
 }
 
-/* --- start, stop ------------------------------------------------------------------------------- */
+/* --- start, stop ------------------------------------------------------------------------------ */
 
 static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
@@ -463,8 +466,8 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 }
 
 /*
- * The kernel gives posted buffers back only by closing the socket. Sending goes on after stop, so a new
- * socket follows; frames in transmission get a moment to leave by the old one.
+ * The kernel gives posted buffers back only by closing the socket. Sending goes on after stop, so a
+ * new socket follows; frames in transmission get a moment to leave by the old one.
  */
 static unsigned port_stop(void *p, uint32_t *buffers)
 {
@@ -494,7 +497,7 @@ static int port_fd(void *p)
 	return ((struct af_xdp_port *)p)->epoll;
 }
 
-/* --- housekeeping ------------------------------------------------------------------------------ */
+/* --- housekeeping ----------------------------------------------------------------------------- */
 
 /* True: frames have been in flight, and none came back, for too long. */
 static bool is_stuck(struct af_xdp_port *port)
@@ -515,7 +518,8 @@ static void rebuild(struct af_xdp_port *port)
 	port->rebuilt++;
 	port->watched_since_ns = 0;
 	if (make_socket(port, 0, port->fault))
-		return; /* the interface is gone again, or the kernel has not let go: the next round */
+		/* the interface is gone again, or the kernel has not let go: the next round */
+		return;
 	port->fault[0] = 0;
 	if (port->started && begin_receiving(port))
 		lose_socket(port);
@@ -551,7 +555,7 @@ static void port_info(void *p, struct port_info *info)
 		memcpy(info->fault, port->fault, sizeof(info->fault));
 }
 
-/* --- The path of a frame ------------------------------------------------------------------------ */
+/* --- The path of a frame ---------------------------------------------------------------------- */
 
 static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {

@@ -9,37 +9,40 @@
  *                             virtual interfaces, off for hardware
  *            batch=on|off     send bursts through a veth by one system call (below); on
  *
- * Packet memory, all of it, is the socket's UMEM, in chunks of one buffer. So the device (zero-copy) or
- * the kernel (copy) writes received frames where other NICs' DMA reads them, and sends frames from where
- * other NICs' DMA wrote them: no copy here. XDP_PACKET_HEADROOM is in the chunk, in front of the frame.
+ * Packet memory, all of it, is the socket's UMEM, in chunks of one buffer. So the device
+ * (zero-copy) or the kernel (copy) writes received frames where other NICs' DMA reads them, and
+ * sends frames from where other NICs' DMA wrote them: no copy here. XDP_PACKET_HEADROOM is in the
+ * chunk, in front of the frame.
  *
  *            fill ring (buffers to receive into) ──▶ kernel ──▶ receive ring
  *            transmit ring ──▶ kernel ──▶ completion ring (in any order; sorted by `flight`)
  *
- * Modes. zero-copy: the driver uses packet memory itself. native: XDP in the driver, the kernel copies.
- * generic: XDP in front of the stack, with the socket buffer already made; works on any interface.
+ * Modes. zero-copy: the driver uses packet memory itself. native: XDP in the driver, the kernel
+ * copies. generic: XDP in front of the stack, with the socket buffer already made; works on any
+ * interface.
  *
- * Queues. One socket serves one queue. On an interface with more, traffic to the others would pass the
- * port by; so it is set to one queue while the port is open (ethtool -L), or refused where that is not
- * possible, unless queue= says that traffic is steered.
+ * Queues. One socket serves one queue. On an interface with more, traffic to the others would pass
+ * the port by; so it is set to one queue while the port is open (ethtool -L), or refused where that
+ * is not possible, unless queue= says that traffic is steered.
  *
- * Sending through a veth. Its socket sends frame by frame; a burst of XDP_SEND_MIN or more goes out by
- * xdp_send.h instead, several times as fast, as long as the other end takes it: it has an XDP program
- * (a port like this one, say), or GRO on. Whether it does is tried with a burst, ten times a second;
- * what it refuses as a whole the socket sends. The two keep the order, but for an other end with more
- * than one receive queue: there a batch may go to another queue than the socket's frames. A port cannot
- * see that, and sends no batches where its own end came with more than one; else batch=off.
+ * Sending through a veth. Its socket sends frame by frame; a burst of XDP_SEND_MIN or more goes out
+ * by xdp_send.h instead, several times as fast, as long as the other end takes it: it has an XDP
+ * program (a port like this one, say), or GRO on. Whether it does is tried with a burst, ten times
+ * a second; what it refuses as a whole the socket sends. The two keep the order, but for an other
+ * end with more than one receive queue: there a batch may go to another queue than the socket's
+ * frames. A port cannot see that, and sends no batches where its own end came with more than one;
+ * else batch=off.
  *
- * The other end of a veth pair. It leaves checksums to hardware: put right here (checksum=). It builds
- * super-frames: in mode native the kernel stops that by itself, in mode generic they are lost (missed)
- * unless its owner runs `ip link set IF gso_max_segs 1`. VLAN tags it leaves to hardware are lost in any
- * mode: `ethtool -K IF txvlan off` there, or use af_packet.
+ * The other end of a veth pair. It leaves checksums to hardware: put right here (checksum=). It
+ * builds super-frames: in mode native the kernel stops that by itself, in mode generic they are
+ * lost (missed) unless its owner runs `ip link set IF gso_max_segs 1`. VLAN tags it leaves to
+ * hardware are lost in any mode: `ethtool -K IF txvlan off` there, or use af_packet.
  *
- * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later. What
- * arrives while no buffer is free, and what is longer than P2PNIC_FRAME_BYTES_MAX, the kernel counts
- * alike: in `missed`. A frame that the interface refuses (link down, its queue full) is completed as
- * failed. What the device keeps for more than 200 ms is taken from it by closing the socket, and
- * a new socket is made; so also when the interface was deleted and came back.
+ * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later.
+ * What arrives while no buffer is free, and what is longer than P2PNIC_FRAME_BYTES_MAX, the kernel
+ * counts alike: in `missed`. A frame that the interface refuses (link down, its queue full) is
+ * completed as failed. What the device keeps for more than 200 ms is taken from it by closing the
+ * socket, and a new socket is made; so also when the interface was deleted and came back.
  */
 #ifndef P2PNIC_PORTS_AF_XDP_H
 #define P2PNIC_PORTS_AF_XDP_H
@@ -59,23 +62,24 @@
 #define AF_XDP_STUCK_NS 200000000ull
 
 /*
- * Batches are the cheaper the larger they are. After a flush of so many new frames, half a burst, more
- * will follow at once: all wait, until XDP_SEND_MAX are nearly reached, a flush brings fewer, or the
- * port is asked a second time what it has transmitted.
+ * Batches are the cheaper the larger they are. After a flush of so many new frames, half a burst,
+ * more will follow at once: all wait, until XDP_SEND_MAX are nearly reached, a flush brings fewer,
+ * or the port is asked a second time what it has transmitted.
  */
 #define AF_XDP_BUSY 32u
 
 /*
- * The kernel says late which fill entries it has consumed: up to AF_XDP_BUFFERS that it took and gave
- * back to us still count as posted. With twice the room a buffer always finds a place.
+ * The kernel says late which fill entries it has consumed: up to AF_XDP_BUFFERS that it took and
+ * gave back to us still count as posted. With twice the room a buffer always finds a place.
  */
 #define AF_XDP_FILL_RING (2u * AF_XDP_BUFFERS)
 
 enum af_xdp_mode { AF_XDP_ZERO_COPY, AF_XDP_NATIVE, AF_XDP_GENERIC, AF_XDP_MODES };
 
 /*
- * A frame handed to the kernel, or refused. Pending ones from the same buffer are chained, newest first
- * (a peer may name a buffer twice): `previous` is the next one's place in `flight` plus 1, or 0.
+ * A frame handed to the kernel, or refused. Pending ones from the same buffer are chained, newest
+ * first (a peer may name a buffer twice): `previous` is the next one's place in `flight` plus 1, or
+ * 0.
  */
 struct af_xdp_flight {
 	uint32_t buffer; /* index of the buffer in packet memory */
@@ -96,7 +100,8 @@ struct af_xdp_port {
 	struct xsk_ring_prod transmit;
 	struct xsk_ring_cons completion;
 
-	/* Frame k of this burst is in the buffer held[k]. own: a bit for each buffer that is the port's. */
+	/* Frame k of this burst is in the buffer held[k]. own: a bit for each buffer that is the
+	 * port's. */
 	bool started;
 	unsigned burst;
 	uint32_t held[P2PNIC_BURST_MAX];

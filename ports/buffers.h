@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The buffers of a port that copies frames in (tap, pcap, af_packet): no more than one burst's worth, since
- * all of a burst but what was kept is the port's again at its release.
+ * The buffers of a port that copies frames in (tap, pcap, af_packet): no more than one burst's
+ * worth, since all of a burst but what was kept is the port's again at its release.
  *
- * Ownership: from port_buffers_take to port_buffers_give those in `buffer` are the port's. A frame that is
- * kept takes its buffer with it, and the spare that the NIC hands over instead stands in its place; so
- * `count` stays as it is, and what comes back at stop need not be what was given at start.
+ * Ownership: from port_buffers_take to port_buffers_give those in `buffer` are the port's. A frame
+ * that is kept takes its buffer with it, and the spare that the NIC hands over instead stands in
+ * its place; so `count` stays as it is, and what comes back at stop need not be what was given at
+ * start.
  */
 #ifndef P2PNIC_PORTS_BUFFERS_H
 #define P2PNIC_PORTS_BUFFERS_H

@@ -14,7 +14,8 @@
 #define PORT_HEADROOM (P2PNIC_BUFFER_BYTES - P2PNIC_FRAME_BYTES_MAX)
 _Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and the largest frame");
 
-/* Writes the sentence into error[PORT_ERROR_BYTES] and returns `code`, so that a failure is one line. */
+/* Writes the sentence into error[PORT_ERROR_BYTES] and returns `code`, so that a failure is one
+ * line. */
 int port_fail(char *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Whether the descriptor can be read from now. */
@@ -41,14 +42,14 @@ int port_option_switch(const struct port_option *option, bool *value, char *erro
 int port_option_unknown(
 	const char *type, const struct port_option *option, const char *known, char *error);
 
-/* 0, or -EINVAL if the memory of the configuration is not whole buffers below 4 GiB, or a buffer lies
- * outside: what every type checks in open and start. */
+/* 0, or -EINVAL if the memory of the configuration is not whole buffers below 4 GiB, or a buffer
+ * lies outside: what every type checks in open and start. */
 int port_check_memory(const struct port_config *config, char *error);
 int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned n);
 
 /*
- * Whether a frame to be sent lies within one buffer of packet memory. The firmware has checked that it
- * lies in the sender's buffers; that it crosses no buffer's end is what AF_XDP asks besides (a
+ * Whether a frame to be sent lies within one buffer of packet memory. The firmware has checked that
+ * it lies in the sender's buffers; that it crosses no buffer's end is what AF_XDP asks besides (a
  * descriptor that does gets no completion), so the types refuse such a frame alike.
  */
 static inline bool port_sendable(uint64_t memory_bytes, const struct p2pnic_descriptor *frame)

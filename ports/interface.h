@@ -29,14 +29,15 @@ struct interface {
 int interface_open(struct interface *, const char *name, char *error);
 void interface_close(struct interface *);
 
-/* Reads the state again. True: the interface is another one than before (deleted, or created anew). */
+/* Reads the state again. True: the interface is another one than before (deleted, or created
+ * anew). */
 bool interface_refresh(struct interface *);
 
 /* Sets it up (IFF_UP) when it is down. 0 or -errno, typically -EPERM. */
 int interface_set_up(struct interface *);
 
-/* Turns GRO and LRO off until close, so that received frames are those of the wire. Without the right
- * to (CAP_NET_ADMIN) merged frames go on arriving. 0 or -errno. */
+/* Turns GRO and LRO off until close, so that received frames are those of the wire. Without the
+ * right to (CAP_NET_ADMIN) merged frames go on arriving. 0 or -errno. */
 int interface_no_merging(struct interface *);
 
 int interface_set_mtu(struct interface *, unsigned mtu);
@@ -45,7 +46,8 @@ int interface_set_mtu(struct interface *, unsigned mtu);
 struct rtnl_link_stats64;
 bool interface_statistics(const struct interface *, struct rtnl_link_stats64 *);
 
-/* Whether frames come from a stack on this machine, with checksums left undone: no hardware behind. */
+/* Whether frames come from a stack on this machine, with checksums left undone: no hardware
+ * behind. */
 bool interface_is_virtual(const struct interface *);
 
 /* Whether that driver ("veth") is behind it. */

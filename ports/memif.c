@@ -8,9 +8,10 @@
 
 #define STOP_WAIT_MS 10
 
-/* --- Receiving ------------------------------------------------------------------------------- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
-/* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the caller's. */
+/* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the
+ * caller's. */
 static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t buffer)
 {
 	struct memif_queue *q = &port->link.receive;
@@ -185,7 +186,8 @@ static inline void memif_repost(struct memif_port *port, unsigned n)
 		return;
 	}
 #endif
-	/* Only the length was changed. (A peer that changes the place as well loses packets of its own.) */
+	/* Only the length was changed. (A peer that changes the place as well loses packets of its
+	 * own.) */
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
 			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), __ATOMIC_RELAXED);
@@ -211,16 +213,18 @@ static void memif_release(void *opaque)
 		}
 		q->head = (uint16_t)(q->head + n);
 		q->tail = (uint16_t)(q->tail + n);
-		/* Release: pairs with the peer's acquire of head before it writes into the buffers. */
+		/* Release: pairs with the peer's acquire of head before it writes into the
+		 * buffers. */
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
 	} else {
 		q->tail = (uint16_t)(q->tail + n);
-		/* Release: our reads of the frames are over before the peer writes new ones there. */
+		/* Release: our reads of the frames are over before the peer writes new ones
+		 * there. */
 		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
 	}
 }
 
-/* --- Sending --------------------------------------------------------------------------------- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 #ifdef __x86_64__
 AVX512 static inline void memif_describe_fours(
@@ -305,7 +309,8 @@ static unsigned memif_transmit(void *opaque, const struct p2pnic_descriptor *fra
 	struct memif_port *port = opaque;
 
 	if (__builtin_expect(!port->link.connected || port->link.broken, 0)) {
-		/* Those in flight before come first; after them these, all failed (memif_transmitted). */
+		/* Those in flight before come first; after them these, all failed
+		 * (memif_transmitted). */
 		port->done += n;
 		port->failed += n;
 		return n;
@@ -354,7 +359,7 @@ static unsigned memif_transmitted(void *opaque, uint64_t *failed)
 	return n;
 }
 
-/* --- Sleeping -------------------------------------------------------------------------------- */
+/* --- Sleeping --------------------------------------------------------------------------------- */
 
 static bool memif_arm(void *opaque)
 {
@@ -378,7 +383,7 @@ static void memif_disarm(void *opaque)
 		memif_queue_disarm(&port->link.receive);
 }
 
-/* --- Buffers, as client -------------------------------------------------------------------------- */
+/* --- Buffers, as client ----------------------------------------------------------------------- */
 
 static void post_spares(struct memif_port *port)
 {
@@ -481,7 +486,8 @@ static unsigned memif_stop(void *opaque, uint32_t *buffers)
 		memif_link_disconnect(&port->link, "Receiver stopped");
 		while (port->link.connected)
 			memif_service(port);
-		/* Told to the caller by the next memif_transmitted, after those it has been told of. */
+		/* Told to the caller by the next memif_transmitted, after those it has been told
+		 * of. */
 		port->done += sent;
 		port->failed += failed;
 	}

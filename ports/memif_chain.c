@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Packets in several descriptors, and those that are dropped: what the path of a frame in one slot leaves out. */
+/* Packets in several descriptors, and those that are dropped: what the path of a frame in one slot
+ * leaves out. */
 #include "memif.h"
 
 /*
- * The packet that begins at `index`, of which `waiting` slots are published. Returns how many slots it takes;
- * 0: its end has not come. *frame is the packet in one piece, frame n of the burst; its data NULL: dropped.
+ * The packet that begins at `index`, of which `waiting` slots are published. Returns how many slots
+ * it takes; 0: its end has not come. *frame is the packet in one piece, frame n of the burst; its
+ * data NULL: dropped.
  */
 static unsigned gather(
 	struct memif_port *port, uint16_t index, unsigned waiting, unsigned n, struct frame *frame)
@@ -51,7 +53,8 @@ static unsigned gather(
 		port->dropping = NULL;
 		return k + 1;
 	}
-	/* What is being dropped is given back as it comes; where one packet fills the ring, no more of it can. */
+	/* What is being dropped is given back as it comes; where one packet fills the ring, no more
+	 * of it can. */
 	if (waiting == all && !port->dropping)
 		port->dropping = &port->oversize;
 	return port->dropping ? waiting : 0;
@@ -74,7 +77,8 @@ unsigned memif_receive_rest(
 	return n;
 }
 
-/* One frame into the `posted` slots from `index` on. Returns how many it used; 0: the peer may post more yet. */
+/* One frame into the `posted` slots from `index` on. Returns how many it used; 0: the peer may post
+ * more yet. */
 static unsigned scatter(struct memif_port *port, uint16_t index, unsigned posted,
 	const struct p2pnic_descriptor *frame)
 {

@@ -23,7 +23,8 @@
 enum {
 	STEP_IDLE,  /* client: no channel; server: no peer */
 	STEP_HELLO, /* client: waits for HELLO; server: waits for INIT */
-	STEP_SETUP, /* client: INIT is out, step - STEP_SETUP ACKs have come; server: takes ADD_*, CONNECT */
+	/* client: INIT is out, step - STEP_SETUP ACKs have come; server: takes ADD_*, CONNECT */
+	STEP_SETUP,
 };
 #define STEP_CONNECTED 1000
 
@@ -59,7 +60,7 @@ static int watch(int set, int fd)
 	return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-/* --- Messages ---------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static int message_send_to(int channel, const struct memif_message *message, int fd)
 {
@@ -124,7 +125,8 @@ static int message_receive(struct memif_link *link, struct memif_message *messag
 	ssize_t n = recvmsg(link->channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	/* Room for one header, and of rights: Linux gives others only when asked (unix(7), SO_PASSCRED). */
+	/* Room for one header, and of rights: Linux gives others only when asked (unix(7),
+	 * SO_PASSCRED). */
 	size_t rights =
 		mh.msg_controllen ? (control.align.cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
 	for (size_t i = 0; i < rights; i++) {
@@ -146,7 +148,7 @@ static int message_receive(struct memif_link *link, struct memif_message *messag
 	return 1;
 }
 
-/* --- Memory ------------------------------------------------------------------------------------ */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 static void queue_reset(struct memif_queue *queue)
 {
@@ -171,7 +173,8 @@ static void memory_free(struct memif_link *link)
 	link->regions = 0;
 }
 
-/* Writing to a pipe or socket that a peer passes off as an eventfd could block or raise a signal. */
+/* Writing to a pipe or socket that a peer passes off as an eventfd could block or raise a
+ * signal. */
 static bool is_eventfd(int fd)
 {
 	char name[32], target[32];
@@ -268,7 +271,8 @@ static const char *ring_map(struct memif_link *link, const struct memif_add_ring
 	return NULL;
 }
 
-/* The client's rings: a memfd for this connection alone, so that an earlier peer reaches nothing. */
+/* The client's rings: a memfd for this connection alone, so that an earlier peer reaches
+ * nothing. */
 static int client_memory(struct memif_link *link)
 {
 	uint64_t ring = (memif_ring_bytes(link->log2_ring) + 63) & ~63ull;
@@ -312,7 +316,7 @@ static int client_memory(struct memif_link *link)
 	return 0;
 }
 
-/* --- Connections ------------------------------------------------------------------------------- */
+/* --- Connections ------------------------------------------------------------------------------ */
 
 static enum memif_event drop(struct memif_link *link)
 {
@@ -428,7 +432,8 @@ static enum memif_event client_message(struct memif_link *link, const struct mem
 		return MEMIF_NOTHING;
 	}
 	if (link->step != STEP_CONNECTED && message->type == MEMIF_CONNECTED && done == steps) {
-		/* A server may have reset the indices when it connected (DPDK does): 0 they were. */
+		/* A server may have reset the indices when it connected (DPDK does): 0 they
+		 * were. */
 		atomic_store_explicit(
 			&link->receive.ring->flags, MEMIF_RING_MASK_EVENT, memory_order_relaxed);
 		return up(link);
@@ -437,8 +442,8 @@ static enum memif_event client_message(struct memif_link *link, const struct mem
 	return refuse(link, "Unexpected message");
 }
 
-/* All bytes are looked at whatever they are, so time tells nothing. What is behind the end of the peer's is no
- * part of it: VPP leaves there what lay in its memory. */
+/* All bytes are looked at whatever they are, so time tells nothing. What is behind the end of the
+ * peer's is no part of it: VPP leaves there what lay in its memory. */
 static bool secret_equal(const char own[MEMIF_SECRET_BYTES], const uint8_t said[MEMIF_SECRET_BYTES])
 {
 	unsigned difference = 0, inside = 0xff;
@@ -652,8 +657,9 @@ enum memif_event memif_link_service(struct memif_link *link)
 {
 	if (link->listener.fd >= 0)
 		server_accept(link);
-	/* One message a call, so that the links of one peer advance in step: DPDK's zero-copy client
-	 * closes the file of its memory once its first port has connected, and cannot show it to others. */
+	/* One message a call, so that the links of one peer advance in step: DPDK's zero-copy
+	 * client closes the file of its memory once its first port has connected, and cannot show
+	 * it to others. */
 	if (link->channel >= 0) {
 		struct memif_message message;
 		int fd;
@@ -697,15 +703,15 @@ void memif_link_disconnect(struct memif_link *link, const char *reason)
 	shutdown(link->channel, SHUT_RDWR);
 }
 
-/* --- Events ------------------------------------------------------------------------------------ */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 void memif_queue_kick(struct memif_queue *queue)
 {
 	struct pollfd p = {.fd = queue->event, .events = POLLOUT};
 	uint64_t one = 1;
 
-	/* O_NONBLOCK was set when the fd came, but the peer shares that flag and may have cleared it
-	 * and filled the counter; then it is awake anyhow. */
+	/* O_NONBLOCK was set when the fd came, but the peer shares that flag and may have cleared
+	 * it and filled the counter; then it is awake anyhow. */
 	poll(&p, 1, 0);
 	if (p.revents & POLLOUT) {
 		ssize_t n = write(queue->event, &one, sizeof(one));
@@ -724,7 +730,7 @@ void memif_queue_disarm(struct memif_queue *queue)
 		return;
 }
 
-/* --- Open and close ---------------------------------------------------------------------------- */
+/* --- Open and close --------------------------------------------------------------------------- */
 
 static int server_listen(struct memif_link *link, char *error)
 {

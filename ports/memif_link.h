@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A memif connection, either role: control channel, regions, rings, and what becomes of them when the
- * peer dies and returns. It knows nothing of packets or buffers; the memif port (memif.h) and the
- * tester use its two queues directly.
+ * A memif connection, either role: control channel, regions, rings, and what becomes of them when
+ * the peer dies and returns. It knows nothing of packets or buffers; the memif port (memif.h) and
+ * the tester use its two queues directly.
  *
  * Life:
  *
@@ -22,25 +22,26 @@
  * bytes past a packet at the very end of a region is harmless.
  *
  * A hostile peer
- *   - another user's process, be it client or server (SO_PEERCRED): refused before anything is said to it,
- *     unless it is root's or `peers` admits it. A socket's mode keeps strangers out as well, and an abstract
- *     name has none;
+ *   - another user's process, be it client or server (SO_PEERCRED): refused before anything is said
+ *     to it, unless it is root's or `peers` admits it. A socket's mode keeps strangers out as well,
+ *     and an abstract name has none;
  *   - message of wrong size, out of order, bad index, region that is no regular file, smaller than
- *     said or without F_SEAL_SHRINK (a peer could shrink it under our feet: SIGBUS) or of huge pages (a hole
- *     punched there does the same), more memory than `map` allows, ring outside its
+ *     said or without F_SEAL_SHRINK (a peer could shrink it under our feet: SIGBUS) or of huge
+ *     pages (a hole punched there does the same), more memory than `map` allows, ring outside its
  *     region or misaligned, wrong cookie: refused with a DISCONNECT that says why, counted in
  *     `refused`; the link is ready for the next peer;
- *   - silence during the handshake: dropped after MEMIF_HANDSHAKE_MS. It keeps nobody out: a server greets up
- *     to MEMIF_WAITING_MAX peers, the first to answer goes on, and a newcomer takes the place of the oldest
- *     that is silent. Whoever is connected stays;
+ *   - silence during the handshake: dropped after MEMIF_HANDSHAKE_MS. It keeps nobody out: a server
+ *     greets up to MEMIF_WAITING_MAX peers, the first to answer goes on, and a newcomer takes the
+ *     place of the oldest that is silent. Whoever is connected stays;
  *   - index out of range on a ring: the data path calls memif_link_break; the next service ends the
  *     connection (`bad_index`);
  *   - descriptors: see memif_link_at; counted by the data path in `bad_descriptor`;
- *   - an eventfd that is none: refused. Writes to it are guarded by poll, so a full one does not block.
+ *   - an eventfd that is none: refused. Writes to it are guarded by poll, so a full one does not
+ *     block.
  *
- * Branches of memif*.c that tests/unit/test_memif.c does not take: calls the kernel fails only without memory or
- * for a descriptor it has just taken (calloc, fcntl, fstat), regions of huge pages, control
- * messages that no AF_UNIX socket makes, and arguments that the options forbid.
+ * Branches of memif*.c that tests/unit/test_memif.c does not take: calls the kernel fails only
+ * without memory or for a descriptor it has just taken (calloc, fcntl, fstat), regions of huge
+ * pages, control messages that no AF_UNIX socket makes, and arguments that the options forbid.
  *
  * As server one socket is one interface: another id than its own is refused ("ID not found").
  */
@@ -53,11 +54,13 @@
 #define MEMIF_REGIONS_MAX       64u
 #define MEMIF_GUARD_BYTES       4096u
 #define MEMIF_HANDSHAKE_MS      2000u
-#define MEMIF_WAITING_MAX       8u /* peers that a server has greeted and that are not yet its one */
+/* peers that a server has greeted and that are not yet its one */
+#define MEMIF_WAITING_MAX       8u
 #define MEMIF_MAP_MIB_DEFAULT   4096u /* a descriptor reaches 4 GiB into a region */
-#define MEMIF_RETRY_MS          200u /* others wait 2 s; a connect to a local socket costs microseconds */
-/* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is full of buffers
- * is posted again by half the stores. */
+/* others wait 2 s; a connect to a local socket costs microseconds */
+#define MEMIF_RETRY_MS          200u
+/* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is
+ * full of buffers is posted again by half the stores. */
 #define MEMIF_LOG2_RING_DEFAULT 9u
 #define MEMIF_ERROR_BYTES       256u
 
@@ -137,10 +140,11 @@ struct memif_link {
 	unsigned log2_ring;
 };
 
-/* The options as memif.h has them, as a configuration. The secret is read here; no message shows it. */
-#define MEMIF_OPTIONS                                                                               \
-	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, secret=TEXT (1 to " \
-	"24 characters), peers=any|UID, map=MIB, unsealed=yes|no"
+/* The options as memif.h has them, as a configuration. The secret is read here; no message shows
+ * it. */
+#define MEMIF_OPTIONS                                                                              \
+	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, "                  \
+	"secret=TEXT (1 to 24 characters), peers=any|UID, map=MIB, unsealed=yes|no"
 int memif_link_options(
 	struct memif_link_config *, const char *socket, const char *options, char *error);
 
@@ -159,11 +163,11 @@ static inline void memif_link_break(struct memif_link *link)
 /* Ends the connection now (the next service reports MEMIF_DOWN); a client connects again. */
 void memif_link_disconnect(struct memif_link *, const char *reason);
 
-/* --- For the data path --------------------------------------------------------------------- */
+/* --- For the data path ------------------------------------------------------------------------ */
 
 /*
- * The memory that a peer's descriptor names, or NULL when it is not wholly inside one of the regions.
- * In 64 bits: offset and length are 32 bits each and their sum may not be.
+ * The memory that a peer's descriptor names, or NULL when it is not wholly inside one of the
+ * regions. In 64 bits: offset and length are 32 bits each and their sum may not be.
  */
 static inline uint8_t *memif_link_at(
 	const struct memif_link *link, uint64_t control, uint64_t place)
@@ -178,9 +182,9 @@ static inline uint8_t *memif_link_at(
 
 /*
  * Refreshes the index that the peer advances and returns how many slots it has advanced by in all,
- * counting from `from`; `limit` is the most an honest peer can have. -1: a dishonest one; the link is
- * broken then. Acquire: pairs with the peer's release store, so descriptors and packets behind the
- * index are visible.
+ * counting from `from`; `limit` is the most an honest peer can have. -1: a dishonest one; the link
+ * is broken then. Acquire: pairs with the peer's release store, so descriptors and packets behind
+ * the index are visible.
  */
 static inline int memif_link_advanced(
 	struct memif_link *link, _Atomic uint16_t *index, uint16_t from, unsigned limit)
@@ -194,13 +198,15 @@ static inline int memif_link_advanced(
 	return n;
 }
 
-/* Wakes the peer that waits for packets of this queue, unless it polls. After the index was published. */
+/* Wakes the peer that waits for packets of this queue, unless it polls. After the index was
+ * published. */
 void memif_queue_kick(struct memif_queue *);
 
 static inline void memif_queue_notify(struct memif_queue *queue)
 {
 	/* The receiver unmasks, fences, and looks at the index once more: with this fence either it
-	 * sees the index or we see the mask gone (memif_queue_arm). A polling peer costs the fence. */
+	 * sees the index or we see the mask gone (memif_queue_arm). A polling peer costs the
+	 * fence. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (__builtin_expect(!(atomic_load_explicit(&queue->ring->flags, memory_order_relaxed) &
 				     MEMIF_RING_MASK_EVENT),

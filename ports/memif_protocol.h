@@ -4,8 +4,8 @@
  *
  * memif ("memory interface") is a virtual Ethernet cable between two processes. They meet on a
  * AF_UNIX SOCK_SEQPACKET socket, exchange file descriptors, and from then on packets pass through
- * shared memory only. The specification is the header memif.h that VPP, libmemif and DPDK share; this
- * is an independent rendering of the same layout.
+ * shared memory only. The specification is the header memif.h that VPP, libmemif and DPDK share;
+ * this is an independent rendering of the same layout.
  *
  *   server (listens)                          client (connects; owns all shared memory)
  *     HELLO        ─────────────────────────▶

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Four memif descriptors at once, in one AVX-512 register. They are a stranger's: a register is loaded once,
- * and what was checked is what is used.
+ * Four memif descriptors at once, in one AVX-512 register. They are a stranger's: a register is
+ * loaded once, and what was checked is what is used.
  */
 #ifndef P2PNIC_MEMIF_X86_H
 #define P2PNIC_MEMIF_X86_H
@@ -15,8 +15,8 @@
 
 #ifdef __x86_64__
 
-/* Frames at memory + posted[k], with the lengths that the peer wrote. False: one of them is chained or too long,
- * and nothing was done. */
+/* Frames at memory + posted[k], with the lengths that the peer wrote. False: one of them is chained
+ * or too long, and nothing was done. */
 AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, const uint32_t *posted,
 	uint8_t *memory, struct frame *frames)
 {
@@ -49,7 +49,8 @@ AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const u
 			0xaa, place));
 }
 
-/* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h, copy_sixteens). */
+/* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h,
+ * copy_sixteens). */
 AVX512 static inline void memif_four_out(
 	struct memif_descriptor *slot, const struct p2pnic_descriptor *frames, unsigned n)
 {

@@ -86,7 +86,8 @@ static bool find_ipv6(const uint8_t *frame, uint32_t length, uint32_t ip, struct
 	uint8_t next = frame[ip + 6];
 	if (end > length)
 		return false;
-	/* Hop-by-hop and destination options (RFC 8200, 4.3 and 4.6) do not change the pseudo-header. */
+	/* Hop-by-hop and destination options (RFC 8200, 4.3 and 4.6) do not change the
+	 * pseudo-header. */
 	while ((next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS) && at + 8 <= end) {
 		next = frame[at];
 		at += (frame[at + 1] + 1u) * 8;
@@ -147,7 +148,7 @@ void offload_repair(uint8_t *frame, uint32_t length)
 	offload_checksum(frame, segment.start + segment.length, &partial);
 }
 
-/* --- super-frames ------------------------------------------------------------------------------ */
+/* --- super-frames ----------------------------------------------------------------------------- */
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* virtio 1.2; kernels since 6.2 */
@@ -242,7 +243,8 @@ uint32_t offload_split_next(struct offload_split *split, uint8_t *to)
 	}
 	split->done += payload;
 
-	/* The pseudo-header's sum goes into the field, then as for any checksum left to hardware. */
+	/* The pseudo-header's sum goes into the field, then as for any checksum left to
+	 * hardware. */
 	uint32_t field = split->tcp ? 16 : 6;
 	if (!find_segment(to, length, &ip, &segment))
 		return 0;

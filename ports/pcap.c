@@ -10,7 +10,7 @@
 #include <sys/file.h>
 #include <time.h>
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 #define SECOND_NS 1000000000u
 
@@ -19,10 +19,10 @@ static _Atomic uint64_t capture_time_ns = PCAP_TIME_NONE;
 
 /*
  * Ports with timeline=on. A member may deliver when its next frame is the earliest and every member
- * was polled TIMELINE_POLLS times since the last delivery: the first poll after it may have been under
- * way already, in another thread; during the second the NIC has sent whatever the frame left in its
- * rings. Of frames of one time, that of the port opened first is the earliest. A mutex does: replay is
- * no race.
+ * was polled TIMELINE_POLLS times since the last delivery: the first poll after it may have been
+ * under way already, in another thread; during the second the NIC has sent whatever the frame left
+ * in its rings. Of frames of one time, that of the port opened first is the earliest. A mutex does:
+ * replay is no race.
  */
 #define TIMELINE_MEMBERS P2PNIC_NICS_MAX
 #define TIMELINE_POLLS   2u
@@ -93,7 +93,7 @@ static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns, bool p
 	return turn;
 }
 
-/* --- receiving --------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 /* Says what is wrong, unless something was before. */
 #define FAULT(port, ...)                                                                           \
@@ -103,9 +103,10 @@ static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns, bool p
 	} while (0)
 
 /*
- * The time of a record, of 1970 to 2554. Seconds are unsigned in pcap (until 2106), but libpcap takes them for
- * signed 32 bits; in pcapng they have 64 bits, an offset of any sign, and nanoseconds may run over. With
- * PCAP_TSTAMP_PRECISION_NANO tv_usec counts nanoseconds; a pcap file may hold any 32 bits.
+ * The time of a record, of 1970 to 2554. Seconds are unsigned in pcap (until 2106), but libpcap
+ * takes them for signed 32 bits; in pcapng they have 64 bits, an offset of any sign, and
+ * nanoseconds may run over. With PCAP_TSTAMP_PRECISION_NANO tv_usec counts nanoseconds; a pcap file
+ * may hold any 32 bits.
  */
 static uint64_t time_of(struct pcap_port *port, const struct timeval *time)
 {
@@ -161,7 +162,8 @@ static void deliver(struct pcap_port *port, struct frame *frame, uint32_t buffer
 	uint32_t readable = (port->next.length + 63) & ~63u;
 
 	memcpy(data, port->next_bytes, port->next.captured);
-	/* What the capture lacks, and what lies behind a short frame, is the same in every replay. */
+	/* What the capture lacks, and what lies behind a short frame, is the same in every
+	 * replay. */
 	if (readable < 64)
 		readable = 64;
 	memset(data + port->next.captured, 0, readable - port->next.captured);
@@ -204,7 +206,7 @@ static bool is_waiting(struct pcap_port *port)
 	return port->verdict.pending || peek(port) || (port->timeline && timeline.members > 1);
 }
 
-/* --- sending ----------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static void write_out(struct pcap_port *port)
 {
@@ -243,7 +245,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 	return n;
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int open_in(struct pcap_port *port, char *error)
 {
@@ -410,7 +412,7 @@ static void port_info(void *p, struct port_info *info)
 	memcpy(info->fault, port->fault, sizeof(info->fault));
 }
 
-/* --- The path of a frame ------------------------------------------------------------------------ */
+/* --- The path of a frame ---------------------------------------------------------------------- */
 
 static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
 {

@@ -2,26 +2,27 @@
 /*
  * pcap: a port whose wire is two capture files. What `p2pnic replay` runs on; no root, no network.
  *
- *   target   IN,OUT   captures to receive from and to write; either may be empty, neither may contain
- *                     a comma. IN: pcap or pcapng, micro- or nanoseconds, plain Ethernet. OUT: pcap
- *                     with nanoseconds.
+ *   target   IN,OUT   captures to receive from and to write; either may be empty, neither may
+ *                     contain a comma. IN: pcap or pcapng, micro- or nanoseconds, plain Ethernet.
+ *                     OUT: pcap with nanoseconds.
  *   options  burst=N        deliver at most N frames a receive (1 to 64, default 64)
  *            timeline=on    one frame at a time, in the order of time across all such ports (below)
  *            verdict=FILE   a line for each input frame, what became of it (verdict.h); burst=1
- *            cut=pad|skip   frames that the capture cut short (snaplen): filled up with zeros to the
- *                           length they had on the wire (the default), or not delivered
+ *            cut=pad|skip   frames that the capture cut short (snaplen): filled up with zeros to
+ *                           the length they had on the wire (the default), or not delivered
  *
  * OUT is opened as pcap_writer.h says: another port's capture, a symbolic link, a FIFO is refused.
  *
  * Time. A frame sent bears the timestamp of the input frame that any pcap port of this process
- * delivered last. Between NICs that run freely that is close, not exact. With timeline=on it is exact
- * and the replay repeatable: of all ports with that option, the one whose next frame is earliest
- * delivers it, and only after each of them was polled twice since the frame before, so that what the
- * frame before caused has been sent. Nothing is delivered before all of them have been started.
+ * delivered last. Between NICs that run freely that is close, not exact. With timeline=on it is
+ * exact and the replay repeatable: of all ports with that option, the one whose next frame is
+ * earliest delivers it, and only after each of them was polled twice since the frame before, so
+ * that what the frame before caused has been sent. Nothing is delivered before all of them have
+ * been started.
  *
  * Frames on disk are a stranger's. Longer than P2PNIC_FRAME_BYTES_MAX: counted in oversize, not
- * delivered. Shorter than an Ethernet header: delivered as they are, for the NIC to count. A capture
- * that ends in mid-record delivers what is whole and says so in port_info.fault.
+ * delivered. Shorter than an Ethernet header: delivered as they are, for the NIC to count. A
+ * capture that ends in mid-record delivers what is whole and says so in port_info.fault.
  *
  * Cut frames are filled up because captures with 96 bytes a frame are common, and a router asks the
  * header only; the frame that leaves is not the one that was, and port_info.mode counts them.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The format: draft-ietf-opsawg-pcap §4 (file header), §5 (packet record), in the writer's byte order. */
+/* The format: draft-ietf-opsawg-pcap §4 (file header), §5 (packet record), in the writer's byte
+ * order. */
 #include "pcap_writer.h"
 
 #include "common.h"
@@ -16,7 +17,8 @@
 #define LINKTYPE_ETHERNET 1u
 #define SNAPLEN           65535u
 #define SECOND_NS         1000000000u
-#define OURS              0x6e703270u /* "p2pn", in a word that readers ignore (§4): known again as ours */
+/* "p2pn", in a word that readers ignore (§4): known again as ours */
+#define OURS              0x6e703270u
 
 struct file_header {
 	uint32_t magic;
@@ -146,7 +148,8 @@ bool pcap_writer_add(struct pcap_writer *w, uint64_t time_ns, const void *frame,
 	return told;
 }
 
-/* How many records lie whole in the first `bytes` of the buffer; *whole: where the last of them ends. */
+/* How many records lie whole in the first `bytes` of the buffer; *whole: where the last of them
+ * ends. */
 static uint32_t whole_records(const struct pcap_writer *w, uint32_t bytes, uint32_t *whole)
 {
 	uint32_t records = 0;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port: the Ethernet side of a soft NIC. Each type (af_xdp, af_packet, tap, memif, pcap) is one `const struct
- * port_ops TYPE_port_ops`, defined in ports/TYPE.c. A burst costs a handful of calls through it (about 0.1 ns a packet
- * at full bursts), a packet none.
+ * A port: the Ethernet side of a soft NIC. Each type (af_xdp, af_packet, tap, memif, pcap) is one
+ * `const struct port_ops TYPE_port_ops`, defined in ports/TYPE.c. A burst costs a handful of calls
+ * through it (about 0.1 ns a packet at full bursts), a packet none.
  *
- * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers of
- * P2PNIC_BUFFER_BYTES, each aligned to its size. A "buffer" below is the bar_offset of one in BAR4.
+ * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers
+ * of P2PNIC_BUFFER_BYTES, each aligned to its size. A "buffer" below is the bar_offset of one in
+ * BAR4.
  *
  * Threads: open, start, stop, close are called while the engine is parked; all else by the engine's
  * thread. No function on the path of a frame allocates, and none blocks.
@@ -29,7 +30,8 @@ struct port_config {
 	int memory_fd;       /* its memfd, sealed against shrinking; borrowed */
 	struct mac_addr mac; /* the NIC's; all zero: the interface's, which port_info.mac tells */
 
-	/* The NIC's own counters, or NULL: pcap's verdict=FILE reads there what became of a frame. */
+	/* The NIC's own counters, or NULL: pcap's verdict=FILE reads there what became of a
+	 * frame. */
 	const struct p2pnic_counters *counters;
 };
 
@@ -52,14 +54,15 @@ struct port_ops {
 	const char *type;
 	size_t bytes; /* sizeof(struct TYPE_port); the caller allocates, zeroed, 64-byte aligned */
 
-	/* 0 or -errno with a sentence in error[PORT_ERROR_BYTES]: what failed, on what, what to do. */
+	/* 0 or -errno with a sentence in error[PORT_ERROR_BYTES]: what failed, on what, what to
+	 * do. */
 	int (*open)(void *port, const struct port_config *, char *error);
 	void (*close)(void *port);
 
-	/* Gives the port n buffers to receive into, n ≥ 1; it may use fewer and returns how many it took
-	 * (the first ones), or -errno. stop: returns how many buffers came back in `buffers` (room for
-	 * the number taken at start); the port receives no more. Frames in transmission go on: they are
-	 * still reported by transmitted. */
+	/* Gives the port n buffers to receive into, n ≥ 1; it may use fewer and returns how many it
+	 * took (the first ones), or -errno. stop: returns how many buffers came back in `buffers`
+	 * (room for the number taken at start); the port receives no more. Frames in transmission
+	 * go on: they are still reported by transmitted. */
 	int (*start)(void *port, const uint32_t *buffers, unsigned n);
 	unsigned (*stop)(void *port, uint32_t *buffers);
 
@@ -71,49 +74,55 @@ struct port_ops {
 	 *     keep(port, frame, n, at)            optional, for frames that must outlive the burst
 	 *     release(port);                      every frame not kept goes back to the port
 	 *
-	 * receive: up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called again only after
-	 * release. Length is what arrived, without FCS; frames above P2PNIC_FRAME_BYTES_MAX are never delivered (count
-	 * them in `oversize`). 64 bytes from data are always readable, and so is data up to length rounded up to 64.
-	 * The memory may be shared with a stranger who changes it at any time: the caller reads each header word once.
+	 * receive: up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called
+	 * again only after release. Length is what arrived, without FCS; frames above
+	 * P2PNIC_FRAME_BYTES_MAX are never delivered (count them in `oversize`). 64 bytes from data
+	 * are always readable, and so is data up to length rounded up to 64. The memory may be
+	 * shared with a stranger who changes it at any time: the caller reads each header word
+	 * once.
 	 *
-	 * keep: the frames of this burst with these n numbers must stay. at[i] is a buffer that the caller gives for
-	 * frame[i]; the caller becomes the owner of the buffer that holds the frame, and at[i] the bar_offset of the
-	 * frame's first byte. (A port that receives into own packet memory swaps the two and copies nothing; one that
-	 * reads frames from a peer's memory copies the frame into the buffer given.)
+	 * keep: the frames of this burst with these n numbers must stay. at[i] is a buffer that the
+	 * caller gives for frame[i]; the caller becomes the owner of the buffer that holds the
+	 * frame, and at[i] the bar_offset of the frame's first byte. (A port that receives into own
+	 * packet memory swaps the two and copies nothing; one that reads frames from a peer's
+	 * memory copies the frame into the buffer given.)
 	 */
 	unsigned (*receive)(void *port, struct frame *frames, unsigned max);
 	void (*keep)(void *port, const uint8_t *frame, unsigned n, uint32_t *at);
 	void (*release)(void *port);
 
 	/*
-	 * Sending. Frames lie anywhere in packet memory, and stay there untouched until reported sent.
+	 * Sending. Frames lie anywhere in packet memory, and stay there untouched until reported
+	 * sent.
 	 *
-	 * transmit: takes the first m ≤ n frames (offset: bar_offset in BAR4) and returns m; fewer when its queue is
-	 * full. Nothing need leave before flush.
+	 * transmit: takes the first m ≤ n frames (offset: bar_offset in BAR4) and returns m; fewer
+	 * when its queue is full. Nothing need leave before flush.
 	 *
-	 * flush: once after a burst of transmits: publish, kick, system call; whatever the type needs.
+	 * flush: once after a burst of transmits: publish, kick, system call; whatever the type
+	 * needs.
 	 *
-	 * transmitted: how many more frames are done with, in the order given to transmit (a port whose completions
-	 * come in another order sorts them). Adds to *failed how many of them the port could not send (link down,
-	 * refused); never silently. It also tries again what could not leave at the flush (a full queue below), so an
-	 * engine that has frames in transmission calls it now and then and sleeps but briefly: no fd announces
-	 * completions. Where nothing moves for some 200 ms, the frames are given up as failed: a stuck link must not
-	 * hold the buffers of other NICs.
+	 * transmitted: how many more frames are done with, in the order given to transmit (a port
+	 * whose completions come in another order sorts them). Adds to *failed how many of them the
+	 * port could not send (link down, refused); never silently. It also tries again what could
+	 * not leave at the flush (a full queue below), so an engine that has frames in transmission
+	 * calls it now and then and sleeps but briefly: no fd announces completions. Where nothing
+	 * moves for some 200 ms, the frames are given up as failed: a stuck link must not hold the
+	 * buffers of other NICs.
 	 */
 	unsigned (*transmit)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
 	void (*flush)(void *port);
 	unsigned (*transmitted)(void *port, uint64_t *failed);
 
-	/* Before the engine sleeps it arms every port. True: something waits already, do not sleep. While armed, fd
-	 * is readable as soon as a frame waits. disarm: after waking. */
+	/* Before the engine sleeps it arms every port. True: something waits already, do not sleep.
+	 * While armed, fd is readable as soon as a frame waits. disarm: after waking. */
 	bool (*arm)(void *port);
 	void (*disarm)(void *port);
 
 	int (*fd)(void *port); /* to poll for input while armed; -1: none, poll by time */
 	void (*info)(void *port, struct port_info *);
 
-	/* Housekeeping about every 100 ms and whenever fd or control_fd is readable, from the engine's
-	 * thread: control channels, reconnecting. NULL: nothing to do. */
+	/* Housekeeping about every 100 ms and whenever fd or control_fd is readable, from the
+	 * engine's thread: control channels, reconnecting. NULL: nothing to do. */
 	void (*service)(void *port);
 	int (*control_fd)(void *port); /* NULL or -1: none */
 };

@@ -5,9 +5,10 @@
  *   done            sent                queued
  *    │ to be reported │ to be sent          │ free … (SEND_QUEUE_FRAMES in all)
  *
- * The kernel's answer decides: taken; not now (EAGAIN, ENOBUFS), so the frame stays and is tried again
- * at the next flush or transmitted; no link, so all that wait are failed; or this one is refused
- * (longer than the MTU, say) and failed alone. What cannot leave for SEND_QUEUE_GIVE_UP_NS is failed.
+ * The kernel's answer decides: taken; not now (EAGAIN, ENOBUFS), so the frame stays and is tried
+ * again at the next flush or transmitted; no link, so all that wait are failed; or this one is
+ * refused (longer than the MTU, say) and failed alone. What cannot leave for SEND_QUEUE_GIVE_UP_NS
+ * is failed.
  */
 #ifndef P2PNIC_PORTS_SEND_QUEUE_H
 #define P2PNIC_PORTS_SEND_QUEUE_H
@@ -30,7 +31,8 @@ struct send_queue {
 /* Sends the first frames of n ≥ 1, none of length 0: how many went, or -errno of the first. */
 typedef int send_queue_sender(void *port, const struct p2pnic_descriptor *frames, unsigned n);
 
-/* Sends what waits. *link is set to false when the kernel says there is none, and then all fails. */
+/* Sends what waits. *link is set to false when the kernel says there is none, and then all
+ * fails. */
 void send_queue_run(struct send_queue *queue, bool *link, send_queue_sender *send, void *port);
 
 /* All that wait have failed. */

@@ -64,7 +64,7 @@ static void send_waiting(struct tap_port *port)
 	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* Creates the interface, or attaches to the tap of that name. */
 static int attach(struct tap_port *port, const char *name)
@@ -117,7 +117,8 @@ static int configure(struct tap_port *port, char *error)
 	if (port->mtu && (code = interface_set_mtu(&port->interface, port->mtu)))
 		return port_fail(
 			error, code, "%s: cannot set MTU %u: %s", name, port->mtu, strerror(-code));
-	/* Without the right to, somebody else sets it up: until then there is no link, and info says so. */
+	/* Without the right to, somebody else sets it up: until then there is no link, and info
+	 * says so. */
 	if (!port->leave_down && (code = interface_set_up(&port->interface)) && code != -EPERM)
 		return port_fail(error, code, "%s: cannot be set up: %s", name, strerror(-code));
 	return 0;
@@ -199,7 +200,8 @@ static void drain(struct tap_port *port)
 {
 	uint8_t byte;
 
-	/* The interface's queue is finite (txqueuelen); its sender is not: no more than one queue's worth. */
+	/* The interface's queue is finite (txqueuelen); its sender is not: no more than one queue's
+	 * worth. */
 	for (unsigned i = 0; i < 10000; i++)
 		if (read(port->device, &byte, 1) < 0)
 			break;
@@ -272,7 +274,7 @@ static void port_info(void *p, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "copy");
 }
 
-/* --- The path of a frame ------------------------------------------------------------------------ */
+/* --- The path of a frame ---------------------------------------------------------------------- */
 
 static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
 {

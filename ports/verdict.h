@@ -3,10 +3,10 @@
  * What became of each frame of a capture: one line a frame, told by the NIC's own counters.
  *
  * The NIC publishes its counters at the end of a burst. With one frame a burst, what moved between
- * two receives is that frame's fate. A frame is settled when its reception is counted and one of the
- * counters where an ingress NIC's packets end has moved; a frame the NIC holds (its egress ring is
- * full) settles later, or after VERDICT_WAIT_NS as "held". Reasons that only an egress NIC counts
- * (port, bad-descriptor) belong to other NICs' frames and are left out.
+ * two receives is that frame's fate. A frame is settled when its reception is counted and one of
+ * the counters where an ingress NIC's packets end has moved; a frame the NIC holds (its egress ring
+ * is full) settles later, or after VERDICT_WAIT_NS as "held". Reasons that only an egress NIC
+ * counts (port, bad-descriptor) belong to other NICs' frames and are left out.
  *
  *   FRAME SECONDS.NANOSECONDS LENGTH FATE...
  *   1 1700000000.123456789 98 to-nic:2
@@ -14,9 +14,10 @@
  *   3 1700000001.000000000 1514 punted cut:96
  *   4 1700000001.000000001 9014 not-delivered:oversize
  *
- * FRAME counts from 1 in the capture, LENGTH is the frame's on the wire, cut:N says that the capture
- * holds N bytes of it. Fates: to-nic:N, sent (by this NIC's own port, past any ring), dropped:REASON,
- * punted, held, none (nothing moved), not-delivered:oversize; originated: the NIC made a packet too.
+ * FRAME counts from 1 in the capture, LENGTH is the frame's on the wire, cut:N says that the
+ * capture holds N bytes of it. Fates: to-nic:N, sent (by this NIC's own port, past any ring),
+ * dropped:REASON, punted, held, none (nothing moved), not-delivered:oversize; originated: the NIC
+ * made a packet too.
  */
 #ifndef P2PNIC_PORTS_VERDICT_H
 #define P2PNIC_PORTS_VERDICT_H

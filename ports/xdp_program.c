@@ -18,8 +18,8 @@ int xdp_program_load(struct xdp_program *xdp, unsigned queue, const struct xdp_s
 	if (xdp->map < 0)
 		return -errno;
 
-	/* return bpf_redirect_map(&map, context->rx_queue_index, XDP_PASS); the last argument is what
-	 * it returns where the map has no socket (Linux 5.3). */
+	/* return bpf_redirect_map(&map, context->rx_queue_index, XDP_PASS); the last argument is
+	 * what it returns where the map has no socket (Linux 5.3). */
 	const struct bpf_insn receive[] = {
 		{.code = BPF_LDX | BPF_MEM | BPF_W,
 			.dst_reg = BPF_REG_2,

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 /* Frames between two runs of the other end's receive path: its NAPI takes as many at once, and the
- * kernel uses the pages of one batch again for the next (256 frames: 222 ns each; in one batch 315). */
+ * kernel uses the pages of one batch again for the next (256 frames: 222 ns each; in one batch
+ * 315). */
 #define BATCH 64u
 
 /* A run has no interface to receive from; the kernel gives it loopback, whose index is always 1. */
@@ -65,7 +66,8 @@ unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 		LOAD(BPF_W, length, BPF_REG_1, AREA(last)),
 		AND(length, P2PNIC_BUFFER_BYTES - 1),
 		ADD_TO(length, 1),
-		/* if (length != area->initial && bpf_xdp_adjust_tail(context, length - initial)) drop */
+		/* if (length != area->initial && bpf_xdp_adjust_tail(context, length - initial))
+		 * drop */
 		LOAD(BPF_W, BPF_REG_1, area, AREA(initial)),
 		MOVE(BPF_REG_2, length),
 		SUB(BPF_REG_2, BPF_REG_1),
@@ -100,9 +102,9 @@ unsigned xdp_send_code(const struct xdp_send *send, struct bpf_insn *code)
 }
 
 /*
- * The tracepoint's arguments: from device, to device, sent, dropped, error. It fires for every device
- * map on this machine; ours are those told of while the program has taken more than were told of, on
- * the processor it ran on: from there to the flush softirqs stay off.
+ * The tracepoint's arguments: from device, to device, sent, dropped, error. It fires for every
+ * device map on this machine; ours are those told of while the program has taken more than were
+ * told of, on the processor it ran on: from there to the flush softirqs stay off.
  */
 static int load_watch(struct xdp_send *send)
 {

@@ -2,9 +2,9 @@
 /*
  * Sends a burst of frames through a veth with one system call.
  *
- * An AF_XDP socket in copy mode sends frame by frame: the kernel makes a socket buffer of each, and as
- * it enables softirqs again after each, the other end receives it at once and alone. Here the kernel is
- * asked instead to run an XDP program once for each frame of the burst (BPF_PROG_RUN with
+ * An AF_XDP socket in copy mode sends frame by frame: the kernel makes a socket buffer of each, and
+ * as it enables softirqs again after each, the other end receives it at once and alone. Here the
+ * kernel is asked instead to run an XDP program once for each frame of the burst (BPF_PROG_RUN with
  * BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18); whatever it returns happens to the frame:
  *
  *     area->frame[i]  ──program copies──▶  a page of the kernel's  ──redirect──▶  the veth
@@ -15,20 +15,21 @@
  *
  *     sendto 0.92      8: 0.54     32: 1.6     64: 2.4     256: 4.5
  *
- * A call costs 13 µs before the first frame (the kernel makes a pool of pages for it, and frees it):
- * XDP_SEND_MIN is where it begins to pay.
+ * A call costs 13 µs before the first frame (the kernel makes a pool of pages for it, and frees
+ * it): XDP_SEND_MIN is where it begins to pay.
  *
- * The program must be the one attached to the interface (xdp_program.h appends ours to it). Attached
- * programs are known to the kernel's XDP dispatcher; another one it would enter and take out again at
- * each call, 24 ms. In return each program attached or detached on this host holds up the callers in
- * between for as long.
+ * The program must be the one attached to the interface (xdp_program.h appends ours to it).
+ * Attached programs are known to the kernel's XDP dispatcher; another one it would enter and take
+ * out again at each call, 24 ms. In return each program attached or detached on this host holds up
+ * the callers in between for as long.
  *
- * What became of the frames. A veth takes such frames only while its other end receives by NAPI (it has
- * an XDP program, or GRO on), and as many as that end's queue has room for. The kernel frees the others
- * and tells nobody but the tracepoint xdp_devmap_xmit; so a second program hangs there and counts.
+ * What became of the frames. A veth takes such frames only while its other end receives by NAPI (it
+ * has an XDP program, or GRO on), and as many as that end's queue has room for. The kernel frees
+ * the others and tells nobody but the tracepoint xdp_devmap_xmit; so a second program hangs there
+ * and counts.
  *
- * A frame lies in a page of its own. A receiver in the kernel's stack is charged for all of it, and the
- * pool a page came from stays, looked after once a second, until the last of its pages is free.
+ * A frame lies in a page of its own. A receiver in the kernel's stack is charged for all of it, and
+ * the pool a page came from stays, looked after once a second, until the last of its pages is free.
  *
  * Needs CAP_PERFMON (for the tracepoint) besides CAP_BPF and CAP_NET_ADMIN.
  */
@@ -66,8 +67,8 @@ struct xdp_send {
 int xdp_send_open(struct xdp_send *);
 void xdp_send_close(struct xdp_send *);
 
-/* Instructions to put in front of a port's receive program; they end frames of ours, and leave r1, the
- * context, to what follows for all others. Returns how many of XDP_SEND_CODE there are. */
+/* Instructions to put in front of a port's receive program; they end frames of ours, and leave r1,
+ * the context, to what follows for all others. Returns how many of XDP_SEND_CODE there are. */
 #define XDP_SEND_CODE 64u
 struct bpf_insn;
 unsigned xdp_send_code(const struct xdp_send *, struct bpf_insn *code);
@@ -76,9 +77,9 @@ unsigned xdp_send_code(const struct xdp_send *, struct bpf_insn *code);
 int xdp_send_aim(struct xdp_send *, int interface_index);
 
 /*
- * Sends frame[0…n-1], whose last[] are set; 1 ≤ n ≤ XDP_SEND_MAX. `program` has xdp_send_code in it and
- * is attached. Returns how many the kernel took, in order; the others it has not looked at. *accepted:
- * how many of those the device accepted.
+ * Sends frame[0…n-1], whose last[] are set; 1 ≤ n ≤ XDP_SEND_MAX. `program` has xdp_send_code in it
+ * and is attached. Returns how many the kernel took, in order; the others it has not looked at.
+ * *accepted: how many of those the device accepted.
  */
 unsigned xdp_send_run(struct xdp_send *, int program, unsigned n, unsigned *accepted);
 

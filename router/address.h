@@ -2,8 +2,8 @@
 /*
  * IP addresses and prefixes of both families in one type, and their text.
  *
- * An address is 128 bits in host order; IPv4 stands left-aligned in the top 32 bits of `high`, as in
- * fib.h, so that a prefix of either family is "the first `length` bits".
+ * An address is 128 bits in host order; IPv4 stands left-aligned in the top 32 bits of `high`, as
+ * in fib.h, so that a prefix of either family is "the first `length` bits".
  */
 #ifndef ROUTER_ADDRESS_H
 #define ROUTER_ADDRESS_H
@@ -22,8 +22,8 @@ struct prefix {
 	uint8_t length;
 };
 
-/* False, nothing written, if the text is not an address, a prefix with bits beyond its length (unless
- * `host_bits`: an interface's address with its network's length), a MAC address. */
+/* False, nothing written, if the text is not an address, a prefix with bits beyond its length
+ * (unless `host_bits`: an interface's address with its network's length), a MAC address. */
 bool address_parse(const char *text, struct address *);
 bool prefix_parse(const char *text, bool host_bits, struct prefix *);
 bool mac_parse(const char *text, struct mac_addr *);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What an earlier router left forwarding: connections that the keeper holds, each with a line of text
- * (keep.c): "PID START-TIME DEVICE-TYPE MAC SPEC".
+ * What an earlier router left forwarding: connections that the keeper holds, each with a line of
+ * text (keep.c): "PID START-TIME DEVICE-TYPE MAC SPEC".
  *
- * An error of this process is no news about a NIC. So everything is fetched and opened first; if anything
- * of that fails, all is let go as it was found, and the start fails. Only then do processes end that are not of this
- * configuration.
+ * An error of this process is no news about a NIC. So everything is fetched and opened first; if
+ * anything of that fails, all is let go as it was found, and the start fails. Only then do
+ * processes end that are not of this configuration.
  */
 #include "router/adopt.h"
 #include "router/reload.h"

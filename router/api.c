@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The API socket. One request {"show": WHAT} (route: with "to": ADDRESS, too), in a line or up to the client's end of
- * writing, and one answer a connection; an object, {"error": TEXT} if there is nothing to show. {"reload": {"force":
- * BOOL}} is answered by reload.c.
+ * The API socket. One request {"show": WHAT} (route: with "to": ADDRESS, too), in a line or up to
+ * the client's end of writing, and one answer a connection; an object, {"error": TEXT} if there is
+ * nothing to show. {"reload": {"force": BOOL}} is answered by reload.c.
  *
- * Every client has buffers of its own and is served when its socket is ready, a chunk at a time: none holds up the
- * router, nor another. One that makes no progress for IDLE_MS is dropped; where there are CLIENTS_MAX, a newcomer
- * takes the place of the one that has made none for longest.
+ * Every client has buffers of its own and is served when its socket is ready, a chunk at a time:
+ * none holds up the router, nor another. One that makes no progress for IDLE_MS is dropped; where
+ * there are CLIENTS_MAX, a newcomer takes the place of the one that has made none for longest.
  */
 #include "router/api.h"
 #include "router/reload.h"
@@ -78,7 +78,7 @@ static void progress(struct api_client *c)
 	loop_after(&c->r->loop, &c->timer, IDLE_MS, idle, c);
 }
 
-/* --- Answers ------------------------------------------------------------------------------------- */
+/* --- Answers ---------------------------------------------------------------------------------- */
 
 static void answer(struct api_client *c, json_t *object)
 {
@@ -103,7 +103,8 @@ static size_t next_route(const struct api_client *c, const struct routes *routes
 	return low;
 }
 
-/* Routes are written as they are sent, no tree of them: there may be a million. Nothing in them needs escapes. */
+/* Routes are written as they are sent, no tree of them: there may be a million. Nothing in them
+ * needs escapes. */
 static void more_routes(struct api_client *c)
 {
 	const struct routes *routes = table_routes(c->r->table);
@@ -162,7 +163,7 @@ static void make_answer(struct api_client *c)
 	json_decref(question);
 }
 
-/* --- A client ------------------------------------------------------------------------------------ */
+/* --- A client --------------------------------------------------------------------------------- */
 
 static void on_client(void *context, uint32_t events);
 
@@ -215,7 +216,8 @@ static void read_some(struct api_client *c)
 	if (!whole)
 		return;
 	c->request[c->used] = 0;
-	/* Nothing more is read of it. A NIC that has just been stopped is to be told from one that is well. */
+	/* Nothing more is read of it. A NIC that has just been stopped is to be told from one that
+	 * is well. */
 	loop_unwatch(&c->r->loop, &c->watch);
 	loop_cancel(&c->r->loop, &c->timer);
 	nics_ask(c->r, &c->question, reply, c);
@@ -231,7 +233,7 @@ static void on_client(void *context, uint32_t events)
 		send_some(c);
 }
 
-/* --- The socket ---------------------------------------------------------------------------------- */
+/* --- The socket ------------------------------------------------------------------------------- */
 
 static void make_room(struct router *r)
 {

@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* All that comes; jansson's own reading of a descriptor takes a system call a byte. NULL: out of memory. */
+/* All that comes; jansson's own reading of a descriptor takes a system call a byte. NULL: out of
+ * memory. */
 static char *read_all(int fd, size_t *length)
 {
 	size_t room = 1 << 16;

@@ -8,9 +8,9 @@
 
 #define API_ERROR_BYTES 512
 
-/* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a sentence in
- * error[API_ERROR_BYTES], the router's own if it refused. own: only if the directory is this user's alone
- * (router/runtime.h); else whoever answers there may be anybody. */
+/* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a
+ * sentence in error[API_ERROR_BYTES], the router's own if it refused. own: only if the directory is
+ * this user's alone (router/runtime.h); else whoever answers there may be anybody. */
 json_t *api_ask(const char *runtime, bool own, json_t *question, char *error);
 
 /* The answer to {"show": what}, with "to" if it is not NULL: an object with that key. */

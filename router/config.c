@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
-/* --- Schema -------------------------------------------------------------------------------------- */
+/* --- Schema ----------------------------------------------------------------------------------- */
 
 #define OPTIONAL CYAML_FLAG_OPTIONAL
 #define TEXT(key, structure, required)                                                             \
@@ -123,7 +123,7 @@ static const cyaml_schema_field_t config_fields[] = {
 static const cyaml_schema_value_t config_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config, config_fields)};
 
-/* --- Errors, with the line ----------------------------------------------------------------------- */
+/* --- Errors, with the line -------------------------------------------------------------------- */
 
 #define UNEXPECTED "Unexpected key: "
 
@@ -176,8 +176,8 @@ static const yaml_node_t *entry(yaml_document_t *document, const yaml_node_t *no
 	return node;
 }
 
-/* A place in the file: list[index].key[item]; key NULL: of the entry. list NULL: the first key of that
- * name from line `from` on. */
+/* A place in the file: list[index].key[item]; key NULL: of the entry. list NULL: the first key of
+ * that name from line `from` on. */
 struct place {
 	const char *list;
 	unsigned index;
@@ -237,8 +237,8 @@ static unsigned line_of(const char *path, const struct place *place)
 	return line;
 }
 
-/* Where YAML itself goes wrong; libcyaml names the beginning of what encloses it. Or where an escape is a zero, which
- * libcyaml takes for the end of the text. 0: nowhere. */
+/* Where YAML itself goes wrong; libcyaml names the beginning of what encloses it. Or where an
+ * escape is a zero, which libcyaml takes for the end of the text. 0: nowhere. */
 static unsigned syntax_line(const char *path)
 {
 	FILE *file = fopen(path, "r");
@@ -294,7 +294,7 @@ __attribute__((format(printf, 5, 6))) static int wrong(struct checker *c, const 
 	return -EINVAL;
 }
 
-/* --- Meaning ------------------------------------------------------------------------------------- */
+/* --- Meaning ---------------------------------------------------------------------------------- */
 
 bool config_name_valid(const char *name)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration file of a router: YAML, checked against a schema, every mistake reported with file,
- * line and reason. docs/operations.md shows a whole one; the comments here are its reference.
+ * The configuration file of a router: YAML, checked against a schema, every mistake reported with
+ * file, line and reason. docs/operations.md shows a whole one; the comments here are its reference.
  */
 #ifndef ROUTER_CONFIG_H
 #define ROUTER_CONFIG_H
@@ -67,7 +67,8 @@ struct config_route {
 /* A table in a file, see fib/route_file.h; read by routes_of_config, each time. */
 struct config_route_file {
 	char *file; /* absolute, or relative to the folder of the configuration file */
-	char **via; /* gateways that AS numbers choose among, those of the prefix's family each; absent: none */
+	/* gateways that AS numbers choose among, those of the prefix's family each; absent: none */
+	char **via;
 	unsigned via_count;
 
 	char *path;              /* of `file` */
@@ -105,8 +106,8 @@ struct config {
 	char *path;
 };
 
-/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. Keys that are absent have their defaults
- * then (config_defaults.c); those where "absent" says so are NULL. */
+/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. Keys that are absent have
+ * their defaults then (config_defaults.c); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, char *error);
 int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);
@@ -116,14 +117,14 @@ void config_free(struct config *);
 bool config_name_valid(const char *name);
 
 /*
- * The same routes and addresses on other wires: NIC k gets port[k] (its strings are copied), all NICs one
- * engine of that name, and sockets go to the directory `runtime`. 0 or -ENOMEM.
+ * The same routes and addresses on other wires: NIC k gets port[k] (its strings are copied), all
+ * NICs one engine of that name, and sockets go to the directory `runtime`. 0 or -ENOMEM.
  */
 int config_replace_ports(
 	struct config *, const struct config_port *port, const char *engine, const char *runtime);
 
-/* The directory for sockets: as configured; else /run/p2pnic/NAME for root, $XDG_RUNTIME_DIR/p2pnic/NAME or
- * /tmp/p2pnic-UID/NAME for others. */
+/* The directory for sockets: as configured; else /run/p2pnic/NAME for root,
+ * $XDG_RUNTIME_DIR/p2pnic/NAME or /tmp/p2pnic-UID/NAME for others. */
 void config_runtime(const struct config *, char *path, size_t bytes);
 void runtime_of_name(const char *name, char *path, size_t bytes);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a key that is absent means, here and nowhere else: after config_load every key below has a value, so that two
- * configurations that say the same are the same, however they say it.
+ * What a key that is absent means, here and nowhere else: after config_load every key below has a
+ * value, so that two configurations that say the same are the same, however they say it.
  *
- * Absent stays NULL where there is no value to stand for it: an engine's core (any), bounce_core (any), a port's
- * options (none), a NIC's mac (the interface's), runtime (config_runtime).
+ * Absent stays NULL where there is no value to stand for it: an engine's core (any), bounce_core
+ * (any), a port's options (none), a NIC's mac (the interface's), runtime (config_runtime).
  *
  * The values are libcyaml's to free with the rest.
  */
@@ -38,8 +38,8 @@ static int text(char **key, const char *value)
 	return 0;
 }
 
-/* As many as there can be, unless so many NICs would need too much packet memory for them: each has ring_slots buffers
- * for each other. */
+/* As many as there can be, unless so many NICs would need too much packet memory for them: each has
+ * ring_slots buffers for each other. */
 static unsigned ring_slots(const struct config *c)
 {
 	return c->nics_count <= 16 ? P2PNIC_RING_SLOTS_MAX : 256u;

@@ -80,7 +80,8 @@ int events_watch(struct router_nic *nic)
 	if (error)
 		router_warn(nic->router, "nic %s: changes of its link will not be told: %s",
 			name_of(nic), strerror(-error));
-	/* A link that is up needs no mention, and what changed before the eventfd was there is seen now. */
+	/* A link that is up needs no mention, and what changed before the eventfd was there is seen
+	 * now. */
 	nic->port = (struct port_state){.link = true};
 	events_look(nic);
 	return error;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The keeper's failures are never the data path's: NICs come up and forward without one, and it is tried for
- * ever. One that does not answer is killed, which costs nothing while this router holds the same descriptors; at a
- * router's start it may be the only holder of what an earlier one left, and is let alone.
+ * The keeper's failures are never the data path's: NICs come up and forward without one, and it is
+ * tried for ever. One that does not answer is killed, which costs nothing while this router holds
+ * the same descriptors; at a router's start it may be the only holder of what an earlier one left,
+ * and is let alone.
  */
 #include "router/router.h"
 
@@ -75,7 +76,7 @@ static void on_socket(void *context, uint32_t events)
 	lose(r, "it ended");
 }
 
-/* --- What it holds ------------------------------------------------------------------------------- */
+/* --- What it holds ---------------------------------------------------------------------------- */
 
 static void keep_all(void *context)
 {
@@ -134,7 +135,7 @@ void keep_drop(struct router_nic *nic)
 	nic->kept = false;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 /* Of the process at the other end, so that it can be told to end. */
 static void identify(struct router_keeper *k)
@@ -225,7 +226,8 @@ static void try_open(void *context)
 	char path[ROUTER_PATH_BYTES], how[64];
 	int error;
 
-	/* The one before holds the socket until its end, and is then a zombie until it is asked for. */
+	/* The one before holds the socket until its end, and is then a zombie until it is asked
+	 * for. */
 	if (k->old.pid && !process_ended(&k->old, how, sizeof(how))) {
 		loop_after(&r->loop, &k->timer, BACKOFF_FIRST_MS, try_open, r);
 		return;

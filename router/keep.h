@@ -19,8 +19,8 @@ struct router_keeper {
 	bool complained; /* what is wrong was said once */
 };
 
-/* Connects to it, or starts one; nobody waits for that. -errno with r->error: the one that is there, and may hold
- * what an earlier router left, does not answer. */
+/* Connects to it, or starts one; nobody waits for that. -errno with r->error: the one that is
+ * there, and may hold what an earlier router left, does not answer. */
 int keep_open(struct router *);
 /* Hands it the connection of a NIC, now or as soon as there is a keeper; drop takes it back. */
 void keep_put(struct router_nic *);

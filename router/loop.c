@@ -38,7 +38,8 @@ int loop_watch(struct loop *loop, struct loop_watch *watch, int fd, uint32_t eve
 
 void loop_unwatch(struct loop *loop, struct loop_watch *watch)
 {
-	/* A descriptor that others hold too would be reported for ever, also when it is closed here. */
+	/* A descriptor that others hold too would be reported for ever, also when it is closed
+	 * here. */
 	for (unsigned tries = 0; watch->ready && tries < UNWATCH_TRIES; tries++)
 		if (epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->fd, NULL) == 0 ||
 			errno == ENOENT || errno == EBADF)

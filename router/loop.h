@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The router's event loop: descriptors and timers, each with a function to call. One thread; no callback
- * may wait.
+ * The router's event loop: descriptors and timers, each with a function to call. One thread; no
+ * callback may wait.
  *
- * Watches and timers lie in the structures of those who use them, zeroed before first use, and may be
- * stopped and started again at any time, in callbacks too: one event is taken from the kernel at a time, so
- * none is delivered after its watch was stopped.
+ * Watches and timers lie in the structures of those who use them, zeroed before first use, and may
+ * be stopped and started again at any time, in callbacks too: one event is taken from the kernel at
+ * a time, so none is delivered after its watch was stopped.
  */
 #ifndef ROUTER_LOOP_H
 #define ROUTER_LOOP_H

@@ -27,7 +27,7 @@ struct next_hops *next_hops_copy(const struct next_hops *from)
 	return h;
 }
 
-/* --- Keys ---------------------------------------------------------------------------------------- */
+/* --- Keys ------------------------------------------------------------------------------------- */
 
 static unsigned hash(const struct next_hop_key *k)
 {
@@ -87,7 +87,7 @@ static struct next_hop_key gateway_key(const struct address *a)
 		.prefix = {*a, (uint8_t)address_bits(a)}, .type = NEXT_HOP_GATEWAY};
 }
 
-/* --- Taking -------------------------------------------------------------------------------------- */
+/* --- Taking ----------------------------------------------------------------------------------- */
 
 int next_hops_adjacency(struct next_hops *h, const struct p2pnic_adjacency *a)
 {
@@ -145,7 +145,8 @@ int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigne
 	return h->settled[k] ? (int)k : lead_to(h, &key, &a);
 }
 
-/* The first of 2^log2 free buckets, at a multiple of that: so ranges of few sizes leave few gaps. */
+/* The first of 2^log2 free buckets, at a multiple of that: so ranges of few sizes leave few
+ * gaps. */
 static int take_buckets(struct next_hops *h, unsigned log2)
 {
 	const unsigned n = 1u << log2;
@@ -198,7 +199,7 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 	return k;
 }
 
-/* --- Letting go, and into NICs -------------------------------------------------------------------- */
+/* --- Letting go, and into NICs ---------------------------------------------------------------- */
 
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved)

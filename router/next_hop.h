@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Next hops by number, and where they lead: the tables of p2pnic/adjacency.h as the host keeps them.
+ * Next hops by number, and where they lead: the tables of p2pnic/adjacency.h as the host keeps
+ * them.
  *
  *   route ──▶ next hop: one word ──▶ adjacency
  *                              └───▶ buckets ──▶ adjacencies      a group (fib/group.h)
  *
- * A next hop is known by its key: a gateway's address, the prefix of a group, or a fate without an address
- * (local, blackhole). It keeps its number for as long as a route uses it. So when a gateway's neighbour gets
- * another MAC, or a group another member, one store of the word moves every route that leads there.
+ * A next hop is known by its key: a gateway's address, the prefix of a group, or a fate without an
+ * address (local, blackhole). It keeps its number for as long as a route uses it. So when a
+ * gateway's neighbour gets another MAC, or a group another member, one store of the word moves
+ * every route that leads there.
  *
  * Changing them while NICs read is done on a copy:
  *
@@ -17,11 +19,12 @@
  *     next_hops_write(new, old, …)                          into every NIC
  *     …every NIC passes an epoch; then old is freed…
  *
- * Taking gives out only adjacencies, buckets and numbers that the original does not use, so nothing that a
- * packet could still be led to is written over; only words change, each by one store. What was let go of stays
- * in the NICs as it is until another copy, after the epoch, gives it out.
+ * Taking gives out only adjacencies, buckets and numbers that the original does not use, so nothing
+ * that a packet could still be led to is written over; only words change, each by one store. What
+ * was let go of stays in the NICs as it is until another copy, after the epoch, gives it out.
  *
- * Numbers are those of half 0 of a NIC's tables (router/table.h). Next hop 0 and adjacency 0 are "no route".
+ * Numbers are those of half 0 of a NIC's tables (router/table.h). Next hop 0 and adjacency 0 are
+ * "no route".
  */
 #ifndef ROUTER_NEXT_HOP_H
 #define ROUTER_NEXT_HOP_H
@@ -69,9 +72,9 @@ struct next_hops *next_hops_new(void);
 struct next_hops *next_hops_copy(const struct next_hops *);
 
 /*
- * The number of a next hop, which leads to that adjacency (for a group: to those members) from now on; -ENOSPC:
- * numbers, adjacencies or buckets are used up. settled: a gateway was asked for since the copy was made, and need
- * not be resolved again; 0: it was not.
+ * The number of a next hop, which leads to that adjacency (for a group: to those members) from now
+ * on; -ENOSPC: numbers, adjacencies or buckets are used up. settled: a gateway was asked for since
+ * the copy was made, and need not be resolved again; 0: it was not.
  */
 int next_hops_settled(const struct next_hops *, const struct address *gateway);
 int next_hops_gateway(
@@ -79,23 +82,25 @@ int next_hops_gateway(
 int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic);
 
 /*
- * member[].adjacency are numbers of next_hops_adjacency. A group that was there keeps its flows where they are, as
- * far as the members allow, and never gets fewer buckets while it has several members: a packet's bucket is the low
- * bits of its hash, so twice the buckets hold each member twice at the same flows, but half of them would not. -EINVAL:
- * no member has weight.
+ * member[].adjacency are numbers of next_hops_adjacency. A group that was there keeps its flows
+ * where they are, as far as the members allow, and never gets fewer buckets while it has several
+ * members: a packet's bucket is the low bits of its hash, so twice the buckets hold each member
+ * twice at the same flows, but half of them would not. -EINVAL: no member has weight.
  */
 int next_hops_adjacency(struct next_hops *, const struct p2pnic_adjacency *);
 int next_hops_group(struct next_hops *, const struct prefix *, const struct group_member *member,
 	unsigned members);
 
 /*
- * Writes what `now` has and `before` (NULL: nothing) has not into one half of a NIC's BAR2, adjacencies and buckets
- * before the words that lead to them. How many bytes; *moved: words of next hops in use that lead elsewhere.
+ * Writes what `now` has and `before` (NULL: nothing) has not into one half of a NIC's BAR2,
+ * adjacencies and buckets before the words that lead to them. How many bytes; *moved: words of next
+ * hops in use that lead elsewhere.
  */
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved);
 
-/* Lets go of what no route leads to, as `users` has it. Nothing more is taken from this copy then. */
+/* Lets go of what no route leads to, as `users` has it. Nothing more is taken from this copy
+ * then. */
 void next_hops_sweep(struct next_hops *);
 
 /* Where it leads: the adjacency of its (first) bucket, and how many different ones there are. */

@@ -2,15 +2,16 @@
 /*
  * NICs and their processes, as state machines.
  *
- *   DOWN ──process_begin──▶ CONNECTING ──greeted──▶ JOINING ──known to peers──▶ LOADING ──▶ FORWARDING
- *     ▲                          ▲                      │ a step fails              │
- *     │                          └─ nic_adopt           ▼                           │ connection lost
- *     └── its end, then a backoff ◀── SIGTERM, a second, SIGKILL ◀── process_fail ◀──┘
+ *   DOWN ─process_begin─▶ CONNECTING ─greeted─▶ JOINING ─known to peers─▶ LOADING ─▶ FORWARDING
+ *     ▲                        ▲                    │ a step fails            │
+ *     │                        └─ nic_adopt         ▼                         │ connection lost
+ *     └─ its end, then a backoff ◀── SIGTERM, a second, SIGKILL ◀── process_fail ◀┘
  *
- * nic_step takes the next step and is called again when that may help: after a moment (-EAGAIN), when the NIC
- * answers again (-ETIMEDOUT), later (a shortage of ours, which says nothing about the NIC). Any other failure is the
- * NIC's: its process ends and is started again. A process of this router's has START_MS to bring its NICs up;
- * one of an earlier router may take as long as it likes, since it forwards meanwhile.
+ * nic_step takes the next step and is called again when that may help: after a moment (-EAGAIN),
+ * when the NIC answers again (-ETIMEDOUT), later (a shortage of ours, which says nothing about the
+ * NIC). Any other failure is the NIC's: its process ends and is started again. A process of this
+ * router's has START_MS to bring its NICs up; one of an earlier router may take as long as it
+ * likes, since it forwards meanwhile.
  */
 #include "ipc/clock.h"
 #include "router/events.h"
@@ -65,7 +66,7 @@ static struct router_nic *next_of(const struct router_process *p, struct router_
 	return NULL;
 }
 
-/* --- A NIC goes ---------------------------------------------------------------------------------- */
+/* --- A NIC goes ------------------------------------------------------------------------------- */
 
 void nic_forget(struct router_nic *nic)
 {
@@ -88,7 +89,7 @@ void nic_lose(struct router_nic *nic)
 	keep_drop(nic);
 }
 
-/* --- A NIC comes --------------------------------------------------------------------------------- */
+/* --- A NIC comes ------------------------------------------------------------------------------ */
 
 static int connect_step(struct router_nic *nic)
 {
@@ -106,7 +107,8 @@ static int connect_step(struct router_nic *nic)
 			nic->device = NULL;
 			return router_fail(r, result, "%s", error);
 		}
-		/* Another one's: the process that was started says so when it finds its place taken. */
+		/* Another one's: the process that was started says so when it finds its place
+		 * taken. */
 		if (unix_peer(device_fd(nic->device), &peer) ||
 			peer.pid != nic->process->process.pid) {
 			device_close(nic->device);
@@ -275,7 +277,7 @@ void nic_adopt(struct router_nic *nic, struct device *device)
 			router_fail(nic->router, result, "%s: %s", name_of(nic), strerror(-result));
 }
 
-/* --- A NIC speaks, or does not ------------------------------------------------------------------- */
+/* --- A NIC speaks, or does not ---------------------------------------------------------------- */
 
 static void answers_again(struct router_nic *nic)
 {
@@ -405,7 +407,7 @@ void nics_ask(struct router *r, struct nics_question *question, loop_fired *done
 	note_answers(r); /* where all are silent, or down */
 }
 
-/* --- What had to wait ---------------------------------------------------------------------------- */
+/* --- What had to wait ------------------------------------------------------------------------- */
 
 static bool behind(const struct router_nic *nic)
 {
@@ -443,7 +445,7 @@ void nics_mend(struct router *r)
 	loop_after(&r->loop, &r->mend, 0, mend, r);
 }
 
-/* --- Processes ----------------------------------------------------------------------------------- */
+/* --- Processes -------------------------------------------------------------------------------- */
 
 static void begin_again(void *context)
 {
@@ -550,8 +552,8 @@ void process_begin(struct router_process *p)
 	int error;
 
 	/*
-	 * Of an earlier router whose keeper died too. Each try takes a place in its backlog, which one that
-	 * hangs does not free: few tries, further and further apart.
+	 * Of an earlier router whose keeper died too. Each try takes a place in its backlog, which
+	 * one that hangs does not free: few tries, further and further apart.
 	 */
 	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic))
 		taken |= process_evict(nic->socket, p->evicting < EVICT_TRIES ? SIGTERM : SIGKILL);

@@ -65,8 +65,8 @@ struct nics_question {
 	void *context;
 };
 
-/* Starts a process; its NICs come up in the loop. While the router starts, a failure is r->failed; later it is
- * said, and tried again. */
+/* Starts a process; its NICs come up in the loop. While the router starts, a failure is r->failed;
+ * later it is said, and tried again. */
 void process_begin(struct router_process *);
 void process_watch_end(struct router_process *); /* of one that runs already */
 
@@ -76,17 +76,18 @@ void nic_step(struct router_nic *);
 /* The connection of a NIC that runs already is there, greeted (device_adopt_begin). */
 void nic_adopt(struct router_nic *, struct device *);
 
-/* Lets go of a NIC, dead or alive: its peers close their pairs with it. forget: only this router does. */
+/* Lets go of a NIC, dead or alive: its peers close their pairs with it. forget: only this router
+ * does. */
 void nic_lose(struct router_nic *);
 void nic_forget(struct router_nic *);
 
-/* All whose process was started are forwarding, or waiting for the table, or of an earlier router and not
- * answering. */
+/* All whose process was started are forwarding, or waiting for the table, or of an earlier router
+ * and not answering. */
 bool nics_settled(const struct router *);
 
 /*
- * Asks all NICs whether they are well. Calls done when all have answered, or after half a second: those that have not
- * are silent from then on. cancel: done is not called.
+ * Asks all NICs whether they are well. Calls done when all have answered, or after half a second:
+ * those that have not are silent from then on. cancel: done is not called.
  */
 void nics_ask(struct router *, struct nics_question *, loop_fired *done, void *context);
 void nics_ask_cancel(struct router *, struct nics_question *);

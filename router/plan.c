@@ -11,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Stands for a port's options where they are only compared: there may be a secret in them. FNV-1a, 64 bits. */
+/* Stands for a port's options where they are only compared: there may be a secret in them. FNV-1a,
+ * 64 bits. */
 static uint64_t fingerprint(const char *text)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
@@ -95,7 +96,7 @@ int plan_make(struct router *r)
 	return 0;
 }
 
-/* --- Arguments of a process ---------------------------------------------------------------------- */
+/* --- Arguments of a process ------------------------------------------------------------------- */
 
 struct arguments {
 	const char *argv[16 + P2PNIC_NICS_MAX * 18];

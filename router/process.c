@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Fields of /proc/…/stat behind the name, which may hold anything, so from the last ')' on: 12 and 13 are
- * user and system time, 20 is the start time (counting the state as 1). proc(5).
- * 0; -ESRCH: there is no such process; other -errno: it could not be read now. */
+/* Fields of /proc/…/stat behind the name, which may hold anything, so from the last ')' on: 12 and
+ * 13 are user and system time, 20 is the start time (counting the state as 1). proc(5). 0; -ESRCH:
+ * there is no such process; other -errno: it could not be read now. */
 static int read_stat(const char *path, uint64_t *cpu_ticks, uint64_t *started)
 {
 	char text[1024];
@@ -158,7 +158,8 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	return true;
 }
 
-/* The file name of the program that a process runs; one that was replaced since has " (deleted)" behind it. */
+/* The file name of the program that a process runs; one that was replaced since has " (deleted)"
+ * behind it. */
 static bool program_name(pid_t pid, char *name, size_t bytes)
 {
 	static const char gone[] = " (deleted)";
@@ -222,7 +223,8 @@ bool process_evict(const char *socket_path, int signal)
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0 &&
 		peer.uid == geteuid() && process_started(peer.pid, &started) &&
 		process_adopt(&stranger, peer.pid, started) == 0) {
-		/* Held by its pidfd from here on: what is asked about the number is asked about it. */
+		/* Held by its pidfd from here on: what is asked about the number is asked about
+		 * it. */
 		found = is_nic_at(peer.pid, socket_path) && !has_ended(&stranger, 0);
 		if (found)
 			process_signal(&stranger, signal);

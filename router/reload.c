@@ -38,7 +38,7 @@ int router_first_table(struct router *r)
 	return make_table(r, &r->table, half);
 }
 
-/* --- What a reload cannot change ----------------------------------------------------------------- */
+/* --- What a reload cannot change -------------------------------------------------------------- */
 
 static bool text_differs(const char *a, const char *b)
 {
@@ -131,7 +131,7 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 	return -EINVAL;
 }
 
-/* --- Reload -------------------------------------------------------------------------------------- */
+/* --- Reload ----------------------------------------------------------------------------------- */
 
 /* A note in the NIC's register (p2pnic/registers.h); adjacencies decide. */
 static void note_mtu(

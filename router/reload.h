@@ -8,13 +8,14 @@
 
 struct router;
 
-/* first: made of the configuration, for NICs to load. reload: the configuration is read again, and its addresses,
- * neighbours, routes and MTUs take effect, by a change of the table in force where that can be. On any error the old
- * one stays; another NIC, port, engine or setting of the router is one. */
+/* first: made of the configuration, for NICs to load. reload: the configuration is read again, and
+ * its addresses, neighbours, routes and MTUs take effect, by a change of the table in force where
+ * that can be. On any error the old one stays; another NIC, port, engine or setting of the router
+ * is one. */
 int router_first_table(struct router *);
 int router_reload(struct router *);
-/* The answer to {"reload": {"force": BOOL}}: a reload, which with force may delete most of a large table (table.h).
- * nics_behind: NICs that are up and did not get the table yet. */
+/* The answer to {"reload": {"force": BOOL}}: a reload, which with force may delete most of a large
+ * table (table.h). nics_behind: NICs that are up and did not get the table yet. */
 json_t *router_reload_asked(struct router *, const json_t *how);
 /* Whether a table can be made of the configuration; -errno with r->error. */
 int router_try_table(struct router *);

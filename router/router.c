@@ -81,7 +81,7 @@ static int open_runtime(struct router *r)
 	return error ? router_fail(r, error, "runtime directory: %s", reason) : 0;
 }
 
-/* --- Signals ------------------------------------------------------------------------------------- */
+/* --- Signals ---------------------------------------------------------------------------------- */
 
 static void reload(void *context)
 {
@@ -126,7 +126,7 @@ static int open_signals(struct router *r)
 	return error ? router_fail(r, error, "signals: %s", strerror(-error)) : 0;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 int router_start(struct router *r, const char *config_path)
 {

@@ -9,16 +9,16 @@
  *   loop.h     descriptors and timers     events.h    links and faults of ports
  *   runtime.h  the directory of sockets   api.h       questions and answers
  *
- * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and then
- * waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a changed
- * configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are stopped in
- * order). Killed in any other way it leaves the NICs forwarding; the next router with the same
- * configuration takes them over without touching a packet.
+ * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and
+ * then waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a
+ * changed configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are
+ * stopped in order). Killed in any other way it leaves the NICs forwarding; the next router with
+ * the same configuration takes them over without touching a packet.
  *
- * It never waits for anybody else. Every NIC is a state machine (nic.c), so is the keeper (keep.c), API
- * clients have buffers of their own (api.c). The one thing that takes time is a request to a NIC that
- * answers, some microseconds; one that hangs costs ROUTER_DEADLINE_MS once and is silent from then on
- * (device.h): it is left out of everything until it answers again.
+ * It never waits for anybody else. Every NIC is a state machine (nic.c), so is the keeper (keep.c),
+ * API clients have buffers of their own (api.c). The one thing that takes time is a request to a
+ * NIC that answers, some microseconds; one that hangs costs ROUTER_DEADLINE_MS once and is silent
+ * from then on (device.h): it is left out of everything until it answers again.
  */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
@@ -65,20 +65,20 @@ struct router {
 	char error[ROUTER_TEXT_BYTES];
 };
 
-/* Everything up and forwarding; -errno with a sentence in r->error, and all that it started ended. What an
- * earlier router left forwarding it leaves so; -EINTR: a signal asked to end. */
+/* Everything up and forwarding; -errno with a sentence in r->error, and all that it started ended.
+ * What an earlier router left forwarding it leaves so; -EINTR: a signal asked to end. */
 int router_start(struct router *, const char *config_path);
 
-/* The same with a configuration that was loaded, and maybe changed, before; it is the router's from then
- * on, also on failure. */
+/* The same with a configuration that was loaded, and maybe changed, before; it is the router's from
+ * then on, also on failure. */
 int router_start_config(struct router *, struct config *);
 
-/* One round of the main loop, waiting at most timeout_ms (-1: for ever). 0: go on; 1: a signal asks to
- * end. */
+/* One round of the main loop, waiting at most timeout_ms (-1: for ever). 0: go on; 1: a signal asks
+ * to end. */
 int router_step(struct router *, int timeout_ms);
 
-/* Stops NICs in order and ends what was started, within five seconds whatever hangs; or, with r->leave, just
- * lets go. */
+/* Stops NICs in order and ends what was started, within five seconds whatever hangs; or, with
+ * r->leave, just lets go. */
 void router_stop(struct router *);
 
 /* Messages: of what it does, and of what went wrong while it goes on. */

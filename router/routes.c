@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Lists --------------------------------------------------------------------------------------- */
+/* --- Lists ------------------------------------------------------------------------------------ */
 
 int route_order(const struct route *a, const struct route *b)
 {
@@ -175,7 +175,7 @@ void routes_free(struct routes *r)
 	*r = (struct routes){0};
 }
 
-/* --- Gateways ------------------------------------------------------------------------------------ */
+/* --- Gateways --------------------------------------------------------------------------------- */
 
 struct compiler {
 	struct routes *routes;
@@ -229,8 +229,8 @@ static bool is_own(const struct config *c, const struct address *a)
 	return false;
 }
 
-/* A link-local address (RFC 4291, 2.5.6) means another station on each link, so one that several NICs have as a neighbour
- * is no gateway. */
+/* A link-local address (RFC 4291, 2.5.6) means another station on each link, so one that several
+ * NICs have as a neighbour is no gateway. */
 static int link_local_once(struct compiler *c, unsigned neighbor, const char *prefix)
 {
 	const struct config_neighbor *n = &c->config->neighbors[neighbor];
@@ -328,7 +328,7 @@ static int fate(struct compiler *c, enum p2pnic_adjacency_kind kind, unsigned ni
 	return checked(c, "of a network", next_hops_fate(c->hops, kind, nic));
 }
 
-/* --- Routes -------------------------------------------------------------------------------------- */
+/* --- Routes ----------------------------------------------------------------------------------- */
 
 static int add(struct compiler *c, const struct prefix *p, int next_hop, const char *source)
 {
@@ -354,9 +354,10 @@ static struct prefix host_of(const struct address *a)
 }
 
 /*
- * First and last address of a network that has more than two. IPv4: neither is a host's; packets to the broadcast
- * address, new and old, are not forwarded (RFC 2644, RFC 1812 §4.2.3.1; /31: RFC 3021). IPv6: the first is every
- * router's of the network (RFC 4291 §2.6.1; not on a /127: RFC 6164).
+ * First and last address of a network that has more than two. IPv4: neither is a host's; packets to
+ * the broadcast address, new and old, are not forwarded (RFC 2644, RFC 1812 §4.2.3.1; /31: RFC
+ * 3021). IPv6: the first is every router's of the network (RFC 4291 §2.6.1; not on a /127: RFC
+ * 6164).
  */
 static int add_ends(struct compiler *c, unsigned nic, const struct prefix *network)
 {
@@ -484,8 +485,8 @@ static int add_static(struct compiler *c, const struct config_route *r)
 }
 
 /*
- * Groups come last, when it is known which route of a prefix counts: a group is filled from what its prefix had before,
- * so two that take turns would move flows at every reload.
+ * Groups come last, when it is known which route of a prefix counts: a group is filled from what
+ * its prefix had before, so two that take turns would move flows at every reload.
  */
 static int add_groups(struct compiler *c, uint32_t first_static)
 {
@@ -520,8 +521,8 @@ int routes_of_config(struct routes *routes, struct next_hops *hops, const struct
 	int result = 0;
 
 	*routes = (struct routes){0};
-	/* Later routes replace earlier ones of the same prefix: own addresses come last. A table from elsewhere
-	 * takes nothing from what is written here. */
+	/* Later routes replace earlier ones of the same prefix: own addresses come last. A table
+	 * from elsewhere takes nothing from what is written here. */
 	for (unsigned k = 0; k < config->route_files_count && !result; k++)
 		result = add_file(&c, k);
 	for (unsigned k = 0; k < config->nics_count && !result; k++)

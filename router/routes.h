@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The routes that a configuration amounts to: those of files, connected networks, static routes, neighbours and own addresses, one
- * for each prefix, each with the number of its next hop.
+ * The routes that a configuration amounts to: those of files, connected networks, static routes,
+ * neighbours and own addresses, one for each prefix, each with the number of its next hop.
  */
 #ifndef ROUTER_ROUTES_H
 #define ROUTER_ROUTES_H
@@ -29,10 +29,10 @@ struct routes {
 int route_order(const struct route *, const struct route *);
 
 /*
- * Reads the configuration's route files. mac[k] is the address of NIC k. Takes next hops from `hops`; a group that is there keeps its flows where they are.
- * 0 or -errno with a sentence in error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network, or a mistake
- * in a route file; -ENOSPC, too
- * many next hops for those in use to stay as they are.
+ * Reads the configuration's route files. mac[k] is the address of NIC k. Takes next hops from
+ * `hops`; a group that is there keeps its flows where they are. 0 or -errno with a sentence in
+ * error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network, or a mistake in a route
+ * file; -ENOSPC, too many next hops for those in use to stay as they are.
  */
 int routes_of_config(struct routes *, struct next_hops *hops, const struct config *,
 	const struct mac_addr *mac, char *error);
@@ -45,8 +45,8 @@ const struct route *routes_find(const struct routes *, const struct route *like)
 const struct route *routes_longest(const struct routes *, const struct address *);
 /* Room for so many more; -ENOMEM. */
 int routes_reserve(struct routes *, size_t more);
-/* Carries out changes (ascending, one for each prefix), for which there is room. Only what lies behind an added or
- * deleted route moves. */
+/* Carries out changes (ascending, one for each prefix), for which there is room. Only what lies
+ * behind an added or deleted route moves. */
 void routes_apply(struct routes *, const struct route *change, size_t changes);
 void routes_free(struct routes *);
 

@@ -26,7 +26,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(
 	return code;
 }
 
-/* --- The way to it ------------------------------------------------------------------------------- */
+/* --- The way to it ---------------------------------------------------------------------------- */
 
 struct walk {
 	int at;              /* the directory reached */
@@ -38,8 +38,9 @@ struct walk {
 };
 
 /*
- * Only root, we and the owner of "/" can change what is in there. The last is root too, but in a user namespace
- * without root's number: there it is shown by the number that stands for all users from outside.
+ * Only root, we and the owner of "/" can change what is in there. The last is root too, but in a
+ * user namespace without root's number: there it is shown by the number that stands for all users
+ * from outside.
  */
 static int check_parent(const struct walk *w, const struct stat *s)
 {
@@ -211,7 +212,7 @@ int runtime_beside(const char *path, bool may_make, const char **name, char *err
 	return walk_to(directory, may_make, true, error);
 }
 
-/* --- The lock ------------------------------------------------------------------------------------ */
+/* --- The lock --------------------------------------------------------------------------------- */
 
 /* -EAGAIN: it was removed while this took it. */
 static int take_lock(int directory, const char *path, char *error)
@@ -233,7 +234,8 @@ static int take_lock(int directory, const char *path, char *error)
 		result = errno == EWOULDBLOCK
 				 ? refuse(error, -EBUSY, "another router runs in %.200s", path)
 				 : refuse(error, -errno, "%.200s/lock: %s", path, strerror(errno));
-	/* A router that ended unlinks the file before it lets go: this lock may be of a file that is gone. */
+	/* A router that ended unlinks the file before it lets go: this lock may be of a file that
+	 * is gone. */
 	else if (fstatat(directory, "lock", &there, AT_SYMLINK_NOFOLLOW) < 0 ||
 		 there.st_ino != locked.st_ino || there.st_dev != locked.st_dev)
 		result = -EAGAIN;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The runtime directory: sockets of a router, its keeper and its NICs, and the lock of the one router that
- * uses it.
+ * The runtime directory: sockets of a router, its keeper and its NICs, and the lock of the one
+ * router that uses it.
  *
- * Whoever puts a socket there is taken for a NIC, a keeper or a router. So nobody but us and root may be able
- * to: the directory is ours, and others cannot write in it; nor can others replace a directory on the way
- * to it. A symbolic link on the way is followed only where others cannot write. The way is walked by directory
- * descriptors, so what was checked is what is used.
+ * Whoever puts a socket there is taken for a NIC, a keeper or a router. So nobody but us and root
+ * may be able to: the directory is ours, and others cannot write in it; nor can others replace a
+ * directory on the way to it. A symbolic link on the way is followed only where others cannot
+ * write. The way is walked by directory descriptors, so what was checked is what is used.
  *
- * Others may read it: connecting takes the right to write to a socket, and each socket has a mode of its own.
- * Made by us it is 0700; by root 0750, for members of the router's group (systemd: Group=), for whom api.sock
- * is there.
+ * Others may read it: connecting takes the right to write to a socket, and each socket has a mode
+ * of its own. Made by us it is 0700; by root 0750, for members of the router's group (systemd:
+ * Group=), for whom api.sock is there.
  */
 #ifndef ROUTER_RUNTIME_H
 #define ROUTER_RUNTIME_H
@@ -25,12 +25,14 @@ struct runtime {
 };
 
 /*
- * A descriptor of the directory, checked; made, with those above it, if `make` and absent. Or -errno with a
- * sentence in error[RUNTIME_ERROR_BYTES]; -ENOENT: absent; -EPERM: others could have put something there.
+ * A descriptor of the directory, checked; made, with those above it, if `make` and absent. Or
+ * -errno with a sentence in error[RUNTIME_ERROR_BYTES]; -ENOENT: absent; -EPERM: others could have
+ * put something there.
  */
 int runtime_directory(const char *path, bool make, char *error);
 
-/* The same for the directory that holds `path`, and the name in it; for files beside runtime directories. */
+/* The same for the directory that holds `path`, and the name in it; for files beside runtime
+ * directories. */
 int runtime_beside(const char *path, bool make, const char **name, char *error);
 
 /* Makes, checks and locks it. 0, or -errno with a sentence; -EBUSY: another router has it. */

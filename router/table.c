@@ -51,7 +51,7 @@ void table_free(struct table *t)
 	free(t);
 }
 
-/* --- Images -------------------------------------------------------------------------------------- */
+/* --- Images ----------------------------------------------------------------------------------- */
 
 struct layout {
 	uint32_t offset[2]; /* of the IPv4 and the IPv6 image in BAR2 */
@@ -113,7 +113,7 @@ static int image_new(
 	return 0;
 }
 
-/* --- Load ---------------------------------------------------------------------------------------- */
+/* --- Load ------------------------------------------------------------------------------------- */
 
 int table_half(struct driver_nic *n)
 {
@@ -157,8 +157,8 @@ static int write_sources(const struct table *t, struct driver_nic *n)
 	return result == P2PNIC_BAD_OPERATION ? 0 : result; /* contract 1.0 has no such list */
 }
 
-/* Both images are whole before the first is switched to: a router that dies in between leaves a table that the
- * next one can switch to for good. */
+/* Both images are whole before the first is switched to: a router that dies in between leaves a
+ * table that the next one can switch to for good. */
 static int load_half(struct table *t, struct driver_nic *n, unsigned half, char *error)
 {
 	const struct layout layout = layout_of(t->bar2_bytes, half);
@@ -198,7 +198,8 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 			n->bar2_bytes >> 20, t->bar2_bytes >> 20);
 		return -EINVAL;
 	}
-	/* A router that died between register and command, or between the families, left that half whole. */
+	/* A router that died between register and command, or between the families, left that half
+	 * whole. */
 	if (half != -ENOENT)
 		result = half < 0 ? half : switch_to(n, (unsigned)half);
 	if (result < 0)
@@ -212,7 +213,7 @@ int table_load(struct table *t, struct driver_nic *n, char *error)
 	return result;
 }
 
-/* --- Change -------------------------------------------------------------------------------------- */
+/* --- Change ----------------------------------------------------------------------------------- */
 
 /* Is it one of the addresses in t->sources? */
 static bool is_source(const struct next_hops *hops, const struct route *r)
@@ -278,7 +279,8 @@ static void drop_images(struct table *t)
 	memset(t->in_step, 0, sizeof(t->in_step));
 }
 
-/* The images as they will be; nothing of it has left the host. patch NULL: no route of that family changes. */
+/* The images as they will be; nothing of it has left the host. patch NULL: no route of that family
+ * changes. */
 static int change_images(struct table *t, const struct route *change, size_t changes,
 	const struct fib_patch *patch[2], char *error)
 {
@@ -418,7 +420,7 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	return 0;
 }
 
-/* --- Configuration ------------------------------------------------------------------------------- */
+/* --- Configuration ---------------------------------------------------------------------------- */
 
 unsigned table_kind(const struct config *c)
 {
@@ -458,7 +460,8 @@ static int check_shrinking(const struct routes *from, const struct routes *to, c
 	return 0;
 }
 
-/* By a change of this table. in_force: routes that must not shrink by more than half; NULL: they may. */
+/* By a change of this table. in_force: routes that must not shrink by more than half; NULL: they
+ * may. */
 static int change_to(struct table *t, const struct config *config, const struct mac_addr *mac,
 	const struct routes *in_force, const struct table_nics *nics, struct table_report *report,
 	char *error)
@@ -527,7 +530,7 @@ void table_fall_behind(struct table *t, const struct driver_nic *n)
 	t->in_step[n->index] = false;
 }
 
-/* --- Looking at it ------------------------------------------------------------------------------- */
+/* --- Looking at it ---------------------------------------------------------------------------- */
 
 const struct routes *table_routes(const struct table *t)
 {

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the NICs forward by: routes, next hops (next_hop.h) and FIB images (fib/fib.h), and how they get into NICs
- * that forward meanwhile.
+ * What the NICs forward by: routes, next hops (next_hop.h) and FIB images (fib/fib.h), and how they
+ * get into NICs that forward meanwhile.
  *
- * A NIC's table memory holds two tables, half 0 and half 1 (of the adjacencies, next hops, buckets and the
- * FIB area). A struct table lives in one half, the same in every NIC, and reaches it in one of two ways:
+ * A NIC's table memory holds two tables, half 0 and half 1 (of the adjacencies, next hops, buckets
+ * and the FIB area). A struct table lives in one half, the same in every NIC, and reaches it in one
+ * of two ways:
  *
- *   change  the table in force is altered where it stands. What is new is written where nothing leads to:
- *           adjacencies, buckets, words of new next hops, nodes of the image. Then, each by one store, the words
- *           that lead there: first those of next hops, then those of the image. Then every NIC passes an epoch,
- *           and only after that is anything used again that had been in use before. A packet meets the old
- *           route or the new one, route by route.
- *   load    the whole table is written into a half that is not in force, and switched to between two bursts.
- *           For a NIC that is new or was made by another process, and where old and new next hops together
- *           are too many.
+ *   change  the table in force is altered where it stands. What is new is written where nothing
+ *           leads to: adjacencies, buckets, words of new next hops, nodes of the image. Then, each
+ *           by one store, the words that lead there: first those of next hops, then those of the
+ *           image. Then every NIC passes an epoch, and only after that is anything used again that
+ *           had been in use before. A packet meets the old route or the new one, route by route.
+ *   load    the whole table is written into a half that is not in force, and switched to between
+ *           two bursts. For a NIC that is new or was made by another process, and where old and new
+ *           next hops together are too many.
  *
- * A NIC that holds this table exactly is in step. One that fails falls out of step and is let alone: its memory
- * stays as it is, the others go on, and a load brings it back.
+ * A NIC that holds this table exactly is in step. One that fails falls out of step and is let
+ * alone: its memory stays as it is, the others go on, and a load brings it back.
  *
  * Changes are made in batches: any number of them is one patch a family and one epoch a NIC.
  */
@@ -30,7 +31,8 @@
 
 struct table;
 
-/* NICs of a router that are up; each has the number that the table knows it by (driver_nic.index). */
+/* NICs of a router that are up; each has the number that the table knows it by
+ * (driver_nic.index). */
 struct table_nics {
 	struct driver_nic *nic[P2PNIC_NICS_MAX];
 	unsigned n;
@@ -56,8 +58,9 @@ struct table_counts {
 };
 
 /*
- * An empty table of that kind (enum p2pnic_fib_kind) in that half of NICs with so much table memory. -ENOMEM.
- * table_kind: what the configuration wants. table_half: the half that a NIC forwards by; -ENOENT: none yet.
+ * An empty table of that kind (enum p2pnic_fib_kind) in that half of NICs with so much table
+ * memory. -ENOMEM. table_kind: what the configuration wants. table_half: the half that a NIC
+ * forwards by; -ENOENT: none yet.
  */
 int table_new(struct table **, uint32_t bar2_bytes, unsigned kind, unsigned half);
 void table_free(struct table *);
@@ -65,24 +68,25 @@ unsigned table_kind(const struct config *);
 int table_half(struct driver_nic *);
 
 /*
- * A table of this many routes or more, of one family or of both together, does not lose more than half of them unless
- * that is confirmed: a file that was cut looks like that.
+ * A table of this many routes or more, of one family or of both together, does not lose more than
+ * half of them unless that is confirmed: a file that was cut looks like that.
  */
 #define TABLE_SHRINK_ROUTES 1000u
 
 /*
- * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that takes a load, *table
- * is another one afterwards. On error nothing has changed, neither here nor in any NIC; a sentence in
- * error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next hops, a table that does not fit (with the
- * numbers). -ECANCELED: it would shrink so, and that is not confirmed.
+ * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that
+ * takes a load, *table is another one afterwards. On error nothing has changed, neither here nor in
+ * any NIC; a sentence in error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next
+ * hops, a table that does not fit (with the numbers). -ECANCELED: it would shrink so, and that is
+ * not confirmed.
  */
 int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
 	bool confirmed, const struct table_nics *, struct table_report *, char *error);
 
 /*
- * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is new, and the
- * table's own from then on, on success. change[]: ascending, one for each prefix; next hop 0 deletes. -ENOSPC,
- * -EAGAIN: it does not fit beside what is in force (a load might).
+ * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is
+ * new, and the table's own from then on, on success. change[]: ascending, one for each prefix; next
+ * hop 0 deletes. -ENOSPC, -EAGAIN: it does not fit beside what is in force (a load might).
  */
 int table_change(struct table *, struct next_hops *hops, const struct route *change, size_t changes,
 	const struct table_nics *, struct table_report *, char *error);
@@ -90,7 +94,8 @@ int table_change(struct table *, struct next_hops *hops, const struct route *cha
 /* Loads the table as it is into one NIC, which is in step then. */
 int table_load(struct table *, struct driver_nic *, char *error);
 
-/* For a NIC that is up: does it hold this table? fall_behind: it does not any more, as it was left out of a change. */
+/* For a NIC that is up: does it hold this table? fall_behind: it does not any more, as it was left
+ * out of a change. */
 bool table_in_step(const struct table *, const struct driver_nic *);
 void table_fall_behind(struct table *, const struct driver_nic *);
 

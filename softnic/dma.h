@@ -2,14 +2,14 @@
 /*
  * The DMA engine of a soft NIC: bus addresses, through windows, to memory.
  *
- * A window is a range of bus addresses that the driver mapped (vfio-user DMA_MAP). It is memory that
- * this process maps too, or a doorbell (an eventfd), or nothing the NIC can map: then each access
- * travels to the driver as a message. An access that does not lie in one window with the right
- * permission is a counted fault and goes nowhere.
+ * A window is a range of bus addresses that the driver mapped (vfio-user DMA_MAP). It is memory
+ * that this process maps too, or a doorbell (an eventfd), or nothing the NIC can map: then each
+ * access travels to the driver as a message. An access that does not lie in one window with the
+ * right permission is a counted fault and goes nowhere.
  *
- * The firmware resolves a range once, when a pair is opened, and gets a pointer for memory; the other
- * kinds are looked up at each access. Windows change only while the engine is parked, after which the
- * firmware resolves again, so no pointer outlives its window.
+ * The firmware resolves a range once, when a pair is opened, and gets a pointer for memory; the
+ * other kinds are looked up at each access. Windows change only while the engine is parked, after
+ * which the firmware resolves again, so no pointer outlives its window.
  */
 #ifndef SOFTNIC_DMA_H
 #define SOFTNIC_DMA_H
@@ -33,7 +33,8 @@ struct dma_window {
 struct dma {
 	struct dma_window *window;
 	unsigned windows, capacity;
-	bool enabled; /* Bus Master Enable in the command register; without it every access is a fault */
+	/* Bus Master Enable in the command register; without it every access is a fault */
+	bool enabled;
 	struct vfu *vfu; /* for message windows */
 	struct p2pnic_counters *counters;
 };
@@ -43,7 +44,8 @@ int dma_map(struct dma *, const struct vfu_window *);
 void dma_unmap(struct dma *, struct bus_addr bus, uint64_t bytes);
 void dma_unmap_all(struct dma *);
 
-/* Engine. `access`: DMA_READ, DMA_WRITE. region->board is the memory, or NULL for the other kinds. */
+/* Engine. `access`: DMA_READ, DMA_WRITE. region->board is the memory, or NULL for the other
+ * kinds. */
 bool dma_resolve(struct dma *, struct bus_addr bus, uint64_t bytes, unsigned access,
 	struct dma_region *region);
 

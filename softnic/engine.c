@@ -151,7 +151,8 @@ static void *run(void *argument)
 			work += soft_nic_poll(e->nic[k]);
 		if (e->shared)
 			sched_yield();
-		/* The clock costs as much as a packet: look at it when idle, or every 256 rounds. */
+		/* The clock costs as much as a packet: look at it when idle, or every 256
+		 * rounds. */
 		if (work) {
 			idle_since = 0;
 			if (++rounds % 256)

@@ -2,13 +2,14 @@
 /*
  * An engine: one thread that runs the firmware of one or more soft NICs, one burst each in turn.
  *
- *   polls ─▶ nothing for a while ─▶ arm every NIC ─▶ sleep until a port, doorbell or the control thread
- *     ▲                                │ something came meanwhile                    │
- *     └────────────────────────────────┴──────────────────────────────────────────────┘
+ *   polls ─▶ nothing for a while ─▶ arm every NIC ─▶ sleep until port, doorbell, control thread
+ *     ▲                                │ something came meanwhile           │
+ *     └────────────────────────────────┴─────────────────────────────────────┘
  *
- * It polls for ENGINE_SPIN_US after the last packet, so that a stream never pays for a wake-up, and then
- * sleeps: an idle engine uses next to no processor time. Arming tells the peers that the NIC sleeps and
- * looks once more (nic_arm), so no packet is lost or forgotten between the last look and the sleep.
+ * It polls for ENGINE_SPIN_US after the last packet, so that a stream never pays for a wake-up, and
+ * then sleeps: an idle engine uses next to no processor time. Arming tells the peers that the NIC
+ * sleeps and looks once more (nic_arm), so no packet is lost or forgotten between the last look and
+ * the sleep.
  *
  * The control thread changes a NIC (registers, windows, ports) only while its engine is parked:
  *
@@ -29,8 +30,8 @@ struct soft_nic;
 #define ENGINE_SERVICE_MS 100u /* housekeeping of ports: link state, reconnecting */
 #define ENGINE_NICS_MAX   64u
 
-/* core: to pin the thread to; -1: any. shared: something else polls on that core, give way to it after each
- * round. 0 or -errno. The thread starts with no NIC. */
+/* core: to pin the thread to; -1: any. shared: something else polls on that core, give way to it
+ * after each round. 0 or -errno. The thread starts with no NIC. */
 int engine_new(struct engine **, const char *name, int core, bool shared);
 /* Ends the thread. Its NICs must have been removed. */
 void engine_free(struct engine *);

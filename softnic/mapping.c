@@ -68,8 +68,9 @@ int memory_create(const char *name, uint64_t bytes)
 	if (bytes % huge == 0) {
 		fd = memfd_create(
 			name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
-		/* Allocated now: a page that cannot be had later would be a SIGBUS on the data path. (Where
-		 * no huge pages are set aside, as on most hosts of tests, that fails always.) */
+		/* Allocated now: a page that cannot be had later would be a SIGBUS on the data
+		 * path. (Where no huge pages are set aside, as on most hosts of tests, that fails
+		 * always.) */
 		if (fd >= 0 && (ftruncate(fd, (off_t)bytes) < 0 ||
 				       fallocate(fd, 0, 0, (off_t)bytes) < 0)) {
 			close(fd);

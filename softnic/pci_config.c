@@ -62,8 +62,9 @@ static void define_msix(struct pci_config *config)
 }
 
 /*
- * PCI Express Base 4.0, 7.5.3. The link is fiction, and says so as a real one would. Relaxed ordering and
- * no-snoop are hard-wired off: the device never asks for them, the rings depend on it (ring.h).
+ * PCI Express Base 4.0, 7.5.3. The link is fiction, and says so as a real one would. Relaxed
+ * ordering and no-snoop are hard-wired off: the device never asks for them, the rings depend on it
+ * (ring.h).
  */
 static void define_express(struct pci_config *config)
 {

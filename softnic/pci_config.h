@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space of the soft NIC: a type-0 PCI Express endpoint (4 KiB, no extended capabilities).
+ * Configuration space of the soft NIC: a type-0 PCI Express endpoint (4 KiB, no extended
+ * capabilities).
  *
  *   0x00  header: P2PNIC_PCI_VENDOR/DEVICE/CLASS; BAR0 64-bit, BAR2 and BAR4 64-bit prefetchable;
  *         no I/O space, no INTx, no expansion ROM
@@ -8,9 +9,10 @@
  *   0x50  MSI-X: P2PNIC_VECTORS entries; table and PBA in BAR0
  *   0x80  PCI Express 2: endpoint, 16 GT/s ×16, 256-byte payloads, function-level reset
  *
- * Each byte has a value, a mask of bits that a write changes, and nothing else: sizing a BAR (write all
- * ones, read back) falls out of the mask, because its address bits below the size are not writable
- * (PCI Local Bus 3.0, 6.2.5.1). Any width and alignment; bytes that nobody implements read 0.
+ * Each byte has a value, a mask of bits that a write changes, and nothing else: sizing a BAR (write
+ * all ones, read back) falls out of the mask, because its address bits below the size are not
+ * writable (PCI Local Bus 3.0, 6.2.5.1). Any width and alignment; bytes that nobody implements read
+ * 0.
  */
 #ifndef SOFTNIC_PCI_CONFIG_H
 #define SOFTNIC_PCI_CONFIG_H
@@ -39,8 +41,8 @@ void pci_config_reset(struct pci_config *config);
 /* -EINVAL if not all of it lies in configuration space. */
 int pci_config_read(const struct pci_config *config, uint64_t offset, void *data, uint32_t bytes);
 
-/* 0, -EINVAL, or PCI_CONFIG_RESET: the host asked for a function-level reset, and the caller resets the
- * device, pci_config_reset included. */
+/* 0, -EINVAL, or PCI_CONFIG_RESET: the host asked for a function-level reset, and the caller resets
+ * the device, pci_config_reset included. */
 #define PCI_CONFIG_RESET 1
 int pci_config_write(struct pci_config *config, uint64_t offset, const void *data, uint32_t bytes);
 
@@ -49,8 +51,8 @@ bool pci_config_bus_master(const struct pci_config *config);
 
 /*
  * The MSI-X table and pending bits as BAR0 shows them (registers.h), for accesses that begin in
- * [P2PNIC_BAR0_MSIX_TABLE, P2PNIC_BAR0_BYTES): 4 or 8 bytes, aligned, else -EINVAL (PCI Local Bus 3.0,
- * 6.8.2). Plain memory: interrupts are delivered by eventfd, see vfu_interrupt.
+ * [P2PNIC_BAR0_MSIX_TABLE, P2PNIC_BAR0_BYTES): 4 or 8 bytes, aligned, else -EINVAL (PCI Local Bus
+ * 3.0, 6.8.2). Plain memory: interrupts are delivered by eventfd, see vfu_interrupt.
  */
 int pci_config_msix_read(
 	const struct pci_config *config, uint64_t bar_offset, void *data, uint32_t bytes);

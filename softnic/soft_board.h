@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The soft NIC's board (firmware/board.h): a port behind its ops, DMA as copies into mapped windows. Included by the
- * firmware when it is compiled for a soft NIC.
+ * The soft NIC's board (firmware/board.h): a port behind its ops, DMA as copies into mapped
+ * windows. Included by the firmware when it is compiled for a soft NIC.
  */
 #ifndef SOFTNIC_SOFT_BOARD_H
 #define SOFTNIC_SOFT_BOARD_H
@@ -116,7 +116,8 @@ static inline bool board_dma_read(
 	return true;
 }
 
-/* The peer's port read that buffer last, perhaps on another core: its line is fetched for writing now. */
+/* The peer's port read that buffer last, perhaps on another core: its line is fetched for writing
+ * now. */
 static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 {
 	__builtin_prefetch((uint8_t *)r->board + offset, 1);

@@ -15,7 +15,7 @@ static struct p2pnic_counters *counters_of(const struct soft_nic *s)
 	return (struct p2pnic_counters *)(s->bar[0]->memory + P2PNIC_BAR0_COUNTERS);
 }
 
-/* --- What the driver does: vfu_ops, on the control thread ---------------------------------------- */
+/* --- What the driver does: vfu_ops, on the control thread ------------------------------------- */
 
 static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t bytes, bool write)
 {
@@ -43,7 +43,8 @@ static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t
 
 		if (!write)
 			memset(data, 0, bytes);
-		/* No test fills the counter: it takes 2^64 - 2 rings of the bell unread (eventfd(2)). */
+		/* No test fills the counter: it takes 2^64 - 2 rings of the bell unread
+		 * (eventfd(2)). */
 		else if (offset == P2PNIC_BAR0_DOORBELL && eventfd_write(s->doorbell, one) < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		return 0;
@@ -80,8 +81,8 @@ static int on_read(void *device, unsigned region, uint64_t offset, void *data, u
 	return 0;
 }
 
-/* The firmware refuses while the port has frames of packet memory; the port gives up on a dead link after
- * some 200 ms (port.h). */
+/* The firmware refuses while the port has frames of packet memory; the port gives up on a dead link
+ * after some 200 ms (port.h). */
 static int reset(struct soft_nic *s)
 {
 	uint32_t result = P2PNIC_BAD_STATE;
@@ -191,7 +192,7 @@ static const struct vfu_ops vfu_ops = {
 	.log = on_log,
 };
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static int make_bars(struct soft_nic *s)
 {
@@ -418,7 +419,7 @@ void soft_nic_control(struct soft_nic *s)
 	vfu_service(s->vfu);
 }
 
-/* --- Engine's housekeeping ----------------------------------------------------------------------- */
+/* --- Engine's housekeeping -------------------------------------------------------------------- */
 
 void soft_nic_service(struct soft_nic *s)
 {

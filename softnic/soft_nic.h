@@ -6,9 +6,9 @@
  *   board.h       the firmware it runs             engine.h      the thread that runs it
  *   dma.h         what its DMA engine can reach    ports/port.h  its Ethernet side
  *
- * Its memory is three sealed memfds, one for each BAR. It keeps its state when the driver goes: only
- * windows and interrupts go with the connection (and with the windows, its pairs), so a driver that
- * is to be replaced under traffic leaves the connection with a keeper.
+ * Its memory is three sealed memfds, one for each BAR. It keeps its state when the driver goes:
+ * only windows and interrupts go with the connection (and with the windows, its pairs), so a driver
+ * that is to be replaced under traffic leaves the connection with a keeper.
  */
 #ifndef SOFTNIC_SOFT_NIC_H
 #define SOFTNIC_SOFT_NIC_H

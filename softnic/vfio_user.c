@@ -37,7 +37,7 @@ void vfu_wake(struct vfu *vfu)
 	signal_event(vfu->wake);
 }
 
-/* --- Input --------------------------------------------------------------------------------------- */
+/* --- Input ------------------------------------------------------------------------------------ */
 
 void vfu_pump(struct vfu *vfu)
 {
@@ -89,7 +89,7 @@ static struct vfio_user_message *next_command(struct vfu *vfu)
 	return message;
 }
 
-/* --- Output -------------------------------------------------------------------------------------- */
+/* --- Output ----------------------------------------------------------------------------------- */
 
 /* With `transmit` held. */
 static void flush_locked(struct vfu *vfu)
@@ -171,10 +171,10 @@ void vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const 
 	pthread_mutex_unlock(&vfu->transmit);
 }
 
-/* --- Connections --------------------------------------------------------------------------------- */
+/* --- Connections ------------------------------------------------------------------------------ */
 
-/* Waits for input, or, while replies are stuck, only for room: a client that does not read its replies
- * gets no commands done. */
+/* Waits for input, or, while replies are stuck, only for room: a client that does not read its
+ * replies gets no commands done. */
 static void set_interest(struct vfu *vfu, bool output)
 {
 	struct epoll_event event = {
@@ -319,9 +319,10 @@ static void accept_clients(struct vfu *vfu)
 
 		if (connection < 0)
 			return;
-		/* A client that goes and comes again at once is not refused for its own sake. What it
-		 * sent before it went is served first, which ends: nothing can be added. (No test takes
-		 * serve_client's "nothing was done" here: it would need two reads to fail in a row.) */
+		/* A client that goes and comes again at once is not refused for its own sake. What
+		 * it sent before it went is served first, which ends: nothing can be added. (No
+		 * test takes serve_client's "nothing was done" here: it would need two reads to
+		 * fail in a row.) */
 		while (vfu->connection >= 0 && has_gone(vfu->connection) && serve_client(vfu))
 			;
 		if (unix_peer_is_ours(connection)) {
@@ -359,7 +360,7 @@ int vfu_fd(const struct vfu *vfu)
 	return vfu->epoll;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static int fail(char *error, int result, const char *what, const char *path)
 {

@@ -5,27 +5,27 @@
  *        control thread                                engine thread
  *   poll(vfu_fd) → vfu_service ──ops──▶ device     vfu_interrupt, vfu_dma_read, vfu_dma_write
  *
- * The device describes itself once (struct vfu_config) and answers through struct vfu_ops. The server
- * speaks the protocol (vfio_user/wire.h), checks everything that came over the socket, and keeps what
- * belongs to the connection: windows and interrupt eventfds. When the client goes, those go;
- * the device's own state stays, and the next client finds it ("Socket Disconnection Behavior").
+ * The device describes itself once (struct vfu_config) and answers through struct vfu_ops. The
+ * server speaks the protocol (vfio_user/wire.h), checks everything that came over the socket, and
+ * keeps what belongs to the connection: windows and interrupt eventfds. When the client goes, those
+ * go; the device's own state stays, and the next client finds it ("Socket Disconnection Behavior").
  *
  * A second client is accepted, told EBUSY in an error reply to VERSION, and closed.
  *
  * Threads. One control thread calls vfu_open, vfu_service, vfu_close, and may serve any number of
- * devices: nothing in vfu_service waits for a client. All ops run inside vfu_service, without a lock
- * held. The engine functions may be called by any thread, at any time between open and close.
+ * devices: nothing in vfu_service waits for a client. All ops run inside vfu_service, without a
+ * lock held. The engine functions may be called by any thread, at any time between open and close.
  *
- * Messages from the engine. A window without a descriptor is reached by asking the client (DMA_READ,
- * DMA_WRITE), and its answer comes over the socket that also brings commands. The control thread may at
- * that moment be in an op that waits for the very engine that waits for the answer. So a waiting engine
- * reads the socket itself: its answer ends the wait, commands go into a queue that the control thread
- * works off, in order, later (vfu_fd becomes readable). Nobody waits for anybody but the client, and
- * for the client at most dma_timeout_ms. The specification's twin socket would do the same for clients
- * that offer it; this does it for all.
+ * Messages from the engine. A window without a descriptor is reached by asking the client
+ * (DMA_READ, DMA_WRITE), and its answer comes over the socket that also brings commands. The
+ * control thread may at that moment be in an op that waits for the very engine that waits for the
+ * answer. So a waiting engine reads the socket itself: its answer ends the wait, commands go into a
+ * queue that the control thread works off, in order, later (vfu_fd becomes readable). Nobody waits
+ * for anybody but the client, and for the client at most dma_timeout_ms. The specification's twin
+ * socket would do the same for clients that offer it; this does it for all.
  *
- * After a time-out the client counts as unresponsive: DMA messages fail at once until it says something
- * again, so a hung client costs an engine one time-out, not one a packet.
+ * After a time-out the client counts as unresponsive: DMA messages fail at once until it says
+ * something again, so a hung client costs an engine one time-out, not one a packet.
  */
 #ifndef SOFTNIC_VFIO_USER_H
 #define SOFTNIC_VFIO_USER_H
@@ -66,8 +66,8 @@ struct vfu_window {
  * `device` is vfu_config.device.
  */
 struct vfu_ops {
-	/* [offset, offset + bytes) lies in the region, bytes is 1 to 1 MiB, of any alignment: the device
-	 * refuses widths it does not do (-EINVAL). */
+	/* [offset, offset + bytes) lies in the region, bytes is 1 to 1 MiB, of any alignment: the
+	 * device refuses widths it does not do (-EINVAL). */
 	int (*region_read)(
 		void *device, unsigned region, uint64_t offset, void *data, uint32_t bytes);
 	int (*region_write)(
@@ -75,13 +75,14 @@ struct vfu_ops {
 
 	/* The window may be used as soon as this returns 0. */
 	int (*dma_map)(void *device, const struct vfu_window *window);
-	/* Exactly one that was mapped. On return the device holds nothing of it and no access to it is
-	 * under way; it must not fail. */
+	/* Exactly one that was mapped. On return the device holds nothing of it and no access to it
+	 * is under way; it must not fail. */
 	void (*dma_unmap)(void *device, struct bus_addr bus, uint64_t bytes);
 	/* All of them, likewise; also when a client goes. */
 	void (*dma_unmap_all)(void *device);
 
-	/* DEVICE_RESET: power-on state. Windows and eventfds stay. NULL: the device has no reset. */
+	/* DEVICE_RESET: power-on state. Windows and eventfds stay. NULL: the device has no
+	 * reset. */
 	int (*reset)(void *device);
 
 	/* A client has negotiated; it has gone, after dma_unmap_all. Both may be NULL. */
@@ -113,8 +114,8 @@ struct vfu_region {
 };
 
 struct vfu_config {
-	const char *
-		path; /* of the listening socket; a stale one is replaced, a live one is EADDRINUSE */
+	/* of the listening socket; a stale one is replaced, a live one is EADDRINUSE */
+	const char *path;
 	int connection; /* with path NULL: an already connected socket, taken over; no listening */
 	const struct vfu_ops *ops;
 	void *device;
@@ -123,8 +124,8 @@ struct vfu_config {
 	unsigned dma_timeout_ms;               /* 0: 2000 */
 };
 
-/* 0 or -errno with a sentence in error[VFU_ERROR_BYTES]. Copies the configuration (not what it points
- * to). */
+/* 0 or -errno with a sentence in error[VFU_ERROR_BYTES]. Copies the configuration (not what it
+ * points to). */
 int vfu_open(struct vfu **vfu, const struct vfu_config *config, char *error);
 
 /* Drops the client as a disconnect does, removes the socket's path. No engine may be inside. */
@@ -138,20 +139,20 @@ void vfu_service(struct vfu *vfu);
 
 bool vfu_connected(const struct vfu *vfu);
 
-/* --- For the engine ------------------------------------------------------------------------------ */
+/* --- For the engine --------------------------------------------------------------------------- */
 
 /*
- * Signals an MSI-X vector. A vector that the client masked (SET_IRQS) is remembered and signalled when
- * unmasked. 0; -ENOTCONN if no eventfd is assigned; -EINVAL for no such vector. The MSI-X table in the
- * BAR has no say: under VFIO the client's side owns it, and tells by SET_IRQS.
+ * Signals an MSI-X vector. A vector that the client masked (SET_IRQS) is remembered and signalled
+ * when unmasked. 0; -ENOTCONN if no eventfd is assigned; -EINVAL for no such vector. The MSI-X
+ * table in the BAR has no say: under VFIO the client's side owns it, and tells by SET_IRQS.
  */
 int vfu_interrupt(struct vfu *vfu, unsigned vector);
 
 /*
- * Moves bytes between data and the client's bus addresses by messages, split to what the client takes.
- * Returns when the client has confirmed, so that writes take effect in the order of the calls. Any
- * length. 0; -ENOTCONN no client; -ETIMEDOUT; -EFAULT and others as the client answers; -EPROTO for an
- * answer that is none. After an error any part may have been done.
+ * Moves bytes between data and the client's bus addresses by messages, split to what the client
+ * takes. Returns when the client has confirmed, so that writes take effect in the order of the
+ * calls. Any length. 0; -ENOTCONN no client; -ETIMEDOUT; -EFAULT and others as the client answers;
+ * -EPROTO for an answer that is none. After an error any part may have been done.
  */
 int vfu_dma_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes);
 int vfu_dma_write(struct vfu *vfu, struct bus_addr bus, const void *data, size_t bytes);

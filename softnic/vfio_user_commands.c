@@ -28,7 +28,7 @@ static void reply_add(struct vfu *vfu, const void *data, size_t bytes)
 	vfu->reply_bytes += (uint32_t)bytes;
 }
 
-/* --- VERSION ------------------------------------------------------------------------------------- */
+/* --- VERSION ---------------------------------------------------------------------------------- */
 
 static int do_version(struct vfu *vfu, struct vfio_user_message *message)
 {
@@ -82,7 +82,7 @@ static int do_version(struct vfu *vfu, struct vfio_user_message *message)
 	return 0;
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 /* Index of the first window that ends at or after `address`. */
 static unsigned find_window(const struct vfu *vfu, uint64_t address)
@@ -190,7 +190,7 @@ static int do_dma_unmap(struct vfu *vfu, struct vfio_user_message *message)
 	return 0;
 }
 
-/* --- Information --------------------------------------------------------------------------------- */
+/* --- Information ------------------------------------------------------------------------------ */
 
 static int do_device_info(struct vfu *vfu, struct vfio_user_message *message)
 {
@@ -210,9 +210,9 @@ static int do_device_info(struct vfu *vfu, struct vfio_user_message *message)
 }
 
 /*
- * A request with too small an argsz gets the size it should have asked for, the capabilities' flag, and
- * nothing to follow; a descriptor goes only with the whole reply, so that a client that asks twice does
- * not get it twice.
+ * A request with too small an argsz gets the size it should have asked for, the capabilities' flag,
+ * and nothing to follow; a descriptor goes only with the whole reply, so that a client that asks
+ * twice does not get it twice.
  */
 static int do_region_info(struct vfu *vfu, struct vfio_user_message *message)
 {
@@ -293,7 +293,7 @@ static int do_io_fds(struct vfu *vfu, struct vfio_user_message *message)
 	return 0;
 }
 
-/* --- Interrupts ---------------------------------------------------------------------------------- */
+/* --- Interrupts ------------------------------------------------------------------------------- */
 
 static unsigned vectors_of(const struct vfu *vfu, uint32_t index)
 {
@@ -420,7 +420,7 @@ static int do_set_irqs(struct vfu *vfu, struct vfio_user_message *message)
 	return 0;
 }
 
-/* --- Access to regions --------------------------------------------------------------------------- */
+/* --- Access to regions ------------------------------------------------------------------------ */
 
 static int check_access(
 	const struct vfu *vfu, uint32_t index, uint64_t offset, uint32_t count, uint32_t flag)
@@ -509,11 +509,12 @@ static int do_reset(struct vfu *vfu, struct vfio_user_message *message)
 	return vfu->config.ops->reset ? vfu->config.ops->reset(vfu->config.device) : -ENOTSUP;
 }
 
-/* --- Dispatch ------------------------------------------------------------------------------------ */
+/* --- Dispatch --------------------------------------------------------------------------------- */
 
 static int run(struct vfu *vfu, struct vfio_user_message *message)
 {
-	/* What a command without business with descriptors brings along is closed with the message. */
+	/* What a command without business with descriptors brings along is closed with the
+	 * message. */
 	switch (message->header.command) {
 	case VFIO_USER_VERSION:
 		return do_version(vfu, message);
@@ -540,7 +541,8 @@ static int run(struct vfu *vfu, struct vfio_user_message *message)
 	case VFIO_USER_DEVICE_RESET:
 		return do_reset(vfu, message);
 	default:
-		/* DEVICE_FEATURE and MIG_DATA: no migration. DMA_READ and DMA_WRITE are ours to send. */
+		/* DEVICE_FEATURE and MIG_DATA: no migration. DMA_READ and DMA_WRITE are ours to
+		 * send. */
 		return -ENOTSUP;
 	}
 }

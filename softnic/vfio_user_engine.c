@@ -21,7 +21,8 @@ int vfu_interrupt(struct vfu *vfu, unsigned vector)
 		v->pending = true;
 	else if (v->fd < 0)
 		result = -ENOTCONN;
-	/* GCOVR_EXCL_START: of an eventfd, which it is, a write can only say EAGAIN: signalled already */
+	/* GCOVR_EXCL_START: of an eventfd, which it is, a write can only say EAGAIN: signalled
+	 * already */
 	else if (write(v->fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		result = -errno;
 	/* GCOVR_EXCL_STOP */
@@ -41,7 +42,8 @@ static struct vfio_user_message *take_answer(struct vfu *vfu)
 
 /*
  * Waits for the answer and works as the socket's reader meanwhile. With `dma` held. Two threads may
- * poll the socket at once; whoever reads the answer signals `answered`, so the other cannot miss it.
+ * poll the socket at once; whoever reads the answer signals `answered`, so the other cannot miss
+ * it.
  */
 static struct vfio_user_message *await_answer(struct vfu *vfu, int64_t deadline, int *result)
 {

@@ -12,8 +12,8 @@
  *   transmit the output queue; never held while waiting
  *   irq      the vectors; never held while waiting
  *
- * `connection` is written by the control thread alone, holding dma and receive: whoever holds one of
- * them may use it. Windows, limits and the reply buffer are the control thread's alone.
+ * `connection` is written by the control thread alone, holding dma and receive: whoever holds one
+ * of them may use it. Windows, limits and the reply buffer are the control thread's alone.
  */
 #ifndef SOFTNIC_VFIO_USER_INTERNAL_H
 #define SOFTNIC_VFIO_USER_INTERNAL_H
@@ -26,7 +26,8 @@
 #include <vfio_user/message.h>
 #include <vfio_user/version.h>
 
-/* Commands read ahead while an engine waits for an answer. Each may hold VFIO_USER_FDS_MAX descriptors. */
+/* Commands read ahead while an engine waits for an answer. Each may hold VFIO_USER_FDS_MAX
+ * descriptors. */
 #define VFU_QUEUE_MAX 64u
 /* Commands handled in one vfu_service, so that other devices of the thread get their turn. */
 #define VFU_BUDGET    64u
@@ -115,7 +116,8 @@ void vfu_log_line(struct vfu *vfu, const char *text);
 /* Makes vfu_fd readable. */
 void vfu_wake(struct vfu *vfu);
 
-/* Reads what has come, without waiting: answers to the engine, commands to the queue. `receive` held. */
+/* Reads what has come, without waiting: answers to the engine, commands to the queue. `receive`
+ * held. */
 void vfu_pump(struct vfu *vfu);
 
 /* Sends, or queues what the socket does not take. */

@@ -2,13 +2,13 @@
 /*
  * The tester's end of a memif link: the hot loops, on the link's queues themselves.
  *
- * As server (the device is the client and owns the memory) each packet is written whole into a buffer
- * the device posted: the first line from the stream, the rest from the common payload.
+ * As server (the device is the client and owns the memory) each packet is written whole into a
+ * buffer the device posted: the first line from the stream, the rest from the common payload.
  *
- * As client the tester owns the memory. As many frames as the ring has slots (or a multiple of the stream's period
- * above that) lie there ready; sending one is a store of its number and, unless slots and frames
- * coincide, of its descriptor. Frames and receive buffers are packed to whole cache lines, the
- * layout that costs the device least.
+ * As client the tester owns the memory. As many frames as the ring has slots (or a multiple of the
+ * stream's period above that) lie there ready; sending one is a store of its number and, unless
+ * slots and frames coincide, of its descriptor. Frames and receive buffers are packed to whole
+ * cache lines, the layout that costs the device least.
  */
 #include "tester.h"
 
@@ -241,7 +241,8 @@ static unsigned send_server(
 		to[i] = memif_link_at(&e->link, control, memif_read(&d->place));
 		if (__builtin_expect(
 			    !to[i] || MEMIF_LENGTH(control) < ((s->length + 63) & ~63u), 0)) {
-			/* A device that posts what it does not own, or too little: a packet less. */
+			/* A device that posts what it does not own, or too little: a packet
+			 * less. */
 			e->link.counters.bad_descriptor++;
 			n = i;
 			break;
@@ -257,8 +258,8 @@ static unsigned send_server(
 			memcpy(to[i] + at, s->payload + at, 64);
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
-	/* The descriptors of the next burst, which the device wrote last; not those that it is about to
-	 * write: taking a line away from it would slow it down. */
+	/* The descriptors of the next burst, which the device wrote last; not those that it is
+	 * about to write: taking a line away from it would slow it down. */
 	for (unsigned i = n; i + 4 <= room && i < n + TESTER_BURST; i += 4)
 		__builtin_prefetch(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask], 1);
 	s->position = k;

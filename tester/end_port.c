@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tester's end of any other link, through the port interface (ports/port.h). Frames are written whole into buffers of the tester's own packet memory.
+ * The tester's end of any other link, through the port interface (ports/port.h). Frames are written
+ * whole into buffers of the tester's own packet memory.
  */
 #include "tester.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A log-linear histogram of latencies, in the manner of HdrHistogram: exact below 2^(BITS+1) ns, above
- * that 2^BITS equal buckets in each power of two, so any value is known to 1 part in 2^BITS (0.8 %)
- * from one nanosecond to 18 minutes in 34 KiB, and recording is a handful of instructions.
+ * A log-linear histogram of latencies, in the manner of HdrHistogram: exact below 2^(BITS+1) ns,
+ * above that 2^BITS equal buckets in each power of two, so any value is known to 1 part in 2^BITS
+ * (0.8 %) from one nanosecond to 18 minutes in 34 KiB, and recording is a handful of instructions.
  *
  *   value  v < 256           bucket v
  *          2^e ≤ v < 2^(e+1) bucket (shift << BITS) + (v >> shift), shift = e - BITS

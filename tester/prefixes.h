@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Destinations from a routing table: a file as in fib/route_file.h, whose lines may also be of a prefix alone. IPv6 lines
- * are skipped.
+ * Destinations from a routing table: a file as in fib/route_file.h, whose lines may also be of a
+ * prefix alone. IPv6 lines are skipped.
  */
 #ifndef P2PNIC_TESTER_PREFIXES_H
 #define P2PNIC_TESTER_PREFIXES_H
@@ -9,9 +9,10 @@
 #include <stdint.h>
 
 /*
- * n addresses, each in a prefix picked at random and at random within it; the same for the same seed.
- * Multicast, loopback, 0/8, 240/4 and link-local addresses, which no router forwards, are left out.
- * Returns 0 and the addresses in host order (free them), or -errno with a sentence in error[256].
+ * n addresses, each in a prefix picked at random and at random within it; the same for the same
+ * seed. Multicast, loopback, 0/8, 240/4 and link-local addresses, which no router forwards, are
+ * left out. Returns 0 and the addresses in host order (free them), or -errno with a sentence in
+ * error[256].
  */
 int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addresses, char *error);
 

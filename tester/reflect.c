@@ -14,10 +14,10 @@
 #define SERVICE_NS  10000000u
 #define CLOCK_EVERY 1024u /* passes between looks at the clock */
 #define BURST       P2PNIC_BURST_MAX
-#define COLOURS                                                                                    \
-	4u /* begins of the copies in their buffers, so that they spread over the sets of the cache */
-#define SLOTS    2048u /* of a ring: buffers for so many; larger rings are not filled */
-#define AT_THIRD 32u   /* the third octet of the IPv4 destination address */
+/* begins of the copies in their buffers, so that they spread over the sets of the cache */
+#define COLOURS     4u
+#define SLOTS       2048u /* of a ring: buffers for so many; larger rings are not filled */
+#define AT_THIRD    32u   /* the third octet of the IPv4 destination address */
 
 /* Buffers not in use, the last one freed first: it is the one in the cache. */
 struct pool {
@@ -59,7 +59,7 @@ static inline void copy_frame(uint8_t *to, const uint8_t *from, uint32_t length)
 		memcpy(to + i, from + i, 64);
 }
 
-/* --- As client ----------------------------------------------------------------------------------- */
+/* --- As client -------------------------------------------------------------------------------- */
 
 static inline void send_client(struct reflect *r, struct station *s)
 {
@@ -147,7 +147,7 @@ static void pass_client(struct reflect *r)
 	}
 }
 
-/* --- As server ----------------------------------------------------------------------------------- */
+/* --- As server -------------------------------------------------------------------------------- */
 
 struct slot {
 	uint8_t *data;
@@ -205,7 +205,7 @@ static void pass_server(struct reflect *r)
 	}
 }
 
-/* --- Set-up -------------------------------------------------------------------------------------- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 static int open_station(struct reflect *r, unsigned i, char *error)
 {

@@ -2,16 +2,17 @@
 /*
  * Two trivial devices on memif links, to measure what links and testers can do by themselves:
  *
- *   WIRE   packets go from port to port untouched; as client not even copied: the ports share one packet
- *          memory and the descriptor is passed on. The tester opposite to it is at its own maximum.
+ *   WIRE   packets go from port to port untouched; as client not even copied: the ports share one
+ *          packet memory and the descriptor is passed on. The tester opposite to it is at its own
+ *          maximum.
  *   COPY   what any router that moves a packet once must do, and nothing else: packets in, the same
  *          bytes copied into a buffer of the exit's, packets out, the same rings and the same port
  *          code as a NIC (ports/memif.h). No parsing, no lookup, no rewriting. The bench's `limit`.
  *
  * As server both copy once, from the peer's memory into the peer's memory.
  *
- * The exit is fixed by the port, or for patterns that split a flow, the third octet of the destination
- * address (198.18.EXIT.x), read from the frame.
+ * The exit is fixed by the port, or for patterns that split a flow, the third octet of the
+ * destination address (198.18.EXIT.x), read from the frame.
  */
 #ifndef P2PNIC_TESTER_REFLECT_H
 #define P2PNIC_TESTER_REFLECT_H

@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 json_t *report_json(const struct tester_result *);
-/* {"count","min_ns","mean_ns","p50_ns",…,"max_ns","cdf":[[ns, fraction]…]}; NULL when nothing was recorded. */
+/* {"count","min_ns","mean_ns","p50_ns",…,"max_ns","cdf":[[ns, fraction]…]}; NULL when nothing was
+ * recorded. */
 json_t *report_latency_json(const struct histogram *);
 void report_text(FILE *, const struct tester_result *);
 

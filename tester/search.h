@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The searches of RFC 2544 as pure logic: a trial is a function that offers a load and tells what was
- * lost. Loads are packets a second, or packets of a burst.
+ * The searches of RFC 2544 as pure logic: a trial is a function that offers a load and tells what
+ * was lost. Loads are packets a second, or packets of a burst.
  */
 #ifndef P2PNIC_TESTER_SEARCH_H
 #define P2PNIC_TESTER_SEARCH_H
@@ -13,8 +13,9 @@ typedef int (*search_trial)(void *context, double load, uint64_t *lost);
 
 /*
  * §26.1 Throughput: the highest load without loss, to a part in `1 / resolution` of `high`, by
- * bisection. `high` is tried first. A load that passed and then, tried once more at the end, loses is
- * taken down by one step until it passes: the result has passed twice. 0 in *found: even `low` loses.
+ * bisection. `high` is tried first. A load that passed and then, tried once more at the end, loses
+ * is taken down by one step until it passes: the result has passed twice. 0 in *found: even `low`
+ * loses.
  */
 int search_throughput(
 	search_trial, void *context, double low, double high, double resolution, double *found);

@@ -19,7 +19,8 @@ void sequence_late(struct sequence *s, uint64_t number)
 	s->lost--;
 }
 
-/* Numbers [next, number) are skipped: their bits, which stand for numbers a window ago, are cleared. */
+/* Numbers [next, number) are skipped: their bits, which stand for numbers a window ago, are
+ * cleared. */
 void sequence_gap(struct sequence *s, uint64_t number)
 {
 	uint64_t gap = number - s->next;

@@ -3,10 +3,10 @@
  * What became of the packets of one flow, from their numbers alone: 0, 1, 2… as sent.
  *
  * `next` is one more than the highest number seen. A packet at or above it advances; the numbers
- * skipped count as lost until they come after all. A packet below it is reordered (RFC 4737 §3.3: its
- * number is smaller than the next expected one) the first time and a duplicate after that; which of the
- * two is kept for the last SEQUENCE_WINDOW numbers. One still further behind is `ancient`: late by more
- * than the window, and never counted back from lost.
+ * skipped count as lost until they come after all. A packet below it is reordered (RFC 4737 §3.3:
+ * its number is smaller than the next expected one) the first time and a duplicate after that;
+ * which of the two is kept for the last SEQUENCE_WINDOW numbers. One still further behind is
+ * `ancient`: late by more than the window, and never counted back from lost.
  */
 #ifndef P2PNIC_TESTER_SEQUENCE_H
 #define P2PNIC_TESTER_SEQUENCE_H

@@ -2,8 +2,8 @@
 /*
  * What the tester sends into one ingress port, and how it knows its packets again.
  *
- * A stream is a cycle of frames built beforehand: for each exit 256 source addresses, exits taken in
- * turn. The first 64 bytes of each ("line") differ, all that follows is the same for all:
+ * A stream is a cycle of frames built beforehand: for each exit 256 source addresses, exits taken
+ * in turn. The first 64 bytes of each ("line") differ, all that follows is the same for all:
  *
  *    0 Ethernet  14 IPv4, no options  34 UDP, checksum 0  42 source index
  *   44 sequence number (low 32 bits)  48 tag: magic, ingress  52 time stamp (TSC; 0: no probe)
@@ -13,9 +13,9 @@
  * period and leaves by exit j mod exits, so the number alone says what the packet must look like
  * when it comes back, to the last bit.
  *
- * Frame sizes are counted as RFC 2544 does, with the four bytes of FCS; a frame of 64 bytes is 60 in
- * memory. Addresses (RFC 2544 Appendix C): sources 198.19.INGRESS.0–255, destinations 198.18.EXIT.10,
- * or from a list (for full tables), where the exit is the table's business.
+ * Frame sizes are counted as RFC 2544 does, with the four bytes of FCS; a frame of 64 bytes is 60
+ * in memory. Addresses (RFC 2544 Appendix C): sources 198.19.INGRESS.0–255, destinations
+ * 198.18.EXIT.10, or from a list (for full tables), where the exit is the table's business.
  */
 #ifndef P2PNIC_TESTER_STREAM_H
 #define P2PNIC_TESTER_STREAM_H
@@ -81,7 +81,8 @@ void stream_mac(bool tester, unsigned port, uint8_t mac[6]);
 
 struct stream_config {
 	unsigned ingress;
-	uint8_t series; /* of all streams built together: a straggler of an earlier one is told by it */
+	/* of all streams built together: a straggler of an earlier one is told by it */
+	uint8_t series;
 	unsigned exits;
 	const unsigned *exit;        /* [exits] */
 	const uint32_t *destination; /* host order; NULL: by exit */
@@ -89,8 +90,9 @@ struct stream_config {
 	uint32_t frame_bytes; /* with FCS */
 	enum tester_mode mode;
 	uint8_t device_mac[6]; /* of the ingress port */
-	/* Chooses identification fields such that no checksum has 0xff as its high byte: DPDK's l3fwd
-	 * adds to it without the end-around carry (RFC 1141) and would be refused 1 packet in 256. */
+	/* Chooses identification fields such that no checksum has 0xff as its high byte: DPDK's
+	 * l3fwd adds to it without the end-around carry (RFC 1141) and would be refused 1 packet in
+	 * 256. */
 	bool no_carry;
 };
 

@@ -114,8 +114,9 @@ int tester_wait(struct tester *t, double seconds, char *error)
 	double end = clock_now_seconds() + seconds;
 	int down;
 
-	/* All handshakes at once: a DPDK client that shares its own memory closes that memory's file as soon
-	 * as the first of its ports has connected, and then has nothing to show for the next one. */
+	/* All handshakes at once: a DPDK client that shares its own memory closes that memory's
+	 * file as soon as the first of its ports has connected, and then has nothing to show for
+	 * the next one. */
 	for (unsigned i = 0; i < t->ports && clock_now_seconds() < end;) {
 		if (t->port[i].ops->called(t->port[i].end))
 			i++;
@@ -185,7 +186,7 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, char *err
 	return 0;
 }
 
-/* --- A run --------------------------------------------------------------------------------------- */
+/* --- A run ------------------------------------------------------------------------------------ */
 
 struct run {
 	struct tester *t;
@@ -334,7 +335,7 @@ static void finish(struct run *run)
 	r->late_ms = (double)run->late * t->ns_per_tick * 1e-6;
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 static void open_window(struct run *run, bool warm)
 {
@@ -451,8 +452,8 @@ int tester_run(
 	last = t->now;
 	t->recording = !load->cores;
 	uint64_t in_time = t->received;
-	/* What is still under way; it counts for loss, and for throughput only if packets ended the run. A device that
-	 * its host lets stand still has not taken all yet. */
+	/* What is still under way; it counts for loss, and for throughput only if packets ended the
+	 * run. A device that its host lets stand still has not taken all yet. */
 	for (uint64_t quiet = last; t->now - quiet < (uint64_t)(DRAIN_SECONDS * ticks) &&
 				    t->now - last < (uint64_t)(DRAIN_MAX * ticks);
 		t->now = tester_tsc())

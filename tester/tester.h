@@ -8,33 +8,36 @@
  *     tester_run       offers a load for a time and fills a result; as often as wanted
  *     tester_close
  *
- * Closed loop or paced. With rate 0 it sends whenever the link takes a burst: on a link that pushes back
- * (memif) the device sets the pace and nothing is lost before it. With a rate, packets are sent by the
- * clock; one that the link does not take at its time is counted in `refused` and never sent, as a wire
- * would have lost it. When the tester itself falls behind (the scheduler took its core) by more than
- * 1 ms, the schedule is moved: its own fault is not counted against the device, but told in `late_ms`.
+ * Closed loop or paced. With rate 0 it sends whenever the link takes a burst: on a link that pushes
+ * back (memif) the device sets the pace and nothing is lost before it. With a rate, packets are
+ * sent by the clock; one that the link does not take at its time is counted in `refused` and never
+ * sent, as a wire would have lost it. When the tester itself falls behind (the scheduler took its
+ * core) by more than 1 ms, the schedule is moved: its own fault is not counted against the device,
+ * but told in `late_ms`.
  *
  * Checking, by level:
  *   NONE     packets are counted by the link's indices; not looked at
- *   HEADER   each packet's first line is compared with what it must be: MACs, TTL, checksum, addresses, exit,
- *            and its number
+ *   HEADER   each packet's first line is compared with what it must be: MACs, TTL, checksum,
+ *            addresses, exit, and its number
  *   FULL     all bytes
- * and `sample`: one burst in so many is checked, the others only counted. Unsampled (1) every number is
- * tracked, so loss, duplication and reordering are known exactly; sampled, loss is sent minus received,
- * and order is checked among the sampled.
+ * and `sample`: one burst in so many is checked, the others only counted. Unsampled (1) every
+ * number is tracked, so loss, duplication and reordering are known exactly; sampled, loss is sent
+ * minus received, and order is checked among the sampled.
  *
  * Latency: every `probe`th packet is stamped when its burst is put on the link, and read when it
  * is found on the other end; both in this thread, on one clock (TSC).
  *
- * Windows: the time counted is a row of windows of 10 ms, and each has a rate and latencies of its own. With
- * `cores`, the distance to the device's processor and its pace (cores.h) are measured between them (nobody
- * sends meanwhile, and what the device then catches up with, 200 µs long, is in no window). A window is
- *   near        `near_low` to `near_high` ns before it and after, and no step took more than `step_high` ns
+ * Windows: the time counted is a row of windows of 10 ms, and each has a rate and latencies of its
+ * own. With `cores`, the distance to the device's processor and its pace (cores.h) are measured
+ * between them (nobody sends meanwhile, and what the device then catches up with, 200 µs long, is
+ * in no window). A window is
+ *   near        `near_low` to `near_high` ns before it and after, and no step took more than
+ *               `step_high` ns
  *   busy        near, but a step took longer: another's work was on the device's core
  *   far         more than `near_high` ns before it and after
  *   spoilt      anything else, or the tester itself stood still for over 100 µs in it
- * The medians of the near ones are what a virtual machine can say of a device, where the mean over a run
- * says more of the host. With `cores`, latencies are those of near and busy windows only.
+ * The medians of the near ones are what a virtual machine can say of a device, where the mean over
+ * a run says more of the host. With `cores`, latencies are those of near and busy windows only.
  */
 #ifndef P2PNIC_TESTER_H
 #define P2PNIC_TESTER_H
@@ -67,10 +70,11 @@ struct tester_end_ops {
 	/* Sends up to n packets of the stream (advancing it); those whose number is a multiple of
 	 * probe (a power of two; 0: none) carry `stamp`. Returns how many. */
 	unsigned (*send)(void *end, struct stream *, unsigned n, unsigned probe, uint64_t stamp);
-	/* How many sent frames the device has not taken: they must be gone before the next prepare, which writes where
-	 * they lie. Ends that hand frames to a kernel have none. */
+	/* How many sent frames the device has not taken: they must be gone before the next prepare,
+	 * which writes where they lie. Ends that hand frames to a kernel have none. */
 	unsigned (*waiting)(void *end);
-	/* Takes what waits, up to a limit of its own; hands each frame to tester_check_frame when `check`. */
+	/* Takes what waits, up to a limit of its own; hands each frame to tester_check_frame when
+	 * `check`. */
 	unsigned (*receive)(void *end, struct tester *, unsigned port, bool check);
 };
 
@@ -94,8 +98,8 @@ struct tester_load {
 	void *context;
 };
 
-/* Medians over windows. Those of latencies are over windows with so many probes that the percentile means
- * something: 1000. */
+/* Medians over windows. Those of latencies are over windows with so many probes that the percentile
+ * means something: 1000. */
 struct tester_windows {
 	unsigned count;
 	double mpps, best_mpps;
@@ -136,8 +140,8 @@ struct tester_port {
 	/* As the two stand in a frame that comes back; what is sent goes to device_mac. */
 	uint8_t own_mac[6];
 	uint8_t device_mac[6];
-	uint64_t
-		due; /* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
+	/* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
+	uint64_t due;
 };
 
 struct tester {

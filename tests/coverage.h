@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Comes before every file of a build for `make coverage` (compiler option -include). _exit and a signal's
- * default action end a process before it has written its counters; so both write them first.
+ * Comes before every file of a build for `make coverage` (compiler option -include). _exit and a
+ * signal's default action end a process before it has written its counters; so both write them
+ * first.
  */
 #ifndef TESTS_COVERAGE_H
 #define TESTS_COVERAGE_H
@@ -59,7 +60,8 @@ __attribute__((weak)) void coverage_terminated(int number)
 	raise(number);
 }
 
-/* Programs that handle the signal replace this; one that ignores it, or whose parent did, is left so. */
+/* Programs that handle the signal replace this; one that ignores it, or whose parent did, is left
+ * so. */
 __attribute__((weak, constructor)) void coverage_set_up(void)
 {
 	struct sigaction old;

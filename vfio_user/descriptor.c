@@ -13,7 +13,8 @@
 /* Says why, and is the error. */
 #define refuse(error, result, ...) (snprintf(error, ERROR_BYTES, __VA_ARGS__), (result))
 
-/* 1, 0 or -errno. Anonymous inodes have no file type of their own; only the link's text tells them apart. */
+/* 1, 0 or -errno. Anonymous inodes have no file type of their own; only the link's text tells them
+ * apart. */
 static int is_eventfd(int fd)
 {
 	char path[32];

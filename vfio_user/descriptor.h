@@ -2,9 +2,9 @@
 /*
  * What a descriptor that came from another process is good for.
  *
- * Memory must be a memfd (or shmem or hugetlbfs file) sealed with F_SEAL_SHRINK and long enough: in a
- * file that can be truncated, an access becomes SIGBUS at the truncater's will. To be written it must be
- * open for writing and not sealed against it.
+ * Memory must be a memfd (or shmem or hugetlbfs file) sealed with F_SEAL_SHRINK and long enough: in
+ * a file that can be truncated, an access becomes SIGBUS at the truncater's will. To be written it
+ * must be open for writing and not sealed against it.
  *
  * An eventfd is made non-blocking, so that a full counter cannot stop whoever signals it.
  */
@@ -19,8 +19,9 @@ enum vfio_user_fd_kind {
 };
 
 /*
- * The kind of fd, fit to be used as [offset, offset + bytes) with access (VFIO_DMA_MAP_FLAG_READ, _WRITE);
- * or -errno with the reason in error[128]. For an eventfd only offset matters: it must be 0.
+ * The kind of fd, fit to be used as [offset, offset + bytes) with access (VFIO_DMA_MAP_FLAG_READ,
+ * _WRITE); or -errno with the reason in error[128]. For an eventfd only offset matters: it must be
+ * 0.
  */
 int vfio_user_check_fd(int fd, uint64_t offset, uint64_t bytes, uint32_t access, char *error);
 

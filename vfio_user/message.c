@@ -168,7 +168,8 @@ int vfio_user_peek(int socket, struct vfio_user_header *header)
 	return gone ? -ECONNRESET : 0;
 }
 
-/* A message with that header and room for its payload, touched so that copying meets no page fault. */
+/* A message with that header and room for its payload, touched so that copying meets no page
+ * fault. */
 static struct vfio_user_message *prepare(const struct vfio_user_header *header)
 {
 	struct vfio_user_message *message = calloc(1, sizeof(*message));

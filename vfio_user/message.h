@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages on a stream socket: cut out of the byte stream, with their descriptors, and put back whole.
+ * Messages on a stream socket: cut out of the byte stream, with their descriptors, and put back
+ * whole.
  *
- * A read never crosses the end of a message. Descriptors belong to the buffer they were sent with, and
- * the kernel hands them out with the first byte of it; so those that come while reading a message are
- * that message's, however the sender chopped it, and none is attributed to a neighbour.
+ * A read never crosses the end of a message. Descriptors belong to the buffer they were sent with,
+ * and the kernel hands them out with the first byte of it; so those that come while reading a
+ * message are that message's, however the sender chopped it, and none is attributed to a neighbour.
  */
 #ifndef VFIO_USER_MESSAGE_H
 #define VFIO_USER_MESSAGE_H
@@ -29,7 +30,8 @@ struct vfio_user_message {
 	struct vfio_user_message *next; /* the owner's */
 };
 
-/* Closes descriptors still in it (one that is taken out is set to -1), and frees. NULL does nothing. */
+/* Closes descriptors still in it (one that is taken out is set to -1), and frees. NULL does
+ * nothing. */
 void vfio_user_message_free(struct vfio_user_message *message);
 
 static inline bool vfio_user_is_reply(const struct vfio_user_header *header)
@@ -44,25 +46,27 @@ struct vfio_user_stream {
 };
 
 /*
- * Reads what is there without waiting. 1: *message is whole, the caller's to free. 0: nothing more yet.
- * -ENOMEM: there is no memory for it now; nothing is lost, call again later. -ECONNRESET: the peer is gone;
- * -EPROTO: a size that no message has; other -errno: of the socket. After those only vfio_user_stream_reset.
+ * Reads what is there without waiting. 1: *message is whole, the caller's to free. 0: nothing more
+ * yet. -ENOMEM: there is no memory for it now; nothing is lost, call again later. -ECONNRESET: the
+ * peer is gone; -EPROTO: a size that no message has; other -errno: of the socket. After those only
+ * vfio_user_stream_reset.
  */
 int vfio_user_receive(
 	struct vfio_user_stream *stream, int socket, struct vfio_user_message **message);
 void vfio_user_stream_reset(struct vfio_user_stream *stream);
 
 /*
- * For a reader that may be killed: nothing is consumed before all of a message has arrived, and then all
- * of it at once, so the socket stays at a message boundary if the sender sent each message at once.
+ * For a reader that may be killed: nothing is consumed before all of a message has arrived, and
+ * then all of it at once, so the socket stays at a message boundary if the sender sent each message
+ * at once.
  *
  *   peek     has all of a message arrived? Its header: 1, 0 or -errno as above
  *   copy     a copy of the message that peek found (without descriptors), which stays in the socket
  *   take     that message, with its descriptors
  *   discard  takes it, and forgets it
  *
- * copy and take: 0 or -errno; with -ENOMEM the message is still in the socket. Copy, act, discard: an act
- * that was cut short is done again by the next.
+ * copy and take: 0 or -errno; with -ENOMEM the message is still in the socket. Copy, act, discard:
+ * an act that was cut short is done again by the next.
  */
 int vfio_user_peek(int socket, struct vfio_user_header *header);
 int vfio_user_copy(

@@ -2,9 +2,9 @@
 /*
  * Negotiation: the payload of VERSION, both ways ("VFIO_USER_VERSION").
  *
- * The client names what it can receive, the server answers for itself, and each side then respects the
- * other's limits. The reply may hold only capabilities that the client named; what is not named has
- * the specification's default. Unknown keys are ignored (`migration` occurs in the wild).
+ * The client names what it can receive, the server answers for itself, and each side then respects
+ * the other's limits. The reply may hold only capabilities that the client named; what is not named
+ * has the specification's default. Unknown keys are ignored (`migration` occurs in the wild).
  */
 #ifndef VFIO_USER_VERSION_H
 #define VFIO_USER_VERSION_H

@@ -2,17 +2,18 @@
 /*
  * vfio-user on the wire: what both ends put on the socket.
  *
- * Authority: "vfio-user Protocol Specification", QEMU docs/interop/vfio-user.rst; section names below
- * are its. Flags, region and interrupt indices are those of <linux/vfio.h>, as it says; the payloads
- * are declared here because the kernel's structures may grow and the protocol's do not.
+ * Authority: "vfio-user Protocol Specification", QEMU docs/interop/vfio-user.rst; section names
+ * below are its. Flags, region and interrupt indices are those of <linux/vfio.h>, as it says; the
+ * payloads are declared here because the kernel's structures may grow and the protocol's do not.
  *
- * A message is a header and a payload on an AF_UNIX stream, host-endian, descriptors as SCM_RIGHTS with
- * its first byte. A command is answered by one reply with the same id and command, in order of the
- * commands; messages of the other direction may come in between. An error reply is a header alone.
+ * A message is a header and a payload on an AF_UNIX stream, host-endian, descriptors as SCM_RIGHTS
+ * with its first byte. A command is answered by one reply with the same id and command, in order of
+ * the commands; messages of the other direction may come in between. An error reply is a header
+ * alone.
  *
- * This project's extension: a DMA_MAP whose descriptor is an eventfd makes the range a doorbell. Every
- * DMA write into it, whatever its bytes, is a write to the eventfd; reads fail. `offset` is 0.
- * A server that does not know it refuses the descriptor, so a client can tell.
+ * This project's extension: a DMA_MAP whose descriptor is an eventfd makes the range a doorbell.
+ * Every DMA write into it, whatever its bytes, is a write to the eventfd; reads fail. `offset` is
+ * 0. A server that does not know it refuses the descriptor, so a client can tell.
  */
 #ifndef VFIO_USER_WIRE_H
 #define VFIO_USER_WIRE_H
@@ -200,8 +201,8 @@ struct vfio_user_small_write {
 P2PNIC_ASSERT_SIZE(struct vfio_user_small_write, 24);
 
 /*
- * "VFIO_USER_DMA_READ" and "_WRITE", both ways; data follow in a write and in a read's reply. In the
- * wild a write's reply is this, this less four bytes (the specification's table), or nothing.
+ * "VFIO_USER_DMA_READ" and "_WRITE", both ways; data follow in a write and in a read's reply. In
+ * the wild a write's reply is this, this less four bytes (the specification's table), or nothing.
  */
 struct vfio_user_dma_access {
 	uint64_t address;

@@ -2,16 +2,16 @@
 /*
  * From a lookup's result to a frame on the wire: next hops, ECMP buckets, adjacencies.
  *
- *   address ──FIB──▶ next-hop index ──next_hop[]──▶ adjacency index ──adjacency[]──▶ egress, MACs, MTU
- *                                        └─ECMP──▶ bucket[base + hash mod n] ──┘
+ *   address ──FIB──▶ next hop ──next_hop[]──▶ adjacency ──adjacency[]──▶ egress, MACs, MTU
+ *                                  └─ECMP──▶ bucket[base + hash mod n] ──┘
  *
  * The FIB maps a prefix to a next-hop index. Index 0 is "no route" for good: its entry stays 0, and
- * adjacency 0, where that leads, stays zero (P2PNIC_ADJACENCY_NONE). So no route is no special case.
- * A next hop is one 32-bit word, so the host moves every route of a next hop to another adjacency,
- * or to another ECMP group, with one store: a packet sees the old one or the new one.
+ * adjacency 0, where that leads, stays zero (P2PNIC_ADJACENCY_NONE). So no route is no special
+ * case. A next hop is one 32-bit word, so the host moves every route of a next hop to another
+ * adjacency, or to another ECMP group, with one store: a packet sees the old one or the new one.
  *
- * An adjacency that firmware could be reading is never changed, nor is a bucket range: the host writes
- * a new one, flips the next-hop word, and uses the old place again after an epoch has passed
+ * An adjacency that firmware could be reading is never changed, nor is a bucket range: the host
+ * writes a new one, flips the next-hop word, and uses the old place again after an epoch has passed
  * (registers.h, P2PNIC_REG_EPOCH).
  */
 #ifndef P2PNIC_ADJACENCY_H
@@ -48,8 +48,8 @@ enum p2pnic_adjacency_kind {
 };
 
 /*
- * mac[0..1] are the first 16 bytes of a rewritten frame less their last four: destination MAC, source
- * MAC, in transmission order, so that the rewrite is two 8-byte words built in registers.
+ * mac[0..1] are the first 16 bytes of a rewritten frame less their last four: destination MAC,
+ * source MAC, in transmission order, so that the rewrite is two 8-byte words built in registers.
  */
 struct p2pnic_adjacency {
 	struct mac_addr destination; /* (host) */

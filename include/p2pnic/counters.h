@@ -7,9 +7,10 @@
  *   received + from_rings + originated + injected
  *       = sent + to_rings + Σ dropped[reason] + punted + held
  *
- * where from_rings is Σ from_ring[peer].packets and so on. `held` are the packets the NIC has in its
- * memory at the moment. The device is the only writer; each word is written with one 64-bit store
- * once a burst, so a reader sees a value that was true, though not all words from one instant.
+ * where from_rings is Σ from_ring[peer].packets and so on. `held` are the packets the NIC has in
+ * its memory at the moment. The device is the only writer; each word is written with one 64-bit
+ * store once a burst, so a reader sees a value that was true, though not all words from one
+ * instant.
  */
 #ifndef P2PNIC_COUNTERS_H
 #define P2PNIC_COUNTERS_H
@@ -18,8 +19,8 @@
 #include "types.h"
 
 /*
- * Why a packet went no further: symbol, name, meaning. The names are what `p2pnic show drop` prints.
- * The numbered checks of RFC 1812 §5.2.2 stand beside the reason that counts their failure.
+ * Why a packet went no further: symbol, name, meaning. The names are what `p2pnic show drop`
+ * prints. The numbered checks of RFC 1812 §5.2.2 stand beside the reason that counts their failure.
  */
 #define P2PNIC_DROP_REASONS(X)                                                                     \
 	X(RUNT, "runt", "frame shorter than its headers: 1812 §5.2.2 (1)")                         \

@@ -4,13 +4,13 @@
  *
  * An image maps an address to a 16-bit next-hop index (adjacency.h); 0 is "no route". There is one
  * image for IPv4 and one for IPv6, in BAR2 from P2PNIC_BAR2_FIB on, 64-byte aligned, at bar_offsets
- * that the driver chooses. It begins with a header; everything inside is addressed by offsets from the
- * image's first byte, so an image may be placed anywhere and copied as it is.
+ * that the driver chooses. It begins with a header; everything inside is addressed by offsets from
+ * the image's first byte, so an image may be placed anywhere and copied as it is.
  *
  * Writing (host): the image in force is changed in place. Every word the host changes is written by
- * one aligned 8-byte store. New parts are written first, into memory that no reader can reach; then, by
- * release stores, the words that publish them. What was unlinked is used again only when an
- * epoch has passed on every NIC (registers.h, P2PNIC_REG_EPOCH).
+ * one aligned 8-byte store. New parts are written first, into memory that no reader can reach;
+ * then, by release stores, the words that publish them. What was unlinked is used again only when
+ * an epoch has passed on every NIC (registers.h, P2PNIC_REG_EPOCH).
  *
  * Reading (device): a lookup reads the word that publishes (acquire), then what it points to. It
  * never reads one publishing word twice, so it sees the old route or the new one.
@@ -51,16 +51,16 @@ struct fib_ipv6 {
 };
 
 /*
- * The state-jump table (GAMT, Li et al., ANCS 2013; the NIC-driven router's table, Ueno et al. 2022):
- * a multi-bit trie with leaves pushed down, stored as rows of {information, jump}.
+ * The state-jump table (GAMT, Li et al., ANCS 2013; the NIC-driven router's table, Ueno et al.
+ * 2022): a multi-bit trie with leaves pushed down, stored as rows of {information, jump}.
  *
  * A lookup begins with (information, jump) = (0, 1). At each stride it reads entry
  * [information + next `stride[jump]` bits of the address] of level `jump`; that entry is again
  * {information, jump}. Jump 0 ends it and information is the next hop; otherwise information is the
  * first entry of a row in level `jump`.
  *
- * header.root leads to this descriptor, the levels follow it. A change writes a whole new table beside
- * the one in force and flips header.root: the room of the image holds two.
+ * header.root leads to this descriptor, the levels follow it. A change writes a whole new table
+ * beside the one in force and flips header.root: the room of the image holds two.
  */
 #define P2PNIC_STATE_JUMP_LEVELS_MAX 31u
 
@@ -83,26 +83,28 @@ typedef uint32_t p2pnic_state_jump_entry;
 #define P2PNIC_STATE_JUMP_JUMP(entry)        ((entry) >> 24)
 
 /*
- * --- The line trie ---------------------------------------------------------------------------------
+ * --- The line trie -------------------------------------------------------------------------------
  *
- * Purpose: all routes of the Internet in the memory of a NIC, two lines read for an IPv4 lookup. On the
- * tables of 2026-03 with 64 next hops: 1.10 MiB for 1,168,945 IPv4 routes. A NIC's memory and a
- * processor's second-level cache are small alike, and what is not read costs nothing; so size and the
- * number of cache lines a lookup touches are the same goal twice.
+ * Purpose: all routes of the Internet in the memory of a NIC, two lines read for an IPv4 lookup. On
+ * the tables of 2026-03 with 64 next hops: 1.10 MiB for 1,168,945 IPv4 routes. A NIC's memory and a
+ * processor's second-level cache are small alike, and what is not read costs nothing; so size and
+ * the number of cache lines a lookup touches are the same goal twice.
  *
- * Shape. A trie that looks at 16 bits of the address first (the root: 65,536 entries in a row), then at
- * 8 bits at a time. Leaves are pushed down: a slot that a route covers holds that route's next hop
- * itself, so a lookup ends where it finds a leaf and never steps back. IPv4 needs the root and, below
- * it, one node for nearly every address (a second for routes longer than /24); IPv6 up to fourteen.
+ * Shape. A trie that looks at 16 bits of the address first (the root: 65,536 entries in a row),
+ * then at 8 bits at a time. Leaves are pushed down: a slot that a route covers holds that route's
+ * next hop itself, so a lookup ends where it finds a leaf and never steps back. IPv4 needs the root
+ * and, below it, one node for nearly every address (a second for routes longer than /24); IPv6 up
+ * to fourteen.
  *
- * Why 16 and 8: leaf-pushed and with equal neighbours merged, the IPv4 table is 474,000 address ranges;
- * 46,000 of the 65,536 /16s are one range, 14,000 have 2 to 32, 4,700 have more (72 on average, two
- * thirds of all ranges). The same encodings with other roots, K = 64, in MiB: 13 bits 1.91, 14 bits 1.50,
- * 15 bits 1.27, 16 bits 1.10, 17 bits 1.36, 18 bits 1.98; and below 16 bits boundaries need two bytes.
- * For IPv6 (280,000 prefixes, 147,000 ranges) the same shape takes 1.03 MiB.
+ * Why 16 and 8: leaf-pushed and with equal neighbours merged, the IPv4 table is 474,000 address
+ * ranges; 46,000 of the 65,536 /16s are one range, 14,000 have 2 to 32, 4,700 have more (72 on
+ * average, two thirds of all ranges). The same encodings with other roots, K = 64, in MiB: 13 bits
+ * 1.91, 14 bits 1.50, 15 bits 1.27, 16 bits 1.10, 17 bits 1.36, 18 bits 1.98; and below 16 bits
+ * boundaries need two bytes. For IPv6 (280,000 prefixes, 147,000 ranges) the same shape takes 1.03
+ * MiB.
  *
- * An entry is 32 bits and says where a node is *and what it looks like*, so the node's first read is
- * already the one that matters:
+ * An entry is 32 bits and says where a node is *and what it looks like*, so the node's first read
+ * is already the one that matters:
  *
  *   bits  0–8   shape: how the node is laid out
  *   bits  9–11  type
@@ -117,44 +119,46 @@ typedef uint32_t p2pnic_state_jump_entry;
  * entry. 256 slots hold runs of equal values; a node stores each run once, in one of four types:
  *
  *   RANGES of bytes: count = shape (0–31). `count` bytes: the first slot of each run but the first;
- *     then count + 1 leaf bytes. The result is leaf[number of boundaries ≤ key]. At most 63 bytes, and
- *     never across a line of 64: one compare of a vector register finds the rank.
+ *     then count + 1 leaf bytes. The result is leaf[number of boundaries ≤ key]. At most 63 bytes,
+ *     and never across a line of 64: one compare of a vector register finds the rank.
  *
  *         key 9 in    3  8 40 │ a  b  c  d         3 ≤ 9, 8 ≤ 9, 40 > 9: rank 2, leaf c
  *
- *   BITMAP of bytes: for more than 32 runs. Four parts of 64 slots, one behind the other; a part is a
- *     64-bit map, where a bit says "a run begins here" (never bit 0), then one leaf byte a run. Parts
- *     fill whole units; shape holds the size in units, less 2, of the first three, three bits each.
- *     A part is 9 to 72 bytes: one line mostly, two at times.
+ *   BITMAP of bytes: for more than 32 runs. Four parts of 64 slots, one behind the other; a part is
+ *     a 64-bit map, where a bit says "a run begins here" (never bit 0), then one leaf byte a run.
+ *     Parts fill whole units; shape holds the size in units, less 2, of the first three, three bits
+ *     each. A part is 9 to 72 bytes: one line mostly, two at times.
  *
  *   RANGES of entries, BITMAP of entries: nodes with children, or next hops above 255 (values are
  *     entries, 4 bytes).
- *     RANGES: shape = count; the boundaries (never across a line), zero bytes up to a multiple of 8 (an
- *     entry shares its 8-byte word with entries only), then count + 1 entries.
- *     BITMAP: four 64-bit maps (never bit 0 of the first), four bytes (the runs that begin in the maps
- *     before: 0, c0, c0+c1, c0+c1+c2), four zero bytes, then the entries.
+ *     RANGES: shape = count; the boundaries (never across a line), zero bytes up to a multiple of 8
+ *       (an entry shares its 8-byte word with entries only), then count + 1 entries.
+ *     BITMAP: four 64-bit maps (never bit 0 of the first), four bytes (the runs that begin in the
+ *       maps before: 0, c0, c0+c1, c0+c1+c2), four zero bytes, then the entries.
  *
- *   LEAF: the result itself; unit is the next hop. In the root only for next hops above 255; others are
- *     RANGES with count 0 whose one leaf byte lies in a table of the 256 leaves that every image
- *     has, at P2PNIC_LINE_TRIE_LEAVES. So a lookup that ends in the root does exactly what the others
- *     do, and a processor that guesses branches has none to guess wrong (that alone doubled the speed).
+ *   LEAF: the result itself; unit is the next hop. In the root only for next hops above 255; others
+ *     are RANGES with count 0 whose one leaf byte lies in a table of the 256 leaves that every
+ *     image has, at P2PNIC_LINE_TRIE_LEAVES. So a lookup that ends in the root does exactly what
+ *     the others do, and a processor that guesses branches has none to guess wrong (that alone
+ *     doubled the speed).
  *
  * Worked example: 192.0.2.0/24 → 7 and 192.0.2.1/32 → 9 alone.
  *   root[0xc000] = {RANGES of entries, count 2}: boundaries 2, 3; entries leaf 0, child, leaf 0.
  *   child = {RANGES of bytes, count 2}: boundaries 1, 2; leaves 7, 9, 7. All other entries: leaf 0.
  *
- * A lookup may read up to 64 bytes around what it needs: whole lines inside header.bytes, and the last
- * 8 bytes of the image belong to no node.
+ * A lookup may read up to 64 bytes around what it needs: whole lines inside header.bytes, and the
+ * last 8 bytes of the image belong to no node.
  *
- * Changing it. A node's bytes never change while a reader may see them, with one exception: an entry
- * inside a node is a publishing word like those of the root. A change makes the touched node anew in
- * free memory, then stores the one entry that leads to it. A route of length 17 to 24 touches one node:
- * some 70 bytes and one entry. Nodes have one parent each, so a node can be moved at any time: that is
- * how the host keeps the image compact.
+ * Changing it. A node's bytes never change while a reader may see them, with one exception: an
+ * entry inside a node is a publishing word like those of the root. A change makes the touched node
+ * anew in free memory, then stores the one entry that leads to it. A route of length 17 to 24
+ * touches one node: some 70 bytes and one entry. Nodes have one parent each, so a node can be moved
+ * at any time: that is how the host keeps the image compact.
  *
- * Literature: leaf pushing and controlled strides from Srinivasan and Varghese (1998); popcount-indexed
- * leaves from tree bitmap and Poptrie (SIGCOMM 2015); ranges under a direct index from DXR (CCR 2012).
- * Ours: the shape in the entry, two encodings chosen per node, parts that keep to a line.
+ * Literature: leaf pushing and controlled strides from Srinivasan and Varghese (1998);
+ * popcount-indexed leaves from tree bitmap and Poptrie (SIGCOMM 2015); ranges under a direct index
+ * from DXR (CCR 2012). Ours: the shape in the entry, two encodings chosen per node, parts that keep
+ * to a line.
  */
 typedef _Atomic uint32_t p2pnic_fib_entry;
 

@@ -18,6 +18,7 @@
 #define P2PNIC_ADJACENCIES_MAX 4096u /* entries of the adjacency table */
 #define P2PNIC_NEXT_HOPS_MAX   4096u /* entries of the next-hop table; entry 0 means "no route" */
 #define P2PNIC_BUCKETS_MAX     32768u /* ECMP buckets, all groups together */
-#define P2PNIC_SOURCES_MAX     1024u /* IPv4 addresses that are no source of a packet to be forwarded */
+/* IPv4 addresses that are no source of a packet to be forwarded */
+#define P2PNIC_SOURCES_MAX     1024u
 
 #endif

@@ -3,8 +3,10 @@
  * What a NIC shows its host: PCI identity, three BARs, registers, the peer table.
  *
  *   BAR0  64 KiB   registers (page 0, every access trapped), counters (page 1, may be mapped
- *                  read-only), doorbell (page 2), description (page 3), MSI-X table and PBA (8 and 9)
- *   BAR2  16 MiB   rings and tables: mailboxes, peer table, next hops, buckets, adjacencies, FIB images
+ *                  read-only), doorbell (page 2), description (page 3), MSI-X table and PBA (8 and
+ *                  9)
+ *   BAR2  16 MiB   rings and tables: mailboxes, peer table, next hops, buckets, adjacencies, FIB
+ *                  images
  *   BAR4  16 MiB   packet memory, and nothing else: a port may share it whole with a stranger
  *
  * BAR2 and BAR4 are 64-bit, prefetchable and may be larger (powers of two); their sizes stand in
@@ -38,15 +40,15 @@
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
 #define P2PNIC_VERSION 0x00010001u /* major << 16 | minor; a driver refuses another major */
 
-/* --- BAR map: bar_offsets and sizes ------------------------------------------------------------ */
+/* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 
 #define P2PNIC_BAR0_BYTES        0x10000u
 #define P2PNIC_BAR0_REGISTERS    0x0000u
 #define P2PNIC_BAR0_COUNTERS     0x1000u /* struct p2pnic_counters */
 #define P2PNIC_BAR0_DOORBELL     0x2000u /* any write wakes the NIC */
 #define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
-#define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with the port now, or "" */
-#define P2PNIC_DESCRIPTION_BYTES 128u /* of either text, with its NUL */
+#define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with the port, or "" */
+#define P2PNIC_DESCRIPTION_BYTES 128u    /* of either text, with its NUL */
 #define P2PNIC_BAR0_MSIX_TABLE   0x8000u
 #define P2PNIC_BAR0_MSIX_PBA     0x9000u
 
@@ -78,7 +80,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 		       P2PNIC_BAR2_SOURCES,
 	"adjacencies end before the sources");
 
-/* --- Registers (BAR0 page 0) ------------------------------------------------------------------- */
+/* --- Registers (BAR0 page 0) ------------------------------------------------------------------ */
 
 #define P2PNIC_REG_MAGIC      0x000u /* ro */
 #define P2PNIC_REG_VERSION    0x004u /* ro */
@@ -87,7 +89,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_COMMAND    0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
 #define P2PNIC_REG_RESULT     0x014u /* ro  enum p2pnic_result of the last command */
 #define P2PNIC_REG_NIC_INDEX  0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
-#define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet; a note: adjacencies decide */
+#define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet; adjacencies decide */
 #define P2PNIC_REG_MAC_LOW    0x020u /* rw  octets 0–3, octet 0 in the low byte */
 #define P2PNIC_REG_MAC_HIGH   0x024u /* rw  octets 4–5 */
 #define P2PNIC_REG_LINK       0x028u /* ro  1: up */
@@ -99,7 +101,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_FIB4_OFFSET                                                                     \
 	0x040u /* rw  bar_offset in BAR2; in force from command fib-ipv4 on */
 #define P2PNIC_REG_FIB6_OFFSET 0x044u /* rw  likewise, fib-ipv6; 0: no IPv6 */
-#define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks that the firmware pass a quiescent point */
+#define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks for a quiescent point */
 #define P2PNIC_REG_EPOCH_SEEN                                                                      \
 	0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
 #define P2PNIC_REG_GENERATION 0x050u /* rw  the driver's own use: survives it, cleared by reset */
@@ -108,9 +110,9 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */
 
 /*
- * EPOCH: the host changed a table so that old and new are both whole, and now wants to use old memory
- * again. It writes a number here and waits until EPOCH_SEEN shows it: no packet that the firmware
- * handles from then on can have read what was unlinked before.
+ * EPOCH: the host changed a table so that old and new are both whole, and now wants to use old
+ * memory again. It writes a number here and waits until EPOCH_SEEN shows it: no packet that the
+ * firmware handles from then on can have read what was unlinked before.
  */
 
 /* Transfer methods; macros, because the firmware is compiled for one of them. */
@@ -121,8 +123,9 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_COMMAND(operation, argument) ((uint32_t)(operation) | (uint32_t)(argument) << 8)
 
 /*
- * Rd: a NIC whose side of a pair is closed keeps what the peer may still read untouched. PEER_CLOSE once
- * more, or PEER_OPEN, says that the peer's side is closed too: those buffers are the NIC's again.
+ * Rd: a NIC whose side of a pair is closed keeps what the peer may still read untouched. PEER_CLOSE
+ * once more, or PEER_OPEN, says that the peer's side is closed too: those buffers are the NIC's
+ * again.
  */
 enum p2pnic_operation {
 	P2PNIC_OP_RESET = 1,      /* everything to its power-on state; counters to 0 */
@@ -150,8 +153,9 @@ enum p2pnic_result {
 #define P2PNIC_VECTORS          2u
 
 /*
- * The peer table: what the driver tells a NIC about one peer, before COMMAND peer-open. The NIC copies
- * the entry when the command runs; later changes have no effect until the pair is opened again.
+ * The peer table: what the driver tells a NIC about one peer, before COMMAND peer-open. The NIC
+ * copies the entry when the command runs; later changes have no effect until the pair is opened
+ * again.
  *
  * "out" is the ring this NIC → peer, "in" the ring peer → this NIC.
  */
@@ -161,13 +165,13 @@ struct p2pnic_peer {
 	struct bus_addr mailbox;  /* (host) this NIC's mailbox in the peer's BAR2 */
 	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps, or is the
 				     host, which is woken by P2PNIC_VECTOR_HOST_RING */
-	struct bus_addr
-		out_buffers; /* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
-	uint32_t
-		out_buffer_count; /* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
-	uint32_t out_slots;       /* (host) descriptors of the ring out, a power of two */
-	struct bus_addr
-		in_buffers; /* (host) Rd: the peer's BAR4 from offset 0; Bn: bounce buffers; Wr: {0} */
+	/* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
+	struct bus_addr out_buffers;
+	/* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
+	uint32_t out_buffer_count;
+	uint32_t out_slots; /* (host) descriptors of the ring out, a power of two */
+	/* (host) Rd: the peer's BAR4 from offset 0; Bn: bounce buffers; Wr: {0} */
+	struct bus_addr in_buffers;
 	uint32_t in_offset; /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
 	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
 	uint32_t in_slots;        /* (host) descriptors of the ring in, a power of two */
@@ -184,8 +188,9 @@ _Static_assert(
 	"the peer table ends before the next hops");
 
 /*
- * IPv4 addresses from which no packet is forwarded, besides those of special.h: this router's own and the
- * broadcast addresses of its networks (RFC 1812 §5.3.7). The NIC copies the list when COMMAND sources runs.
+ * IPv4 addresses from which no packet is forwarded, besides those of special.h: this router's own
+ * and the broadcast addresses of its networks (RFC 1812 §5.3.7). The NIC copies the list when
+ * COMMAND sources runs.
  */
 struct p2pnic_sources {
 	uint32_t count; /* (host) of addresses; 0: none */

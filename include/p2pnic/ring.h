@@ -4,8 +4,8 @@
  *
  * For each ordered pair (ingress i, egress e) there is one single-producer single-consumer ring. It
  * lies in the memory of the NIC that polls it, and so does everything else a NIC polls: a NIC only
- * ever reads its own memory, the other end writes there by DMA (a posted write is cheap over PCIe, a
- * read costs a round trip).
+ * ever reads its own memory, the other end writes there by DMA (a posted write is cheap over PCIe,
+ * a read costs a round trip).
  *
  *            memory of e (BAR2)                              memory of i (BAR2)
  *   mailbox of i ─────────────────────┐            mailbox of e ──────────────────────┐
@@ -17,22 +17,23 @@
  * So a NIC has one mailbox for each peer, and *only that peer* writes it: one window is all a peer
  * needs, and it reaches nothing of other peers.
  *
- * Life of a slot (Wr): the ingress NIC writes the packet into any free one of the buffers that the driver
- * gave it in the egress NIC's packet memory (the last one completed: it is still in somebody's cache),
- * writes the descriptor, then the producer word. The egress NIC reads the producer word, reads descriptors, sends, and writes the consumer word into the ingress
- * NIC's memory; the buffer then belongs to the ingress NIC again.
+ * Life of a slot (Wr): the ingress NIC writes the packet into any free one of the buffers that the
+ * driver gave it in the egress NIC's packet memory (the last one completed: it is still in
+ * somebody's cache), writes the descriptor, then the producer word. The egress NIC reads the
+ * producer word, reads descriptors, sends, and writes the consumer word into the ingress NIC's
+ * memory; the buffer then belongs to the ingress NIC again.
  *
  * Who owns what: slots [consumer, producer) and the buffers they name belong to the egress NIC; all
  * others to the ingress NIC. Indices run free from 0 over 32 bits and are masked on use.
  *
- * Order: a producer word is written after its descriptors, and those after their packets. On the soft
- * NIC that is a release store paired with the consumer's acquire load; over PCIe, posted writes of
- * one requester do not pass one another (PCIe Base Specification, "Transaction Ordering", relaxed
- * ordering off).
+ * Order: a producer word is written after its descriptors, and those after their packets. On the
+ * soft NIC that is a release store paired with the consumer's acquire load; over PCIe, posted
+ * writes of one requester do not pass one another (PCIe Base Specification, "Transaction Ordering",
+ * relaxed ordering off).
  *
- * Epoch: the driver numbers each life of a pair. Index and epoch travel in one 64-bit word, so a NIC
- * that lags behind (a peer died, came back, and a stale write arrives late) is ignored: a word whose
- * epoch is not the one the driver set for the pair is no index.
+ * Epoch: the driver numbers each life of a pair. Index and epoch travel in one 64-bit word, so a
+ * NIC that lags behind (a peer died, came back, and a stale write arrives late) is ignored: a word
+ * whose epoch is not the one the driver set for the pair is no index.
  *
  * Hostile peer: a consumer copies a descriptor once, then checks it: the index distance is at most
  * the number of slots, offset + length (in 64 bits) lies in the peer's own buffers, the length is a
@@ -58,8 +59,8 @@ typedef _Atomic uint64_t p2pnic_ring_word;
  *   Wr  the buffers given to the ingress NIC in the egress NIC's packet memory (local to egress);
  *   Rd  the ingress NIC's packet memory from its offset 0 (the egress NIC reads it across the bus);
  *   Bn  the ring's bounce buffers in host memory.
- * A frame lies within one buffer; up to 63 bytes behind it, in that buffer, may be overwritten with it.
- * length: of the frame from the first byte of the destination MAC, without FCS.
+ * A frame lies within one buffer; up to 63 bytes behind it, in that buffer, may be overwritten with
+ * it. length: of the frame from the first byte of the destination MAC, without FCS.
  */
 struct p2pnic_descriptor {
 	uint32_t offset; /* (ingress) */
@@ -69,8 +70,9 @@ struct p2pnic_descriptor {
 P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
 
 /*
- * A mailbox: all that one peer writes into this NIC. 16 KiB, page-aligned in BAR2, one for each peer.
- * The words a NIC polls and the descriptors are 128 bytes apart: processors prefetch lines in pairs.
+ * A mailbox: all that one peer writes into this NIC. 16 KiB, page-aligned in BAR2, one for each
+ * peer. The words a NIC polls and the descriptors are 128 bytes apart: processors prefetch lines in
+ * pairs.
  */
 struct p2pnic_mailbox {
 	p2pnic_ring_word

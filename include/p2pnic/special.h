@@ -2,10 +2,10 @@
 /*
  * Addresses that a NIC never forwards, whatever its tables say: the one table of them.
  *
- * It holds every block of the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190; as of
- * 2025-04) whose column "Forwardable" is False; the blocks inside those that are True again; and multicast. A
- * block that was withdrawn (192.88.99.0/24, 2001:10::/28) has no value in that column and counts as what
- * surrounds it.
+ * It holds every block of the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC
+ * 8190; as of 2025-04) whose column "Forwardable" is False; the blocks inside those that are True
+ * again; and multicast. A block that was withdrawn (192.88.99.0/24, 2001:10::/28) has no value in
+ * that column and counts as what surrounds it.
  *
  * Rows are in order: the first that holds the address decides.
  */
@@ -16,7 +16,8 @@
 
 enum p2pnic_special {
 	P2PNIC_SPECIAL_FORWARD, /* no special address, or one that may be forwarded */
-	P2PNIC_SPECIAL_STAY, /* neither from nor to it; a packet to an address of this router is taken */
+	/* neither from nor to it; a packet to an address of this router is taken */
+	P2PNIC_SPECIAL_STAY,
 	P2PNIC_SPECIAL_LINK,  /* likewise, and the host is shown packets from it and to it */
 	P2PNIC_SPECIAL_GROUP, /* never a source; a packet to it is for hosts on its link */
 	P2PNIC_SPECIAL_NEVER, /* never on a wire */

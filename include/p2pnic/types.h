@@ -9,9 +9,9 @@
  *   pointer           host virtual memory of this process, or device memory as the firmware sees it
  *   be32 / be16       an address or field as it stands in a packet (network order)
  *
- * Every shared structure is little-endian (PCIe's order), naturally aligned, and asserted beneath its
- * declaration. Fields carry their only writer in brackets: (host) the driver, (ingress) the NIC that
- * received the packet, (egress) the NIC that sends it, (device) the NIC whose memory it is.
+ * Every shared structure is little-endian (PCIe's order), naturally aligned, and asserted beneath
+ * its declaration. Fields carry their only writer in brackets: (host) the driver, (ingress) the NIC
+ * that received the packet, (egress) the NIC that sends it, (device) the NIC whose memory it is.
  *
  * Freestanding: firmware, soft NIC, driver and tests all include these headers.
  */

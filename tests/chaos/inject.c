@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Makes allocations and system calls of p2pnic's processes fail: preloaded (LD_PRELOAD) by tests/chaos/chaos.py.
+ * Makes allocations and system calls of p2pnic's processes fail: preloaded (LD_PRELOAD) by
+ * tests/chaos/chaos.py.
  *
- * The file that P2PNIC_INJECT names holds `struct rule`, and every process maps it: a fault is switched on
- * and off while they run. The calls of all processes that the rule fits are counted together; call number
- * `nth` fails and those after it, or each by chance, but not more than `times`. Every failure is a line on
- * stderr that says which call of which process failed and where it was made (addr2line finds the source).
+ * The file that P2PNIC_INJECT names holds `struct rule`, and every process maps it: a fault is
+ * switched on and off while they run. The calls of all processes that the rule fits are counted
+ * together; call number `nth` fails and those after it, or each by chance, but not more than
+ * `times`. Every failure is a line on stderr that says which call of which process failed and where
+ * it was made (addr2line finds the source).
  *
  * Calls that libc makes within itself (eventfd_read, what fopen opens) do not come here.
  */
@@ -61,7 +63,8 @@ static const char *next(const char *text, const char *end)
 	return text + strnlen(text, (size_t)(end - text)) + 1;
 }
 
-/* The command; of `p2pnic nic` also the name of its first NIC. Without libc's files, which allocate. */
+/* The command; of `p2pnic nic` also the name of its first NIC. Without libc's files, which
+ * allocate. */
 __attribute__((constructor)) static void attach(void)
 {
 	const char *path = getenv("P2PNIC_INJECT");
@@ -140,7 +143,8 @@ static bool fails(const char *name, int usual, const void *caller)
 	return true;
 }
 
-/* One argument of a variable list is passed on whether it is there or not: it is in a register either way. */
+/* One argument of a variable list is passed on whether it is there or not: it is in a register
+ * either way. */
 #define LAST(type, after)                                                                          \
 	va_list list;                                                                              \
 	va_start(list, after);                                                                     \

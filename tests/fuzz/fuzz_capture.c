@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A capture file as the wire of a NIC: refused with a sentence, or its frames delivered, inside their buffers. First
- * byte: bit 0, options; bit 1, a proper file header comes before what follows, so that it is records.
+ * A capture file as the wire of a NIC: refused with a sentence, or its frames delivered, inside
+ * their buffers. First byte: bit 0, options; bit 1, a proper file header comes before what follows,
+ * so that it is records.
  */
 #include "ports/pcap.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration file, whatever is in it: loaded whole or refused with a sentence that names a line.
+ * The configuration file, whatever is in it: loaded whole or refused with a sentence that names a
+ * line.
  *
- * An input that begins with a tab (no YAML does) is values, one a line, for a file that is well-formed otherwise: so
- * what comes behind the YAML library is reached. An empty one stands for a good one.
+ * An input that begins with a tab (no YAML does) is values, one a line, for a file that is
+ * well-formed otherwise: so what comes behind the YAML library is reached. An empty one stands for
+ * a good one.
  */
 #include "router/config.h"
 

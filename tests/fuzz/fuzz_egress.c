@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A hostile peer: whatever is in its mailbox, the NIC reads nothing but what that peer may name, keeps its
- * accounts and its buffers, and serves its other peer. The input is a sequence of 8-byte steps: what, then
- * 7 bytes for it.
+ * A hostile peer: whatever is in its mailbox, the NIC reads nothing but what that peer may name,
+ * keeps its accounts and its buffers, and serves its other peer. The input is a sequence of 8-byte
+ * steps: what, then 7 bytes for it.
  */
 #include "tests/unit/firmware_rig.h"
 

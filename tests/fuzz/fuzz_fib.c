@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Differential fuzzing of the line trie: the input is a sequence of changes; after each batch the copy
- * that patches keep up to date must answer as the naive twin does. First byte: bit 0 family, bit 1 late
- * epochs, bit 2 a room so small that changes are refused.
+ * Differential fuzzing of the line trie: the input is a sequence of changes; after each batch the
+ * copy that patches keep up to date must answer as the naive twin does. First byte: bit 0 family,
+ * bit 1 late epochs, bit 2 a room so small that changes are refused.
  *
- * A change is 6 bytes: {slot, slot, slot, length, next hop, control}; slots are spread over the address
- * so that few bytes make nested, neighbouring and deep prefixes.
+ * A change is 6 bytes: {slot, slot, slot, length, next hop, control}; slots are spread over the
+ * address so that few bytes make nested, neighbouring and deep prefixes.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames into nic_ingress, against the stupid model. The input is a sequence of frames: two bytes of length,
- * then the frame, whose destination MAC is made the NIC's unless the length's top bit says otherwise.
+ * Frames into nic_ingress, against the stupid model. The input is a sequence of frames: two bytes
+ * of length, then the frame, whose destination MAC is made the NIC's unless the length's top bit
+ * says otherwise.
  */
 #include "tests/unit/firmware_model.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a keeper is asked: records {operation, shape, name, length, bytes…}, each a message with the record's bytes
- * for text. shape: bits 0–2, descriptors that come; bit 3, another number than said; bit 4, a message cut short. The
- * keeper never holds more than it says, loses no descriptor, and answers whatever is whole.
+ * What a keeper is asked: records {operation, shape, name, length, bytes…}, each a message with the
+ * record's bytes for text. shape: bits 0–2, descriptors that come; bit 3, another number than said;
+ * bit 4, a message cut short. The keeper never holds more than it says, loses no descriptor, and
+ * answers whatever is whole.
  */
 /* NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "driver/keeper.c"

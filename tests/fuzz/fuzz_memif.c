@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A memif port against a hostile peer, in either role: its messages, and what it writes into the rings.
+ * A memif port against a hostile peer, in either role: its messages, and what it writes into the
+ * rings.
  *
- * First byte: bit 0, the port is client; bit 1, the handshake is first done as it should be; bit 2, unsealed.
- * Then records {kind, a, b, length, bytes…}. Kind 0 to 7: the message that would come next or, from 1 on,
- * one of that type, its bytes from b on replaced by the record's, with descriptor a; 8, 9: the record's bytes
- * are written into the shared memory at a, b · 16; 10: into slots of the ring that the port receives from, and
- * both rings' indices go on by a; 11 to 14: frames go through the port both ways; 15: a message
- * of another size.
+ * First byte: bit 0, the port is client; bit 1, the handshake is first done as it should be; bit 2,
+ * unsealed. Then records {kind, a, b, length, bytes…}. Kind 0 to 7: the message that would come
+ * next or, from 1 on, one of that type, its bytes from b on replaced by the record's, with
+ * descriptor a; 8, 9: the record's bytes are written into the shared memory at a, b · 16; 10: into
+ * slots of the ring that the port receives from, and both rings' indices go on by a; 11 to 14:
+ * frames go through the port both ways; 15: a message of another size.
  */
 #include "ports/memif.h"
 #include "tests/unit/port_keep.h"
@@ -70,7 +71,7 @@ static int lowest_free_fd(void)
 	return fd;
 }
 
-/* --- The peer ------------------------------------------------------------------------------------ */
+/* --- The peer --------------------------------------------------------------------------------- */
 
 struct peer {
 	struct memif_port *port;
@@ -184,7 +185,7 @@ static void next_message(struct peer *p)
 	turn(p);
 }
 
-/* --- Frames through the port --------------------------------------------------------------------- */
+/* --- Frames through the port ------------------------------------------------------------------ */
 
 static void exchange(struct peer *p, uint8_t a, uint8_t b)
 {
@@ -198,7 +199,8 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 		volatile uint8_t last = 0;
 
 		CHECK(frames[k].length <= P2PNIC_FRAME_BYTES_MAX);
-		/* 64 bytes from data are always readable, and so is data up to length rounded up to 64. */
+		/* 64 bytes from data are always readable, and so is data up to length rounded up to
+		 * 64. */
 		for (uint32_t at = 0; at < frames[k].length || at < 64; at += 64)
 			last = frames[k].data[at + 63];
 		(void)last;

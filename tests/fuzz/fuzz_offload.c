@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames with what a sender left for hardware to finish: {virtio-net header, frame}. Checksums are written inside the
- * frame; pieces of a super-frame are no longer than they may be, and hold its payload, all of it, in order.
+ * Frames with what a sender left for hardware to finish: {virtio-net header, frame}. Checksums are
+ * written inside the frame; pieces of a super-frame are no longer than they may be, and hold its
+ * payload, all of it, in order.
  */
 #include "ports/offload.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A file of routes, plain or compressed: read whole, each route one that a table takes, or refused with a sentence that
- * names the file. Of plain files the naive twin below, which has the whole text before it and parses addresses by
- * itself, must take the same ones and see the same routes.
+ * A file of routes, plain or compressed: read whole, each route one that a table takes, or refused
+ * with a sentence that names the file. Of plain files the naive twin below, which has the whole
+ * text before it and parses addresses by itself, must take the same ones and see the same routes.
  */
 #include "fib/route_file.h"
 #include "fib/text_file.h"
@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* --- Twin ------------------------------------------------------------------------------------------ */
+/* --- Twin ------------------------------------------------------------------------------------- */
 
 /* Digits of a base, no more than `digits`, nothing else; leading zeros only in hexadecimal. */
 static bool twin_number(const char *s, size_t n, unsigned base, size_t digits, uint64_t *value)
@@ -182,7 +182,7 @@ static long twin_read(const char *text, size_t size, struct route_line *route)
 	return empty == (n == 0) ? n : -1;
 }
 
-/* --- Both ------------------------------------------------------------------------------------------ */
+/* --- Both ------------------------------------------------------------------------------------- */
 
 struct expected {
 	const struct route_line *route;

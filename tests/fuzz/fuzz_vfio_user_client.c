@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Answers from a server. A thread answers the client's requests from the input: each answer is a record of
- * (shape, length, payload), framed with the id and command that the client waits for. shape: bits 0–1,
- * descriptors; bit 2, an error; bit 3, the id is another's; bit 4, a DMA_READ or DMA_WRITE of the same
- * payload comes first; bit 5, nothing comes. When the input ends, so does the connection.
+ * Answers from a server. A thread answers the client's requests from the input: each answer is a
+ * record of (shape, length, payload), framed with the id and command that the client waits for.
+ * shape: bits 0–1, descriptors; bit 2, an error; bit 3, the id is another's; bit 4, a DMA_READ or
+ * DMA_WRITE of the same payload comes first; bit 5, nothing comes. When the input ends, so does the
+ * connection.
  */
 #include "driver/device.h"
 #include "driver/vfio_user.h"

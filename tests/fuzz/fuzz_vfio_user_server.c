@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bytes from a client. The first byte chooses: bit 0, negotiate properly first; bit 1, the input is a list
- * of messages (command, flags, descriptors, length, payload) framed for it, else it is the stream itself,
- * in pieces of 1 to 256 bytes.
+ * Bytes from a client. The first byte chooses: bit 0, negotiate properly first; bit 1, the input is
+ * a list of messages (command, flags, descriptors, length, payload) framed for it, else it is the
+ * stream itself, in pieces of 1 to 256 bytes.
  *
  * Beyond what sanitizers see, the device checks that the server keeps its promises: accesses inside
  * regions, windows that do not wrap or overlap, exact unmapping, and no descriptor left at the end.

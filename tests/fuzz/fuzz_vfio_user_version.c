@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			abort();
 		struct vfio_user_limits back;
 		int n = vfio_user_version_build(again, sizeof(again), &limits);
-		/* What is not named is not said, so only the names and values said must come back. */
+		/* What is not named is not said, so only the names and values said must come
+		 * back. */
 		if (n < 0 || vfio_user_version_parse(again, (uint32_t)n, &back, error) != 0 ||
 			back.major != limits.major || back.minor != limits.minor ||
 			back.named != limits.named || back.max_msg_fds != limits.max_msg_fds ||

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A board for tests (firmware/board.h): ports are queues in memory, windows are pointers, time is the
- * number of polls. Nothing happens but what a test asks for, so every run is the same.
+ * A board for tests (firmware/board.h): ports are queues in memory, windows are pointers, time is
+ * the number of polls. Nothing happens but what a test asks for, so every run is the same.
  *
  *   receive queue ──▶ port buffers in BAR4 ──▶ firmware ──▶ frames in transmission ──▶ sent queue
  *
- * A port can be slow, small, or fail (the knobs). The board checks what firmware must keep to: a buffer has
- * one owner, frames stay untouched until they are reported sent, bursts are released.
+ * A port can be slow, small, or fail (the knobs). The board checks what firmware must keep to: a
+ * buffer has one owner, frames stay untouched until they are reported sent, bursts are released.
  *
  * Faults of the firmware end the test: BOARD_ASSERT is cmocka's, or abort() in a fuzz target.
  */
@@ -261,7 +261,7 @@ static inline unsigned board_port_stop(struct board *b, uint32_t *buffers)
 	return n;
 }
 
-/* --- DMA --------------------------------------------------------------------------------------- */
+/* --- DMA -------------------------------------------------------------------------------------- */
 
 static inline const struct board_window *board_window_of(
 	const struct board *b, uint64_t bus, uint64_t bytes, unsigned access)

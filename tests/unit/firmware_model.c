@@ -4,8 +4,9 @@
 #include <arpa/inet.h>
 
 /*
- * https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry as of 2025-04, all rows
- * in their order but the withdrawn ones (192.88.99.0/24 and 2001:10::/28: columns empty).
+ * https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry as of
+ * 2025-04, all rows in their order but the withdrawn ones (192.88.99.0/24 and 2001:10::/28: columns
+ * empty).
  */
 const struct model_block model_block4[] = {
 	{"0.0.0.0", 8, false},

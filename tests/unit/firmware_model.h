@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the standard NIC of firmware_rig.h does with a frame, told the stupid way: one frame at a time, byte
- * by byte, routes searched from end to end. firmware_model.c knows RFC 1812 and RFC 8200, not the firmware.
+ * What the standard NIC of firmware_rig.h does with a frame, told the stupid way: one frame at a
+ * time, byte by byte, routes searched from end to end. firmware_model.c knows RFC 1812 and RFC
+ * 8200, not the firmware.
  */
 #ifndef TESTS_FIRMWARE_MODEL_H
 #define TESTS_FIRMWARE_MODEL_H

@@ -47,7 +47,7 @@ static uint32_t ring_buffers(const struct rig *r, unsigned peer)
 	return rx_bytes(r) + (peer < RIG_NICS_MAX ? peer : RIG_NICS_MAX) * ring_bytes(r);
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 static void add_window(struct rig_nic *a, struct bus_addr bus, uint64_t bytes, unsigned access,
 	enum board_window_kind kind, void *memory, struct board *rung)
@@ -105,7 +105,7 @@ void rig_unmap(struct rig *r, unsigned nic, unsigned peer)
 	nic_windows_changed(r->at[nic].nic);
 }
 
-/* --- Bring-up ------------------------------------------------------------------------------------ */
+/* --- Bring-up --------------------------------------------------------------------------------- */
 
 static void write_register(struct rig *r, unsigned nic, uint32_t reg, uint32_t value)
 {
@@ -367,7 +367,7 @@ void rig_free(struct rig *r)
 	free(r);
 }
 
-/* --- Running ------------------------------------------------------------------------------------- */
+/* --- Running ---------------------------------------------------------------------------------- */
 
 void rig_receive(struct rig *r, unsigned nic, const struct packet *p)
 {
@@ -453,7 +453,7 @@ bool rig_inject(struct rig *r, unsigned nic, const struct packet *p)
 	return true;
 }
 
-/* --- Accounts ------------------------------------------------------------------------------------ */
+/* --- Accounts --------------------------------------------------------------------------------- */
 
 uint64_t rig_drops(const struct rig *r, unsigned nic, enum p2pnic_drop reason)
 {

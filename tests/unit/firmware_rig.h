@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several NICs of firmware in one process, on test boards, for one transfer method (P2PNIC_METHOD); and a
- * host: what a driver does to bring NICs up, the host's end of punt and inject rings, and, for Bn, the
- * CPU in the middle.
+ * Several NICs of firmware in one process, on test boards, for one transfer method (P2PNIC_METHOD);
+ * and a host: what a driver does to bring NICs up, the host's end of punt and inject rings, and,
+ * for Bn, the CPU in the middle.
  *
  *     struct rig *r = rig_new(nics, &(struct rig_config){…});   connected, routed, started
  *     rig_receive(r, nic, &packet); rig_run(r); … = rig_sent(r, nic);
@@ -11,8 +11,8 @@
  * Routes of every NIC: 10.e.0.0/16 and fd00:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e). Its
  * adjacency's source MAC names egress and ingress, so a frame on the wire tells its way.
  *
- * rig_check is called after every case: the accounting identity of counters.h, and that each of the NIC's
- * own buffers has exactly one owner.
+ * rig_check is called after every case: the accounting identity of counters.h, and that each of the
+ * NIC's own buffers has exactly one owner.
  */
 #ifndef TESTS_FIRMWARE_RIG_H
 #define TESTS_FIRMWARE_RIG_H

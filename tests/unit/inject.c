@@ -22,7 +22,7 @@
 
 #define ROUNDS_MAX 5000u
 
-/* --- What fails ---------------------------------------------------------------------------------- */
+/* --- What fails ------------------------------------------------------------------------------- */
 
 static _Thread_local bool armed;
 static unsigned countdown; /* to the call that fails; 0: none does */
@@ -79,10 +79,10 @@ bool inject_fails(const char *call, int error)
 	return true;
 }
 
-/* --- What is held -------------------------------------------------------------------------------- */
+/* --- What is held ----------------------------------------------------------------------------- */
 
-/* Allocations and mappings made since a round began, by address. What a library frees for us, or frees
- * of ours, goes unseen: an address that is given out again replaces what was known of it. */
+/* Allocations and mappings made since a round began, by address. What a library frees for us, or
+ * frees of ours, goes unseen: an address that is given out again replaces what was known of it. */
 #define HELD_MAX (1u << 16)
 
 struct held {
@@ -147,7 +147,7 @@ static unsigned descriptors(void)
 	return count;
 }
 
-/* --- Rounds -------------------------------------------------------------------------------------- */
+/* --- Rounds ----------------------------------------------------------------------------------- */
 
 static bool as_the_call(int result)
 {
@@ -207,7 +207,7 @@ unsigned inject_each(int (*call)(void *context), void *context, char *error)
 	return inject_each_expect(call, context, NULL, error);
 }
 
-/* --- Memory -------------------------------------------------------------------------------------- */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 /* For each call: the linker's names for the one here and the one behind it. */
 #define WRAP(type, name, ...)                                                                      \
@@ -299,7 +299,7 @@ int __wrap_munmap(void *address, size_t bytes)
 	return __real_munmap(address, bytes);
 }
 
-/* --- System calls -------------------------------------------------------------------------------- */
+/* --- System calls ----------------------------------------------------------------------------- */
 
 #define WRAP_CALL(name, error, parameters, arguments)                                              \
 	int __real_##name parameters;                                                              \
@@ -418,9 +418,10 @@ int __wrap_fcntl64(int fd, int command, ...)
 WRAP_LAST(
 	ioctl, ENOMEM, (int fd, unsigned long request, ...), request, void *, (fd, request, value))
 
-/* --- JSON ---------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
-/* Whole calls: jansson 2.14 itself stops at an assertion when an allocation fails while it reads. */
+/* Whole calls: jansson 2.14 itself stops at an assertion when an allocation fails while it
+ * reads. */
 WRAP(json_t *, json_object, void)
 {
 	return inject_fails("json_object", ENOMEM) ? NULL : __real_json_object();

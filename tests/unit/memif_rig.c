@@ -127,7 +127,7 @@ void pass(struct end *from, struct end *to, uint32_t total, uint32_t length)
 	assert_int_equal(failed, 0);
 }
 
-/* --- A hostile peer of a server ------------------------------------------------------------------ */
+/* --- A hostile peer of a server --------------------------------------------------------------- */
 
 int message_send_fds(int s, const void *message, size_t bytes, const int *fds, unsigned n)
 {

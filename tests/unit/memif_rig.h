@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * memif ports in this process, each an end with packet memory of its own, and a hostile peer that says to a server
- * what a test likes. All share one socket path.
+ * memif ports in this process, each an end with packet memory of its own, and a hostile peer that
+ * says to a server what a test likes. All share one socket path.
  */
 #ifndef P2PNIC_TESTS_MEMIF_RIG_H
 #define P2PNIC_TESTS_MEMIF_RIG_H
@@ -41,7 +41,7 @@ unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t length);
 unsigned receive(struct end *e, uint32_t number, uint32_t length);
 void pass(struct end *from, struct end *to, uint32_t total, uint32_t length);
 
-/* --- A hostile peer of a server ------------------------------------------------------------------ */
+/* --- A hostile peer of a server --------------------------------------------------------------- */
 
 #define HOSTILE_BYTES 0x10000u
 

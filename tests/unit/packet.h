@@ -2,9 +2,9 @@
 /*
  * Frames for tests, made and checked the stupid way: byte by byte, without a look at the firmware.
  *
- * NIC n has the MAC packet_mac(n). 10.e.0.0/16 and fd00:db8:e::/48 are meant to lead to egress e by an
- * adjacency with packet_next_mac(e) as destination and packet_way_mac(i, e) as source, which names ingress
- * and egress; so a frame that leaves tells its way.
+ * NIC n has the MAC packet_mac(n). 10.e.0.0/16 and fd00:db8:e::/48 are meant to lead to egress e by
+ * an adjacency with packet_next_mac(e) as destination and packet_way_mac(i, e) as source, which
+ * names ingress and egress; so a frame that leaves tells its way.
  */
 #ifndef TESTS_PACKET_H
 #define TESTS_PACKET_H

@@ -103,7 +103,8 @@ bool rig_permitted(const struct port_ops *path)
 		path->close(rig.port);
 	rig_free(&rig);
 	rig_run("ip link del pp-port");
-	/* A tap cannot take the veth's name: that refusal is the port's, not the kernel's policy. */
+	/* A tap cannot take the veth's name: that refusal is the port's, not the kernel's
+	 * policy. */
 	if (code == -EPERM || code == -EACCES || code == -EOPNOTSUPP || code == -ENOENT) {
 		printf("skipped: %s\n", rig.error);
 		return false;

@@ -38,14 +38,15 @@ bool rig_namespace(void);
 /* Runs a command of the shell in silence; its exit status. */
 int rig_run(const char *command);
 
-/* Set before rig_veth: pp-wire receives by NAPI (GRO), so that an af_xdp port may send batches to it. */
+/* Set before rig_veth: pp-wire receives by NAPI (GRO), so that an af_xdp port may send batches to
+ * it. */
 extern bool rig_napi;
 
 /* pp-port and pp-wire, up, with an MTU for the largest frame; again after a deletion. 0: done. */
 int rig_veth(void);
 
-/* Whether a port of this type can be opened here at all (af_xdp cannot in a user namespace); prints the
- * port's reason if not. Makes and deletes pp-port. */
+/* Whether a port of this type can be opened here at all (af_xdp cannot in a user namespace); prints
+ * the port's reason if not. Makes and deletes pp-port. */
 bool rig_permitted(const struct port_ops *);
 
 /* Packet memory only; the caller fills config.target, .options… and calls ops->open. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The seed of tests with random input: always the same, so that a run tells of a change and not of its
- * luck. P2PNIC_SEED names another; whoever changes what such a test covers runs it with some hundreds.
+ * The seed of tests with random input: always the same, so that a run tells of a change and not of
+ * its luck. P2PNIC_SEED names another; whoever changes what such a test covers runs it with some
+ * hundreds.
  */
 #ifndef TESTS_SEED_H
 #define TESTS_SEED_H

@@ -32,7 +32,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* --- The NICs' process --------------------------------------------------------------------------- */
+/* --- The NICs' process ------------------------------------------------------------------------ */
 
 static void *control(void *argument)
 {
@@ -54,7 +54,8 @@ static void *control(void *argument)
 
 			eventfd_read(r->wake, &n);
 		}
-		/* The descriptor of one that was freed meanwhile may be another's now: it only polls. */
+		/* The descriptor of one that was freed meanwhile may be another's now: it only
+		 * polls. */
 		for (unsigned k = 0; k < SOFT_NICS_MAX; k++)
 			if (fds[1 + k].revents && r->soft[k])
 				soft_nic_control(r->soft[k]);
@@ -176,7 +177,7 @@ void soft_rig_free(struct soft_rig *r)
 	free(r);
 }
 
-/* --- The driver ---------------------------------------------------------------------------------- */
+/* --- The driver ------------------------------------------------------------------------------- */
 
 void soft_tables(struct soft_rig *r, unsigned nic)
 {
@@ -260,7 +261,7 @@ void soft_add(struct soft_rig *r, unsigned nic, bool start)
 		soft_start(r, nic);
 }
 
-/* --- Looking ------------------------------------------------------------------------------------- */
+/* --- Looking ---------------------------------------------------------------------------------- */
 
 struct pcap *soft_sent_open(struct soft_rig *r, unsigned nic)
 {

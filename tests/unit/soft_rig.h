@@ -6,8 +6,8 @@
  *   control thread     soft NICs' vfio-user servers (as `p2pnic nic` has one)
  *   engine threads     firmware
  *
- * Routes: those of packet.h. Each NIC n receives soft_in(n) and sends into soft_out(n), pcap files in a
- * directory of the test's own.
+ * Routes: those of packet.h. Each NIC n receives soft_in(n) and sends into soft_out(n), pcap files
+ * in a directory of the test's own.
  */
 #ifndef TESTS_SOFT_RIG_H
 #define TESTS_SOFT_RIG_H

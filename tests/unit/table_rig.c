@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- NICs ---------------------------------------------------------------------------------------- */
+/* --- NICs ------------------------------------------------------------------------------------- */
 
 static struct fake_nic *fake_of(struct device *device)
 {
@@ -113,7 +113,7 @@ void fake_way(const struct fake_nic *f, const struct address *a, struct way *way
 	fake_way_of_word(f, atomic_load_explicit(&word[hop], memory_order_acquire), way);
 }
 
-/* --- Worlds -------------------------------------------------------------------------------------- */
+/* --- Worlds ----------------------------------------------------------------------------------- */
 
 #define GATEWAYS (RIG_NICS * 2 * 12) /* by NIC, family, number */
 #define ROUTES   160u

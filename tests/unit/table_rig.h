@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tables on plain memory: NICs that are a BAR2, a few registers and the firmware's lookup, and small
- * configurations that change at random.
+ * Tables on plain memory: NICs that are a BAR2, a few registers and the firmware's lookup, and
+ * small configurations that change at random.
  */
 #ifndef TESTS_TABLE_RIG_H
 #define TESTS_TABLE_RIG_H
@@ -29,7 +29,8 @@ struct fake_nic {
 void fake_open(struct fake_nic *, unsigned index, uint32_t bar2_bytes);
 void fake_close(struct fake_nic *);
 
-/* What becomes of a packet: the adjacencies that its flow may take, by bucket; one where there is no group. */
+/* What becomes of a packet: the adjacencies that its flow may take, by bucket; one where there is
+ * no group. */
 struct way {
 	struct p2pnic_adjacency adjacency[4096];
 	unsigned buckets;
@@ -40,8 +41,8 @@ void fake_way_of_word(const struct fake_nic *, uint32_t word, struct way *);
 
 #define WORLD_TEXT(literal) ((char *)(literal)) /* nobody writes it, or frees it */
 
-/* A configuration of RIG_NICS NICs, 10.0.k.1/24 and fd00:k::1/64, with neighbours .2 to .13 of which some are
- * there. Its parts change at random, at most `most` of them. */
+/* A configuration of RIG_NICS NICs, 10.0.k.1/24 and fd00:k::1/64, with neighbours .2 to .13 of
+ * which some are there. Its parts change at random, at most `most` of them. */
 struct world {
 	struct config config;
 	struct config_router router;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The bounce thread between three NICs that are plain memory: the test writes what their firmware would
- * write through its windows, and looks at what arrives in their mailboxes.
+ * The bounce thread between three NICs that are plain memory: the test writes what their firmware
+ * would write through its windows, and looks at what arrives in their mailboxes.
  */
 #include "driver/bounce.h"
 
@@ -165,8 +165,8 @@ static void take(struct rig *r, unsigned x, unsigned y, uint32_t from, uint32_t 
 	}
 }
 
-/* Whatever was written before has been looked at: two words of another pair went round after it (one could
- * have been carried in a round that had passed the others already). */
+/* Whatever was written before has been looked at: two words of another pair went round after it
+ * (one could have been carried in a round that had passed the others already). */
 static void settle(struct rig *r)
 {
 	for (unsigned k = 0; k < 2; k++) {
@@ -176,7 +176,7 @@ static void settle(struct rig *r)
 	}
 }
 
-/* --- Memory -------------------------------------------------------------------------------------- */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 static void windows_are_of_the_right_memory(void **state)
 {
@@ -250,7 +250,7 @@ static void nothing_is_left(void **state)
 	assert_int_equal(descriptors(), before);
 }
 
-/* --- Carrying ------------------------------------------------------------------------------------ */
+/* --- Carrying --------------------------------------------------------------------------------- */
 
 static void words_and_descriptors_arrive(void **state)
 {
@@ -330,7 +330,7 @@ static void nonsense_is_for_the_nic_to_judge(void **state)
 	EVENTUALLY(atomic_load(&near(r, 1, 0)->consumer) == UINT64_MAX);
 }
 
-/* --- Life of a pair ------------------------------------------------------------------------------ */
+/* --- Life of a pair --------------------------------------------------------------------------- */
 
 static void a_closed_pair_is_silent(void **state)
 {
@@ -380,10 +380,10 @@ static void pairs_come_and_go_in_traffic(void **state)
 	settle(r);
 }
 
-/* --- Sleeping and waking ------------------------------------------------------------------------- */
+/* --- Sleeping and waking ---------------------------------------------------------------------- */
 
-/* It says that it sleeps to every NIC whose pair is open, where that NIC polls; and wakes by the doorbell
- * window that the NICs were given, or by itself. */
+/* It says that it sleeps to every NIC whose pair is open, where that NIC polls; and wakes by the
+ * doorbell window that the NICs were given, or by itself. */
 static void it_sleeps_and_says_so(void **state)
 {
 	struct rig *r = *state;

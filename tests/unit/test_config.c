@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration file: what is absent gets its default, each mistake is reported with file, line and
- * reason, every file of packaging/examples loads, and what is written about it is complete.
+ * The configuration file: what is absent gets its default, each mistake is reported with file, line
+ * and reason, every file of packaging/examples loads, and what is written about it is complete.
  *
  *     test_config SOURCE-DIRECTORY
  */

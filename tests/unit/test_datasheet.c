@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * docs/datasheet.md against the headers it describes: every address, offset, number and limit in its tables
- * is one of the contract's, and none of the contract's is missing.
+ * docs/datasheet.md against the headers it describes: every address, offset, number and limit in
+ * its tables is one of the contract's, and none of the contract's is missing.
  *
  *     test_datasheet SOURCE-DIRECTORY
  */

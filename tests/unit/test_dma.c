@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The DMA engine (softnic/dma.c) alone, with memory, messages and allocations that fail when they are told to.
+ * The DMA engine (softnic/dma.c) alone, with memory, messages and allocations that fail when they
+ * are told to.
  */
 #include <setjmp.h>
 #include <stdarg.h>

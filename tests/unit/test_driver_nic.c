@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The driver of NICs that are registers, a memory and a list of windows: what a NIC is refused for, each
- * of its answers failing in turn, and pairs that an earlier driver has left.
+ * The driver of NICs that are registers, a memory and a list of windows: what a NIC is refused for,
+ * each of its answers failing in turn, and pairs that an earlier driver has left.
  */
 #include "driver/fabric.h"
 
@@ -43,7 +43,7 @@ static struct fake *fake_of(const struct device *device)
 	return (struct fake *)((char *)(uintptr_t)device - offsetof(struct fake, device));
 }
 
-/* --- The device ---------------------------------------------------------------------------------- */
+/* --- The device ------------------------------------------------------------------------------- */
 
 static int called(struct fake *f)
 {
@@ -202,7 +202,7 @@ static void let_fail(struct fake *f, unsigned number, int with)
 	f->error = with;
 }
 
-/* --- One NIC ------------------------------------------------------------------------------------- */
+/* --- One NIC ---------------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
 {
@@ -260,7 +260,8 @@ static void test_each_answer_fails(void **state)
 
 static void test_reset(void **state)
 {
-	/* Running under this number: left as it is; under another one it is not what its peers know. */
+	/* Running under this number: left as it is; under another one it is not what its peers
+	 * know. */
 	for (unsigned was = 0; was < 2; was++) {
 		power_on(&fake[0]);
 		fake[0].reg[P2PNIC_REG_STATUS / 4] = P2PNIC_STATUS_RUNNING;
@@ -309,7 +310,7 @@ static void test_registers(void **state)
 	assert_int_equal(driver_nic_epoch(n), 0);
 }
 
-/* --- Pairs --------------------------------------------------------------------------------------- */
+/* --- Pairs ------------------------------------------------------------------------------------ */
 
 static struct fabric fabric;
 
@@ -362,8 +363,8 @@ static void driver_dies(void)
 }
 
 /*
- * An answer that fails, of the NIC that joins (0) or of the one that is there (1), keeps a pair closed at
- * most, and for no longer than until it is mended.
+ * An answer that fails, of the NIC that joins (0) or of the one that is there (1), keeps a pair
+ * closed at most, and for no longer than until it is mended.
  */
 static void pairs_mended(unsigned method, int with)
 {
@@ -402,7 +403,8 @@ static void test_pairs_mended(void **state)
 	pairs_mended(P2PNIC_METHOD_READ, -ENOMEM);
 }
 
-/* Rings of an earlier driver stay as they are; where that cannot be known now, they are not touched. */
+/* Rings of an earlier driver stay as they are; where that cannot be known now, they are not
+ * touched. */
 static void taken_over(unsigned method, int with)
 {
 	for (unsigned whose = 0; whose < NICS; whose++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Readers look up while routes change: each lookup must give the old next hop or the new one. Built with
- * ThreadSanitizer the lookups are the scalar ones and every handover is checked.
+ * Readers look up while routes change: each lookup must give the old next hop or the new one. Built
+ * with ThreadSanitizer the lookups are the scalar ones and every handover is checked.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,7 +65,8 @@ static void *read_on(void *argument)
 			reader->wrong += next_hop[i] != 1 && next_hop[i] / 2 != which[i] + 1;
 		reader->lookups += 64;
 		if (epoch == atomic_load_explicit(&reader->seen, memory_order_relaxed))
-			sched_yield(); /* nothing new: machines with few processors need the writer */
+			/* nothing new: machines with few processors need the writer */
+			sched_yield();
 		/* A quiescent point: nothing read before is looked at again. */
 		atomic_store_explicit(&reader->seen, epoch, memory_order_release);
 	}

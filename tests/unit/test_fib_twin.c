@@ -115,8 +115,8 @@ static struct fib_ipv6 top_bits(struct fib_ipv6 a, unsigned length)
 }
 
 /*
- * An address space of 8 bits at bit `at` of the address: every address of it is looked up after every
- * operation of random sequences.
+ * An address space of 8 bits at bit `at` of the address: every address of it is looked up after
+ * every operation of random sequences.
  */
 static void exhaustive(unsigned family, unsigned kind, unsigned at, unsigned operations)
 {
@@ -378,7 +378,8 @@ static void damaged_images(void **state)
 	assert_false(fib_image_valid(copy, ROOM - 64, 6));
 	assert_false(fib_image_valid(copy, 32, 6));
 	assert_false(fib_image_valid(copy, ROOM, 4));
-	/* Any damage is found or harmless: a lookup in a valid image stays inside it (under ASan). */
+	/* Any damage is found or harmless: a lookup in a valid image stays inside it (under
+	 * ASan). */
 	for (unsigned i = 0; i < 3000; i++) {
 		uint64_t at = i % 3 ? P2PNIC_LINE_TRIE_NODES +
 					      check_random(&seed) % (bytes - P2PNIC_LINE_TRIE_NODES)

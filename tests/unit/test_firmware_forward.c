@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What becomes of one frame: RFC 1812, RFC 8200, RFC 1624, ECMP, punt. Run for each transfer method. */
+/* What becomes of one frame: RFC 1812, RFC 8200, RFC 1624, ECMP, punt. Run for each transfer
+ * method. */
 #include "tests/unit/firmware_rig.h"
 
 #include "firmware/header.h"
@@ -79,7 +80,7 @@ static void punts(struct rig *r, const struct packet *p, enum p2pnic_drop reason
 	rig_check(r);
 }
 
-/* --- IPv4 ---------------------------------------------------------------------------------------- */
+/* --- IPv4 ------------------------------------------------------------------------------------- */
 
 static void ipv4_is_forwarded(void **state)
 {
@@ -400,7 +401,7 @@ static void longest_prefix_wins(void **state)
 	rig_free(r);
 }
 
-/* --- ECMP ---------------------------------------------------------------------------------------- */
+/* --- ECMP ------------------------------------------------------------------------------------- */
 
 static void group_of(struct rig *r, const unsigned egress[8])
 {
@@ -513,7 +514,7 @@ static void a_group_shrinks_only_for_its_flows(void **state)
 	rig_free(r);
 }
 
-/* --- IPv6 ---------------------------------------------------------------------------------------- */
+/* --- IPv6 ------------------------------------------------------------------------------------- */
 
 static void ipv6_is_forwarded(void **state)
 {
@@ -634,11 +635,12 @@ static void ipv6_flows_follow_their_label(void **state)
 	rig_free(r);
 }
 
-/* --- Flows without a label ------------------------------------------------------------------------ */
+/* --- Flows without a label -------------------------------------------------------------------- */
 
 static const uint8_t with_ports[] = {6, 17, 33, 132, 136}; /* TCP, UDP, DCCP, SCTP, UDP-Lite */
 
-/* IPv6 without a flow label: `chain` bytes of extension headers, the first of type `first`, then the ports. */
+/* IPv6 without a flow label: `chain` bytes of extension headers, the first of type `first`, then
+ * the ports. */
 static void unlabelled(struct packet *p, uint8_t first, const uint8_t *chain, unsigned bytes,
 	uint32_t ports, unsigned seed)
 {
@@ -682,7 +684,8 @@ static void ipv6_flows_without_label(void **state)
 	group_of(r, even);
 	for (unsigned k = 0; k < sizeof(with_ports); k++) {
 		const uint8_t protocol = with_ports[k];
-		/* Hop-by-hop, destination options, routing, authentication, options again: 16, 8, 24, 24, 8 bytes. */
+		/* Hop-by-hop, destination options, routing, authentication, options again: 16, 8,
+		 * 24, 24, 8 bytes. */
 		uint8_t all[80] = {[0] = 60,
 			[1] = 1,
 			[16] = 43,
@@ -704,7 +707,8 @@ static void ipv6_flows_without_label(void **state)
 			spread_or_not(r, (uint8_t)header, chain, passed ? 16 : 12, true);
 		}
 		spread_or_not(r, 0, all, 80, true);
-		/* A fragment: the first of a packet has ports and may not use them; one of a single piece neither. */
+		/* A fragment: the first of a packet has ports and may not use them; one of a single
+		 * piece neither. */
 		for (unsigned offset = 0; offset < 3; offset++) {
 			memset(chain, 0, sizeof(chain));
 			chain[0] = protocol;
@@ -798,7 +802,7 @@ static void ipv4_protocols_with_ports(void **state)
 	rig_free(r);
 }
 
-/* --- The host ------------------------------------------------------------------------------------ */
+/* --- The host --------------------------------------------------------------------------------- */
 
 static void exceptions_reach_the_host(void **state)
 {

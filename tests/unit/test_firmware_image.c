@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * FIB images that are wrong in one word each: fib_image_valid refuses every one, whatever the word leads to.
+ * FIB images that are wrong in one word each: fib_image_valid refuses every one, whatever the word
+ * leads to.
  */
 #include "fib/fib.h"
 #include "firmware/fib_lookup.h"
@@ -242,7 +243,8 @@ static void wrong_line_trie(unsigned family)
 		memcpy(i.bytes + any, &e, 4);
 		assert_false(fib_image_valid(i.bytes, ROOM, family));
 		memcpy(i.bytes, i.good, ROOM);
-		/* A web: every entry of the root leads to one node, and that 32 times to another. */
+		/* A web: every entry of the root leads to one node, and that 32 times to
+		 * another. */
 		e = P2PNIC_LINE_TRIE_ENTRY(nodes, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 31);
 		for (uint64_t at = P2PNIC_LINE_TRIE_ROOT; at < P2PNIC_LINE_TRIE_LEAVES; at += 4)
 			memcpy(i.bytes + at, &e, 4);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The AVX-512 kernels (firmware/kernel.h) against the scalar ones: the same bursts, the same results, and nothing
- * written behind them.
+ * The AVX-512 kernels (firmware/kernel.h) against the scalar ones: the same bursts, the same
+ * results, and nothing written behind them.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -77,7 +77,7 @@ static void lie_descriptor(
 		r->relay[peer][nic]->descriptor[slot] = d;
 }
 
-/* --- Registers and commands ---------------------------------------------------------------------- */
+/* --- Registers and commands ------------------------------------------------------------------- */
 
 static void registers(void **state)
 {
@@ -249,7 +249,7 @@ static void bad_entries_open_nothing(void **state)
 	rig_free(r);
 }
 
-/* --- Lives of a pair ----------------------------------------------------------------------------- */
+/* --- Lives of a pair -------------------------------------------------------------------------- */
 
 static void closing_counts_what_it_loses(void **state)
 {
@@ -291,7 +291,8 @@ static void closing_counts_what_it_loses(void **state)
 	rig_free(r);
 }
 
-/* What a peer has been told of but has not fetched is not overwritten when only one side is closed. */
+/* What a peer has been told of but has not fetched is not overwritten when only one side is
+ * closed. */
 static void closed_on_one_side_only(void **state)
 {
 	struct rig *r = rig_new(3, &(struct rig_config){.slots = 16, .rx_buffers = 64});
@@ -461,7 +462,7 @@ static void reset_in_every_state(void **state)
 	}
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 static void windows_vanish(void **state)
 {
@@ -543,7 +544,7 @@ static void faults_are_counted(void **state)
 	rig_free(r);
 }
 
-/* --- Peers that lie ------------------------------------------------------------------------------ */
+/* --- Peers that lie --------------------------------------------------------------------------- */
 
 static void a_wrong_producer_quarantines_its_ring_only(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Firmware against a stupid model (firmware_model.h), in random settings: any frames, slow, failing and
- * stuck ports, pairs that close, NICs that stop. And against peers that write rubbish.
+ * Firmware against a stupid model (firmware_model.h), in random settings: any frames, slow, failing
+ * and stuck ports, pairs that close, NICs that stop. And against peers that write rubbish.
  */
 #include "tests/unit/firmware_model.h"
 #include "tests/unit/seed.h"
@@ -26,7 +26,8 @@ static uint32_t any(uint32_t below)
 /* A burst is worked off family by family, and what needs no route first: flows keep their order. */
 enum { UNROUTED, IPV4, IPV6, KINDS };
 
-/* What has been given to a NIC and must come out, in this order, unless it was dropped and counted. */
+/* What has been given to a NIC and must come out, in this order, unless it was dropped and
+ * counted. */
 struct expected {
 	struct packet_queue forwarded[RIG_NICS_MAX][RIG_NICS_MAX][KINDS];
 	struct packet_queue punted[RIG_NICS_MAX][KINDS];
@@ -210,8 +211,9 @@ static void act(struct rig *r, struct expected *e, bool stop_and_go)
 	}
 }
 
-/* A NIC whose buffers are all in flight (Rd, Bn), or with pairs that were closed (Rd), refuses to start: first
- * they come back, as the driver would have them. Frames on its wire are received only then. */
+/* A NIC whose buffers are all in flight (Rd, Bn), or with pairs that were closed (Rd), refuses to
+ * start: first they come back, as the driver would have them. Frames on its wire are received only
+ * then. */
 static void drain(struct rig *r, struct expected *e)
 {
 	for (unsigned nic = 0; nic < r->nics; nic++) {
@@ -315,7 +317,7 @@ static void pairs_that_come_and_go(void **state)
 		play(true);
 }
 
-/* --- Rubbish ------------------------------------------------------------------------------------- */
+/* --- Rubbish ---------------------------------------------------------------------------------- */
 
 static uint64_t rubbish_word(struct rig *r, unsigned nic, unsigned peer)
 {
@@ -408,8 +410,8 @@ static void rubbish_harms_nobody(void **state)
 				rig_relay(r);
 			for (unsigned k = 0; k < r->nics; k++)
 				queue_empty(&r->at[k].board.wire_out);
-			/* Buffers have one owner whatever a peer says; but a reset by a wild register
-			 * write lays them out anew. */
+			/* Buffers have one owner whatever a peer says; but a reset by a wild
+			 * register write lays them out anew. */
 			if (r->at[nic].nic->rx_buffers == r->config.rx_buffers &&
 				r->at[nic].nic->rx_offset == 0)
 				rig_check_nic(r, nic);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Rings: batches, wrapping, back pressure, slow and failing ports, buffers, sleep. For each transfer method. */
+/* Rings: batches, wrapping, back pressure, slow and failing ports, buffers, sleep. For each
+ * transfer method. */
 #include "tests/unit/firmware_rig.h"
 
 #include <setjmp.h>
@@ -41,7 +42,7 @@ static uint64_t sent(const struct rig *r, unsigned nic)
 	return rig_count(&r->at[nic].counters->sent.packets);
 }
 
-/* --- Batches ------------------------------------------------------------------------------------- */
+/* --- Batches ---------------------------------------------------------------------------------- */
 
 /* The producer word that `egress` sees. */
 static uint32_t produced(const struct rig *r, unsigned ingress, unsigned egress)
@@ -127,7 +128,7 @@ static void indices_wrap(void **state)
 	rig_free(r);
 }
 
-/* --- Back pressure ------------------------------------------------------------------------------- */
+/* --- Back pressure ---------------------------------------------------------------------------- */
 
 static void a_full_ring_holds_then_drops(void **state)
 {
@@ -297,7 +298,7 @@ static void a_full_punt_ring_drops(void **state)
 	rig_free(r);
 }
 
-/* --- Ports --------------------------------------------------------------------------------------- */
+/* --- Ports ------------------------------------------------------------------------------------ */
 
 static void ports_that_fail_are_counted(void **state)
 {
@@ -453,7 +454,7 @@ static void few_buffers_drop_and_recover(void **state)
 	rig_free(r);
 }
 
-/* --- Windows without memory ---------------------------------------------------------------------- */
+/* --- Windows without memory ------------------------------------------------------------------- */
 
 static void messages_do_the_same(void **state)
 {
@@ -483,7 +484,7 @@ static void messages_do_the_same(void **state)
 	rig_free(r);
 }
 
-/* --- Sleep --------------------------------------------------------------------------------------- */
+/* --- Sleep ------------------------------------------------------------------------------------ */
 
 static void an_idle_nic_sleeps_and_is_woken(void **state)
 {
@@ -580,7 +581,7 @@ static void the_sleeping_host_is_interrupted(void **state)
 	rig_free(r);
 }
 
-/* --- Ends of the firmware's own tables ------------------------------------------------------------ */
+/* --- Ends of the firmware's own tables -------------------------------------------------------- */
 
 static unsigned waiting_at(const struct rig *r, unsigned nic)
 {

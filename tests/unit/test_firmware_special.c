@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Addresses that are never forwarded: every block of p2pnic/special.h, and every block of the registries as
- * firmware_model.c lists them, as source and as destination, by its first, middle and last address and the two
- * just outside, alone and among fifteen ordinary packets, under three tables. And sources that the host lists.
+ * Addresses that are never forwarded: every block of p2pnic/special.h, and every block of the
+ * registries as firmware_model.c lists them, as source and as destination, by its first, middle and
+ * last address and the two just outside, alone and among fifteen ordinary packets, under three
+ * tables. And sources that the host lists.
  */
 #include "tests/unit/firmware_model.h"
 
@@ -326,7 +327,8 @@ static void every_ipv6_block(void **state)
 	each_block(&f);
 }
 
-/* The contract's table and the registry agree, address by address, and the quick look misses none of either. */
+/* The contract's table and the registry agree, address by address, and the quick look misses none
+ * of either. */
 static void the_table_is_the_registry(void **state)
 {
 	struct family f;
@@ -388,7 +390,7 @@ static void without_tables(void **state)
 	rig_free(r);
 }
 
-/* --- Sources that the host lists ------------------------------------------------------------------ */
+/* --- Sources that the host lists -------------------------------------------------------------- */
 
 static void from(struct rig *r, uint32_t source, enum p2pnic_drop reason)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Set-up of soft NICs, engines, host memory and the fabric while calls fail, one after the other. The
- * NICs that the driver brings up live in a process of their own, whose calls do not fail.
+ * Set-up of soft NICs, engines, host memory and the fabric while calls fail, one after the other.
+ * The NICs that the driver brings up live in a process of their own, whose calls do not fail.
  */
 #include "driver/bounce.h"
 #include "inject.h"
@@ -27,7 +27,7 @@
 static char error[DRIVER_ERROR_BYTES + SOFT_NIC_ERROR_BYTES]; /* for all */
 static char directory[] = "/tmp/inject-XXXXXX";
 
-/* --- The NICs' side ------------------------------------------------------------------------------ */
+/* --- The NICs' side --------------------------------------------------------------------------- */
 
 static int makes_engine(void *context)
 {
@@ -127,7 +127,7 @@ static void test_mappings(void **state)
 	close(fd[1]);
 }
 
-/* --- The driver's side --------------------------------------------------------------------------- */
+/* --- The driver's side ------------------------------------------------------------------------ */
 
 static int makes_bounce(void *context)
 {
@@ -273,8 +273,8 @@ static void test_fabric_bounce(void **state)
 	fabric_of(P2PNIC_METHOD_BOUNCE);
 }
 
-/* What the driver may write it must be able to write: memory that cannot be mapped so now is an error,
- * not a mapping to read from. */
+/* What the driver may write it must be able to write: memory that cannot be mapped so now is an
+ * error, not a mapping to read from. */
 static void test_pointer_to_write(void **state)
 {
 	struct nics n;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tables are built and changed while allocations fail, one after the other: routes and image stay as they were. */
+/* Tables are built and changed while allocations fail, one after the other: routes and image stay
+ * as they were. */
 #include "inject.h"
 
 #include "fib/check.h"
@@ -173,7 +174,8 @@ static void test_twin(void **state)
 	assert_true(inject_each(sets, NULL, NULL) >= 2);
 }
 
-/* A check that finds nothing proves nothing unless it finds what is wrong: the first such address, and how many. */
+/* A check that finds nothing proves nothing unless it finds what is wrong: the first such address,
+ * and how many. */
 static void test_check_finds(void **state)
 {
 	static struct table t;

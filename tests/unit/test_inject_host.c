@@ -40,7 +40,7 @@ static void write_config(void)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* --- Configuration ------------------------------------------------------------------------------- */
+/* --- Configuration ---------------------------------------------------------------------------- */
 
 static int loads(void *context)
 {
@@ -89,7 +89,7 @@ static void test_replaced_ports(void **state)
 	assert_true(inject_each(replaces_ports, NULL, NULL) >= 8);
 }
 
-/* --- Tester -------------------------------------------------------------------------------------- */
+/* --- Tester ----------------------------------------------------------------------------------- */
 
 static char capture[64];
 

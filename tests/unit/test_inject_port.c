@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* `test_inject_port TYPE`: a port opens, receives and closes while calls fail, one after the other. */
+/* `test_inject_port TYPE`: a port opens, receives and closes while calls fail, one after the
+ * other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a router is made of while calls fail, one after the other: its configuration, the runtime
- * directory, tables, the loop, processes. Each time a clean error, or success; nothing is left, and what
- * was there before is as it was.
+ * directory, tables, the loop, processes. Each time a clean error, or success; nothing is left, and
+ * what was there before is as it was.
  *
- * Run as "p2pnic nic SOCKET" it is a NIC's process to the code under test: it listens there until it is
- * ended.
+ * Run as "p2pnic nic SOCKET" it is a NIC's process to the code under test: it listens there until
+ * it is ended.
  */
 #include "inject.h"
 #include "ipc/unix_address.h"
@@ -62,7 +62,7 @@ static void write_file(const char *path, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* --- Calls that fail besides those of inject.c ---------------------------------------------------- */
+/* --- Calls that fail besides those of inject.c ------------------------------------------------ */
 
 #define WRAP(type, name, error, failure, parameters, arguments)                                    \
 	type __real_##name parameters;                                                             \
@@ -106,7 +106,7 @@ void *__wrap_cyaml_mem(void *context, void *old, size_t bytes)
 							  : __real_cyaml_mem(context, old, bytes);
 }
 
-/* --- Configuration ------------------------------------------------------------------------------- */
+/* --- Configuration ---------------------------------------------------------------------------- */
 
 static const char config_text[] =
 	"router: {method: rd}\n"
@@ -190,7 +190,7 @@ static void test_mistakes(void **state)
 	}
 }
 
-/* --- Runtime directory --------------------------------------------------------------------------- */
+/* --- Runtime directory ------------------------------------------------------------------------ */
 
 static int opens_runtime(void *context)
 {
@@ -224,7 +224,7 @@ static void test_runtime(void **state)
 	rmdir(in_place("real"));
 }
 
-/* --- Tables -------------------------------------------------------------------------------------- */
+/* --- Tables ----------------------------------------------------------------------------------- */
 
 static struct fake_nic nic[NICS];
 static struct world before, after;
@@ -309,7 +309,8 @@ static int loads_into_nic(void *context)
 	int result = table_configure(&t, filed, mac, false, &none, &report, error);
 	inject_disarm();
 	if (!result) {
-		/* It forwards by that very half: loaded by way of the other one, made for that alone. */
+		/* It forwards by that very half: loaded by way of the other one, made for that
+		 * alone. */
 		fake_open(&nic[0], 0, BAR2_BYTES);
 		assert_int_equal(table_load(t, &nic[0].driver, error), 0);
 		inject_arm();
@@ -332,7 +333,7 @@ static void test_route_file(void **state)
 	config_free(filed);
 }
 
-/* --- Loop ---------------------------------------------------------------------------------------- */
+/* --- Loop ------------------------------------------------------------------------------------- */
 
 static void nothing(void *context, uint32_t events)
 {
@@ -364,7 +365,7 @@ static void test_loop(void **state)
 	assert_int_equal(inject_each(loops, NULL, NULL), 2);
 }
 
-/* --- Processes ----------------------------------------------------------------------------------- */
+/* --- Processes -------------------------------------------------------------------------------- */
 
 static void be_a_nic(const char *path)
 {
@@ -500,7 +501,8 @@ static bool lets_alone(void *context, int result)
 	return (result == 0 || result == -ENOENT) && !process_ended(&evicted, how, sizeof(how));
 }
 
-/* Only a NIC of this program at that socket is told to end; what is not known to be one is let alone. */
+/* Only a NIC of this program at that socket is told to end; what is not known to be one is let
+ * alone. */
 static void test_evict(void **state)
 {
 	char how[64], program[4096], copy[300], command[5000];

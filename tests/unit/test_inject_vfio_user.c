@@ -28,7 +28,7 @@ static char error[VFU_ERROR_BYTES];
 
 _Static_assert(VFU_ERROR_BYTES >= DEVICE_ERROR_BYTES, "one buffer for both ends");
 
-/* --- The server opens ---------------------------------------------------------------------------- */
+/* --- The server opens ------------------------------------------------------------------------- */
 
 static struct rig base; /* open: its configuration is what the others are opened with */
 
@@ -137,7 +137,7 @@ static void test_in_the_way(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
-/* --- The server serves --------------------------------------------------------------------------- */
+/* --- The server serves ------------------------------------------------------------------------ */
 
 static void say_all(int socket, unsigned *said)
 {
@@ -262,8 +262,8 @@ static void test_session(void **state)
 	assert_true(inject_each_expect(session, &good, any, NULL) > 20);
 }
 
-/* A client goes and comes again after the server looked for commands, and before it looks for newcomers:
- * it is not told that it has the device already. */
+/* A client goes and comes again after the server looked for commands, and before it looks for
+ * newcomers: it is not told that it has the device already. */
 static void test_goes_and_comes(void **state)
 {
 	static struct rig rig;
@@ -284,7 +284,7 @@ static void test_goes_and_comes(void **state)
 	rig_close(&rig);
 }
 
-/* --- The client ---------------------------------------------------------------------------------- */
+/* --- The client ------------------------------------------------------------------------------- */
 
 /* The server is a process of its own, so that its descriptors are not counted here. */
 static pid_t server;
@@ -444,7 +444,8 @@ static void test_adopts(void **state)
 	assert_true(inject_each_expect(adopts, NULL, client_reason, error) > 10);
 }
 
-/* A full socket is waited for, a signal is no failure; what makes no sense is refused with its reason. */
+/* A full socket is waited for, a signal is no failure; what makes no sense is refused with its
+ * reason. */
 static void test_client_edges(void **state)
 {
 	static uint8_t memory[DEVICE_PAGE] __attribute__((aligned(DEVICE_PAGE)));
@@ -494,7 +495,8 @@ static void test_client_edges(void **state)
 	assert_null(device_pointer(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4));
 	assert_int_equal(device_write32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4), -EINVAL);
 
-	/* Windows that a driver cannot have had are found out before the device is asked anything. */
+	/* Windows that a driver cannot have had are found out before the device is asked
+	 * anything. */
 	assert_int_equal(device_keep(device, fds), 1);
 	int kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
 	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, windows, 2, error), -EEXIST);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Questions to the kernel about an interface, and settings given back; in a namespace of the test's own. */
+/* Questions to the kernel about an interface, and settings given back; in a namespace of the test's
+ * own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The keeper as a process of its own: it keeps, hands out, drops and ends; and whatever comes in, it lives
- * on, answers others, and has no descriptor more than it should.
+ * The keeper as a process of its own: it keeps, hands out, drops and ends; and whatever comes in,
+ * it lives on, answers others, and has no descriptor more than it should.
  */
 #include "driver/keeper.h"
 #include "inject.h"
@@ -190,7 +190,8 @@ static void test_replaces(void **state)
 	close(client);
 }
 
-/* A reply that cannot be received at once is waited for: the next request would take it for its own. */
+/* A reply that cannot be received at once is waited for: the next request would take it for its
+ * own. */
 static void test_short_of_memory(void **state)
 {
 	int client = connected(), event = eventfd(0, EFD_CLOEXEC), fds[KEEPER_FDS];
@@ -278,7 +279,7 @@ static void test_permissions(void **state)
 		-ENAMETOOLONG);
 }
 
-/* --- Hostile ------------------------------------------------------------------------------------- */
+/* --- Hostile ---------------------------------------------------------------------------------- */
 
 static ssize_t send_raw(int client, const void *data, size_t bytes, const int *fds, unsigned count)
 {
@@ -374,7 +375,8 @@ static void test_hostile(void **state)
 				before);
 	}
 
-	/* Well-formed, but senseless: answered with an error, and descriptors that came along are closed. */
+	/* Well-formed, but senseless: answered with an error, and descriptors that came along are
+	 * closed. */
 	static const struct {
 		uint32_t operation;
 		int result;

@@ -37,7 +37,8 @@ static void fired(void *context)
 	*(bool *)context = true;
 }
 
-/* The descriptor has a duplicate, as those that the keeper holds: closing it would not end its events. */
+/* The descriptor has a duplicate, as those that the keeper holds: closing it would not end its
+ * events. */
 static void test_unwatch_without_memory(void **state)
 {
 	struct loop_watch watch = {0};

@@ -203,7 +203,7 @@ static void test_sleep(void **state)
 	end_close(&server);
 }
 
-/* --- Hostile peers --------------------------------------------------------------------------- */
+/* --- Hostile peers ---------------------------------------------------------------------------- */
 
 static void test_hostile_control(void **state)
 {
@@ -428,7 +428,7 @@ static void test_hostile_rings(void **state)
 	end_close(&server);
 }
 
-/* --- Packets in several descriptors ------------------------------------------------------------- */
+/* --- Packets in several descriptors ----------------------------------------------------------- */
 
 static void fill(uint8_t *at, uint32_t from, uint32_t length)
 {
@@ -517,7 +517,8 @@ static void test_chains_to_server(void **state)
 	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 3);
 	memif_port_ops.release(server.port);
 
-	/* A ring that one packet fills without an end: dropped as it comes, counted once at its end. */
+	/* A ring that one packet fills without an end: dropped as it comes, counted once at its
+	 * end. */
 	for (unsigned k = 0; k < 16; k++, head++)
 		h.ring[0]->slot[head & 15] =
 			(struct memif_descriptor){MEMIF_CONTROL(1, 0, 1), 0x2000};
@@ -679,7 +680,7 @@ static void test_hostile_server(void **state)
 	end_close(&server);
 }
 
-/* --- A client and its server's messages ------------------------------------------------------------ */
+/* --- A client and its server's messages ------------------------------------------------------- */
 
 static struct memif_message message_hello(uint16_t low, uint16_t high, uint16_t regions)
 {
@@ -788,7 +789,7 @@ static void test_hostile_messages_to_client(void **state)
 	end_close(&client);
 }
 
-/* --- Faults ----------------------------------------------------------------------------------------- */
+/* --- Faults ----------------------------------------------------------------------------------- */
 
 /* One call of one function fails; the linker leads all of them here (--wrap). */
 static int fault_function = -1;
@@ -830,7 +831,8 @@ WRAP(11, void *, mmap64, ENOMEM,
 WRAP(12, ssize_t, recvmsg, ECONNRESET, (int fd, struct msghdr *m, int flags), fd, m, flags)
 #define FAULT_FUNCTIONS 13
 
-/* Whatever fails, once: open says so or the link comes up all the same, and nothing is left behind. */
+/* Whatever fails, once: open says so or the link comes up all the same, and nothing is left
+ * behind. */
 static void test_faults(void **state)
 {
 	for (int function = 0; function < FAULT_FUNCTIONS; function++) {
@@ -892,7 +894,8 @@ static void test_faults(void **state)
 	}
 }
 
-/* All of them have said something, and one that goes no further has the turn: a newcomer is told to come again. */
+/* All of them have said something, and one that goes no further has the turn: a newcomer is told to
+ * come again. */
 static void test_handshakes_are_bounded(void **state)
 {
 	struct end server;
@@ -999,7 +1002,7 @@ static void test_too_many_parts(void **state)
 	end_close(&server);
 }
 
-/* --- Who may be the peer ------------------------------------------------------------------------ */
+/* --- Who may be the peer ---------------------------------------------------------------------- */
 
 static void test_newcomers(void **state)
 {
@@ -1041,7 +1044,8 @@ static void test_newcomers(void **state)
 		end_close(&server);
 	}
 
-	/* One that has come as far as INIT and stops there holds the next up for the deadline, no longer. */
+	/* One that has come as far as INIT and stops there holds the next up for the deadline, no
+	 * longer. */
 	end_open(&server, "role=server");
 	hostile_begin(&h, &server);
 	end_open(&client, "rsize=4");
@@ -1096,7 +1100,8 @@ static int as_nobody(int (*act)(void))
 	return WEXITSTATUS(status);
 }
 
-/* Connects and waits for the server's word. 0: greeted; 1: not admitted; else the path is closed. */
+/* Connects and waits for the server's word. 0: greeted; 1: not admitted; else the path is
+ * closed. */
 static int act_client(void)
 {
 	struct sockaddr_un address;
@@ -1115,7 +1120,8 @@ static int act_client(void)
 	return strcmp((char *)message.disconnect.reason, "User not admitted") ? 97 : 1;
 }
 
-/* Listens where the port connects to, and greets. 0: it was told INIT, and the secret; 1: nothing. */
+/* Listens where the port connects to, and greets. 0: it was told INIT, and the secret; 1:
+ * nothing. */
 static int act_server(void)
 {
 	struct unix_listener listener;

@@ -15,7 +15,7 @@
 
 #define NOBODY 65534
 
-/* --- Calls that fail ----------------------------------------------------------------------------- */
+/* --- Calls that fail -------------------------------------------------------------------------- */
 
 static int open_port(const char *target, char *error)
 {
@@ -70,7 +70,7 @@ static void test_unsealable_rings(void **state)
 	end_close(&server);
 }
 
-/* --- Messages of a hostile peer ------------------------------------------------------------------ */
+/* --- Messages of a hostile peer --------------------------------------------------------------- */
 
 static void test_odd_messages(void **state)
 {
@@ -95,7 +95,8 @@ static void test_odd_messages(void **state)
 	message_send_fds(h.s, m, 128, (int[]){h.memory, h.event}, 2);
 	EXPECT(&server, h.s, "");
 	assert_int_equal(server.port->link.regions, 1);
-	/* Three more of the test's own: socket, memory, event; two of the server's: its end and the region. */
+	/* Three more of the test's own: socket, memory, event; two of the server's: its end and the
+	 * region. */
 	assert_int_equal(count_fds(), fds + 5);
 	m[0] = message_ring(1, 0, 0, 4);
 	message_send(h.s, m, 128, h.event);
@@ -133,7 +134,8 @@ static void test_odd_messages(void **state)
 	end_close(&server);
 }
 
-/* Where the friend may shrink it, a region may have huge pages: it is mapped at one, or refused, and nothing stays. */
+/* Where the friend may shrink it, a region may have huge pages: it is mapped at one, or refused,
+ * and nothing stays. */
 static void test_huge_pages(void **state)
 {
 	const uint64_t bytes = 2u << 20;
@@ -183,7 +185,7 @@ static void test_many_newcomers(void **state)
 	end_close(&server);
 }
 
-/* --- Rings of a hostile peer --------------------------------------------------------------------- */
+/* --- Rings of a hostile peer ------------------------------------------------------------------ */
 
 static void test_odd_rings(void **state)
 {
@@ -204,7 +206,8 @@ static void test_odd_rings(void **state)
 	memif_port_ops.release(server.port);
 	assert_int_equal(server.port->oversize, 1);
 
-	/* One packet fills the ring, and is dropped from its first part on: counted once, at its end. */
+	/* One packet fills the ring, and is dropped from its first part on: counted once, at its
+	 * end. */
 	for (unsigned k = 0; k < 16; k++)
 		h.ring[0]->slot[(2 + k) & 15] =
 			(struct memif_descriptor){MEMIF_CONTROL(1, k ? 0 : 9, 1), 0x2000};
@@ -231,9 +234,10 @@ static void test_odd_rings(void **state)
 	end_close(&server);
 }
 
-/* --- Calls while there is no link ---------------------------------------------------------------- */
+/* --- Calls while there is no link ------------------------------------------------------------- */
 
-/* A link that is down, broken or not started: nothing comes, nothing waits, and what is sent has failed. */
+/* A link that is down, broken or not started: nothing comes, nothing waits, and what is sent has
+ * failed. */
 static void silent(struct end *e, bool takes)
 {
 	struct frame frames[P2PNIC_BURST_MAX];
@@ -261,7 +265,8 @@ static void test_without_link(void **state)
 		silent(&end[0], true);
 		end_open(&end[1], "rsize=6");
 		settle(&end[0], &end[1], true);
-		/* The other's frame waits, but the receiver is stopped. A client's stop ends the link. */
+		/* The other's frame waits, but the receiver is stopped. A client's stop ends the
+		 * link. */
 		assert_int_equal(transmit(&end[1 - k], 1, 0, 60), 1);
 		unsigned n = memif_port_ops.stop(e->port, buffers);
 		assert_int_equal(n, k ? BUFFERS : 0);
@@ -279,7 +284,8 @@ static void test_without_link(void **state)
 		settle(&end[1 - k], NULL, false);
 		end[1].port->link.deadline_ms = 0;
 		settle(&end[0], &end[1], true);
-		/* What the other had sent: a server's frame was in the client's memory, a client's is lost. */
+		/* What the other had sent: a server's frame was in the client's memory, a client's
+		 * is lost. */
 		uint64_t failed = 0;
 		assert_int_equal(memif_port_ops.transmitted(end[1 - k].port, &failed), 1);
 		assert_int_equal(failed, 1 - k);
@@ -310,7 +316,7 @@ static void test_control_descriptor(void **state)
 	end_close(&server);
 }
 
-/* --- Who the peer is ----------------------------------------------------------------------------- */
+/* --- Who the peer is -------------------------------------------------------------------------- */
 
 /* Both ends are of one user who is not root. */
 static void test_own_user(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The data path of af_xdp against a kernel made of a few lines: rings in this process's memory, frames
- * taken late, completed in any order, fill entries acknowledged late. No rights needed.
+ * The data path of af_xdp against a kernel made of a few lines: rings in this process's memory,
+ * frames taken late, completed in any order, fill entries acknowledged late. No rights needed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -138,7 +138,8 @@ static void test_transmit_any_order(void **state)
 		bool draining =
 			round / 200 % 2; /* sometimes it falls behind until the rings are full */
 		for (unsigned i = 0; i < n; i++) {
-			/* One in eight names a buffer that is in flight already, as a hostile peer may. */
+			/* One in eight names a buffer that is in flight already, as a hostile peer
+			 * may. */
 			uint32_t buffer =
 				rand() % 8 ? (given + i) % BUFFERS : (unsigned)rand() % 16;
 			frames[i] = (struct p2pnic_descriptor){
@@ -172,8 +173,8 @@ static void test_transmit_any_order(void **state)
 		assert_int_equal(port.newest[i], 0);
 }
 
-/* As Linux does (net/xdp/xsk_queue.h): it takes entries up to the producer index it last read, and only
- * when those are used up says how far it came, and reads the index anew. */
+/* As Linux does (net/xdp/xsk_queue.h): it takes entries up to the producer index it last read, and
+ * only when those are used up says how far it came, and reads the index anew. */
 static bool kernel_takes_fill(uint64_t *address)
 {
 	const uint64_t *fill = kernel.fill.entries;

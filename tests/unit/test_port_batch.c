@@ -103,7 +103,8 @@ static unsigned any_length(uint32_t seed)
 	       seed * 2654435761u % (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1);
 }
 
-/* Few or many frames at a flush, and a few flushes before the port may report: both ways in turn. */
+/* Few or many frames at a flush, and a few flushes before the port may report: both ways in
+ * turn. */
 static void test_order(void **state)
 {
 	uint64_t failed = 0;

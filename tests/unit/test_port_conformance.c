@@ -40,7 +40,7 @@ static bool is_tap(void)
 	return path == &tap_port_ops;
 }
 
-/* --- the wire of each type --------------------------------------------------------------------- */
+/* --- the wire of each type -------------------------------------------------------------------- */
 
 static struct rig *up; /* for a test that fails midway: the next wants the interface */
 
@@ -130,7 +130,7 @@ static void rig_down(struct rig *rig)
 	rig_free(rig);
 }
 
-/* --- receiving --------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 /* All lengths, in order, bit by bit; random frames are kept and must outlive everything after them.
  * The twin of the port's books: who owns each buffer. */
@@ -347,7 +347,7 @@ static void test_vlan_tag(void **state)
 	rig_down(&rig);
 }
 
-/* --- sending ----------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Frame i as a transmit of the firmware sees it: somewhere in packet memory, at any alignment. */
 static struct p2pnic_descriptor place(struct rig *rig, unsigned i, unsigned length)
@@ -401,7 +401,8 @@ static void test_transmit(void **state)
 	srand(11);
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
 	for (unsigned sent = 0; sent < SIZES;) {
-		/* 32: what a socket buffer holds on the test's end, where it may not be enlarged. */
+		/* 32: what a socket buffer holds on the test's end, where it may not be
+		 * enlarged. */
 		unsigned n = 1 + (unsigned)rand() % 32;
 		if (n > SIZES - sent)
 			n = SIZES - sent;
@@ -497,7 +498,7 @@ static void test_transmit_pressure(void **state)
 	rig_down(&rig);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void test_descriptors_flat(void **state)
 {

@@ -4,9 +4,9 @@
  *
  *   host a ── pp-wire ═ pp-port ── port ⇄ this test ⇄ port ── pp-port2 ═ pp-wire2 ── host b
  *
- * Hosts are network namespaces with Linux's stack and all its offloads on; the test passes frames from
- * one port to the other without a copy and checks that each is one a wire could carry. Then what
- * happens to a port when its interface goes down, loses the other end, or is deleted.
+ * Hosts are network namespaces with Linux's stack and all its offloads on; the test passes frames
+ * from one port to the other without a copy and checks that each is one a wire could carry. Then
+ * what happens to a port when its interface goes down, loses the other end, or is deleted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +53,7 @@ static bool is_xdp(void)
 	return path == &af_xdp_port_ops;
 }
 
-/* --- a frame of the wire ----------------------------------------------------------------------- */
+/* --- a frame of the wire ---------------------------------------------------------------------- */
 
 /* RFC 1071 as it reads, to judge what the ports make. */
 static uint32_t naive_sum(const uint8_t *bytes, unsigned length)
@@ -104,7 +104,7 @@ static bool is_right(const uint8_t *frame, unsigned length)
 	return true;
 }
 
-/* --- the wire between two ports ---------------------------------------------------------------- */
+/* --- the wire between two ports --------------------------------------------------------------- */
 
 #define SPARES 1024u
 
@@ -320,7 +320,7 @@ static socklen_t address_of(
 	return sizeof(*a);
 }
 
-/* --- traffic ----------------------------------------------------------------------------------- */
+/* --- traffic ---------------------------------------------------------------------------------- */
 
 static void udp(int family, unsigned net, unsigned from, unsigned biggest)
 {
@@ -472,7 +472,7 @@ static void test_udp_segments(void **state)
 	assert_span_clean();
 }
 
-/* --- the interface's life ---------------------------------------------------------------------- */
+/* --- the interface's life --------------------------------------------------------------------- */
 
 static struct rig rig;
 static bool rig_open;

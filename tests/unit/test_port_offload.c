@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the ports finish in place of hardware (offload.h), against twins that do it byte by byte; and the
- * queue of frames to be sent (send_queue.h) under every answer of a kernel.
+ * What the ports finish in place of hardware (offload.h), against twins that do it byte by byte;
+ * and the queue of frames to be sent (send_queue.h) under every answer of a kernel.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-/* --- twins ------------------------------------------------------------------------------------- */
+/* --- twins ------------------------------------------------------------------------------------ */
 
 static uint16_t naive_sum(const uint8_t *bytes, uint32_t length, uint32_t sum)
 {
@@ -57,7 +57,8 @@ static uint16_t naive_pseudo(const struct packet *p, uint32_t segment)
 	return p->v6 ? naive_sum(ip + 8, 32, sum) : naive_sum(ip + 12, 8, sum);
 }
 
-/* A random TCP or UDP packet of that payload; the L4 checksum is right or, `partial`, left to hardware. */
+/* A random TCP or UDP packet of that payload; the L4 checksum is right or, `partial`, left to
+ * hardware. */
 static void make(struct packet *p, uint32_t payload, bool partial)
 {
 	unsigned tags = (unsigned)rand() % 3;
@@ -116,7 +117,7 @@ static bool is_right(const struct packet *p)
 	return naive_sum(p->bytes + p->transport, segment, naive_pseudo(p, segment)) == 0xffff;
 }
 
-/* --- checksums --------------------------------------------------------------------------------- */
+/* --- checksums -------------------------------------------------------------------------------- */
 
 static void test_sum(void **state)
 {
@@ -163,7 +164,8 @@ static void test_repair(void **state)
 	}
 }
 
-/* A right checksum that happens to equal the pseudo-header's sum: two bytes of payload make it so. */
+/* A right checksum that happens to equal the pseudo-header's sum: two bytes of payload make it
+ * so. */
 static void test_repair_coincidence(void **state)
 {
 	static struct packet p, before;
@@ -172,7 +174,8 @@ static void test_repair_coincidence(void **state)
 		make(&p, 2 + 2 * ((unsigned)rand() % 100), true);
 		uint32_t segment = p.length - p.transport;
 		uint8_t *spare = p.bytes + p.length - 2;
-		/* S + P + P = 0xffff, where S covers the segment without the field: solve for two bytes. */
+		/* S + P + P = 0xffff, where S covers the segment without the field: solve for two
+		 * bytes. */
 		put16(spare, 0);
 		uint16_t sum = naive_sum(p.bytes + p.transport, segment, naive_pseudo(&p, segment));
 		put16(spare, (uint16_t)~sum);
@@ -214,7 +217,7 @@ static void test_any_bytes(void **state)
 	}
 }
 
-/* --- super-frames ------------------------------------------------------------------------------ */
+/* --- super-frames ----------------------------------------------------------------------------- */
 
 static void test_split(void **state)
 {
@@ -276,7 +279,7 @@ static void test_split(void **state)
 	}
 }
 
-/* --- frames that wait to be sent --------------------------------------------------------------- */
+/* --- frames that wait to be sent -------------------------------------------------------------- */
 
 static int answers[16];
 static unsigned answered, offered[16];
@@ -307,7 +310,8 @@ static void test_send_queue(void **state)
 	assert_int_equal(send_queue_report(&queue, &failed), 2);
 	assert_int_equal(failed, 0);
 	assert_int_equal(offered[0], 3);
-	/* Later: one goes, the refused one fails, one is too long for the device, one is interrupted. */
+	/* Later: one goes, the refused one fails, one is too long for the device, one is
+	 * interrupted. */
 	answered = 0;
 	memcpy(answers, (int[]){1, -EMSGSIZE, -EINTR, 5}, sizeof(int[4]));
 	send_queue_run(&queue, &link, scripted, NULL);

@@ -61,7 +61,8 @@ static void write_capture(const char *name, int link_type, bool nanoseconds,
 static struct rig rigs[3];
 static unsigned rigs_open;
 
-/* A port on IN (a name in the directory; "": none) and OUT; error text in rig->error when refused. */
+/* A port on IN (a name in the directory; "": none) and OUT; error text in rig->error when
+ * refused. */
 static int open_port(struct rig *rig, const char *in, const char *out, const char *options,
 	const struct p2pnic_counters *counters)
 {
@@ -114,7 +115,7 @@ static unsigned receive_all(struct rig *rig, struct frame *first)
 	return total;
 }
 
-/* --- captures as they are found ---------------------------------------------------------------- */
+/* --- captures as they are found --------------------------------------------------------------- */
 
 static void test_refuses(void **state)
 {
@@ -214,7 +215,8 @@ static void test_truncated_file(void **state)
 		records[i] =
 			(struct capture_record){.length = 100, .captured = 100, .bytes = bytes};
 	write_capture("whole.pcap", CAPTURE_ETHERNET, true, records, 10);
-	/* 24 bytes of file header, 16 of each record's: at every cut, what is whole is delivered. */
+	/* 24 bytes of file header, 16 of each record's: at every cut, what is whole is
+	 * delivered. */
 	for (unsigned size = 24; size < 24 + 10 * 116; size += 29) {
 		write_capture("short.pcap", CAPTURE_ETHERNET, true, records, 10);
 		assert_int_equal(truncate(in_directory("short.pcap"), size), 0);
@@ -285,7 +287,8 @@ static void test_disk_full(void **state)
 	assert_non_null(strstr(info_of(rigs).fault, "/dev/full"));
 }
 
-/* A file that may not grow past some byte: each frame is either whole in it or failed, and it can be read. */
+/* A file that may not grow past some byte: each frame is either whole in it or failed, and it can
+ * be read. */
 static void test_size_limit(void **state)
 {
 	static const unsigned bursts[] = {1, 3, 64};
@@ -331,7 +334,7 @@ static void test_size_limit(void **state)
 		}
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static struct p2pnic_counters counters;
 
@@ -448,10 +451,10 @@ static void test_one_file_twice(void **state)
 	teardown(NULL);
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
-/* Three ports in one timeline, each polled in turn; whatever one receives, the next sends. The output
- * bears the input's timestamps, to the nanosecond (or microsecond), in the order of time. */
+/* Three ports in one timeline, each polled in turn; whatever one receives, the next sends. The
+ * output bears the input's timestamps, to the nanosecond (or microsecond), in the order of time. */
 static void timeline(bool nanoseconds)
 {
 	enum { PER_PORT = 50 };
@@ -525,7 +528,8 @@ static void test_microseconds(void **state)
 	timeline(false);
 }
 
-/* Seconds and nanoseconds of the records that a forwarding port writes, as they stand in the file. */
+/* Seconds and nanoseconds of the records that a forwarding port writes, as they stand in the
+ * file. */
 static unsigned stamps_written(const char *in, uint32_t stamps[][2], unsigned max)
 {
 	struct p2pnic_descriptor out = {.offset = RIG_SEND_AREA, .length = 60};
@@ -554,7 +558,8 @@ static unsigned stamps_written(const char *in, uint32_t stamps[][2], unsigned ma
 
 static void test_times_of_pcap(void **state)
 {
-	/* The last two: a fraction of more than a second, carried; and what libpcap makes negative. */
+	/* The last two: a fraction of more than a second, carried; and what libpcap makes
+	 * negative. */
 	static const uint32_t times[][2] = {{0, 0}, {0, 1}, {1, 0}, {0x7fffffff, 999999999},
 		{0x80000000, 0}, {0xffffffff, 999999999}, {0, 0}, {5, 1500000000}, {5, 0xffffffff}};
 	static const uint32_t header[6] = {0xa1b23c4d, 2 | 4 << 16, 0, 0, 65535, 1};
@@ -584,7 +589,8 @@ static void test_times_of_pcap(void **state)
 	assert_memory_equal(again, got, sizeof(got));
 }
 
-/* pcapng (draft-ietf-opsawg-pcapng) of one frame: the interface's resolution and offset, 64 bits of time. */
+/* pcapng (draft-ietf-opsawg-pcapng) of one frame: the interface's resolution and offset, 64 bits of
+ * time. */
 static void write_pcapng(uint8_t resolution, int64_t offset, uint64_t time)
 {
 	static const uint8_t bytes[60];
@@ -648,8 +654,8 @@ static void test_times_of_pcapng(void **state)
 	}
 }
 
-/* Frames of one time arrive in the order of the ports, however often each is polled; none arrives while it
- * is unknown what became of another. */
+/* Frames of one time arrive in the order of the ports, however often each is polled; none arrives
+ * while it is unknown what became of another. */
 static void test_equal_times(void **state)
 {
 	static const uint8_t bytes[60];
@@ -711,7 +717,7 @@ static void test_pending_holds_the_others(void **state)
 	pcap_port_ops.release(rigs[1].port);
 }
 
-/* --- verdicts ---------------------------------------------------------------------------------- */
+/* --- verdicts --------------------------------------------------------------------------------- */
 
 static void add(_Atomic uint64_t *word)
 {

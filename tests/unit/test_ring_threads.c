@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Both ends of the rings at once: two NICs of firmware on two threads, with nothing between them but device
- * memory and doorbells. Run under ThreadSanitizer (scripts/test): every word that two NICs share is ordered
- * by acquire and release, or this test says where not.
+ * Both ends of the rings at once: two NICs of firmware on two threads, with nothing between them
+ * but device memory and doorbells. Run under ThreadSanitizer (scripts/test): every word that two
+ * NICs share is ordered by acquire and release, or this test says where not.
  *
  * No packet may be lost, reordered or changed, and no NIC may sleep while a packet waits for it.
  */
@@ -17,7 +17,8 @@
 
 #include <cmocka.h>
 
-/* A sleeping NIC that is not woken in this time was forgotten; a loaded machine wakes it in less. */
+/* A sleeping NIC that is not woken in this time was forgotten; a loaded machine wakes it in
+ * less. */
 #define FORGOTTEN_MS 20000
 
 struct end {

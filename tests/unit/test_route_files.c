@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tables from files: which route and gateway comes of each line, what wins over what, and how each mistake is told.
+ * Tables from files: which route and gateway comes of each line, what wins over what, and how each
+ * mistake is told.
  */
 #include "router/routes.h"
 

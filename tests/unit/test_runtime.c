@@ -219,7 +219,8 @@ static void test_names(void **state)
 #define STARTERS 4
 #define ROUNDS   150
 
-/* Routers that start and stop all the time, some of them leaving the lock behind: never two at once. */
+/* Routers that start and stop all the time, some of them leaving the lock behind: never two at
+ * once. */
 static void test_one_at_a_time(void **state)
 {
 	struct shared {

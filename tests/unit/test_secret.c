@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A secret among a port's options: by a descriptor, not in the arguments; calls that fail leave nothing. */
+/* A secret among a port's options: by a descriptor, not in the arguments; calls that fail leave
+ * nothing. */
 #include "inject.h"
 #include "ipc/secret.h"
 

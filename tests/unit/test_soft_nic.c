@@ -58,7 +58,7 @@ static uint64_t drops(const struct driver_nic *n, enum p2pnic_drop reason)
 	return driver_nic_count(&n->counters->dropped[reason]);
 }
 
-/* --- Forwarding ---------------------------------------------------------------------------------- */
+/* --- Forwarding ------------------------------------------------------------------------------- */
 
 static void forward(unsigned nics, unsigned engines)
 {
@@ -93,7 +93,7 @@ static void three_nics_on_two_engines(void **state)
 	forward(3, 2);
 }
 
-/* --- Sleep --------------------------------------------------------------------------------------- */
+/* --- Sleep ------------------------------------------------------------------------------------ */
 
 static void idle_engines_sleep_and_wake(void **state)
 {
@@ -120,7 +120,7 @@ static void idle_engines_sleep_and_wake(void **state)
 	soft_rig_free(r);
 }
 
-/* --- The host's rings ---------------------------------------------------------------------------- */
+/* --- The host's rings ------------------------------------------------------------------------- */
 
 #define HOST_SLOTS 16u
 #define HOST_BUS   0x700000000000ull
@@ -290,7 +290,7 @@ static void and_does_by_messages(void **state)
 	punt_and_inject(true);
 }
 
-/* --- Lives --------------------------------------------------------------------------------------- */
+/* --- Lives ------------------------------------------------------------------------------------ */
 
 static void a_nic_dies_and_is_replaced(void **state)
 {
@@ -525,7 +525,7 @@ static void descriptors_stay_the_same(void **state)
 	soft_rig_free(r);
 }
 
-/* --- The DMA engine ------------------------------------------------------------------------------ */
+/* --- The DMA engine --------------------------------------------------------------------------- */
 
 static void dma_stays_in_its_windows(void **state)
 {

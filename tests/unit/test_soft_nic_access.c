@@ -110,7 +110,8 @@ static void test_doorbell_without_window(void **state)
 	assert_int_equal(driver_nic_command(&r->driver[0], P2PNIC_OP_PEER_OPEN, 1), P2PNIC_OK);
 }
 
-/* Bus mastering taken away and given back; a function-level reset gives all registers their first value. */
+/* Bus mastering taken away and given back; a function-level reset gives all registers their first
+ * value. */
 static void test_configuration_space(void **state)
 {
 	struct soft_rig *r = *state;
@@ -184,7 +185,7 @@ static void test_refused(void **state)
 	unlink(target + 1);
 }
 
-/* --- Engines ------------------------------------------------------------------------------------- */
+/* --- Engines ---------------------------------------------------------------------------------- */
 
 static void test_engine_parks(void **state)
 {
@@ -248,7 +249,7 @@ static void test_engine_is_full(void **state)
 	engine_free(engine);
 }
 
-/* --- What a driver refuses ------------------------------------------------------------------------ */
+/* --- What a driver refuses -------------------------------------------------------------------- */
 
 static void test_fabric_refuses(void **state)
 {

@@ -163,7 +163,7 @@ static void assert_all_right(struct rig *r)
 		assert_right(r, &r->nic[k]);
 }
 
-/* --- Random configurations ----------------------------------------------------------------------- */
+/* --- Random configurations -------------------------------------------------------------------- */
 
 /* What packets on their way may still be led to: every next hop in use, and its way. */
 struct memory {
@@ -266,7 +266,8 @@ static void nothing_to_change(void **state)
 
 static struct config_route *one_route(struct rig *r, unsigned members);
 
-/* As a source of single changes does it: 64 host routes, each there or not, to one of six gateways. */
+/* As a source of single changes does it: 64 host routes, each there or not, to one of six
+ * gateways. */
 static void one_route_at_a_time(void **state)
 {
 	struct rig *r = rig_new(12, NULL, RIG_BAR2_BYTES);
@@ -328,7 +329,7 @@ static void another_kind(void **state)
 	rig_free(r);
 }
 
-/* --- Neighbours and groups ----------------------------------------------------------------------- */
+/* --- Neighbours and groups -------------------------------------------------------------------- */
 
 /* One route, 198.51.100.0/24, to gateways of NIC 0 to 2, all of them neighbours. */
 static struct config_route *one_route(struct rig *r, unsigned members)
@@ -416,7 +417,8 @@ static void members_leave_and_join(void **state)
 		configured(r);
 		assert_int_equal(r->report.moved, 1);
 		way_there(r, &now);
-		/* No more than the share that the new one demands, rounded up by a bucket for each. */
+		/* No more than the share that the new one demands, rounded up by a bucket for
+		 * each. */
 		assert_true(
 			moved(&before, &now) <= 4096 / members + members * (4096 / now.buckets));
 		make_fresh(r);
@@ -461,7 +463,7 @@ static void neighbor_changes_address(void **state)
 	rig_free(r);
 }
 
-/* --- Loads: other halves, NICs that fail and come back ------------------------------------------- */
+/* --- Loads: other halves, NICs that fail and come back ---------------------------------------- */
 
 static void nic_fails_and_returns(void **state)
 {
@@ -501,7 +503,8 @@ static void nic_fails_and_returns(void **state)
 	rig_free(r);
 }
 
-/* A NIC that takes the routes and not the list of own addresses is out of step, and told by name. */
+/* A NIC that takes the routes and not the list of own addresses is out of step, and told by
+ * name. */
 static void sources_refused(void **state)
 {
 	struct rig *r = rig_new(14, NULL, RIG_BAR2_BYTES);
@@ -601,7 +604,7 @@ static void running_nics_are_taken_over(void **state)
 		}
 }
 
-/* --- Limits -------------------------------------------------------------------------------------- */
+/* --- Limits ----------------------------------------------------------------------------------- */
 
 #define MANY 1500u
 
@@ -695,7 +698,8 @@ static void listed(struct rig *r, const uint32_t *want, unsigned n)
 	}
 }
 
-/* First and last address of each connected network, by its length, and what NICs are told of own addresses. */
+/* First and last address of each connected network, by its length, and what NICs are told of own
+ * addresses. */
 static void ends_of_networks(void **state)
 {
 	struct rig *r = rig_new(77, "line-trie", RIG_BAR2_BYTES);
@@ -817,7 +821,7 @@ static void a_table_that_does_not_fit(void **state)
 	rig_free(r);
 }
 
-/* --- While a NIC reads --------------------------------------------------------------------------- */
+/* --- While a NIC reads ------------------------------------------------------------------------ */
 
 struct reader {
 	struct fake_nic *nic;
@@ -826,7 +830,8 @@ struct reader {
 	uint64_t wrong, lookups;
 };
 
-/* A packet to 198.51.100.7 goes to a neighbour, whatever changes: 02:01:… on that NIC, nothing in between. */
+/* A packet to 198.51.100.7 goes to a neighbour, whatever changes: 02:01:… on that NIC, nothing in
+ * between. */
 static void *read_on(void *context)
 {
 	struct reader *reader = context;

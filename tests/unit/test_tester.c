@@ -27,7 +27,7 @@ static uint64_t random64(void)
 	return random_state;
 }
 
-/* --- Histogram ----------------------------------------------------------------------------------- */
+/* --- Histogram -------------------------------------------------------------------------------- */
 
 static void test_histogram_buckets(void **state)
 {
@@ -86,7 +86,7 @@ static void test_histogram_twin(void **state)
 	assert_int_equal(histogram_percentile(&h, 0.5), 0);
 }
 
-/* --- Sequence numbers ------------------------------------------------------------------------------ */
+/* --- Sequence numbers ------------------------------------------------------------------------- */
 
 #define PACKETS 100000u
 
@@ -161,7 +161,7 @@ static void test_sequence_edges(void **state)
 	assert_int_equal(s.lost, 999999);
 }
 
-/* --- Searches ------------------------------------------------------------------------------------ */
+/* --- Searches --------------------------------------------------------------------------------- */
 
 struct device {
 	double limit;
@@ -239,7 +239,7 @@ static void test_search(void **state)
 	assert_int_equal(search_curve(offer, &broken, 100, load, lost), -7);
 }
 
-/* --- Windows ------------------------------------------------------------------------------------- */
+/* --- Windows ---------------------------------------------------------------------------------- */
 
 static enum window_kind kind_of(const struct tester_load *load, double trip_before,
 	double step_before, double trip_after, double step_after)
@@ -266,7 +266,8 @@ static void test_window_kinds(void **state)
 		assert_int_equal(window_kind_of(&load, before, after), kind[k / 4][k % 4]);
 	}
 	assert_int_equal(kind_of(&load, 80, 99, 160, 99), n);
-	/* Alone on their cores before and after, or not; where far or unknown, that is no matter. */
+	/* Alone on their cores before and after, or not; where far or unknown, that is no
+	 * matter. */
 	load.step_high = 0.6;
 	assert_int_equal(kind_of(&load, 115, 0.6, 115, 0.6), n);
 	assert_int_equal(kind_of(&load, 115, 0.61, 115, 0.5), WINDOW_BUSY);
@@ -313,7 +314,8 @@ static void test_window_medians(void **state)
 	assert_int_equal(r.far.count, TESTER_WINDOWS_MAX);
 }
 
-/* The one processor that is always there, and one that never is. Nobody is as quick as a nanosecond. */
+/* The one processor that is always there, and one that never is. Nobody is as quick as a
+ * nanosecond. */
 static void test_distance(void **state)
 {
 	struct cores *cores;
@@ -328,7 +330,7 @@ static void test_distance(void **state)
 	cores_close(cores);
 }
 
-/* --- Report --------------------------------------------------------------------------------------- */
+/* --- Report ----------------------------------------------------------------------------------- */
 
 static void text_of(const struct tester_result *r, char *text, size_t bytes)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whole runs of the tester: against a device that misbehaves on purpose, and over memif against a wire. */
+/* Whole runs of the tester: against a device that misbehaves on purpose, and over memif against a
+ * wire. */
 #include "tester/prefixes.h"
 #include "tester/reflect.h"
 #include "tester/tester.h"
@@ -15,7 +16,7 @@
 
 #include <cmocka.h>
 
-/* --- A device in the test: routes perfectly, but for one packet in `every` ----------------------- */
+/* --- A device in the test: routes perfectly, but for one packet in `every` -------------------- */
 
 enum mischief {
 	NONE,
@@ -248,7 +249,8 @@ static void test_mischief(void **state)
 	for (unsigned p = 0; p < sizeof(patterns) / sizeof(*patterns); p++) {
 		for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 			enum mischief m = cases[i].mischief;
-			/* Swapped packets must be of one flow, the port 0 that BAD_EXIT picks no exit. */
+			/* Swapped packets must be of one flow, the port 0 that BAD_EXIT picks no
+			 * exit. */
 			if ((m == SWAP && p != 0) || (m == BAD_EXIT && p > 1))
 				continue;
 			run(&t, patterns[p], p == 1 ? 65 : 300, m, m == NONE ? 0 : 101, 1);
@@ -419,7 +421,7 @@ static void test_refused(void **state)
 	fake_close(&t);
 }
 
-/* --- Captures ------------------------------------------------------------------------------------- */
+/* --- Captures --------------------------------------------------------------------------------- */
 
 /* Packets into a capture are lost; those out of one that another run has sent are nobody's. */
 static void test_captures(void **state)
@@ -461,7 +463,7 @@ static void test_captures(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
-/* --- Over memif ------------------------------------------------------------------------------------ */
+/* --- Over memif ------------------------------------------------------------------------------- */
 
 static atomic_bool stop;
 
@@ -569,7 +571,7 @@ static void test_reflect_refuses(void **state)
 	assert_non_null(strstr(error, "colour"));
 }
 
-/* --- Patterns, frames, destinations ---------------------------------------------------------------- */
+/* --- Patterns, frames, destinations ----------------------------------------------------------- */
 
 static void test_patterns(void **state)
 {

@@ -307,7 +307,7 @@ static void test_reset(void **state)
 	assert_int_equal(value, 0);
 }
 
-/* --- Message windows ----------------------------------------------------------------------------- */
+/* --- Message windows -------------------------------------------------------------------------- */
 
 struct mover {
 	struct vfu *vfu;
@@ -390,8 +390,8 @@ static void test_messages(void **state)
 }
 
 /*
- * The knot: an engine in the middle of DMA messages, while the driver's commands make the control thread
- * wait for that engine. Nobody may wait for a time-out.
+ * The knot: an engine in the middle of DMA messages, while the driver's commands make the control
+ * thread wait for that engine. Nobody may wait for a time-out.
  */
 static void test_paused_engine(void **state)
 {
@@ -462,7 +462,7 @@ static void test_silent_client(void **state)
 	free(memory);
 }
 
-/* --- Connections --------------------------------------------------------------------------------- */
+/* --- Connections ------------------------------------------------------------------------------ */
 
 static char *socket_path(void)
 {
@@ -517,7 +517,8 @@ static void test_one_client_at_a_time(void **state)
 	assert_int_equal(rig_count_fds(), fds);
 }
 
-/* A path left behind by a server that died is taken over; one that is in use is not, nor is a file. */
+/* A path left behind by a server that died is taken over; one that is in use is not, nor is a
+ * file. */
 static void test_stale_socket(void **state)
 {
 	const char *path = socket_path();

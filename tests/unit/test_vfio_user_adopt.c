@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Drivers die by SIGKILL at any instruction, one after the other, and the next takes over the same socket.
+ * Drivers die by SIGKILL at any instruction, one after the other, and the next takes over the same
+ * socket.
  *
  *   this process   the keeper: holds the client's end of the socket, and never reads it
  *   a child        the device: server, control thread, and an engine that moves data by messages
  *   its siblings   the drivers: connect or adopt, check, work, are killed
  *
- * The memory behind the message window is shared by all lives. Every message of the engine must get its
- * answer, also those that came while no driver was alive, or were half done when one died.
+ * The memory behind the message window is shared by all lives. Every message of the engine must get
+ * its answer, also those that came while no driver was alive, or were half done when one died.
  *
  * Processes are forked before any thread exists, so that ThreadSanitizer can look on.
  */
@@ -40,7 +41,7 @@
 static const struct bus_addr MESSAGES = {0x100000000};
 static const struct bus_addr MEMORY = {0x200000000};
 
-/* --- The device ---------------------------------------------------------------------------------- */
+/* --- The device ------------------------------------------------------------------------------- */
 
 static int run_device(int connection)
 {
@@ -64,7 +65,7 @@ static int run_device(int connection)
 	return good ? 0 : 1;
 }
 
-/* --- A driver ------------------------------------------------------------------------------------ */
+/* --- A driver --------------------------------------------------------------------------------- */
 
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \

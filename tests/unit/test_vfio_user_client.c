@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The client, connected, against a server that does not mean well: its replies, and its DMA messages. */
+/* The client, connected, against a server that does not mean well: its replies, and its DMA
+ * messages. */
 #include "vfio_user_middle.h"
 
 #include <setjmp.h>
@@ -16,7 +17,7 @@
 
 #define BAR0 VFIO_PCI_BAR0_REGION_INDEX
 
-/* --- Replies ------------------------------------------------------------------------------------- */
+/* --- Replies ---------------------------------------------------------------------------------- */
 
 static bool wrong_then_right(struct middle *m, struct vfio_user_message *message)
 {
@@ -153,7 +154,8 @@ static void test_late_reply(void **state)
 		m.device->timeout_ms = 300;
 		assert_int_equal(device_read32(m.device, BAR0, RIG_SCRATCH, &value), -ETIMEDOUT);
 		m.device->timeout_ms = 20000;
-		/* Silent until it answers; one that swallowed a request answers the next question. */
+		/* Silent until it answers; one that swallowed a request answers the next
+		 * question. */
 		if (device_silent(m.device)) {
 			assert_int_equal(device_ask(m.device), 0);
 			answered(m.device);
@@ -165,7 +167,7 @@ static void test_late_reply(void **state)
 	}
 }
 
-/* --- DMA messages of all kinds ------------------------------------------------------------------- */
+/* --- DMA messages of all kinds ---------------------------------------------------------------- */
 
 struct wish {
 	uint16_t command;
@@ -199,8 +201,8 @@ static const struct wish wishes[] = {
 	{999, 0, 0, 0, 0, ENOTSUP},
 };
 
-/* The server says things of its own before it answers; what the client answers goes to the rig, which
- * drops it, so the answers are looked at here. */
+/* The server says things of its own before it answers; what the client answers goes to the rig,
+ * which drops it, so the answers are looked at here. */
 static void ask_client(int socket, const struct wish *wish)
 {
 	uint8_t payload[16 + 64] = {0};
@@ -224,7 +226,8 @@ static void test_dma_messages(void **state)
 	unsigned fds = rig_count_fds();
 	uint8_t *memory = aligned_alloc(4096, 8192);
 
-	/* Connected through the rig's server, which is then closed behind a duplicate of its socket. */
+	/* Connected through the rig's server, which is then closed behind a duplicate of its
+	 * socket. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	int server = fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
 	memset(memory, 0x11, 8192);
@@ -274,7 +277,7 @@ static void test_dma_messages(void **state)
 	assert_int_equal(rig_count_fds(), fds);
 }
 
-/* --- Chance -------------------------------------------------------------------------------------- */
+/* --- Chance ----------------------------------------------------------------------------------- */
 
 static uint64_t dice;
 

@@ -253,7 +253,7 @@ static void test_write_multi(void **state)
 	assert_int_equal(raw_ask(b, VFIO_USER_REGION_WRITE_MULTI, &m, 8), 0);
 }
 
-/* --- Interrupts ---------------------------------------------------------------------------------- */
+/* --- Interrupts ------------------------------------------------------------------------------- */
 
 static int irqs(struct raw *b, uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
 	const char *booleans, const int *fds, unsigned fd_count)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What seldom happens to messages, descriptors, versions, and a server that is described wrongly. */
+/* What seldom happens to messages, descriptors, versions, and a server that is described
+ * wrongly. */
 #include "inject.h"
 #include "softnic/vfio_user_internal.h"
 #include "vfio_user/descriptor.h"
@@ -19,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- Messages ------------------------------------------------------------------------------------ */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static int ends[2];
 
@@ -169,7 +170,7 @@ static void test_too_many_descriptors(void **state)
 	assert_int_equal(vfio_user_send(ends[0], &part, 1, fds, VFIO_USER_FDS_MAX + 1), -E2BIG);
 }
 
-/* --- Descriptors --------------------------------------------------------------------------------- */
+/* --- Descriptors ------------------------------------------------------------------------------ */
 
 static void check(
 	int fd, uint64_t offset, uint64_t bytes, uint32_t access, int expected, const char *says)
@@ -230,7 +231,7 @@ static void test_descriptors(void **state)
 	close(pipes[1]);
 }
 
-/* --- Versions ------------------------------------------------------------------------------------ */
+/* --- Versions --------------------------------------------------------------------------------- */
 
 static void test_versions(void **state)
 {
@@ -303,7 +304,7 @@ static void test_versions(void **state)
 	assert_int_equal(vfio_user_version_build(payload, sizeof(payload), &limits), -ENOMEM);
 }
 
-/* --- The server's description -------------------------------------------------------------------- */
+/* --- The server's description ----------------------------------------------------------------- */
 
 static void test_descriptions(void **state)
 {

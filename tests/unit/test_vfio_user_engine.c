@@ -131,7 +131,8 @@ static void test_answers(void **state)
 		assert_int_equal(end_move(&m), errors[i].result);
 	}
 
-	/* Answers to something else do not count; commands in between are done afterwards, in order. */
+	/* Answers to something else do not count; commands in between are done afterwards, in
+	 * order. */
 	begin_move(b, &m, false);
 	uint16_t id = b->reply->header.id;
 	answer(b, (uint16_t)(id + 1), VFIO_USER_DMA_READ, reply, 0, payload, 80);
@@ -157,8 +158,8 @@ static void test_answers(void **state)
 	raw_assert_well(b);
 }
 
-/* A queue full of commands keeps the answer out of sight, and the control thread busy elsewhere: the
- * engine gives up in its time, and the commands are not lost. */
+/* A queue full of commands keeps the answer out of sight, and the control thread busy elsewhere:
+ * the engine gives up in its time, and the commands are not lost. */
 static void test_answer_out_of_reach(void **state)
 {
 	static struct raw raw;

@@ -18,7 +18,7 @@
 #define BAR0 VFIO_PCI_BAR0_REGION_INDEX
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
 
-/* --- Framing ------------------------------------------------------------------------------------- */
+/* --- Framing ---------------------------------------------------------------------------------- */
 
 static void test_one_byte_at_a_time(void **state)
 {
@@ -105,7 +105,8 @@ static void test_glued_messages(void **state)
 			.address = 0x10000 * (i + 1),
 			.size = 0x1000};
 	}
-	/* 0 and half of 1, then the rest with a descriptor: it came while 1 was read, so it is 1's. */
+	/* 0 and half of 1, then the rest with a descriptor: it came while 1 was read, so it is
+	 * 1's. */
 	struct iovec first = {m, sizeof(m[0]) + 20};
 	struct iovec second = {(uint8_t *)m + sizeof(m[0]) + 20, 3 * sizeof(m[0]) - 20};
 	assert_int_equal(vfio_user_send(b->socket, &first, 1, NULL, 0), (ssize_t)first.iov_len);
@@ -181,7 +182,7 @@ static void test_too_many_fds(void **state)
 	raw_assert_well(b);
 }
 
-/* --- Negotiation --------------------------------------------------------------------------------- */
+/* --- Negotiation ------------------------------------------------------------------------------ */
 
 static void test_bad_versions(void **state)
 {
@@ -301,7 +302,7 @@ static void test_commands_before_the_version(void **state)
 	}
 }
 
-/* --- Flow ---------------------------------------------------------------------------------------- */
+/* --- Flow ------------------------------------------------------------------------------------- */
 
 static void test_no_reply(void **state)
 {
@@ -322,7 +323,8 @@ static void test_no_reply(void **state)
 	assert_null(raw_hear(b));
 }
 
-/* A client that asks and asks and does not read: it gets no further, and nobody else waits for it. */
+/* A client that asks and asks and does not read: it gets no further, and nobody else waits for
+ * it. */
 static void test_replies_not_read(void **state)
 {
 	struct raw *b = *state;
@@ -354,7 +356,7 @@ static void test_replies_not_read(void **state)
 	raw_assert_well(b);
 }
 
-/* --- Chance -------------------------------------------------------------------------------------- */
+/* --- Chance ----------------------------------------------------------------------------------- */
 
 static uint64_t dice;
 

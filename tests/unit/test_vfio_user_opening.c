@@ -13,7 +13,7 @@
 #define BAR0 VFIO_PCI_BAR0_REGION_INDEX
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
 
-/* --- Changes ------------------------------------------------------------------------------------- */
+/* --- Changes ---------------------------------------------------------------------------------- */
 
 static bool fails_oddly(struct middle *m, struct vfio_user_message *message)
 {
@@ -92,8 +92,8 @@ static bool endless_vectors(struct middle *m, struct vfio_user_message *message)
 	return true;
 }
 
-/* Region information: flags at 4, capability offset at 12, size at 16, offset at 24; then id, version,
- * next at 36, count at 40, area at 48. */
+/* Region information: flags at 4, capability offset at 12, size at 16, offset at 24; then id,
+ * version, next at 36, count at 40, area at 48. */
 static bool region_endless(struct middle *m, struct vfio_user_message *message)
 {
 	FIELD(message, uint64_t, 16) = UINT64_MAX;
@@ -207,7 +207,7 @@ static bool doorbell_outside(struct middle *m, struct vfio_user_message *message
 	return true;
 }
 
-/* --- Opening ------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static const struct twist openings[] = {
 	{VFIO_USER_VERSION, -1, twist_fails, -ENOSPC},

@@ -152,7 +152,7 @@ void middle_check_mappings(struct device *device)
 	}
 }
 
-/* --- Changes ------------------------------------------------------------------------------------- */
+/* --- Changes ---------------------------------------------------------------------------------- */
 
 void middle_resize(struct vfio_user_message *message, uint32_t bytes)
 {

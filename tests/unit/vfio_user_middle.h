@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A server that does not mean well, for tests of the client: a man in the middle passes messages between the
- * client and the rig's server, and changes what the server says.
+ * A server that does not mean well, for tests of the client: a man in the middle passes messages
+ * between the client and the rig's server, and changes what the server says.
  *
  *     client ── client_end ⟷ client ─ thread of the middle ─ server ⟷ rig
  */
@@ -44,10 +44,11 @@ void middle_begin_connected(struct middle *, const struct twist *);
 /* Closes all; no file descriptor may be left. */
 void middle_end(struct middle *);
 
-/* What a device that opened may look like: whatever it says, nothing that is said to be mapped can fault. */
+/* What a device that opened may look like: whatever it says, nothing that is said to be mapped can
+ * fault. */
 void middle_check_mappings(struct device *);
 
-/* --- For changes --------------------------------------------------------------------------------- */
+/* --- For changes ------------------------------------------------------------------------------ */
 
 /* Puts bytes, or a message, on the socket, whatever its size field says. */
 void middle_send(int socket, const void *, size_t bytes, const int *fds, unsigned fd_count);

@@ -18,8 +18,9 @@ struct raw {
 	struct vfio_user_stream stream;
 };
 
-/* A server and a connection to it, and how long its engine waits (raw_connect: longer than any test takes,
- * on the busiest machine); raw_disconnect checks that no descriptor and no window is left. */
+/* A server and a connection to it, and how long its engine waits (raw_connect: longer than any test
+ * takes, on the busiest machine); raw_disconnect checks that no descriptor and no window is
+ * left. */
 void raw_connect(struct raw *);
 void raw_connect_for(struct raw *, unsigned dma_timeout_ms);
 void raw_disconnect(struct raw *);

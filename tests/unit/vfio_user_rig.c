@@ -46,7 +46,7 @@ unsigned rig_count_fds(void)
 	return count;
 }
 
-/* --- The device ---------------------------------------------------------------------------------- */
+/* --- The device ------------------------------------------------------------------------------- */
 
 static void pause_engine(struct rig *rig)
 {
@@ -180,7 +180,7 @@ static const struct vfu_ops ops = {
 	.log = log_line,
 };
 
-/* --- Threads ------------------------------------------------------------------------------------- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
 static void *control_thread(void *argument)
 {
@@ -252,7 +252,7 @@ void rig_engine_stop(struct rig *rig)
 	pthread_join(rig->engine, NULL);
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 void rig_open(struct rig *rig, const char *path, int connection, unsigned timeout_ms)
 {

@@ -2,12 +2,14 @@
 /*
  * A small device behind the vfio-user server, for the tests of both ends.
  *
- *   BAR0  64 KiB: the first page trapped, 4 bytes at a time; page 1 mappable, read-only; doorbell at 0x2000
+ *   BAR0  64 KiB: the first page trapped, 4 bytes at a time; page 1 mappable, read-only; doorbell
+ *         at 0x2000
  *   BAR2  1 MiB, all mappable
  *   configuration space: pci_config
  *
- * Writing RIG_REG_PAUSE does what a device's command does: it waits until the engine has paused, and lets
- * it go. The engine (rig_engine_start) meanwhile moves a counter to and from a message window.
+ * Writing RIG_REG_PAUSE does what a device's command does: it waits until the engine has paused,
+ * and lets it go. The engine (rig_engine_start) meanwhile moves a counter to and from a message
+ * window.
  */
 #ifndef TESTS_VFIO_USER_RIG_H
 #define TESTS_VFIO_USER_RIG_H
