@@ -369,8 +369,8 @@ static int load(struct replay *p, struct config **config)
 	return error ? fail(p, error, "out of memory") : 0;
 }
 
-/* Runs the router with its own and its NICs' messages kept in a file: of interest only when it
- * fails. */
+/* Runs the router, whose the configuration is then, with its own and its NICs' messages kept in a
+ * file: of interest only when it fails. */
 static int start(struct replay *p, struct config *config)
 {
 	char path[96];
@@ -378,9 +378,14 @@ static int start(struct replay *p, struct config *config)
 
 	private_path(p, "messages", 0, path);
 	messages = open(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-	if (messages < 0)
-		return fail(p, -errno, "%s: %s", path, strerror(errno));
-	saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	saved = messages < 0 ? -1 : fcntl(2, F_DUPFD_CLOEXEC, 3);
+	if (saved < 0) {
+		error = fail(p, -errno, "%s: %s", path, strerror(errno));
+		if (messages >= 0)
+			close(messages);
+		config_free(config);
+		return error;
+	}
 	dup2(messages, 2);
 	p->router.quiet = p->router.tied = true;
 	error = router_start_config(&p->router, config);
