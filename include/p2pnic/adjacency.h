@@ -48,8 +48,8 @@ enum p2pnic_adjacency_kind {
 };
 
 /*
- * mac[0..1] are the first 16 bytes of a rewritten frame less their last four: destination MAC,
- * source MAC, in transmission order, so that the rewrite is two 8-byte words built in registers.
+ * The first 12 bytes are those of a rewritten frame, in transmission order: a rewrite takes them as
+ * they are.
  */
 struct p2pnic_adjacency {
 	struct mac_addr destination; /* (host) */
