@@ -206,11 +206,6 @@ static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned
 	return sent < 0 ? -errno : sent;
 }
 
-static void send_waiting(struct af_packet_port *port)
-{
-	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 static int set_option(int fd, int level, int option, int value)
@@ -442,24 +437,22 @@ static void port_info(void *p, struct port_info *info)
 
 /* --- The path of a frame ---------------------------------------------------------------------- */
 
-static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
 {
 	struct af_packet_port *port = opaque;
 
-	struct frame *frame = &port->burst[k];
+	for (unsigned i = 0; i < n; i++) {
+		const struct frame *kept = &port->burst[frame[i]];
+		unsigned piece = port->piece[frame[i]];
 
-	if (port->piece[k] == AF_PACKET_IN_RING) {
-		memcpy(port->memory + spare + PORT_HEADROOM, frame->data, frame->length);
-		return spare + PORT_HEADROOM;
+		if (piece == AF_PACKET_IN_RING) {
+			at[i] += PORT_HEADROOM;
+			memcpy(port->memory + at[i], kept->data, kept->length);
+		} else {
+			port->own.buffer[piece] = at[i];
+			at[i] = (uint32_t)(kept->data - port->memory);
+		}
 	}
-	port->own.buffer[port->piece[k]] = spare;
-	return (uint32_t)(frame->data - port->memory);
-}
-
-static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
-{
-	for (unsigned i = 0; i < n; i++)
-		at[i] = port_keep_one(opaque, frame[i], at[i]);
 }
 
 static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
@@ -474,7 +467,7 @@ static void port_flush(void *opaque)
 	struct af_packet_port *port = opaque;
 
 	if (send_queue_waiting(&port->queue))
-		send_waiting(port);
+		send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
 
 static unsigned port_transmitted(void *opaque, uint64_t *failed)
@@ -488,7 +481,6 @@ static unsigned port_transmitted(void *opaque, uint64_t *failed)
 static bool port_arm(void *opaque)
 {
 	struct af_packet_port *port = opaque;
-
 	bool waits = port->own.count &&
 		     (port->splitting || atomic_load_explicit(af_packet_status(port, port->head),
 						 memory_order_acquire) != TP_STATUS_KERNEL);

@@ -560,7 +560,6 @@ static void port_info(void *p, struct port_info *info)
 static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
 	struct af_xdp_port *port = opaque;
-
 	uint32_t first;
 
 	if (!port->started || !port->socket)
@@ -585,22 +584,18 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 	return n;
 }
 
-static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
 {
 	struct af_xdp_port *port = opaque;
 
-	uint32_t kept = port->held[k];
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t kept = port->held[frame[i]];
 
-	af_xdp_own(port, kept, false);
-	af_xdp_own(port, spare, true);
-	port->held[k] = spare;
-	return kept + PORT_HEADROOM;
-}
-
-static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
-{
-	for (unsigned i = 0; i < n; i++)
-		at[i] = port_keep_one(opaque, frame[i], at[i]);
+		af_xdp_own(port, kept, false);
+		af_xdp_own(port, at[i], true);
+		port->held[frame[i]] = at[i];
+		at[i] = kept + PORT_HEADROOM;
+	}
 }
 
 static void port_release(void *opaque)
@@ -616,7 +611,6 @@ static void port_release(void *opaque)
 static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct af_xdp_port *port = opaque;
-
 	unsigned room = AF_XDP_FLIGHT - (port->flight_tail - port->flight_head);
 	unsigned submitted = 0;
 
@@ -654,7 +648,6 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 static void port_flush(void *opaque)
 {
 	struct af_xdp_port *port = opaque;
-
 	uint32_t fresh = port->unsubmitted - port->waiting;
 	bool wait = port->batching && fresh >= AF_XDP_BUSY &&
 		    port->unsubmitted <= XDP_SEND_MAX - P2PNIC_BURST_MAX;
@@ -668,7 +661,6 @@ static void port_flush(void *opaque)
 static unsigned port_transmitted(void *opaque, uint64_t *failed)
 {
 	struct af_xdp_port *port = opaque;
-
 	unsigned n = 0;
 	uint32_t first;
 
@@ -699,7 +691,6 @@ static unsigned port_transmitted(void *opaque, uint64_t *failed)
 static bool port_arm(void *opaque)
 {
 	struct af_xdp_port *port = opaque;
-
 	uint32_t first;
 
 	if (!port->started || !port->socket)

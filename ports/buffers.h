@@ -25,13 +25,16 @@ int port_buffers_take(
 /* port_ops.stop: all come back in `buffers`; how many. */
 unsigned port_buffers_give(struct port_buffers *, uint32_t *buffers);
 
-/* Keeps a frame that lies in buffer k, right behind the headroom: where it is. */
-static inline uint32_t port_buffers_keep(struct port_buffers *own, unsigned k, uint32_t spare)
+/* port_ops.keep of frames that lie in the buffers of their numbers, right behind the headroom. */
+static inline void port_buffers_keep(
+	struct port_buffers *own, const uint8_t *frame, unsigned n, uint32_t *at)
 {
-	uint32_t kept = own->buffer[k] + PORT_HEADROOM;
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t kept = own->buffer[frame[i]] + PORT_HEADROOM;
 
-	own->buffer[k] = spare;
-	return kept;
+		own->buffer[frame[i]] = at[i];
+		at[i] = kept;
+	}
 }
 
 #endif

@@ -102,60 +102,6 @@ static inline unsigned memif_receive_server(
 	return n;
 }
 
-static void memif_release(void *opaque);
-
-static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
-{
-	struct memif_port *port = opaque;
-
-	struct memif_queue *q = &port->link.receive;
-	const bool client = port->link.role == MEMIF_CLIENT;
-
-	if (__builtin_expect(!port->link.connected || port->link.broken || !port->started, 0))
-		return 0;
-	int waiting = memif_link_advanced(&port->link, client ? &q->ring->tail : &q->ring->head,
-		q->tail, client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
-	if (waiting <= 0)
-		return 0;
-	unsigned limit = max < P2PNIC_BURST_MAX ? max : P2PNIC_BURST_MAX, n = 0;
-
-	if (limit > (unsigned)waiting)
-		limit = (unsigned)waiting;
-	if (__builtin_expect(!port->dropping, 1))
-		n = client ? memif_receive_client(port, frames, limit)
-			   : memif_receive_server(port, frames, limit);
-	port->consumed = n;
-	if (__builtin_expect(n < limit, 0))
-		n = memif_receive_rest(port, frames, n, limit, (unsigned)waiting);
-	/* The caller has nothing to release then. */
-	if (n == 0)
-		memif_release(port);
-	return n;
-}
-
-static uint32_t memif_keep_one(void *opaque, unsigned k, uint32_t spare)
-{
-	struct memif_port *port = opaque;
-
-	if (port->link.role == MEMIF_CLIENT) {
-		uint16_t slot = port->slot[k];
-		uint32_t kept = port->posted[slot];
-
-		port->posted[slot] = spare;
-		__atomic_store_n(
-			&port->link.receive.ring->slot[slot].place, spare, __ATOMIC_RELAXED);
-		return kept;
-	}
-	memcpy(port->memory + spare, port->burst[k].data, port->burst[k].length);
-	return spare;
-}
-
-static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
-{
-	for (unsigned i = 0; i < n; i++)
-		at[i] = memif_keep_one(opaque, frame[i], at[i]);
-}
-
 /* All slots are posted: the first n again, each with the buffer it has. */
 #ifdef __x86_64__
 AVX512 static inline void memif_repost_fours(struct memif_port *port, unsigned n)
@@ -196,7 +142,6 @@ static inline void memif_repost(struct memif_port *port, unsigned n)
 static void memif_release(void *opaque)
 {
 	struct memif_port *port = opaque;
-
 	struct memif_queue *q = &port->link.receive;
 	unsigned n = port->consumed;
 
@@ -221,6 +166,55 @@ static void memif_release(void *opaque)
 		/* Release: our reads of the frames are over before the peer writes new ones
 		 * there. */
 		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+	}
+}
+
+static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
+{
+	struct memif_port *port = opaque;
+	struct memif_queue *q = &port->link.receive;
+	const bool client = port->link.role == MEMIF_CLIENT;
+
+	if (__builtin_expect(!port->link.connected || port->link.broken || !port->started, 0))
+		return 0;
+	int waiting = memif_link_advanced(&port->link, client ? &q->ring->tail : &q->ring->head,
+		q->tail, client ? (uint16_t)(q->head - q->tail) : q->mask + 1u);
+	if (waiting <= 0)
+		return 0;
+	unsigned limit = max < P2PNIC_BURST_MAX ? max : P2PNIC_BURST_MAX, n = 0;
+
+	if (limit > (unsigned)waiting)
+		limit = (unsigned)waiting;
+	if (__builtin_expect(!port->dropping, 1))
+		n = client ? memif_receive_client(port, frames, limit)
+			   : memif_receive_server(port, frames, limit);
+	port->consumed = n;
+	if (__builtin_expect(n < limit, 0))
+		n = memif_receive_rest(port, frames, n, limit, (unsigned)waiting);
+	/* The caller has nothing to release then. */
+	if (n == 0)
+		memif_release(port);
+	return n;
+}
+
+static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
+{
+	struct memif_port *port = opaque;
+
+	if (port->link.role == MEMIF_SERVER) {
+		for (unsigned i = 0; i < n; i++)
+			memcpy(port->memory + at[i], port->burst[frame[i]].data,
+				port->burst[frame[i]].length);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t slot = port->slot[frame[i]];
+		uint32_t kept = port->posted[slot];
+
+		port->posted[slot] = at[i];
+		__atomic_store_n(
+			&port->link.receive.ring->slot[slot].place, at[i], __ATOMIC_RELAXED);
+		at[i] = kept;
 	}
 }
 
@@ -322,7 +316,6 @@ static unsigned memif_transmit(void *opaque, const struct p2pnic_descriptor *fra
 static void memif_flush(void *opaque)
 {
 	struct memif_port *port = opaque;
-
 	struct memif_queue *q = &port->link.send;
 
 	if (!port->unpublished)
@@ -339,7 +332,6 @@ static void memif_flush(void *opaque)
 static unsigned memif_transmitted(void *opaque, uint64_t *failed)
 {
 	struct memif_port *port = opaque;
-
 	unsigned n = 0;
 
 	if (port->link.connected && port->link.role == MEMIF_CLIENT && !port->link.broken) {
@@ -364,7 +356,6 @@ static unsigned memif_transmitted(void *opaque, uint64_t *failed)
 static bool memif_arm(void *opaque)
 {
 	struct memif_port *port = opaque;
-
 	struct memif_queue *q = &port->link.receive;
 
 	if (!port->link.connected || port->link.broken || !port->started)

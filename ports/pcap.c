@@ -414,17 +414,11 @@ static void port_info(void *p, struct port_info *info)
 
 /* --- The path of a frame ---------------------------------------------------------------------- */
 
-static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
 {
 	struct pcap_port *port = opaque;
 
-	return port_buffers_keep(&port->own, k, spare);
-}
-
-static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
-{
-	for (unsigned i = 0; i < n; i++)
-		at[i] = port_keep_one(opaque, frame[i], at[i]);
+	port_buffers_keep(&port->own, frame, n, at);
 }
 
 static void port_release(void *opaque)

@@ -59,11 +59,6 @@ static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned
 	return (int)sent;
 }
 
-static void send_waiting(struct tap_port *port)
-{
-	send_queue_run(&port->queue, &port->interface.link, send_frames, port);
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 /* Creates the interface, or attaches to the tap of that name. */
@@ -276,17 +271,11 @@ static void port_info(void *p, struct port_info *info)
 
 /* --- The path of a frame ---------------------------------------------------------------------- */
 
-static uint32_t port_keep_one(void *opaque, unsigned k, uint32_t spare)
+static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
 {
 	struct tap_port *port = opaque;
 
-	return port_buffers_keep(&port->own, k, spare);
-}
-
-static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
-{
-	for (unsigned i = 0; i < n; i++)
-		at[i] = port_keep_one(opaque, frame[i], at[i]);
+	port_buffers_keep(&port->own, frame, n, at);
 }
 
 static void port_release(void *opaque)
@@ -305,7 +294,7 @@ static void port_flush(void *opaque)
 	struct tap_port *port = opaque;
 
 	if (send_queue_waiting(&port->queue))
-		send_waiting(port);
+		send_queue_run(&port->queue, &port->interface.link, send_frames, port);
 }
 
 static unsigned port_transmitted(void *opaque, uint64_t *failed)

@@ -266,8 +266,8 @@ static int make_port(struct soft_nic *s, char *error)
 
 	if (result < 0)
 		return result;
-	s->port = s->board.port;
-	s->board.ops->info(s->port, &info);
+	s->port_open = true;
+	s->board.ops->info(s->board.port, &info);
 	if (mac_is_zero(s->config.mac))
 		s->config.mac = mac_is_zero(info.mac) ? mac_from_name(s->config.name) : info.mac;
 	nic_set_mac(s->nic, s->config.mac);
@@ -348,22 +348,23 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		goto fail;
 	}
 	s->nic = aligned_alloc(64, (sizeof(*s->nic) + 63) & ~63ul);
-	s->port_memory = aligned_alloc(64, (ops->bytes + 63) & ~63ul);
+	s->board = (struct board){.dma = &s->dma,
+		.vfu = &s->vfu,
+		.port = aligned_alloc(64, (ops->bytes + 63) & ~63ul),
+		.ops = ops};
 	s->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!s->nic || !s->port_memory || s->doorbell < 0) {
+	if (!s->nic || !s->board.port || s->doorbell < 0) {
 		result = -errno;
 		snprintf(reason, sizeof(reason), "%s", strerror(-result));
 		goto fail;
 	}
-	memset(s->port_memory, 0, ops->bytes);
+	memset(s->board.port, 0, ops->bytes);
 	result = make_bars(s);
 	if (result < 0) {
 		snprintf(reason, sizeof(reason), "device memory: %s", strerror(-result));
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
-	s->board =
-		(struct board){.dma = &s->dma, .vfu = &s->vfu, .port = s->port_memory, .ops = ops};
 	nic_init(s->nic, &s->board, config->method, counters_of(s), s->bar[1]->memory,
 		s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
 	result = make_port(s, reason);
@@ -394,8 +395,8 @@ void soft_nic_free(struct soft_nic *s)
 	if (s->vfu)
 		vfu_close(s->vfu);
 	dma_unmap_all(&s->dma);
-	if (s->port)
-		s->board.ops->close(s->port);
+	if (s->port_open)
+		s->board.ops->close(s->board.port);
 	for (unsigned k = 0; k < 3; k++) {
 		if (s->bar[k])
 			mapping_put(s->bar[k]);
@@ -405,7 +406,7 @@ void soft_nic_free(struct soft_nic *s)
 	if (s->doorbell >= 0)
 		close(s->doorbell);
 	free(s->nic);
-	free(s->port_memory);
+	free(s->board.port);
 	free(s);
 }
 
@@ -426,8 +427,8 @@ void soft_nic_service(struct soft_nic *s)
 	struct port_info info = {0};
 
 	if (s->board.ops->service)
-		s->board.ops->service(s->port);
-	s->board.ops->info(s->port, &info);
+		s->board.ops->service(s->board.port);
+	s->board.ops->info(s->board.port, &info);
 	if (show_port(s, &info))
 		vfu_interrupt(s->vfu, P2PNIC_VECTOR_EVENT);
 }
@@ -436,6 +437,6 @@ void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])
 {
 	const struct port_ops *ops = s->board.ops;
 
-	fds[0] = ops->fd(s->port);
-	fds[1] = ops->control_fd ? ops->control_fd(s->port) : -1;
+	fds[0] = ops->fd(s->board.port);
+	fds[1] = ops->control_fd ? ops->control_fd(s->board.port) : -1;
 }

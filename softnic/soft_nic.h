@@ -39,8 +39,7 @@ struct soft_nic {
 	struct engine *engine;
 	struct nic *nic;
 	struct board board;
-	void *port_memory;
-	void *port; /* the same, once it is open */
+	bool port_open;
 
 	struct dma dma;
 	struct vfu *vfu;

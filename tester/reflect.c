@@ -14,7 +14,8 @@
 #define SERVICE_NS  10000000u
 #define CLOCK_EVERY 1024u /* passes between looks at the clock */
 #define BURST       P2PNIC_BURST_MAX
-/* begins of the copies in their buffers, so that they spread over the sets of the cache */
+/* Copies begin at so many offsets in their buffers, which spreads them over the sets of the
+ * cache. */
 #define COLOURS     4u
 #define SLOTS       2048u /* of a ring: buffers for so many; larger rings are not filled */
 #define AT_THIRD    32u   /* the third octet of the IPv4 destination address */

@@ -85,7 +85,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_MAGIC      0x000u /* ro */
 #define P2PNIC_REG_VERSION    0x004u /* ro */
 #define P2PNIC_REG_STATUS     0x008u /* ro  P2PNIC_STATUS_* */
-#define P2PNIC_REG_METHOD     0x00cu /* ro  P2PNIC_METHOD_*, fixed when the firmware was built */
+#define P2PNIC_REG_METHOD     0x00cu /* ro  P2PNIC_METHOD_*, fixed when the NIC was made */
 #define P2PNIC_REG_COMMAND    0x010u /* wo  P2PNIC_COMMAND(): done when the write completes */
 #define P2PNIC_REG_RESULT     0x014u /* ro  enum p2pnic_result of the last command */
 #define P2PNIC_REG_NIC_INDEX  0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
