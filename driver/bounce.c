@@ -62,25 +62,33 @@ static uint64_t buffers_at(const struct bounce *b, unsigned x, unsigned y)
 
 /* --- The thread ------------------------------------------------------------------------------- */
 
-/* Whatever x wrote is read once and bounded; y checks the descriptors themselves. */
-static unsigned carry(const struct bounce *b, struct relay *r)
+/* Whatever x wrote is read once, and no more than the ring has slots; y checks the descriptors
+ * themselves. */
+static unsigned carry_descriptors(const struct bounce *b, struct relay *r)
 {
-	uint64_t word = atomic_load_explicit(&r->from->producer, memory_order_acquire);
-	uint64_t consumed = atomic_load_explicit(&r->from->consumer, memory_order_acquire);
-	uint32_t index = P2PNIC_RING_INDEX(word);
 	unsigned n = 0;
 
-	if (P2PNIC_RING_EPOCH(word) == r->epoch && index - r->carried <= b->slots) {
-		n = index - r->carried;
-		for (; r->carried != index; r->carried++)
-			r->to->descriptor[r->carried & (b->slots - 1)] =
-				r->from->descriptor[r->carried & (b->slots - 1)];
-		if (n) {
-			atomic_store_explicit(&r->to->producer, word, memory_order_release);
-			atomic_thread_fence(memory_order_seq_cst); /* pairs with nic_arm's */
-			if (atomic_load_explicit(&r->back->asleep, memory_order_relaxed))
-				eventfd_write(r->doorbell, 1);
-		}
+	for (; n < b->slots; n++, r->carried++) {
+		uint32_t slot = r->carried & (b->slots - 1);
+		uint64_t word =
+			__atomic_load_n((uint64_t *)&r->from->descriptor[slot], __ATOMIC_ACQUIRE);
+
+		if (P2PNIC_FLAGS_TAG(word >> 48) != p2pnic_tag(r->epoch, r->carried, b->slots))
+			break;
+		__atomic_store_n((uint64_t *)&r->to->descriptor[slot], word, __ATOMIC_RELEASE);
+	}
+	return n;
+}
+
+static unsigned carry(const struct bounce *b, struct relay *r)
+{
+	uint64_t consumed = atomic_load_explicit(&r->from->consumer, memory_order_acquire);
+	unsigned n = carry_descriptors(b, r);
+
+	if (n) {
+		atomic_thread_fence(memory_order_seq_cst); /* pairs with nic_arm's */
+		if (atomic_load_explicit(&r->back->asleep, memory_order_relaxed))
+			eventfd_write(r->doorbell, 1);
 	}
 	if (consumed != r->consumed) {
 		r->consumed = consumed;
@@ -238,11 +246,6 @@ int bounce_map(struct bounce *b, struct driver_nic *x, unsigned y, struct bus_ad
 	return error;
 }
 
-static struct p2pnic_mailbox *device_mailbox(struct driver_nic *in, unsigned of)
-{
-	return (struct p2pnic_mailbox *)(in->bar2 + P2PNIC_BAR2_MAILBOXES) + of;
-}
-
 static void open_direction(
 	struct bounce *b, struct driver_nic *x, struct driver_nic *y, uint32_t epoch)
 {
@@ -253,12 +256,18 @@ static void open_direction(
 		.open = true,
 		.epoch = epoch,
 		.from = host,
-		.to = device_mailbox(y, x->index),
-		.asleep = &device_mailbox(x, y->index)->asleep,
+		.to = driver_nic_mailbox(y, x->index),
+		.asleep = &driver_nic_mailbox(x, y->index)->asleep,
 		.back = back,
 		.doorbell = device_doorbell_fd(
 			y->device, VFIO_PCI_BAR0_REGION_INDEX, P2PNIC_BAR0_DOORBELL),
 	};
+}
+
+void bounce_clear(struct bounce *b, unsigned x, unsigned y)
+{
+	memset(b->memory + mailbox_at(b, x, y), 0, sizeof(struct p2pnic_mailbox));
+	memset(b->memory + mailbox_at(b, y, x), 0, sizeof(struct p2pnic_mailbox));
 }
 
 void bounce_open(struct bounce *b, struct driver_nic *x, struct driver_nic *y, uint32_t epoch)

@@ -8,8 +8,8 @@
  *
  * Host memory stands in for the peer. For each ordered pair (x, y) it holds what x takes for its
  * own mailbox in y's memory, and the buffers of ring x→y. The thread polls those words and carries
- * them on: descriptors and producer word of ring x→y into y's mailbox of x, consumer word of ring
- * y→x likewise. NICs need not know: the same rings, the same words, other bus addresses.
+ * them on: descriptors of ring x→y into y's mailbox of x, consumer word of ring y→x likewise. NICs
+ * need not know: the same rings, the same words, other bus addresses.
  *
  * The thread polls while there is traffic (Bn is CPU-driven) and sleeps when there is none: it
  * tells the NICs so in their `asleep` words, and their doorbell for every peer is its eventfd. When
@@ -31,6 +31,9 @@ void bounce_free(struct bounce *);
 int bounce_map(struct bounce *, struct driver_nic *x, unsigned y, struct bus_addr mailbox,
 	struct bus_addr doorbell, struct bus_addr out_buffers, struct bus_addr in_buffers);
 uint64_t bounce_buffer_bytes(const struct bounce *); /* of one ring */
+
+/* Zeroes the mailboxes that stand in for those of a closed pair. */
+void bounce_clear(struct bounce *, unsigned x, unsigned y);
 
 /* The pair is carried from then on (both directions), in its life `epoch`; until closed. */
 void bounce_open(struct bounce *, struct driver_nic *x, struct driver_nic *y, uint32_t epoch);

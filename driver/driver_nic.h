@@ -68,6 +68,12 @@ static inline struct p2pnic_peer *driver_nic_peers(struct driver_nic *n)
 	return (struct p2pnic_peer *)(n->bar2 + P2PNIC_BAR2_PEERS);
 }
 
+/* What `peer` writes into it. */
+static inline struct p2pnic_mailbox *driver_nic_mailbox(struct driver_nic *n, unsigned peer)
+{
+	return (struct p2pnic_mailbox *)(n->bar2 + P2PNIC_BAR2_MAILBOXES) + peer;
+}
+
 static inline uint64_t driver_nic_count(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);

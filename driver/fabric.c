@@ -214,6 +214,16 @@ static int pair_in_place(
 	return result == 1 ? side_in_place(f, b, a, epoch) : result;
 }
 
+/* Both sides are closed, none is open: no descriptor of this life is there yet, and those of
+ * earlier lives must not be taken for one (p2pnic/ring.h). */
+static void clear_mailboxes(struct fabric *f, struct driver_nic *a, struct driver_nic *b)
+{
+	memset(driver_nic_mailbox(a, b->index), 0, sizeof(struct p2pnic_mailbox));
+	memset(driver_nic_mailbox(b, a->index), 0, sizeof(struct p2pnic_mailbox));
+	if (f->method == P2PNIC_METHOD_BOUNCE)
+		bounce_clear(f->bounce, a->index, b->index);
+}
+
 static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
 {
 	uint32_t epoch_a = driver_nic_peers(a)[b->index].epoch;
@@ -235,6 +245,7 @@ static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_ni
 	result = close_pair(f, a, b);
 	if (result)
 		return fail(error, a, b, "close", result);
+	clear_mailboxes(f, a, b);
 	if (++epoch == 0)
 		epoch = 1;
 	result = open_side(f, a, b, epoch, error);

@@ -19,8 +19,8 @@
  * counts a fault and does nothing (a read yields zeros). The firmware resolves regions again when
  * the board says that windows changed (nic_windows_changed).
  *
- * Order of DMA writes as the target sees them: as issued. dma_write64 carries the producer and
- * consumer words: when it is visible, so is all that was written before it (release).
+ * Order of DMA writes as the target sees them: as issued. dma_publish carries descriptors,
+ * dma_write64 the consumer word: when one is visible, so is all that was written before (release).
  */
 #ifndef P2PNIC_BOARD_H
 #define P2PNIC_BOARD_H
@@ -55,8 +55,10 @@ unsigned board_port_stop(struct board *, uint32_t *buffers);
 /* True if [bus, bus + bytes) lies in one window with that access. */
 bool board_dma_resolve(
 	struct board *, struct bus_addr bus, uint64_t bytes, unsigned access, struct dma_region *);
-void board_dma_write(struct board *, const struct dma_region *, uint64_t offset, const void *data,
-	uint32_t bytes);
+
+/* Writes descriptors. Each is written whole; among themselves they may become visible in any order. */
+void board_dma_publish(struct board *, const struct dma_region *, uint64_t offset,
+	const uint64_t *descriptor, unsigned count);
 void board_dma_write32(struct board *, const struct dma_region *, uint64_t offset, uint32_t value);
 void board_dma_write64(struct board *, const struct dma_region *, uint64_t offset, uint64_t value);
 bool board_dma_read(

@@ -55,15 +55,15 @@ static void note_fetched(
 }
 
 /* How many descriptors to look at now. A ring adds two runs at most. */
-static inline uint32_t room_for(const struct nic *n, uint32_t available)
+static inline uint32_t room_for(const struct nic *n, const struct ring_in *in)
 {
-	uint32_t room = NIC_FLIGHT_MAX - n->in_flight;
+	uint32_t room = in->slots - (in->dequeued - in->completed);
 
 	if (n->run_tail - n->run_head > NIC_FLIGHT_MAX - 2)
 		return 0;
-	if (available > P2PNIC_BURST_MAX)
-		available = P2PNIC_BURST_MAX;
-	return available < room ? available : room;
+	if (room > NIC_FLIGHT_MAX - n->in_flight)
+		room = NIC_FLIGHT_MAX - n->in_flight;
+	return room < P2PNIC_BURST_MAX ? room : P2PNIC_BURST_MAX;
 }
 
 /* Hands the next frames of a ring to the port; how many descriptors are done with. */
@@ -71,24 +71,24 @@ static unsigned transmit(struct nic *n, unsigned peer)
 {
 	struct ring_in *in = &n->in[peer];
 	struct p2pnic_traffic *from = nic_traffic_in(n, peer);
-	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* validate writes eight at a time */
-	uint32_t available = room_for(n, ring_in_available(n, in));
+	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* dequeue writes eight at a time */
+	enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
 	unsigned valid, fetched, sent;
-	enum p2pnic_drop reason;
+	bool refused = false;
 	uint64_t bytes = 0;
-	bool refused;
+	uint32_t room;
 
-	if (!available)
+	if (!ring_in_waits(in))
 		return 0;
-	valid = n->kernel->validate(in, d, available, &bytes);
+	room = room_for(n, in);
+	if (!room)
+		return 0;
+	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
 	fetched = n->reads ? fetch(n, in, d, valid) : valid;
 	sent = fetched ? board_transmit(n->board, d, fetched) : 0;
 	if (n->reads)
 		note_fetched(n, d, fetched, sent);
-	if (fetched == valid) {
-		refused = valid < available;
-		reason = P2PNIC_DROP_BAD_DESCRIPTOR;
-	} else {
+	if (fetched < valid) {
 		refused = n->frees > 0; /* what stopped it was no lack of buffers */
 		reason = P2PNIC_DROP_DMA_FAULT;
 	}

@@ -28,10 +28,11 @@ struct kernel {
 		uint32_t begins, uint16_t flags, uint32_t *slot_buffer, uint64_t *descriptor);
 
 	/* Copies the next descriptors of a ring, their offsets counted from BAR4, up to the first
-	 * that is not valid, at most `available`. Returns how many; adds their lengths to *bytes.
-	 * `d` has room for seven more. */
-	unsigned (*validate)(const struct ring_in *, struct p2pnic_descriptor *d,
-		unsigned available, uint64_t *bytes);
+	 * that is not published or not valid, at most `room`. Returns how many; adds their lengths
+	 * to *bytes. *refused: the next one is published but not valid. `d` has room for seven
+	 * more. */
+	unsigned (*dequeue)(const struct ring_in *, struct p2pnic_descriptor *d, unsigned room,
+		uint64_t *bytes, bool *refused);
 
 	/* A few dozen words. */
 	void (*copy)(uint32_t *to, const uint32_t *from, unsigned words);

@@ -247,62 +247,64 @@ AVX512 static uint32_t describe(const uint32_t *free, const uint32_t *length, un
 	return (uint32_t)_mm512_reduce_add_epi64(bytes);
 }
 
-/* --- validate --------------------------------------------------------------------------------- */
+/* --- dequeue ---------------------------------------------------------------------------------- */
 
-/* Up to eight descriptors, a whole cache line of them. They are the peer's memory: read once.
- * Copies n with their offsets counted from BAR4; adds their lengths to *bytes. Eight are written to
- * `d`. False: one is not valid, and nothing was done. */
-AVX512 static inline bool validate_eight(const struct ring_in *in,
-	const struct p2pnic_descriptor *ring, unsigned n, struct p2pnic_descriptor *d,
-	__m512i *bytes)
+/* Lanes of `length` and `end` that no descriptor of this ring may have. */
+AVX512 static inline __mmask8 out_of_range8(const struct ring_in *in, __m512i length, __m512i end)
 {
-	const __mmask8 some = (__mmask8)_bzhi_u32(0xff, n);
-	/* Whole where it can be (copy_sixteens). */
-	__m512i word = n == 8 ? _mm512_loadu_si512(ring) : _mm512_maskz_loadu_epi64(some, ring);
-	__m512i length, end;
-
-	__asm__ volatile("" : "+v"(word)); /* no second look */
-	length = _mm512_and_si512(_mm512_srli_epi64(word, 32), _mm512_set1_epi64(0xffff));
-	end = _mm512_add_epi64(_mm512_and_si512(word, _mm512_set1_epi64(0xffffffff)), length);
-	if (_mm512_mask_cmpgt_epu64_mask(some,
-		    _mm512_sub_epi64(length, _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MIN)),
-		    _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN)) |
-		_mm512_cmpgt_epu64_mask(end, _mm512_set1_epi64((long long)in->bytes)))
-		return false;
-	*bytes = _mm512_add_epi64(*bytes, length);
-	_mm512_storeu_si512(d, _mm512_add_epi64(word, _mm512_set1_epi64((long long)in->base)));
-	return true;
+	return _mm512_cmpgt_epu64_mask(
+		       _mm512_sub_epi64(length, _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MIN)),
+		       _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN)) |
+	       _mm512_cmpgt_epu64_mask(end, _mm512_set1_epi64((long long)in->bytes));
 }
 
-AVX512 static unsigned validate(
-	const struct ring_in *in, struct p2pnic_descriptor *d, unsigned available, uint64_t *bytes)
+/* Up to eight at a time, a whole cache line of them. They are the peer's memory: read once. */
+AVX512 static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, unsigned room,
+	uint64_t *bytes, bool *refused)
 {
 	__m512i sum = _mm512_setzero_si512();
-	unsigned valid = 0;
+	unsigned taken = 0, n, valid;
 
-	while (valid < available) {
-		uint32_t slot = (in->dequeued + valid) & (in->slots - 1);
-		unsigned n = available - valid < 8 ? available - valid : 8;
+	do {
+		uint32_t slot = (in->dequeued + taken) & (in->slots - 1);
+		uint16_t tag = p2pnic_tag(in->epoch, in->dequeued + taken, in->slots);
+		const struct p2pnic_descriptor *ring = in->mailbox->descriptor + slot;
+		__m512i word, length, end;
+		unsigned published;
+		__mmask8 some;
 
-		if (n > in->slots - slot)
+		n = room - taken < 8 ? room - taken : 8;
+		if (n > in->slots - slot) /* the tag changes there */
 			n = in->slots - slot;
-		if (!validate_eight(in, in->mailbox->descriptor + slot, n, d + valid, &sum))
-			break;
-		valid += n;
-	}
-	/* One of the next is not valid: up to that one. */
-	for (; valid < available && ring_in_descriptor(in, in->dequeued + valid, d + valid);
-		valid++)
-		*bytes += d[valid].length;
+		some = (__mmask8)_bzhi_u32(0xff, n);
+		/* Whole where it can be (copy_sixteens). */
+		word = n == 8 ? _mm512_loadu_si512(ring) : _mm512_maskz_loadu_epi64(some, ring);
+		/* No second look, nor at the packets before this: x86 does not reorder loads. */
+		__asm__ volatile("" : "+v"(word) : : "memory");
+
+		length = _mm512_and_si512(_mm512_srli_epi64(word, 32), _mm512_set1_epi64(0xffff));
+		end = _mm512_add_epi64(
+			_mm512_and_si512(word, _mm512_set1_epi64(0xffffffff)), length);
+		some = _mm512_mask_cmpeq_epi64_mask(
+			some, _mm512_srli_epi64(word, 57), _mm512_set1_epi64(tag >> 9));
+		/* The first lane that is not published, and the first of those that is wrong. */
+		published = _tzcnt_u32(~(uint32_t)some);
+		valid = _tzcnt_u32(out_of_range8(in, length, end) | 1u << published);
+		sum = _mm512_mask_add_epi64(sum, (__mmask8)_bzhi_u32(0xff, valid), sum, length);
+		_mm512_storeu_si512(
+			d + taken, _mm512_add_epi64(word, _mm512_set1_epi64((long long)in->base)));
+		taken += valid;
+		*refused |= valid < published;
+	} while (valid == n && taken < room);
 	*bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
-	return valid;
+	return taken;
 }
 
 const struct kernel kernel_avx512 = {
 	.classify = classify,
 	.select = select_frames,
 	.describe = describe,
-	.validate = validate,
+	.dequeue = dequeue,
 	.copy = copy_sixteens,
 };
 

@@ -40,15 +40,25 @@ static uint32_t describe(const uint32_t *free, const uint32_t *length, unsigned 
 	return bytes;
 }
 
-static unsigned validate(
-	const struct ring_in *in, struct p2pnic_descriptor *d, unsigned available, uint64_t *bytes)
+static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, unsigned room,
+	uint64_t *bytes, bool *refused)
 {
-	unsigned valid = 0;
+	for (unsigned k = 0; k < room; k++) {
+		uint64_t word = ring_in_word(in, in->dequeued + k);
+		uint32_t length = (uint16_t)(word >> 32);
 
-	for (; valid < available && ring_in_descriptor(in, in->dequeued + valid, d + valid);
-		valid++)
-		*bytes += d[valid].length;
-	return valid;
+		if (!ring_in_published(in, in->dequeued + k, word))
+			return k;
+		if (length < P2PNIC_FRAME_BYTES_MIN || length > P2PNIC_FRAME_BYTES_MAX ||
+			(uint32_t)word + (uint64_t)length > in->bytes) {
+			*refused = true;
+			return k;
+		}
+		word += in->base;
+		__builtin_memcpy(&d[k], &word, sizeof(word));
+		*bytes += length;
+	}
+	return room;
 }
 
 static void copy(uint32_t *to, const uint32_t *from, unsigned words)
@@ -61,7 +71,7 @@ const struct kernel kernel_scalar = {
 	.classify = classify,
 	.select = select_frames,
 	.describe = describe,
-	.validate = validate,
+	.dequeue = dequeue,
 	.copy = copy,
 };
 

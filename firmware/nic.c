@@ -31,7 +31,7 @@ unsigned nic_poll(struct nic *n)
 static bool rings_wait(struct nic *n)
 {
 	for (unsigned k = 0; k < n->open_peers; k++)
-		if (ring_in_available(n, &n->in[n->peer[k]]))
+		if (ring_in_waits(&n->in[n->peer[k]]))
 			return true;
 	return false;
 }

@@ -2,8 +2,8 @@
 /*
  * The consumer's end of a ring: descriptors from one ingress NIC, in own memory (p2pnic/ring.h).
  *
- * dequeued and completed run freely; completed ≤ dequeued ≤ the producer's word, whatever the peer
- * writes: a word that breaks this quarantines the ring until it is opened again.
+ * dequeued and completed run freely; completed ≤ dequeued ≤ completed + slots, whatever the peer
+ * writes.
  */
 #ifndef P2PNIC_FIRMWARE_RING_IN_H
 #define P2PNIC_FIRMWARE_RING_IN_H
@@ -16,25 +16,38 @@ struct nic;
 
 struct ring_in {
 	bool open;
-	bool quarantined; /* its peer broke the rules; ignored until opened again */
-	bool touched;     /* completed moved since it was last written to the peer */
+	bool touched; /* completed moved since it was last written to the peer */
 	uint32_t epoch;
 	uint32_t slots;
-	uint32_t dequeued;   /* next index to take */
-	uint32_t completed;  /* what the ingress NIC may use again */
-	uint64_t stale_word; /* last word of another life, counted once */
-	uint32_t orphans;    /* frames of an earlier life that the port still has */
-	uint64_t base;       /* Wr: bar_offset in BAR4 of the peer's buffers */
-	uint64_t bytes;      /* how much its descriptors may name */
+	uint32_t dequeued;  /* next index to take */
+	uint32_t completed; /* what the ingress NIC may use again */
+	uint32_t orphans;   /* frames of an earlier life that the port still has */
+	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
+	uint64_t bytes;     /* how much its descriptors may name */
 	struct p2pnic_mailbox *mailbox;
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
 };
 
-/* How many new descriptors it has. */
-uint32_t ring_in_available(struct nic *, struct ring_in *);
+/* As it stands in a slot: read once, in one access; its peer may change it at any time, to no effect
+ * then. Acquire: pairs with the peer's board_dma_publish, so the packet is visible. */
+static inline uint64_t ring_in_word(const struct ring_in *in, uint32_t index)
+{
+	const struct p2pnic_descriptor *d = &in->mailbox->descriptor[index & (in->slots - 1)];
 
-/* Copies one descriptor, its offset counted from BAR4; false: not valid. */
-bool ring_in_descriptor(const struct ring_in *, uint32_t index, struct p2pnic_descriptor *);
+	return __atomic_load_n((const uint64_t *)d, __ATOMIC_ACQUIRE);
+}
+
+static inline bool ring_in_published(const struct ring_in *in, uint32_t index, uint64_t word)
+{
+	return P2PNIC_FLAGS_TAG(word >> 48) == p2pnic_tag(in->epoch, index, in->slots);
+}
+
+/* It has a new descriptor. */
+static inline bool ring_in_waits(const struct ring_in *in)
+{
+	return ring_in_published(in, in->dequeued, ring_in_word(in, in->dequeued)) &&
+	       in->dequeued - in->completed < in->slots;
+}
 
 /* Counts what waits in a ring that is about to close. */
 void ring_in_discard(struct nic *, unsigned peer);

@@ -22,8 +22,7 @@ static inline uint64_t descriptor_word(uint32_t offset, uint32_t length, uint16_
 
 /* --- Publishing ------------------------------------------------------------------------------- */
 
-/* Writes [published, produced): descriptors in one piece, or two where the ring wraps, then the
- * word. */
+/* Writes the descriptors [published, produced) in one piece, or two where the ring wraps. */
 static void publish(struct nic *n, struct ring_out *out)
 {
 	uint32_t pending = out->produced - out->published;
@@ -31,14 +30,17 @@ static void publish(struct nic *n, struct ring_out *out)
 	uint32_t run = least(pending, out->mask + 1 - slot);
 	const uint64_t descriptors = offsetof(struct p2pnic_mailbox, descriptor);
 
-	board_dma_write(
-		n->board, &out->mailbox, descriptors + slot * 8ull, out->batch_word, run * 8);
+	board_dma_publish(n->board, &out->mailbox, descriptors + slot * 8ull, out->batch_word, run);
 	if (unlikely(pending > run))
-		board_dma_write(n->board, &out->mailbox, descriptors, out->batch_word + run,
-			(pending - run) * 8);
+		board_dma_publish(
+			n->board, &out->mailbox, descriptors, out->batch_word + run, pending - run);
 	out->published = out->produced;
-	board_dma_write64(n->board, &out->mailbox, offsetof(struct p2pnic_mailbox, producer),
-		P2PNIC_RING_WORD(out->epoch, out->produced));
+}
+
+/* Of the next descriptor: what marks it as new. */
+static inline uint16_t next_tag(const struct ring_out *out)
+{
+	return p2pnic_tag(out->epoch, out->produced, out->mask + 1);
 }
 
 static inline void mark_dirty(struct nic *n, unsigned peer)
@@ -62,9 +64,9 @@ static void wake(struct nic *n, unsigned peer)
 	count(&n->counters->doorbells, 1);
 }
 
-/* The fence orders our producer words before the read of `asleep`; it pairs with the one in
- * nic_arm, where the other end writes `asleep` and then reads the producer word: at least one of
- * the two sees the other. */
+/* The fence orders our descriptors before the read of `asleep`; it pairs with the one in nic_arm,
+ * where the other end writes `asleep` and then reads the next descriptor: at least one of the two
+ * sees the other. */
 void rings_publish(struct nic *n)
 {
 	if (!n->dirty)
@@ -237,10 +239,10 @@ void ring_out_drain(struct nic *n, unsigned peer)
 	out->limit = out->consumed + out->capacity;
 	while (out->held && out->produced != out->limit) {
 		struct p2pnic_descriptor d = out->hold[out->hold_head];
-		uint32_t offset = place_held(n, out, d);
+		uint64_t word =
+			descriptor_word(place_held(n, out, d), d.length, d.flags | next_tag(out));
 
-		out->batch_word[out->produced++ - out->published] =
-			descriptor_word(offset, d.length, d.flags);
+		out->batch_word[out->produced++ - out->published] = word;
 		out->bytes += d.length;
 		if (out->produced - out->published >= out->batch)
 			publish(n, out);
@@ -334,10 +336,12 @@ void ring_out_enqueue(struct nic *n, const struct burst *b, unsigned peer,
 		run = least(run, out->batch - (out->produced - out->published));
 		run = least(run, out->mask + 1 - (out->produced & out->mask));
 		mark_dirty(n, peer);
+		uint16_t tagged = flags | next_tag(out);
+
 		if (likely(n->writes))
-			enqueue_written(n, b, out, s->frame + i, s->length + i, run, flags);
+			enqueue_written(n, b, out, s->frame + i, s->length + i, run, tagged);
 		else
-			enqueue_kept(n, b, out, s->frame + i, s->length + i, run, flags);
+			enqueue_kept(n, b, out, s->frame + i, s->length + i, run, tagged);
 		if (out->produced - out->published == out->batch)
 			publish(n, out);
 	}

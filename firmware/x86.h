@@ -55,17 +55,19 @@ AVX512 static inline void copy_sixteens(uint32_t *to, const uint32_t *from, unsi
 }
 #endif
 
-/* A few dozen words. */
-static inline void copy_words(uint32_t *to, const uint32_t *from, unsigned words)
+/* Each word whole, after all that was written before: x86 does not reorder stores, so there only the
+ * compiler is told. */
+static inline void publish_words(uint64_t *to, const uint64_t *from, unsigned words)
 {
 #ifdef __x86_64__
 	if (x86_has_avx512()) {
-		copy_sixteens(to, from, words);
+		__asm__ volatile("" : : : "memory");
+		copy_sixteens((uint32_t *)to, (const uint32_t *)from, 2 * words);
 		return;
 	}
 #endif
 	for (unsigned i = 0; i < words; i++)
-		to[i] = from[i];
+		__atomic_store_n(&to[i], from[i], __ATOMIC_RELEASE);
 }
 
 #endif

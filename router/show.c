@@ -170,7 +170,6 @@ static json_t *show_counter(struct router *r, unsigned k)
 	json_object_set_new(o, "missed", number(&c->port_missed));
 	json_object_set_new(o, "dma_faults", number(&c->dma_faults));
 	json_object_set_new(o, "bad_words", number(&c->bad_words));
-	json_object_set_new(o, "stale_words", number(&c->stale_words));
 	json_object_set_new(o, "doorbells", number(&c->doorbells));
 	json_object_set_new(o, "sleeps", number(&c->sleeps));
 	json_object_set_new(o, "unaccounted", json_integer(driver_nic_unaccounted(d)));

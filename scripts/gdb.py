@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pretty-printers for gdb: gdb -x scripts/gdb.py PROGRAM, or `source scripts/gdb.py` in gdb.
 
-    print n->in[1].mailbox->producer     epoch 3, index 128
+    print n->in[1].mailbox->consumer     epoch 3, index 128
     print *n                             words, next hops, table entries, addresses as what they say
 
 By the names of the contract's types (include/p2pnic): p2pnic_ring_word, p2pnic_next_hop, p2pnic_fib_entry,
@@ -56,16 +56,16 @@ def adjacency(value):
 
 
 def descriptor(value):
-    flags = int(value["flags"])
-    return (f"{int(value['length'])} bytes at {int(value['offset']):#x}" +
-            (f", punted: {value['flags'].cast(gdb.lookup_type('enum p2pnic_drop'))}" if flags else ""))
+    reason = int(value["flags"]) & 0x3f
+    return (f"{int(value['length'])} bytes at {int(value['offset']):#x}, tag {int(value['flags']) >> 9:#x}" +
+            (f", punted: {gdb.Value(reason).cast(gdb.lookup_type('enum p2pnic_drop'))}" if reason else ""))
 
 
 def ring_in(value):
     if not value["open"]:
         return "closed"
     return (f"epoch {int(value['epoch'])}, {int(value['slots'])} slots, dequeued {int(value['dequeued'])}, "
-            f"completed {int(value['completed'])}" + (", quarantined" if value["quarantined"] else ""))
+            f"completed {int(value['completed'])}")
 
 
 def ring_out(value):

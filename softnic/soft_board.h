@@ -77,14 +77,13 @@ static inline bool board_dma_resolve(struct board *b, struct bus_addr bus, uint6
 	return dma_resolve(b->dma, bus, bytes, access, region);
 }
 
-/* Small, a multiple of 8, 8-byte aligned at both ends: descriptors. */
-static inline void board_dma_write(struct board *b, const struct dma_region *r, uint64_t offset,
-	const void *data, uint32_t bytes)
+static inline void board_dma_publish(struct board *b, const struct dma_region *r, uint64_t offset,
+	const uint64_t *descriptor, unsigned count)
 {
 	if (__builtin_expect(!r->board, 0))
-		dma_write(b->dma, bus_addr_add(r->bus, offset), data, bytes);
+		dma_write(b->dma, bus_addr_add(r->bus, offset), descriptor, count * 8ull);
 	else
-		copy_words((uint32_t *)((uint8_t *)r->board + offset), data, bytes / 4);
+		publish_words((uint64_t *)((uint8_t *)r->board + offset), descriptor, count);
 }
 
 static inline void board_dma_write32(

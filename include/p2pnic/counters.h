@@ -78,11 +78,10 @@ struct p2pnic_counters {
 	_Atomic uint64_t held;            /* packets in this NIC's memory now */
 	_Atomic uint64_t port_missed; /* lost before the NIC had them, as the port's OS counts */
 	_Atomic uint64_t dma_faults;  /* transfers refused by the windows */
-	_Atomic uint64_t bad_words;   /* producer or consumer words out of range */
-	_Atomic uint64_t stale_words; /* producer words of another epoch */
+	_Atomic uint64_t bad_words;   /* consumer words out of range */
 	_Atomic uint64_t doorbells;   /* times a peer was woken */
 	_Atomic uint64_t sleeps;      /* times this NIC went to sleep */
-	uint8_t reserved0[256 - 5 * 16 - 7 * 8];
+	uint8_t reserved0[256 - 5 * 16 - 6 * 8];
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
 	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */

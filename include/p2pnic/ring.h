@@ -9,9 +9,9 @@
  *
  *            memory of e (BAR2)                              memory of i (BAR2)
  *   mailbox of i ─────────────────────┐            mailbox of e ──────────────────────┐
- *   │ producer   (written by i)       │            │ consumer of ring i→e (written by e)
- *   │ descriptor[slots] (written by i)│            │ asleep     (written by e)        │
- *   │ consumer of ring e→i (by i)     │            │ producer, descriptors of e→i     │
+ *   │ descriptor[slots] (written by i)│            │ consumer of ring i→e (written by e)
+ *   │ consumer of ring e→i (by i)     │            │ asleep     (written by e)        │
+ *   │ asleep     (by i)               │            │ descriptor[slots] of ring e→i    │
  *   └─────────────────────────────────┘            └──────────────────────────────────┘
  *
  * So a NIC has one mailbox for each peer, and *only that peer* writes it: one window is all a peer
@@ -19,26 +19,35 @@
  *
  * Life of a slot (Wr): the ingress NIC writes the packet into any free one of the buffers that the
  * driver gave it in the egress NIC's packet memory (the last one completed: it is still in
- * somebody's cache), writes the descriptor, then the producer word. The egress NIC reads the
- * producer word, reads descriptors, sends, and writes the consumer word into the ingress NIC's
- * memory; the buffer then belongs to the ingress NIC again.
+ * somebody's cache), then the descriptor. The egress NIC polls the next slot; a descriptor whose
+ * tag is the expected one is new. It sends the packet and writes the consumer word into the ingress
+ * NIC's memory; the buffer then belongs to the ingress NIC again.
  *
- * Who owns what: slots [consumer, producer) and the buffers they name belong to the egress NIC; all
- * others to the ingress NIC. Indices run free from 0 over 32 bits and are masked on use.
+ * One write publishes a batch. A descriptor carries its own validity, the tag: one bit that changes
+ * each time the ring wraps, and the low six bits of the pair's epoch. There is no producer index.
+ * Over PCIe a second write would cost as much as the first one (a write of up to 64 bytes takes
+ * the same time).
  *
- * Order: a producer word is written after its descriptors, and those after their packets. On the
- * soft NIC that is a release store paired with the consumer's acquire load; over PCIe, posted
- * writes of one requester do not pass one another (PCIe Base Specification, "Transaction Ordering",
- * relaxed ordering off).
+ * Who owns what: a published slot and the buffer it names belong to the egress NIC until its
+ * consumer word has passed it; all others to the ingress NIC. Indices run free from 0 over 32 bits
+ * and are masked on use.
  *
- * Epoch: the driver numbers each life of a pair. Index and epoch travel in one 64-bit word, so a
- * NIC that lags behind (a peer died, came back, and a stale write arrives late) is ignored: a word
- * whose epoch is not the one the driver set for the pair is no index.
+ * Order: a descriptor is written after its packet, in one piece. On the soft NIC that is a release
+ * store paired with the consumer's acquire load; over PCIe, posted writes of one requester do not
+ * pass one another (PCIe Base Specification, "Transaction Ordering", relaxed ordering off).
+ * Descriptors of one write may become visible in any order: a consumer takes them one after
+ * another, up to the first whose tag is not the expected one.
  *
- * Hostile peer: a consumer copies a descriptor once, then checks it: the index distance is at most
- * the number of slots, offset + length (in 64 bits) lies in the peer's own buffers, the length is a
- * frame's. A producer word that fails quarantines that ring, a descriptor that fails is counted
- * (P2PNIC_DROP_BAD_DESCRIPTOR); other rings go on.
+ * Epoch: the driver numbers each life of a pair. It zeroes both mailboxes after both sides were
+ * closed and before either is opened: no tag of a slot that was never written is the expected one.
+ * A NIC that lags behind (a peer died, came back, and a stale write arrives late) writes tags of
+ * another epoch. Index and epoch of a consumer travel in one 64-bit word; a word whose epoch is not
+ * the one the driver set for the pair is no index.
+ *
+ * Hostile peer: a consumer copies a descriptor once, then checks it: offset + length (in 64 bits)
+ * lies in the peer's own buffers, the length is a frame's. One that fails is counted
+ * (P2PNIC_DROP_BAD_DESCRIPTOR). It takes no more descriptors than there are slots before it has
+ * completed some. A consumer word out of range closes its direction. Other rings go on.
  */
 #ifndef P2PNIC_RING_H
 #define P2PNIC_RING_H
@@ -46,7 +55,7 @@
 #include "limits.h"
 #include "types.h"
 
-/* Index and epoch as one word: one store publishes both. */
+/* A consumer's index and epoch as one word: one store writes both. */
 typedef _Atomic uint64_t p2pnic_ring_word;
 #define P2PNIC_RING_WORD(epoch, index) (((uint64_t)(epoch) << 32) | (uint32_t)(index))
 #define P2PNIC_RING_EPOCH(word)        ((uint32_t)((word) >> 32))
@@ -65,32 +74,50 @@ typedef _Atomic uint64_t p2pnic_ring_word;
 struct p2pnic_descriptor {
 	uint32_t offset; /* (ingress) */
 	uint16_t length; /* (ingress) */
-	uint16_t flags;  /* (ingress) to the host: enum p2pnic_drop, why it was punted; else 0 */
+	uint16_t flags;  /* (ingress) P2PNIC_FLAGS */
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
 
 /*
+ * flags:
+ *   bits 0–5   to the host: enum p2pnic_drop, why it was punted; otherwise 0
+ *   bits 6–8   to the host: enum p2pnic_punt_class; otherwise 0
+ *   bit  9     tag, phase: 1 in the first pass over the ring, 0 in the second, and so on
+ *   bits 10–15 tag, the low six bits of the epoch
+ */
+#define P2PNIC_FLAGS(reason, punt_class) ((uint16_t)((reason) | (punt_class) << 6))
+#define P2PNIC_FLAGS_REASON(flags)       ((flags)&0x3fu)
+#define P2PNIC_FLAGS_CLASS(flags)        ((flags) >> 6 & 0x7u)
+#define P2PNIC_FLAGS_TAG(flags)          ((flags)&0xfe00u)
+
+/* The tag of the descriptor with that index, where it stands in flags. slots: of the ring. */
+static inline uint16_t p2pnic_tag(uint32_t epoch, uint32_t index, uint32_t slots)
+{
+	return (uint16_t)(epoch << 10 | (uint32_t) !(index & slots) << 9);
+}
+
+/*
  * A mailbox: all that one peer writes into this NIC. 16 KiB, page-aligned in BAR2, one for each
- * peer. The words a NIC polls and the descriptors are 128 bytes apart: processors prefetch lines in
+ * peer. The words a NIC reads and the descriptors are 128 bytes apart: processors prefetch lines in
  * pairs.
  */
 struct p2pnic_mailbox {
-	p2pnic_ring_word
-		producer; /* (ingress: the peer) ring peer→this: next index to be written */
-	uint8_t reserved0[120];
+	uint8_t reserved0[128];
 	p2pnic_ring_word
 		consumer; /* (egress: the peer) ring this→peer: next index to be consumed */
 	uint8_t reserved1[120];
 	_Atomic uint32_t asleep; /* (egress: the peer) 1: ring its doorbell after publishing */
-	uint8_t reserved2[124];
+	/* (egress: the peer) 1: its port has no carrier; packets for it are dropped at once */
+	_Atomic uint32_t link_down;
+	uint8_t reserved2[120];
 	uint8_t reserved3[4096 - 384];
 	struct p2pnic_descriptor descriptor[P2PNIC_RING_SLOTS_MAX]; /* (ingress) ring peer→this */
 	uint8_t reserved4[4096];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_mailbox, 16384);
-P2PNIC_ASSERT_OFFSET(struct p2pnic_mailbox, producer, 0);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_mailbox, consumer, 128);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_mailbox, asleep, 256);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_mailbox, link_down, 260);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_mailbox, descriptor, 4096);
 
 #endif

@@ -18,21 +18,21 @@ static void step(struct rig *r, const uint8_t *in)
 	struct packet p;
 
 	switch (in[0] % 8) {
-	case 0: /* a producer word, near or anywhere */
-		m->producer = P2PNIC_RING_WORD(
-			ring->epoch + (in[1] & 1), in[1] & 2 ? word : ring->dequeued + in[2] % 40);
+	case 0:
+		m->link_down = in[1];
 		break;
 	case 1:
 		m->consumer = P2PNIC_RING_WORD(
 			out->epoch + (in[1] & 1), in[1] & 2 ? word : out->consumed + in[2] % 40);
 		break;
-	case 2:
-		m->descriptor[(ring->dequeued + in[1] % 4) & 31] =
-			(struct p2pnic_descriptor){word, (uint16_t)get16(in + 1), in[7]};
+	case 2: /* any word */
+		m->descriptor[(ring->dequeued + in[2] % 4) & 31] = (struct p2pnic_descriptor){
+			word, (uint16_t)get16(in + 1), (uint16_t)get16(in + 6)};
 		break;
-	case 3: /* a good one */
+	case 3: /* a good one, published or not */
 		m->descriptor[(ring->dequeued + in[1] % 32) & 31] = (struct p2pnic_descriptor){
-			word % 60000, (uint16_t)(14 + get16(in + 1) % 1779), 0};
+			word % 60000, (uint16_t)(14 + get16(in + 1) % 1779),
+			p2pnic_tag(ring->epoch, ring->dequeued + in[1] % 64, 32)};
 		break;
 	case 4:
 		a->board.complete_max = in[1] % 8;

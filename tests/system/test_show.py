@@ -26,7 +26,7 @@ SCHEMA = {
     "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC, "originated": TRAFFIC,
                  "injected": TRAFFIC, "sent": TRAFFIC, "to_rings": TRAFFIC, "punted": TRAFFIC,
                  "held": int, "dropped": dict, "missed": int, "dma_faults": int, "bad_words": int,
-                 "stale_words": int, "doorbells": int, "sleeps": int, "unaccounted": int}],
+                 "doorbells": int, "sleeps": int, "unaccounted": int}],
     "drop": [{"reason": str, "packets": int, "nics": dict, "meaning": str}],
     "route": [{"prefix": str, "source": str, "kind": str}],
     "neighbor": [{"nic": str, "address": str, "mac": str, "state": str}],

@@ -116,7 +116,7 @@ struct board {
 	_Atomic uint32_t rung; /* doorbell writes by peers */
 	int eventfd;           /* written at each, or 0 */
 	unsigned interrupts[P2PNIC_VECTORS];
-	unsigned word_writes; /* dma_write64 calls: producer and consumer words */
+	unsigned publications; /* dma_publish calls */
 };
 
 static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
@@ -321,17 +321,18 @@ static inline uint8_t *board_target(const struct dma_region *r, uint64_t offset,
 	return r->board ? (uint8_t *)r->board + offset : NULL;
 }
 
-static inline void board_dma_write(struct board *b, const struct dma_region *r, uint64_t offset,
-	const void *data, uint32_t bytes)
+static inline void board_dma_publish(struct board *b, const struct dma_region *r, uint64_t offset,
+	const uint64_t *descriptor, unsigned count)
 {
-	uint64_t *to = (uint64_t *)board_target(r, offset, bytes);
-	const uint64_t *from = data;
+	uint64_t *to = (uint64_t *)board_target(r, offset, count * 8);
 
-	BOARD_ASSERT(bytes % 8 == 0 && offset % 8 == 0);
+	b->publications++;
+	BOARD_ASSERT(offset % 8 == 0);
 	if (!to)
-		board_dma_slow(b, r, offset, (void *)(uintptr_t)data, bytes, DMA_WRITE);
-	for (uint32_t k = 0; to && k < bytes / 8; k++)
-		to[k] = from[k];
+		board_dma_slow(b, r, offset, (void *)(uintptr_t)descriptor, count * 8, DMA_WRITE);
+	/* The last first: a consumer must not rely on their order. */
+	for (unsigned k = count; to && k-- > 0;)
+		__atomic_store_n(&to[k], descriptor[k], __ATOMIC_RELEASE);
 }
 
 static inline void board_dma_write32(
@@ -350,7 +351,6 @@ static inline void board_dma_write64(
 {
 	uint8_t *to = board_target(r, offset, 8);
 
-	b->word_writes++;
 	if (to)
 		atomic_store_explicit((_Atomic uint64_t *)to, value, memory_order_release);
 	else

@@ -155,10 +155,26 @@ unsigned rig_open_side(struct rig *r, unsigned nic, unsigned peer, uint32_t epoc
 	return rig_command(r, nic, P2PNIC_OP_PEER_OPEN, peer);
 }
 
+/* As a driver does before it opens a pair. */
+static void clear_mailboxes(struct rig *r, unsigned a, unsigned b)
+{
+	memset(mailbox_in(&r->at[a], b), 0, sizeof(struct p2pnic_mailbox));
+	if (b == P2PNIC_HOST_PEER) {
+		memset(r->at[a].host.mailbox, 0, sizeof(struct p2pnic_mailbox));
+		return;
+	}
+	memset(mailbox_in(&r->at[b], a), 0, sizeof(struct p2pnic_mailbox));
+	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
+		memset(r->relay[a][b], 0, sizeof(struct p2pnic_mailbox));
+		memset(r->relay[b][a], 0, sizeof(struct p2pnic_mailbox));
+	}
+}
+
 void rig_open(struct rig *r, unsigned a, unsigned b)
 {
 	uint32_t epoch = r->at[a].epoch[b] + 1;
 
+	clear_mailboxes(r, a, b);
 	r->at[a].epoch[b] = epoch;
 	BOARD_ASSERT(rig_open_side(r, a, b, epoch) == P2PNIC_OK);
 	if (a == b || b == P2PNIC_HOST_PEER)
@@ -390,7 +406,6 @@ void rig_relay(struct rig *r)
 			struct p2pnic_mailbox *back = mailbox_in(&r->at[i], e);
 
 			memcpy(to->descriptor, r->relay[i][e]->descriptor, sizeof(to->descriptor));
-			to->producer = r->relay[i][e]->producer;
 			back->consumer = r->relay[e][i]->consumer;
 			back->asleep = r->relay[e][i]->asleep;
 		}
@@ -416,14 +431,13 @@ bool rig_punted(struct rig *r, unsigned nic, struct packet *p, uint16_t *flags)
 {
 	struct rig_nic *a = &r->at[nic];
 	struct rig_host *h = &a->host;
-	uint64_t word = atomic_load_explicit(&h->mailbox->producer, memory_order_acquire);
 	struct p2pnic_descriptor d = h->mailbox->descriptor[h->consumed & (r->config.slots - 1)];
 
-	if (P2PNIC_RING_EPOCH(word) != a->epoch[P2PNIC_HOST_PEER] ||
-		P2PNIC_RING_INDEX(word) == h->consumed)
+	if (P2PNIC_FLAGS_TAG(d.flags) !=
+		p2pnic_tag(a->epoch[P2PNIC_HOST_PEER], h->consumed, r->config.slots))
 		return false;
 	p->length = d.length;
-	*flags = d.flags;
+	*flags = d.flags & ~P2PNIC_FLAGS_TAG(0xffff);
 	memcpy(p->bytes, (RIG_INGRESS_WRITES ? h->out_buffers : a->bar4) + d.offset, d.length);
 	atomic_store_explicit(&mailbox_in(a, P2PNIC_HOST_PEER)->consumer,
 		P2PNIC_RING_WORD(a->epoch[P2PNIC_HOST_PEER], ++h->consumed), memory_order_release);
@@ -447,9 +461,8 @@ bool rig_inject(struct rig *r, unsigned nic, const struct packet *p)
 		return false;
 	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES, p->bytes, p->length);
 	m->descriptor[slot] =
-		(struct p2pnic_descriptor){slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length, 0};
-	atomic_store_explicit(&m->producer,
-		P2PNIC_RING_WORD(a->epoch[P2PNIC_HOST_PEER], ++h->produced), memory_order_release);
+		(struct p2pnic_descriptor){slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length,
+			p2pnic_tag(a->epoch[P2PNIC_HOST_PEER], h->produced++, r->config.slots)};
 	return true;
 }
 

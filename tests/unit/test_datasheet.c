@@ -172,7 +172,6 @@ static void test_structures(void **state)
 	ASSERT_FIELD(p2pnic_peer, in_buffer_count);
 	ASSERT_FIELD(p2pnic_peer, in_slots);
 	ASSERT_FIELD(p2pnic_peer, flags);
-	ASSERT_FIELD(p2pnic_mailbox, producer);
 	ASSERT_FIELD(p2pnic_mailbox, consumer);
 	ASSERT_FIELD(p2pnic_mailbox, asleep);
 	assert_row("| %zu | descriptor | %zu · %u |", offsetof(struct p2pnic_mailbox, descriptor),
@@ -212,7 +211,6 @@ static void test_counters(void **state)
 	ASSERT_COUNTER(port_missed, "word");
 	ASSERT_COUNTER(dma_faults, "word");
 	ASSERT_COUNTER(bad_words, "word");
-	ASSERT_COUNTER(stale_words, "word");
 	ASSERT_COUNTER(doorbells, "word");
 	ASSERT_COUNTER(sleeps, "word");
 	ASSERT_COUNTER(to_ring, "traffic [64]");

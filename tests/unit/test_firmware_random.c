@@ -322,12 +322,9 @@ static void pairs_that_come_and_go(void **state)
 static uint64_t rubbish_word(struct rig *r, unsigned nic, unsigned peer)
 {
 	uint32_t epoch = r->at[nic].epoch[peer];
-	const struct ring_in *in = &r->at[nic].nic->in[peer];
 	const struct ring_out *out = &r->at[nic].nic->out[peer];
 
-	switch (any(5)) {
-	case 0:
-		return P2PNIC_RING_WORD(epoch, in->dequeued + any(80));
+	switch (any(4)) {
 	case 1:
 		return P2PNIC_RING_WORD(epoch, out->consumed + any(80));
 	case 2:
@@ -349,7 +346,7 @@ static void write_rubbish(struct rig *r, unsigned nic, unsigned peer)
 
 	switch (any(6)) {
 	case 0:
-		m->producer = rubbish_word(r, nic, peer);
+		m->link_down = any(3);
 		break;
 	case 1:
 		m->consumer = rubbish_word(r, nic, peer);
@@ -359,10 +356,9 @@ static void write_rubbish(struct rig *r, unsigned nic, unsigned peer)
 			m->descriptor[k] = (struct p2pnic_descriptor){
 				any(3) ? any(1 + (uint32_t)in->bytes) : any(0x7fffffff) * 2,
 				(uint16_t)(any(3) ? 14 + any(1779) : any(65536)),
-				(uint16_t)any(65536)};
-		if (in->open)
-			m->producer = P2PNIC_RING_WORD(
-				in->epoch, in->completed + any(r->config.slots + 1));
+				(uint16_t)(any(4) ? p2pnic_tag(in->epoch, in->dequeued + k,
+							    r->config.slots)
+						  : any(65536))};
 		break;
 	case 3:
 		m->asleep = any(3);

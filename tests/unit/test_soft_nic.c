@@ -204,10 +204,10 @@ static void host_inject(struct host *h, const struct packet *p)
 	const uint64_t one = 1;
 
 	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES, p->bytes, p->length);
-	nic_mailbox(h)->descriptor[slot] =
-		(struct p2pnic_descriptor){slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length, 0};
-	atomic_store_explicit(&nic_mailbox(h)->producer, P2PNIC_RING_WORD(7, ++h->produced),
-		memory_order_release);
+	struct p2pnic_descriptor d = {slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length,
+		p2pnic_tag(7, h->produced++, HOST_SLOTS)};
+	__atomic_store(
+		(uint64_t *)&nic_mailbox(h)->descriptor[slot], (uint64_t *)&d, __ATOMIC_RELEASE);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&h->mailbox->asleep, memory_order_relaxed))
 		assert_int_equal(write(doorbell, &one, 8), 8);
@@ -217,19 +217,20 @@ static void host_inject(struct host *h, const struct packet *p)
 static bool host_punted(struct soft_rig *r, struct host *h, struct packet *p, uint16_t *flags)
 {
 	for (unsigned tries = 0; tries < 10000; tries++) {
-		uint64_t word = atomic_load_explicit(&h->mailbox->producer, memory_order_acquire);
-		struct p2pnic_descriptor d = h->mailbox->descriptor[h->consumed % HOST_SLOTS];
+		struct p2pnic_descriptor d;
 		uint8_t *from = method == P2PNIC_METHOD_WRITE
 					? host_buffers(h, false)
 					: device_pointer(h->nic->device, VFIO_PCI_BAR4_REGION_INDEX,
 						  0, P2PNIC_BAR4_BYTES_MIN);
 
-		if (word == P2PNIC_RING_WORD(7, h->consumed) || word == 0) {
+		__atomic_load((uint64_t *)&h->mailbox->descriptor[h->consumed % HOST_SLOTS],
+			(uint64_t *)&d, __ATOMIC_ACQUIRE);
+		if (P2PNIC_FLAGS_TAG(d.flags) != p2pnic_tag(7, h->consumed, HOST_SLOTS)) {
 			soft_serve(r, 1);
 			continue;
 		}
 		p->length = d.length;
-		*flags = d.flags;
+		*flags = P2PNIC_FLAGS_REASON(d.flags);
 		memcpy(p->bytes, from + d.offset, d.length);
 		atomic_store_explicit(&nic_mailbox(h)->consumer, P2PNIC_RING_WORD(7, ++h->consumed),
 			memory_order_release);
