@@ -141,12 +141,12 @@ static struct fib *compile(
 {
 	const struct fib_config config = {
 		family, kind, kind == P2PNIC_FIB_LINE_TRIE ? IMAGE_ROOM : 64u << 20};
-	char error[FIB_ERROR_BYTES];
-	struct fib *fib = fib_new(&config, error);
+	struct error error;
+	struct fib *fib = fib_new(&config, &error);
 	double start = thread_seconds();
 
-	if (!fib || fib_build(fib, routes, n, error)) {
-		fprintf(stderr, "%s\n", error);
+	if (!fib || fib_build(fib, routes, n, &error)) {
+		fprintf(stderr, "%s\n", error.text);
 		exit(1);
 	}
 	*spent = thread_seconds() - start;
@@ -396,7 +396,7 @@ static void bench_changes(
 	       *bytes = need(malloc(timed * sizeof *bytes));
 	struct fib_route *now = need(malloc(list->n * sizeof *now));
 	uint64_t image_bytes, fresh_bytes, all_bytes = 0;
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	const char *pages;
 	struct fib *fib, *fresh;
 	double build, ratio, median, p99;
@@ -419,8 +419,8 @@ static void bench_changes(
 		else
 			now[which].next_hop = list->route[which].next_hop;
 		start = wall_seconds();
-		if (fib_change(fib, &now[which], 1, &patch, error)) {
-			fprintf(stderr, "%s\n", error);
+		if (fib_change(fib, &now[which], 1, &patch, &error)) {
+			fprintf(stderr, "%s\n", error.text);
 			exit(1);
 		}
 		fib_patch_apply(patch, device);
@@ -547,14 +547,15 @@ static const char *machine(void)
 static const char *load_routes(struct bench *b, const char *folder)
 {
 	static const char *const files[] = {"ipv4-2026-03.txt.xz", "ipv6-2026-03.txt.xz"};
-	char path[4096], error[FIB_ERROR_BYTES];
+	char path[4096];
+	struct error error;
 
 	for (unsigned i = 0; i < 2; i++) {
 		snprintf(path, sizeof path, "%s/%s", folder, files[i]);
 		if (access(path, R_OK))
 			goto synthetic;
-		if (route_file_read(path, 64, &b->table, error)) {
-			fprintf(stderr, "bench-fib: %s\n", error);
+		if (route_file_read(path, 64, &b->table, &error)) {
+			fprintf(stderr, "bench-fib: %s\n", error.text);
 			goto synthetic;
 		}
 	}

@@ -119,8 +119,8 @@ int main(int argc, char **argv)
 	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
 		fib_route4(0xc61201ff, 32, 2), fib_route4(0xc6120101, 32, 2),
 		fib_route4(0xc612010a, 32, 1)};
-	char error[FIB_ERROR_BYTES] = "";
-	struct fib *fib = fib_new(&config, error);
+	struct error error = {""};
+	struct fib *fib = fib_new(&config, &error);
 	double best = 1e9;
 
 	if (argc > 1 && !strcmp(argv[1], "rd"))
@@ -129,8 +129,8 @@ int main(int argc, char **argv)
 	make(&b);
 	join(&a, 0, &b, 1);
 	join(&b, 1, &a, 0);
-	if (!fib || fib_build(fib, route, 4, error)) {
-		fprintf(stderr, "%s\n", error);
+	if (!fib || fib_build(fib, route, 4, &error)) {
+		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
 	fib_image_write(fib, a.bar2 + P2PNIC_BAR2_FIB);

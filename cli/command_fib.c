@@ -47,32 +47,32 @@ int fib_fail(const char *error)
 
 int fib_read_table(const struct fib_options *o, const char *path, struct route_table *table)
 {
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	int status;
 
 	if (!strcmp(path, "synthetic")) {
 		status = synthetic_table(table, o->next_hops, o->seed);
-		snprintf(error, sizeof error, "synthetic table: %s", strerror(-status));
+		error_set(&error, status, "synthetic table: %s", strerror(-status));
 	} else {
-		status = route_file_read(path, o->next_hops, table, error);
+		status = route_file_read(path, o->next_hops, table, &error);
 	}
 	if (status)
-		fprintf(stderr, "p2pnic fib: %s\n", error);
+		fprintf(stderr, "p2pnic fib: %s\n", error.text);
 	return status;
 }
 
 struct fib *fib_of_list(const struct fib_options *o, unsigned family, const struct route_list *list)
 {
 	const struct fib_config config = {family, o->kind, o->memory};
-	char error[FIB_ERROR_BYTES];
-	struct fib *fib = fib_new(&config, error);
+	struct error error;
+	struct fib *fib = fib_new(&config, &error);
 
-	if (fib && fib_build(fib, list->route, list->n, error)) {
+	if (fib && fib_build(fib, list->route, list->n, &error)) {
 		fib_free(fib);
 		fib = NULL;
 	}
 	if (!fib)
-		fib_fail(error);
+		fib_fail(error.text);
 	return fib;
 }
 

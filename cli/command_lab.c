@@ -97,7 +97,7 @@ static void tell(const struct run *options, const json_t *results)
 /* Where the system allows no namespaces. */
 static int run_capture(const struct run *options, const char *why)
 {
-	char error[LAB_ERROR_BYTES] = "";
+	struct error error = {""};
 	json_t *results;
 	int status;
 
@@ -107,9 +107,9 @@ static int run_capture(const struct run *options, const char *why)
 		"the "
 		"same soft NICs.\n",
 		why);
-	results = capture_replay(error);
+	results = capture_replay(&error);
 	if (!results) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	json_object_set_new(results, "user", json_string("none"));
@@ -124,13 +124,13 @@ static int run_capture(const struct run *options, const char *why)
 static int run(const struct sandbox *sandbox, void *argument)
 {
 	const struct run *options = argument;
-	char error[LAB_ERROR_BYTES] = "";
+	struct error error = {""};
 	json_t *results = json_object();
 	struct lab lab;
 	bool well;
 
-	if (lab_up(&lab, error) < 0) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+	if (lab_up(&lab, &error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	json_object_set_new(results, "user", json_string(sandbox->own_user ? "namespace" : "root"));
@@ -152,8 +152,8 @@ static int run(const struct sandbox *sandbox, void *argument)
 	well &= traffic_udp(results);
 	if (!options->json)
 		say_flows(results, "udp");
-	if (account_take(results, account_of_runtime(lab.runtime), error) < 0) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+	if (account_take(results, account_of_runtime(lab.runtime), &error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	if (!options->json)
@@ -165,11 +165,11 @@ static int run(const struct sandbox *sandbox, void *argument)
 static int lab_run(const struct run *options)
 {
 	struct sandbox sandbox;
-	char error[SANDBOX_ERROR_BYTES] = "";
-	int result = sandbox_start(&sandbox, false, run, (void *)options, error);
+	struct error error = {""};
+	int result = sandbox_start(&sandbox, false, run, (void *)options, &error);
 
 	if (result)
-		return run_capture(options, error);
+		return run_capture(options, error.text);
 	result = sandbox_wait(&sandbox);
 	if (result > 128)
 		fprintf(stderr, "p2pnic lab: ended by signal %d; nothing is left of it\n",
@@ -180,10 +180,10 @@ static int lab_run(const struct run *options)
 static int lab_stay(void)
 {
 	const bool root = geteuid() == 0;
-	char error[LAB_ERROR_BYTES] = "";
+	struct error error = {""};
 
-	if (lasting_up(error) < 0) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+	if (lasting_up(&error) < 0) {
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, host h2 10.0.2.2, and so on. Try:\n");
@@ -199,11 +199,11 @@ static int lab_stay(void)
 
 static int lab_go(void)
 {
-	char error[LAB_ERROR_BYTES] = "";
-	int found = lasting_down(error);
+	struct error error = {""};
+	int found = lasting_down(&error);
 
 	if (found < 0) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	printf(found ? "lab: removed\n" : "lab: there was none\n");

@@ -105,7 +105,7 @@ static bool start_engine(struct process *p, const char *description)
 
 static bool start_nic(struct process *p, struct soft_nic_config *config)
 {
-	char error[SOFT_NIC_ERROR_BYTES];
+	struct error error;
 
 	if (!config->name)
 		return true;
@@ -119,8 +119,8 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 	}
 	if (!p->engines && !start_engine(p, config->name))
 		return false;
-	if (soft_nic_new(&p->nic[p->nics], config, p->engine[p->engines - 1], error) < 0) {
-		log_say(LOG_ERROR, "p2pnic nic", "%s", error);
+	if (soft_nic_new(&p->nic[p->nics], config, p->engine[p->engines - 1], &error) < 0) {
+		log_say(LOG_ERROR, "p2pnic nic", "%s", error.text);
 		return false;
 	}
 	p->nics++;

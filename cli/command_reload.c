@@ -24,7 +24,7 @@ int command_reload(int argc, char **argv)
 		{"json", no_argument, NULL, 'j'}, WHICH_ROUTER_OPTIONS,
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "reload"};
-	char error[API_ERROR_BYTES];
+	struct error error;
 	bool json = false, force = false;
 	const json_t *done;
 	json_t *answer;
@@ -58,9 +58,9 @@ int command_reload(int argc, char **argv)
 	}
 	which_router_settle(&router);
 	answer = api_ask(router.runtime, router.own,
-		json_pack("{s:{s:b}}", "reload", "force", force), error);
+		json_pack("{s:{s:b}}", "reload", "force", force), &error);
 	if (!answer) {
-		fprintf(stderr, "p2pnic reload: %s\n", error);
+		fprintf(stderr, "p2pnic reload: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	done = json_object_get(answer, "reload");

@@ -61,19 +61,8 @@ struct replay {
 	char staging[PATH_MAX + 32]; /* in it: what is written, until all of it is */
 	struct router router;
 	json_t *results;
-	char error[CONFIG_ERROR_BYTES + 128];
+	struct error error;
 };
-
-__attribute__((format(printf, 3, 4))) static int fail(
-	struct replay *p, int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(p->error, sizeof(p->error), format, arguments);
-	va_end(arguments);
-	return code;
-}
 
 /* --- Input ------------------------------------------------------------------------------------ */
 
@@ -98,22 +87,23 @@ static int count(struct replay *p, struct input *in)
 	int more, type;
 
 	if (stat(in->path, &info) < 0 || !realpath(in->path, in->real))
-		return fail(p, -errno, "%s: %s", in->path, strerror(errno));
+		return error_set(&p->error, -errno, "%s: %s", in->path, strerror(errno));
 	if (!S_ISREG(info.st_mode))
-		return fail(p, -EINVAL, "%s: not a file", in->path);
+		return error_set(&p->error, -EINVAL, "%s: not a file", in->path);
 	in->device = info.st_dev;
 	in->inode = info.st_ino;
 	capture = pcap_open_offline_with_tstamp_precision(
 		in->real, PCAP_TSTAMP_PRECISION_NANO, reason);
 	if (!capture)
-		return fail(p, -EINVAL, "%s: %s", in->path, without_name(in, reason));
+		return error_set(&p->error, -EINVAL, "%s: %s", in->path, without_name(in, reason));
 	type = pcap_datalink(capture);
 	if (type != DLT_EN10MB) {
 		const char *name = pcap_datalink_val_to_name(type);
 
 		pcap_close(capture);
-		return fail(p, -EPROTOTYPE, "%s: link type %d (%s), not Ethernet (EN10MB)",
-			in->path, type, name ? name : "unknown");
+		return error_set(&p->error, -EPROTOTYPE,
+			"%s: link type %d (%s), not Ethernet (EN10MB)", in->path, type,
+			name ? name : "unknown");
 	}
 	while ((more = pcap_next_ex(capture, &header, &bytes)) == 1) {
 		in->frames++;
@@ -140,7 +130,9 @@ static int link_to(struct replay *p, const char *target, const char *what, unsig
 	char path[96];
 
 	private_path(p, what, k, path);
-	return symlink(target, path) < 0 ? fail(p, -errno, "%s: %s", path, strerror(errno)) : 0;
+	return symlink(target, path) < 0
+		       ? error_set(&p->error, -errno, "%s: %s", path, strerror(errno))
+		       : 0;
 }
 
 /* Puts the user's names in the place of private ones. */
@@ -182,14 +174,14 @@ static int make_directories(struct replay *p)
 
 	defer_signals();
 	if (mkdir(p->directory, 0777) < 0 && errno != EEXIST)
-		return fail(p, -errno, "%s: %s", p->directory, strerror(errno));
+		return error_set(&p->error, -errno, "%s: %s", p->directory, strerror(errno));
 	if (!realpath(p->directory, p->output) || stat(p->output, &info) < 0)
-		return fail(p, -errno, "%s: %s", p->directory, strerror(errno));
+		return error_set(&p->error, -errno, "%s: %s", p->directory, strerror(errno));
 	if (!S_ISDIR(info.st_mode))
-		return fail(p, -ENOTDIR, "%s: %s", p->directory, strerror(ENOTDIR));
+		return error_set(&p->error, -ENOTDIR, "%s: %s", p->directory, strerror(ENOTDIR));
 	snprintf(p->staging, sizeof(p->staging), "%s/.p2pnic-replay-XXXXXX", p->output);
 	if (!mkdtemp(p->staging)) {
-		error = fail(p, -errno, "%s: %s", p->directory, strerror(errno));
+		error = error_set(&p->error, -errno, "%s: %s", p->directory, strerror(errno));
 		p->staging[0] = 0;
 		return error;
 	}
@@ -197,7 +189,7 @@ static int make_directories(struct replay *p)
 	snprintf(p->private, sizeof(p->private), "%s/p2pnic-replay-XXXXXX",
 		temporary && strlen(temporary) < 32 ? temporary : "/tmp");
 	if (!mkdtemp(p->private)) {
-		error = fail(p, -errno, "%s: %s", p->private, strerror(errno));
+		error = error_set(&p->error, -errno, "%s: %s", p->private, strerror(errno));
 		p->private[0] = 0;
 		return error;
 	}
@@ -264,17 +256,18 @@ static int check_output(struct replay *p, const char *name, bool earlier)
 
 	snprintf(path, sizeof(path), "%s/%s", p->output, name);
 	if (lstat(path, &info) < 0)
-		return errno == ENOENT
-			       ? 0
-			       : fail(p, -errno, "%s/%s: %s", p->directory, name, strerror(errno));
+		return errno == ENOENT ? 0
+				       : error_set(&p->error, -errno, "%s/%s: %s", p->directory,
+						 name, strerror(errno));
 	if (!S_ISREG(info.st_mode))
-		return fail(
-			p, -EEXIST, "%s/%s is in the way, and it is no file", p->directory, name);
+		return error_set(&p->error, -EEXIST, "%s/%s is in the way, and it is no file",
+			p->directory, name);
 	for (unsigned k = 0; k < p->inputs; k++)
 		if (p->input[k].path && p->input[k].device == info.st_dev &&
 			p->input[k].inode == info.st_ino)
-			return fail(p, -EEXIST, "%s/%s would be overwritten, and it is an input",
-				p->directory, name);
+			return error_set(&p->error, -EEXIST,
+				"%s/%s would be overwritten, and it is an input", p->directory,
+				name);
 	/* Verdicts beside it do not prove that. */
 	if (earlier && strcmp(name, "verdicts") != 0) {
 		int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -284,10 +277,10 @@ static int check_output(struct replay *p, const char *name, bool earlier)
 			close(file);
 	}
 	if (foreign)
-		return fail(p, -EEXIST, "%s/%s is in the way, and no replay wrote it", p->directory,
-			name);
+		return error_set(&p->error, -EEXIST, "%s/%s is in the way, and no replay wrote it",
+			p->directory, name);
 	return earlier ? 0
-		       : fail(p, -EEXIST,
+		       : error_set(&p->error, -EEXIST,
 				 "%s/%s is in the way, and no earlier replay wrote it (there are "
 				 "no verdicts beside it)",
 				 p->directory, name);
@@ -313,9 +306,9 @@ static int publish(struct replay *p, const char *name)
 
 	snprintf(from, sizeof(from), "%s/%s", p->staging, name);
 	snprintf(to, sizeof(to), "%s/%s", p->output, name);
-	return rename(from, to) < 0
-		       ? fail(p, -errno, "%s/%s: %s", p->directory, name, strerror(errno))
-		       : 0;
+	return rename(from, to) < 0 ? error_set(&p->error, -errno, "%s/%s: %s", p->directory, name,
+					      strerror(errno))
+				    : 0;
 }
 
 /* Verdicts first: where they are, the rest is known for a replay's. */
@@ -341,14 +334,14 @@ static int load(struct replay *p, struct config **config)
 	struct config_port port[P2PNIC_NICS_MAX];
 	static char target[P2PNIC_NICS_MAX][256], option[P2PNIC_NICS_MAX][128];
 	char type[] = "pcap";
-	int error = config_load(config, p->config_path, p->error);
+	int error = config_load(config, p->config_path, &p->error);
 	struct config *c = *config;
 
 	if (error)
 		return error;
 	if (p->inputs > c->nics_count) {
-		error = fail(p, -EINVAL, "%u captures for the %u NICs of %s", p->inputs,
-			c->nics_count, p->config_path);
+		error = error_set(&p->error, -EINVAL, "%u captures for the %u NICs of %s",
+			p->inputs, c->nics_count, p->config_path);
 		config_free(c);
 		return error;
 	}
@@ -366,7 +359,7 @@ static int load(struct replay *p, struct config **config)
 	error = config_replace_ports(c, port, "replay", p->private);
 	if (error)
 		config_free(c);
-	return error ? fail(p, error, "out of memory") : 0;
+	return error ? error_set(&p->error, error, "out of memory") : 0;
 }
 
 /* Runs the router, whose the configuration is then, with its own and its NICs' messages kept in a
@@ -380,7 +373,7 @@ static int start(struct replay *p, struct config *config)
 	messages = open(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	saved = messages < 0 ? -1 : fcntl(2, F_DUPFD_CLOEXEC, 3);
 	if (saved < 0) {
-		error = fail(p, -errno, "%s: %s", path, strerror(errno));
+		error = error_set(&p->error, -errno, "%s: %s", path, strerror(errno));
 		if (messages >= 0)
 			close(messages);
 		config_free(config);
@@ -398,7 +391,7 @@ static int start(struct replay *p, struct config *config)
 		text[n > 0 ? n : 0] = 0;
 		name_as_user(p, text, sizeof(text));
 		fputs(text, stderr);
-		fail(p, error, "%s", p->router.error);
+		error_set(&p->error, error, "%s", p->router.error.text);
 	}
 	close(messages);
 	return error;
@@ -429,25 +422,27 @@ static int wait_for_input(struct replay *p)
 		stalled = got == before ? stalled : 0;
 		before = got;
 		if (router_step(&p->router, STEP_MS))
-			return fail(p, -EINTR, "interrupted after %llu of %llu frames",
+			return error_set(&p->error, -EINTR, "interrupted after %llu of %llu frames",
 				(unsigned long long)got, (unsigned long long)wanted);
 		if (p->router.nic[0].restarts)
-			return fail(p, -ECHILD, "the NICs' process ended after %llu of %llu frames",
+			return error_set(&p->error, -ECHILD,
+				"the NICs' process ended after %llu of %llu frames",
 				(unsigned long long)got, (unsigned long long)wanted);
 		stalled += (unsigned)(clock_now_ms() - start);
 		if (stalled > STALL_MS)
-			return fail(p, -ETIMEDOUT, "the NICs took %llu of %llu frames and no more",
+			return error_set(&p->error, -ETIMEDOUT,
+				"the NICs took %llu of %llu frames and no more",
 				(unsigned long long)got, (unsigned long long)wanted);
 	}
 	return 0;
 }
 
-static json_t *show(void *context, const char *what, char *error)
+static json_t *show(void *context, const char *what, struct error *error)
 {
 	json_t *rows = router_show(context, what);
 
 	if (!rows)
-		snprintf(error, ROUTER_TEXT_BYTES, "no '%s' to show", what);
+		error_set(error, -ENOENT, "no '%s' to show", what);
 	return rows;
 }
 
@@ -511,7 +506,8 @@ static int write_verdicts(struct replay *p, const json_t *names, uint64_t *missi
 	snprintf(path, sizeof(path), "%s/verdicts", p->staging);
 	out = fopen(path, "wxe");
 	if (!out)
-		return fail(p, -errno, "%s/verdicts: %s", p->directory, strerror(errno));
+		return error_set(
+			&p->error, -errno, "%s/verdicts: %s", p->directory, strerror(errno));
 	fputs(verdicts_head, out);
 	for (unsigned k = 0; k < json_array_size(names); k++) {
 		uint64_t lines = 0;
@@ -612,7 +608,7 @@ static int run(struct replay *p, struct config *config, json_t *names, unsigned 
 	error = wait_for_input(p);
 	json_object_set_new(p->results, "input", inputs_json(p));
 	if (!error)
-		error = account_take(p->results, source, p->error);
+		error = account_take(p->results, source, &p->error);
 	router_stop(&p->router);
 	if (!error)
 		error = write_verdicts(p, names, &missing);
@@ -645,7 +641,7 @@ static int replay(struct replay *p, unsigned *complaints)
 		else
 			error = run(p, config, names, complaints);
 	}
-	name_as_user(p, p->error, sizeof(p->error));
+	name_as_user(p, p->error.text, sizeof(p->error.text));
 	remove_directories(p, names);
 	json_decref(names);
 	return error;
@@ -700,7 +696,7 @@ int command_replay(int argc, char **argv)
 		return status < 0 ? COMMAND_OK : status;
 	p.results = json_object();
 	if (replay(&p, &complaints) < 0) {
-		fprintf(stderr, "p2pnic replay: %s\n", p.error);
+		fprintf(stderr, "p2pnic replay: %s\n", p.error.text);
 		return COMMAND_FAILED;
 	}
 	if (p.json) {

@@ -54,7 +54,7 @@ int command_router(int argc, char **argv)
 	if (error == -EINTR)
 		return COMMAND_OK; /* told to end before it was up */
 	if (error < 0) {
-		log_say(LOG_ERROR, "p2pnic router", "%s", router.error);
+		log_say(LOG_ERROR, "p2pnic router", "%s", router.error.text);
 		return COMMAND_FAILED;
 	}
 	while (router_step(&router, -1) == 0)

@@ -131,7 +131,7 @@ int command_show(int argc, char **argv)
 		{"all", no_argument, NULL, 'a'}, WHICH_ROUTER_OPTIONS,
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "show"};
-	char error[API_ERROR_BYTES];
+	struct error error;
 	bool json = false, all = false;
 	const struct view *view = NULL;
 	json_t *answer;
@@ -173,9 +173,9 @@ int command_show(int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	which_router_settle(&router);
-	answer = api_show(router.runtime, router.own, what, to, error);
+	answer = api_show(router.runtime, router.own, what, to, &error);
 	if (!answer) {
-		fprintf(stderr, "p2pnic show: %s\n", error);
+		fprintf(stderr, "p2pnic show: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	if (json) {

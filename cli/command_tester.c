@@ -389,7 +389,7 @@ static void schedule_all(const struct options *o, int policy)
 }
 
 static int trial_run(
-	struct tester *t, const struct options *o, struct tester_load *load, char *error)
+	struct tester *t, const struct options *o, struct tester_load *load, struct error *error)
 {
 	bool terminal = isatty(2) && !o->json;
 
@@ -405,7 +405,7 @@ static int trial_run(
 struct trials {
 	struct tester *t;
 	const struct options *o;
-	char *error;
+	struct error *error;
 	bool burst;
 };
 
@@ -446,9 +446,8 @@ static int find_top(struct trials *trials, double *top)
 	*top = result.mpps * 1e6 / trials->t->pattern.ingresses * 1.02;
 	if (*top > 0)
 		return 0;
-	snprintf(trials->error, TESTER_ERROR_BYTES,
+	return error_set(trials->error, -EIO,
 		"nothing came back of what was sent at full rate; --rate gives one to begin from");
-	return -EIO;
 }
 
 static int search_action(struct trials *trials, json_t *json)
@@ -520,7 +519,7 @@ static bool next_word(const char **list, char separator, char *word, size_t byte
 	return true;
 }
 
-static int measure_one(struct options *o, struct tester *t, json_t *runs, char *error)
+static int measure_one(struct options *o, struct tester *t, json_t *runs, struct error *error)
 {
 	struct trials trials = {.t = t, .o = o, .error = error};
 	bool single = !strcmp(o->action, "run") || !strcmp(o->action, "self");
@@ -547,7 +546,7 @@ static int measure_one(struct options *o, struct tester *t, json_t *runs, char *
 	return 0;
 }
 
-static int measure(const struct options *given, struct tester *t, char *error)
+static int measure(const struct options *given, struct tester *t, struct error *error)
 {
 	struct options o = *given;
 	json_t *runs = json_array();
@@ -561,17 +560,14 @@ static int measure(const struct options *given, struct tester *t, char *error)
 			o.setup.pattern = pattern;
 			unsigned long bytes;
 			if (!command_number(size, 0, UINT32_MAX, &bytes)) {
-				snprintf(error, TESTER_ERROR_BYTES, "frame size '%s' is no number",
-					size);
-				r = -EINVAL;
+				r = error_set(error, -EINVAL, "frame size '%s' is no number", size);
 				break;
 			}
 			o.setup.frame_bytes = (uint32_t)bytes;
 			r = measure_one(&o, t, runs, error);
 		}
 	if (!r && !json_array_size(runs)) {
-		snprintf(error, TESTER_ERROR_BYTES, "no pattern or no size given");
-		r = -EINVAL;
+		r = error_set(error, -EINVAL, "no pattern or no size given");
 	}
 	if (!r && o.json) {
 		json_t *json = json_pack("{s:O}", "runs", runs);
@@ -583,7 +579,7 @@ static int measure(const struct options *given, struct tester *t, char *error)
 	return r;
 }
 
-static int act(const struct options *o, char *error)
+static int act(const struct options *o, struct error *error)
 {
 	struct options mine = *o;
 	uint32_t *destinations = NULL;
@@ -594,11 +590,9 @@ static int act(const struct options *o, char *error)
 		char path[4096];
 		const char *colon = strrchr(o->destinations, ':');
 		double n = 65536;
-		if (colon && (parse_number(colon + 1, &n) || n < 1 || n > 1 << 20)) {
-			snprintf(error, TESTER_ERROR_BYTES,
+		if (colon && (parse_number(colon + 1, &n) || n < 1 || n > 1 << 20))
+			return error_set(error, -EINVAL,
 				"number of destinations '%.40s' is not 1 to 1048576", colon + 1);
-			return -EINVAL;
-		}
 		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095,
 			o->destinations);
 		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);
@@ -629,7 +623,7 @@ struct device {
 	const char *port[TESTER_PORTS_MAX];
 	int cpu;
 	int result;
-	char error[256];
+	struct error error;
 };
 
 static int device_ports(struct device *d, const struct options *o, bool opposite)
@@ -663,22 +657,20 @@ static void *device_thread(void *opaque)
 	struct device *d = opaque;
 
 	pin(d->cpu);
-	d->result = reflect_run(&d->config, d->error);
+	d->result = reflect_run(&d->config, &d->error);
 	return NULL;
 }
 
-static int self(const struct options *o, char *error)
+static int self(const struct options *o, struct error *error)
 {
 	struct options mine = *o;
 	struct device d = {.config.kind = REFLECT_WIRE, .cpu = o->cpu2};
 	pthread_t thread;
 
 	mine.setup.mode = TESTER_BRIDGED;
-	if (device_ports(&d, o, true)) {
-		snprintf(error, TESTER_ERROR_BYTES,
-			"self works on memif ports and a pattern that exists");
-		return -EINVAL;
-	}
+	if (device_ports(&d, o, true))
+		return error_set(
+			error, -EINVAL, "self works on memif ports and a pattern that exists");
 	int r = pthread_create(&thread, NULL, device_thread, &d);
 	if (r)
 		return -r;
@@ -686,22 +678,20 @@ static int self(const struct options *o, char *error)
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
 	if (d.result) {
-		memcpy(error, d.error, sizeof(d.error));
+		*error = d.error;
 		r = d.result;
 	}
 	return r;
 }
 
-static int be_device(const struct options *o, enum reflect_kind kind, char *error)
+static int be_device(const struct options *o, enum reflect_kind kind, struct error *error)
 {
 	struct device d = {.config.kind = kind};
 	struct sigaction action = {.sa_handler = on_signal};
 
-	if (device_ports(&d, o, false)) {
-		snprintf(error, TESTER_ERROR_BYTES,
+	if (device_ports(&d, o, false))
+		return error_set(error, -EINVAL,
 			"wire and copy work on memif ports and a pattern that exists");
-		return -EINVAL;
-	}
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	return reflect_run(&d.config, error);
@@ -728,7 +718,7 @@ static int cores_action(const struct options *o)
 int command_tester(int argc, char **argv)
 {
 	static const char *const actions[] = {"run", "throughput", "latency", "curve", "burst"};
-	char error[TESTER_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct options o;
 	int r = parse_options(&o, argc, argv);
 
@@ -743,19 +733,19 @@ int command_tester(int argc, char **argv)
 	r = -ENOSYS;
 	for (unsigned i = 0; i < sizeof(actions) / sizeof(*actions); i++)
 		if (!strcmp(actions[i], o.action))
-			r = act(&o, error);
+			r = act(&o, &error);
 	if (!strcmp(o.action, "self"))
-		r = self(&o, error);
+		r = self(&o, &error);
 	else if (!strcmp(o.action, "wire"))
-		r = be_device(&o, REFLECT_WIRE, error);
+		r = be_device(&o, REFLECT_WIRE, &error);
 	else if (!strcmp(o.action, "copy"))
-		r = be_device(&o, REFLECT_COPY, error);
+		r = be_device(&o, REFLECT_COPY, &error);
 	if (r == -ENOSYS) {
 		fprintf(stderr, "p2pnic tester: no action '%s'; --help lists them\n", o.action);
 		return COMMAND_USAGE;
 	}
 	if (r)
-		return fail(*error ? error : strerror(-r));
+		return fail(*error.text ? error.text : strerror(-r));
 	if (o.load.cores)
 		cores_close(o.load.cores);
 	/* A device that did not do the work is a failed run. */

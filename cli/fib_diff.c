@@ -68,7 +68,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 	struct route_list sorted = {0};
 	struct changes changes = {.old = &sorted};
 	const size_t batch = 256;
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	json_t *result = NULL;
 	double start, spent;
 	bool failed = false;
@@ -87,7 +87,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 		const struct fib_patch *patch;
 
 		fib_epoch_passed(old, epoch);
-		failed = fib_change(old, changes.list.route + i, n, &patch, error) != 0;
+		failed = fib_change(old, changes.list.route + i, n, &patch, &error) != 0;
 		if (!failed) {
 			epoch = patch->epoch;
 			patch_bytes += patch->bytes;
@@ -97,7 +97,7 @@ static json_t *diff_family(const struct fib_options *o, unsigned family,
 	spent = clock_now_seconds() - start;
 	fib_epoch_passed(old, epoch);
 	if (failed || changes.failed) {
-		fib_fail(failed ? error : "fib: out of memory");
+		fib_fail(failed ? error.text : "fib: out of memory");
 		goto out;
 	}
 	fib_image(old, &bytes);

@@ -29,17 +29,15 @@ static const struct device_ops *find_kind(const char *name, size_t length)
 	return NULL;
 }
 
-static int unknown_kind(const char *name, char *error)
+static int unknown_kind(const char *name, struct error *error)
 {
-	int n = snprintf(
-		error, DEVICE_ERROR_BYTES, "%.100s: no such kind of device; there is", name);
-
-	for (size_t i = 0; i < KINDS && n > 0 && n < DEVICE_ERROR_BYTES; i++)
-		n += snprintf(error + n, DEVICE_ERROR_BYTES - (size_t)n, " %s:", kinds[i]->type);
+	error_set(error, -ENODEV, "%.100s: no such kind of device; there is", name);
+	for (size_t i = 0; i < KINDS; i++)
+		error_set(error, -ENODEV, "%s %s:", error->text, kinds[i]->type);
 	return -ENODEV;
 }
 
-int device_open_begin(struct device **device, const char *where, char *error)
+int device_open_begin(struct device **device, const char *where, struct error *error)
 {
 	const char *colon = strchr(where, ':');
 	const struct device_ops *ops = colon ? find_kind(where, (size_t)(colon - where)) : NULL;
@@ -48,7 +46,7 @@ int device_open_begin(struct device **device, const char *where, char *error)
 }
 
 int device_adopt_begin(struct device **device, const char *type, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, char *error)
+	const struct device_window *windows, unsigned window_count, struct error *error)
 {
 	const struct device_ops *ops = find_kind(type, strlen(type));
 
@@ -64,7 +62,7 @@ int device_progress(struct device *device)
 	return device->ops->progress(device);
 }
 
-int device_complete(struct device **device, int result, char *error)
+int device_complete(struct device **device, int result, struct error *error)
 {
 	int64_t deadline = clock_now_ms() + device_timeout_ms;
 
@@ -76,21 +74,20 @@ int device_complete(struct device **device, int result, char *error)
 
 		if (left <= 0) {
 			result = -ETIMEDOUT;
-			snprintf((*device)->error, sizeof((*device)->error), "no answer");
+			error_set(&(*device)->error, -ETIMEDOUT, "no answer");
 			break;
 		}
 		poll(&input, 1, (int)left);
 	}
 	if (result) {
-		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", (*device)->name,
-			(*device)->error);
+		error_set(error, result, "%.100s: %.150s", (*device)->name, (*device)->error.text);
 		device_close(*device);
 		*device = NULL;
 	}
 	return result;
 }
 
-int device_open(struct device **device, const char *where, char *error)
+int device_open(struct device **device, const char *where, struct error *error)
 {
 	const struct timespec moment = {.tv_nsec = 10000000};
 	const int64_t deadline = clock_now_ms() + device_timeout_ms;
@@ -104,7 +101,7 @@ int device_open(struct device **device, const char *where, char *error)
 }
 
 int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, char *error)
+	const struct device_window *windows, unsigned window_count, struct error *error)
 {
 	return device_complete(device,
 		device_adopt_begin(device, type, fds, count, windows, window_count, error), error);
@@ -130,10 +127,8 @@ void device_close(struct device *device)
 
 static int bad_range(struct device *device, unsigned region, uint64_t offset)
 {
-	snprintf(device->error, sizeof(device->error),
-		"region %u has no offset 0x%llx of that length", region,
-		(unsigned long long)offset);
-	return -EINVAL;
+	return error_set(&device->error, -EINVAL, "region %u has no offset 0x%llx of that length",
+		region, (unsigned long long)offset);
 }
 
 static bool in_region(const struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
@@ -209,7 +204,7 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 	if (map == MAP_FAILED) {
 		const int error = errno;
 
-		snprintf(device->error, sizeof(device->error), "mapping region %u: %s",
+		error_set(&device->error, -error, "mapping region %u: %s",
 			(unsigned)(region - device->region), strerror(error));
 		errno = error;
 		return NULL;
@@ -234,8 +229,8 @@ void *device_pointer(struct device *device, unsigned region, uint64_t offset, ui
 			r->map[i] = map_area(device, r, i);
 		return r->map[i] ? r->map[i] + (offset - area->offset) : NULL;
 	}
-	snprintf(device->error, sizeof(device->error), "region %u cannot be mapped at 0x%llx",
-		region, (unsigned long long)offset);
+	error_set(&device->error, -EIO, "region %u cannot be mapped at 0x%llx", region,
+		(unsigned long long)offset);
 	errno = EIO;
 	return NULL;
 }

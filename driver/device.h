@@ -32,11 +32,12 @@
 
 #include <linux/vfio.h>
 
-#define DEVICE_REGIONS     VFIO_PCI_NUM_REGIONS /* index: VFIO_PCI_BAR0_REGION_INDEX … */
-#define DEVICE_AREAS_MAX   4u                   /* mappable parts of one region */
-#define DEVICE_KEEP_MAX    4u                   /* descriptors that keep a device */
-#define DEVICE_ERROR_BYTES 256
-#define DEVICE_PAGE        4096u
+#include "ipc/error.h"
+
+#define DEVICE_REGIONS   VFIO_PCI_NUM_REGIONS /* index: VFIO_PCI_BAR0_REGION_INDEX … */
+#define DEVICE_AREAS_MAX 4u                   /* mappable parts of one region */
+#define DEVICE_KEEP_MAX  4u                   /* descriptors that keep a device */
+#define DEVICE_PAGE      4096u
 
 #define DEVICE_READ  VFIO_DMA_MAP_FLAG_READ  /* the device may read */
 #define DEVICE_WRITE VFIO_DMA_MAP_FLAG_WRITE /* the device may write */
@@ -73,15 +74,15 @@ struct device {
 	unsigned timeout_ms; /* for one request */
 	uint32_t vectors;    /* MSI-X */
 	struct device_region region[DEVICE_REGIONS];
-	char error[DEVICE_ERROR_BYTES]; /* a sentence about the last failure */
+	struct error error; /* a sentence about the last failure */
 };
 
 /* A second implementation is a second one of these. Call through the functions below. */
 struct device_ops {
 	const char *type; /* "vfio-user", "vfio" */
-	int (*open_begin)(struct device **device, const char *where, char *error);
+	int (*open_begin)(struct device **device, const char *where, struct error *error);
 	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
-		const struct device_window *windows, unsigned window_count, char *error);
+		const struct device_window *windows, unsigned window_count, struct error *error);
 	int (*progress)(struct device *device);
 	int (*ask)(struct device *device);
 	bool (*silent)(const struct device *device);
@@ -112,9 +113,9 @@ extern unsigned device_timeout_ms;
 /* --- Life ------------------------------------------------------------------------------------- */
 
 /* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" of a PCI function. 0, or
- * -errno with a sentence in error[DEVICE_ERROR_BYTES]. -EBUSY: another driver has it. Waits for the
- * device's answer, device_timeout_ms at most. */
-int device_open(struct device **device, const char *where, char *error);
+ * -errno with a sentence in error. -EBUSY: another driver has it. Waits for the device's answer,
+ * device_timeout_ms at most. */
+int device_open(struct device **device, const char *where, struct error *error);
 
 /*
  * Takes over a device kept by another process: type and descriptors as device_keep gave them. Owns
@@ -122,7 +123,7 @@ int device_open(struct device **device, const char *where, char *error);
  * their memory now; the device may be waiting for an answer from one at this moment. None: NULL, 0.
  */
 int device_adopt(struct device **device, const char *type, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, char *error);
+	const struct device_window *windows, unsigned window_count, struct error *error);
 
 /*
  * The same two for a caller that waits for other things too. After 0 the device can only be polled
@@ -130,13 +131,13 @@ int device_adopt(struct device **device, const char *type, const int *fds, unsig
  * answered for the first time, then 0 (it can be used) or -errno with device_error (close it).
  * device_open_begin: -ENOENT, -ECONNREFUSED, -EAGAIN: nothing listens there yet, or too many ask.
  */
-int device_open_begin(struct device **device, const char *where, char *error);
+int device_open_begin(struct device **device, const char *where, struct error *error);
 int device_adopt_begin(struct device **device, const char *type, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, char *error);
+	const struct device_window *windows, unsigned window_count, struct error *error);
 int device_progress(struct device *device);
 
 /* What is left of device_open and device_adopt after their first half, whose result is given. */
-int device_complete(struct device **device, int result, char *error);
+int device_complete(struct device **device, int result, struct error *error);
 
 /* Descriptors (borrowed) whose holder keeps the device connected after this process: their number,
  * at most DEVICE_KEEP_MAX; the type is device->ops->type. */
@@ -148,7 +149,7 @@ void device_close(struct device *device);
 
 static inline const char *device_error(const struct device *device)
 {
-	return device->error;
+	return device->error.text;
 }
 
 /* --- Registers and memory --------------------------------------------------------------------- */

@@ -76,27 +76,23 @@ int driver_nic_set_mac(struct driver_nic *n, struct mac_addr mac)
 	return error;
 }
 
-static int identify(struct driver_nic *n, char *error)
+static int identify(struct driver_nic *n, struct error *error)
 {
 	uint32_t id, magic, version, low, high;
 	uint64_t mac;
 	int result = device_config_read(n->device, 0, 4, &id);
 
-	if (!result && id != (P2PNIC_PCI_VENDOR | P2PNIC_PCI_DEVICE << 16)) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: PCI device %04x:%04x is no p2pnic",
-			n->name, id & 0xffff, id >> 16);
-		return -ENODEV;
-	}
+	if (!result && id != (P2PNIC_PCI_VENDOR | P2PNIC_PCI_DEVICE << 16))
+		return error_set(error, -ENODEV, "%s: PCI device %04x:%04x is no p2pnic", n->name,
+			id & 0xffff, id >> 16);
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_MAGIC, &magic);
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_VERSION, &version);
-	if (!result && (magic != P2PNIC_MAGIC || version >> 16 != P2PNIC_VERSION >> 16)) {
-		snprintf(error, DRIVER_ERROR_BYTES,
+	if (!result && (magic != P2PNIC_MAGIC || version >> 16 != P2PNIC_VERSION >> 16))
+		return error_set(error, -EPROTO,
 			"%s: contract version %u.%u (magic %08x); this driver needs %u.x", n->name,
 			version >> 16, version & 0xffff, magic, P2PNIC_VERSION >> 16);
-		return -EPROTO;
-	}
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_METHOD, &n->method);
 	if (!result)
@@ -107,17 +103,15 @@ static int identify(struct driver_nic *n, char *error)
 		result = driver_nic_read(n, P2PNIC_REG_MAC_LOW, &low);
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_MAC_HIGH, &high);
-	if (result) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
-		return result;
-	}
+	if (result)
+		return error_set(error, result, "%s: %s", n->name, device_error(n->device));
 	mac = low | (uint64_t)high << 32;
 	memcpy(&n->mac, &mac, sizeof(n->mac));
 	return 0;
 }
 
 /* Frames that the port still sends lie in packet memory; the NIC refuses until they are gone. */
-int driver_nic_reset(struct driver_nic *n, char *error)
+int driver_nic_reset(struct driver_nic *n, struct error *error)
 {
 	uint32_t mtu = 0;
 	int result = driver_nic_read(n, P2PNIC_REG_MTU, &mtu);
@@ -125,11 +119,12 @@ int driver_nic_reset(struct driver_nic *n, char *error)
 	n->adopted = false;
 	if (!result)
 		result = driver_nic_command(n, P2PNIC_OP_RESET, 0);
-	if (result != P2PNIC_OK) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: reset: %s", n->name,
-			driver_nic_result(result));
-		return result < 0 ? result : result == P2PNIC_BAD_STATE ? -EAGAIN : -EIO;
-	}
+	if (result != P2PNIC_OK)
+		return error_set(error,
+			result < 0                   ? result
+			: result == P2PNIC_BAD_STATE ? -EAGAIN
+						     : -EIO,
+			"%s: reset: %s", n->name, driver_nic_result(result));
 	/* Windows of an earlier driver, whatever its settings were. */
 	result = device_unmap_all(n->device);
 	if (!result)
@@ -137,12 +132,12 @@ int driver_nic_reset(struct driver_nic *n, char *error)
 	if (!result)
 		result = driver_nic_write(n, P2PNIC_REG_MTU, mtu);
 	if (result)
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
-	return result;
+		return error_set(error, result, "%s: %s", n->name, device_error(n->device));
+	return 0;
 }
 
-int driver_nic_attach(
-	struct driver_nic *n, const char *name, unsigned index, struct device *device, char *error)
+int driver_nic_attach(struct driver_nic *n, const char *name, unsigned index, struct device *device,
+	struct error *error)
 {
 	uint32_t status, was;
 	int result;
@@ -160,7 +155,7 @@ int driver_nic_attach(
 			device, BAR0, P2PNIC_BAR0_COUNTERS, sizeof(struct p2pnic_counters));
 	if (!n->bar2 || !n->counters) {
 		result = -errno; /* a shortage here says nothing about the NIC */
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", name, device_error(device));
+		error_set(error, result, "%s: %s", name, device_error(device));
 		goto fail;
 	}
 	result = device_enable(device);
@@ -169,7 +164,7 @@ int driver_nic_attach(
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_NIC_INDEX, &was);
 	if (result) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", name, device_error(device));
+		error_set(error, result, "%s: %s", name, device_error(device));
 		goto fail;
 	}
 	/* Running, but under another number: its peers would not know it. */

@@ -10,6 +10,7 @@
 #include <p2pnic/registers.h>
 
 #include "driver/device.h"
+#include "ipc/error.h"
 
 #define DRIVER_NIC_NAME_BYTES 32
 
@@ -26,23 +27,21 @@ struct driver_nic {
 	uint32_t epoch; /* what was last written to its EPOCH; 0: not known */
 };
 
-#define DRIVER_ERROR_BYTES 512
-
 /*
  * Takes a device over: checks identity, magic and version, maps its memory, and, unless it is
  * running already (adopted), resets it. Owns the device from then on; on failure it is the caller's
- * still, and may be attached again. 0 or -errno with a sentence in error[DRIVER_ERROR_BYTES];
- * -EAGAIN: its port still sends frames of an earlier life, soon it can be reset.
+ * still, and may be attached again. 0 or -errno with a sentence in error; -EAGAIN: its port still
+ * sends frames of an earlier life, soon it can be reset.
  */
-int driver_nic_attach(
-	struct driver_nic *, const char *name, unsigned index, struct device *, char *error);
+int driver_nic_attach(struct driver_nic *, const char *name, unsigned index, struct device *,
+	struct error *error);
 
 /* Closes the device. */
 void driver_nic_detach(struct driver_nic *);
 
 /* Power-on state, without windows, under its number and with its MTU; no longer adopted. -EAGAIN as
  * above. */
-int driver_nic_reset(struct driver_nic *, char *error);
+int driver_nic_reset(struct driver_nic *, struct error *error);
 
 /* Registers; -errno. */
 int driver_nic_read(struct driver_nic *, uint32_t reg, uint32_t *value);

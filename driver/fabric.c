@@ -43,12 +43,11 @@ uint64_t fabric_packet_memory(const struct fabric *f, unsigned nics)
 	return f->method == P2PNIC_METHOD_WRITE ? ring_buffers(f, nics) : rx_bytes(f);
 }
 
-static int fail(char *error, const struct driver_nic *n, const struct driver_nic *peer,
+static int fail(struct error *error, const struct driver_nic *n, const struct driver_nic *peer,
 	const char *what, int result)
 {
-	snprintf(error, DRIVER_ERROR_BYTES, "%s, peer %s: %s: %s", n->name, peer->name, what,
-		driver_nic_result(result));
-	return result < 0 ? result : -EIO;
+	return error_set(error, result < 0 ? result : -EIO, "%s, peer %s: %s: %s", n->name,
+		peer->name, what, driver_nic_result(result));
 }
 
 /* A window that is there already is one of an earlier driver; *made counts those that were not. */
@@ -134,18 +133,16 @@ static struct p2pnic_peer plan(
 }
 
 static int open_side(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer,
-	uint32_t epoch, char *error)
+	uint32_t epoch, struct error *error)
 {
 	unsigned made = 0;
 	int result;
 
 	driver_nic_peers(n)[peer->index] = plan(f, peer, epoch);
 	result = map_windows(f, n, peer, &made);
-	if (result) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: window onto %s: %s", n->name, peer->name,
+	if (result)
+		return error_set(error, result, "%s: window onto %s: %s", n->name, peer->name,
 			device_error(n->device));
-		return result;
-	}
 	/* Bad state: the port still sends frames of the pair's earlier life. */
 	result = driver_nic_command(n, P2PNIC_OP_PEER_OPEN, peer->index);
 	return result == P2PNIC_OK ? 0 : fail(error, n, peer, "open", result);
@@ -224,18 +221,17 @@ static void clear_mailboxes(struct fabric *f, struct driver_nic *a, struct drive
 		bounce_clear(f->bounce, a->index, b->index);
 }
 
-static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+static int connect_pair(
+	struct fabric *f, struct driver_nic *a, struct driver_nic *b, struct error *error)
 {
 	uint32_t epoch_a = driver_nic_peers(a)[b->index].epoch;
 	uint32_t epoch_b = driver_nic_peers(b)[a->index].epoch;
 	uint32_t epoch = epoch_a > epoch_b ? epoch_a : epoch_b;
 	int result;
 
-	if (!driver_nic_answers(a) || !driver_nic_answers(b)) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s does not answer",
+	if (!driver_nic_answers(a) || !driver_nic_answers(b))
+		return error_set(error, -ETIMEDOUT, "%s does not answer",
 			driver_nic_answers(a) ? b->name : a->name);
-		return -ETIMEDOUT;
-	}
 	/* Rings in place stay as they are. Everything else begins anew, with an epoch of its own: a
 	 * ring that began again under its old one would take the words of its earlier life for
 	 * news. Bn too, whose host memory went with the driver before. */
@@ -260,7 +256,8 @@ static int connect_pair(struct fabric *f, struct driver_nic *a, struct driver_ni
 	return result;
 }
 
-static int open_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b, char *error)
+static int open_pair(
+	struct fabric *f, struct driver_nic *a, struct driver_nic *b, struct error *error)
 {
 	int result = connect_pair(f, a, b, error);
 
@@ -268,24 +265,20 @@ static int open_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *
 	return result;
 }
 
-int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
+int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 {
 	int result = 0;
 
-	if (n->method != f->method) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: its firmware transfers by another method",
-			n->name);
-		return -EINVAL;
-	}
-	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE) {
-		snprintf(error, DRIVER_ERROR_BYTES,
+	if (n->method != f->method)
+		return error_set(
+			error, -EINVAL, "%s: its firmware transfers by another method", n->name);
+	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE)
+		return error_set(error, -ENOSPC,
 			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of "
 			"%u slots "
 			"for %u NICs need %llu KiB",
 			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
 			(unsigned long long)ring_buffers(f, n->index + 1) >> 10);
-		return -ENOSPC;
-	}
 	/* Running with buffers laid out otherwise: those of its peers would lie upon them. */
 	if (n->adopted) {
 		uint32_t buffers;
@@ -302,10 +295,8 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 		if (!result)
 			result = driver_nic_write(n, P2PNIC_REG_RX_BUFFERS, f->rx_buffers);
 	}
-	if (result) {
-		snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
-		return result;
-	}
+	if (result)
+		return error_set(error, result, "%s: %s", n->name, device_error(n->device));
 	f->nic[n->index] = n;
 	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
 		f->to_close[n->index][k] = false;
@@ -315,14 +306,14 @@ int fabric_add(struct fabric *f, struct driver_nic *n, char *error)
 	if (driver_nic_answers(n))
 		return 0;
 	/* It may be in place, only not known to be: nothing is closed. */
-	snprintf(error, DRIVER_ERROR_BYTES, "%s: %s", n->name, device_error(n->device));
+	error_set(error, -ETIMEDOUT, "%s: %s", n->name, device_error(n->device));
 	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
 		f->to_open[n->index][k] = f->to_open[k][n->index] = false;
 	f->nic[n->index] = NULL;
 	return -ETIMEDOUT;
 }
 
-unsigned fabric_mend(struct fabric *f, char *error)
+unsigned fabric_mend(struct fabric *f, struct error *error)
 {
 	unsigned waiting = 0;
 

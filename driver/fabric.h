@@ -35,6 +35,7 @@
 
 #include "driver/bounce.h"
 #include "driver/driver_nic.h"
+#include "ipc/error.h"
 
 struct fabric {
 	unsigned method;     /* P2PNIC_METHOD_* */
@@ -60,11 +61,11 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
  * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method,
  * -ENOSPC too little packet memory, -EAGAIN as driver_nic_attach, or it does not answer.
  */
-int fabric_add(struct fabric *, struct driver_nic *, char *error);
+int fabric_add(struct fabric *, struct driver_nic *, struct error *error);
 
 /* Opens and closes what waits, as far as both sides answer. How many pairs wait still, whose NICs
  * answer: those it is worth trying again soon; error says why the last of them waits. */
-unsigned fabric_mend(struct fabric *, char *error);
+unsigned fabric_mend(struct fabric *, struct error *error);
 
 /* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it,
  * so that packets for it are counted as `no-peer` and nothing of it is written again. */

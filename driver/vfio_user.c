@@ -34,14 +34,14 @@ static void close_device(struct device *device)
 }
 
 /* Owns the socket from here on. */
-static int create(struct vfio_user_device **result, int connection, const char *name, char *error)
+static int create(
+	struct vfio_user_device **result, int connection, const char *name, struct error *error)
 {
 	struct vfio_user_device *v = calloc(1, sizeof(*v));
 
 	if (!v) {
 		close(connection);
-		snprintf(error, DEVICE_ERROR_BYTES, "%s: %s", name, strerror(ENOMEM));
-		return -ENOMEM;
+		return error_set(error, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
 	}
 	v->base.ops = &vfio_user_device_ops;
 	v->base.timeout_ms = device_timeout_ms;
@@ -54,13 +54,14 @@ static int create(struct vfio_user_device **result, int connection, const char *
 }
 
 /* The first step of a connection; the device is closed on failure. */
-static int greet(struct device **device, struct vfio_user_device *v, int result, char *error)
+static int greet(
+	struct device **device, struct vfio_user_device *v, int result, struct error *error)
 {
 	if (!result)
 		result = vfio_user_greet(v);
 	if (result) {
-		snprintf(error, DEVICE_ERROR_BYTES, "%.100s: %.150s", v->base.name,
-			v->base.error[0] ? v->base.error : strerror(-result));
+		error_set(error, result, "%.100s: %.150s", v->base.name,
+			v->base.error.text[0] ? v->base.error.text : strerror(-result));
 		close_device(&v->base);
 		return result;
 	}
@@ -92,13 +93,13 @@ static int progress(struct device *device)
 	if (result)
 		forget(v);
 	else
-		device->error[0] = '\0';
+		device->error.text[0] = '\0';
 	return result;
 }
 
-int vfio_user_connect(struct device **device, int connection, char *error)
+int vfio_user_connect(struct device **device, int connection, struct error *error)
 {
-	struct vfio_user_device *v;
+	struct vfio_user_device *v = NULL;
 	int result = create(&v, connection, "connected", error);
 
 	if (!result)
@@ -106,30 +107,25 @@ int vfio_user_connect(struct device **device, int connection, char *error)
 	return device_complete(device, result, error);
 }
 
-static int open_begin(struct device **device, const char *path, char *error)
+static int open_begin(struct device **device, const char *path, struct error *error)
 {
 	struct sockaddr_un address;
-	struct vfio_user_device *v;
+	struct vfio_user_device *v = NULL;
 	int result = unix_address(&address, path);
 
-	if (result) {
-		snprintf(error, DEVICE_ERROR_BYTES, "vfio-user:%.120s: %s", path,
-			UNIX_ADDRESS_ERROR);
-		return result;
-	}
+	if (result)
+		return error_set(error, result, "vfio-user:%.120s: %s", path, UNIX_ADDRESS_ERROR);
 	int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (connection < 0) {
-		snprintf(error, DEVICE_ERROR_BYTES, "vfio-user:%.100s: %s", path, strerror(errno));
-		return -errno;
-	}
+	if (connection < 0)
+		return error_set(error, -errno, "vfio-user:%.100s: %s", path, strerror(errno));
 	if (connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		result = errno == EINTR ? -EAGAIN : -errno;
-		snprintf(error, DEVICE_ERROR_BYTES,
-			"vfio-user:%.100s: %s: is the soft NIC running?", path, strerror(-result));
+		error_set(error, result, "vfio-user:%.100s: %s: is the soft NIC running?", path,
+			strerror(-result));
 	} else {
 		result = unix_peer_is_ours(connection);
 		if (result)
-			snprintf(error, DEVICE_ERROR_BYTES,
+			error_set(error, result,
 				"vfio-user:%.100s: who listens there is neither this user nor root",
 				path);
 	}
@@ -147,7 +143,7 @@ static int check_range(struct vfio_user_device *v, struct bus_addr bus, uint64_t
 
 	if (!bus.value || !bytes || (bus.value | bytes) % DEVICE_PAGE ||
 		__builtin_add_overflow(bus.value, bytes - 1, &last))
-		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
+		return vfio_user_fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
 			(unsigned long long)bytes, (unsigned long long)bus.value);
 	return 0;
 }
@@ -161,7 +157,7 @@ static int add_window(struct vfio_user_device *v, const struct device_window *w)
 	if (result)
 		return result;
 	result = channel_add_window(&v->channel, &window);
-	return result ? fail(v, result, "window at bus address 0x%llx",
+	return result ? vfio_user_fail(v, result, "window at bus address 0x%llx",
 				(unsigned long long)w->bus.value)
 		      : 0;
 }
@@ -180,17 +176,16 @@ static void name_of(int connection, char *name, size_t room)
 }
 
 static int adopt_begin(struct device **device, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, char *error)
+	const struct device_window *windows, unsigned window_count, struct error *error)
 {
 	char name[sizeof(((struct device *)0)->name)];
-	struct vfio_user_device *v;
+	struct vfio_user_device *v = NULL;
 
 	if (count != 1) {
 		for (unsigned i = 0; i < count; i++)
 			close(fds[i]);
-		snprintf(error, DEVICE_ERROR_BYTES,
+		return error_set(error, -EINVAL,
 			"vfio-user: a device is kept by one descriptor, not %u", count);
-		return -EINVAL;
 	}
 	name_of(fds[0], name, sizeof(name));
 	int result = create(&v, fds[0], name, error);
@@ -223,7 +218,7 @@ static int read_region(
 			sizeof(access) + step, &reply);
 
 		if (result)
-			return fail(v, result, "reading region %u at 0x%llx", region,
+			return vfio_user_fail(v, result, "reading region %u at 0x%llx", region,
 				(unsigned long long)offset);
 		memcpy(data, reply->payload + sizeof(access), step);
 		vfio_user_message_free(reply);
@@ -251,7 +246,7 @@ static int write_region(
 		int result = channel_call(&v->channel, device->timeout_ms, &request, NULL);
 
 		if (result)
-			return fail(v, result, "writing region %u at 0x%llx", region,
+			return vfio_user_fail(v, result, "writing region %u at 0x%llx", region,
 				(unsigned long long)offset);
 		data = (const uint8_t *)data + step;
 		offset += step;
@@ -280,7 +275,7 @@ static int map_fd(struct vfio_user_device *v, struct bus_addr bus, uint64_t byte
 	int result = channel_call(&v->channel, v->base.timeout_ms, &request, NULL);
 
 	if (result)
-		return fail(v, result, "mapping %llu bytes at bus address 0x%llx",
+		return vfio_user_fail(v, result, "mapping %llu bytes at bus address 0x%llx",
 			(unsigned long long)bytes, (unsigned long long)bus.value);
 	return 0;
 }
@@ -314,7 +309,7 @@ static int map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 	if (result)
 		return result;
 	if (region >= DEVICE_REGIONS)
-		return fail(v, -EINVAL, "peer's region %u", region);
+		return vfio_user_fail(v, -EINVAL, "peer's region %u", region);
 	const struct device_region *target = &peer->region[region];
 	for (unsigned i = 0; i < target->area_count; i++) {
 		const struct device_area *area = &target->area[i];
@@ -327,7 +322,7 @@ static int map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 	int fd = peer->ops->doorbell_fd(peer, region, offset);
 	if (fd >= 0)
 		return map_fd(v, bus, bytes, access, fd, 0);
-	return fail(v, -ENOTSUP, "region %u of %.60s cannot be mapped at 0x%llx", region,
+	return vfio_user_fail(v, -ENOTSUP, "region %u of %.60s cannot be mapped at 0x%llx", region,
 		peer->name, (unsigned long long)offset);
 }
 
@@ -344,7 +339,7 @@ static int unmap(struct device *device, struct bus_addr bus, uint64_t bytes)
 	if (!result)
 		result = vfio_user_call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
 	if (result)
-		return fail(
+		return vfio_user_fail(
 			v, result, "unmapping bus address 0x%llx", (unsigned long long)bus.value);
 	channel_remove_window(&v->channel, bus.value, bus.value + (bytes - 1));
 	return 0;
@@ -360,7 +355,7 @@ static int unmap_all(struct device *device)
 	int result = vfio_user_call(v, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap), 0, NULL);
 
 	if (result)
-		return fail(v, result, "unmapping all");
+		return vfio_user_fail(v, result, "unmapping all");
 	channel_remove_windows(&v->channel);
 	return 0;
 }
@@ -388,7 +383,7 @@ static int irqs(struct device *device, unsigned first, const int *fds, unsigned 
 		int result = channel_call(&v->channel, device->timeout_ms, &request, NULL);
 
 		if (result)
-			return fail(v, result, "assigning interrupt %u", first + i);
+			return vfio_user_fail(v, result, "assigning interrupt %u", first + i);
 	}
 	return 0;
 }
@@ -397,7 +392,7 @@ static int reset(struct device *device)
 {
 	int result = vfio_user_call(of(device), VFIO_USER_DEVICE_RESET, NULL, 0, 0, NULL);
 
-	return result ? fail(of(device), result, "reset") : 0;
+	return result ? vfio_user_fail(of(device), result, "reset") : 0;
 }
 
 static int doorbell_fd(struct device *device, unsigned region, uint64_t offset)
@@ -419,7 +414,7 @@ static int service(struct device *device)
 {
 	int result = channel_service(&of(device)->channel);
 
-	return result ? fail(of(device), result, "connection") : 0;
+	return result ? vfio_user_fail(of(device), result, "connection") : 0;
 }
 
 #define ASKED_MAX 8u /* questions to one that does not answer */
@@ -436,7 +431,7 @@ static int ask_device(struct device *device)
 	if (v->channel.unanswered >= ASKED_MAX)
 		return -EAGAIN;
 	int result = channel_post(&v->channel, &request, &id);
-	return result ? fail(v, result, "connection") : 0;
+	return result ? vfio_user_fail(v, result, "connection") : 0;
 }
 
 static bool silent(const struct device *device)

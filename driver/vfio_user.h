@@ -21,12 +21,13 @@
 #define DRIVER_VFIO_USER_H
 
 #include "device.h"
+#include "ipc/error.h"
 
 #define VFIO_USER_CHUNK 16384u
 
 extern const struct device_ops vfio_user_device_ops;
 
 /* As device_open on a connected socket, which it owns from then on (for tests). */
-int vfio_user_connect(struct device **device, int connection, char *error);
+int vfio_user_connect(struct device **device, int connection, struct error *error);
 
 #endif

@@ -11,12 +11,15 @@
 
 #define REGION_ROOM_MAX 4096u /* the longest region information accepted */
 
-int vfio_user_explain(struct vfio_user_device *v, int result, int length)
+int vfio_user_fail(struct vfio_user_device *v, int result, const char *format, ...)
 {
-	if (length >= 0 && (size_t)length < sizeof(v->base.error))
-		snprintf(v->base.error + length, sizeof(v->base.error) - (size_t)length, ": %s",
-			strerror(-result));
-	return result;
+	struct error *error = &v->base.error;
+	va_list arguments;
+
+	va_start(arguments, format);
+	error_set_list(error, result, format, arguments);
+	va_end(arguments);
+	return error_set(error, result, "%s: %s", error->text, strerror(-result));
 }
 
 int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,
@@ -65,27 +68,27 @@ int vfio_user_greet(struct vfio_user_device *v)
 		int bytes = vfio_user_version_build(payload, sizeof(payload), &own);
 
 		if (bytes < 0)
-			return fail(v, bytes, "version");
+			return vfio_user_fail(v, bytes, "version");
 		request.command = VFIO_USER_VERSION;
 		request.parts[0] = (struct iovec){payload, (size_t)bytes};
 	}
 	for (v->awaiting = 0; !result && v->awaiting < (v->adopted ? 2 : 1); v->awaiting++)
 		result = channel_post(&v->channel, &request, &v->awaited[v->awaiting]);
-	return result ? fail(v, result, "asking what the device is") : 0;
+	return result ? vfio_user_fail(v, result, "asking what the device is") : 0;
 }
 
 static int check_version(struct vfio_user_device *v, const struct vfio_user_message *reply)
 {
 	struct vfio_user_limits server;
-	char error[128];
+	struct error error;
 
-	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, error) != 0)
-		return fail(v, -EPROTO, "%s", error);
+	if (vfio_user_version_parse(reply->payload, reply->bytes, &server, &error) != 0)
+		return vfio_user_fail(v, -EPROTO, "%s", error.text);
 	if (server.major != VFIO_USER_MAJOR || server.minor > VFIO_USER_MINOR)
-		return fail(
+		return vfio_user_fail(
 			v, -EPROTO, "the device speaks version %u.%u", server.major, server.minor);
 	if (server.max_data_xfer_size < VFIO_USER_CHUNK)
-		return fail(v, -EPROTO, "the device takes less than %u bytes a message",
+		return vfio_user_fail(v, -EPROTO, "the device takes less than %u bytes a message",
 			VFIO_USER_CHUNK);
 	return 0;
 }
@@ -105,9 +108,9 @@ int vfio_user_greeted(struct vfio_user_device *v)
 		if (result == -EAGAIN)
 			return result;
 		if (result == -EBUSY && !v->adopted)
-			return fail(v, result, "another driver has this device");
+			return vfio_user_fail(v, result, "another driver has this device");
 		if (result < 0)
-			return fail(v, result,
+			return vfio_user_fail(v, result,
 				v->adopted ? "asking what the device is"
 					   : "negotiating the version");
 		result = v->adopted ? 0 : check_version(v, reply);
@@ -127,9 +130,9 @@ static int identify(struct vfio_user_device *v, uint32_t *regions)
 	int result = ask(v, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info));
 
 	if (result)
-		return fail(v, result, "asking what the device is");
+		return vfio_user_fail(v, result, "asking what the device is");
 	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		return fail(v, -ENODEV, "not a PCI device");
+		return vfio_user_fail(v, -ENODEV, "not a PCI device");
 	*regions = info.region_count < DEVICE_REGIONS ? info.region_count : DEVICE_REGIONS;
 	return 0;
 }
@@ -183,7 +186,7 @@ static bool load_areas(struct device_region *region, const struct vfio_user_mess
 static int load_mapping(struct device_region *region, struct vfio_user_message *reply,
 	const struct vfio_user_region_info *info)
 {
-	char error[128];
+	struct error error;
 	uint64_t end = 0;
 	int kind = 0;
 
@@ -193,7 +196,7 @@ static int load_mapping(struct device_region *region, struct vfio_user_message *
 	for (unsigned i = 0; i < region->area_count; i++)
 		if (region->area[i].offset + region->area[i].bytes > end)
 			end = region->area[i].offset + region->area[i].bytes;
-	kind = vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, error);
+	kind = vfio_user_check_fd(reply->fds[0], info->offset, end, VFIO_DMA_MAP_FLAG_READ, &error);
 	if (kind != VFIO_USER_FD_MEMORY)
 		goto unmappable;
 	region->flags |= VFIO_REGION_INFO_FLAG_MMAP;
@@ -220,7 +223,7 @@ static int load_region(struct vfio_user_device *v, unsigned index)
 		int result = vfio_user_call(v, VFIO_USER_DEVICE_GET_REGION_INFO, &info,
 			sizeof(info), sizeof(info), &reply);
 		if (result)
-			return fail(v, result, "asking about region %u", index);
+			return vfio_user_fail(v, result, "asking about region %u", index);
 		memcpy(&info, reply->payload, sizeof(info));
 		if (info.argsz <= room || info.argsz > REGION_ROOM_MAX)
 			break;
@@ -232,7 +235,7 @@ static int load_region(struct vfio_user_device *v, unsigned index)
 	region->flags = info.flags & (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE);
 	int result = load_mapping(region, reply, &info);
 	vfio_user_message_free(reply);
-	return result ? fail(v, result, "looking at the memory of region %u", index) : 0;
+	return result ? vfio_user_fail(v, result, "looking at the memory of region %u", index) : 0;
 }
 
 /* Registers with eventfds; a server that has none may not even know the question. What fails on
@@ -244,14 +247,14 @@ static int load_doorbells(struct vfio_user_device *v, unsigned index)
 		.index = index,
 	};
 	struct vfio_user_message *reply;
-	char error[128];
+	struct error error;
 
 	int result = vfio_user_call(
 		v, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &info, sizeof(info), sizeof(info), &reply);
 	if (result)
-		return v->channel.refused
-			       ? 0
-			       : fail(v, result, "asking about doorbells of region %u", index);
+		return v->channel.refused ? 0
+					  : vfio_user_fail(v, result,
+						    "asking about doorbells of region %u", index);
 	memcpy(&info, reply->payload, sizeof(info));
 	for (uint32_t i = 0; !result && i < info.count && i < DOORBELLS_MAX; i++) {
 		struct vfio_user_io_fd one;
@@ -268,14 +271,16 @@ static int load_doorbells(struct vfio_user_device *v, unsigned index)
 			continue;
 		int fd = fcntl(reply->fds[one.fd_index], F_DUPFD_CLOEXEC, 0);
 		if (fd < 0) {
-			result = fail(v, -errno, "keeping a doorbell of region %u", index);
+			result =
+				vfio_user_fail(v, -errno, "keeping a doorbell of region %u", index);
 			continue;
 		}
-		int kind = vfio_user_check_fd(fd, 0, 0, 0, error);
+		int kind = vfio_user_check_fd(fd, 0, 0, 0, &error);
 		if (kind != VFIO_USER_FD_EVENT) {
 			close(fd);
 			if (kind == -ENOMEM)
-				result = fail(v, kind, "looking at a doorbell of region %u", index);
+				result = vfio_user_fail(
+					v, kind, "looking at a doorbell of region %u", index);
 			continue;
 		}
 		v->doorbell[v->doorbell_count++] = (struct doorbell){index, one.offset, fd};
@@ -298,10 +303,10 @@ int vfio_user_load(struct vfio_user_device *v)
 	if (result)
 		return result;
 	if (!v->base.region[VFIO_PCI_CONFIG_REGION_INDEX].bytes)
-		return fail(v, -ENODEV, "no configuration space");
+		return vfio_user_fail(v, -ENODEV, "no configuration space");
 	result = ask(v, VFIO_USER_DEVICE_GET_IRQ_INFO, &irq, sizeof(irq));
 	if (result)
-		return fail(v, result, "asking about interrupts");
+		return vfio_user_fail(v, result, "asking about interrupts");
 	v->base.vectors = irq.count;
 	return 0;
 }

@@ -30,12 +30,9 @@ struct vfio_user_device {
 	unsigned doorbell_count;
 };
 
-/* Completes a sentence of `length` in device->error with the reason; returns the result. */
-int vfio_user_explain(struct vfio_user_device *v, int result, int length);
-
-#define fail(v, result, ...)                                                                       \
-	vfio_user_explain(                                                                         \
-		v, result, snprintf((v)->base.error, sizeof((v)->base.error), __VA_ARGS__))
+/* Makes "FORMAT: reason" the device's error; returns the result. */
+int vfio_user_fail(struct vfio_user_device *v, int result, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* One request whose payload is a structure; `reply` as channel_call's. */
 int vfio_user_call(struct vfio_user_device *v, uint16_t command, const void *payload, size_t bytes,

@@ -2,21 +2,11 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "firmware/fib_lookup.h"
-
-void fib_error(char *error, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, FIB_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-}
 
 int route_compare(const struct fib_route *a, const struct fib_route *b)
 {
@@ -39,24 +29,24 @@ static const struct fib_ops *ops_of(unsigned kind)
 	}
 }
 
-struct fib *fib_new(const struct fib_config *config, char *error)
+struct fib *fib_new(const struct fib_config *config, struct error *error)
 {
 	const struct fib_ops *ops = ops_of(config->kind);
 	struct fib *fib;
 
 	if ((config->family != 4 && config->family != 6) || !ops) {
-		fib_error(error, "fib: no table of family %u and kind %u", config->family,
+		error_set(error, -EINVAL, "fib: no table of family %u and kind %u", config->family,
 			config->kind);
 		return NULL;
 	}
 	if (config->room > 1ull << 32) {
-		fib_error(error, "fib: room of %llu bytes is beyond 4 GiB",
+		error_set(error, -EINVAL, "fib: room of %llu bytes is beyond 4 GiB",
 			(unsigned long long)config->room);
 		return NULL;
 	}
 	fib = calloc(1, sizeof *fib);
 	if (!fib) {
-		fib_error(error, "fib: out of memory");
+		error_set(error, -ENOMEM, "fib: out of memory");
 		return NULL;
 	}
 	fib->config = *config;
@@ -78,7 +68,8 @@ void fib_free(struct fib *fib)
 	free(fib);
 }
 
-static int check(const struct fib *fib, const struct fib_route *route, bool change, char *error)
+static int check(
+	const struct fib *fib, const struct fib_route *route, bool change, struct error *error)
 {
 	unsigned bits = fib->config.family == 4 ? 32 : 128;
 	unsigned length = route->length;
@@ -86,20 +77,19 @@ static int check(const struct fib *fib, const struct fib_route *route, bool chan
 	uint64_t low = length >= 128 ? 0 : length <= 64 ? ~0ull : ~0ull >> (length - 64);
 
 	if (route->family != fib->config.family)
-		fib_error(error, "fib: a route of family %u in a table of IPv%u", route->family,
-			fib->config.family);
-	else if (length > bits)
-		fib_error(error, "fib: prefix length %u is above %u", length, bits);
-	else if ((route->prefix.high & high) || (route->prefix.low & low))
-		fib_error(error, "fib: prefix %016llx%016llx has bits set beyond its length %u",
+		return error_set(error, -EINVAL, "fib: a route of family %u in a table of IPv%u",
+			route->family, fib->config.family);
+	if (length > bits)
+		return error_set(error, -EINVAL, "fib: prefix length %u is above %u", length, bits);
+	if ((route->prefix.high & high) || (route->prefix.low & low))
+		return error_set(error, -EINVAL,
+			"fib: prefix %016llx%016llx has bits set beyond its length %u",
 			(unsigned long long)route->prefix.high,
 			(unsigned long long)route->prefix.low, length);
-	else if (route->next_hop >= P2PNIC_NEXT_HOPS_MAX || (!route->next_hop && !change))
-		fib_error(error, "fib: next hop %u is not in 1 to %u", route->next_hop,
-			P2PNIC_NEXT_HOPS_MAX - 1);
-	else
-		return 0;
-	return -EINVAL;
+	if (route->next_hop >= P2PNIC_NEXT_HOPS_MAX || (!route->next_hop && !change))
+		return error_set(error, -EINVAL, "fib: next hop %u is not in 1 to %u",
+			route->next_hop, P2PNIC_NEXT_HOPS_MAX - 1);
+	return 0;
 }
 
 struct sort_item {
@@ -120,7 +110,7 @@ static int compare_items(const void *a, const void *b)
  * a copy in *copy (free it).
  */
 static int normalize(const struct fib *fib, const struct fib_route *routes, size_t *n, bool change,
-	const struct fib_route **sorted, struct fib_route **copy, char *error)
+	const struct fib_route **sorted, struct fib_route **copy, struct error *error)
 {
 	struct sort_item *items;
 	bool ordered = true;
@@ -141,7 +131,7 @@ static int normalize(const struct fib *fib, const struct fib_route *routes, size
 	items = malloc(*n * sizeof *items);
 	*copy = malloc(*n * sizeof **copy);
 	if (!items || !*copy) {
-		fib_error(error, "fib: out of memory sorting %zu routes", *n);
+		error_set(error, -ENOMEM, "fib: out of memory sorting %zu routes", *n);
 		free(items);
 		free(*copy);
 		*copy = NULL;
@@ -161,7 +151,7 @@ static int normalize(const struct fib *fib, const struct fib_route *routes, size
 	return 0;
 }
 
-int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error)
+int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, struct error *error)
 {
 	const struct fib_route *sorted;
 	struct fib_route *copy;
@@ -174,7 +164,7 @@ int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, char *e
 }
 
 int fib_change(struct fib *fib, const struct fib_route *changes, size_t n,
-	const struct fib_patch **patch, char *error)
+	const struct fib_patch **patch, struct error *error)
 {
 	const struct fib_route *sorted;
 	struct fib_route *copy;

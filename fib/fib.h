@@ -21,7 +21,7 @@
  *
  * Not thread-safe: one thread owns a struct fib. Readers need no lock (p2pnic/fib.h).
  *
- * Errors: 0 or -errno, with a sentence in error[FIB_ERROR_BYTES].
+ * Errors: 0 or -errno, with a sentence in error.
  *   -EINVAL  a route that is none: length, bits beyond the length, family, next hop out of range
  *   -ENOSPC  does not fit the room; the sentence says what it needs and what there is
  *   -EAGAIN  would fit once the epoch has passed
@@ -33,7 +33,7 @@
 
 #include <p2pnic/fib.h>
 
-#define FIB_ERROR_BYTES 256
+#include "ipc/error.h"
 
 /* An IPv6 or, left-aligned in the top 32 bits of prefix.high, an IPv4 route. */
 struct fib_route {
@@ -58,14 +58,14 @@ struct fib_config {
 struct fib; /* opaque */
 
 /* NULL: error says why. */
-struct fib *fib_new(const struct fib_config *config, char *error);
+struct fib *fib_new(const struct fib_config *config, struct error *error);
 void fib_free(struct fib *fib);
 
 /*
  * Replaces all routes, in any order; of several with the same prefix the last counts. The image is
  * made anew: no patch leads from the old one to it, so write it to another place and switch over.
  */
-int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error);
+int fib_build(struct fib *fib, const struct fib_route *routes, size_t n, struct error *error);
 
 /* The image, to be copied, and how many of its bytes are in use. Valid until the next call. */
 const void *fib_image(const struct fib *fib, uint64_t *bytes);
@@ -99,7 +99,7 @@ struct fib_patch {
  * next call that takes `fib`.
  */
 int fib_change(struct fib *fib, const struct fib_route *changes, size_t n,
-	const struct fib_patch **patch, char *error);
+	const struct fib_patch **patch, struct error *error);
 
 /* Writes a patch into one copy of the image, through a mapping or any memory. */
 void fib_patch_apply(const struct fib_patch *patch, void *device);

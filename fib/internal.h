@@ -6,6 +6,7 @@
 #define P2PNIC_FIB_INTERNAL_H
 
 #include "fib.h"
+#include "ipc/error.h"
 
 /* A patch in the making. Once `failed` (no host memory), adding does nothing. */
 struct patch {
@@ -29,11 +30,13 @@ const struct fib_patch *patch_view(struct patch *patch, uint64_t epoch);
  * A kind of table. open checks config.room; build is always called next, and makes fib->image.
  */
 struct fib_ops {
-	int (*open)(struct fib *fib, char *error);
+	int (*open)(struct fib *fib, struct error *error);
 	void (*close)(struct fib *fib);
 	/* routes: sorted, valid, no duplicates. */
-	int (*build)(struct fib *fib, const struct fib_route *routes, size_t n, char *error);
-	int (*change)(struct fib *fib, const struct fib_route *changes, size_t n, char *error);
+	int (*build)(
+		struct fib *fib, const struct fib_route *routes, size_t n, struct error *error);
+	int (*change)(
+		struct fib *fib, const struct fib_route *changes, size_t n, struct error *error);
 	void (*epoch_passed)(struct fib *fib, uint64_t epoch);
 	void (*each)(const struct fib *fib,
 		void (*visit)(void *context, const struct fib_route *route), void *context);
@@ -55,8 +58,6 @@ extern const struct fib_ops line_trie_ops;
 
 /* By prefix, then shorter first: a route comes before those inside it. */
 int route_compare(const struct fib_route *a, const struct fib_route *b);
-
-__attribute__((format(printf, 2, 3))) void fib_error(char *error, const char *format, ...);
 
 /* `count` (≤ 32) bits of an address from bit `depth` on, counted from the top. */
 static inline uint32_t address_bits(struct fib_ipv6 a, unsigned depth, unsigned count)

@@ -500,38 +500,34 @@ static void apply(struct line_trie *trie, const struct fib_route *changes, size_
 	}
 }
 
-static int fits(const struct fib *fib, char *error)
+static int fits(const struct fib *fib, struct error *error)
 {
 	const struct line_trie *trie = fib->table;
 	uint64_t needed = image_bytes(&trie->units);
 	uint64_t waiting = 8ull * (trie->units.parked + trie->units.free);
 
-	if (trie->status == -ENOMEM) {
-		fib_error(error, "fib: out of host memory");
-		return -ENOMEM;
-	}
-	if (trie->status == -ENOSPC) {
-		fib_error(error,
+	if (trie->status == -ENOMEM)
+		return error_set(error, -ENOMEM, "fib: out of host memory");
+	if (trie->status == -ENOSPC)
+		return error_set(error, -ENOSPC,
 			"fib: %zu routes need more than the %llu bytes that a line trie can have; "
 			"room is %llu",
 			trie->rib.routes, (unsigned long long)IMAGE_BYTES_MAX,
 			(unsigned long long)fib->config.room);
-		return -ENOSPC;
-	}
 	if (needed <= fib->config.room)
 		return 0;
-	if (trie->units.parked && needed - waiting <= fib->config.room) {
-		fib_error(error, "fib: %llu bytes are free as soon as their epoch has passed",
+	if (trie->units.parked && needed - waiting <= fib->config.room)
+		return error_set(error, -EAGAIN,
+			"fib: %llu bytes are free as soon as their epoch has passed",
 			8ull * trie->units.parked);
-		return -EAGAIN;
-	}
-	fib_error(error, "fib: an IPv%u table of %zu routes needs %llu bytes, room is %llu",
+	return error_set(error, -ENOSPC,
+		"fib: an IPv%u table of %zu routes needs %llu bytes, room is %llu",
 		fib->config.family, trie->rib.routes, (unsigned long long)needed,
 		(unsigned long long)fib->config.room);
-	return -ENOSPC;
 }
 
-static int line_trie_change(struct fib *fib, const struct fib_route *changes, size_t n, char *error)
+static int line_trie_change(
+	struct fib *fib, const struct fib_route *changes, size_t n, struct error *error)
 {
 	struct line_trie *trie = fib->table;
 	int status;
@@ -558,7 +554,7 @@ static int line_trie_change(struct fib *fib, const struct fib_route *changes, si
 		patch_publish(&fib->patch, fib->image,
 			((struct old_word *)trie->words.item)[i].offset, 4);
 	if (fib->patch.failed) {
-		fib_error(error, "fib: out of host memory for a patch");
+		error_set(error, -ENOMEM, "fib: out of host memory for a patch");
 		roll_back(fib);
 		return -ENOMEM;
 	}
@@ -630,7 +626,8 @@ static uint8_t *image_new(const struct fib *fib)
 	return image;
 }
 
-static int line_trie_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error)
+static int line_trie_build(
+	struct fib *fib, const struct fib_route *routes, size_t n, struct error *error)
 {
 	struct line_trie *old = fib->table, *trie = trie_new();
 	uint8_t *old_image = fib->image, *image = image_new(fib);
@@ -638,7 +635,7 @@ static int line_trie_build(struct fib *fib, const struct fib_route *routes, size
 	int status;
 
 	if (!trie || !image) {
-		fib_error(error, "fib: out of host memory for a table of %zu routes", n);
+		error_set(error, -ENOMEM, "fib: out of host memory for a table of %zu routes", n);
 		trie_free(trie);
 		if (image)
 			munmap(image, IMAGE_BYTES_MAX);
@@ -669,15 +666,14 @@ static int line_trie_build(struct fib *fib, const struct fib_route *routes, size
 	return 0;
 }
 
-static int line_trie_open(struct fib *fib, char *error)
+static int line_trie_open(struct fib *fib, struct error *error)
 {
 	uint64_t least = P2PNIC_LINE_TRIE_NODES + P2PNIC_FIB_ALIGN;
 
-	if (fib->config.room < least) {
-		fib_error(error, "fib: a line trie needs %llu bytes at least, room is %llu",
+	if (fib->config.room < least)
+		return error_set(error, -ENOSPC,
+			"fib: a line trie needs %llu bytes at least, room is %llu",
 			(unsigned long long)least, (unsigned long long)fib->config.room);
-		return -ENOSPC;
-	}
 	if (fib->config.room > IMAGE_BYTES_MAX)
 		fib->config.room = IMAGE_BYTES_MAX;
 	return 0;

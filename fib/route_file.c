@@ -106,35 +106,31 @@ const char *route_text(char *text, unsigned family, struct fib_ipv6 prefix, unsi
 
 /* --- Reading ---------------------------------------------------------------------------------- */
 
-int route_parse(const char *prefix, const char *target, struct route_line *route, char *reason)
+int route_parse(
+	const char *prefix, const char *target, struct route_line *route, struct error *reason)
 {
 	unsigned length;
 	uint64_t asn;
 
 	*route = (struct route_line){0};
 	route->family = (uint8_t)route_parse_prefix(prefix, &route->prefix, &length);
-	if (!route->family) {
-		fib_error(reason, "'%.64s' is no prefix", prefix);
-		return -EINVAL;
-	}
+	if (!route->family)
+		return error_set(reason, -EINVAL, "'%.64s' is no prefix", prefix);
 	route->length = (uint8_t)length;
 	if (text_number(target, UINT32_MAX, &asn)) {
 		route->asn = (uint32_t)asn;
 	} else {
 		route->next_hop_family = (uint8_t)parse_address(target, &route->next_hop);
-		if (!route->next_hop_family) {
-			fib_error(reason, "'%.64s' is neither an AS number nor an address", target);
-			return -EINVAL;
-		}
+		if (!route->next_hop_family)
+			return error_set(reason, -EINVAL,
+				"'%.64s' is neither an AS number nor an address", target);
 	}
 	if (address_bits(route->prefix, length, 32) ||
 		(length < 96 && route->family == 6 &&
 			(address_bits(route->prefix, length + 32, 32) ||
 				address_bits(route->prefix, length + 64, 32) ||
-				address_bits(route->prefix, length + 96, 32)))) {
-		fib_error(reason, "'%.64s' has bits set beyond its length", prefix);
-		return -EINVAL;
-	}
+				address_bits(route->prefix, length + 96, 32))))
+		return error_set(reason, -EINVAL, "'%.64s' has bits set beyond its length", prefix);
 	return 0;
 }
 
@@ -145,7 +141,7 @@ struct lines {
 	bool empty; /* the file says that it is */
 };
 
-static int see_line(void *context, char *line, char *reason)
+static int see_line(void *context, char *line, struct error *reason)
 {
 	struct lines *l = context;
 	char *prefix = line ? text_word(&line) : NULL, *target;
@@ -154,15 +150,11 @@ static int see_line(void *context, char *line, char *reason)
 
 	if (!line && l->empty == !l->routes)
 		return 0;
-	if (!line && l->empty) {
-		fib_error(reason, "the line 'empty' stands in a table that is not");
-		return -EINVAL;
-	}
-	if (!line) {
-		fib_error(reason,
+	if (!line && l->empty)
+		return error_set(reason, -EINVAL, "the line 'empty' stands in a table that is not");
+	if (!line)
+		return error_set(reason, -EINVAL,
 			"the file ends without a route; if that is meant, write the line 'empty'");
-		return -EINVAL;
-	}
 	if (!prefix)
 		return 0;
 	target = text_word(&line);
@@ -170,16 +162,15 @@ static int see_line(void *context, char *line, char *reason)
 		l->empty = true;
 		return 0;
 	}
-	if (!target || text_word(&line)) {
-		fib_error(reason, "want PREFIX and an AS number or a next hop's address");
-		return -EINVAL;
-	}
+	if (!target || text_word(&line))
+		return error_set(
+			reason, -EINVAL, "want PREFIX and an AS number or a next hop's address");
 	status = route_parse(prefix, target, &route, reason);
 	l->routes++;
 	return status ? status : l->visit(l->context, &route, reason);
 }
 
-int route_file_each(const char *path, route_visit *visit, void *context, char *error)
+int route_file_each(const char *path, route_visit *visit, void *context, struct error *error)
 {
 	struct lines lines = {.visit = visit, .context = context};
 
@@ -242,7 +233,7 @@ struct collector {
 	unsigned next_hops;
 };
 
-static int collect(void *context, const struct route_line *line, char *reason)
+static int collect(void *context, const struct route_line *line, struct error *reason)
 {
 	struct collector *c = context;
 	struct fib_route route = {
@@ -256,20 +247,18 @@ static int collect(void *context, const struct route_line *line, char *reason)
 		if (!next_hop)
 			next_hop = route_file_next_hop(line->asn, c->table->spread);
 	}
-	if (next_hop == -ENOSPC) {
-		fib_error(reason, "more than %u next hops", P2PNIC_NEXT_HOPS_MAX - 1);
-		return next_hop;
-	}
+	if (next_hop == -ENOSPC)
+		return error_set(
+			reason, next_hop, "more than %u next hops", P2PNIC_NEXT_HOPS_MAX - 1);
 	route.next_hop = (uint16_t)next_hop;
 	if (next_hop < 0 || route_list_add(line->family == 4 ? &c->table->ipv4 : &c->table->ipv6,
-				    &route, line->asn)) {
-		fib_error(reason, "out of memory");
-		return -ENOMEM;
-	}
+				    &route, line->asn))
+		return error_set(reason, -ENOMEM, "out of memory");
 	return 0;
 }
 
-int route_file_read(const char *path, unsigned next_hops, struct route_table *table, char *error)
+int route_file_read(
+	const char *path, unsigned next_hops, struct route_table *table, struct error *error)
 {
 	struct collector c = {table, next_hops};
 

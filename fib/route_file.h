@@ -22,6 +22,7 @@
 #define P2PNIC_FIB_ROUTE_FILE_H
 
 #include "fib.h"
+#include "ipc/error.h"
 
 #define ROUTE_FILE_NEXT_HOPS_DEFAULT 64u
 
@@ -62,18 +63,19 @@ struct route_line {
 
 /*
  * Hands a file's routes to `visit`, line by line; nothing of them is kept. 0 or -errno, with file,
- * line and reason in error[FIB_ERROR_BYTES]; visit ends it by an -errno of its own, with a reason
- * in reason[FIB_ERROR_BYTES].
+ * line and reason in error; visit ends it by an -errno of its own, with a reason
+ * in reason.
  */
-typedef int route_visit(void *context, const struct route_line *, char *reason);
-int route_file_each(const char *path, route_visit *visit, void *context, char *error);
+typedef int route_visit(void *context, const struct route_line *, struct error *reason);
+int route_file_each(const char *path, route_visit *visit, void *context, struct error *error);
 
 /*
  * Adds a file's routes to *table (begin with {0}). 0 or -errno, with file, line and reason in
- * error[FIB_ERROR_BYTES]; after an error it is only to be freed. next_hops: K, 1 to
+ * error; after an error it is only to be freed. next_hops: K, 1 to
  * P2PNIC_NEXT_HOPS_MAX - 1, the same for all files of a table.
  */
-int route_file_read(const char *path, unsigned next_hops, struct route_table *table, char *error);
+int route_file_read(
+	const char *path, unsigned next_hops, struct route_table *table, struct error *error);
 int route_list_add(struct route_list *list, const struct fib_route *route, uint32_t asn);
 /* From now on the table has AS numbers: the addresses so far get their numbers anew. -ENOSPC: too
  * many next hops. */
@@ -85,8 +87,8 @@ void route_table_free(struct route_table *table);
 /* "192.0.2.0/24", "2001:db8::/32", or an address alone (full length). family 4 or 6; 0: neither. */
 unsigned route_parse_prefix(const char *text, struct fib_ipv6 *prefix, unsigned *length);
 
-/* The two words of a line; 0, or -EINVAL with a reason in reason[FIB_ERROR_BYTES]. */
-int route_parse(const char *prefix, const char *target, struct route_line *, char *reason);
+/* The two words of a line; 0, or -EINVAL with a reason in reason. */
+int route_parse(const char *prefix, const char *target, struct route_line *, struct error *reason);
 
 #define ROUTE_TEXT_BYTES 64
 /* Prefix with length, or with length 255 the address alone. */

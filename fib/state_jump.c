@@ -94,7 +94,7 @@ static uint32_t compile(struct compiler *c, unsigned number, unsigned depth,
 
 /* Compiles into `at`; 0 or -errno. *bytes: what it takes. */
 static int table_make(struct fib *fib, const struct fib_route *routes, size_t n, uint64_t at,
-	uint64_t room, uint64_t *bytes, char *error)
+	uint64_t room, uint64_t *bytes, struct error *error)
 {
 	unsigned bits = fib->config.family == 4 ? 32 : 128;
 	struct p2pnic_state_jump *table = (void *)(fib->image + at);
@@ -109,14 +109,12 @@ static int table_make(struct fib *fib, const struct fib_route *routes, size_t n,
 		words += (c.level[l].entries + 15) & ~15ull;
 	*bytes = words * 4;
 	if (c.failed) {
-		fib_error(error, "fib: out of memory compiling %zu routes", n);
-		status = -ENOMEM;
+		status = error_set(error, -ENOMEM, "fib: out of memory compiling %zu routes", n);
 	} else if (*bytes > room) {
-		fib_error(error,
+		status = error_set(error, -ENOSPC,
 			"fib: a state-jump table of %zu routes needs %llu bytes, half of the room "
 			"is %llu",
 			n, (unsigned long long)*bytes, (unsigned long long)room);
-		status = -ENOSPC;
 	} else {
 		memset(table, 0, sizeof *table);
 		table->levels = c.levels;
@@ -142,7 +140,8 @@ static uint64_t half_bytes(const struct fib *fib)
 	       ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
 }
 
-static int state_jump_build(struct fib *fib, const struct fib_route *routes, size_t n, char *error)
+static int state_jump_build(
+	struct fib *fib, const struct fib_route *routes, size_t n, struct error *error)
 {
 	struct p2pnic_fib_header *header = (void *)fib->image;
 	struct state_jump *sj = fib->table;
@@ -150,10 +149,8 @@ static int state_jump_build(struct fib *fib, const struct fib_route *routes, siz
 	struct fib_route *copy = malloc((n + 1) * sizeof *copy);
 	int status;
 
-	if (!copy) {
-		fib_error(error, "fib: out of memory for %zu routes", n);
-		return -ENOMEM;
-	}
+	if (!copy)
+		return error_set(error, -ENOMEM, "fib: out of memory for %zu routes", n);
 	/* A whole image anew, so in the first half; nothing is written if it does not fit. */
 	status = table_make(fib, routes, n, at, half_bytes(fib), &bytes, error);
 	if (status) {
@@ -171,7 +168,7 @@ static int state_jump_build(struct fib *fib, const struct fib_route *routes, siz
 }
 
 static int state_jump_change(
-	struct fib *fib, const struct fib_route *changes, size_t n, char *error)
+	struct fib *fib, const struct fib_route *changes, size_t n, struct error *error)
 {
 	struct p2pnic_fib_header *header = (void *)fib->image;
 	struct state_jump *sj = fib->table;
@@ -180,15 +177,13 @@ static int state_jump_change(
 	size_t m = 0, i = 0, j = 0;
 	int status;
 
-	if (sj->waiting) {
-		fib_error(error, "fib: the other half of the state-jump table waits for its epoch");
-		return -EAGAIN;
-	}
+	if (sj->waiting)
+		return error_set(error, -EAGAIN,
+			"fib: the other half of the state-jump table waits for its epoch");
 	merged = malloc((sj->routes + n + 1) * sizeof *merged);
-	if (!merged) {
-		fib_error(error, "fib: out of memory for %zu routes", sj->routes + n);
-		return -ENOMEM;
-	}
+	if (!merged)
+		return error_set(
+			error, -ENOMEM, "fib: out of memory for %zu routes", sj->routes + n);
 	while (i < sj->routes || j < n) {
 		int order = i == sj->routes ? 1
 			    : j == n        ? -1
@@ -214,9 +209,9 @@ static int state_jump_change(
 		patch_publish(&fib->patch, fib->image, offsetof(struct p2pnic_fib_header, root), 8);
 		if (fib->patch.failed) {
 			header->root = old;
-			fib_error(error, "fib: out of memory for a patch of %llu bytes",
+			status = error_set(error, -ENOMEM,
+				"fib: out of memory for a patch of %llu bytes",
 				(unsigned long long)bytes);
-			status = -ENOMEM;
 		}
 	}
 	if (status) {
@@ -239,23 +234,20 @@ static void state_jump_epoch_passed(struct fib *fib, uint64_t epoch)
 		sj->waiting = false;
 }
 
-static int state_jump_open(struct fib *fib, char *error)
+static int state_jump_open(struct fib *fib, struct error *error)
 {
-	if (fib->config.room < sizeof(struct p2pnic_fib_header) + 2 * P2PNIC_FIB_ALIGN) {
-		fib_error(error, "fib: room of %llu bytes is too small for any table",
+	if (fib->config.room < sizeof(struct p2pnic_fib_header) + 2 * P2PNIC_FIB_ALIGN)
+		return error_set(error, -ENOSPC,
+			"fib: room of %llu bytes is too small for any table",
 			(unsigned long long)fib->config.room);
-		return -ENOSPC;
-	}
 	fib->table = calloc(1, sizeof(struct state_jump));
 	/* Zero pages until touched: an image costs host memory as far as it is used. */
 	fib->image = mmap(NULL, fib->config.room, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (fib->image == MAP_FAILED)
 		fib->image = NULL;
-	if (!fib->table || !fib->image) {
-		fib_error(error, "fib: out of memory");
-		return -ENOMEM;
-	}
+	if (!fib->table || !fib->image)
+		return error_set(error, -ENOMEM, "fib: out of memory");
 	*(struct p2pnic_fib_header *)fib->image = (struct p2pnic_fib_header){
 		.magic = P2PNIC_FIB_MAGIC,
 		.version = P2PNIC_FIB_VERSION,

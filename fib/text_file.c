@@ -28,16 +28,15 @@ struct reader {
 };
 
 /* Up to `room` bytes of the file as it lies there; 0 at its end, or -errno. */
-static ssize_t reader_bytes(struct reader *r, void *to, size_t room, char *error)
+static ssize_t reader_bytes(struct reader *r, void *to, size_t room, struct error *error)
 {
 	ssize_t n = read(r->file, to, room);
 	struct stat now;
 
 	if (n < 0 || (n == 0 && fstat(r->file, &now) < 0)) {
 		n = -errno;
-		fib_error(
-			error, "%s:%lu: cannot be read: %s", r->path, r->line + 1, strerror(errno));
-		return n;
+		return error_set(error, n, "%s:%lu: cannot be read: %s", r->path, r->line + 1,
+			strerror(errno));
 	}
 	r->bytes += (uint64_t)n;
 	/* The time of the last write, not of the last change: a new file renamed over this one sets
@@ -45,12 +44,10 @@ static ssize_t reader_bytes(struct reader *r, void *to, size_t room, char *error
 	if (r->bytes > (uint64_t)r->is.st_size ||
 		(n == 0 && (now.st_size != r->is.st_size || r->bytes != (uint64_t)now.st_size ||
 				   now.st_mtim.tv_sec != r->is.st_mtim.tv_sec ||
-				   now.st_mtim.tv_nsec != r->is.st_mtim.tv_nsec))) {
-		fib_error(error,
+				   now.st_mtim.tv_nsec != r->is.st_mtim.tv_nsec)))
+		return error_set(error, -EINVAL,
 			"%s:%lu: the file changed while it was read; replace a file by renaming",
 			r->path, r->line + 1);
-		return -EINVAL;
-	}
 	return n;
 }
 
@@ -65,16 +62,14 @@ static const char *lzma_reason(lzma_ret result)
 }
 
 /* Appends text; 0 at the end of the file, or -errno. */
-static int reader_fill(struct reader *r, char *error)
+static int reader_fill(struct reader *r, struct error *error)
 {
 	memmove(r->text, r->text + r->begin, r->end - r->begin);
 	r->end -= r->begin;
 	r->begin = 0;
-	if (r->end == sizeof r->text) {
-		fib_error(
-			error, "%s:%lu: a line of %zu bytes or more", r->path, r->line + 1, r->end);
-		return -EINVAL;
-	}
+	if (r->end == sizeof r->text)
+		return error_set(error, -EINVAL, "%s:%lu: a line of %zu bytes or more", r->path,
+			r->line + 1, r->end);
 	if (!r->xz) {
 		ssize_t n = reader_bytes(r, r->text + r->end, sizeof r->text - r->end, error);
 
@@ -99,16 +94,16 @@ static int reader_fill(struct reader *r, char *error)
 		if (result == LZMA_STREAM_END) {
 			r->finished = true;
 		} else if (result != LZMA_OK) {
-			fib_error(error, "%s: not a whole xz file: %s, after line %lu", r->path,
+			return error_set(error, -EINVAL,
+				"%s: not a whole xz file: %s, after line %lu", r->path,
 				lzma_reason(result), r->line);
-			return -EINVAL;
 		}
 	}
 	return r->end > 0;
 }
 
 /* The next line and its bytes without its end, or NULL: end of file (*status 0) or error. */
-static char *reader_line(struct reader *r, size_t *bytes, int *status, char *error)
+static char *reader_line(struct reader *r, size_t *bytes, int *status, struct error *error)
 {
 	for (size_t before = r->end - r->begin, after;; before = after) {
 		char *start = r->text + r->begin;
@@ -144,7 +139,7 @@ static unsigned is_text(char c)
 }
 
 /* Makes a string of it, if it is text. */
-static int reader_check(const struct reader *r, char *line, size_t bytes, char *error)
+static int reader_check(const struct reader *r, char *line, size_t bytes, struct error *error)
 {
 	unsigned all = 1;
 	char *comment = memchr(line, '#', bytes);
@@ -152,21 +147,19 @@ static int reader_check(const struct reader *r, char *line, size_t bytes, char *
 	for (size_t k = 0; k < bytes; k++)
 		all &= is_text(line[k]);
 	for (size_t k = 0; !all; k++)
-		if (!is_text(line[k])) {
-			fib_error(error,
+		if (!is_text(line[k]))
+			return error_set(error, -EINVAL,
 				"%s:%lu: byte 0x%02x at place %zu is no text; a table is ASCII, or "
 				"ASCII "
 				"compressed by xz",
 				r->path, r->line, (uint8_t)line[k], k + 1);
-			return -EINVAL;
-		}
 	line[bytes] = 0; /* in place of its end, or behind the last line */
 	if (comment)
 		*comment = 0;
 	return 0;
 }
 
-static int reader_open(struct reader *r, const char *path, char *error)
+static int reader_open(struct reader *r, const char *path, struct error *error)
 {
 	static const uint8_t xz_magic[6] = {0xfd, '7', 'z', 'X', 'Z', 0};
 	ssize_t n;
@@ -178,16 +171,13 @@ static int reader_open(struct reader *r, const char *path, char *error)
 	if (r->file < 0 || fstat(r->file, &r->is) < 0) {
 		int status = -errno;
 
-		fib_error(error, "%s: %s", r->path, strerror(errno));
-		return status;
+		return error_set(error, status, "%s: %s", r->path, strerror(errno));
 	}
-	if (!S_ISREG(r->is.st_mode)) {
-		fib_error(error, "%s: is %s, not a file", r->path,
+	if (!S_ISREG(r->is.st_mode))
+		return error_set(error, -EINVAL, "%s: is %s, not a file", r->path,
 			S_ISDIR(r->is.st_mode)    ? "a directory"
 			: S_ISFIFO(r->is.st_mode) ? "a pipe"
 						  : "a device or socket");
-		return -EINVAL;
-	}
 	n = reader_bytes(r, r->text, sizeof r->text / 2, error);
 	if (n < 0)
 		return (int)n;
@@ -201,34 +191,31 @@ static int reader_open(struct reader *r, const char *path, char *error)
 	r->lzma.next_in = r->packed;
 	r->lzma.avail_in = (size_t)n;
 	if (lzma_stream_decoder(&r->lzma, 256 << 20,
-		    LZMA_CONCATENATED | LZMA_TELL_UNSUPPORTED_CHECK) != LZMA_OK) {
-		fib_error(error, "%s: out of memory for unpacking", r->path);
-		return -ENOMEM;
-	}
+		    LZMA_CONCATENATED | LZMA_TELL_UNSUPPORTED_CHECK) != LZMA_OK)
+		return error_set(error, -ENOMEM, "%s: out of memory for unpacking", r->path);
 	return 0;
 }
 
-int text_file_each(const char *path, text_visit *visit, void *context, char *error)
+int text_file_each(const char *path, text_visit *visit, void *context, struct error *error)
 {
 	struct reader *r = malloc(sizeof *r);
-	char reason[FIB_ERROR_BYTES], *line;
+	char *line;
+	struct error reason;
 	size_t bytes;
 	int status;
 
-	if (!r) {
-		fib_error(error, "%s: out of memory", path);
-		return -ENOMEM;
-	}
+	if (!r)
+		return error_set(error, -ENOMEM, "%s: out of memory", path);
 	r->bytes = r->begin = r->end = r->line = 0;
 	r->xz = r->finished = false;
 	status = reader_open(r, path, error);
 	while (!status && (line = reader_line(r, &bytes, &status, error))) {
 		status = reader_check(r, line, bytes, error);
-		if (!status && (status = visit(context, line, reason)))
-			fib_error(error, "%s:%lu: %s", r->path, r->line, reason);
+		if (!status && (status = visit(context, line, &reason)))
+			error_set(error, status, "%s:%lu: %s", r->path, r->line, reason.text);
 	}
-	if (!status && (status = visit(context, NULL, reason)))
-		fib_error(error, "%s:%lu: %s", r->path, r->line + !r->line, reason);
+	if (!status && (status = visit(context, NULL, &reason)))
+		error_set(error, status, "%s:%lu: %s", r->path, r->line + !r->line, reason.text);
 	if (r->xz)
 		lzma_end(&r->lzma);
 	if (r->file >= 0)

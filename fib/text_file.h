@@ -14,17 +14,17 @@
 #define P2PNIC_FIB_TEXT_FILE_H
 
 #include "fib.h"
+#include "ipc/error.h"
 
 #define TEXT_FILE_LINE_BYTES 65536u
 
 /*
  * Hands a file's lines to `visit`, each without its end and without a comment (from '#' on), and at
  * last NULL. visit may write into the line; it ends the reading by an -errno of its own, with a
- * reason in reason[FIB_ERROR_BYTES]. 0 or -errno, with file, line and reason in
- * error[FIB_ERROR_BYTES]; visit has seen some of the lines then.
+ * reason. 0 or -errno, with file, line and reason in error; visit has seen some of the lines then.
  */
-typedef int text_visit(void *context, char *line, char *reason);
-int text_file_each(const char *path, text_visit *visit, void *context, char *error);
+typedef int text_visit(void *context, char *line, struct error *reason);
+int text_file_each(const char *path, text_visit *visit, void *context, struct error *error);
 
 /* The next word of a line, of spaces and tabs; NULL: there is none. *at begins as the line. */
 char *text_word(char **at);

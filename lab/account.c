@@ -63,7 +63,7 @@ static struct totals total(const json_t *nics, const json_t *rings)
 	return t;
 }
 
-static json_t *ask_socket(void *runtime, const char *what, char *error)
+static json_t *ask_socket(void *runtime, const char *what, struct error *error)
 {
 	json_t *answer = api_show(runtime, true, what, NULL, error);
 	json_t *rows = json_incref(json_object_get(answer, what));
@@ -77,13 +77,13 @@ struct account_source account_of_runtime(const char *runtime)
 	return (struct account_source){ask_socket, (void *)runtime};
 }
 
-static json_t *ask(struct account_source source, const char *what, char *error)
+static json_t *ask(struct account_source source, const char *what, struct error *error)
 {
 	return source.show(source.context, what, error);
 }
 
-static int sample(
-	struct account_source source, json_t **nics, json_t **rings, struct totals *t, char *error)
+static int sample(struct account_source source, json_t **nics, json_t **rings, struct totals *t,
+	struct error *error)
 {
 	*rings = NULL;
 	*nics = ask(source, "counter", error);
@@ -97,7 +97,7 @@ static int sample(
 	return 0;
 }
 
-int account_take(json_t *results, struct account_source source, char *error)
+int account_take(json_t *results, struct account_source source, struct error *error)
 {
 	struct totals t, before = {.in = -1};
 	json_t *nics, *rings;

@@ -86,7 +86,7 @@ static int make_capture(const char *path, unsigned from)
 	return error;
 }
 
-static json_t *run(const char *directory, char *error)
+static json_t *run(const char *directory, struct error *error)
 {
 	static char in[LAB_NICS][64], config[64], out[64];
 	const char *const argv[] = {"p2pnic", "replay", in[0], in[1], in[2], in[3], "-c", config,
@@ -97,7 +97,7 @@ static json_t *run(const char *directory, char *error)
 	char *text;
 	int status = 0;
 
-	error[0] = 0;
+	error->text[0] = 0;
 	for (unsigned k = 0; k < LAB_NICS && !status; k++) {
 		snprintf(in[k], sizeof(in[k]), "%s/h%u.pcap", directory, k + 1);
 		status = make_capture(in[k], k + 1);
@@ -110,8 +110,8 @@ static json_t *run(const char *directory, char *error)
 	if (!status)
 		status = child_start(&child, NULL, argv, NULL, false);
 	if (status) {
-		if (!error[0])
-			snprintf(error, LAB_ERROR_BYTES, "%s: %s", directory, strerror(-status));
+		if (!error->text[0])
+			error_set(error, status, "%s: %s", directory, strerror(-status));
 		return NULL;
 	}
 	status = child_wait(&child, REPLAY_PATIENCE_MS);
@@ -120,23 +120,23 @@ static json_t *run(const char *directory, char *error)
 	if (text && status >= 0)
 		results = json_loads(text, 0, NULL);
 	if (!results)
-		snprintf(error, LAB_ERROR_BYTES, "%s", text && *text ? text : "replay did not end");
+		error_set(error, status, "%s", text && *text ? text : "replay did not end");
 	free(text);
 	return results;
 }
 
-json_t *capture_replay(char *error)
+json_t *capture_replay(struct error *error)
 {
 	char directory[] = "/tmp/p2pnic-lab-XXXXXX";
 	const char *const argv[] = {"rm", "-rf", "--", directory, NULL};
-	char ignored[LAB_ERROR_BYTES];
+	struct error ignored;
 	json_t *results;
 
 	if (!mkdtemp(directory)) {
-		snprintf(error, LAB_ERROR_BYTES, "%s: %s", directory, strerror(errno));
+		error_set(error, -errno, "%s: %s", directory, strerror(errno));
 		return NULL;
 	}
 	results = run(directory, error);
-	command_run(NULL, argv, NULL, ignored, sizeof(ignored));
+	command_run(NULL, argv, NULL, &ignored);
 	return results;
 }

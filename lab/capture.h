@@ -10,8 +10,10 @@
 
 #include <jansson.h>
 
+#include "ipc/error.h"
+
 /* Makes captures in a directory of its own, replays them, removes it. The results, as account_print
- * takes them; NULL with sentences in error[LAB_ERROR_BYTES]. */
-json_t *capture_replay(char *error);
+ * takes them; NULL with sentences in error. */
+json_t *capture_replay(struct error *error);
 
 #endif

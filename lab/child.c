@@ -205,8 +205,8 @@ void child_free(struct child *c)
 	*c = (struct child){.pidfd = -1, .output = -1};
 }
 
-int command_run(const char *namespace, const char *const argv[], const char *input, char *error,
-	size_t error_bytes)
+int command_run(
+	const char *namespace, const char *const argv[], const char *input, struct error *error)
 {
 	struct child c;
 	int result = child_start(&c, namespace, argv, input, false);
@@ -220,9 +220,9 @@ int command_run(const char *namespace, const char *const argv[], const char *inp
 		child_free(&c);
 	}
 	if (result) {
-		snprintf(error, error_bytes, "%s: %s", argv[0],
-			text && *text ? text : strerror(-result));
-		error[strcspn(error, "\n")] = 0;
+		error_set(
+			error, result, "%s: %s", argv[0], text && *text ? text : strerror(-result));
+		error->text[strcspn(error->text, "\n")] = 0;
 	}
 	free(text);
 	return result;

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "ipc/error.h"
+
 #define NAMESPACE_DIRECTORY "/run/netns" /* ip-netns(8) */
 
 struct child {
@@ -44,7 +46,7 @@ char *child_output(const struct child *);
 void child_free(struct child *);
 
 /* Starts, waits and frees. 0; or, with the command and its output in error, -errno or -ECHILD. */
-int command_run(const char *namespace, const char *const argv[], const char *input, char *error,
-	size_t error_bytes);
+int command_run(
+	const char *namespace, const char *const argv[], const char *input, struct error *error);
 
 #endif

@@ -25,7 +25,7 @@ static void holder_file(char *path, size_t bytes)
 }
 
 /* 1: found; 0: there is none; -errno with a sentence: others could have written the file. */
-static int find_holder(struct process *p, char *error)
+static int find_holder(struct process *p, struct error *error)
 {
 	unsigned long long started;
 	char path[256], text[64];
@@ -53,7 +53,7 @@ static int find_holder(struct process *p, char *error)
 	return found;
 }
 
-static int note_holder(pid_t pid, char *error)
+static int note_holder(pid_t pid, struct error *error)
 {
 	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
 	char path[256];
@@ -62,10 +62,8 @@ static int note_holder(pid_t pid, char *error)
 	int directory, fd, result = 0;
 
 	holder_file(path, sizeof(path));
-	if (!process_started(pid, &started)) {
-		snprintf(error, LAB_ERROR_BYTES, "its first process ended");
-		return -ESRCH;
-	}
+	if (!process_started(pid, &started))
+		return error_set(error, -ESRCH, "its first process ended");
 	directory = runtime_beside(path, true, &name, error);
 	if (directory < 0)
 		return directory;
@@ -73,7 +71,7 @@ static int note_holder(pid_t pid, char *error)
 	close(directory);
 	if (fd < 0 || dprintf(fd, "%d %llu\n", pid, (unsigned long long)started) < 0) {
 		result = -errno;
-		snprintf(error, LAB_ERROR_BYTES, "%s: %s", path, strerror(errno));
+		error_set(error, -errno, "%s: %s", path, strerror(errno));
 	}
 	if (fd >= 0)
 		close(fd);
@@ -84,7 +82,7 @@ static int note_holder(pid_t pid, char *error)
 
 struct told {
 	int result;
-	char error[LAB_ERROR_BYTES];
+	struct error error;
 };
 
 static int hold(const struct sandbox *sandbox, void *argument)
@@ -96,7 +94,7 @@ static int hold(const struct sandbox *sandbox, void *argument)
 
 	(void)sandbox;
 	close(pipe[0]);
-	told.result = lab_up(&lab, told.error);
+	told.result = lab_up(&lab, &told.error);
 	if (write(pipe[1], &told, sizeof(told)) != sizeof(told) || told.result)
 		return 1;
 	close(pipe[1]);
@@ -109,16 +107,15 @@ static int hold(const struct sandbox *sandbox, void *argument)
 			pause();
 }
 
-static int up_in_sandbox(char *error)
+static int up_in_sandbox(struct error *error)
 {
 	struct sandbox sandbox;
-	struct told told = {-ECHILD, "its first process ended"};
+	struct told told = {-ECHILD, {"its first process ended"}};
 	int told_by[2], result;
 
 	if (pipe2(told_by, O_CLOEXEC) < 0) {
 		result = -errno;
-		snprintf(error, LAB_ERROR_BYTES, "pipe: %s", strerror(-result));
-		return result;
+		return error_set(error, result, "pipe: %s", strerror(-result));
 	}
 	result = sandbox_start(&sandbox, true, hold, told_by, error);
 	close(told_by[1]);
@@ -127,7 +124,7 @@ static int up_in_sandbox(char *error)
 			told.result = -ECHILD;
 		result = told.result;
 		if (result)
-			snprintf(error, LAB_ERROR_BYTES, "%s", told.error);
+			*error = told.error;
 		else
 			result = note_holder(sandbox.pid, error);
 		if (result)
@@ -139,10 +136,11 @@ static int up_in_sandbox(char *error)
 
 /* --- Commands --------------------------------------------------------------------------------- */
 
-int lasting_up(char *error)
+int lasting_up(struct error *error)
 {
 	struct process holder;
-	char runtime[256], reason[API_ERROR_BYTES];
+	char runtime[256];
+	struct error reason;
 	struct lab lab;
 	json_t *answer;
 	int result = find_holder(&holder, error);
@@ -151,24 +149,21 @@ int lasting_up(char *error)
 		return result;
 	if (result) {
 		process_forget(&holder);
-		snprintf(error, LAB_ERROR_BYTES, "it is up already");
-		return -EEXIST;
+		return error_set(error, -EEXIST, "it is up already");
 	}
 	if (geteuid() != 0)
 		return up_in_sandbox(error);
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
-	answer = api_show(runtime, true, "router", NULL, reason);
+	answer = api_show(runtime, true, "router", NULL, &reason);
 	json_decref(answer);
-	if (answer) {
-		snprintf(error, LAB_ERROR_BYTES, "it is up already");
-		return -EEXIST;
-	}
+	if (answer)
+		return error_set(error, -EEXIST, "it is up already");
 	lab_down();
 	result = lab_up(&lab, error);
 	return result;
 }
 
-int lasting_down(char *error)
+int lasting_down(struct error *error)
 {
 	struct process holder;
 	char path[256];
@@ -201,12 +196,13 @@ static int exit_status(pid_t pid)
 static int enter_and_run(const char *where, const char *const argv[])
 {
 	struct process holder;
-	char name[64], error[LAB_ERROR_BYTES];
-	int result = find_holder(&holder, error);
+	char name[64];
+	struct error error;
+	int result = find_holder(&holder, &error);
 	pid_t pid;
 
 	if (result < 0) {
-		fprintf(stderr, "p2pnic lab: %s\n", error);
+		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return 1;
 	}
 	if (result)

@@ -9,15 +9,16 @@
 #ifndef LAB_LASTING_H
 #define LAB_LASTING_H
 
+#include "ipc/error.h"
 #include "lab/network.h"
 
 /* 0, or -errno with sentences; -EEXIST: there is one already. A dead one's leftovers are removed
  * first. */
-int lasting_up(char *error);
+int lasting_up(struct error *error);
 
 /* 1: there was one, or leftovers of one; 0: there was none; -errno with a sentence: nothing was
  * touched. */
-int lasting_down(char *error);
+int lasting_down(struct error *error);
 
 /* Runs a program in "router" or host "h1" to "h4" and returns its exit status; 1, with a sentence
  * on stderr, where it cannot. */

@@ -48,15 +48,15 @@ __attribute__((format(printf, 2, 3))) static void line(struct script *s, const c
 	s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "\n");
 }
 
-static int ip_batch(const char *namespace, const struct script *s, char *error)
+static int ip_batch(const char *namespace, const struct script *s, struct error *error)
 {
 	static const char *const argv[] = {"ip", "-batch", "-", NULL};
 
-	return command_run(namespace, argv, s->text, error, LAB_ERROR_BYTES);
+	return command_run(namespace, argv, s->text, error);
 }
 
 /* A file of this user's beside runtime directories, where nobody else could have put a link. */
-static int write_text(const char *path, const char *text, char *error)
+static int write_text(const char *path, const char *text, struct error *error)
 {
 	const char *name;
 	int directory = runtime_beside(path, true, &name, error), fd;
@@ -68,13 +68,13 @@ static int write_text(const char *path, const char *text, char *error)
 	close(directory);
 	whole = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 	if (!whole)
-		snprintf(error, LAB_ERROR_BYTES, "%s: %s", path, strerror(errno));
+		error_set(error, -errno, "%s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return whole ? 0 : -EIO;
 }
 
-static int make_links(char *error)
+static int make_links(struct error *error)
 {
 	struct script s = {0};
 
@@ -89,7 +89,7 @@ static int make_links(char *error)
 	return ip_batch(NULL, &s, error);
 }
 
-static int make_router_side(char *error)
+static int make_router_side(struct error *error)
 {
 	static const char *const argv[] = {
 		"sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6", NULL};
@@ -98,13 +98,13 @@ static int make_router_side(char *error)
 
 	/* Where the kernel has no IPv6 there is nothing to switch off. */
 	if (access("/proc/sys/net/ipv6", F_OK) == 0)
-		result = command_run(LAB_ROUTER, argv, NULL, error, LAB_ERROR_BYTES);
+		result = command_run(LAB_ROUTER, argv, NULL, error);
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s, "link set nic%u addrgenmode none up", k);
 	return result ? result : ip_batch(LAB_ROUTER, &s, error);
 }
 
-static int make_host(unsigned k, char *error)
+static int make_host(unsigned k, struct error *error)
 {
 	static const char *const offloads[] = {"ethtool", "-K", "eth0", "tx", "off", "tso", "off",
 		"gso", "off", "txvlan", "off", NULL};
@@ -113,7 +113,7 @@ static int make_host(unsigned k, char *error)
 	int result;
 
 	lab_host(k, name);
-	result = command_run(name, offloads, NULL, error, LAB_ERROR_BYTES);
+	result = command_run(name, offloads, NULL, error);
 	if (result)
 		return result;
 	/* Without link-local address and router solicitation: the wire carries what the lab
@@ -135,7 +135,7 @@ static int make_host(unsigned k, char *error)
  * namespace. */
 static bool af_xdp_starts(char why_not[256])
 {
-	char error[PORT_ERROR_BYTES] = "";
+	struct error error = {""};
 	int told[2], status;
 	ssize_t n;
 	pid_t pid;
@@ -159,19 +159,19 @@ static bool af_xdp_starts(char why_not[256])
 		if (ops)
 			port = aligned_alloc(64, (ops->bytes + 63) / 64 * 64);
 		if (!port || config.memory == MAP_FAILED) {
-			snprintf(error, sizeof(error), "out of memory");
+			error_set(&error, -ENOMEM, "out of memory");
 		} else if (code) {
-			snprintf(error, sizeof(error), "%s: %s", LAB_ROUTER, strerror(-code));
+			error_set(&error, code, "%s: %s", LAB_ROUTER, strerror(-code));
 		} else {
 			memset(port, 0, ops->bytes);
-			if (ops->open(port, &config, error) == 0) {
+			if (ops->open(port, &config, &error) == 0) {
 				ops->close(port);
-				error[0] = 0;
-			} else if (!error[0]) {
-				snprintf(error, sizeof(error), "it does not start");
+				error.text[0] = 0;
+			} else if (!error.text[0]) {
+				error_set(&error, -EIO, "it does not start");
 			}
 		}
-		_exit(write(told[1], error, strlen(error)) < 0);
+		_exit(write(told[1], error.text, strlen(error.text)) < 0);
 	}
 	close(told[1]);
 	n = read(told[0], why_not, 255);
@@ -183,7 +183,7 @@ static bool af_xdp_starts(char why_not[256])
 	return why_not[0] == 0;
 }
 
-int lab_write_config(const struct lab *lab, char *error)
+int lab_write_config(const struct lab *lab, struct error *error)
 {
 	struct script s = {0};
 
@@ -213,14 +213,14 @@ int lab_write_config(const struct lab *lab, char *error)
 
 /* --- The router ------------------------------------------------------------------------------- */
 
-static int start_router(struct lab *lab, char *error)
+static int start_router(struct lab *lab, struct error *error)
 {
 	const char *const argv[] = {"p2pnic", "router", "-c", lab->config, NULL};
 	int result = child_start(&lab->router, LAB_ROUTER, argv, NULL, true);
 
 	for (unsigned waited = 0; !result && waited < START_PATIENCE_MS; waited += 20) {
-		char reason[API_ERROR_BYTES];
-		json_t *answer = api_show(lab->runtime, true, "router", NULL, reason);
+		struct error reason;
+		json_t *answer = api_show(lab->runtime, true, "router", NULL, &reason);
 
 		json_decref(answer);
 		if (answer)
@@ -232,7 +232,7 @@ static int start_router(struct lab *lab, char *error)
 	}
 	char *text = lab->router.pid ? child_output(&lab->router) : NULL;
 
-	snprintf(error, LAB_ERROR_BYTES, "the router does not start: %s",
+	error_set(error, result, "the router does not start: %s",
 		text && *text ? text
 		: result      ? strerror(-result)
 			      : "no answer");
@@ -240,7 +240,7 @@ static int start_router(struct lab *lab, char *error)
 	return result ? result : -ETIMEDOUT;
 }
 
-int lab_up(struct lab *lab, char *error)
+int lab_up(struct lab *lab, struct error *error)
 {
 	int result;
 
@@ -266,8 +266,8 @@ int lab_up(struct lab *lab, char *error)
 /* Asks the router to stop in order, if there is one to be asked. */
 static void stop_router(const char *runtime)
 {
-	char reason[API_ERROR_BYTES];
-	json_t *answer = api_show(runtime, true, "router", NULL, reason);
+	struct error reason;
+	json_t *answer = api_show(runtime, true, "router", NULL, &reason);
 	pid_t pid = (pid_t)json_integer_value(
 		json_object_get(json_object_get(answer, "router"), "pid"));
 
@@ -284,13 +284,14 @@ bool lab_down(void)
 {
 	static const char *const sockets[] = {"lock", "api.sock", "keeper.sock", "nic1.sock",
 		"nic2.sock", "nic3.sock", "nic4.sock"};
-	char runtime[256], path[300], name[32], error[LAB_ERROR_BYTES];
+	char runtime[256], path[300], name[32];
+	struct error error;
 	bool found = namespace_exists(LAB_ROUTER), ours;
 	const char *name_there;
 	int above;
 
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
-	above = runtime_beside(runtime, false, &name_there, error);
+	above = runtime_beside(runtime, false, &name_there, &error);
 	ours = above >= 0;
 	if (ours)
 		close(above);
@@ -308,7 +309,7 @@ bool lab_down(void)
 			usleep(20000);
 		const char *const argv[] = {"ip", "netns", "delete", name, NULL};
 
-		command_run(NULL, argv, NULL, error, sizeof(error));
+		command_run(NULL, argv, NULL, &error);
 	}
 	if (!ours) /* others could have linked it to anywhere */
 		return found;

@@ -16,13 +16,12 @@
 #ifndef LAB_NETWORK_H
 #define LAB_NETWORK_H
 
+#include "ipc/error.h"
 #include "lab/child.h"
 
-#define LAB_NICS        4u
-#define LAB_ROUTER      "p2pnic-lab-router"
-#define LAB_NAME        "lab" /* the router's: `p2pnic show --name lab` */
-#define LAB_ERROR_BYTES 1024
-
+#define LAB_NICS   4u
+#define LAB_ROUTER "p2pnic-lab-router"
+#define LAB_NAME   "lab" /* the router's: `p2pnic show --name lab` */
 struct lab {
 	char runtime[256];     /* the router's directory of sockets */
 	char config[264];      /* its configuration file */
@@ -35,12 +34,12 @@ void lab_host(unsigned host, char name[32]); /* namespace of host 1 to LAB_NICS 
 void lab_address(unsigned host, bool six, char text[40]);
 
 /* Makes namespaces and links, chooses the port type, starts the router and waits until it forwards.
- * 0, or -errno with sentences in error[LAB_ERROR_BYTES]; then whatever it made is removed. */
-int lab_up(struct lab *, char *error);
+ * 0, or -errno with sentences in error; then whatever it made is removed. */
+int lab_up(struct lab *, struct error *error);
 
 /* Writes the router's configuration to lab->config, in a directory that is this user's. 0, or
  * -errno with a sentence. */
-int lab_write_config(const struct lab *, char *error);
+int lab_write_config(const struct lab *, struct error *error);
 
 /* Removes a lab of that kind in this place, whoever made it, whatever is left of it. True: there
  * was one. */

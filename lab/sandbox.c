@@ -17,7 +17,7 @@
 /* What the first process tells before it begins: code 0, or what it could not do. */
 struct answer {
 	int code;
-	char text[SANDBOX_ERROR_BYTES];
+	struct error error;
 };
 
 static int write_file(pid_t pid, const char *name, const char *text)
@@ -92,28 +92,27 @@ static struct answer furnish(void)
 			failed = k ? "mount -t tmpfs /run" : "mount -t proc /proc";
 	if (failed) {
 		a.code = -errno;
-		snprintf(a.text, sizeof(a.text), "%s: %s", failed, strerror(errno));
+		error_set(&a.error, a.code, "%s: %s", failed, strerror(errno));
 	}
 	return a;
 }
 
 static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandbox *, void *),
-	void *argument, char *error)
+	void *argument, struct error *error)
 {
 	const unsigned long flags =
 		CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | (s->own_user ? CLONE_NEWUSER : 0);
-	struct answer answer = {-ECHILD, "it ended"};
+	struct answer answer = {-ECHILD, {"it ended"}};
 	int go[2], told[2], code;
 	char byte = 0;
 
 	if (pipe2(go, O_CLOEXEC) < 0) {
 		code = -errno;
-		snprintf(error, SANDBOX_ERROR_BYTES, "pipe: %s", strerror(-code));
-		return code;
+		return error_set(error, code, "pipe: %s", strerror(-code));
 	}
 	if (pipe2(told, O_CLOEXEC) < 0) {
 		code = -errno;
-		snprintf(error, SANDBOX_ERROR_BYTES, "pipe: %s", strerror(-code));
+		error_set(error, code, "pipe: %s", strerror(-code));
 		close(go[0]);
 		close(go[1]);
 		return code;
@@ -142,13 +141,13 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 	}
 	code = s->pid < 0 ? -errno : 0;
 	if (code)
-		snprintf(error, SANDBOX_ERROR_BYTES, "clone(CLONE_NEWNS|NEWPID|NEWNET%s): %s%s",
+		error_set(error, code, "clone(CLONE_NEWNS|NEWPID|NEWNET%s): %s%s",
 			s->own_user ? "|NEWUSER" : "", strerror(-code),
 			code == -ENOSPC ? " (their number is limited, see /proc/sys/user)" : "");
 	if (!code && s->own_user) {
 		code = map_user(s->pid);
 		if (code)
-			snprintf(error, SANDBOX_ERROR_BYTES,
+			error_set(error, code,
 				"becoming root in a user namespace by /proc/PID/uid_map: %s",
 				strerror(-code));
 	}
@@ -158,7 +157,7 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 		(write(go[1], &byte, 1) != 1 ||
 			read(told[0], &answer, sizeof(answer)) != sizeof(answer) || answer.code)) {
 		code = answer.code;
-		snprintf(error, SANDBOX_ERROR_BYTES, "%s", answer.text);
+		*error = answer.error;
 	}
 	close(go[1]);
 	close(told[0]);
@@ -171,25 +170,23 @@ static int start(struct sandbox *s, bool lasting, int (*body)(const struct sandb
 }
 
 int sandbox_start(struct sandbox *s, bool lasting, int (*body)(const struct sandbox *, void *),
-	void *argument, char *error)
+	void *argument, struct error *error)
 {
 	const bool root = geteuid() == 0;
-	char as_root[SANDBOX_ERROR_BYTES], as_user[SANDBOX_ERROR_BYTES];
+	struct error as_root;
 	int code = -EPERM;
 
 	/* Root of a container may lack the right to the first way and have it to the second. */
 	s->own_user = false;
 	if (root)
-		code = start(s, lasting, body, argument, as_root);
+		code = start(s, lasting, body, argument, &as_root);
 	if (code) {
 		s->own_user = true;
-		code = start(s, lasting, body, argument, as_user);
+		code = start(s, lasting, body, argument, error);
 	}
 	if (code && root)
-		snprintf(error, SANDBOX_ERROR_BYTES, "%.200s; in a user namespace: %.200s", as_root,
-			as_user);
-	else if (code)
-		snprintf(error, SANDBOX_ERROR_BYTES, "%s", as_user);
+		error_set(error, code, "%.200s; in a user namespace: %.200s", as_root.text,
+			error->text);
 	return code;
 }
 

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SANDBOX_ERROR_BYTES 512
+#include "ipc/error.h"
 
 struct sandbox {
 	pid_t pid;     /* its first process, as the caller sees it */
@@ -29,7 +29,7 @@ struct sandbox {
  * its error, of both ways (as root, in a user namespace) if both were tried.
  */
 int sandbox_start(struct sandbox *, bool lasting, int (*body)(const struct sandbox *, void *),
-	void *argument, char *error);
+	void *argument, struct error *error);
 
 /* Waits for its end and returns the exit status; SIGINT, SIGTERM or SIGHUP meanwhile end it at
  * once, with everything in it: then 128 + the signal. */

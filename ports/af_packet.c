@@ -271,33 +271,33 @@ static int make_ring(struct af_packet_port *port)
 	return 0;
 }
 
-static int open_sockets(struct af_packet_port *port, char *error)
+static int open_sockets(struct af_packet_port *port, struct error *error)
 {
 	const char *name = port->interface.name;
 	int receive = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	port->receive_socket = receive;
 	if (receive < 0)
-		return port_fail(error, -errno, "%s: no packet socket: %s%s", name, strerror(errno),
+		return error_set(error, -errno, "%s: no packet socket: %s%s", name, strerror(errno),
 			errno == EPERM ? "; run as root, or with CAP_NET_RAW" : "");
 	port->transmit_socket = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (port->transmit_socket < 0)
-		return port_fail(error, -errno, "%s: no packet socket: %s", name, strerror(errno));
+		return error_set(error, -errno, "%s: no packet socket: %s", name, strerror(errno));
 
 	int code = set_option(receive, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
 	if (code)
-		return port_fail(error, code,
+		return error_set(error, code,
 			"%s: PACKET_IGNORE_OUTGOING: %s; want Linux 4.20 or later", name,
 			strerror(-code));
 	code = refuse_all(receive);
 	if (!code && !port->qdisc)
 		code = set_option(port->transmit_socket, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
 	if (code)
-		return port_fail(
+		return error_set(
 			error, code, "%s: packet socket options: %s", name, strerror(-code));
 	code = make_ring(port);
 	if (code)
-		return port_fail(error, code, "%s: no receive ring of %u KiB: %s", name,
+		return error_set(error, code, "%s: no receive ring of %u KiB: %s", name,
 			port->receive_kib, strerror(-code));
 	int bytes = 8 << 20; /* super-frames only: some sixty, as the kernel counts their memory */
 	if (set_option(receive, SOL_SOCKET, SO_RCVBUFFORCE, bytes))
@@ -305,17 +305,17 @@ static int open_sockets(struct af_packet_port *port, char *error)
 
 	code = interface_set_up(&port->interface);
 	if (code)
-		return port_fail(error, code,
+		return error_set(error, code,
 			"%s: is down and cannot be set up: %s; `ip link set %s up`", name,
 			strerror(-code), name);
 	code = attach(port);
 	if (code)
-		return port_fail(
+		return error_set(
 			error, code, "%s: cannot bind a packet socket: %s", name, strerror(-code));
 	return 0;
 }
 
-static int parse(struct af_packet_port *port, const char *options, char *error)
+static int parse(struct af_packet_port *port, const char *options, struct error *error)
 {
 	struct port_option option;
 	int more;
@@ -352,7 +352,7 @@ static void port_close(void *p)
 	port->super = NULL;
 }
 
-static int port_open(void *p, const struct port_config *config, char *error)
+static int port_open(void *p, const struct port_config *config, struct error *error)
 {
 	struct af_packet_port *port = p;
 
@@ -362,7 +362,7 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	port->super = malloc(AF_PACKET_SUPER_BYTES);
 	if (!port->super)
-		return port_fail(error, -ENOMEM, "%s: out of memory", config->target);
+		return error_set(error, -ENOMEM, "%s: out of memory", config->target);
 
 	int code = port_check_memory(config, error);
 	if (!code)

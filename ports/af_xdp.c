@@ -229,10 +229,9 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 	return code;
 }
 
-static int make_socket(struct af_xdp_port *port, unsigned patience_ms, char *error)
+static int make_socket(struct af_xdp_port *port, unsigned patience_ms, struct error *error)
 {
-	char tried[PORT_ERROR_BYTES] = "";
-	size_t length = 0;
+	struct error tried = {""};
 	int code = -EINVAL;
 	bool busy = false;
 
@@ -245,16 +244,14 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, char *err
 			port->down = !port->interface.link;
 			return 0;
 		}
-		length += (size_t)snprintf(tried + length, sizeof(tried) - length, "%s%s: %s",
-			length ? "; " : "", mode_name[mode], strerror(-code));
-		if (length >= sizeof(tried))
-			length = sizeof(tried) - 1;
+		error_set(&tried, code, "%s%s%s: %s", tried.text, tried.text[0] ? "; " : "",
+			mode_name[mode], strerror(-code));
 	}
 	if (busy)
 		code = -EBUSY;
-	return port_fail(error, code,
+	return error_set(error, code,
 		"%s: AF_XDP cannot start (%.150s)%s; or use port type af_packet",
-		port->interface.name, tried,
+		port->interface.name, tried.text,
 		code == -EBUSY     ? ": another program or socket is on it"
 		: code == -ENOBUFS ? ": locked memory is limited, `ulimit -l unlimited`"
 				   : "");
@@ -289,14 +286,14 @@ static void lose_socket(struct af_xdp_port *port)
 
 /* --- open, close ------------------------------------------------------------------------------ */
 
-static int parse(struct af_xdp_port *port, const char *options, char *error)
+static int parse(struct af_xdp_port *port, const char *options, struct error *error)
 {
 	struct port_option option;
 	int more;
 
 	while ((more = port_option_next(&options, &option, error)) > 0) {
 		if (!strcmp(option.key, "mode")) {
-			more = port_fail(error, -EINVAL,
+			more = error_set(error, -EINVAL,
 				"option mode=%.64s: want zero-copy, native or generic",
 				option.value);
 			for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++)
@@ -321,7 +318,7 @@ static int parse(struct af_xdp_port *port, const char *options, char *error)
 	return more;
 }
 
-static int settle_queues(struct af_xdp_port *port, char *error)
+static int settle_queues(struct af_xdp_port *port, struct error *error)
 {
 	const char *name = port->interface.name;
 	unsigned used, possible;
@@ -329,13 +326,13 @@ static int settle_queues(struct af_xdp_port *port, char *error)
 	interface_channels(&port->interface, &used, &possible);
 	port->channels = used;
 	if (port->queue >= used)
-		return port_fail(
+		return error_set(
 			error, -EINVAL, "%s: queue=%u: it has %u", name, port->queue, used);
 	if (used == 1 || port->queue_given)
 		return 0;
 	int code = interface_set_channels(&port->interface, 1);
 	if (code)
-		return port_fail(error, code,
+		return error_set(error, code,
 			"%s: has %u queues and one socket serves one: `ethtool -L %s combined 1` "
 			"(%s), or steer traffic to one and say queue=N",
 			name, used, name, strerror(-code));
@@ -343,7 +340,7 @@ static int settle_queues(struct af_xdp_port *port, char *error)
 	return 0;
 }
 
-static int load_program(struct af_xdp_port *port, char *error)
+static int load_program(struct af_xdp_port *port, struct error *error)
 {
 	/* Kernels before 5.11 charge BPF maps to locked memory; all charge the UMEM, except to
 	 * root. */
@@ -361,7 +358,7 @@ static int load_program(struct af_xdp_port *port, char *error)
 	if (code)
 		code = xdp_program_load(&port->xdp, port->queue, NULL);
 	if (code)
-		return port_fail(error, code, "%s: cannot load an XDP program: %s%s",
+		return error_set(error, code, "%s: cannot load an XDP program: %s%s",
 			port->interface.name, strerror(-code),
 			code == -EPERM ? "; needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW "
 					 "outside user namespaces; or use port type af_packet"
@@ -389,7 +386,7 @@ static void port_close(void *p)
 	port->newest = NULL;
 }
 
-static int prepare(struct af_xdp_port *port, const struct port_config *config, char *error)
+static int prepare(struct af_xdp_port *port, const struct port_config *config, struct error *error)
 {
 	size_t buffers = config->memory_bytes / P2PNIC_BUFFER_BYTES;
 
@@ -397,15 +394,15 @@ static int prepare(struct af_xdp_port *port, const struct port_config *config, c
 	port->newest = calloc(buffers, sizeof(*port->newest));
 	port->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!port->own || !port->newest || port->epoll < 0)
-		return port_fail(error, -errno, "%s: %s", config->target, strerror(errno));
+		return error_set(error, -errno, "%s: %s", config->target, strerror(errno));
 	int code = interface_set_up(&port->interface);
 	if (code)
-		return port_fail(error, code, "%s: is down and cannot be set up: %s",
+		return error_set(error, code, "%s: is down and cannot be set up: %s",
 			config->target, strerror(-code));
 	return 0;
 }
 
-static int port_open(void *p, const struct port_config *config, char *error)
+static int port_open(void *p, const struct port_config *config, struct error *error)
 {
 	struct af_xdp_port *port = p;
 
@@ -488,7 +485,7 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	port->started = false;
 	port->burst = 0;
 	if (!port->socket && port->interface.index)
-		make_socket(port, 1000, port->fault);
+		make_socket(port, 1000, &port->fault);
 	return n;
 }
 
@@ -517,10 +514,10 @@ static void rebuild(struct af_xdp_port *port)
 {
 	port->rebuilt++;
 	port->watched_since_ns = 0;
-	if (make_socket(port, 0, port->fault))
+	if (make_socket(port, 0, &port->fault))
 		/* the interface is gone again, or the kernel has not let go: the next round */
 		return;
-	port->fault[0] = 0;
+	port->fault.text[0] = 0;
 	if (port->started && begin_receiving(port))
 		lose_socket(port);
 }
@@ -551,8 +548,8 @@ static void port_info(void *p, struct port_info *info)
 	snprintf(info->mode, sizeof(info->mode), "%s%s%s", shown[port->mode],
 		port->batching ? ", batched" : "",
 		port->finish_checksums ? ", checksums finished" : "");
-	if (!info->fault[0])
-		memcpy(info->fault, port->fault, sizeof(info->fault));
+	if (!info->fault.text[0])
+		info->fault = port->fault;
 }
 
 /* --- The path of a frame ---------------------------------------------------------------------- */

@@ -49,6 +49,7 @@
 
 #include "common.h"
 #include "interface.h"
+#include "ipc/error.h"
 #include "offload.h"
 #include "xdp_program.h"
 
@@ -138,7 +139,7 @@ struct af_xdp_port {
 	uint32_t watched;          /* flight_head when service last looked… */
 	uint64_t watched_since_ns; /* …and since when it has not moved; 0: nothing in flight then */
 	unsigned rebuilt;
-	char fault[PORT_ERROR_BYTES];
+	struct error fault;
 };
 
 extern const struct port_ops af_xdp_port_ops;

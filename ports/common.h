@@ -5,6 +5,7 @@
 #ifndef P2PNIC_PORTS_COMMON_H
 #define P2PNIC_PORTS_COMMON_H
 
+#include "ipc/error.h"
 #include "port.h"
 
 /*
@@ -13,10 +14,6 @@
  */
 #define PORT_HEADROOM (P2PNIC_BUFFER_BYTES - P2PNIC_FRAME_BYTES_MAX)
 _Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and the largest frame");
-
-/* Writes the sentence into error[PORT_ERROR_BYTES] and returns `code`, so that a failure is one
- * line. */
-int port_fail(char *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Whether the descriptor can be read from now. */
 bool port_readable(int fd);
@@ -29,22 +26,22 @@ struct port_option {
 
 /* Reads the next option from *cursor (NULL or "": none) and moves it on. 1: got one; 0: no more;
  * -EINVAL: malformed, sentence in error. */
-int port_option_next(const char **cursor, struct port_option *option, char *error);
+int port_option_next(const char **cursor, struct port_option *option, struct error *error);
 
 /* The value as a decimal number in [low, high], or -EINVAL with a sentence. */
 int port_option_number(const struct port_option *option, unsigned low, unsigned high,
-	unsigned *value, char *error);
+	unsigned *value, struct error *error);
 
 /* The value as a switch: on, yes, 1 or none at all; off, no, 0. */
-int port_option_switch(const struct port_option *option, bool *value, char *error);
+int port_option_switch(const struct port_option *option, bool *value, struct error *error);
 
 /* -EINVAL and a sentence that names the option and those the type knows. */
 int port_option_unknown(
-	const char *type, const struct port_option *option, const char *known, char *error);
+	const char *type, const struct port_option *option, const char *known, struct error *error);
 
 /* 0, or -EINVAL if the memory of the configuration is not whole buffers below 4 GiB, or a buffer
  * lies outside: what every type checks in open and start. */
-int port_check_memory(const struct port_config *config, char *error);
+int port_check_memory(const struct port_config *config, struct error *error);
 int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned n);
 
 /*

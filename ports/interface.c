@@ -71,30 +71,30 @@ bool interface_refresh(struct interface *interface)
 	return other;
 }
 
-int interface_open(struct interface *interface, const char *name, char *error)
+int interface_open(struct interface *interface, const char *name, struct error *error)
 {
 	struct ifreq ifr = {0};
 
 	*interface = (struct interface){.socket = -1};
 	if (!*name || strlen(name) >= sizeof(interface->name))
-		return port_fail(
+		return error_set(
 			error, -EINVAL, "'%.64s' is no interface name: want 1 to 15 bytes", name);
 	memcpy(interface->name, name, strlen(name) + 1);
 	interface->socket =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (interface->socket < 0)
-		return port_fail(error, -errno, "%s: no socket to ask for its state: %s", name,
+		return error_set(error, -errno, "%s: no socket to ask for its state: %s", name,
 			strerror(errno));
 	int code = request(interface, SIOCGIFHWADDR, &ifr);
 	if (code == -ENODEV)
-		port_fail(error, code,
+		error_set(error, code,
 			"%s: no such interface in this network namespace; `ip link` lists them",
 			name);
 	else if (code)
-		port_fail(error, code, "%s: cannot ask for its address: %s", name, strerror(-code));
+		error_set(error, code, "%s: cannot ask for its address: %s", name, strerror(-code));
 	else if (ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER &&
 		 ifr.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK)
-		code = port_fail(error, -EPROTOTYPE, "%s: not Ethernet (ARPHRD type %u)", name,
+		code = error_set(error, -EPROTOTYPE, "%s: not Ethernet (ARPHRD type %u)", name,
 			ifr.ifr_hwaddr.sa_family);
 	if (code)
 		interface_close(interface);
@@ -261,12 +261,11 @@ void interface_info(const struct interface *interface, struct port_info *info)
 	info->speed_mbps = interface->speed_mbps;
 	info->mtu = interface->mtu;
 	if (interface->index == 0)
-		snprintf(info->fault, sizeof(info->fault),
-			"%s: interface deleted; waiting for its return", interface->name);
-	else if (!interface->up)
-		snprintf(info->fault, sizeof(info->fault),
-			"%s: interface is down; `ip link set %s up`", interface->name,
+		error_set(&info->fault, 0, "%s: interface deleted; waiting for its return",
 			interface->name);
+	else if (!interface->up)
+		error_set(&info->fault, 0, "%s: interface is down; `ip link set %s up`",
+			interface->name, interface->name);
 	else if (!interface->link)
-		snprintf(info->fault, sizeof(info->fault), "%s: no carrier", interface->name);
+		error_set(&info->fault, 0, "%s: no carrier", interface->name);
 }

@@ -9,6 +9,7 @@
 #ifndef P2PNIC_PORTS_INTERFACE_H
 #define P2PNIC_PORTS_INTERFACE_H
 
+#include "ipc/error.h"
 #include "port.h"
 
 struct interface {
@@ -26,7 +27,7 @@ struct interface {
 
 /* Finds it and reads its state. 0, or -errno with a sentence in error (no such interface, not
  * Ethernet). */
-int interface_open(struct interface *, const char *name, char *error);
+int interface_open(struct interface *, const char *name, struct error *error);
 void interface_close(struct interface *);
 
 /* Reads the state again. True: the interface is another one than before (deleted, or created

@@ -501,7 +501,7 @@ static void memif_close(void *opaque)
 	port->gathered = NULL;
 }
 
-static int memif_open(void *opaque, const struct port_config *config, char *error)
+static int memif_open(void *opaque, const struct port_config *config, struct error *error)
 {
 	struct memif_port *port = opaque;
 	struct memif_link_config link;
@@ -512,13 +512,11 @@ static int memif_open(void *opaque, const struct port_config *config, char *erro
 	if (r)
 		return r;
 	if (link.role == MEMIF_CLIENT) {
-		if (config->memory_bytes > UINT32_MAX) {
-			snprintf(error, PORT_ERROR_BYTES,
+		if (config->memory_bytes > UINT32_MAX)
+			return error_set(error, -EINVAL,
 				"memif: packet memory of %llu bytes: a client shares less than 4 "
 				"GiB",
 				(unsigned long long)config->memory_bytes);
-			return -EINVAL;
-		}
 		link.region[0].base = config->memory;
 		link.region[0].bytes = config->memory_bytes;
 		link.region[0].fd = config->memory_fd;
@@ -531,8 +529,7 @@ static int memif_open(void *opaque, const struct port_config *config, char *erro
 	if (port->posted && port->spare && port->gathered) {
 		r = memif_link_open(&port->link, &link, error);
 	} else {
-		snprintf(error, PORT_ERROR_BYTES, "memif: %s: out of memory", config->target);
-		r = -ENOMEM;
+		r = error_set(error, -ENOMEM, "memif: %s: out of memory", config->target);
 	}
 	if (r) {
 		free(port->posted);
@@ -569,7 +566,7 @@ static void memif_info(void *opaque, struct port_info *info)
 						: "server, zero-copy in, copy out");
 	/* Why there is no connection: this side's words or the peer's. */
 	if (!port->link.connected)
-		snprintf(info->fault, sizeof(info->fault), "%s", port->link.reason);
+		error_set(&info->fault, 0, "%s", port->link.reason);
 }
 
 const struct port_ops memif_port_ops = {

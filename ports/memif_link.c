@@ -732,7 +732,7 @@ void memif_queue_disarm(struct memif_queue *queue)
 
 /* --- Open and close --------------------------------------------------------------------------- */
 
-static int server_listen(struct memif_link *link, char *error)
+static int server_listen(struct memif_link *link, struct error *error)
 {
 	char text[UNIX_LISTEN_TEXT_BYTES];
 	int result =
@@ -740,19 +740,18 @@ static int server_listen(struct memif_link *link, char *error)
 			link->config.any_peer || link->config.peer != geteuid() ? 0666 : 0600,
 			2 * MEMIF_WAITING_MAX);
 
-	if (result) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot listen: %s",
+	if (result)
+		return error_set(error, result, "memif: cannot listen: %s",
 			unix_listen_error(link->config.socket, result, text));
-		return result;
-	}
 	result = watch(link->control, link->listener.fd);
 	if (result)
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: cannot wait for peers on %s: %s",
+		return error_set(error, result, "memif: cannot wait for peers on %s: %s",
 			link->config.socket, strerror(-result));
-	return result;
+	return 0;
 }
 
-int memif_link_open(struct memif_link *link, const struct memif_link_config *config, char *error)
+int memif_link_open(
+	struct memif_link *link, const struct memif_link_config *config, struct error *error)
 {
 	const char *path = config->socket ? config->socket : "";
 
@@ -761,18 +760,16 @@ int memif_link_open(struct memif_link *link, const struct memif_link_config *con
 	link->role = config->role;
 	link->listener.fd = link->channel = link->control = link->events = -1;
 	link->send.event = link->receive.event = -1;
-	if (unix_address_or_name(&link->address, &link->address_bytes, path)) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: %s, not %zu", UNIX_ADDRESS_ERROR,
-			strlen(path));
-		return -EINVAL;
-	}
+	if (unix_address_or_name(&link->address, &link->address_bytes, path))
+		return error_set(
+			error, -EINVAL, "memif: %s, not %zu", UNIX_ADDRESS_ERROR, strlen(path));
 	link->config.socket = memcpy(link->socket, path, strlen(path) + 1);
 
 	link->control = epoll_create1(EPOLL_CLOEXEC);
 	link->events = epoll_create1(EPOLL_CLOEXEC);
 	if (link->control < 0 || link->events < 0) {
 		int e = errno;
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: epoll: %s", strerror(e));
+		error_set(error, -e, "memif: epoll: %s", strerror(e));
 		memif_link_close(link);
 		return -e;
 	}

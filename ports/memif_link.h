@@ -48,6 +48,7 @@
 #ifndef P2PNIC_MEMIF_LINK_H
 #define P2PNIC_MEMIF_LINK_H
 
+#include "ipc/error.h"
 #include "ipc/listen.h"
 #include "memif_protocol.h"
 
@@ -62,8 +63,6 @@
 /* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is
  * full of buffers is posted again by half the stores. */
 #define MEMIF_LOG2_RING_DEFAULT 9u
-#define MEMIF_ERROR_BYTES       256u
-
 enum memif_role { MEMIF_CLIENT, MEMIF_SERVER };
 enum memif_event { MEMIF_NOTHING, MEMIF_UP, MEMIF_DOWN };
 
@@ -146,10 +145,10 @@ struct memif_link {
 	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, "                  \
 	"secret=TEXT (1 to 24 characters), peers=any|UID, map=MIB, unsealed=yes|no"
 int memif_link_options(
-	struct memif_link_config *, const char *socket, const char *options, char *error);
+	struct memif_link_config *, const char *socket, const char *options, struct error *error);
 
-/* 0, or -errno with a sentence in error[MEMIF_ERROR_BYTES]. On error nothing is left open. */
-int memif_link_open(struct memif_link *, const struct memif_link_config *, char *error);
+/* 0, or -errno with a sentence in error. On error nothing is left open. */
+int memif_link_open(struct memif_link *, const struct memif_link_config *, struct error *error);
 void memif_link_close(struct memif_link *);
 enum memif_event memif_link_service(struct memif_link *);
 

@@ -92,8 +92,8 @@ static int option(struct memif_link_config *link, const char *key, const char *v
 }
 
 /* The value of an option may be a secret, so only the name is shown. */
-int memif_link_options(
-	struct memif_link_config *link, const char *socket, const char *options, char *error)
+int memif_link_options(struct memif_link_config *link, const char *socket, const char *options,
+	struct error *error)
 {
 	char text[1024];
 	char *rest = text, *item;
@@ -107,11 +107,9 @@ int memif_link_options(
 	link->map_bytes = (uint64_t)MEMIF_MAP_MIB_DEFAULT << 20;
 	if (!options)
 		return 0;
-	if (snprintf(text, sizeof(text), "%s", options) >= (int)sizeof(text)) {
-		snprintf(error, MEMIF_ERROR_BYTES, "memif: options longer than %zu characters",
+	if (snprintf(text, sizeof(text), "%s", options) >= (int)sizeof(text))
+		return error_set(error, -EINVAL, "memif: options longer than %zu characters",
 			sizeof(text) - 1);
-		return -EINVAL;
-	}
 	while (!result && (item = strsep(&rest, ","))) {
 		char *value = strchr(item, '=');
 
@@ -121,11 +119,11 @@ int memif_link_options(
 			*value++ = 0;
 		result = value ? option(link, item, value) : -EINVAL;
 		if (result == -EINVAL)
-			snprintf(error, MEMIF_ERROR_BYTES,
+			error_set(error, result,
 				"memif: option %.20s, or its value, is not one of " MEMIF_OPTIONS,
 				item);
 		else if (result)
-			snprintf(error, MEMIF_ERROR_BYTES, "memif: %.20s=%.80s: %s", item, value,
+			error_set(error, result, "memif: %.20s=%.80s: %s", item, value,
 				strerror(-result));
 	}
 	explicit_bzero(text, sizeof(text));

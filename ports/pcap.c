@@ -98,8 +98,8 @@ static bool timeline_turn(const struct pcap_port *port, uint64_t next_ns, bool p
 /* Says what is wrong, unless something was before. */
 #define FAULT(port, ...)                                                                           \
 	do {                                                                                       \
-		if (!(port)->fault[0])                                                             \
-			port_fail((port)->fault, 0, __VA_ARGS__);                                  \
+		if (!(port)->fault.text[0])                                                        \
+			error_set(&(port)->fault, 0, __VA_ARGS__);                                 \
 	} while (0)
 
 /*
@@ -247,7 +247,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static int open_in(struct pcap_port *port, char *error)
+static int open_in(struct pcap_port *port, struct error *error)
 {
 	char reason[PCAP_ERRBUF_SIZE];
 
@@ -260,27 +260,27 @@ static int open_in(struct pcap_port *port, char *error)
 	if (!port->in) {
 		int code = errno == ENOENT || errno == EACCES ? -errno : -EINVAL;
 		bool named = !strncmp(reason, port->in_path, strlen(port->in_path));
-		return port_fail(error, code, "cannot read capture: %.128s%s%.100s",
+		return error_set(error, code, "cannot read capture: %.128s%s%.100s",
 			named ? "" : port->in_path, named ? "" : ": ", reason);
 	}
 	int type = pcap_datalink(port->in);
 	if (type != DLT_EN10MB) {
 		const char *name = pcap_datalink_val_to_name(type);
-		return port_fail(error, -EPROTOTYPE,
+		return error_set(error, -EPROTOTYPE,
 			"%.128s: link type %d (%s), not Ethernet (EN10MB); a NIC receives Ethernet "
 			"frames",
 			port->in_path, type, name ? name : "unknown");
 	}
 	/* Read as it is written, it would have no end. */
 	if (flock(fileno(pcap_file(port->in)), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return port_fail(error, -EBUSY,
+		return error_set(error, -EBUSY,
 			"cannot read capture: %.128s: another port writes it", port->in_path);
 	port->is_pcapng = pcap_major_version(port->in) == 1;
 	port->ended = false;
 	return 0;
 }
 
-static int parse(struct pcap_port *port, const struct port_config *config, char *error)
+static int parse(struct pcap_port *port, const struct port_config *config, struct error *error)
 {
 	const char *options = config->options;
 	struct port_option option;
@@ -298,7 +298,7 @@ static int parse(struct pcap_port *port, const struct port_config *config, char 
 		else if (!strcmp(option.key, "cut") && !strcmp(option.value, "skip"))
 			port->skip_cut = true;
 		else if (!strcmp(option.key, "cut"))
-			more = port_fail(
+			more = error_set(
 				error, -EINVAL, "option cut=%.64s: want pad or skip", option.value);
 		else if (!strcmp(option.key, "verdict") && !port->verdict.file)
 			more = verdict_open(&port->verdict, option.value, config->counters, error);
@@ -313,17 +313,17 @@ static int parse(struct pcap_port *port, const struct port_config *config, char 
 	return more;
 }
 
-static int split_target(struct pcap_port *port, const char *target, char *error)
+static int split_target(struct pcap_port *port, const char *target, struct error *error)
 {
 	const char *comma = strchr(target, ',');
 
 	if (!comma || strchr(comma + 1, ','))
-		return port_fail(error, -EINVAL,
+		return error_set(error, -EINVAL,
 			"'%.128s': want IN.pcap,OUT.pcap (either may be empty)", target);
 	port->in_path = strndup(target, (size_t)(comma - target));
 	port->out_path = strdup(comma + 1);
 	if (!port->in_path || !port->out_path)
-		return port_fail(error, -ENOMEM, "%.128s: out of memory", target);
+		return error_set(error, -ENOMEM, "%.128s: out of memory", target);
 	return 0;
 }
 
@@ -347,7 +347,7 @@ static void port_close(void *p)
 	port->in_path = port->out_path = NULL;
 }
 
-static int port_open(void *p, const struct port_config *config, char *error)
+static int port_open(void *p, const struct port_config *config, struct error *error)
 {
 	struct pcap_port *port = p;
 
@@ -366,7 +366,7 @@ static int port_open(void *p, const struct port_config *config, char *error)
 		code = pcap_writer_open(&port->out, port->out_path, error);
 	if (!code && port->timeline && timeline_join(port)) {
 		port->timeline = false;
-		code = port_fail(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
+		code = error_set(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
 			config->target, TIMELINE_MEMBERS);
 	}
 	if (code)
@@ -409,7 +409,7 @@ static void port_info(void *p, struct port_info *info)
 	};
 	snprintf(info->mode, sizeof(info->mode), "capture, %" PRIu64 " frames, %" PRIu64 " cut",
 		port->frames, port->cut);
-	memcpy(info->fault, port->fault, sizeof(info->fault));
+	info->fault = port->fault;
 }
 
 /* --- The path of a frame ---------------------------------------------------------------------- */

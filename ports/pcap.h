@@ -32,6 +32,7 @@
 
 #include "buffers.h"
 #include "common.h"
+#include "ipc/error.h"
 #include "pcap_writer.h"
 #include "verdict.h"
 
@@ -63,7 +64,7 @@ struct pcap_port {
 
 	uint32_t sent; /* frames taken by transmit, not reported yet */
 	uint32_t failed;
-	char fault[PORT_ERROR_BYTES];
+	struct error fault;
 };
 
 extern const struct port_ops pcap_port_ops;

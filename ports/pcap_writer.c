@@ -44,16 +44,16 @@ static const struct file_header first = {.magic = MAGIC_NANOSECONDS,
 	.snaplen = SNAPLEN,
 	.link_type = LINKTYPE_ETHERNET};
 
-static int check_kind(struct pcap_writer *w, const char *path, char *error)
+static int check_kind(struct pcap_writer *w, const char *path, struct error *error)
 {
 	struct stat is;
 
 	if (fstat(w->fd, &is) < 0)
-		return port_fail(
+		return error_set(
 			error, -errno, "cannot write capture: %.128s: %s", path, strerror(errno));
 	w->regular = S_ISREG(is.st_mode);
 	if (!w->regular && !S_ISCHR(is.st_mode))
-		return port_fail(error, -EINVAL,
+		return error_set(error, -EINVAL,
 			"cannot write capture: %.128s is neither a file nor a character device",
 			path);
 	return 0;
@@ -68,45 +68,45 @@ bool pcap_writer_may_overwrite(int fd)
 	       (got == (ssize_t)sizeof(there) && !memcmp(&there, &first, sizeof(there)));
 }
 
-static int take(struct pcap_writer *w, const char *path, char *error)
+static int take(struct pcap_writer *w, const char *path, struct error *error)
 {
 	/* A file system without locks has none to respect. */
 	if (w->regular && flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return port_fail(error, -EBUSY,
+		return error_set(error, -EBUSY,
 			"cannot write capture: %.128s: another port reads or writes it", path);
 	if (w->regular && !pcap_writer_may_overwrite(w->fd))
-		return port_fail(error, -EEXIST,
+		return error_set(error, -EEXIST,
 			"cannot write capture: %.128s holds something else: remove it or name "
 			"another file",
 			path);
 	w->buffer = malloc(BUFFER_BYTES);
 	if (!w->buffer)
-		return port_fail(error, -ENOMEM, "%.128s: out of memory", path);
+		return error_set(error, -ENOMEM, "%.128s: out of memory", path);
 	ssize_t got =
 		w->regular && ftruncate(w->fd, 0) < 0 ? -1 : write(w->fd, &first, sizeof(first));
 	/* A device may be full already; then each record fails. */
 	if (w->regular && got != (ssize_t)sizeof(first)) {
 		int code = got < 0 ? -errno : -ENOSPC;
 
-		return port_fail(
+		return error_set(
 			error, code, "cannot write capture: %.128s: %s", path, strerror(-code));
 	}
 	w->end = sizeof(first);
 	return 0;
 }
 
-int pcap_writer_open(struct pcap_writer *w, const char *path, char *error)
+int pcap_writer_open(struct pcap_writer *w, const char *path, struct error *error)
 {
 	int code;
 
 	*w = (struct pcap_writer){.fd = -1};
 	w->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
 	if (w->fd < 0 && errno == ELOOP)
-		return port_fail(error, -ELOOP,
+		return error_set(error, -ELOOP,
 			"cannot write capture: %.128s is a symbolic link: name the file itself",
 			path);
 	if (w->fd < 0)
-		return port_fail(
+		return error_set(
 			error, -errno, "cannot write capture: %.128s: %s", path, strerror(errno));
 	code = check_kind(w, path, error);
 	if (!code)

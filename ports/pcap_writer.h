@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ipc/error.h"
+
 /* No capture time is that late; what is later is taken for the one before. */
 #define PCAP_TIME_NONE UINT64_MAX
 
@@ -32,8 +34,8 @@ struct pcap_writer {
 	uint32_t records; /* in the buffer */
 };
 
-/* 0 or -errno and a sentence in error[PORT_ERROR_BYTES]. */
-int pcap_writer_open(struct pcap_writer *, const char *path, char *error);
+/* 0 or -errno and a sentence in error. */
+int pcap_writer_open(struct pcap_writer *, const char *path, struct error *error);
 void pcap_writer_close(struct pcap_writer *);
 
 /* Whether a file, open for reading, may be overwritten: it is empty, or begins as this writer

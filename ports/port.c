@@ -31,16 +31,6 @@ const struct port_ops *port_find(const char *type)
 	return NULL;
 }
 
-int port_fail(char *error, int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return code;
-}
-
 bool port_readable(int fd)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
@@ -48,7 +38,7 @@ bool port_readable(int fd)
 	return poll(&wait, 1, 0) > 0 && wait.revents & POLLIN;
 }
 
-int port_option_next(const char **cursor, struct port_option *option, char *error)
+int port_option_next(const char **cursor, struct port_option *option, struct error *error)
 {
 	const char *start = *cursor;
 
@@ -57,11 +47,11 @@ int port_option_next(const char **cursor, struct port_option *option, char *erro
 	size_t length = strcspn(start, ",");
 	size_t key = strcspn(start, "=,");
 	if (key == 0 || key >= sizeof(option->key))
-		return port_fail(error, -EINVAL, "option '%.*s' has no name, or one too long",
+		return error_set(error, -EINVAL, "option '%.*s' has no name, or one too long",
 			(int)(length < 64 ? length : 64), start);
 	size_t value = key < length ? length - key - 1 : 0;
 	if (value >= sizeof(option->value))
-		return port_fail(error, -EINVAL, "option %.*s: value longer than %zu bytes",
+		return error_set(error, -EINVAL, "option %.*s: value longer than %zu bytes",
 			(int)key, start, sizeof(option->value) - 1);
 	memcpy(option->key, start, key);
 	option->key[key] = 0;
@@ -71,8 +61,8 @@ int port_option_next(const char **cursor, struct port_option *option, char *erro
 	return 1;
 }
 
-int port_option_number(
-	const struct port_option *option, unsigned low, unsigned high, unsigned *value, char *error)
+int port_option_number(const struct port_option *option, unsigned low, unsigned high,
+	unsigned *value, struct error *error)
 {
 	char *end;
 
@@ -80,13 +70,13 @@ int port_option_number(
 	unsigned long long number = strtoull(option->value, &end, 10);
 	if (option->value[0] < '0' || option->value[0] > '9' || *end || errno || number < low ||
 		number > high)
-		return port_fail(error, -EINVAL, "option %s=%.64s: want a number from %u to %u",
+		return error_set(error, -EINVAL, "option %s=%.64s: want a number from %u to %u",
 			option->key, option->value, low, high);
 	*value = (unsigned)number;
 	return 0;
 }
 
-int port_option_switch(const struct port_option *option, bool *value, char *error)
+int port_option_switch(const struct port_option *option, bool *value, struct error *error)
 {
 	static const char *const on[] = {"", "on", "yes", "1"};
 	static const char *const off[] = {"off", "no", "0"};
@@ -101,23 +91,23 @@ int port_option_switch(const struct port_option *option, bool *value, char *erro
 			*value = false;
 			return 0;
 		}
-	return port_fail(
+	return error_set(
 		error, -EINVAL, "option %s=%.64s: want on or off", option->key, option->value);
 }
 
 int port_option_unknown(
-	const char *type, const struct port_option *option, const char *known, char *error)
+	const char *type, const struct port_option *option, const char *known, struct error *error)
 {
-	return port_fail(
+	return error_set(
 		error, -EINVAL, "%s has no option '%s'; it knows: %s", type, option->key, known);
 }
 
-int port_check_memory(const struct port_config *config, char *error)
+int port_check_memory(const struct port_config *config, struct error *error)
 {
 	if (!config->memory || (uintptr_t)config->memory % P2PNIC_BUFFER_BYTES ||
 		config->memory_bytes % P2PNIC_BUFFER_BYTES || config->memory_bytes == 0 ||
 		config->memory_bytes > 1ull << 32)
-		return port_fail(error, -EINVAL,
+		return error_set(error, -EINVAL,
 			"%s: packet memory of %llu bytes at %p is not whole, aligned buffers",
 			config->target, (unsigned long long)config->memory_bytes,
 			(void *)config->memory);

@@ -20,6 +20,7 @@
 #include <p2pnic/types.h>
 
 #include "firmware/frame.h"
+#include "ipc/error.h"
 
 /* What a port is opened with. Strings and memory outlive the port. */
 struct port_config {
@@ -35,8 +36,6 @@ struct port_config {
 	const struct p2pnic_counters *counters;
 };
 
-#define PORT_ERROR_BYTES 256
-
 /* What a port says about itself; read by the control side, never on the path of a packet. */
 struct port_info {
 	struct mac_addr mac; /* of the interface; all zero: the type has none */
@@ -47,16 +46,16 @@ struct port_info {
 	uint64_t oversize;   /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX */
 	bool finished;       /* pcap: all input has been delivered and released */
 	char mode[64];       /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
-	char fault[PORT_ERROR_BYTES]; /* what is wrong now: "pp0: interface deleted"; "": nothing */
+	struct error fault;  /* what is wrong now: "pp0: interface deleted"; "": nothing */
 };
 
 struct port_ops {
 	const char *type;
 	size_t bytes; /* sizeof(struct TYPE_port); the caller allocates, zeroed, 64-byte aligned */
 
-	/* 0 or -errno with a sentence in error[PORT_ERROR_BYTES]: what failed, on what, what to
+	/* 0 or -errno with a sentence in error: what failed, on what, what to
 	 * do. */
-	int (*open)(void *port, const struct port_config *, char *error);
+	int (*open)(void *port, const struct port_config *, struct error *error);
 	void (*close)(void *port);
 
 	/* Gives the port n buffers to receive into, n ≥ 1; it may use fewer and returns how many it

@@ -74,26 +74,26 @@ static int attach(struct tap_port *port, const char *name)
 	return 0;
 }
 
-static int attach_error(const char *name, int code, char *error)
+static int attach_error(const char *name, int code, struct error *error)
 {
 	switch (code) {
 	case -EPERM:
-		return port_fail(error, code,
+		return error_set(error, code,
 			"%s: may not create or attach to it; run as root, or first `ip tuntap add "
 			"%s mode tap user USER`",
 			name, name);
 	case -EBUSY:
-		return port_fail(error, code, "%s: another process is attached to it", name);
+		return error_set(error, code, "%s: another process is attached to it", name);
 	case -EINVAL:
-		return port_fail(error, code,
+		return error_set(error, code,
 			"%s: exists already and is no tap with one queue; choose another name",
 			name);
 	default:
-		return port_fail(error, code, "%s: TUNSETIFF: %s", name, strerror(-code));
+		return error_set(error, code, "%s: TUNSETIFF: %s", name, strerror(-code));
 	}
 }
 
-static int configure(struct tap_port *port, char *error)
+static int configure(struct tap_port *port, struct error *error)
 {
 	const char *name = port->interface.name;
 	int code = 0;
@@ -107,19 +107,19 @@ static int configure(struct tap_port *port, char *error)
 	if (port->persist && ioctl(port->device, TUNSETPERSIST, 1ul))
 		code = -errno;
 	if (code)
-		return port_fail(error, code, "%s: cannot set owner, group or persistence: %s",
+		return error_set(error, code, "%s: cannot set owner, group or persistence: %s",
 			name, strerror(-code));
 	if (port->mtu && (code = interface_set_mtu(&port->interface, port->mtu)))
-		return port_fail(
+		return error_set(
 			error, code, "%s: cannot set MTU %u: %s", name, port->mtu, strerror(-code));
 	/* Without the right to, somebody else sets it up: until then there is no link, and info
 	 * says so. */
 	if (!port->leave_down && (code = interface_set_up(&port->interface)) && code != -EPERM)
-		return port_fail(error, code, "%s: cannot be set up: %s", name, strerror(-code));
+		return error_set(error, code, "%s: cannot be set up: %s", name, strerror(-code));
 	return 0;
 }
 
-static int parse(struct tap_port *port, const char *options, char *error)
+static int parse(struct tap_port *port, const char *options, struct error *error)
 {
 	struct port_option option;
 	bool up = true;
@@ -158,7 +158,7 @@ static void port_close(void *p)
 	interface_close(&port->interface);
 }
 
-static int port_open(void *p, const struct port_config *config, char *error)
+static int port_open(void *p, const struct port_config *config, struct error *error)
 {
 	struct tap_port *port = p;
 	const char *name = config->target;
@@ -173,11 +173,11 @@ static int port_open(void *p, const struct port_config *config, char *error)
 	if (code)
 		return code;
 	if (!*name || strlen(name) >= IFNAMSIZ || strchr(name, '%'))
-		return port_fail(error, -EINVAL,
+		return error_set(error, -EINVAL,
 			"'%.64s' is no interface name: want 1 to 15 bytes, no %%", name);
 	port->device = open(DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (port->device < 0)
-		return port_fail(error, -errno, DEVICE ": %s%s", strerror(errno),
+		return error_set(error, -errno, DEVICE ": %s%s", strerror(errno),
 			errno == ENOENT ? "; `modprobe tun`" : "");
 	code = attach(port, name);
 	if (code)
@@ -225,9 +225,9 @@ static int port_fd(void *p)
 /* After a deletion the device is attached to nothing, and may attach anew. */
 static void reattach(struct tap_port *port)
 {
-	char error[PORT_ERROR_BYTES];
+	struct error error;
 
-	if (attach(port, port->interface.name) || configure(port, error))
+	if (attach(port, port->interface.name) || configure(port, &error))
 		port->interface.index = 0; /* the next round tries again */
 	else
 		interface_refresh(&port->interface);
@@ -262,7 +262,7 @@ static void port_info(void *p, struct port_info *info)
 	interface_info(&port->interface, info);
 	interface_statistics(&port->interface, &statistics);
 	if (!port->interface.index && is_attached(port))
-		info->fault[0] = 0; /* in another namespace */
+		info->fault.text[0] = 0; /* in another namespace */
 	info->mac = (struct mac_addr){0};
 	info->missed = statistics.tx_dropped; /* the host's transmit queue is what is read here */
 	info->oversize = port->oversize;

@@ -85,16 +85,16 @@ static void write_fates(struct verdict *verdict, const struct verdict_counts *no
 }
 
 int verdict_open(struct verdict *verdict, const char *path, const struct p2pnic_counters *counters,
-	char *error)
+	struct error *error)
 {
 	if (!counters)
-		return port_fail(error, -EINVAL,
+		return error_set(error, -EINVAL,
 			"verdict=%.128s: this NIC shows the port no counters", path);
 	verdict->counters = counters;
 	verdict->pending = false;
 	verdict->file = fopen(path, "wxe"); /* never over what is there */
 	if (!verdict->file)
-		return port_fail(
+		return error_set(
 			error, -errno, "verdict=%.128s: cannot write: %s", path, strerror(errno));
 	return 0;
 }

@@ -26,6 +26,8 @@
 
 #include <stdio.h>
 
+#include "ipc/error.h"
+
 #define VERDICT_WAIT_NS 1000000000ull
 
 /* The frame a line is about. */
@@ -51,7 +53,8 @@ struct verdict {
 	struct verdict_counts before;
 };
 
-int verdict_open(struct verdict *, const char *path, const struct p2pnic_counters *, char *error);
+int verdict_open(
+	struct verdict *, const char *path, const struct p2pnic_counters *, struct error *error);
 
 /* False when not all could be written (the disk is full). */
 bool verdict_close(struct verdict *);

@@ -108,7 +108,7 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	int index = config_nic_index(r->config, f->item.name), result = 0;
 	struct router_nic *nic = index >= 0 ? &r->nic[index] : NULL;
 	struct router_process *p = process_of(nic, f);
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 	struct device *device;
 	unsigned count = f->count;
 
@@ -126,7 +126,7 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	}
 	p->adopted = true;
 	f->count = 0;
-	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, error);
+	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, &error);
 	if (!result) {
 		nic_adopt(nic, device);
 		mac_parse(f->mac, &r->mac[index]); /* in case it does not answer */
@@ -134,8 +134,8 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	}
 	/* Only a connection that is lost is news about the NIC: its process is not of use. */
 	if (result != -ECONNRESET && result != -ENOTCONN)
-		return router_fail(r, result, "nic %s: %s", f->item.name, error);
-	router_warn(r, "nic %s: not taken over: %s", f->item.name, error);
+		return router_fail(r, result, "nic %s: %s", f->item.name, error.text);
+	router_warn(r, "nic %s: not taken over: %s", f->item.name, error.text);
 	return 0;
 }
 

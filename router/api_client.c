@@ -34,7 +34,7 @@ static char *read_all(int fd, size_t *length)
 	return text;
 }
 
-static json_t *ask(const char *runtime, const json_t *question, char *error)
+static json_t *ask(const char *runtime, const json_t *question, struct error *error)
 {
 	struct sockaddr_un address;
 	char path[256];
@@ -46,7 +46,7 @@ static json_t *ask(const char *runtime, const json_t *question, char *error)
 
 	snprintf(path, sizeof(path), "%s/api.sock", runtime);
 	if (unix_address(&address, path)) {
-		snprintf(error, API_ERROR_BYTES, "%.150s: %s", path, UNIX_ADDRESS_ERROR);
+		error_set(error, -ENAMETOOLONG, "%.150s: %s", path, UNIX_ADDRESS_ERROR);
 		return NULL;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -54,27 +54,27 @@ static json_t *ask(const char *runtime, const json_t *question, char *error)
 		const char *why = errno == ENOENT || errno == ECONNREFUSED ? "no router runs there"
 									   : strerror(errno);
 
-		snprintf(error, API_ERROR_BYTES, "%s: %s", path, why);
+		error_set(error, -errno, "%s: %s", path, why);
 		if (fd >= 0)
 			close(fd);
 		return NULL;
 	}
 	text = json_dumps(question, JSON_COMPACT);
 	if (!text || dprintf(fd, "%s\n", text) < 0) {
-		snprintf(error, API_ERROR_BYTES, "%s: %s", path, strerror(errno));
+		error_set(error, -errno, "%s: %s", path, strerror(errno));
 	} else {
 		char *reply = read_all(fd, &length);
 
 		answer = reply ? json_loadb(reply, length, 0, &parse_error) : NULL;
 		if (!answer)
-			snprintf(error, API_ERROR_BYTES, "%s: the router's answer: %s", path,
+			error_set(error, -EPROTO, "%s: the router's answer: %s", path,
 				reply ? parse_error.text : strerror(ENOMEM));
 		free(reply);
 	}
 	free(text);
 	close(fd);
 	if (answer && json_object_get(answer, "error")) {
-		snprintf(error, API_ERROR_BYTES, "%s",
+		error_set(error, -EREMOTEIO, "%s",
 			json_string_value(json_object_get(answer, "error")));
 		json_decref(answer);
 		answer = NULL;
@@ -82,19 +82,18 @@ static json_t *ask(const char *runtime, const json_t *question, char *error)
 	return answer;
 }
 
-static bool is_ours(const char *runtime, char *error)
+static bool is_ours(const char *runtime, struct error *error)
 {
 	int directory = runtime_directory(runtime, false, error);
 
-	_Static_assert(RUNTIME_ERROR_BYTES <= API_ERROR_BYTES, "");
 	if (directory == -ENOENT)
-		snprintf(error, API_ERROR_BYTES, "%s/api.sock: no router runs there", runtime);
+		error_set(error, -ENOENT, "%s/api.sock: no router runs there", runtime);
 	if (directory >= 0)
 		close(directory);
 	return directory >= 0;
 }
 
-json_t *api_ask(const char *runtime, bool own, json_t *question, char *error)
+json_t *api_ask(const char *runtime, bool own, json_t *question, struct error *error)
 {
 	json_t *answer = !own || is_ours(runtime, error) ? ask(runtime, question, error) : NULL;
 
@@ -102,15 +101,15 @@ json_t *api_ask(const char *runtime, bool own, json_t *question, char *error)
 	return answer;
 }
 
-json_t *api_show(const char *runtime, bool own, const char *what, const char *to, char *error)
+json_t *api_show(
+	const char *runtime, bool own, const char *what, const char *to, struct error *error)
 {
 	json_t *answer =
 		api_ask(runtime, own, json_pack("{s:s,s:s*}", "show", what, "to", to), error);
 
 	if (!answer || json_object_get(answer, what))
 		return answer;
-	snprintf(error, API_ERROR_BYTES, "%.200s/api.sock: the answer there is no router's",
-		runtime);
+	error_set(error, -EPROTO, "%.200s/api.sock: the answer there is no router's", runtime);
 	json_decref(answer);
 	return NULL;
 }

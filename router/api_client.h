@@ -6,14 +6,15 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#define API_ERROR_BYTES 512
+#include "ipc/error.h"
 
 /* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a
- * sentence in error[API_ERROR_BYTES], the router's own if it refused. own: only if the directory is
+ * sentence in error, the router's own if it refused. own: only if the directory is
  * this user's alone (router/runtime.h); else whoever answers there may be anybody. */
-json_t *api_ask(const char *runtime, bool own, json_t *question, char *error);
+json_t *api_ask(const char *runtime, bool own, json_t *question, struct error *error);
 
 /* The answer to {"show": what}, with "to" if it is not NULL: an object with that key. */
-json_t *api_show(const char *runtime, bool own, const char *what, const char *to, char *error);
+json_t *api_show(
+	const char *runtime, bool own, const char *what, const char *to, struct error *error);
 
 #endif

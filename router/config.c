@@ -274,24 +274,23 @@ static unsigned syntax_line(const char *path)
 
 struct checker {
 	const char *path;
-	char *error;
+	struct error *error;
 	unsigned item; /* of a list in an entry: which one is being checked */
 };
 
 __attribute__((format(printf, 5, 6))) static int wrong(struct checker *c, const char *list,
 	unsigned index, const char *key, const char *format, ...)
 {
-	char reason[CONFIG_ERROR_BYTES / 2];
+	struct error reason;
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(reason, sizeof(reason), format, arguments);
+	error_set_list(&reason, -EINVAL, format, arguments);
 	va_end(arguments);
 	const struct place place = {list, index, key, c->item, 0};
 
-	snprintf(c->error, CONFIG_ERROR_BYTES, "%s:%u: %s", c->path, line_of(c->path, &place),
-		reason);
-	return -EINVAL;
+	return error_set(
+		c->error, -EINVAL, "%s:%u: %s", c->path, line_of(c->path, &place), reason.text);
 }
 
 /* --- Meaning ---------------------------------------------------------------------------------- */
@@ -500,7 +499,7 @@ static int check(struct config *config, struct checker *c)
 
 static const cyaml_config_t free_config = {.mem_fn = cyaml_mem};
 
-int config_load(struct config **out, const char *path, char *error)
+int config_load(struct config **out, const char *path, struct error *error)
 {
 	struct load_log log = {0};
 	const cyaml_config_t load_config = {.log_fn = on_log,
@@ -514,17 +513,14 @@ int config_load(struct config **out, const char *path, char *error)
 	unsigned line;
 	int result;
 
-	error[0] = 0;
+	error->text[0] = 0;
 	if (stat(path, &is) < 0 || access(path, R_OK) < 0) {
 		result = -errno;
-		snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
-		return result;
+		return error_set(error, result, "%s: %s", path, strerror(-result));
 	}
 	/* A FIFO would be waited for, and the file is read more than once. */
-	if (!S_ISREG(is.st_mode)) {
-		snprintf(error, CONFIG_ERROR_BYTES, "%s: not a file", path);
-		return -EINVAL;
-	}
+	if (!S_ISREG(is.st_mode))
+		return error_set(error, -EINVAL, "%s: not a file", path);
 	failed =
 		cyaml_load_file(path, &load_config, &config_schema, (cyaml_data_t **)&config, NULL);
 	if (failed != CYAML_OK) {
@@ -539,14 +535,11 @@ int config_load(struct config **out, const char *path, char *error)
 			line = line_of(path, &place);
 		if (!line)
 			line = log.line ? log.line : 1;
-		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: %s", path, line,
+		return error_set(error, -EINVAL, "%s:%u: %s", path, line,
 			log.reason[0] ? log.reason : cyaml_strerror(failed));
-		return -EINVAL;
 	}
-	if (!config) {
-		snprintf(error, CONFIG_ERROR_BYTES, "%s:1: empty; want nics: at least", path);
-		return -EINVAL;
-	}
+	if (!config)
+		return error_set(error, -EINVAL, "%s:1: empty; want nics: at least", path);
 	if (!config->router) {
 		config->router = cyaml_mem(NULL, NULL, sizeof(*config->router));
 		if (config->router)
@@ -556,16 +549,15 @@ int config_load(struct config **out, const char *path, char *error)
 	line = syntax_line(path);
 	result = config->router && config->path ? 0 : -ENOMEM;
 	if (!result && line) {
-		snprintf(error, CONFIG_ERROR_BYTES, "%s:%u: a zero byte in a text", path, line);
-		result = -EINVAL;
+		result = error_set(error, -EINVAL, "%s:%u: a zero byte in a text", path, line);
 	}
 	if (!result)
 		result = check(config, &checker);
 	if (!result)
 		result = config_defaults(config);
 	if (result) {
-		if (!error[0])
-			snprintf(error, CONFIG_ERROR_BYTES, "%s: %s", path, strerror(-result));
+		if (!error->text[0])
+			error_set(error, result, "%s: %s", path, strerror(-result));
 		config_free(config);
 		return result;
 	}

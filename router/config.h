@@ -6,9 +6,8 @@
 #ifndef ROUTER_CONFIG_H
 #define ROUTER_CONFIG_H
 
+#include "ipc/error.h"
 #include "router/address.h"
-
-#define CONFIG_ERROR_BYTES 512
 
 struct config_engine {
 	char *name;
@@ -106,9 +105,9 @@ struct config {
 	char *path;
 };
 
-/* 0, or -errno with "FILE:LINE: reason" in error[CONFIG_ERROR_BYTES]. Keys that are absent have
+/* 0, or -errno with "FILE:LINE: reason" in error. Keys that are absent have
  * their defaults then (config_defaults.c); those where "absent" says so are NULL. */
-int config_load(struct config **, const char *path, char *error);
+int config_load(struct config **, const char *path, struct error *error);
 int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);
 

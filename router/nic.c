@@ -94,18 +94,19 @@ void nic_lose(struct router_nic *nic)
 static int connect_step(struct router_nic *nic)
 {
 	struct router *r = nic->router;
-	char where[ROUTER_PATH_BYTES + 16], error[DEVICE_ERROR_BYTES] = "";
+	char where[ROUTER_PATH_BYTES + 16];
+	struct error error = {""};
 	struct ucred peer;
 	int result = 0;
 
 	if (!nic->device) {
 		snprintf(where, sizeof(where), "vfio-user:%s", nic->socket);
-		result = device_open_begin(&nic->device, where, error);
+		result = device_open_begin(&nic->device, where, &error);
 		if (result == -ENOENT || result == -ECONNREFUSED)
-			return router_fail(r, -EAGAIN, "%s", error);
+			return router_fail(r, -EAGAIN, "%s", error.text);
 		if (result) {
 			nic->device = NULL;
-			return router_fail(r, result, "%s", error);
+			return router_fail(r, result, "%s", error.text);
 		}
 		/* Another one's: the process that was started says so when it finds its place
 		 * taken. */
@@ -140,13 +141,13 @@ static int join_step(struct router_nic *nic)
 	struct router *r = nic->router;
 	const unsigned index = index_of(nic);
 	const struct config_nic *n = &r->config->nics[index];
-	char error[DRIVER_ERROR_BYTES] = "";
+	struct error error = {""};
 	int result = 0;
 
 	if (!nic->driver.device)
-		result = driver_nic_attach(&nic->driver, n->name, index, nic->device, error);
+		result = driver_nic_attach(&nic->driver, n->name, index, nic->device, &error);
 	if (result)
-		return router_fail(r, result, "%s", error);
+		return router_fail(r, result, "%s", error.text);
 	keep_put(nic);
 	if (!nic->driver.adopted)
 		result = driver_nic_write(&nic->driver, P2PNIC_REG_MTU, *n->mtu);
@@ -155,9 +156,9 @@ static int join_step(struct router_nic *nic)
 	result = events_watch(nic);
 	if (device_error_passes(result))
 		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));
-	result = fabric_add(&r->fabric, &nic->driver, error);
+	result = fabric_add(&r->fabric, &nic->driver, &error);
 	if (result)
-		return router_fail(r, result, "%s", error);
+		return router_fail(r, result, "%s", error.text);
 	r->mac[index] = nic->driver.mac;
 	nics_mend(r); /* pairs that had to wait */
 	return 0;
@@ -166,14 +167,14 @@ static int join_step(struct router_nic *nic)
 static int load_step(struct router_nic *nic)
 {
 	struct router *r = nic->router;
-	char error[TABLE_ERROR_BYTES] = "";
+	struct error error = {""};
 	int result;
 
 	if (!r->table)
 		return -EINPROGRESS;
-	result = table_load(r->table, &nic->driver, error);
+	result = table_load(r->table, &nic->driver, &error);
 	if (result)
-		return router_fail(r, result, "%s", error);
+		return router_fail(r, result, "%s", error.text);
 	if (nic->driver.adopted)
 		return 0;
 	result = driver_nic_command(&nic->driver, P2PNIC_OP_START, 0);
@@ -261,7 +262,7 @@ void nic_step(struct router_nic *nic)
 	} else if (nic->device && device_silent(nic->device)) {
 		/* on_connection comes back here when it answers. */
 	} else {
-		process_fail(nic->process, r->error);
+		process_fail(nic->process, r->error.text);
 	}
 }
 
@@ -414,20 +415,18 @@ static bool behind(const struct router_nic *nic)
 	return nic->state == NIC_FORWARDING && !table_in_step(nic->router->table, &nic->driver);
 }
 
-_Static_assert(DRIVER_ERROR_BYTES >= TABLE_ERROR_BYTES, "mend has one text for both");
-
 static void mend(void *context)
 {
 	struct router *r = context;
-	char error[DRIVER_ERROR_BYTES] = "";
-	unsigned waiting = fabric_mend(&r->fabric, error);
+	struct error error = {""};
+	unsigned waiting = fabric_mend(&r->fabric, &error);
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		struct router_nic *nic = &r->nic[k];
 
 		if (!behind(nic) || !nic_answers(nic))
 			continue;
-		if (table_load(r->table, &nic->driver, error) == 0)
+		if (table_load(r->table, &nic->driver, &error) == 0)
 			router_say(r, "nic %s: has the table now", name_of(nic));
 		else
 			waiting += nic_answers(nic);
@@ -435,7 +434,7 @@ static void mend(void *context)
 	if (!waiting)
 		return;
 	if (r->mends++ == MEND_SOON)
-		router_warn(r, "%s: tried again every second", error);
+		router_warn(r, "%s: tried again every second", error.text);
 	loop_after(&r->loop, &r->mend, r->mends < MEND_SOON ? MOMENT_MS : MEND_MS, mend, r);
 }
 
@@ -567,8 +566,8 @@ void process_begin(struct router_process *p)
 	p->born_ns = clock_now_ns();
 	if (error) {
 		if (!r->starting)
-			router_warn(r, "%s; tried again", r->error);
-		process_later(p, r->error);
+			router_warn(r, "%s; tried again", r->error.text);
+		process_later(p, r->error.text);
 		return;
 	}
 	process_watch_end(p);

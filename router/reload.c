@@ -15,7 +15,7 @@ static int make_table(struct router *r, struct table **table, unsigned half)
 
 	if (error)
 		return router_fail(r, error, "out of memory for a table");
-	return table_configure(table, r->config, r->mac, false, &none, &report, r->error);
+	return table_configure(table, r->config, r->mac, false, &none, &report, &r->error);
 }
 
 int router_try_table(struct router *r)
@@ -125,10 +125,9 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 	}
 	if (!key)
 		return 0;
-	snprintf(r->error, sizeof(r->error),
+	return error_set(&r->error, -EINVAL,
 		"%s: %s: %s%s%s differs: that needs a restart; nothing changed", new->path, list,
 		name, *name ? ": " : "", key);
-	return -EINVAL;
 }
 
 /* --- Reload ----------------------------------------------------------------------------------- */
@@ -162,10 +161,8 @@ static void reachable(struct router *r, struct table_nics *nics)
 /* SIGHUP carries no word: what needs one is told how to say it. */
 static void say_how_to_confirm(struct router *r)
 {
-	size_t n = strlen(r->error);
-
-	snprintf(r->error + n, sizeof(r->error) - n,
-		"; if that is meant: p2pnic reload --force --runtime %s", r->runtime);
+	error_set(&r->error, -ECANCELED, "%s; if that is meant: p2pnic reload --force --runtime %s",
+		r->error.text, r->runtime);
 }
 
 static int reload(struct router *r, bool force, struct table_report *report)
@@ -173,14 +170,15 @@ static int reload(struct router *r, bool force, struct table_report *report)
 	struct table_nics nics = {.n = 0};
 	struct config *config;
 	char text[TABLE_REPORT_BYTES];
-	int result = config_load(&config, r->config->path, r->error);
+	int result = config_load(&config, r->config->path, &r->error);
 
 	if (result)
 		return result;
 	result = same_but_for_tables(r, config);
 	if (!result) {
 		reachable(r, &nics);
-		result = table_configure(&r->table, config, r->mac, force, &nics, report, r->error);
+		result =
+			table_configure(&r->table, config, r->mac, force, &nics, report, &r->error);
 	}
 	if (result == -ECANCELED)
 		say_how_to_confirm(r);
@@ -217,8 +215,8 @@ json_t *router_reload_asked(struct router *r, const json_t *how)
 		return json_pack(
 			"{s:s}", "error", "reload wants an object, {\"force\": true or false}");
 	if (reload(r, json_is_true(force), &report)) {
-		router_warn(r, "asked to reload; configuration not taken: %s", r->error);
-		return json_pack("{s:s}", "error", r->error);
+		router_warn(r, "asked to reload; configuration not taken: %s", r->error.text);
+		return json_pack("{s:s}", "error", r->error.text);
 	}
 	router_say(r, "asked to reload; configuration read again: %s", r->config->path);
 	for (unsigned k = 0; k < r->config->nics_count; k++)

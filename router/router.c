@@ -55,10 +55,10 @@ int router_fail(struct router *r, int code, const char *format, ...)
 	if (r->starting && r->failed)
 		return code;
 	va_start(arguments, format);
-	vsnprintf(r->error, sizeof(r->error), format, arguments);
+	error_set_list(&r->error, code, format, arguments);
 	va_end(arguments);
-	if (!r->error[0])
-		snprintf(r->error, sizeof(r->error), "%s", strerror(-code));
+	if (!r->error.text[0])
+		error_set(&r->error, code, "%s", strerror(-code));
 	return code;
 }
 
@@ -69,7 +69,8 @@ void router_path(const struct router *r, const char *name, char path[ROUTER_PATH
 
 static int open_runtime(struct router *r)
 {
-	char path[ROUTER_PATH_BYTES], reason[RUNTIME_ERROR_BYTES];
+	char path[ROUTER_PATH_BYTES];
+	struct error reason;
 	int error;
 
 	config_runtime(r->config, path, sizeof(path));
@@ -77,8 +78,8 @@ static int open_runtime(struct router *r)
 		return router_fail(r, -ENAMETOOLONG,
 			"runtime directory %s: name too long for its sockets", path);
 	memcpy(r->runtime, path, strlen(path) + 1);
-	error = runtime_open(&r->held, r->runtime, reason);
-	return error ? router_fail(r, error, "runtime directory: %s", reason) : 0;
+	error = runtime_open(&r->held, r->runtime, &reason);
+	return error ? router_fail(r, error, "runtime directory: %s", reason.text) : 0;
 }
 
 /* --- Signals ---------------------------------------------------------------------------------- */
@@ -90,7 +91,7 @@ static void reload(void *context)
 	if (router_reload(r) == 0)
 		router_say(r, "configuration read again: %s", r->config->path);
 	else
-		router_warn(r, "configuration not taken: %s", r->error);
+		router_warn(r, "configuration not taken: %s", r->error.text);
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -131,7 +132,7 @@ static int open_signals(struct router *r)
 int router_start(struct router *r, const char *config_path)
 {
 	struct config *config;
-	int error = config_load(&config, config_path, r->error);
+	int error = config_load(&config, config_path, &r->error);
 
 	return error ? error : router_start_config(r, config);
 }

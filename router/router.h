@@ -24,6 +24,7 @@
 #define ROUTER_ROUTER_H
 
 #include "driver/fabric.h"
+#include "ipc/error.h"
 #include "ipc/listen.h"
 #include "router/config.h"
 #include "router/keep.h"
@@ -62,7 +63,7 @@ struct router {
 	bool quiet;    /* no progress lines */
 	bool leave;    /* at the end, leave NICs forwarding */
 	bool tied;     /* NICs end with this process, however it ends */
-	char error[ROUTER_TEXT_BYTES];
+	struct error error;
 };
 
 /* Everything up and forwarding; -errno with a sentence in r->error, and all that it started ended.

@@ -182,29 +182,18 @@ struct compiler {
 	struct next_hops *hops;
 	const struct config *config;
 	const struct mac_addr *mac;
-	char *error;
+	struct error *error;
 };
-
-__attribute__((format(printf, 3, 4))) static int refuse(
-	struct compiler *c, int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(c->error, ROUTES_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return code;
-}
 
 /* A number of next_hop.c, or what it could not do. */
 static int checked(struct compiler *c, const char *prefix, int number)
 {
 	if (number == -ENOSPC)
-		return refuse(c, number,
+		return error_set(c->error, number,
 			"route %s: more than %u next hops and neighbours, or %u buckets of groups",
 			prefix, TABLE_HALF_NEXT_HOPS - 1, TABLE_HALF_BUCKETS);
 	if (number < 0)
-		return refuse(c, number, "route %s: its next hops make no group", prefix);
+		return error_set(c->error, number, "route %s: its next hops make no group", prefix);
 	return number;
 }
 
@@ -242,7 +231,7 @@ static int link_local_once(struct compiler *c, unsigned neighbor, const char *pr
 		const struct config_neighbor *other = &c->config->neighbors[k];
 
 		if (address_equal(&other->ip, &n->ip) && other->nic_index != n->nic_index)
-			return refuse(c, -EINVAL,
+			return error_set(c->error, -EINVAL,
 				"route %s: gateway %s is a neighbour of %s and of %s, and nothing "
 				"says which is meant",
 				prefix, address_text(&n->ip, text), other->nic, n->nic);
@@ -258,8 +247,8 @@ static int resolve(struct compiler *c, const struct address *a, const char *pref
 	char text[ADDRESS_TEXT_BYTES];
 
 	if (is_own(config, a))
-		return refuse(c, -EINVAL, "route %s: gateway %s is this router itself", prefix,
-			address_text(a, text));
+		return error_set(c->error, -EINVAL, "route %s: gateway %s is this router itself",
+			prefix, address_text(a, text));
 	/* The last entry of an address counts, as it does for the neighbour's own route. */
 	for (unsigned k = config->neighbors_count; k--;) {
 		const struct config_neighbor *n = &config->neighbors[k];
@@ -280,7 +269,7 @@ static int resolve(struct compiler *c, const struct address *a, const char *pref
 				return 0;
 			}
 		}
-	return refuse(c, -EINVAL,
+	return error_set(c->error, -EINVAL,
 		"route %s: gateway %s is on no connected network and no neighbour", prefix,
 		address_text(a, text));
 }
@@ -344,7 +333,7 @@ static int add(struct compiler *c, const struct prefix *p, int next_hop, const c
 	if (next_hop < 0)
 		return next_hop;
 	if (append(c->routes, &route))
-		return refuse(c, -ENOMEM, "out of memory for %zu routes", c->routes->n);
+		return error_set(c->error, -ENOMEM, "out of memory for %zu routes", c->routes->n);
 	return 0;
 }
 
@@ -395,7 +384,7 @@ struct file_gateways {
 	int named_hop;
 };
 
-static int add_line(void *context, const struct route_line *line, char *reason)
+static int add_line(void *context, const struct route_line *line, struct error *reason)
 {
 	struct file_gateways *f = context;
 	const struct prefix p = {{line->prefix, line->family}, line->length};
@@ -404,22 +393,18 @@ static int add_line(void *context, const struct route_line *line, char *reason)
 	int hop;
 
 	if (!line->next_hop_family) {
-		if (!f->hops[six]) {
-			snprintf(reason, FIB_ERROR_BYTES,
+		if (!f->hops[six])
+			return error_set(reason, -EINVAL,
 				"%s has an AS number, and `via` no IPv%u gateway to choose",
 				prefix_text(&p, text), line->family);
-			return -EINVAL;
-		}
 		hop = f->hop[six][route_file_next_hop(line->asn, f->hops[six]) - 1];
 	} else {
 		const struct address named = {line->next_hop, line->next_hop_family};
 
-		if (named.family != line->family) {
-			snprintf(reason, FIB_ERROR_BYTES,
+		if (named.family != line->family)
+			return error_set(reason, -EINVAL,
 				"route %s: its gateway is of another family",
 				prefix_text(&p, text));
-			return -EINVAL;
-		}
 		if (!address_equal(&named, &f->named)) {
 			f->named = named;
 			f->named_hop = next_hops_settled(f->c->hops, &named);
@@ -430,7 +415,7 @@ static int add_line(void *context, const struct route_line *line, char *reason)
 	}
 	hop = add(f->c, &p, hop, "file");
 	if (hop < 0)
-		snprintf(reason, FIB_ERROR_BYTES, "%.*s", FIB_ERROR_BYTES - 1, f->c->error);
+		*reason = *f->c->error;
 	return hop;
 }
 
@@ -438,7 +423,7 @@ static int add_file(struct compiler *c, unsigned index)
 {
 	const struct config_route_file *from = &c->config->route_files[index];
 	struct file_gateways f = {.c = c};
-	char reason[FIB_ERROR_BYTES] = "";
+	struct error reason = {""};
 	int result = 0;
 
 	for (unsigned six = 0; six < 2; six++)
@@ -446,7 +431,7 @@ static int add_file(struct compiler *c, unsigned index)
 	if (!f.hop[0] || !f.hop[1]) {
 		free(f.hop[0]);
 		free(f.hop[1]);
-		return refuse(c, -ENOMEM, "out of memory");
+		return error_set(c->error, -ENOMEM, "out of memory");
 	}
 	for (unsigned v = 0; v < from->via_count && result >= 0; v++) {
 		const struct address *via = &from->gateway[v];
@@ -456,12 +441,12 @@ static int add_file(struct compiler *c, unsigned index)
 		f.hop[six][f.hops[six]++] = (uint16_t)result;
 	}
 	if (result < 0)
-		snprintf(reason, sizeof(reason), "%.*s", FIB_ERROR_BYTES - 1, c->error);
+		reason = *c->error;
 	else
-		result = route_file_each(from->path, add_line, &f, reason);
+		result = route_file_each(from->path, add_line, &f, &reason);
 	if (result)
-		refuse(c, result, "%.200s:%u: %s", c->config->path,
-			config_route_file_line(c->config, index), reason);
+		error_set(c->error, result, "%.200s:%u: %s", c->config->path,
+			config_route_file_line(c->config, index), reason.text);
 	free(f.hop[0]);
 	free(f.hop[1]);
 	return result;
@@ -514,7 +499,7 @@ static int add_neighbor(struct compiler *c, const struct config_neighbor *n)
 }
 
 int routes_of_config(struct routes *routes, struct next_hops *hops, const struct config *config,
-	const struct mac_addr *mac, char *error)
+	const struct mac_addr *mac, struct error *error)
 {
 	struct compiler c = {routes, hops, config, mac, error};
 	uint32_t first_static;

@@ -6,10 +6,9 @@
 #ifndef ROUTER_ROUTES_H
 #define ROUTER_ROUTES_H
 
+#include "ipc/error.h"
 #include "router/config.h"
 #include "router/next_hop.h"
-
-#define ROUTES_ERROR_BYTES 512
 
 struct route {
 	struct fib_ipv6 prefix; /* as in struct address */
@@ -31,11 +30,11 @@ int route_order(const struct route *, const struct route *);
 /*
  * Reads the configuration's route files. mac[k] is the address of NIC k. Takes next hops from
  * `hops`; a group that is there keeps its flows where they are. 0 or -errno with a sentence in
- * error[ROUTES_ERROR_BYTES]: -EINVAL, a gateway on no connected network, or a mistake in a route
+ * error: -EINVAL, a gateway on no connected network, or a mistake in a route
  * file; -ENOSPC, too many next hops for those in use to stay as they are.
  */
 int routes_of_config(struct routes *, struct next_hops *hops, const struct config *,
-	const struct mac_addr *mac, char *error);
+	const struct mac_addr *mac, struct error *error);
 
 /* The changes that lead from one to the other; -ENOMEM. */
 int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to);

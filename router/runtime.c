@@ -15,17 +15,6 @@
 #define LOCK_TRIES 1000u /* each failure is the end of another router in between */
 #define WRITABLE   (S_IWGRP | S_IWOTH)
 
-__attribute__((format(printf, 3, 4))) static int refuse(
-	char *error, int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, RUNTIME_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return code;
-}
-
 /* --- The way to it ---------------------------------------------------------------------------- */
 
 struct walk {
@@ -34,7 +23,7 @@ struct walk {
 	char rest[PATH_MAX]; /* what is left to walk */
 	unsigned links;
 	bool shared; /* the last one, too, is of all routers of this user */
-	char *error;
+	struct error *error;
 };
 
 /*
@@ -48,13 +37,13 @@ static int check_parent(const struct walk *w, const struct stat *s)
 
 	if (s->st_uid != 0 && s->st_uid != geteuid() &&
 		(stat("/", &top) < 0 || s->st_uid != top.st_uid))
-		return refuse(w->error, -EPERM,
+		return error_set(w->error, -EPERM,
 			"%.200s belongs to user %u (mode %04o), who can replace what is in it: "
 			"remove "
 			"it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
 			w->here, s->st_uid, s->st_mode & 07777u);
 	if ((s->st_mode & WRITABLE) && !(s->st_mode & S_ISVTX))
-		return refuse(w->error, -EPERM,
+		return error_set(w->error, -EPERM,
 			"%.200s (owner %u, mode %04o): others can write there and replace what is "
 			"in "
 			"it: chmod go-w it, or choose another directory",
@@ -65,13 +54,13 @@ static int check_parent(const struct walk *w, const struct stat *s)
 static int check_own(const struct walk *w, const struct stat *s)
 {
 	if (s->st_uid != geteuid())
-		return refuse(w->error, -EPERM,
+		return error_set(w->error, -EPERM,
 			"%.200s belongs to user %u (mode %04o), not to user %u who runs this: "
 			"remove "
 			"it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
 			w->here, s->st_uid, s->st_mode & 07777u, geteuid());
 	if (s->st_mode & WRITABLE)
-		return refuse(w->error, -EPERM,
+		return error_set(w->error, -EPERM,
 			"%.200s (owner %u, mode %04o): others can write there: see what they put "
 			"there, then chmod go-w it",
 			w->here, s->st_uid, s->st_mode & 07777u);
@@ -98,7 +87,7 @@ static int follow(struct walk *w, int link, const char *part, const struct stat 
 	ssize_t n;
 
 	if (parent->st_mode & WRITABLE)
-		return refuse(w->error, -EPERM,
+		return error_set(w->error, -EPERM,
 			"%.200s/%.60s is a symbolic link where others can write: not followed",
 			w->here, part);
 	n = readlinkat(link, "", target, sizeof(target) - 1);
@@ -165,21 +154,21 @@ static int step(struct walk *w, const char *part, bool may_make)
 	return error;
 }
 
-static int walk_to(const char *path, bool may_make, bool shared, char *error)
+static int walk_to(const char *path, bool may_make, bool shared, struct error *error)
 {
 	struct walk w = {.error = error, .shared = shared};
 	char part[NAME_MAX + 1], here[PATH_MAX] = "";
 	struct stat is;
 	int result = 0, fd = -1;
 
-	error[0] = 0;
+	error->text[0] = 0;
 	if (path[0] != '/' && !getcwd(here, sizeof(here)))
-		return refuse(error, -errno, "%.200s: %s", path, strerror(errno));
+		return error_set(error, -errno, "%.200s: %s", path, strerror(errno));
 	if (snprintf(w.rest, sizeof(w.rest), "%s/%s", here, path) >= (int)sizeof(w.rest))
-		return refuse(error, -ENAMETOOLONG, "%.200s: %s", path, strerror(ENAMETOOLONG));
+		return error_set(error, -ENAMETOOLONG, "%.200s: %s", path, strerror(ENAMETOOLONG));
 	w.at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (w.at < 0)
-		return refuse(error, -errno, "/: %s", strerror(errno));
+		return error_set(error, -errno, "/: %s", strerror(errno));
 	while (!result && next_part(&w, part, &result))
 		result = step(&w, part, may_make);
 	if (!result && fstat(w.at, &is) < 0)
@@ -191,17 +180,17 @@ static int walk_to(const char *path, bool may_make, bool shared, char *error)
 		result = fd < 0 ? -errno : 0;
 	}
 	close(w.at);
-	if (result && !error[0])
-		refuse(error, result, "%.200s: %s", path, strerror(-result));
+	if (result && !error->text[0])
+		error_set(error, result, "%.200s: %s", path, strerror(-result));
 	return result ? result : fd;
 }
 
-int runtime_directory(const char *path, bool may_make, char *error)
+int runtime_directory(const char *path, bool may_make, struct error *error)
 {
 	return walk_to(path, may_make, false, error);
 }
 
-int runtime_beside(const char *path, bool may_make, const char **name, char *error)
+int runtime_beside(const char *path, bool may_make, const char **name, struct error *error)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[PATH_MAX];
@@ -215,7 +204,7 @@ int runtime_beside(const char *path, bool may_make, const char **name, char *err
 /* --- The lock --------------------------------------------------------------------------------- */
 
 /* -EAGAIN: it was removed while this took it. */
-static int take_lock(int directory, const char *path, char *error)
+static int take_lock(int directory, const char *path, struct error *error)
 {
 	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	int fd = openat(directory, "lock", flags, 0600), result = 0;
@@ -224,16 +213,17 @@ static int take_lock(int directory, const char *path, char *error)
 	if (fd < 0)
 		return errno == ENOENT
 			       ? -EAGAIN
-			       : refuse(error, -errno, "%.200s/lock: %s", path, strerror(errno));
+			       : error_set(error, -errno, "%.200s/lock: %s", path, strerror(errno));
 	if (fstat(fd, &locked) < 0)
-		result = refuse(error, -errno, "%.200s/lock: %s", path, strerror(errno));
+		result = error_set(error, -errno, "%.200s/lock: %s", path, strerror(errno));
 	else if (!S_ISREG(locked.st_mode) || locked.st_uid != geteuid())
-		result = refuse(
+		result = error_set(
 			error, -EPERM, "%.200s/lock is not a file of this user: remove it", path);
 	else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		result = errno == EWOULDBLOCK
-				 ? refuse(error, -EBUSY, "another router runs in %.200s", path)
-				 : refuse(error, -errno, "%.200s/lock: %s", path, strerror(errno));
+				 ? error_set(error, -EBUSY, "another router runs in %.200s", path)
+				 : error_set(
+					   error, -errno, "%.200s/lock: %s", path, strerror(errno));
 	/* A router that ended unlinks the file before it lets go: this lock may be of a file that
 	 * is gone. */
 	else if (fstatat(directory, "lock", &there, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -244,7 +234,7 @@ static int take_lock(int directory, const char *path, char *error)
 	return result ? result : fd;
 }
 
-int runtime_open(struct runtime *r, const char *path, char *error)
+int runtime_open(struct runtime *r, const char *path, struct error *error)
 {
 	int result = -EAGAIN;
 
@@ -262,7 +252,7 @@ int runtime_open(struct runtime *r, const char *path, char *error)
 			r->lock = result;
 	}
 	if (result == -EAGAIN)
-		refuse(error, result, "%.200s: others make and remove it all the time", path);
+		error_set(error, result, "%.200s: others make and remove it all the time", path);
 	if (result < 0)
 		*r = (struct runtime){-1, -1};
 	return result < 0 ? result : 0;

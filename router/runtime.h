@@ -17,7 +17,7 @@
 
 #include <stdbool.h>
 
-#define RUNTIME_ERROR_BYTES 512
+#include "ipc/error.h"
 
 struct runtime {
 	int directory;
@@ -26,17 +26,17 @@ struct runtime {
 
 /*
  * A descriptor of the directory, checked; made, with those above it, if `make` and absent. Or
- * -errno with a sentence in error[RUNTIME_ERROR_BYTES]; -ENOENT: absent; -EPERM: others could have
+ * -errno with a sentence in error; -ENOENT: absent; -EPERM: others could have
  * put something there.
  */
-int runtime_directory(const char *path, bool make, char *error);
+int runtime_directory(const char *path, bool make, struct error *error);
 
 /* The same for the directory that holds `path`, and the name in it; for files beside runtime
  * directories. */
-int runtime_beside(const char *path, bool make, const char **name, char *error);
+int runtime_beside(const char *path, bool make, const char **name, struct error *error);
 
 /* Makes, checks and locks it. 0, or -errno with a sentence; -EBUSY: another router has it. */
-int runtime_open(struct runtime *, const char *path, char *error);
+int runtime_open(struct runtime *, const char *path, struct error *error);
 
 /* Unlocks it. remove: nothing is left in it but the lock, and both go. */
 void runtime_close(struct runtime *, const char *path, bool remove);

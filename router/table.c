@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(FIB_ERROR_BYTES + 64 <= TABLE_ERROR_BYTES, "a reason fits into a sentence");
-
 struct table {
 	uint32_t bar2_bytes;
 	unsigned kind, half;
@@ -90,22 +88,22 @@ static struct fib_route *fib_routes_of(
 
 /* The image of one family for one half, the same for all NICs. */
 static int image_new(
-	const struct table *t, unsigned half, unsigned six, struct fib **out, char *error)
+	const struct table *t, unsigned half, unsigned six, struct fib **out, struct error *error)
 {
 	const struct fib_config config = {.family = six ? 6 : 4,
 		.kind = t->kind,
 		.room = layout_of(t->bar2_bytes, half).room[six]};
-	char reason[FIB_ERROR_BYTES] = "out of memory";
+	struct error reason = {"out of memory"};
 	size_t n;
 	struct fib_route *list =
 		fib_routes_of(t->routes.route, t->routes.n, config.family, half, &n);
-	struct fib *fib = list ? fib_new(&config, reason) : NULL;
-	int result = fib ? fib_build(fib, list, n, reason) : -ENOMEM;
+	struct fib *fib = list ? fib_new(&config, &reason) : NULL;
+	int result = fib ? fib_build(fib, list, n, &reason) : -ENOMEM;
 
 	free(list);
 	if (result) {
-		snprintf(error, TABLE_ERROR_BYTES, "IPv%u table of %zu routes: %s", config.family,
-			n, reason);
+		error_set(error, result, "IPv%u table of %zu routes: %s", config.family, n,
+			reason.text);
 		fib_free(fib);
 		return result;
 	}
@@ -125,12 +123,12 @@ int table_half(struct driver_nic *n)
 	return in_force != layout_of(n->bar2_bytes, 0).offset[0];
 }
 
-static int nic_error(struct driver_nic *n, int result, char *error)
+static int nic_error(struct driver_nic *n, int result, struct error *error)
 {
 	if (!result)
 		return 0;
-	snprintf(error, TABLE_ERROR_BYTES, "%s: the table: %s", n->name, driver_nic_result(result));
-	return result < 0 ? result : -EIO;
+	return error_set(error, result < 0 ? result : -EIO, "%s: the table: %s", n->name,
+		driver_nic_result(result));
 }
 
 static int switch_to(struct driver_nic *n, unsigned half)
@@ -159,7 +157,7 @@ static int write_sources(const struct table *t, struct driver_nic *n)
 
 /* Both images are whole before the first is switched to: a router that dies in between leaves a
  * table that the next one can switch to for good. */
-static int load_half(struct table *t, struct driver_nic *n, unsigned half, char *error)
+static int load_half(struct table *t, struct driver_nic *n, unsigned half, struct error *error)
 {
 	const struct layout layout = layout_of(t->bar2_bytes, half);
 	unsigned ignored;
@@ -187,17 +185,15 @@ static int load_half(struct table *t, struct driver_nic *n, unsigned half, char 
 	return nic_error(n, result, error);
 }
 
-int table_load(struct table *t, struct driver_nic *n, char *error)
+int table_load(struct table *t, struct driver_nic *n, struct error *error)
 {
 	int half = table_half(n), result = 0;
 
 	t->in_step[n->index] = false;
-	if (n->bar2_bytes != t->bar2_bytes) {
-		snprintf(error, TABLE_ERROR_BYTES,
+	if (n->bar2_bytes != t->bar2_bytes)
+		return error_set(error, -EINVAL,
 			"%s: table memory is %u MiB, the table was made for %u", n->name,
 			n->bar2_bytes >> 20, t->bar2_bytes >> 20);
-		return -EINVAL;
-	}
 	/* A router that died between register and command, or between the families, left that half
 	 * whole. */
 	if (half != -ENOENT)
@@ -282,9 +278,9 @@ static void drop_images(struct table *t)
 /* The images as they will be; nothing of it has left the host. patch NULL: no route of that family
  * changes. */
 static int change_images(struct table *t, const struct route *change, size_t changes,
-	const struct fib_patch *patch[2], char *error)
+	const struct fib_patch *patch[2], struct error *error)
 {
-	char reason[FIB_ERROR_BYTES] = "out of memory";
+	struct error reason = {"out of memory"};
 	int result = 0;
 
 	for (unsigned six = 0; six < 2 && !result; six++) {
@@ -294,10 +290,10 @@ static int change_images(struct table *t, const struct route *change, size_t cha
 
 		result = list ? 0 : -ENOMEM;
 		if (!result && n)
-			result = fib_change(t->fib[six], list, n, &patch[six], reason);
+			result = fib_change(t->fib[six], list, n, &patch[six], &reason);
 		free(list);
 		if (result)
-			snprintf(error, TABLE_ERROR_BYTES, "IPv%u table: %s", family, reason);
+			error_set(error, result, "IPv%u table: %s", family, reason.text);
 	}
 	/* IPv6 does not fit, and the IPv4 image is ahead of the NICs' copies. */
 	if (result && patch[0])
@@ -309,7 +305,7 @@ static void fall_out(struct table *t, struct driver_nic *n, int result, struct t
 {
 	t->in_step[n->index] = false;
 	report->failed++;
-	nic_error(n, result, report->failure);
+	nic_error(n, result, &report->failure);
 }
 
 static void write_change(struct table *t, const struct next_hops *hops,
@@ -347,16 +343,16 @@ static void load_others(struct table *t, const struct table_nics *nics, const bo
 	struct table_report *report)
 {
 	uint64_t start = clock_now_ns();
-	char error[TABLE_ERROR_BYTES];
+	struct error error;
 
 	for (unsigned k = 0; k < nics->n; k++) {
 		if (skip[nics->nic[k]->index])
 			continue;
-		if (table_load(t, nics->nic[k], error) == 0) {
+		if (table_load(t, nics->nic[k], &error) == 0) {
 			report->loaded++;
 		} else {
 			report->failed++;
-			memcpy(report->failure, error, sizeof(error));
+			report->failure = error;
 		}
 	}
 	if (report->loaded)
@@ -364,7 +360,8 @@ static void load_others(struct table *t, const struct table_nics *nics, const bo
 }
 
 int table_change(struct table *t, struct next_hops *hops, const struct route *change,
-	size_t changes, const struct table_nics *nics, struct table_report *report, char *error)
+	size_t changes, const struct table_nics *nics, struct table_report *report,
+	struct error *error)
 {
 	const struct fib_patch *patch[2] = {NULL, NULL};
 	bool were_in_step[P2PNIC_NICS_MAX], sources_changed;
@@ -372,17 +369,13 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 
 	*report = (struct table_report){0};
 	memcpy(were_in_step, t->in_step, sizeof(were_in_step));
-	if (count_sources(t, hops, change, changes, &sources_changed) > P2PNIC_SOURCES_MAX) {
-		snprintf(error, TABLE_ERROR_BYTES,
+	if (count_sources(t, hops, change, changes, &sources_changed) > P2PNIC_SOURCES_MAX)
+		return error_set(error, -E2BIG,
 			"more than %u own and broadcast IPv4 addresses: give NICs fewer",
 			P2PNIC_SOURCES_MAX);
-		return -E2BIG;
-	}
 	count_routes(t, hops, change, changes, report);
-	if (routes_reserve(&t->routes, report->added)) {
-		snprintf(error, TABLE_ERROR_BYTES, "out of memory for %zu routes", t->routes.n);
-		return -ENOMEM;
-	}
+	if (routes_reserve(&t->routes, report->added))
+		return error_set(error, -ENOMEM, "out of memory for %zu routes", t->routes.n);
 	for (unsigned six = 0; six < 2 && !result; six++)
 		if (!t->fib[six])
 			result = image_new(t, t->half, six, &t->fib[six], error);
@@ -428,7 +421,7 @@ unsigned table_kind(const struct config *c)
 									   : P2PNIC_FIB_LINE_TRIE;
 }
 
-static int check_shrinking(const struct routes *from, const struct routes *to, char *error)
+static int check_shrinking(const struct routes *from, const struct routes *to, struct error *error)
 {
 	size_t n[3] = {0}, gone[3] = {0}; /* IPv4, IPv6, both */
 	const struct route *now = to->route, *end = now + to->n;
@@ -447,16 +440,14 @@ static int check_shrinking(const struct routes *from, const struct routes *to, c
 		gone[2] += lost;
 	}
 	for (unsigned k = 0; k < 3; k++)
-		if (n[k] >= TABLE_SHRINK_ROUTES && gone[k] > n[k] / 2) {
-			snprintf(error, TABLE_ERROR_BYTES,
+		if (n[k] >= TABLE_SHRINK_ROUTES && gone[k] > n[k] / 2)
+			return error_set(error, -ECANCELED,
 				"%zu of %zu%s routes would be deleted, more than half, as if a "
 				"file were cut",
 				gone[k], n[k],
 				k == 0   ? " IPv4"
 				: k == 1 ? " IPv6"
 					 : "");
-			return -ECANCELED;
-		}
 	return 0;
 }
 
@@ -464,7 +455,7 @@ static int check_shrinking(const struct routes *from, const struct routes *to, c
  * may. */
 static int change_to(struct table *t, const struct config *config, const struct mac_addr *mac,
 	const struct routes *in_force, const struct table_nics *nics, struct table_report *report,
-	char *error)
+	struct error *error)
 {
 	struct next_hops *hops = next_hops_copy(t->hops);
 	struct routes routes = {0}, changes = {0};
@@ -475,7 +466,7 @@ static int change_to(struct table *t, const struct config *config, const struct 
 	if (!result)
 		result = routes_difference(&changes, &t->routes, &routes);
 	if (result == -ENOMEM)
-		snprintf(error, TABLE_ERROR_BYTES, "out of memory for a change of the table");
+		error_set(error, -ENOMEM, "out of memory for a change of the table");
 	routes_free(&routes);
 	if (!result)
 		result = table_change(t, hops, changes.route, changes.n, nics, report, error);
@@ -486,33 +477,32 @@ static int change_to(struct table *t, const struct config *config, const struct 
 }
 
 int table_configure(struct table **table, const struct config *config, const struct mac_addr *mac,
-	bool confirmed, const struct table_nics *nics, struct table_report *report, char *error)
+	bool confirmed, const struct table_nics *nics, struct table_report *report,
+	struct error *error)
 {
 	const struct table_nics none = {.n = 0};
 	struct table *old = *table, *new;
 	const struct routes *in_force = confirmed ? NULL : &old->routes;
-	char why[TABLE_ERROR_BYTES] = "another kind of table";
+	struct error why = {"another kind of table"};
 	int result = -ENOSPC;
 
 	if (table_kind(config) == old->kind) {
-		result = change_to(old, config, mac, in_force, nics, report, why);
+		result = change_to(old, config, mac, in_force, nics, report, &why);
 		if ((result != -ENOSPC && result != -EAGAIN) || !old->routes.n) {
-			memcpy(error, why, sizeof(why));
+			*error = why;
 			return result;
 		}
 	}
 	result = table_new(&new, old->bar2_bytes, table_kind(config), !old->half);
-	if (result) {
-		snprintf(error, TABLE_ERROR_BYTES, "out of memory for a table");
-		return result;
-	}
+	if (result)
+		return error_set(error, result, "out of memory for a table");
 	result = change_to(new, config, mac, in_force, &none, report, error);
 	if (result) {
 		table_free(new);
 		return result;
 	}
 	report->whole = true;
-	memcpy(report->why, why, sizeof(why));
+	report->why = why;
 	new->counts = old->counts;
 	load_others(new, nics, new->in_step, report);
 	table_free(old);
@@ -573,9 +563,9 @@ const char *table_report_text(const struct table_report *r, char text[TABLE_REPO
 		fprintf(out, "; loaded whole into %u NICs", r->loaded);
 	fprintf(out, " in %llu us", (unsigned long long)(r->ns / 1000));
 	if (r->whole)
-		fprintf(out, ", because: %s", r->why);
+		fprintf(out, ", because: %s", r->why.text);
 	if (r->failed)
-		fprintf(out, "; %u NICs not reached: %s", r->failed, r->failure);
+		fprintf(out, "; %u NICs not reached: %s", r->failed, r->failure.text);
 	fclose(out);
 	return text;
 }

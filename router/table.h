@@ -25,9 +25,8 @@
 #define ROUTER_TABLE_H
 
 #include "driver/driver_nic.h"
+#include "ipc/error.h"
 #include "router/routes.h"
-
-#define TABLE_ERROR_BYTES ROUTES_ERROR_BYTES
 
 struct table;
 
@@ -43,12 +42,12 @@ struct table_report {
 	size_t added, changed, deleted; /* routes */
 	unsigned moved;                 /* next hops that lead elsewhere */
 	uint64_t bytes; /* of the patch, for one NIC: image, next hops, buckets, adjacencies */
-	unsigned patched, loaded;        /* NICs */
-	unsigned failed;                 /* NICs, out of step now */
-	bool whole;                      /* made anew and loaded; added: all routes */
-	uint64_t ns;                     /* from the first write to the last epoch */
-	char why[TABLE_ERROR_BYTES];     /* whole: because */
-	char failure[TABLE_ERROR_BYTES]; /* failed: of the last such NIC */
+	unsigned patched, loaded; /* NICs */
+	unsigned failed;          /* NICs, out of step now */
+	bool whole;               /* made anew and loaded; added: all routes */
+	uint64_t ns;              /* from the first write to the last epoch */
+	struct error why;         /* whole: because */
+	struct error failure;     /* failed: of the last such NIC */
 };
 
 /* Since the table was made. */
@@ -76,12 +75,12 @@ int table_half(struct driver_nic *);
 /*
  * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that
  * takes a load, *table is another one afterwards. On error nothing has changed, neither here nor in
- * any NIC; a sentence in error[TABLE_ERROR_BYTES]: a gateway on no connected network, too many next
+ * any NIC; a sentence in error: a gateway on no connected network, too many next
  * hops, a table that does not fit (with the numbers). -ECANCELED: it would shrink so, and that is
  * not confirmed.
  */
 int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
-	bool confirmed, const struct table_nics *, struct table_report *, char *error);
+	bool confirmed, const struct table_nics *, struct table_report *, struct error *error);
 
 /*
  * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is
@@ -89,10 +88,10 @@ int table_configure(struct table **, const struct config *, const struct mac_add
  * hop 0 deletes. -ENOSPC, -EAGAIN: it does not fit beside what is in force (a load might).
  */
 int table_change(struct table *, struct next_hops *hops, const struct route *change, size_t changes,
-	const struct table_nics *, struct table_report *, char *error);
+	const struct table_nics *, struct table_report *, struct error *error);
 
 /* Loads the table as it is into one NIC, which is in step then. */
-int table_load(struct table *, struct driver_nic *, char *error);
+int table_load(struct table *, struct driver_nic *, struct error *error);
 
 /* For a NIC that is up: does it hold this table? fall_behind: it does not any more, as it was left
  * out of a change. */

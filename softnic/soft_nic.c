@@ -237,19 +237,19 @@ static bool show_port(struct soft_nic *s, const struct port_info *info)
 	char *description = (char *)s->bar[0]->memory + P2PNIC_BAR0_DESCRIPTION;
 	char *fault = (char *)s->bar[0]->memory + P2PNIC_BAR0_FAULT;
 	bool new = s->link != info->link ||
-		   strncmp(fault, info->fault, P2PNIC_DESCRIPTION_BYTES - 1) != 0;
+		   strncmp(fault, info->fault.text, P2PNIC_DESCRIPTION_BYTES - 1) != 0;
 
 	nic_set_port(s->nic, info->link, info->speed_mbps, info->missed + info->oversize);
 	s->link = info->link;
 	if (new)
 		snprintf(fault, P2PNIC_DESCRIPTION_BYTES, "%.*s", (int)P2PNIC_DESCRIPTION_BYTES - 1,
-			info->fault);
+			info->fault.text);
 	if (strcmp(description, info->mode) != 0)
 		snprintf(description, P2PNIC_DESCRIPTION_BYTES, "%s", info->mode);
 	return new;
 }
 
-static int make_port(struct soft_nic *s, char *error)
+static int make_port(struct soft_nic *s, struct error *error)
 {
 	const struct port_config config = {
 		.target = s->config.port_target,
@@ -278,7 +278,7 @@ static int make_port(struct soft_nic *s, char *error)
 	return 0;
 }
 
-static int make_server(struct soft_nic *s, char *error)
+static int make_server(struct soft_nic *s, struct error *error)
 {
 	static const struct vfio_user_area counters = {P2PNIC_BAR0_COUNTERS, 0x1000};
 	struct vfu_config config = {
@@ -311,17 +311,15 @@ static bool bar_size_valid(uint32_t bytes, uint32_t minimum)
 }
 
 int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, struct engine *engine,
-	char *error)
+	struct error *error)
 {
 	struct soft_nic *s = calloc(1, sizeof(*s));
-	char reason[PORT_ERROR_BYTES] = "";
+	struct error reason = {""};
 	const struct port_ops *ops;
 	int result;
 
-	if (!s) {
-		snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: out of memory", config->name);
-		return -ENOMEM;
-	}
+	if (!s)
+		return error_set(error, -ENOMEM, "nic %s: out of memory", config->name);
 	s->config = *config;
 	s->engine = engine;
 	s->doorbell = s->bar_fd[0] = s->bar_fd[1] = s->bar_fd[2] = -1;
@@ -331,20 +329,18 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		s->config.bar4_bytes = P2PNIC_BAR4_BYTES_MIN;
 	if (!bar_size_valid(s->config.bar2_bytes, P2PNIC_BAR2_BYTES_MIN) ||
 		!bar_size_valid(s->config.bar4_bytes, P2PNIC_BAR4_BYTES_MIN)) {
-		result = -EINVAL;
-		snprintf(reason, sizeof(reason), "memory sizes must be powers of two from %u MiB",
+		result = error_set(&reason, -EINVAL,
+			"memory sizes must be powers of two from %u MiB",
 			P2PNIC_BAR4_BYTES_MIN >> 20);
 		goto fail;
 	}
 	if (config->method < P2PNIC_METHOD_WRITE || config->method > P2PNIC_METHOD_BOUNCE) {
-		result = -EINVAL;
-		snprintf(reason, sizeof(reason), "no method %u", config->method);
+		result = error_set(&reason, -EINVAL, "no method %u", config->method);
 		goto fail;
 	}
 	ops = port_find(config->port_type);
 	if (!ops) {
-		result = -EINVAL;
-		snprintf(reason, sizeof(reason), "no port type '%s'", config->port_type);
+		result = error_set(&reason, -EINVAL, "no port type '%s'", config->port_type);
 		goto fail;
 	}
 	s->nic = aligned_alloc(64, (sizeof(*s->nic) + 63) & ~63ul);
@@ -355,34 +351,34 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 	s->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!s->nic || !s->board.port || s->doorbell < 0) {
 		result = -errno;
-		snprintf(reason, sizeof(reason), "%s", strerror(-result));
+		error_set(&reason, result, "%s", strerror(-result));
 		goto fail;
 	}
 	memset(s->board.port, 0, ops->bytes);
 	result = make_bars(s);
 	if (result < 0) {
-		snprintf(reason, sizeof(reason), "device memory: %s", strerror(-result));
+		error_set(&reason, result, "device memory: %s", strerror(-result));
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
 	nic_init(s->nic, &s->board, config->method, counters_of(s), s->bar[1]->memory,
 		s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
-	result = make_port(s, reason);
+	result = make_port(s, &reason);
 	if (result < 0)
 		goto fail;
-	result = make_server(s, reason);
+	result = make_server(s, &reason);
 	if (result < 0)
 		goto fail;
 	s->dma.vfu = s->vfu;
 	result = engine_add(engine, s);
 	if (result < 0) {
-		snprintf(reason, sizeof(reason), "engine: %s", strerror(-result));
+		error_set(&reason, result, "engine: %s", strerror(-result));
 		goto fail;
 	}
 	*out = s;
 	return 0;
 fail:
-	snprintf(error, SOFT_NIC_ERROR_BYTES, "nic %s: %s", config->name, reason);
+	error_set(error, result, "nic %s: %s", config->name, reason.text);
 	s->engine = NULL;
 	soft_nic_free(s);
 	return result;

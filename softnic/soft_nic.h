@@ -13,6 +13,7 @@
 #ifndef SOFTNIC_SOFT_NIC_H
 #define SOFTNIC_SOFT_NIC_H
 
+#include "ipc/error.h"
 #include "softnic/dma.h"
 #include "softnic/engine.h"
 #include "softnic/firmware.h"
@@ -52,10 +53,9 @@ struct soft_nic {
 	int watched[SOFT_NIC_FDS]; /* engine's */
 };
 
-#define SOFT_NIC_ERROR_BYTES 320
-
-/* 0, or -errno with a sentence in error[SOFT_NIC_ERROR_BYTES]. The engine runs it from then on. */
-int soft_nic_new(struct soft_nic **, const struct soft_nic_config *, struct engine *, char *error);
+/* 0, or -errno with a sentence in error. The engine runs it from then on. */
+int soft_nic_new(
+	struct soft_nic **, const struct soft_nic_config *, struct engine *, struct error *error);
 void soft_nic_free(struct soft_nic *);
 
 /* Control thread: poll this for POLLIN, then service. */

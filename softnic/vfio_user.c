@@ -362,30 +362,27 @@ int vfu_fd(const struct vfu *vfu)
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-static int fail(char *error, int result, const char *what, const char *path)
+static int fail(struct error *error, int result, const char *what, const char *path)
 {
-	snprintf(error, VFU_ERROR_BYTES, "vfio-user: %s %s: %s", what, path ? path : "",
-		strerror(-result));
-	return result;
+	return error_set(
+		error, result, "vfio-user: %s %s: %s", what, path ? path : "", strerror(-result));
 }
 
 /* Whoever can connect owns the NIC. */
-static int listen_at(struct vfu *vfu, const char *path, char *error)
+static int listen_at(struct vfu *vfu, const char *path, struct error *error)
 {
 	char text[UNIX_LISTEN_TEXT_BYTES];
 	int result = unix_listen(&vfu->listener, path, SOCK_STREAM | SOCK_NONBLOCK, 0600, 8);
 
-	if (result) {
-		snprintf(error, VFU_ERROR_BYTES, "vfio-user: %s",
-			unix_listen_error(path, result, text));
-		return result;
-	}
+	if (result)
+		return error_set(
+			error, result, "vfio-user: %s", unix_listen_error(path, result, text));
 	result = watch(vfu, vfu->listener.fd);
 	return result ? fail(error, result, "poll", path) : 0;
 }
 
 /* The device's own description: a mistake in it is the programmer's, but named here. */
-static int check_config(const struct vfu_config *config, char *error)
+static int check_config(const struct vfu_config *config, struct error *error)
 {
 	if (!config->ops || !config->ops->region_read || !config->ops->region_write ||
 		!config->ops->dma_map || !config->ops->dma_unmap || !config->ops->dma_unmap_all ||
@@ -404,7 +401,7 @@ static int check_config(const struct vfu_config *config, char *error)
 	return 0;
 }
 
-int vfu_open(struct vfu **result, const struct vfu_config *config, char *error)
+int vfu_open(struct vfu **result, const struct vfu_config *config, struct error *error)
 {
 	int status = check_config(config, error);
 

@@ -34,11 +34,11 @@
 
 #include <vfio_user/wire.h>
 
+#include "ipc/error.h"
+
 #define VFU_REGIONS     VFIO_PCI_NUM_REGIONS /* 9: BAR0–5, ROM, configuration space, VGA */
 #define VFU_VECTORS_MAX 64u
 #define VFU_PAGE        4096u /* windows are multiples of it, as with an IOMMU */
-#define VFU_ERROR_BYTES 256
-
 struct vfu;
 
 /* What a window is made of; found out by the server (vfio_user/descriptor.h). */
@@ -124,9 +124,9 @@ struct vfu_config {
 	unsigned dma_timeout_ms;               /* 0: 2000 */
 };
 
-/* 0 or -errno with a sentence in error[VFU_ERROR_BYTES]. Copies the configuration (not what it
+/* 0 or -errno with a sentence in error. Copies the configuration (not what it
  * points to). */
-int vfu_open(struct vfu **vfu, const struct vfu_config *config, char *error);
+int vfu_open(struct vfu **vfu, const struct vfu_config *config, struct error *error);
 
 /* Drops the client as a disconnect does, removes the socket's path. No engine may be inside. */
 void vfu_close(struct vfu *vfu);

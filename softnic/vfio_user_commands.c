@@ -33,12 +33,12 @@ static void reply_add(struct vfu *vfu, const void *data, size_t bytes)
 static int do_version(struct vfu *vfu, struct vfio_user_message *message)
 {
 	struct vfio_user_limits client;
-	char error[128];
+	struct error error;
 
 	if (vfu->negotiated)
 		return -EINVAL;
-	if (vfio_user_version_parse(message->payload, message->bytes, &client, error) != 0) {
-		vfu_log(vfu, "vfio-user: %s", error);
+	if (vfio_user_version_parse(message->payload, message->bytes, &client, &error) != 0) {
+		vfu_log(vfu, "vfio-user: %.128s", error.text);
 		return -EINVAL;
 	}
 	if (client.major != VFIO_USER_MAJOR) {
@@ -103,7 +103,7 @@ static unsigned find_window(const struct vfu *vfu, uint64_t address)
 static int do_dma_map(struct vfu *vfu, struct vfio_user_message *message)
 {
 	struct vfio_user_dma_map map;
-	char error[128];
+	struct error error;
 	uint64_t last;
 
 	if (!request(message, &map, sizeof(map)) || map.argsz < sizeof(map))
@@ -131,10 +131,10 @@ static int do_dma_map(struct vfu *vfu, struct vfio_user_message *message)
 
 	if (message->fd_count) {
 		window.fd = message->fds[0];
-		int kind = vfio_user_check_fd(window.fd, map.offset, map.size, map.flags, error);
+		int kind = vfio_user_check_fd(window.fd, map.offset, map.size, map.flags, &error);
 		if (kind < 0) {
-			vfu_log(vfu, "vfio-user: refused window at bus address 0x%llx: %s",
-				(unsigned long long)map.address, error);
+			vfu_log(vfu, "vfio-user: refused window at bus address 0x%llx: %.128s",
+				(unsigned long long)map.address, error.text);
 			return kind;
 		}
 		window.kind = kind == VFIO_USER_FD_EVENT ? VFU_WINDOW_DOORBELL : VFU_WINDOW_MEMORY;
@@ -355,12 +355,12 @@ static bool one_bit(uint32_t bits)
 static int assign_vectors(
 	struct vfu *vfu, struct vfio_user_message *message, const struct vfio_user_irq_set *set)
 {
-	char error[128];
+	struct error error;
 
 	if (message->fd_count && message->fd_count != set->count)
 		return -EINVAL;
 	for (unsigned i = 0; i < message->fd_count; i++)
-		if (vfio_user_check_fd(message->fds[i], 0, 0, 0, error) != VFIO_USER_FD_EVENT) {
+		if (vfio_user_check_fd(message->fds[i], 0, 0, 0, &error) != VFIO_USER_FD_EVENT) {
 			vfu_log(vfu, "vfio-user: an interrupt's descriptor is no eventfd");
 			return -EINVAL;
 		}

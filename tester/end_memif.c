@@ -71,35 +71,30 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 	return 0;
 }
 
-static int open_end(void **end, const struct port_ops *kind, const char *text, char *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text, struct error *error)
 {
 	char target[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	const char *options = strchr(text, ',');
 	size_t length = options ? (size_t)(options - text) : strlen(text);
 	struct memif_link_config config;
 
-	if (length >= sizeof(target)) {
-		snprintf(error, TESTER_ERROR_BYTES,
-			"memif: socket path of %zu characters is too long", length);
-		return -EINVAL;
-	}
+	if (length >= sizeof(target))
+		return error_set(
+			error, -EINVAL, "memif: socket path of %zu characters is too long", length);
 	memcpy(target, text, length);
 	target[length] = 0;
 	int r = memif_link_options(&config, target, options ? options + 1 : NULL, error);
 	if (r)
 		return r;
 	struct end_memif *e = aligned_alloc(64, (sizeof(*e) + 63) & ~63ul);
-	if (!e) {
-		snprintf(error, TESTER_ERROR_BYTES, "memif: out of memory");
-		return -ENOMEM;
-	}
+	if (!e)
+		return error_set(error, -ENOMEM, "memif: out of memory");
 	memset(e, 0, sizeof(*e));
 	e->fd = -1;
 	if (config.role == MEMIF_CLIENT) {
 		r = client_memory(e, &config);
 		if (r)
-			snprintf(error, TESTER_ERROR_BYTES, "memif: no shared memory: %s",
-				strerror(-r));
+			error_set(error, r, "memif: no shared memory: %s", strerror(-r));
 	}
 	if (!r) {
 		r = memif_link_open(&e->link, &config, error);
@@ -148,7 +143,7 @@ static const char *trouble(void *opaque)
 	return e->link.reason[0] ? e->link.reason : "nobody there";
 }
 
-static int prepare(void *opaque, const struct stream *s, char *error)
+static int prepare(void *opaque, const struct stream *s, struct error *error)
 {
 	struct end_memif *e = opaque;
 	struct memif_queue *q = &e->link.send;
@@ -158,11 +153,9 @@ static int prepare(void *opaque, const struct stream *s, char *error)
 		return 0;
 	e->stride = (s->length + 63) & ~63u;
 	e->frames = (slots + s->period - 1) / s->period * s->period;
-	if ((uint64_t)e->frames * e->stride > SEND_BYTES) {
-		snprintf(error, TESTER_ERROR_BYTES, "memif: %u frames of %u bytes do not fit",
+	if ((uint64_t)e->frames * e->stride > SEND_BYTES)
+		return error_set(error, -ENOSPC, "memif: %u frames of %u bytes do not fit",
 			e->frames, s->length);
-		return -ENOSPC;
-	}
 	for (unsigned f = 0; f < e->frames; f++) {
 		uint8_t *to = e->memory + (size_t)f * e->stride;
 		memcpy(to, s->line[f % s->period].byte, 64);

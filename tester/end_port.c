@@ -25,7 +25,7 @@ struct end_port {
 	char options[256];
 	unsigned head, tail; /* of buffers to send from; [tail, head) are under way */
 	uint64_t failed;
-	char fault[PORT_ERROR_BYTES];
+	struct error fault;
 };
 
 static void close_end(void *opaque)
@@ -43,7 +43,7 @@ static void close_end(void *opaque)
 }
 
 /* Options begin at the first item of the form key=value: a target may have commas of its own. */
-static int split(struct end_port *e, const char *text, char *error)
+static int split(struct end_port *e, const char *text, struct error *error)
 {
 	size_t length = strlen(text);
 
@@ -54,17 +54,15 @@ static int split(struct end_port *e, const char *text, char *error)
 			break;
 		}
 	}
-	if (length >= sizeof(e->target) || strlen(text + length) >= sizeof(e->options)) {
-		snprintf(error, TESTER_ERROR_BYTES, "port name of %zu characters is too long",
-			strlen(text));
-		return -EINVAL;
-	}
+	if (length >= sizeof(e->target) || strlen(text + length) >= sizeof(e->options))
+		return error_set(
+			error, -EINVAL, "port name of %zu characters is too long", strlen(text));
 	memcpy(e->target, text, length);
 	snprintf(e->options, sizeof(e->options), "%s", text[length] ? text + length + 1 : "");
 	return 0;
 }
 
-static int open_memory(struct end_port *e, char *error)
+static int open_memory(struct end_port *e, struct error *error)
 {
 	void *memory = MAP_FAILED;
 
@@ -75,20 +73,19 @@ static int open_memory(struct end_port *e, char *error)
 		memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
 	if (memory == MAP_FAILED) {
 		int code = -errno;
-		snprintf(error, TESTER_ERROR_BYTES, "no shared memory: %s", strerror(errno));
-		return code;
+		return error_set(error, code, "no shared memory: %s", strerror(errno));
 	}
 	e->memory = memory;
 	return 0;
 }
 
-static int open_end(void **end, const struct port_ops *kind, const char *text, char *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text, struct error *error)
 {
 	uint32_t buffers[BUFFERS];
 	struct end_port *e = calloc(1, sizeof(*e));
 	int r = -ENOMEM;
 
-	snprintf(error, TESTER_ERROR_BYTES, "out of memory");
+	error_set(error, r, "out of memory");
 	if (!e)
 		return r;
 	e->fd = -1;
@@ -120,8 +117,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, c
 		buffers[i] = i * P2PNIC_BUFFER_BYTES;
 	r = e->ops->start(e->port, buffers, BUFFERS);
 	if (r < 0) {
-		snprintf(error, TESTER_ERROR_BYTES, "%.200s does not start: %s", e->target,
-			strerror(-r));
+		error_set(error, r, "%.200s does not start: %s", e->target, strerror(-r));
 		goto fail;
 	}
 	*end = e;
@@ -153,11 +149,11 @@ static const char *trouble(void *opaque)
 	struct port_info info = {0};
 
 	e->ops->info(e->port, &info);
-	snprintf(e->fault, sizeof(e->fault), "%s", info.fault[0] ? info.fault : "no carrier");
-	return e->fault;
+	error_set(&e->fault, 0, "%s", info.fault.text[0] ? info.fault.text : "no carrier");
+	return e->fault.text;
 }
 
-static int prepare(void *opaque, const struct stream *s, char *error)
+static int prepare(void *opaque, const struct stream *s, struct error *error)
 {
 	return 0;
 }

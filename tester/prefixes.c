@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ERROR_BYTES 256
-
 struct prefix {
 	uint32_t address;
 	uint32_t mask;
@@ -34,7 +32,7 @@ struct prefixes {
 	size_t count, room;
 };
 
-static int see_line(void *context, char *line, char *reason)
+static int see_line(void *context, char *line, struct error *reason)
 {
 	struct prefixes *p = context;
 	char *prefix = line ? text_word(&line) : NULL, *target;
@@ -43,11 +41,9 @@ static int see_line(void *context, char *line, char *reason)
 	if (!prefix)
 		return 0;
 	target = text_word(&line);
-	if (text_word(&line)) {
-		snprintf(reason, FIB_ERROR_BYTES,
-			"want PREFIX and maybe an AS number or a next hop");
-		return -EINVAL;
-	}
+	if (text_word(&line))
+		return error_set(
+			reason, -EINVAL, "want PREFIX and maybe an AS number or a next hop");
 	if (route_parse(prefix, target ? target : "0", &route, reason))
 		return -EINVAL;
 	if (route.family == 6)
@@ -56,10 +52,8 @@ static int see_line(void *context, char *line, char *reason)
 		size_t room = p->room ? 2 * p->room : 4096;
 		struct prefix *more = realloc(p->list, room * sizeof(*more));
 
-		if (!more) {
-			snprintf(reason, FIB_ERROR_BYTES, "out of memory");
-			return -ENOMEM;
-		}
+		if (!more)
+			return error_set(reason, -ENOMEM, "out of memory");
 		p->list = more;
 		p->room = room;
 	}
@@ -68,7 +62,8 @@ static int see_line(void *context, char *line, char *reason)
 	return 0;
 }
 
-int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addresses, char *error)
+int prefixes_pick(
+	const char *path, unsigned n, uint64_t seed, uint32_t **addresses, struct error *error)
 {
 	struct prefixes all = {0};
 	int r = text_file_each(path, see_line, &all, error);
@@ -76,14 +71,12 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 	if (r)
 		goto out;
 	if (!all.count) {
-		snprintf(error, ERROR_BYTES, "%.180s: no IPv4 prefix in it", path);
-		r = -EINVAL;
+		r = error_set(error, -EINVAL, "%.180s: no IPv4 prefix in it", path);
 		goto out;
 	}
 	*addresses = calloc(n, sizeof(**addresses));
 	if (!*addresses) {
-		snprintf(error, ERROR_BYTES, "out of memory");
-		r = -ENOMEM;
+		r = error_set(error, -ENOMEM, "out of memory");
 		goto out;
 	}
 	uint64_t state = seed | 1, tries = 0;
@@ -93,7 +86,7 @@ int prefixes_pick(const char *path, unsigned n, uint64_t seed, uint32_t **addres
 		if (forwardable(a)) {
 			(*addresses)[i++] = a;
 		} else if (++tries > 1000ull * n + 1000) {
-			snprintf(error, ERROR_BYTES, "%.180s: no forwardable address in it", path);
+			error_set(error, -EINVAL, "%.180s: no forwardable address in it", path);
 			free(*addresses);
 			r = -EINVAL;
 			goto out;

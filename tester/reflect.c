@@ -208,16 +208,14 @@ static void pass_server(struct reflect *r)
 
 /* --- Set-up ----------------------------------------------------------------------------------- */
 
-static int open_station(struct reflect *r, unsigned i, char *error)
+static int open_station(struct reflect *r, unsigned i, struct error *error)
 {
 	struct station *s = &r->station[i];
 	const char *text = r->config->ports[i], *options = strchr(text, ',');
 	size_t length = options ? (size_t)(options - text) : strlen(text);
 
-	if (length >= sizeof(s->target)) {
-		snprintf(error, PORT_ERROR_BYTES, "socket path too long");
-		return -EINVAL;
-	}
+	if (length >= sizeof(s->target))
+		return error_set(error, -EINVAL, "socket path too long");
 	memcpy(s->target, text, length);
 	s->port = aligned_alloc(64, (sizeof(*s->port) + 63) & ~63ul);
 	if (!s->port)
@@ -252,20 +250,17 @@ static int open_station(struct reflect *r, unsigned i, char *error)
 	return 0;
 }
 
-int reflect_run(const struct reflect_config *config, char *error)
+int reflect_run(const struct reflect_config *config, struct error *error)
 {
 	struct reflect *r = calloc(1, sizeof(*r));
 	int e = -ENOMEM;
 
-	if (!r) {
-		snprintf(error, PORT_ERROR_BYTES, "out of memory");
-		return -ENOMEM;
-	}
+	if (!r)
+		return error_set(error, -ENOMEM, "out of memory");
 	r->config = config;
 	r->fd = -1;
 	if (!config->count || config->count > TESTER_PORTS_MAX) {
-		snprintf(error, PORT_ERROR_BYTES, "1 to %u ports, not %u", TESTER_PORTS_MAX,
-			config->count);
+		error_set(error, -EINVAL, "1 to %u ports, not %u", TESTER_PORTS_MAX, config->count);
 		free(r);
 		return -EINVAL;
 	}
@@ -276,19 +271,19 @@ int reflect_run(const struct reflect_config *config, char *error)
 	if (r->fd < 0 || ftruncate(r->fd, (off_t)r->bytes) ||
 		fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK)) {
 		e = -errno;
-		snprintf(error, PORT_ERROR_BYTES, "no shared memory: %s", strerror(-e));
+		error_set(error, e, "no shared memory: %s", strerror(-e));
 		goto out;
 	}
 	void *memory = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (memory == MAP_FAILED) {
 		e = -errno;
-		snprintf(error, PORT_ERROR_BYTES, "no shared memory: %s", strerror(-e));
+		error_set(error, e, "no shared memory: %s", strerror(-e));
 		goto out;
 	}
 	r->memory = memory;
 	madvise(memory, r->bytes, MADV_HUGEPAGE);
 	for (unsigned i = 0; i < config->count; i++) {
-		snprintf(error, PORT_ERROR_BYTES, "out of memory");
+		error_set(error, -ENOMEM, "out of memory");
 		e = open_station(r, i, error);
 		if (e)
 			goto out;

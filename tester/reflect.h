@@ -17,6 +17,7 @@
 #ifndef P2PNIC_TESTER_REFLECT_H
 #define P2PNIC_TESTER_REFLECT_H
 
+#include "ipc/error.h"
 #include "pattern.h"
 
 #include <stdatomic.h>
@@ -31,7 +32,7 @@ struct reflect_config {
 	atomic_bool *stop;
 };
 
-/* Runs until *stop. 0, or -errno with a sentence in error[256]. */
-int reflect_run(const struct reflect_config *, char *error);
+/* Runs until *stop. 0, or -errno with a sentence in error. */
+int reflect_run(const struct reflect_config *, struct error *error);
 
 #endif

@@ -31,26 +31,21 @@ static double calibrate(void)
 	return (now - start) * 1e9 / (double)(tester_tsc() - tick);
 }
 
-int tester_open(struct tester **out, const char *const *ports, unsigned n, char *error)
+int tester_open(struct tester **out, const char *const *ports, unsigned n, struct error *error)
 {
 	struct tester *t = NULL;
 	int r = -EINVAL;
 
-	if (!n || n > TESTER_PORTS_MAX) {
-		snprintf(error, TESTER_ERROR_BYTES, "a tester has 1 to %u ports, not %u",
-			TESTER_PORTS_MAX, n);
-		return -EINVAL;
-	}
+	if (!n || n > TESTER_PORTS_MAX)
+		return error_set(
+			error, -EINVAL, "a tester has 1 to %u ports, not %u", TESTER_PORTS_MAX, n);
 	t = aligned_alloc(64, (sizeof(*t) + 63) & ~63ul);
-	if (!t) {
-		snprintf(error, TESTER_ERROR_BYTES, "out of memory");
-		return -ENOMEM;
-	}
+	if (!t)
+		return error_set(error, -ENOMEM, "out of memory");
 	memset(t, 0, sizeof(*t));
 	t->flow = calloc(TESTER_PORTS_MAX * TESTER_PORTS_MAX, sizeof(*t->flow));
 	if (!t->flow) {
-		snprintf(error, TESTER_ERROR_BYTES, "out of memory");
-		r = -ENOMEM;
+		r = error_set(error, -ENOMEM, "out of memory");
 		goto fail;
 	}
 	t->ns_per_tick = calibrate();
@@ -66,10 +61,9 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, char 
 		if (length < sizeof(name) && text[length] == ':')
 			kind = port_find(name);
 		if (!kind) {
-			snprintf(error, TESTER_ERROR_BYTES,
+			r = error_set(error, -EINVAL,
 				"port %u: '%.80s' is no KIND:TARGET that the tester has", t->ports,
 				text);
-			r = -EINVAL;
 			goto fail;
 		}
 		p->ops = kind == &memif_port_ops ? &tester_end_memif : &tester_end_port;
@@ -109,7 +103,7 @@ static int service(struct tester *t)
 	return down;
 }
 
-int tester_wait(struct tester *t, double seconds, char *error)
+int tester_wait(struct tester *t, double seconds, struct error *error)
 {
 	double end = clock_now_seconds() + seconds;
 	int down;
@@ -124,11 +118,9 @@ int tester_wait(struct tester *t, double seconds, char *error)
 			nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
 	while ((down = service(t)) >= 0) {
-		if (clock_now_seconds() > end) {
-			snprintf(error, TESTER_ERROR_BYTES, "port %d: no link within %g s: %.120s",
+		if (clock_now_seconds() > end)
+			return error_set(error, -ETIMEDOUT, "port %d: no link within %g s: %.120s",
 				down, seconds, t->port[down].ops->trouble(t->port[down].end));
-			return -ETIMEDOUT;
-		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
 	/* The last message of a handshake is ours; the device has yet to act on it. */
@@ -136,27 +128,20 @@ int tester_wait(struct tester *t, double seconds, char *error)
 	down = service(t);
 	if (down < 0)
 		return 0;
-	snprintf(error, TESTER_ERROR_BYTES, "port %d: the link came up and went: %.120s", down,
+	return error_set(error, -ECONNRESET, "port %d: the link came up and went: %.120s", down,
 		t->port[down].ops->trouble(t->port[down].end));
-	return -ECONNRESET;
 }
 
-int tester_prepare(struct tester *t, const struct tester_setup *setup, char *error)
+int tester_prepare(struct tester *t, const struct tester_setup *setup, struct error *error)
 {
-	if (pattern_parse(setup->pattern, &t->pattern)) {
-		snprintf(error, TESTER_ERROR_BYTES, "no such pattern: '%.60s'", setup->pattern);
-		return -EINVAL;
-	}
-	if (t->pattern.ports > t->ports) {
-		snprintf(error, TESTER_ERROR_BYTES, "pattern %.60s needs %u ports, there are %u",
+	if (pattern_parse(setup->pattern, &t->pattern))
+		return error_set(error, -EINVAL, "no such pattern: '%.60s'", setup->pattern);
+	if (t->pattern.ports > t->ports)
+		return error_set(error, -EINVAL, "pattern %.60s needs %u ports, there are %u",
 			setup->pattern, t->pattern.ports, t->ports);
-		return -EINVAL;
-	}
-	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > STREAM_FRAME_MAX) {
-		snprintf(error, TESTER_ERROR_BYTES, "frame size %u is not within %u to %u",
+	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > STREAM_FRAME_MAX)
+		return error_set(error, -EINVAL, "frame size %u is not within %u to %u",
 			setup->frame_bytes, STREAM_FRAME_MIN, STREAM_FRAME_MAX);
-		return -EINVAL;
-	}
 	t->mode = setup->mode;
 	t->series++;
 	for (unsigned i = 0; i < t->ports; i++) {
@@ -178,10 +163,8 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, char *err
 			.no_carry = setup->no_carry,
 		};
 		memcpy(config.device_mac, p->device_mac, 6);
-		if (stream_build(&p->stream, &config, t->payload)) {
-			snprintf(error, TESTER_ERROR_BYTES, "no memory for frames");
-			return -ENOMEM;
-		}
+		if (stream_build(&p->stream, &config, t->payload))
+			return error_set(error, -ENOMEM, "no memory for frames");
 	}
 	return 0;
 }
@@ -286,7 +269,7 @@ static bool all_sent(const struct tester *t, uint64_t packets)
 	return packets != 0;
 }
 
-static int prepare_run(struct run *run, char *error)
+static int prepare_run(struct run *run, struct error *error)
 {
 	struct tester *t = run->t;
 	const struct tester_load *load = run->load;
@@ -387,18 +370,16 @@ static void close_window(struct run *run)
 	run->window_open = t->recording = false;
 }
 
-int tester_run(
-	struct tester *t, const struct tester_load *load, struct tester_result *result, char *error)
+int tester_run(struct tester *t, const struct tester_load *load, struct tester_result *result,
+	struct error *error)
 {
 	struct run run = {.t = t, .load = load, .result = result};
 	double ticks = 1e9 / t->ns_per_tick;
 	const uint64_t still = (uint64_t)(WINDOW_STILL * ticks);
 	int r, down = service(t);
 
-	if (down >= 0) {
-		snprintf(error, TESTER_ERROR_BYTES, "port %d: link is down", down);
-		return -ENOTCONN;
-	}
+	if (down >= 0)
+		return error_set(error, -ENOTCONN, "port %d: link is down", down);
 	r = prepare_run(&run, error);
 	if (r)
 		return r;
@@ -438,11 +419,9 @@ int tester_run(
 			next_service = t->now + (uint64_t)(SERVICE_SECONDS * ticks);
 			end += run.paused - paused;
 			down = service(t);
-			if (down >= 0) {
-				snprintf(error, TESTER_ERROR_BYTES, "port %d: the link went down",
-					down);
-				return -ECONNRESET;
-			}
+			if (down >= 0)
+				return error_set(
+					error, -ECONNRESET, "port %d: the link went down", down);
 			if (load->progress && t->now >= next_progress) {
 				next_progress += (uint64_t)(PROGRESS_SECONDS * ticks);
 				load->progress(load->context, t, (double)(t->now - start) / ticks);

@@ -43,12 +43,12 @@
 #define P2PNIC_TESTER_H
 
 #include "cores.h"
+#include "ipc/error.h"
 #include "ports/port.h"
 #include "stream.h"
 
 #include <stdint.h>
 
-#define TESTER_ERROR_BYTES 256u
 #define TESTER_BURST       64u
 #define TESTER_WINDOW      0.01 /* seconds */
 #define TESTER_WINDOWS_MAX 1024u
@@ -60,13 +60,13 @@ struct tester;
 /* A link's end on the tester's side. Each kind is one file end_KIND.c. */
 struct tester_end_ops {
 	/* text: "TARGET,key=value,…" after the kind, which is the name of a port type. */
-	int (*open)(void **end, const struct port_ops *kind, const char *text, char *error);
+	int (*open)(void **end, const struct port_ops *kind, const char *text, struct error *error);
 	void (*close)(void *end);
 	bool (*service)(void *end); /* true: the link is up */
 	bool (*called)(void *end);  /* somebody waits for service, or nobody is to be waited for */
 	const char *(*trouble)(void *end); /* what stands in the way, "" if unknown */
 	/* After the stream was built and before packets are sent: room to lay out frames. */
-	int (*prepare)(void *end, const struct stream *, char *error);
+	int (*prepare)(void *end, const struct stream *, struct error *error);
 	/* Sends up to n packets of the stream (advancing it); those whose number is a multiple of
 	 * probe (a power of two; 0: none) carry `stamp`. Returns how many. */
 	unsigned (*send)(void *end, struct stream *, unsigned n, unsigned probe, uint64_t stamp);
@@ -173,12 +173,13 @@ struct tester_setup {
 };
 
 /* ports[n] is "KIND:TARGET[,key=value…]". On error nothing is left open. */
-int tester_open(struct tester **, const char *const *ports, unsigned n, char *error);
+int tester_open(struct tester **, const char *const *ports, unsigned n, struct error *error);
 void tester_close(struct tester *);
 /* Until all links are up: 0, or -ETIMEDOUT. */
-int tester_wait(struct tester *, double seconds, char *error);
-int tester_prepare(struct tester *, const struct tester_setup *, char *error);
-int tester_run(struct tester *, const struct tester_load *, struct tester_result *, char *error);
+int tester_wait(struct tester *, double seconds, struct error *error);
+int tester_prepare(struct tester *, const struct tester_setup *, struct error *error);
+int tester_run(
+	struct tester *, const struct tester_load *, struct tester_result *, struct error *error);
 
 /* 0 when the device did all it had to with every packet that was looked at. */
 uint64_t tester_errors(const struct tester_result *);

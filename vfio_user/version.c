@@ -6,20 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERROR_BYTES 128
-
 /* One limit: absent is fine; 1 to `most` (larger values are clamped). */
 static int parse_limit(json_t *capabilities, const char *key, uint64_t most, uint64_t *value,
-	unsigned *named, unsigned bit, char *error)
+	unsigned *named, unsigned bit, struct error *error)
 {
 	json_t *item = json_object_get(capabilities, key);
 
 	if (!item)
 		return 0;
-	if (!json_is_integer(item) || json_integer_value(item) <= 0) {
-		snprintf(error, ERROR_BYTES, "VERSION: %s is not a positive number", key);
-		return -EINVAL;
-	}
+	if (!json_is_integer(item) || json_integer_value(item) <= 0)
+		return error_set(error, -EINVAL, "VERSION: %s is not a positive number", key);
 	*value = (uint64_t)json_integer_value(item);
 	if (*value > most)
 		*value = most;
@@ -27,7 +23,8 @@ static int parse_limit(json_t *capabilities, const char *key, uint64_t most, uin
 	return 0;
 }
 
-static int parse_capabilities(json_t *capabilities, struct vfio_user_limits *limits, char *error)
+static int parse_capabilities(
+	json_t *capabilities, struct vfio_user_limits *limits, struct error *error)
 {
 	uint64_t fds = limits->max_msg_fds;
 	uint64_t transfer = limits->max_data_xfer_size;
@@ -35,8 +32,7 @@ static int parse_capabilities(json_t *capabilities, struct vfio_user_limits *lim
 	int result;
 
 	if (!json_is_object(capabilities)) { /* GCOVR_EXCL_BR_LINE: the macro asks for NULL too */
-		snprintf(error, ERROR_BYTES, "VERSION: capabilities is not an object");
-		return -EINVAL;
+		return error_set(error, -EINVAL, "VERSION: capabilities is not an object");
 	}
 	result = parse_limit(capabilities, "max_msg_fds", UINT32_MAX, &fds, &limits->named,
 		VFIO_USER_HAS_FDS, error);
@@ -57,18 +53,17 @@ static int parse_capabilities(json_t *capabilities, struct vfio_user_limits *lim
 
 	json_t *multiple = json_object_get(capabilities, "write_multiple");
 	if (multiple) {
-		if (!json_is_boolean(multiple)) {
-			snprintf(error, ERROR_BYTES, "VERSION: write_multiple is not a boolean");
-			return -EINVAL;
-		}
+		if (!json_is_boolean(multiple))
+			return error_set(
+				error, -EINVAL, "VERSION: write_multiple is not a boolean");
 		limits->write_multiple = json_is_true(multiple);
 		limits->named |= VFIO_USER_HAS_MULTI;
 	}
 	return 0;
 }
 
-int vfio_user_version_parse(
-	const uint8_t *payload, uint32_t bytes, struct vfio_user_limits *limits, char *error)
+int vfio_user_version_parse(const uint8_t *payload, uint32_t bytes, struct vfio_user_limits *limits,
+	struct error *error)
 {
 	struct vfio_user_version version;
 
@@ -78,10 +73,8 @@ int vfio_user_version_parse(
 		.max_dma_maps = VFIO_USER_DEFAULT_MAPS,
 		.pgsizes = VFIO_USER_DEFAULT_PAGES,
 	};
-	if (bytes < sizeof(version)) {
-		snprintf(error, ERROR_BYTES, "VERSION: %u bytes are no version", bytes);
-		return -EINVAL;
-	}
+	if (bytes < sizeof(version))
+		return error_set(error, -EINVAL, "VERSION: %u bytes are no version", bytes);
 	memcpy(&version, payload, sizeof(version));
 	limits->major = version.major;
 	limits->minor = version.minor;
@@ -89,22 +82,17 @@ int vfio_user_version_parse(
 	bytes -= (uint32_t)sizeof(version);
 	if (!bytes)
 		return 0;
-	if (payload[bytes - 1] != '\0') {
-		snprintf(error, ERROR_BYTES, "VERSION: the JSON has no terminating NUL");
-		return -EINVAL;
-	}
+	if (payload[bytes - 1] != '\0')
+		return error_set(error, -EINVAL, "VERSION: the JSON has no terminating NUL");
 
 	json_error_t why;
 	json_t *root = json_loadb((const char *)payload, strlen((const char *)payload), 0, &why);
-	if (!root) {
-		snprintf(error, ERROR_BYTES, "VERSION: not JSON: %.64s", why.text);
-		return -EINVAL;
-	}
+	if (!root)
+		return error_set(error, -EINVAL, "VERSION: not JSON: %.64s", why.text);
 	int result = 0;
 	json_t *capabilities = json_object_get(root, "capabilities");
 	if (!json_is_object(root)) {
-		snprintf(error, ERROR_BYTES, "VERSION: the JSON is not an object");
-		result = -EINVAL;
+		result = error_set(error, -EINVAL, "VERSION: the JSON is not an object");
 	} else if (capabilities) {
 		result = parse_capabilities(capabilities, limits, error);
 	}

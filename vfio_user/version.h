@@ -9,6 +9,7 @@
 #ifndef VFIO_USER_VERSION_H
 #define VFIO_USER_VERSION_H
 
+#include "ipc/error.h"
 #include "wire.h"
 
 /* Which capabilities a payload names. */
@@ -29,9 +30,9 @@ struct vfio_user_limits {
 	bool write_multiple;
 };
 
-/* -EINVAL with the reason in error[128]: no version, no JSON object, a limit that is no limit. */
-int vfio_user_version_parse(
-	const uint8_t *payload, uint32_t bytes, struct vfio_user_limits *limits, char *error);
+/* -EINVAL with the reason in error: no version, no JSON object, a limit that is no limit. */
+int vfio_user_version_parse(const uint8_t *payload, uint32_t bytes, struct vfio_user_limits *limits,
+	struct error *error);
 
 /* Writes the capabilities in `named` into payload; returns its size, NUL included, or -ENOSPC. */
 int vfio_user_version_build(uint8_t *payload, uint32_t room, const struct vfio_user_limits *limits);

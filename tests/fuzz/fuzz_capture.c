@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.options = "cut=pad",
 		.memory = memory,
 		.memory_bytes = sizeof(memory)};
-	char error[PORT_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct frame frames[P2PNIC_BURST_MAX];
 	struct port_info info;
 	uint32_t buffers[BUFFERS];
@@ -52,8 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] & 1)
 		config.options = "cut=skip,burst=3";
 	memset(&port, 0, sizeof(port));
-	if (pcap_port_ops.open(&port, &config, error) < 0) {
-		if (!*error)
+	if (pcap_port_ops.open(&port, &config, &error) < 0) {
+		if (!*error.text)
 			abort();
 		return 0;
 	}

@@ -68,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int file = -1;
 	static char path[64], text[65536];
-	char error[CONFIG_ERROR_BYTES] = "", runtime[256];
+	char runtime[256];
+	struct error error = {""};
 	struct config *config = NULL;
 
 	if (file < 0) {
@@ -81,12 +82,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (file < 0 || ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
 		return 0;
-	if (config_load(&config, path, error) < 0) {
+	if (config_load(&config, path, &error) < 0) {
 		/* A sentence after the file's name and a line. */
 		unsigned line = 0;
 
-		if (strncmp(error, path, strlen(path)) != 0 ||
-			sscanf(error + strlen(path), ":%u: ", &line) != 1 || line == 0)
+		if (strncmp(error.text, path, strlen(path)) != 0 ||
+			sscanf(error.text + strlen(path), ":%u: ", &line) != 1 || line == 0)
 			abort();
 		return 0;
 	}

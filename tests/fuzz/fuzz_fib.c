@@ -39,7 +39,7 @@ static struct fib_route route_of(const uint8_t *in, unsigned family)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct fib_route batch[16];
 	const struct fib_patch *patch;
 	struct check check = {0};
@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	family = data[0] & 1 ? 6 : 4;
 	late = data[0] & 2;
 	room = data[0] & 4 ? P2PNIC_LINE_TRIE_NODES + 2048 : 1u << 20;
-	fib = fib_new(&(struct fib_config){family, P2PNIC_FIB_LINE_TRIE, room}, error);
+	fib = fib_new(&(struct fib_config){family, P2PNIC_FIB_LINE_TRIE, room}, &error);
 	device = aligned_alloc(64, room);
 	if (!fib || !device || naive_open(&twin))
 		abort();
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		batch[n++] = route_of(data, family);
 		if (n < 16 && data[5] & 8 && size >= 12)
 			continue;
-		status = fib_change(fib, batch, n, &patch, error);
+		status = fib_change(fib, batch, n, &patch, &error);
 		if (!status) {
 			fib_patch_apply(patch, device);
 			for (unsigned i = 0; i < n; i++)

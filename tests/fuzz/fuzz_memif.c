@@ -271,7 +271,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct memif_port port __attribute__((aligned(64)));
 	struct peer p = {.port = &port, .socket = -1, .ring_bytes = SHARED};
-	char error[PORT_ERROR_BYTES], options[64];
+	char options[64];
+	struct error error;
 	uint32_t buffers[8];
 
 	if (!shared_memory)
@@ -299,7 +300,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.memory_bytes = MEMORY,
 		.memory_fd = port_fd};
 
-	CHECK(memif_port_ops.open(&port, &config, error) == 0);
+	CHECK(memif_port_ops.open(&port, &config, &error) == 0);
 	for (uint32_t k = 0; k < 8; k++)
 		buffers[k] = k * P2PNIC_BUFFER_BYTES;
 	memif_port_ops.start(&port, buffers, 8);

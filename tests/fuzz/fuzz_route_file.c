@@ -189,7 +189,7 @@ struct expected {
 	long n, at;
 };
 
-static int compare(void *context, const struct route_line *line, char *reason)
+static int compare(void *context, const struct route_line *line, struct error *reason)
 {
 	struct expected *e = context;
 	const struct route_line *r = &e->route[e->at++];
@@ -246,7 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int file = -1;
 	static char path[64];
-	char error[FIB_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct route_table table = {0};
 	bool xz = size >= 6 && !memcmp(data,
 				       "\xfd"
@@ -259,9 +259,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (file < 0 || ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
 		return 0;
-	int result = route_file_read(path, 64, &table, error);
+	int result = route_file_read(path, 64, &table, &error);
 
-	if (result > 0 || (result < 0) != (strncmp(error, path, strlen(path)) == 0))
+	if (result > 0 || (result < 0) != (strncmp(error.text, path, strlen(path)) == 0))
 		abort();
 	check(&table.ipv4, 4);
 	check(&table.ipv6, 6);
@@ -274,7 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!route)
 			return 0;
 		expected.n = twin_read((const char *)data, size, route);
-		result = route_file_each(path, compare, &expected, error);
+		result = route_file_each(path, compare, &expected, &error);
 		if ((result < 0) != (expected.n < 0) || (!result && expected.at != expected.n))
 			abort();
 		free(route);

@@ -131,7 +131,7 @@ static void use(struct device *device)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 	struct device *device;
 	pthread_t thread;
 	int ends[2];
@@ -149,8 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		return 0;
 	struct script script = {ends[1], data + 1, bytes - 1};
 	pthread_create(&thread, NULL, answer, &script);
-	int result = data[0] & 1 ? device_adopt(&device, "vfio-user", &ends[0], 1, NULL, 0, error)
-				 : vfio_user_connect(&device, ends[0], error);
+	int result = data[0] & 1 ? device_adopt(&device, "vfio-user", &ends[0], 1, NULL, 0, &error)
+				 : vfio_user_connect(&device, ends[0], &error);
 	if (result == 0) {
 		use(device);
 		device_close(device);

@@ -145,7 +145,7 @@ static int lowest_free_fd(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static const uint8_t version[] = "\0\0\1\0{\"capabilities\":{\"max_msg_fds\":4}}";
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	struct vfu *vfu;
 	int ends[2];
 
@@ -173,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		.io_fd_count = 1};
 	config.region[VFIO_PCI_CONFIG_REGION_INDEX] =
 		(struct vfu_region){.bytes = CONFIG, .flags = 3};
-	check(vfu_open(&vfu, &config, error) == 0);
+	check(vfu_open(&vfu, &config, &error) == 0);
 
 	uint8_t choice = *data++;
 	bytes--;

@@ -226,12 +226,12 @@ void rig_next_hop(struct rig *r, unsigned nic, unsigned hop, uint32_t word)
 static void routes(struct rig *r, unsigned nic, unsigned family, uint32_t offset,
 	const struct fib_route *list, size_t n)
 {
-	char error[FIB_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct fib_config config = {family, P2PNIC_FIB_STATE_JUMP, RIG_FIB_ROOM};
-	struct fib *fib = fib_new(&config, error);
+	struct fib *fib = fib_new(&config, &error);
 
-	if (!fib || fib_build(fib, list, n, error))
-		board_failed(error, __FILE__, __LINE__);
+	if (!fib || fib_build(fib, list, n, &error))
+		board_failed(error.text, __FILE__, __LINE__);
 	fib_image_write(fib, r->at[nic].bar2 + offset);
 	fib_free(fib);
 	write_register(

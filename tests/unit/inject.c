@@ -156,12 +156,13 @@ static bool as_the_call(int result)
 
 /* One round; true if a call was made to fail. */
 static bool play(unsigned nth, int (*call)(void *), void *context,
-	bool (*expect)(void *context, int result), char *error)
+	bool (*expect)(void *context, int result), struct error *error)
 {
+	const char *said = error ? error->text : "";
 	unsigned before = descriptors();
 
 	if (error)
-		error[0] = '\0';
+		error->text[0] = '\0';
 	memset(held, 0, sizeof(held));
 	failed = NULL;
 	failed_error = 0;
@@ -172,27 +173,25 @@ static bool play(unsigned nth, int (*call)(void *), void *context,
 	tracking = false;
 	countdown = 0;
 	if (!failed && result)
-		fail_msg("round %u: nothing failed, and yet %d: %s", nth, result,
-			error ? error : "");
+		fail_msg("round %u: nothing failed, and yet %d: %s", nth, result, said);
 	if (failed && !(expect ? expect(context, result) : as_the_call(result)))
 		fail_msg("round %u: %s failed with %s, and the result is %d: %s", nth, failed,
-			strerror(failed_error), result, error ? error : "");
-	if (failed && result && error && !error[0])
+			strerror(failed_error), result, said);
+	if (failed && result && error && !error->text[0])
 		fail_msg("round %u: %s failed, and nothing was said", nth, failed);
 	if (descriptors() != before)
 		fail_msg("round %u: %s failed, and %d descriptors more are open: %s", nth,
-			failed ? failed : "nothing", (int)(descriptors() - before),
-			error ? error : "");
+			failed ? failed : "nothing", (int)(descriptors() - before), said);
 	for (unsigned k = 0; k < HELD_MAX; k++)
 		if (held[k].address)
 			fail_msg("round %u: %s failed, and %zu bytes of %s were left behind: %s",
 				nth, failed ? failed : "nothing", held[k].bytes, held[k].call,
-				error ? error : "");
+				said);
 	return failed != NULL;
 }
 
 unsigned inject_each_expect(int (*call)(void *context), void *context,
-	bool (*expect)(void *context, int result), char *error)
+	bool (*expect)(void *context, int result), struct error *error)
 {
 	unsigned n = 0;
 
@@ -202,7 +201,7 @@ unsigned inject_each_expect(int (*call)(void *context), void *context,
 	return n;
 }
 
-unsigned inject_each(int (*call)(void *context), void *context, char *error)
+unsigned inject_each(int (*call)(void *context), void *context, struct error *error)
 {
 	return inject_each_expect(call, context, NULL, error);
 }

@@ -31,6 +31,8 @@
 
 #include <stdbool.h>
 
+#include "ipc/error.h"
+
 /* From here to inject_disarm calls of this thread count. */
 void inject_arm(void);
 void inject_disarm(void);
@@ -44,12 +46,12 @@ int inject_error(void);
  * Returns the number of calls that were made to fail. A test fails by cmocka's fail_msg, which
  * names the call.
  */
-unsigned inject_each(int (*call)(void *context), void *context, char *error);
+unsigned inject_each(int (*call)(void *context), void *context, struct error *error);
 
 /* The same where results are the code's own: expect() is asked of each round in which a call
  * failed. */
 unsigned inject_each_expect(int (*call)(void *context), void *context,
-	bool (*expect)(void *context, int result), char *error);
+	bool (*expect)(void *context, int result), struct error *error);
 
 /* What is held now a library frees, unseen: no leak. */
 void inject_forget(void);

@@ -26,7 +26,7 @@ int memory_file(uint64_t bytes, int seals)
 
 void end_open(struct end *e, const char *options)
 {
-	char error[PORT_ERROR_BYTES] = "";
+	struct error error = {""};
 
 	e->fd = memory_file(MEMORY, F_SEAL_SHRINK);
 	e->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, e->fd, 0);
@@ -38,9 +38,9 @@ void end_open(struct end *e, const char *options)
 		.memory = e->memory,
 		.memory_bytes = MEMORY,
 		.memory_fd = e->fd};
-	int r = memif_port_ops.open(e->port, &config, error);
+	int r = memif_port_ops.open(e->port, &config, &error);
 	if (r)
-		fail_msg("%s", error);
+		fail_msg("%s", error.text);
 	uint32_t buffers[BUFFERS];
 	for (uint32_t i = 0; i < BUFFERS; i++)
 		buffers[i] = i * P2PNIC_BUFFER_BYTES;

@@ -98,7 +98,7 @@ bool rig_permitted(const struct port_ops *path)
 		return false;
 	}
 	rig_memory(&rig, path);
-	int code = path->open(rig.port, &rig.config, rig.error);
+	int code = path->open(rig.port, &rig.config, &rig.error);
 	if (code == 0)
 		path->close(rig.port);
 	rig_free(&rig);
@@ -106,7 +106,7 @@ bool rig_permitted(const struct port_ops *path)
 	/* A tap cannot take the veth's name: that refusal is the port's, not the kernel's
 	 * policy. */
 	if (code == -EPERM || code == -EACCES || code == -EOPNOTSUPP || code == -ENOENT) {
-		printf("skipped: %s\n", rig.error);
+		printf("skipped: %s\n", rig.error.text);
 		return false;
 	}
 	return true;

@@ -25,7 +25,7 @@ struct rig {
 	uint8_t *memory;
 	int memory_fd;
 	struct port_config config;
-	char error[PORT_ERROR_BYTES];
+	struct error error;
 	int wire; /* packet socket on the other end; -1: none */
 	uint32_t buffers[RIG_BUFFERS];
 	unsigned taken; /* of those, by start */

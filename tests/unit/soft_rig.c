@@ -116,7 +116,8 @@ void soft_capture(struct soft_rig *r, unsigned nic, const struct packet *packets
 
 void soft_make(struct soft_rig *r, unsigned nic)
 {
-	char in[160], out[160], socket[160], error[SOFT_NIC_ERROR_BYTES];
+	char in[160], out[160], socket[160];
+	struct error error;
 	struct soft_nic_config config = {.method = r->fabric.method, .port_type = "pcap"};
 	int result;
 
@@ -132,9 +133,9 @@ void soft_make(struct soft_rig *r, unsigned nic)
 	config.port_target = r->target[nic];
 	config.mac = packet_mac(nic);
 	pthread_mutex_lock(&r->lock);
-	result = soft_nic_new(&r->soft[nic], &config, r->engine[nic % r->engines], error);
+	result = soft_nic_new(&r->soft[nic], &config, r->engine[nic % r->engines], &error);
 	pthread_mutex_unlock(&r->lock);
-	REQUIRE(!result, "%s", error);
+	REQUIRE(!result, "%s", error.text);
 	eventfd_write(r->wake, 1);
 }
 
@@ -186,11 +187,11 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 	p2pnic_next_hop *hop = (void *)(n->bar2 + P2PNIC_BAR2_NEXT_HOPS);
 	struct fib_config config = {4, P2PNIC_FIB_STATE_JUMP, 4 << 20};
 	struct fib_route route[SOFT_NICS_MAX];
-	char error[FIB_ERROR_BYTES];
-	struct fib *fib = fib_new(&config, error);
+	struct error error;
+	struct fib *fib = fib_new(&config, &error);
 	int result;
 
-	REQUIRE(fib, "%s", error);
+	REQUIRE(fib, "%s", error.text);
 	for (unsigned e = 0; e < SOFT_NICS_MAX; e++) {
 		adjacency[1 + e] = (struct p2pnic_adjacency){.destination = packet_next_mac(e),
 			.source = packet_way_mac(nic, e),
@@ -200,8 +201,8 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 		atomic_store(&hop[1 + e], P2PNIC_NEXT_HOP(1 + e, 0));
 		route[e] = fib_route4(PACKET_TO(e) & 0xffff0000, 16, 1 + e);
 	}
-	result = fib_build(fib, route, SOFT_NICS_MAX, error);
-	REQUIRE(!result, "%s", error);
+	result = fib_build(fib, route, SOFT_NICS_MAX, &error);
+	REQUIRE(!result, "%s", error.text);
 	fib_image_write(fib, n->bar2 + P2PNIC_BAR2_FIB);
 	fib_free(fib);
 	result = driver_nic_write(n, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
@@ -210,7 +211,7 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 	REQUIRE(!result, "%s", driver_nic_result(result));
 }
 
-int soft_join(struct soft_rig *r, unsigned nic, char *error)
+int soft_join(struct soft_rig *r, unsigned nic, struct error *error)
 {
 	int result = -EAGAIN;
 
@@ -226,23 +227,24 @@ int soft_join(struct soft_rig *r, unsigned nic, char *error)
 
 void soft_bring_up(struct soft_rig *r, unsigned nic)
 {
-	char where[176], error[DRIVER_ERROR_BYTES];
+	char where[176];
+	struct error error;
 	struct device *device;
 	int result;
 
 	snprintf(where, sizeof(where), "vfio-user:%s", r->socket[nic]);
-	result = device_open(&device, where, error);
-	REQUIRE(!result, "%s", error);
+	result = device_open(&device, where, &error);
+	REQUIRE(!result, "%s", error.text);
 	/* A NIC that has sent to the last moment is reset when its port is done. */
 	for (unsigned tries = 0; tries < 200; tries++) {
-		result = driver_nic_attach(&r->driver[nic], r->name[nic], nic, device, error);
+		result = driver_nic_attach(&r->driver[nic], r->name[nic], nic, device, &error);
 		if (result != -EAGAIN)
 			break;
 		usleep(10000);
 	}
-	REQUIRE(!result, "%s", error);
-	result = soft_join(r, nic, error);
-	REQUIRE(!result, "%s", error);
+	REQUIRE(!result, "%s", error.text);
+	result = soft_join(r, nic, &error);
+	REQUIRE(!result, "%s", error.text);
 	soft_tables(r, nic);
 }
 

@@ -13,6 +13,7 @@
 #define TESTS_SOFT_RIG_H
 
 #include "driver/fabric.h"
+#include "ipc/error.h"
 #include "softnic/soft_nic.h"
 #include "tests/unit/packet.h"
 
@@ -47,7 +48,7 @@ void soft_add(struct soft_rig *, unsigned nic, bool start);
 /* Its two halves. */
 void soft_make(struct soft_rig *, unsigned nic);
 /* fabric_add, until all its pairs are open or it fails. */
-int soft_join(struct soft_rig *, unsigned nic, char *error);
+int soft_join(struct soft_rig *, unsigned nic, struct error *error);
 void soft_bring_up(struct soft_rig *, unsigned nic);
 void soft_start(struct soft_rig *, unsigned nic);
 void soft_tables(struct soft_rig *, unsigned nic);

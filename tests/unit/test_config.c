@@ -36,11 +36,11 @@ static void write_file(const char *text)
 static struct config *load(const char *text)
 {
 	struct config *config = NULL;
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct error error = {""};
 
 	write_file(text);
-	if (config_load(&config, file, error) != 0)
-		fail_msg("%s", error);
+	if (config_load(&config, file, &error) != 0)
+		fail_msg("%s", error.text);
 	return config;
 }
 
@@ -231,27 +231,29 @@ static void test_mistakes(void **state)
 {
 	for (size_t k = 0; k < sizeof(mistakes) / sizeof(*mistakes); k++) {
 		const struct mistake *m = &mistakes[k];
-		char error[CONFIG_ERROR_BYTES] = "", where[128];
+		char where[128];
+		struct error error = {""};
 		struct config *config = NULL;
 		int n = m->line ? snprintf(where, sizeof(where), "%s:%u: ", file, m->line)
 				: snprintf(where, sizeof(where), "%s:", file);
 
 		write_file(m->text);
-		assert_int_equal(config_load(&config, file, error), -EINVAL);
+		assert_int_equal(config_load(&config, file, &error), -EINVAL);
 		assert_null(config);
-		if (strncmp(error, where, (size_t)n) != 0 || !strstr(error, m->reason) ||
-			error[strlen(error) - 1] == ' ')
-			fail_msg("'%s'\nwant '%s… %s' of\n%s", error, where, m->reason, m->text);
+		if (strncmp(error.text, where, (size_t)n) != 0 || !strstr(error.text, m->reason) ||
+			error.text[strlen(error.text) - 1] == ' ')
+			fail_msg("'%s'\nwant '%s… %s' of\n%s", error.text, where, m->reason,
+				m->text);
 	}
 }
 
 static void test_no_file(void **state)
 {
-	char error[CONFIG_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct config *config;
 
-	assert_int_equal(config_load(&config, "/nonexistent/x.yaml", error), -ENOENT);
-	assert_string_equal(error, "/nonexistent/x.yaml: No such file or directory");
+	assert_int_equal(config_load(&config, "/nonexistent/x.yaml", &error), -ENOENT);
+	assert_string_equal(error.text, "/nonexistent/x.yaml: No such file or directory");
 }
 
 static bool no_memory;
@@ -266,14 +268,15 @@ char *__wrap_strdup(const char *text)
 
 static void test_out_of_memory_is_said(void **state)
 {
-	char path[4096], error[CONFIG_ERROR_BYTES] = "";
+	char path[4096];
+	struct error error = {""};
 	struct config *config;
 
 	snprintf(path, sizeof(path), "%s/packaging/examples/minimal.yaml", root);
 	no_memory = true;
-	assert_int_equal(config_load(&config, path, error), -ENOMEM);
+	assert_int_equal(config_load(&config, path, &error), -ENOMEM);
 	no_memory = false;
-	assert_non_null(strstr(error, "minimal.yaml: Cannot allocate memory"));
+	assert_non_null(strstr(error.text, "minimal.yaml: Cannot allocate memory"));
 }
 
 /* Descriptors and memory: nothing is left of a file that was refused (memory: the sanitizer). */
@@ -324,12 +327,14 @@ static void test_another_user(void **state)
 
 	assert_true(child >= 0);
 	if (!child) {
-		char error[CONFIG_ERROR_BYTES] = "", path[256];
+		char path[256];
+		struct error error = {""};
 		struct config *config;
 
 		if (setgid(65533) || setuid(65533))
 			_exit(1);
-		if (config_load(&config, file, error) != -EACCES || !strstr(error, "Permission"))
+		if (config_load(&config, file, &error) != -EACCES ||
+			!strstr(error.text, "Permission"))
 			_exit(2);
 		setenv("XDG_RUNTIME_DIR", "/user/7", 1);
 		runtime_of_name("edge", path, sizeof(path));
@@ -372,10 +377,10 @@ static void test_examples(void **state)
 	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
 	for (size_t k = 0; k < found.gl_pathc; k++) {
 		struct config *config;
-		char error[CONFIG_ERROR_BYTES];
+		struct error error;
 
-		if (config_load(&config, found.gl_pathv[k], error) != 0)
-			fail_msg("%s", error);
+		if (config_load(&config, found.gl_pathv[k], &error) != 0)
+			fail_msg("%s", error.text);
 		config_free(config);
 	}
 	globfree(&found);

@@ -36,7 +36,7 @@ struct fake {
 };
 
 static struct fake fake[NICS];
-static char error[DRIVER_ERROR_BYTES];
+static struct error error;
 
 static struct fake *fake_of(const struct device *device)
 {
@@ -52,8 +52,7 @@ static int called(struct fake *f)
 	if (++f->calls != f->failing)
 		return 0;
 	f->silent = f->error == -ETIMEDOUT;
-	snprintf(f->device.error, sizeof(f->device.error), "call %u failed", f->calls);
-	return f->error;
+	return error_set(&f->device.error, f->error, "call %u failed", f->calls);
 }
 
 static int on_read(struct device *d, unsigned region, uint64_t offset, void *data, size_t bytes)
@@ -190,8 +189,8 @@ static void power_on(struct fake *f)
 
 static int attach(unsigned k)
 {
-	error[0] = 0;
-	return driver_nic_attach(&fake[k].nic, k ? "one" : "nought", k, &fake[k].device, error);
+	error.text[0] = 0;
+	return driver_nic_attach(&fake[k].nic, k ? "one" : "nought", k, &fake[k].device, &error);
 }
 
 /* From now on the call of that number fails with that error, once. */
@@ -219,12 +218,12 @@ static void test_refused(void **state)
 	power_on(&fake[0]);
 	fake[0].id = 0x56781234;
 	assert_int_equal(attach(0), -ENODEV);
-	assert_string_equal(error, "nought: PCI device 1234:5678 is no p2pnic");
+	assert_string_equal(error.text, "nought: PCI device 1234:5678 is no p2pnic");
 	for (unsigned k = 0; k < sizeof(wrong) / sizeof(*wrong); k++) {
 		power_on(&fake[0]);
 		fake[0].reg[wrong[k].reg / 4] = wrong[k].value;
 		assert_int_equal(attach(0), wrong[k].result);
-		assert_non_null(strstr(error, wrong[k].reason));
+		assert_non_null(strstr(error.text, wrong[k].reason));
 		assert_null(fake[0].nic.device);
 	}
 	/* A later minor version has more; all that this driver knows is there. */
@@ -248,7 +247,7 @@ static void test_each_answer_fails(void **state)
 			break;
 		}
 		assert_int_equal(result, -EIO);
-		assert_non_null(strstr(error, "nought: "));
+		assert_non_null(strstr(error.text, "nought: "));
 		assert_null(fake[0].nic.device);
 		assert_int_equal(attach(0), 0);
 		assert_ptr_equal(fake[0].nic.device, &fake[0].device);
@@ -275,7 +274,7 @@ static void test_reset(void **state)
 	power_on(&fake[0]);
 	fake[0].answer[P2PNIC_OP_RESET] = P2PNIC_BAD_STATE;
 	assert_int_equal(attach(0), -EAGAIN);
-	assert_string_equal(error, "nought: reset: not possible in this state");
+	assert_string_equal(error.text, "nought: reset: not possible in this state");
 	fake[0].answer[P2PNIC_OP_RESET] = P2PNIC_BAD_ARGUMENT;
 	assert_int_equal(attach(0), -EIO);
 }
@@ -334,8 +333,8 @@ static void add_all(void)
 {
 	for (unsigned k = 0; k < NICS; k++) {
 		assert_int_equal(attach(k), 0);
-		if (fabric_add(&fabric, &fake[k].nic, error))
-			fail_msg("%s", error);
+		if (fabric_add(&fabric, &fake[k].nic, &error))
+			fail_msg("%s", error.text);
 	}
 }
 
@@ -373,9 +372,9 @@ static void pairs_mended(unsigned method, int with)
 			power_on_all(method);
 			for (unsigned k = 0; k < NICS; k++)
 				assert_int_equal(attach(k), 0);
-			assert_int_equal(fabric_add(&fabric, &fake[1].nic, error), 0);
+			assert_int_equal(fabric_add(&fabric, &fake[1].nic, &error), 0);
 			let_fail(&fake[whose], number, with);
-			int result = fabric_add(&fabric, &fake[0].nic, error);
+			int result = fabric_add(&fabric, &fake[0].nic, &error);
 			bool failed = fake[whose].calls >= number;
 
 			fake[whose].silent = false;
@@ -383,10 +382,10 @@ static void pairs_mended(unsigned method, int with)
 				assert_true(failed && !whose);
 				assert_int_equal(result, with);
 				assert_null(fabric.nic[0]);
-				assert_non_null(strstr(error, "nought"));
-				assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), 0);
+				assert_non_null(strstr(error.text, "nought"));
+				assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), 0);
 			}
-			for (unsigned tries = 0; fabric_mend(&fabric, error); tries++)
+			for (unsigned tries = 0; fabric_mend(&fabric, &error); tries++)
 				assert_true(tries < 4);
 			assert_open();
 			if (!failed) {
@@ -418,15 +417,15 @@ static void taken_over(unsigned method, int with)
 			for (unsigned k = 0; k < NICS; k++)
 				assert_int_equal(attach(k), 0);
 			assert_true(fake[0].nic.adopted && fake[1].nic.adopted);
-			assert_int_equal(fabric_add(&fabric, &fake[1].nic, error), 0);
+			assert_int_equal(fabric_add(&fabric, &fake[1].nic, &error), 0);
 			let_fail(&fake[whose], number, with);
-			int result = fabric_add(&fabric, &fake[0].nic, error);
+			int result = fabric_add(&fabric, &fake[0].nic, &error);
 			bool failed = fake[whose].calls >= number;
 
 			fake[whose].silent = false;
 			if (result)
-				assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), 0);
-			for (unsigned tries = 0; fabric_mend(&fabric, error); tries++)
+				assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), 0);
+			for (unsigned tries = 0; fabric_mend(&fabric, &error); tries++)
 				assert_true(tries < 4);
 			assert_open();
 			assert_int_equal(fake[0].resets + fake[1].resets, 2); /* at power-on */
@@ -470,12 +469,12 @@ static void test_fabric_refuses(void **state)
 	power_on_all(P2PNIC_METHOD_WRITE);
 	assert_int_equal(attach(0), 0);
 	fabric.method = P2PNIC_METHOD_READ;
-	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), -EINVAL);
-	assert_string_equal(error, "nought: its firmware transfers by another method");
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -EINVAL);
+	assert_string_equal(error.text, "nought: its firmware transfers by another method");
 	fabric.method = P2PNIC_METHOD_WRITE;
 	fabric.ring_slots = 1u << 20;
-	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), -ENOSPC);
-	assert_non_null(strstr(error, "packet memory of 16384 KiB is too small"));
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -ENOSPC);
+	assert_non_null(strstr(error.text, "packet memory of 16384 KiB is too small"));
 	assert_null(fabric.nic[0]);
 }
 
@@ -490,10 +489,10 @@ static void test_other_buffers(void **state)
 	assert_int_equal(attach(0), 0);
 	assert_true(fake[0].nic.adopted);
 	fake[0].answer[P2PNIC_OP_RESET] = P2PNIC_BAD_STATE;
-	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), -EAGAIN);
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -EAGAIN);
 	fake[0].answer[P2PNIC_OP_RESET] = P2PNIC_OK;
 	assert_int_equal(attach(0), 0);
-	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), 0);
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), 0);
 	assert_int_equal(fake[0].resets, 2);
 	assert_int_equal(fake[0].reg[P2PNIC_REG_RX_BUFFERS / 4], 128);
 }
@@ -507,11 +506,11 @@ static void test_removed_while_silent(void **state)
 		fake[0].silent = true;
 		fabric_remove(&fabric, &fake[1].nic);
 		assert_true(fake[0].open[1]);
-		assert_int_equal(fabric_mend(&fabric, error), 0); /* nothing that it could do */
+		assert_int_equal(fabric_mend(&fabric, &error), 0); /* nothing that it could do */
 		fake[0].silent = false;
 		let_fail(&fake[0], 1, -EIO);
-		assert_int_equal(fabric_mend(&fabric, error), 1);
-		assert_int_equal(fabric_mend(&fabric, error), 0);
+		assert_int_equal(fabric_mend(&fabric, &error), 1);
+		assert_int_equal(fabric_mend(&fabric, &error), 0);
 		assert_false(fake[0].open[1]);
 		assert_true(fake[0].open[0]);
 	}

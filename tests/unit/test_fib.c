@@ -19,9 +19,9 @@ static uint16_t lookup4(const struct fib *fib, uint32_t address)
 
 static void a_few_routes(void **state)
 {
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct fib_config config = {4, P2PNIC_FIB_STATE_JUMP, 4 << 20};
-	struct fib *fib = fib_new(&config, error);
+	struct fib *fib = fib_new(&config, &error);
 	struct fib_route routes[] = {
 		fib_route4(0xc0000000, 8, 1),
 		fib_route4(0xc0000201, 32, 3),
@@ -32,7 +32,7 @@ static void a_few_routes(void **state)
 
 	assert_non_null(fib);
 	assert_int_equal(lookup4(fib, 0xc0000201), 0);
-	assert_int_equal(fib_build(fib, routes, 3, error), 0);
+	assert_int_equal(fib_build(fib, routes, 3, &error), 0);
 	assert_true(fib_image_valid(fib_image(fib, NULL), config.room, 4));
 	assert_false(fib_image_valid(fib_image(fib, NULL), config.room, 6));
 	assert_false(fib_image_valid(fib_image(fib, NULL), config.room - 64, 4));
@@ -45,7 +45,7 @@ static void a_few_routes(void **state)
 	fib_image_write(fib, copy);
 	routes[0].next_hop = 0;
 	routes[1].next_hop = 7;
-	assert_int_equal(fib_change(fib, routes, 2, &patch, error), 0);
+	assert_int_equal(fib_change(fib, routes, 2, &patch, &error), 0);
 	fib_patch_apply(patch, copy);
 	uint32_t address[] = {0xc0000200, 0xc0000201, 0xc0000300};
 	uint16_t next_hop[3];
@@ -53,9 +53,9 @@ static void a_few_routes(void **state)
 	assert_int_equal(next_hop[0], 2);
 	assert_int_equal(next_hop[1], 7);
 	assert_int_equal(next_hop[2], 0);
-	assert_int_equal(fib_change(fib, routes, 2, &patch, error), -EAGAIN);
+	assert_int_equal(fib_change(fib, routes, 2, &patch, &error), -EAGAIN);
 	fib_epoch_passed(fib, 1);
-	assert_int_equal(fib_change(fib, routes, 2, &patch, error), 0);
+	assert_int_equal(fib_change(fib, routes, 2, &patch, &error), 0);
 	fib_free(fib);
 	free(copy);
 }

@@ -17,7 +17,7 @@
 #include "fib/route_file.h"
 #include "fib/synthetic.h"
 
-static int read_bytes(const void *bytes, size_t n, struct route_table *table, char *error)
+static int read_bytes(const void *bytes, size_t n, struct route_table *table, struct error *error)
 {
 	char path[] = "/tmp/p2pnic-routes-XXXXXX";
 	int fd = mkstemp(path), status;
@@ -62,25 +62,25 @@ static void assert_good(const struct route_table *table)
 
 static void plain_and_xz(void **state)
 {
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table;
 	uint8_t packed[4096];
 	size_t n = 0;
 
-	assert_int_equal(read_bytes(good, strlen(good), &table, error), 0);
+	assert_int_equal(read_bytes(good, strlen(good), &table, &error), 0);
 	assert_good(&table);
 	route_table_free(&table);
 	assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, (const uint8_t *)good,
 				 strlen(good), packed, &n, sizeof packed),
 		LZMA_OK);
-	assert_int_equal(read_bytes(packed, n, &table, error), 0);
+	assert_int_equal(read_bytes(packed, n, &table, &error), 0);
 	assert_good(&table);
 	route_table_free(&table);
 	/* Cut short or damaged: an error, not half a table. */
-	assert_int_not_equal(read_bytes(packed, n - 20, &table, error), 0);
+	assert_int_not_equal(read_bytes(packed, n - 20, &table, &error), 0);
 	route_table_free(&table);
 	packed[n / 2] ^= 0x40;
-	assert_int_not_equal(read_bytes(packed, n, &table, error), 0);
+	assert_int_not_equal(read_bytes(packed, n, &table, &error), 0);
 	route_table_free(&table);
 }
 
@@ -107,46 +107,46 @@ static void bad_lines(void **state)
 		{"# none\n\n", ":2: the file ends without a route"},
 		{"empty\n192.0.2.0/24 1\n", ":2: the line 'empty' stands in a table"},
 	};
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table;
 	char *endless = malloc(100000);
 
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_int_equal(
-			read_bytes(bad[i].text, strlen(bad[i].text), &table, error), -EINVAL);
-		if (!strstr(error, bad[i].says))
-			fail_msg("'%s' does not say '%s'", error, bad[i].says);
+			read_bytes(bad[i].text, strlen(bad[i].text), &table, &error), -EINVAL);
+		if (!strstr(error.text, bad[i].says))
+			fail_msg("'%s' does not say '%s'", error.text, bad[i].says);
 		route_table_free(&table);
 	}
 	memset(endless, '1', 100000);
-	assert_int_equal(read_bytes(endless, 100000, &table, error), -EINVAL);
+	assert_int_equal(read_bytes(endless, 100000, &table, &error), -EINVAL);
 	free(endless);
 	route_table_free(&table);
-	assert_int_equal(route_file_read("/nonexistent/routes", 64, &table, error), -ENOENT);
-	assert_non_null(strstr(error, "/nonexistent/routes"));
+	assert_int_equal(route_file_read("/nonexistent/routes", 64, &table, &error), -ENOENT);
+	assert_non_null(strstr(error.text, "/nonexistent/routes"));
 }
 
 /* Text comes by length, not up to the first zero. */
 static void zeros(void **state)
 {
 	static const char cut[] = "192.0.2.0/24 1\n192.0.2.0/25 1\0\n", none[4096];
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table;
 
-	assert_int_equal(read_bytes(cut, sizeof cut - 1, &table, error), -EINVAL);
-	assert_non_null(strstr(error, ":2: byte 0x00 at place 15 is no text"));
+	assert_int_equal(read_bytes(cut, sizeof cut - 1, &table, &error), -EINVAL);
+	assert_non_null(strstr(error.text, ":2: byte 0x00 at place 15 is no text"));
 	route_table_free(&table);
-	assert_int_equal(read_bytes(none, sizeof none, &table, error), -EINVAL);
-	assert_non_null(strstr(error, ":1: byte 0x00 at place 1 is no text"));
+	assert_int_equal(read_bytes(none, sizeof none, &table, &error), -EINVAL);
+	assert_non_null(strstr(error.text, ":1: byte 0x00 at place 1 is no text"));
 	route_table_free(&table);
 }
 
 static void empty(void **state)
 {
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table;
 
-	assert_int_equal(read_bytes("# moved away\n empty # so\n", 25, &table, error), 0);
+	assert_int_equal(read_bytes("# moved away\n empty # so\n", 25, &table, &error), 0);
 	assert_int_equal(table.ipv4.n + table.ipv6.n, 0);
 	route_table_free(&table);
 }
@@ -161,7 +161,7 @@ static void append(const char *path, const char *text)
 }
 
 /* It is cut, or added to, or written over, after its first line was read. */
-static int meddle(void *context, const struct route_line *line, char *reason)
+static int meddle(void *context, const struct route_line *line, struct error *reason)
 {
 	static const struct timespec past[2] = {{1, 0}, {1, 0}};
 	const char **what = context;
@@ -183,7 +183,8 @@ static int meddle(void *context, const struct route_line *line, char *reason)
 static void changes_meanwhile(void **state)
 {
 	for (const char *how = "-+=m"; *how; how++) {
-		char path[] = "/tmp/p2pnic-routes-XXXXXX", error[FIB_ERROR_BYTES] = "";
+		char path[] = "/tmp/p2pnic-routes-XXXXXX";
+		struct error error = {""};
 		FILE *f = fdopen(mkstemp(path), "w");
 		char moved[64];
 		const char *what[] = {path, how, moved};
@@ -194,13 +195,13 @@ static void changes_meanwhile(void **state)
 		for (unsigned k = 0; k < 10000; k++)
 			fprintf(f, "10.%u.%u.0/24 1\n", k >> 8, k & 255);
 		assert_int_equal(fclose(f), 0);
-		status = route_file_each(path, meddle, what, error);
+		status = route_file_each(path, meddle, what, &error);
 		if (*how == 'm') { /* put aside, as by a new file of its name: this one is whole */
 			assert_int_equal(status, 0);
 		} else {
 			assert_int_equal(status, -EINVAL);
-			if (!strstr(error, "changed while it was read"))
-				fail_msg("'%s'", error);
+			if (!strstr(error.text, "changed while it was read"))
+				fail_msg("'%s'", error.text);
 		}
 		unlink(*how == 'm' ? moved : path);
 	}
@@ -211,10 +212,10 @@ static void next_hops(void **state)
 {
 	static const char text[] = "192.0.2.0/24 32.1.13.184\n192.0.3.0/24 2001:db8::\n"
 				   "2001:db8:1::/48 2001:db8::\n192.0.4.0/24 64500\n";
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table;
 
-	assert_int_equal(read_bytes(text, strlen(text), &table, error), 0);
+	assert_int_equal(read_bytes(text, strlen(text), &table, &error), 0);
 	assert_int_equal(table.named, 2);
 	assert_int_equal(table.ipv4.route[0].next_hop, 65);
 	assert_int_equal(table.ipv4.route[1].next_hop, 66);
@@ -227,7 +228,7 @@ static void next_hops(void **state)
 static void synthetic(void **state)
 {
 	static const uint64_t real[2] = {1154624, 1084416};
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 	struct route_table table = {0};
 	unsigned slash24 = 0;
 
@@ -240,10 +241,10 @@ static void synthetic(void **state)
 	for (unsigned six = 0; six < 2; six++) {
 		const struct fib_config config = {six ? 6 : 4, P2PNIC_FIB_LINE_TRIE, 8u << 20};
 		const struct route_list *list = six ? &table.ipv6 : &table.ipv4;
-		struct fib *fib = fib_new(&config, error);
+		struct fib *fib = fib_new(&config, &error);
 		uint64_t bytes;
 
-		assert_int_equal(fib_build(fib, list->route, list->n, error), 0);
+		assert_int_equal(fib_build(fib, list->route, list->n, &error), 0);
 		assert_int_equal(fib_routes(fib), list->n);
 		fib_image(fib, &bytes);
 		assert_in_range(bytes, real[six] * 9 / 10, real[six] * 11 / 10);

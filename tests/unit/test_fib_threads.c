@@ -80,8 +80,8 @@ static void changes_under_readers(unsigned family, unsigned kind, unsigned chang
 	struct shared *shared = calloc(1, sizeof *shared);
 	struct reader reader[READERS] = {0};
 	const struct fib_patch *patch;
-	char error[FIB_ERROR_BYTES];
-	struct fib *fib = fib_new(&config, error);
+	struct error error;
+	struct fib *fib = fib_new(&config, &error);
 	uint64_t random = 1, lookups = 0;
 	struct fib_route all = {.family = (uint8_t)family, .next_hop = 1};
 
@@ -102,7 +102,7 @@ static void changes_under_readers(unsigned family, unsigned kind, unsigned chang
 		}
 		shared->route[i] = r;
 	}
-	assert_int_equal(fib_build(fib, &all, 1, error), 0);
+	assert_int_equal(fib_build(fib, &all, 1, &error), 0);
 	fib_image_write(fib, shared->device);
 	for (unsigned i = 0; i < READERS; i++) {
 		reader[i].shared = shared;
@@ -119,7 +119,7 @@ static void changes_under_readers(unsigned family, unsigned kind, unsigned chang
 			change[k] = shared->route[which];
 			change[k].next_hop = (uint16_t)(choice ? 2 * which + 1 + choice : 0);
 		}
-		assert_int_equal(fib_change(fib, change, n, &patch, error), 0);
+		assert_int_equal(fib_change(fib, change, n, &patch, &error), 0);
 		fib_patch_apply(patch, shared->device);
 		atomic_store_explicit(&shared->epoch, patch->epoch, memory_order_release);
 		/* Memory is reused as early as it may be: as soon as both readers passed. */

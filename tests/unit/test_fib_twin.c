@@ -34,7 +34,7 @@ struct rig {
 	unsigned family;
 	uint8_t *device;
 	uint64_t epoch;
-	char error[FIB_ERROR_BYTES];
+	struct error error;
 };
 
 static void rig_open(struct rig *rig, unsigned family, unsigned kind, uint64_t room)
@@ -43,7 +43,7 @@ static void rig_open(struct rig *rig, unsigned family, unsigned kind, uint64_t r
 
 	memset(rig, 0, sizeof *rig);
 	rig->family = family;
-	rig->fib = fib_new(&config, rig->error);
+	rig->fib = fib_new(&config, &rig->error);
 	assert_non_null(rig->fib);
 	assert_int_equal(naive_open(&rig->twin), 0);
 	rig->device = aligned_alloc(64, room);
@@ -62,11 +62,11 @@ static void rig_close(struct rig *rig)
 static int rig_change(struct rig *rig, const struct fib_route *changes, size_t n)
 {
 	const struct fib_patch *patch;
-	int status = fib_change(rig->fib, changes, n, &patch, rig->error);
+	int status = fib_change(rig->fib, changes, n, &patch, &rig->error);
 
 	if (status == -EAGAIN) {
 		fib_epoch_passed(rig->fib, rig->epoch);
-		status = fib_change(rig->fib, changes, n, &patch, rig->error);
+		status = fib_change(rig->fib, changes, n, &patch, &rig->error);
 	}
 	if (status)
 		return status;
@@ -245,8 +245,8 @@ static void churn(unsigned family, unsigned changes)
 		assert_int_equal(rig_change(&rig, &routes.route[0], 1), 0);
 		fib_epoch_passed(rig.fib, rig.epoch);
 	}
-	fresh = fib_new(&config, rig.error);
-	assert_int_equal(fib_build(fresh, routes.route, routes.n, rig.error), 0);
+	fresh = fib_new(&config, &rig.error);
+	assert_int_equal(fib_build(fresh, routes.route, routes.n, &rig.error), 0);
 	check_boundaries(fib_image(fresh, &fresh_bytes), family, &rig.twin, last, 4000, &check);
 	assert_int_equal(check.mismatches, 0);
 	fib_image(rig.fib, &bytes);
@@ -294,12 +294,12 @@ static void limits(void **state)
 	for (unsigned i = 0; i < 20000; i++)
 		many[i] = fib_route4(0x14000000u + (i << 9), 24, 1 + i % 7);
 	assert_int_equal(rig_change(&rig, many, 20000), -ENOSPC);
-	assert_non_null(strstr(rig.error, "20400 routes"));
-	assert_non_null(strstr(rig.error, "room is"));
+	assert_non_null(strstr(rig.error.text, "20400 routes"));
+	assert_non_null(strstr(rig.error.text, "room is"));
 	assert_int_equal(fib_routes(rig.fib), 400);
 	assert_matches(&rig, address, 400);
 	assert_int_equal(fib_lookup(rig.fib, many[5].prefix), 0);
-	assert_int_equal(fib_build(rig.fib, many, 20000, rig.error), -ENOSPC);
+	assert_int_equal(fib_build(rig.fib, many, 20000, &rig.error), -ENOSPC);
 	assert_int_equal(fib_routes(rig.fib), 400);
 	assert_int_equal(fib_lookup(rig.fib, address[7]), 8);
 	fib_image(rig.fib, &bytes);
@@ -315,7 +315,7 @@ static void limits(void **state)
 		const struct fib_patch *patch;
 
 		routes[i % 400].next_hop = (uint16_t)(1 + (routes[i % 400].next_hop + 1) % 200);
-		status = fib_change(rig.fib, &routes[i % 400], 1, &patch, rig.error);
+		status = fib_change(rig.fib, &routes[i % 400], 1, &patch, &rig.error);
 		if (status)
 			break;
 		rig.epoch = patch->epoch;
@@ -342,18 +342,18 @@ static void refused(void **state)
 
 	rig_open(&rig, 4, P2PNIC_FIB_LINE_TRIE, ROOM);
 	for (unsigned i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-		rig.error[0] = 0;
-		assert_int_equal(fib_build(rig.fib, &routes[i], 1, rig.error), -EINVAL);
-		assert_true(rig.error[0]);
+		rig.error.text[0] = 0;
+		assert_int_equal(fib_build(rig.fib, &routes[i], 1, &rig.error), -EINVAL);
+		assert_true(rig.error.text[0]);
 		if (i != 2)
 			assert_int_equal(
-				fib_change(rig.fib, &routes[i], 1, &patch, rig.error), -EINVAL);
+				fib_change(rig.fib, &routes[i], 1, &patch, &rig.error), -EINVAL);
 	}
 	assert_int_equal(fib_routes(rig.fib), 0);
 	rig_close(&rig);
-	assert_null(fib_new(&(struct fib_config){5, P2PNIC_FIB_LINE_TRIE, ROOM}, rig.error));
-	assert_null(fib_new(&(struct fib_config){4, 77, ROOM}, rig.error));
-	assert_null(fib_new(&(struct fib_config){4, P2PNIC_FIB_LINE_TRIE, 4096}, rig.error));
+	assert_null(fib_new(&(struct fib_config){5, P2PNIC_FIB_LINE_TRIE, ROOM}, &rig.error));
+	assert_null(fib_new(&(struct fib_config){4, 77, ROOM}, &rig.error));
+	assert_null(fib_new(&(struct fib_config){4, P2PNIC_FIB_LINE_TRIE, 4096}, &rig.error));
 }
 
 /* Images that firmware must not take into use. */
@@ -371,7 +371,7 @@ static void damaged_images(void **state)
 			(uint8_t)(44 + i % 20), 6, (uint16_t)(1 + i % 90)};
 	for (unsigned i = 0; i < 600; i++)
 		routes[i].prefix = top_bits(routes[i].prefix, routes[i].length);
-	assert_int_equal(fib_build(rig.fib, routes, 600, rig.error), 0);
+	assert_int_equal(fib_build(rig.fib, routes, 600, &rig.error), 0);
 	fib_image(rig.fib, &bytes);
 	memcpy(copy, fib_image(rig.fib, NULL), bytes);
 	assert_true(fib_image_valid(copy, ROOM, 6));

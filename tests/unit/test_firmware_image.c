@@ -26,8 +26,8 @@ static struct image image_of(unsigned family, unsigned kind)
 {
 	const struct fib_config config = {family, kind, ROOM};
 	struct image i = {.family = family};
-	char error[FIB_ERROR_BYTES] = "";
-	struct fib *fib = fib_new(&config, error);
+	struct error error = {""};
+	struct fib *fib = fib_new(&config, &error);
 	static struct fib_route route[1200];
 	size_t n = 0;
 
@@ -47,8 +47,8 @@ static struct image image_of(unsigned family, unsigned kind)
 			family == 4 ? fib_route4(0x0a000001 + k * 0x203, 32, (uint16_t)(1 + k * 40))
 				    : (struct fib_route){{0x2000000a00000000 + k * 0x20003ull, 5},
 					      128, 6, (uint16_t)(1 + k * 40)};
-	if (fib_build(fib, route, n, error))
-		fail_msg("%s", error);
+	if (fib_build(fib, route, n, &error))
+		fail_msg("%s", error.text);
 	i.bytes = aligned_alloc(64, ROOM);
 	i.good = malloc(ROOM);
 	memset(i.bytes, 0, ROOM);

@@ -24,7 +24,7 @@
 
 #define NICS 2u
 
-static char error[DRIVER_ERROR_BYTES + SOFT_NIC_ERROR_BYTES]; /* for all */
+static struct error error; /* for all */
 static char directory[] = "/tmp/inject-XXXXXX";
 
 /* --- The NICs' side --------------------------------------------------------------------------- */
@@ -61,12 +61,12 @@ static int makes_nic(void *context)
 	snprintf(path, sizeof(path), "%s/nic", directory);
 	snprintf(target, sizeof(target), ",%s/out", directory);
 	inject_arm();
-	int result = soft_nic_new(&nic, &config, engine, error);
+	int result = soft_nic_new(&nic, &config, engine, &error);
 	inject_disarm();
 	if (result == 0)
 		soft_nic_free(nic);
 	else
-		assert_non_null(strstr(error, "nic test: "));
+		assert_non_null(strstr(error.text, "nic test: "));
 	assert_int_equal(access(path, F_OK), -1);
 	unlink(target + 1);
 	return result;
@@ -77,7 +77,7 @@ static void test_nic(void **state)
 	struct engine *engine;
 
 	assert_int_equal(engine_new(&engine, "test", -1, true), 0);
-	assert_true(inject_each(makes_nic, engine, error) >= 25);
+	assert_true(inject_each(makes_nic, engine, &error) >= 25);
 	engine_free(engine);
 }
 
@@ -204,28 +204,29 @@ static int bring_up(void *context)
 	inject_arm();
 	if (n->method == P2PNIC_METHOD_BOUNCE) {
 		result = bounce_new(&f.bounce, NICS, f.ring_slots, -1);
-		snprintf(error, sizeof(error), "bounce");
+		error_set(&error, -ENOMEM, "bounce");
 	}
 	for (unsigned k = 0; k < NICS && !result; k++) {
 		struct device *device = NULL;
 		char where[176];
 
-		error[0] = '\0';
+		error.text[0] = '\0';
 		snprintf(where, sizeof(where), "vfio-user:%s", n->socket[k]);
-		result = device_open(&device, where, error);
+		result = device_open(&device, where, &error);
 		if (!result)
-			result = driver_nic_attach(&nic[k], k ? "one" : "nought", k, device, error);
+			result =
+				driver_nic_attach(&nic[k], k ? "one" : "nought", k, device, &error);
 		if (result) {
 			device_close(device);
 			break;
 		}
 		attached++;
-		result = fabric_add(&f, &nic[k], error);
+		result = fabric_add(&f, &nic[k], &error);
 		added += !result;
 	}
 	inject_disarm();
 	/* A pair that a passing failure kept from opening is opened now. */
-	for (unsigned tries = 0; !result && tries < 1000 && fabric_mend(&f, error); tries++)
+	for (unsigned tries = 0; !result && tries < 1000 && fabric_mend(&f, &error); tries++)
 		usleep(1000);
 	if (!result) {
 		/* Up, both sides of every pair, and an epoch passes. */
@@ -254,7 +255,7 @@ static void fabric_of(unsigned method)
 	struct nics n;
 
 	start_nics(&n, method);
-	assert_true(inject_each_expect(bring_up, &n, names_it, error) > 100);
+	assert_true(inject_each_expect(bring_up, &n, names_it, &error) > 100);
 	stop_nics(&n);
 }
 
@@ -283,7 +284,7 @@ static void test_pointer_to_write(void **state)
 
 	start_nics(&n, P2PNIC_METHOD_WRITE);
 	snprintf(where, sizeof(where), "vfio-user:%s", n.socket[0]);
-	assert_int_equal(device_open(&device, where, error), 0);
+	assert_int_equal(device_open(&device, where, &error), 0);
 	inject_one("mmap", 0, ENOMEM);
 	assert_null(device_pointer(device, VFIO_PCI_BAR2_REGION_INDEX, 0, 4096));
 	assert_string_equal(device_error(device), "mapping region 2: Cannot allocate memory");
@@ -301,9 +302,9 @@ static void test_pointer_to_write(void **state)
 	for (unsigned skip = 0; skip < 2; skip++) {
 		struct driver_nic nic;
 
-		assert_int_equal(device_open(&device, where, error), 0);
+		assert_int_equal(device_open(&device, where, &error), 0);
 		inject_one("mmap", skip, ENOMEM);
-		assert_int_equal(driver_nic_attach(&nic, "nic", 0, device, error), -ENOMEM);
+		assert_int_equal(driver_nic_attach(&nic, "nic", 0, device, &error), -ENOMEM);
 		device_close(device);
 	}
 	stop_nics(&n);

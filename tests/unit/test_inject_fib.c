@@ -20,7 +20,7 @@
 #define ROUTES  40u
 #define CHANGES 24u
 
-static char error[FIB_ERROR_BYTES];
+static struct error error;
 
 struct table {
 	unsigned family, kind;
@@ -64,7 +64,7 @@ static void answers_as(const struct table *t, const void *image, const struct na
 
 static struct fib *opened(const struct table *t)
 {
-	return fib_new(&(struct fib_config){t->family, t->kind, ROOM}, error);
+	return fib_new(&(struct fib_config){t->family, t->kind, ROOM}, &error);
 }
 
 static int builds(void *context)
@@ -76,7 +76,7 @@ static int builds(void *context)
 	inject_arm();
 	struct fib *fib = opened(t);
 	if (fib)
-		result = fib_build(fib, t->route, ROUTES, error);
+		result = fib_build(fib, t->route, ROUTES, &error);
 	inject_disarm();
 	if (!result) {
 		assert_int_equal(naive_open(&twin), 0);
@@ -108,21 +108,20 @@ static int changes(void *context)
 	assert_non_null(device);
 	assert_non_null(fib);
 	assert_int_equal(naive_open(&twin), 0);
-	assert_int_equal(fib_build(fib, t->route, ROUTES, error), 0);
+	assert_int_equal(fib_build(fib, t->route, ROUTES, &error), 0);
 	set_all(&twin, t->route, ROUTES);
 	fib_image_write(fib, device);
 	before = fib_routes(fib);
 	inject_arm();
-	int result = fib_change(fib, t->route + ROUTES, CHANGES, &patch, error);
+	int result = fib_change(fib, t->route + ROUTES, CHANGES, &patch, &error);
 	inject_disarm();
 	if (result) {
-		char said[FIB_ERROR_BYTES];
+		const struct error said = error;
 
-		strcpy(said, error);
 		assert_int_equal(fib_routes(fib), before);
 		answers_as(t, fib_image(fib, NULL), &twin);
-		assert_int_equal(fib_change(fib, t->route + ROUTES, CHANGES, &patch, error), 0);
-		strcpy(error, said);
+		assert_int_equal(fib_change(fib, t->route + ROUTES, CHANGES, &patch, &error), 0);
+		error = said;
 	}
 	fib_patch_apply(patch, device);
 	set_all(&twin, t->route + ROUTES, CHANGES);
@@ -144,8 +143,8 @@ static void test_tables(void **state)
 		t.family = k / 2 ? 6 : 4;
 		t.kind = kinds[k % 2];
 		draw(&t);
-		assert_true(inject_each(builds, &t, error) >= 4);
-		assert_true(inject_each(changes, &t, error) >= 4);
+		assert_true(inject_each(builds, &t, &error) >= 4);
+		assert_true(inject_each(changes, &t, &error) >= 4);
 	}
 }
 
@@ -189,7 +188,7 @@ static void test_check_finds(void **state)
 		struct fib *fib = opened(&t);
 
 		assert_int_equal(naive_open(&twin), 0);
-		assert_int_equal(fib_build(fib, &route, 1, error), 0);
+		assert_int_equal(fib_build(fib, &route, 1, &error), 0);
 		assert_int_equal(fib_lookup(fib, route.prefix), 7);
 		check_boundaries(fib_image(fib, NULL), t.family, &twin, &route, 1, &check);
 		assert_true(check.mismatches >= 2 && check.mismatches < check.lookups);
@@ -215,9 +214,9 @@ static void test_rooms(void **state)
 	};
 
 	for (unsigned k = 0; k < sizeof(none) / sizeof(*none); k++) {
-		error[0] = 0;
-		assert_null(fib_new(&(struct fib_config){4, none[k].kind, none[k].room}, error));
-		assert_non_null(strstr(error, none[k].said));
+		error.text[0] = 0;
+		assert_null(fib_new(&(struct fib_config){4, none[k].kind, none[k].room}, &error));
+		assert_non_null(strstr(error.text, none[k].said));
 	}
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static char file[] = "/tmp/inject-config-XXXXXX";
-static char error[CONFIG_ERROR_BYTES + TESTER_ERROR_BYTES]; /* for all */
+static struct error error; /* for all */
 
 /* The file of routes is itself: only that it is there matters. */
 static const char config_text[] =
@@ -48,13 +48,13 @@ static int loads(void *context)
 
 	(void)context;
 	inject_arm();
-	int result = config_load(&config, file, error);
+	int result = config_load(&config, file, &error);
 	inject_disarm();
 	if (result == 0) {
 		assert_int_equal(config->nics_count, 2);
 		config_free(config);
 	} else {
-		assert_non_null(strstr(error, file));
+		assert_non_null(strstr(error.text, file));
 	}
 	return result;
 }
@@ -62,7 +62,7 @@ static int loads(void *context)
 static void test_config(void **state)
 {
 	write_config();
-	assert_true(inject_each(loads, NULL, error) >= 4);
+	assert_true(inject_each(loads, NULL, &error) >= 4);
 }
 
 static int replaces_ports(void *context)
@@ -72,7 +72,7 @@ static int replaces_ports(void *context)
 	struct config *config;
 
 	(void)context;
-	assert_int_equal(config_load(&config, file, error), 0);
+	assert_int_equal(config_load(&config, file, &error), 0);
 	inject_arm();
 	int result = config_replace_ports(config, port, "one", "/tmp/elsewhere");
 	inject_disarm();
@@ -101,9 +101,9 @@ static int opens_tester(void *context)
 	struct tester *t;
 
 	inject_arm();
-	int result = tester_open(&t, ports, 1, error);
+	int result = tester_open(&t, ports, 1, &error);
 	if (!result) {
-		result = tester_prepare(t, &setup, error);
+		result = tester_prepare(t, &setup, &error);
 		inject_disarm();
 		/* One port is too few for the pattern; its frames are made before that is known. */
 		tester_close(t);
@@ -120,7 +120,7 @@ static int opens_tester(void *context)
 static void test_tester(void **state)
 {
 	snprintf(capture, sizeof(capture), "pcap:,%s.out", file);
-	assert_true(inject_each(opens_tester, NULL, error) >= 8);
+	assert_true(inject_each(opens_tester, NULL, &error) >= 8);
 }
 
 static int picks_prefixes(void *context)
@@ -128,7 +128,7 @@ static int picks_prefixes(void *context)
 	uint32_t *addresses;
 
 	inject_arm();
-	int result = prefixes_pick(context, 4, 7, &addresses, error);
+	int result = prefixes_pick(context, 4, 7, &addresses, &error);
 	inject_disarm();
 	if (!result)
 		free(addresses);
@@ -149,7 +149,7 @@ static void test_prefixes(void **state)
 	assert_non_null(f);
 	assert_true(fputs("10.0.0.0/8\n", f) > 0);
 	assert_int_equal(fclose(f), 0);
-	assert_true(inject_each_expect(picks_prefixes, file, picked_or_said, error) >= 2);
+	assert_true(inject_each_expect(picks_prefixes, file, picked_or_said, &error) >= 2);
 }
 
 static int builds_stream(void *context)

@@ -30,7 +30,7 @@ static int life(void *context)
 
 	(void)context;
 	inject_arm();
-	int result = ops->open(rig.port, &rig.config, rig.error);
+	int result = ops->open(rig.port, &rig.config, &rig.error);
 	inject_disarm();
 	if (result)
 		return result;
@@ -43,13 +43,13 @@ static int life(void *context)
 		assert_int_equal(ops->stop(rig.port, buffers), taken);
 	ops->close(rig.port);
 	if (taken <= 0)
-		snprintf(rig.error, sizeof(rig.error), "start");
+		snprintf(rig.error.text, sizeof(rig.error.text), "start");
 	return taken < 0 ? taken : taken == 0 ? -ENOBUFS : 0;
 }
 
 static void test_life(void **state)
 {
-	unsigned n = inject_each(life, NULL, rig.error);
+	unsigned n = inject_each(life, NULL, &rig.error);
 
 	print_message("%u calls were made to fail\n", n);
 	assert_true(n >= 8);
@@ -67,7 +67,7 @@ static void test_options(void **state)
 
 	for (unsigned k = 0; k < (rig.path == &tap_port_ops ? 2u : 1u); k++) {
 		rig.config.options = options[k];
-		inject_each(life, NULL, rig.error);
+		inject_each(life, NULL, &rig.error);
 	}
 	rig.config.options = NULL;
 }
@@ -107,12 +107,12 @@ static void test_refusals(void **state)
 		int before = rig_open_descriptors();
 		rig.config.options = cases[k].options;
 		inject_one(cases[k].call, cases[k].skip, cases[k].error);
-		int code = rig.path->open(rig.port, &rig.config, rig.error);
+		int code = rig.path->open(rig.port, &rig.config, &rig.error);
 		assert_int_equal(code, -cases[k].error);
-		if (!strstr(rig.error, cases[k].says))
-			fail_msg("%s: not '%s'", rig.error, cases[k].says);
+		if (!strstr(rig.error.text, cases[k].says))
+			fail_msg("%s: not '%s'", rig.error.text, cases[k].says);
 		assert_non_null(
-			strstr(rig.error, cases[k].call[0] == 'o' ? "" : rig.config.target));
+			strstr(rig.error.text, cases[k].call[0] == 'o' ? "" : rig.config.target));
 		assert_int_equal(rig_open_descriptors(), before);
 		tried++;
 	}

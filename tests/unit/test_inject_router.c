@@ -41,7 +41,7 @@
 #define BAR2_LARGER 0x500000u /* state-jump */
 
 static char place[] = "/tmp/p2pnic-inject-router-XXXXXX";
-static char error[CONFIG_ERROR_BYTES + RUNTIME_ERROR_BYTES + TABLE_ERROR_BYTES]; /* for all */
+static struct error error; /* for all */
 
 static const char *in_place(const char *name)
 {
@@ -127,10 +127,10 @@ static int loads(void *context)
 	struct config *config;
 
 	inject_arm();
-	int result = config_load(&config, in_place("router.yaml"), error);
+	int result = config_load(&config, in_place("router.yaml"), &error);
 	inject_disarm();
 	if (result) {
-		assert_non_null(strstr(error, "router.yaml"));
+		assert_non_null(strstr(error.text, "router.yaml"));
 		return result;
 	}
 	/* What is absent has its value. */
@@ -151,14 +151,14 @@ static int loads(void *context)
 static bool config_says_so(void *context, int result)
 {
 	return result == 0 || result == inject_error() ||
-	       (result == -EINVAL && strstr(error, "emory"));
+	       (result == -EINVAL && strstr(error.text, "emory"));
 }
 
 static void test_config(void **state)
 {
 	write_file(in_place("router.yaml"), config_text);
 	write_file(in_place("routes.txt"), "198.51.100.0/24 64500\n");
-	assert_true(inject_each_expect(loads, NULL, config_says_so, error) > 40);
+	assert_true(inject_each_expect(loads, NULL, config_says_so, &error) > 40);
 }
 
 /* A mistake is told, if need be without its line. */
@@ -167,10 +167,10 @@ static int loads_a_mistake(void *context)
 	struct config *config;
 
 	inject_arm();
-	int result = config_load(&config, in_place("mistaken.yaml"), error);
+	int result = config_load(&config, in_place("mistaken.yaml"), &error);
 	inject_disarm();
 	assert_int_not_equal(result, 0);
-	return strstr(error, context) ? 0 : result;
+	return strstr(error.text, context) ? 0 : result;
 }
 
 static void test_mistakes(void **state)
@@ -186,7 +186,7 @@ static void test_mistakes(void **state)
 	for (unsigned k = 0; k < sizeof(mistakes) / sizeof(*mistakes); k++) {
 		write_file(in_place("mistaken.yaml"), mistakes[k].text);
 		assert_true(inject_each_expect(loads_a_mistake, (void *)mistakes[k].word,
-				    config_says_so, error) > 2);
+				    config_says_so, &error) > 2);
 	}
 }
 
@@ -197,7 +197,7 @@ static int opens_runtime(void *context)
 	struct runtime r;
 
 	inject_arm();
-	int result = runtime_open(&r, context, error);
+	int result = runtime_open(&r, context, &error);
 	inject_disarm();
 	if (result == 0) {
 		assert_int_equal(access(in_place("real/run/lock"), F_OK), 0);
@@ -215,10 +215,10 @@ static void test_runtime(void **state)
 
 	assert_int_equal(mkdir(in_place("real"), 0700), 0);
 	assert_int_equal(symlink(in_place("real"), in_place("link")), 0);
-	assert_true(inject_each(opens_runtime, (void *)in_place("link/run"), error) > 20);
+	assert_true(inject_each(opens_runtime, (void *)in_place("link/run"), &error) > 20);
 	assert_non_null(getcwd(here, sizeof(here)));
 	assert_int_equal(chdir(place), 0);
-	assert_true(inject_each(opens_runtime, (void *)(uintptr_t) "real/run", error) > 20);
+	assert_true(inject_each(opens_runtime, (void *)(uintptr_t) "real/run", &error) > 20);
 	assert_int_equal(chdir(here), 0);
 	unlink(in_place("link"));
 	rmdir(in_place("real"));
@@ -242,23 +242,23 @@ static int configures(void *context)
 	inject_arm();
 	int result = table_new(&t, bytes, P2PNIC_FIB_LINE_TRIE, 0);
 	inject_disarm();
-	snprintf(error, sizeof(error), "a new table");
+	error_set(&error, -ENOMEM, "a new table");
 	if (result)
 		return result;
 	assert_int_equal(
-		table_configure(&t, &before.config, before.mac, false, &none, &report, error), 0);
+		table_configure(&t, &before.config, before.mac, false, &none, &report, &error), 0);
 	for (unsigned k = 0; k < NICS; k++) {
 		fake_open(&nic[k], k, bytes);
 		nics.nic[nics.n++] = &nic[k].driver;
-		assert_int_equal(table_load(t, &nic[k].driver, error), 0);
+		assert_int_equal(table_load(t, &nic[k].driver, &error), 0);
 		in_force[k] = nic[k].in_force[0];
 	}
 	const size_t routes = table_routes(t)->n;
-	error[0] = 0;
+	error.text[0] = 0;
 	old = t;
 	after.router.table = context;
 	inject_arm();
-	result = table_configure(&t, &after.config, after.mac, true, &nics, &report, error);
+	result = table_configure(&t, &after.config, after.mac, true, &nics, &report, &error);
 	inject_disarm();
 	for (unsigned k = 0; result && k < NICS; k++)
 		assert_int_equal(nic[k].in_force[0], in_force[k]);
@@ -266,17 +266,16 @@ static int configures(void *context)
 		/* The old one, and it can be changed still. */
 		assert_ptr_equal(t, old);
 		assert_int_equal(table_routes(t)->n, routes);
-		char again[TABLE_ERROR_BYTES] = "";
+		struct error again;
 
-		if (table_configure(&t, &after.config, after.mac, true, &nics, &report, again))
-			fail_msg("%s failed, and then: %s", inject_failed(), again);
+		if (table_configure(&t, &after.config, after.mac, true, &nics, &report, &again))
+			fail_msg("%s failed, and then: %s", inject_failed(), again.text);
 		assert_int_equal(report.failed, 0);
 	}
 	/* A NIC that was not reached is loaded later. */
 	for (unsigned k = 0; k < NICS; k++) {
 		if (!table_in_step(t, &nic[k].driver))
-			assert_int_equal(
-				table_load(t, &nic[k].driver, (char[TABLE_ERROR_BYTES]){0}), 0);
+			assert_int_equal(table_load(t, &nic[k].driver, &(struct error){0}), 0);
 		fake_close(&nic[k]);
 	}
 	table_free(t);
@@ -291,8 +290,8 @@ static void test_tables(void **state)
 	/* A few of each, in a short time. */
 	before.config.routes_count = before.config.neighbors_count = 6;
 	after.config.routes_count = after.config.neighbors_count = 9;
-	assert_true(inject_each(configures, NULL, error) > 8);
-	assert_true(inject_each(configures, (void *)(uintptr_t) "state-jump", error) > 8);
+	assert_true(inject_each(configures, NULL, &error) > 8);
+	assert_true(inject_each(configures, (void *)(uintptr_t) "state-jump", &error) > 8);
 }
 
 static struct config *filed;
@@ -306,15 +305,15 @@ static int loads_into_nic(void *context)
 
 	assert_int_equal(table_new(&t, BAR2_BYTES, P2PNIC_FIB_LINE_TRIE, 0), 0);
 	inject_arm();
-	int result = table_configure(&t, filed, mac, false, &none, &report, error);
+	int result = table_configure(&t, filed, mac, false, &none, &report, &error);
 	inject_disarm();
 	if (!result) {
 		/* It forwards by that very half: loaded by way of the other one, made for that
 		 * alone. */
 		fake_open(&nic[0], 0, BAR2_BYTES);
-		assert_int_equal(table_load(t, &nic[0].driver, error), 0);
+		assert_int_equal(table_load(t, &nic[0].driver, &error), 0);
 		inject_arm();
-		result = table_load(t, &nic[0].driver, error);
+		result = table_load(t, &nic[0].driver, &error);
 		inject_disarm();
 		assert_int_equal(table_in_step(t, &nic[0].driver), result == 0);
 		fake_close(&nic[0]);
@@ -328,8 +327,8 @@ static void test_route_file(void **state)
 {
 	write_file(in_place("router.yaml"), config_text);
 	write_file(in_place("routes.txt"), "198.51.100.0/24 64500\n198.51.101.0/24 10.0.1.9\n");
-	assert_int_equal(config_load(&filed, in_place("router.yaml"), error), 0);
-	assert_true(inject_each(loads_into_nic, NULL, error) > 8);
+	assert_int_equal(config_load(&filed, in_place("router.yaml"), &error), 0);
+	assert_true(inject_each(loads_into_nic, NULL, &error) > 8);
 	config_free(filed);
 }
 

@@ -24,9 +24,7 @@
 
 static char directory[] = "/tmp/inject-XXXXXX";
 static char path[64];
-static char error[VFU_ERROR_BYTES];
-
-_Static_assert(VFU_ERROR_BYTES >= DEVICE_ERROR_BYTES, "one buffer for both ends");
+static struct error error;
 
 /* --- The server opens ------------------------------------------------------------------------- */
 
@@ -37,7 +35,7 @@ static int open_server(struct vfu_config *config)
 	struct vfu *vfu;
 
 	inject_arm();
-	int result = vfu_open(&vfu, config, error);
+	int result = vfu_open(&vfu, config, &error);
 	inject_disarm();
 	if (result == 0)
 		vfu_close(vfu);
@@ -57,7 +55,7 @@ static int listens(void *context)
 
 static void test_listens(void **state)
 {
-	assert_true(inject_each(listens, NULL, error) >= 9);
+	assert_true(inject_each(listens, NULL, &error) >= 9);
 }
 
 /* A socket that nobody listens at any more lies in the way. */
@@ -88,7 +86,7 @@ static bool refuses_or_replaces(void *context, int result)
 
 static void test_replaces_stale(void **state)
 {
-	assert_true(inject_each_expect(replaces_stale, NULL, refuses_or_replaces, error) >= 12);
+	assert_true(inject_each_expect(replaces_stale, NULL, refuses_or_replaces, &error) >= 12);
 }
 
 static int takes_connection(void *context)
@@ -109,7 +107,7 @@ static int takes_connection(void *context)
 
 static void test_takes_connection(void **state)
 {
-	assert_true(inject_each(takes_connection, NULL, error) >= 7);
+	assert_true(inject_each(takes_connection, NULL, &error) >= 7);
 }
 
 /* What lies in the way and is not known to be a dead socket stays. */
@@ -346,7 +344,7 @@ static int opens(void *context)
 
 	where(name, sizeof(name));
 	inject_arm();
-	int result = device_open(&device, name, error);
+	int result = device_open(&device, name, &error);
 	inject_disarm();
 	if (result == 0)
 		device_close(device);
@@ -355,7 +353,7 @@ static int opens(void *context)
 
 static void test_opens(void **state)
 {
-	assert_true(inject_each_expect(opens, NULL, client_reason, error) > 20);
+	assert_true(inject_each_expect(opens, NULL, client_reason, &error) > 20);
 }
 
 /* What a driver does with a device; the first step that fails ends it. */
@@ -370,8 +368,8 @@ static int uses(void *context)
 	const struct bus_addr shared = {0x10000}, asked = {0x20000}, peers = {0x30000};
 
 	where(name, sizeof(name));
-	assert_int_equal(device_open(&device, name, error), 0);
-	error[0] = '\0';
+	assert_int_equal(device_open(&device, name, &error), 0);
+	error.text[0] = '\0';
 	inject_arm();
 	int result = device_map_memory(
 		device, shared, DEVICE_PAGE, DEVICE_READ | DEVICE_WRITE, NULL, fd, 0);
@@ -401,7 +399,7 @@ static int uses(void *context)
 	if (result) {
 		/* Said; and what is lost stays lost, what is not goes on. */
 		assert_true(device_error(device)[0] != '\0');
-		snprintf(error, sizeof(error), "%s", device_error(device));
+		error_set(&error, result, "%s", device_error(device));
 		int next = device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value);
 		assert_int_equal(
 			next, inject_error() == -ENOMEM || result == -ENOBUFS ? 0 : -ENOTCONN);
@@ -414,7 +412,7 @@ static int uses(void *context)
 
 static void test_uses(void **state)
 {
-	assert_true(inject_each_expect(uses, NULL, client_reason, error) > 20);
+	assert_true(inject_each_expect(uses, NULL, client_reason, &error) > 20);
 }
 
 static int adopts(void *context)
@@ -426,13 +424,13 @@ static int adopts(void *context)
 	char name[80];
 
 	where(name, sizeof(name));
-	assert_int_equal(device_open(&device, name, error), 0);
+	assert_int_equal(device_open(&device, name, &error), 0);
 	assert_int_equal(device_keep(device, fds), 1);
 	int kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
 	device_close(device);
-	error[0] = '\0';
+	error.text[0] = '\0';
 	inject_arm();
-	int result = device_adopt(&device, "vfio-user", &kept, 1, &window, 1, error);
+	int result = device_adopt(&device, "vfio-user", &kept, 1, &window, 1, &error);
 	inject_disarm();
 	if (result == 0)
 		device_close(device);
@@ -441,7 +439,7 @@ static int adopts(void *context)
 
 static void test_adopts(void **state)
 {
-	assert_true(inject_each_expect(adopts, NULL, client_reason, error) > 10);
+	assert_true(inject_each_expect(adopts, NULL, client_reason, &error) > 10);
 }
 
 /* A full socket is waited for, a signal is no failure; what makes no sense is refused with its
@@ -459,7 +457,7 @@ static void test_client_edges(void **state)
 
 	where(name, sizeof(name));
 	inject_one("connect", 0, EINTR);
-	assert_int_equal(device_open(&device, name, error), 0);
+	assert_int_equal(device_open(&device, name, &error), 0);
 	inject_one("sendmsg", 0, EAGAIN);
 	assert_int_equal(device_write32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, 7), 0);
 	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value), 0);
@@ -499,13 +497,13 @@ static void test_client_edges(void **state)
 	 * anything. */
 	assert_int_equal(device_keep(device, fds), 1);
 	int kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, windows, 2, error), -EEXIST);
+	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, windows, 2, &error), -EEXIST);
 	kept = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, &askew, 1, error), -EINVAL);
+	assert_int_equal(device_adopt(&again, "vfio-user", &kept, 1, &askew, 1, &error), -EINVAL);
 	assert_int_equal(device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_SCRATCH, &value), 0);
 	/* The device has one driver. */
-	assert_int_equal(device_open(&again, name, error), -EBUSY);
-	assert_non_null(strstr(error, "another driver has this device"));
+	assert_int_equal(device_open(&again, name, &error), -EBUSY);
+	assert_non_null(strstr(error.text, "another driver has this device"));
 	device_close(device);
 	device_close(NULL);
 }

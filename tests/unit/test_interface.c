@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static char error[PORT_ERROR_BYTES];
+static struct error error;
 
 static void test_names(void **state)
 {
@@ -40,10 +40,10 @@ static void test_names(void **state)
 	for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
 		int before = rig_open_descriptors();
 
-		error[0] = '\0';
-		assert_int_equal(interface_open(&interface, cases[k].name, error), cases[k].error);
-		if (!strstr(error, cases[k].says))
-			fail_msg("'%s', not '%s'", error, cases[k].says);
+		error.text[0] = '\0';
+		assert_int_equal(interface_open(&interface, cases[k].name, &error), cases[k].error);
+		if (!strstr(error.text, cases[k].says))
+			fail_msg("'%s', not '%s'", error.text, cases[k].says);
 		if (!cases[k].error)
 			interface_close(&interface);
 		assert_int_equal(rig_open_descriptors(), before);
@@ -57,19 +57,19 @@ static void test_faults(void **state)
 	struct interface interface;
 	struct port_info info = {0};
 
-	assert_int_equal(interface_open(&interface, "pp-port", error), 0);
+	assert_int_equal(interface_open(&interface, "pp-port", &error), 0);
 	interface_info(&interface, &info);
-	assert_string_equal(info.fault, "");
+	assert_string_equal(info.fault.text, "");
 	assert_true(info.link);
 	assert_int_equal(info.mtu, 1778);
 	assert_int_equal(rig_run("ip link set pp-wire down"), 0);
 	assert_false(interface_refresh(&interface));
 	interface_info(&interface, &info);
-	assert_string_equal(info.fault, "pp-port: no carrier");
+	assert_string_equal(info.fault.text, "pp-port: no carrier");
 	assert_int_equal(rig_run("ip link set pp-port down"), 0);
 	assert_false(interface_refresh(&interface));
 	interface_info(&interface, &info);
-	assert_non_null(strstr(info.fault, "interface is down; `ip link set pp-port up`"));
+	assert_non_null(strstr(info.fault.text, "interface is down; `ip link set pp-port up`"));
 	assert_int_equal(interface_set_up(&interface), 0);
 	assert_int_equal(rig_run("ip link set pp-wire up"), 0);
 	interface_refresh(&interface);
@@ -86,7 +86,7 @@ static void test_faults(void **state)
 	info = (struct port_info){0};
 	assert_true(interface_refresh(&interface));
 	interface_info(&interface, &info);
-	assert_non_null(strstr(info.fault, "interface deleted"));
+	assert_non_null(strstr(info.fault.text, "interface deleted"));
 	assert_int_equal(interface_set_up(&interface), -ENODEV);
 	assert_int_equal(interface_set_mtu(&interface, 1500), -ENODEV);
 	assert_true(interface_is_virtual(
@@ -100,7 +100,7 @@ static void test_settings(void **state)
 	struct rtnl_link_stats64 statistics;
 	unsigned used, possible;
 
-	assert_int_equal(interface_open(&interface, "pp-port", error), 0);
+	assert_int_equal(interface_open(&interface, "pp-port", &error), 0);
 	assert_true(interface_is_virtual(&interface));
 	assert_true(interface_has_driver(&interface, "veth"));
 	assert_false(interface_has_driver(&interface, "vet"));
@@ -141,7 +141,7 @@ static void test_queues(void **state)
 	if (rig_run("ip link add pp-two numrxqueues 2 numtxqueues 2 type veth peer name pp-far "
 		    "numrxqueues 2 numtxqueues 2 && ethtool -L pp-two rx 2 tx 2"))
 		skip();
-	assert_int_equal(interface_open(&interface, "pp-two", error), 0);
+	assert_int_equal(interface_open(&interface, "pp-two", &error), 0);
 	interface_channels(&interface, &used, &possible);
 	assert_int_equal(possible, 2);
 	assert_int_equal(interface_set_channels(&interface, 1), 0);

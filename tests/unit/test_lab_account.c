@@ -32,14 +32,14 @@ struct made_up {
 	int missed, held, unaccounted, taken;
 };
 
-static json_t *answer_to(void *context, const char *what, char *error)
+static json_t *answer_to(void *context, const char *what, struct error *error)
 {
 	struct made_up *m = context;
 	char text[2048];
 	json_t *rows;
 
 	if (m->fails && !strcmp(m->fails, what) && !m->after--) {
-		sprintf(error, "no %s", what);
+		error_set(error, -EIO, "no %s", what);
 		return NULL;
 	}
 	if (!strcmp(what, "counter") && m->asked++ < m->rests_from)
@@ -75,9 +75,9 @@ static void test_every_packet(void **state)
 {
 	struct made_up m = {.taken = 6};
 	json_t *results = json_object();
-	char error[512] = "";
+	struct error error = {""};
 
-	assert_int_equal(account_take(results, of(&m), error), 0);
+	assert_int_equal(account_take(results, of(&m), &error), 0);
 	assert_int_equal(account_count(results, "in"), 10);
 	assert_int_equal(account_count(results, "out"), 10);
 	assert_int_equal(account_count(results, "sent"), 6);
@@ -98,9 +98,9 @@ static void test_waits_for_rest(void **state)
 	for (unsigned k = 0; k < 3; k++) {
 		struct made_up m = busy[k];
 		json_t *results = json_object();
-		char error[512] = "";
+		struct error error = {""};
 
-		assert_int_equal(account_take(results, of(&m), error), 0);
+		assert_int_equal(account_take(results, of(&m), &error), 0);
 		assert_int_equal(account_count(results, "in"), 10);
 		assert_int_equal(account_count(results, "unaccounted"), 0);
 		assert_int_equal(m.asked, 5);
@@ -113,9 +113,9 @@ static void test_no_rest(void **state)
 {
 	struct made_up m = {.taken = 7};
 	json_t *results = json_object();
-	char error[512] = "";
+	struct error error = {""};
 
-	assert_int_equal(account_take(results, of(&m), error), 0);
+	assert_int_equal(account_take(results, of(&m), &error), 0);
 	assert_int_equal(account_count(results, "unaccounted"), 1);
 	assert_true(m.asked > 2);
 	json_decref(results);
@@ -130,12 +130,13 @@ static void test_no_answer(void **state)
 	for (unsigned k = 0; k < sizeof(deaf) / sizeof(*deaf); k++) {
 		struct made_up m = deaf[k];
 		json_t *results = json_object();
-		char error[512] = "", wanted[32];
+		char wanted[32];
+		struct error error = {""};
 
 		m.taken = 6;
-		assert_int_equal(account_take(results, of(&m), error), -EIO);
+		assert_int_equal(account_take(results, of(&m), &error), -EIO);
 		snprintf(wanted, sizeof(wanted), "no %s", deaf[k].fails);
-		assert_string_equal(error, wanted);
+		assert_string_equal(error.text, wanted);
 		json_decref(results);
 	}
 }
@@ -145,11 +146,12 @@ static void test_print(void **state)
 	for (int missed = 0; missed <= 4; missed += 4) {
 		struct made_up m = {.taken = 6, .missed = missed};
 		json_t *results = json_object();
-		char error[512] = "", *text;
+		char *text;
+		struct error error = {""};
 		size_t bytes;
 		FILE *file = open_memstream(&text, &bytes);
 
-		assert_int_equal(account_take(results, of(&m), error), 0);
+		assert_int_equal(account_take(results, of(&m), &error), 0);
 		account_print(results, file);
 		assert_int_equal(fclose(file), 0);
 		assert_non_null(

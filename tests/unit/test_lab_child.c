@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char error[256];
+static struct error error;
 
 /* The call that fails, once, and why; calls that inject.h does not have. */
 static const char *failing = "";
@@ -55,8 +55,8 @@ static int run_shell(const char *script, const char *input)
 {
 	const char *const argv[] = {"sh", "-c", script, NULL};
 
-	error[0] = '\0';
-	return command_run(NULL, argv, input, error, sizeof(error));
+	error.text[0] = '\0';
+	return command_run(NULL, argv, input, &error);
 }
 
 static void test_ends(void **state)
@@ -65,18 +65,18 @@ static void test_ends(void **state)
 
 	assert_int_equal(run_shell("exit 0", NULL), 0);
 	assert_int_equal(run_shell("exit 3", NULL), -ECHILD);
-	assert_string_equal(error, "sh: No child processes");
+	assert_string_equal(error.text, "sh: No child processes");
 	assert_int_equal(run_shell("echo why >&2; echo more; exit 1", NULL), -ECHILD);
-	assert_string_equal(error, "sh: why"); /* the first line */
+	assert_string_equal(error.text, "sh: why"); /* the first line */
 	assert_int_equal(run_shell("kill -9 $$", NULL), -ECHILD);
 	/* Reads what it is given, to the end; nothing, if nothing is given. */
 	assert_int_equal(run_shell("test \"$(cat)\" = 'two words'", "two words"), 0);
 	assert_int_equal(run_shell("test -z \"$(cat)\"", NULL), 0);
-	assert_int_equal(command_run(NULL, nothing, NULL, error, sizeof(error)), -ECHILD);
-	assert_string_equal(error, "no-such-program: no-such-program: No such file or directory");
-	assert_int_equal(
-		command_run("no-such-namespace", nothing, NULL, error, sizeof(error)), -ECHILD);
-	assert_non_null(strstr(error, "No such file or directory"));
+	assert_int_equal(command_run(NULL, nothing, NULL, &error), -ECHILD);
+	assert_string_equal(
+		error.text, "no-such-program: no-such-program: No such file or directory");
+	assert_int_equal(command_run("no-such-namespace", nothing, NULL, &error), -ECHILD);
+	assert_non_null(strstr(error.text, "No such file or directory"));
 	assert_int_equal(namespace_enter("no-such-namespace"), -ENOENT);
 	assert_false(namespace_exists("no-such-namespace"));
 	assert_int_equal(namespace_kill("no-such-namespace"), 0);
@@ -167,16 +167,16 @@ static void test_command_fails(void **state)
 		assert_int_equal(c.pid, 0);
 		child_free(&c);
 		failing = calls[k];
-		result = command_run(NULL, argv, "input", error, sizeof(error));
+		result = command_run(NULL, argv, "input", &error);
 		assert_int_equal(result, -reason);
 		snprintf(wanted, sizeof(wanted), "cat: %s", strerror(reason));
-		assert_string_equal(error, wanted);
+		assert_string_equal(error.text, wanted);
 		assert_int_equal(descriptors(), before);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	}
 	/* Somebody else has waited for it. */
 	failing = "waitpid";
-	assert_int_equal(command_run(NULL, argv, NULL, error, sizeof(error)), -ECHILD);
+	assert_int_equal(command_run(NULL, argv, NULL, &error), -ECHILD);
 	assert_int_equal(descriptors(), before);
 	assert_true(waitpid(-1, NULL, 0) <= 0);
 }
@@ -216,8 +216,8 @@ static void test_namespace(void **state)
 	assert_int_equal(namespace_enter(name), -EINVAL);
 	failing = "setns";
 	assert_int_equal(namespace_enter(name), -EPERM);
-	assert_int_equal(command_run(name, argv, NULL, error, sizeof(error)), -ECHILD);
-	assert_string_equal(error, "true: true: Invalid argument");
+	assert_int_equal(command_run(name, argv, NULL, &error), -ECHILD);
+	assert_string_equal(error.text, "true: true: Invalid argument");
 	/* Nobody is in it: nobody is killed, this process least of all. */
 	assert_int_equal(namespace_kill(name), 0);
 	failing = "opendir";

@@ -781,8 +781,8 @@ static void test_hostile_messages_to_client(void **state)
 	message_send(s, &m, 128, -1);
 	memif_port_ops.service(client.port);
 	memif_port_ops.info(client.port, &info);
-	assert_int_equal(strlen(info.fault), MEMIF_REASON_BYTES - 1);
-	assert_memory_equal(info.fault, "x?xx", 4);
+	assert_int_equal(strlen(info.fault.text), MEMIF_REASON_BYTES - 1);
+	assert_memory_equal(info.fault.text, "x?xx", 4);
 	assert_false(info.link);
 	close(s);
 	unix_unlisten(&listener);
@@ -845,7 +845,7 @@ static void test_faults(void **state)
 
 			fault_calls = 0;
 			for (unsigned k = 0; k < 2; k++) {
-				char error[PORT_ERROR_BYTES] = "";
+				struct error error = {""};
 
 				e[k].fd = memory_file(MEMORY, F_SEAL_SHRINK);
 				e[k].memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -857,10 +857,10 @@ static void test_faults(void **state)
 					.memory_bytes = MEMORY,
 					.memory_fd = e[k].fd};
 				fault_function = function;
-				int r = memif_port_ops.open(e[k].port, &config, error);
+				int r = memif_port_ops.open(e[k].port, &config, &error);
 				fault_function = -1;
 				opened[k] = r == 0;
-				assert_true(r == 0 || strlen(error) > 10);
+				assert_true(r == 0 || strlen(error.text) > 10);
 				uint32_t buffer = 0;
 				if (!r)
 					memif_port_ops.start(e[k].port, &buffer, 1);
@@ -938,7 +938,7 @@ static void test_stop_and_information(void **state)
 	for (unsigned k = 0; k < 2; k++) {
 		memif_port_ops.info((k ? &client : &server)->port, &info);
 		assert_true(info.link);
-		assert_string_equal(info.fault, "");
+		assert_string_equal(info.fault.text, "");
 		assert_non_null(strstr(info.mode, k ? "client" : "server"));
 	}
 	/* A peer that takes all in time: nothing has failed. */
@@ -1341,35 +1341,35 @@ static void test_options(void **state)
 		"map=x", "unsealed=perhaps", "id=4294967296"};
 	char longest[1100];
 	struct memif_port *port = aligned_alloc(64, (sizeof(*port) + 63) & ~63ul);
-	char error[PORT_ERROR_BYTES];
+	struct error error;
 
 	assert_non_null(port);
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
 		struct port_config config = {.target = socket_path, .options = wrong[i]};
-		error[0] = 0;
-		assert_true(memif_port_ops.open(port, &config, error) < 0);
-		assert_true(strlen(error) > 20);
-		assert_null(strstr(error, "hidden"));
-		assert_null(strstr(error, "234567890"));
+		error.text[0] = 0;
+		assert_true(memif_port_ops.open(port, &config, &error) < 0);
+		assert_true(strlen(error.text) > 20);
+		assert_null(strstr(error.text, "hidden"));
+		assert_null(strstr(error.text, "234567890"));
 	}
 	memset(longest, ',', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = 0;
 	struct port_config too_long = {.target = socket_path, .options = longest};
-	assert_int_equal(memif_port_ops.open(port, &too_long, error), -EINVAL);
+	assert_int_equal(memif_port_ops.open(port, &too_long, &error), -EINVAL);
 	struct port_config empty = {.target = ""};
-	assert_int_equal(memif_port_ops.open(port, &empty, error), -EINVAL);
+	assert_int_equal(memif_port_ops.open(port, &empty, &error), -EINVAL);
 	memset(longest, 'x', 200);
 	longest[200] = 0;
 	struct port_config no_path = {.target = longest};
-	assert_true(memif_port_ops.open(port, &no_path, error) < 0);
+	assert_true(memif_port_ops.open(port, &no_path, &error) < 0);
 	struct port_config huge = {.target = socket_path, .memory_bytes = 1ull << 32};
-	assert_int_equal(memif_port_ops.open(port, &huge, error), -EINVAL);
+	assert_int_equal(memif_port_ops.open(port, &huge, &error), -EINVAL);
 	struct memif_link_config link;
-	assert_int_equal(memif_link_options(&link, socket_path, "secret=\n", error), -EINVAL);
-	assert_int_equal(memif_link_options(&link, socket_path, ",,rsize=4,", error), 0);
+	assert_int_equal(memif_link_options(&link, socket_path, "secret=\n", &error), -EINVAL);
+	assert_int_equal(memif_link_options(&link, socket_path, ",,rsize=4,", &error), 0);
 	struct port_config nowhere = {.target = "/nowhere/at/all", .options = "role=server"};
-	assert_int_equal(memif_port_ops.open(port, &nowhere, error), -ENOENT);
-	assert_non_null(strstr(error, "/nowhere/at/all"));
+	assert_int_equal(memif_port_ops.open(port, &nowhere, &error), -ENOENT);
+	assert_non_null(strstr(error.text, "/nowhere/at/all"));
 	free(port);
 }
 

@@ -17,13 +17,13 @@
 
 /* --- Calls that fail -------------------------------------------------------------------------- */
 
-static int open_port(const char *target, char *error)
+static int open_port(const char *target, struct error *error)
 {
 	struct memif_port *port = aligned_alloc(64, (sizeof(*port) + 63) & ~63ul);
 	struct port_config config = {.target = target, .options = "role=server"};
 
 	assert_non_null(port);
-	error[0] = 0;
+	error->text[0] = 0;
 	int r = memif_port_ops.open(port, &config, error);
 	if (!r)
 		memif_port_ops.close(port);
@@ -33,18 +33,18 @@ static int open_port(const char *target, char *error)
 
 static void test_no_memory(void **state)
 {
-	char error[PORT_ERROR_BYTES];
+	struct error error;
 	unsigned fds = count_fds();
 
 	for (unsigned k = 0; k < 3; k++) {
 		inject_one("alloc", 1 + k, ENOMEM); /* the first is the port itself */
-		assert_int_equal(open_port(socket_path, error), -ENOMEM);
-		assert_non_null(strstr(error, socket_path));
-		assert_non_null(strstr(error, "out of memory"));
+		assert_int_equal(open_port(socket_path, &error), -ENOMEM);
+		assert_non_null(strstr(error.text, socket_path));
+		assert_non_null(strstr(error.text, "out of memory"));
 	}
-	assert_int_equal(open_port(socket_path, error), 0);
-	assert_int_equal(open_port(NULL, error), -EINVAL);
-	assert_non_null(strstr(error, "memif: "));
+	assert_int_equal(open_port(socket_path, &error), 0);
+	assert_int_equal(open_port(NULL, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "memif: "));
 	assert_int_equal(count_fds(), fds);
 }
 
@@ -339,14 +339,15 @@ static void test_own_user(void **state)
 static void test_secret_with_zero(void **state)
 {
 	struct memif_link_config link;
-	char error[MEMIF_ERROR_BYTES] = "", options[64];
+	char options[64];
+	struct error error = {""};
 	int pipes[2];
 
 	assert_int_equal(pipe(pipes), 0);
 	assert_int_equal(write(pipes[1], "a\0b", 3), 3);
 	snprintf(options, sizeof(options), "secret-fd=%d", pipes[0]);
-	assert_int_equal(memif_link_options(&link, socket_path, options, error), -EINVAL);
-	assert_non_null(strstr(error, "secret-fd"));
+	assert_int_equal(memif_link_options(&link, socket_path, options, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "secret-fd"));
 	close(pipes[0]);
 	close(pipes[1]);
 }

@@ -26,8 +26,8 @@ static void open_port(const char *options)
 {
 	rig_memory(&rig, path);
 	rig.config.options = options;
-	if (path->open(rig.port, &rig.config, rig.error))
-		fail_msg("open: %s", rig.error);
+	if (path->open(rig.port, &rig.config, &rig.error))
+		fail_msg("open: %s", rig.error.text);
 	port = rig.port;
 	rig.wire = rig_wire_open("pp-wire");
 	assert_true(rig.wire >= 0);

@@ -78,8 +78,8 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 	}
 	if (mode)
 		rig->config.options = mode;
-	if (path->open(rig->port, &rig->config, rig->error))
-		fail_msg("open: %s", rig->error);
+	if (path->open(rig->port, &rig->config, &rig->error))
+		fail_msg("open: %s", rig->error.text);
 	up = rig;
 	if (!is_pcap()) {
 		rig->wire = rig_wire_open(is_tap() ? "pp-tap" : "pp-wire");
@@ -521,18 +521,18 @@ static void test_open_refuses(void **state)
 
 	rig_memory(&rig, path);
 	rig.config.target = "no,such/thing";
-	assert_true(path->open(rig.port, &rig.config, rig.error) < 0);
-	assert_true(strlen(rig.error) > 10);
+	assert_true(path->open(rig.port, &rig.config, &rig.error) < 0);
+	assert_true(strlen(rig.error.text) > 10);
 	snprintf(target, sizeof(target), "%s", is_pcap() ? "," : "pp-port");
 	rig.config.target = target;
 	rig.config.options = "colour=red";
-	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
-	assert_non_null(strstr(rig.error, "colour"));
+	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
+	assert_non_null(strstr(rig.error.text, "colour"));
 	rig.config.options = "=1";
-	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig.config.options = NULL;
 	rig.config.memory_bytes = 1000;
-	assert_int_equal(path->open(rig.port, &rig.config, rig.error), -EINVAL);
+	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig_free(&rig);
 	assert_int_equal(rig_open_descriptors(), before);
 }

@@ -175,7 +175,7 @@ static void wait_link(struct rig *rig, bool link)
 			return;
 		rig_sleep_ms(10);
 	}
-	fail_msg("link stays %s: %s", link ? "down" : "up", info.fault);
+	fail_msg("link stays %s: %s", link ? "down" : "up", info.fault.text);
 }
 
 static void in_host(unsigned host, const char *command)
@@ -214,8 +214,8 @@ static int span_up(void **state)
 		}
 		rig->config.target = port_name[i];
 		rig->config.options = mode;
-		if (path->open(rig->port, &rig->config, rig->error))
-			fail_msg("open: %s", rig->error);
+		if (path->open(rig->port, &rig->config, &rig->error))
+			fail_msg("open: %s", rig->error.text);
 		snprintf(command, sizeof(command), "ip link set %s netns /proc/%d/fd/%d", wire,
 			getpid(), namespace_host[i]);
 		assert_int_equal(rig_run(command), 0);
@@ -487,8 +487,8 @@ static int single_up(void **state)
 		assert_int_equal(rig_veth(), 0);
 		rig.config.options = mode;
 	}
-	if (path->open(rig.port, &rig.config, rig.error))
-		fail_msg("open: %s", rig.error);
+	if (path->open(rig.port, &rig.config, &rig.error))
+		fail_msg("open: %s", rig.error.text);
 	rig_open = true;
 	wait_link(&rig, true);
 	rig.taken = (unsigned)path->start(rig.port, rig.buffers, RIG_BUFFERS);
@@ -567,8 +567,8 @@ static void assert_dead(const char *why)
 
 	wait_link(&rig, false);
 	path->info(rig.port, &info);
-	if (!strstr(info.fault, why))
-		fail_msg("'%s' does not say '%s'", info.fault, why);
+	if (!strstr(info.fault.text, why))
+		fail_msg("'%s' does not say '%s'", info.fault.text, why);
 	/* Nothing is lost silently, and nothing waits for a link that may never come. */
 	assert_int_equal(send_and_wait(20, &failed), 20);
 	assert_int_equal(failed, 20);
@@ -636,7 +636,7 @@ static void test_killed(void **state)
 	assert_int_equal(pipe(tell), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		if (path->open(rig.port, &rig.config, rig.error) == 0 &&
+		if (path->open(rig.port, &rig.config, &rig.error) == 0 &&
 			path->start(rig.port, rig.buffers, RIG_BUFFERS) > 0)
 			ready = 1;
 		if (write(tell[1], &ready, 1) != 1)
@@ -650,8 +650,8 @@ static void test_killed(void **state)
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	close(tell[0]);
 	close(tell[1]);
-	if (path->open(rig.port, &rig.config, rig.error))
-		fail_msg("open: %s", rig.error);
+	if (path->open(rig.port, &rig.config, &rig.error))
+		fail_msg("open: %s", rig.error.text);
 	wait_link(&rig, true);
 	assert_true(path->start(rig.port, rig.buffers, RIG_BUFFERS) > 0);
 	assert_alive();
@@ -665,13 +665,13 @@ static void test_occupied(void **state)
 	rig_memory(&second, path);
 	second.config = rig.config;
 	second.config.memory = second.memory;
-	int code = path->open(second.port, &second.config, second.error);
+	int code = path->open(second.port, &second.config, &second.error);
 	if (path == &af_packet_port_ops) {
 		assert_int_equal(code, 0);
 		path->close(second.port);
 	} else {
 		assert_int_equal(code, -EBUSY);
-		assert_non_null(strstr(second.error, "another"));
+		assert_non_null(strstr(second.error.text, "another"));
 	}
 	rig_free(&second);
 	assert_alive();

@@ -76,7 +76,7 @@ static int open_port(struct rig *rig, const char *in, const char *out, const cha
 	rig->config.target = to;
 	rig->config.options = options;
 	rig->config.counters = counters;
-	int code = pcap_port_ops.open(rig->port, &rig->config, rig->error);
+	int code = pcap_port_ops.open(rig->port, &rig->config, &rig->error);
 	if (code == 0)
 		assert_int_equal(pcap_port_ops.start(rig->port, rig->buffers, 64), 64);
 	return code;
@@ -124,31 +124,31 @@ static void test_refuses(void **state)
 	struct rig *rig = rigs;
 
 	assert_true(open_port(rig++, "absent.pcap", "", NULL, NULL) < 0);
-	assert_non_null(strstr(rigs[0].error, "absent.pcap"));
+	assert_non_null(strstr(rigs[0].error.text, "absent.pcap"));
 	teardown(NULL);
 
 	write_capture("cooked.pcap", CAPTURE_LINUX_SLL, true, &record, 1);
 	assert_int_equal(open_port(rigs, "cooked.pcap", "", NULL, NULL), -EPROTOTYPE);
-	assert_non_null(strstr(rigs[0].error, "cooked.pcap"));
-	assert_non_null(strstr(rigs[0].error, "LINUX_SLL"));
+	assert_non_null(strstr(rigs[0].error.text, "cooked.pcap"));
+	assert_non_null(strstr(rigs[0].error.text, "LINUX_SLL"));
 	teardown(NULL);
 
 	int fd = open(in_directory("text.pcap"), O_CREAT | O_WRONLY, 0600);
 	assert_int_equal(write(fd, "this is not a capture at all, really\n", 37), 37);
 	close(fd);
 	assert_true(open_port(rigs, "text.pcap", "", NULL, NULL) < 0);
-	assert_non_null(strstr(rigs[0].error, "text.pcap"));
+	assert_non_null(strstr(rigs[0].error.text, "text.pcap"));
 	teardown(NULL);
 
 	assert_true(open_port(rigs, "", "/nonexistent/directory/out.pcap", NULL, NULL) < 0);
-	assert_non_null(strstr(rigs[0].error, "/nonexistent/directory/out.pcap"));
+	assert_non_null(strstr(rigs[0].error.text, "/nonexistent/directory/out.pcap"));
 	teardown(NULL);
 
 	static const char *const options[] = {"burst=0", "burst=65", "burst=", "burst=2x",
 		"cut=half", "timeline=maybe", "verdict=/tmp/x", "loop"};
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		assert_int_equal(open_port(rigs, "", "", options[i], NULL), -EINVAL);
-		assert_true(rigs[0].error[0]);
+		assert_true(rigs[0].error.text[0]);
 		teardown(NULL);
 	}
 	assert_int_equal(open_port(rigs, "", "", "burst=1,cut=skip,timeline", NULL), 0);
@@ -228,10 +228,10 @@ static void test_truncated_file(void **state)
 		if ((size - 24) % 116) {
 			char after[32];
 			snprintf(after, sizeof(after), "after frame %u", whole);
-			assert_non_null(strstr(info.fault, "short.pcap"));
-			assert_non_null(strstr(info.fault, after));
+			assert_non_null(strstr(info.fault.text, "short.pcap"));
+			assert_non_null(strstr(info.fault.text, after));
 		} else {
-			assert_string_equal(info.fault, "");
+			assert_string_equal(info.fault.text, "");
 		}
 		teardown(NULL);
 	}
@@ -264,7 +264,7 @@ static void test_mutated_file(void **state)
 			assert_in_range(receive_all(rigs, NULL), 0, 500);
 			assert_true(info_of(rigs).finished);
 		} else {
-			assert_true(rigs[0].error[0]);
+			assert_true(rigs[0].error.text[0]);
 		}
 		teardown(NULL);
 	}
@@ -284,7 +284,7 @@ static void test_disk_full(void **state)
 		assert_int_equal(pcap_port_ops.transmitted(rigs[0].port, &failed), 1);
 		assert_int_equal(failed, i + 1);
 	}
-	assert_non_null(strstr(info_of(rigs).fault, "/dev/full"));
+	assert_non_null(strstr(info_of(rigs).fault.text, "/dev/full"));
 }
 
 /* A file that may not grow past some byte: each frame is either whole in it or failed, and it can
@@ -314,7 +314,8 @@ static void test_size_limit(void **state)
 					bursts[b]);
 				taken += pcap_port_ops.transmitted(rigs[0].port, &failed);
 			}
-			assert_non_null(strstr(info_of(rigs).fault, "limited.pcap: cannot write"));
+			assert_non_null(
+				strstr(info_of(rigs).fault.text, "limited.pcap: cannot write"));
 			/* There is room again: it goes on, and what lies in between is whole. */
 			assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 			pcap_port_ops.transmit(rigs[0].port, frames, 5);
@@ -342,8 +343,8 @@ static void refuses_output(
 	unsigned rig, const char *in, const char *out, int code, const char *says)
 {
 	assert_int_equal(open_port(&rigs[rig], in, out, NULL, NULL), code);
-	if (!strstr(rigs[rig].error, says) || !strstr(rigs[rig].error, out))
-		fail_msg("%s", rigs[rig].error);
+	if (!strstr(rigs[rig].error.text, says) || !strstr(rigs[rig].error.text, out))
+		fail_msg("%s", rigs[rig].error.text);
 }
 
 /* What is no file of its own name is left as it is. */
@@ -414,7 +415,7 @@ static void test_verdict_names(void **state)
 
 		snprintf(option, sizeof(option), "verdict=%s", in_directory("%s", name[k]));
 		assert_int_equal(open_port(rigs, "", "out.pcap", option, &counters), -EEXIST);
-		assert_non_null(strstr(rigs->error, name[k]));
+		assert_non_null(strstr(rigs->error.text, name[k]));
 		teardown(NULL);
 	}
 	assert_int_equal(stat(in_directory("diary"), &is), 0);
@@ -447,7 +448,7 @@ static void test_one_file_twice(void **state)
 	assert_int_equal(open_port(&rigs[0], "", "both.pcap", NULL, NULL), 0);
 	refuses_output(1, "", "hard.pcap", -EBUSY, "another port reads or writes it");
 	assert_true(open_port(&rigs[2], "both.pcap", "", NULL, NULL) == -EBUSY);
-	assert_non_null(strstr(rigs[2].error, "another port writes it"));
+	assert_non_null(strstr(rigs[2].error.text, "another port writes it"));
 	teardown(NULL);
 }
 
@@ -577,7 +578,7 @@ static void test_times_of_pcap(void **state)
 	}
 	fclose(file);
 	assert_int_equal(stamps_written("stamps.pcap", got, COUNT), COUNT);
-	assert_string_equal(info_of(rigs).fault, "");
+	assert_string_equal(info_of(rigs).fault.text, "");
 	teardown(NULL);
 	for (unsigned i = 0; i < 7; i++)
 		assert_memory_equal(got[i], times[i], 8);
@@ -648,8 +649,8 @@ static void test_times_of_pcapng(void **state)
 		assert_int_equal(stamps_written("stamps.pcapng", got, 1), 1);
 		if (got[0][0] != cases[i].seconds || got[0][1] != cases[i].nanoseconds)
 			fail_msg("case %u: %u.%09u", i, got[0][0], got[0][1]);
-		assert_non_null(strstr(info_of(rigs).fault, cases[i].fault));
-		assert_int_equal(!*info_of(rigs).fault, !*cases[i].fault);
+		assert_non_null(strstr(info_of(rigs).fault.text, cases[i].fault));
+		assert_int_equal(!*info_of(rigs).fault.text, !*cases[i].fault);
 		teardown(NULL);
 	}
 }

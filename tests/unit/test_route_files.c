@@ -51,7 +51,7 @@ struct compiled {
 	struct config *config;
 	struct next_hops *hops;
 	struct routes routes;
-	char error[ROUTES_ERROR_BYTES];
+	struct error error;
 };
 
 static int compile(struct compiled *c, const char *yaml, const char *table)
@@ -63,9 +63,9 @@ static int compile(struct compiled *c, const char *yaml, const char *table)
 		write_file(plain, table, strlen(table));
 	*c = (struct compiled){.hops = next_hops_new()};
 	assert_non_null(c->hops);
-	if (config_load(&c->config, configuration, c->error))
-		fail_msg("%s", c->error);
-	return routes_of_config(&c->routes, c->hops, c->config, mac, c->error);
+	if (config_load(&c->config, configuration, &c->error))
+		fail_msg("%s", c->error.text);
+	return routes_of_config(&c->routes, c->hops, c->config, mac, &c->error);
 }
 
 static void release(struct compiled *c)
@@ -160,7 +160,7 @@ static void test_xz(void **state)
 		write_file(packed, bytes, cut);
 		assert_int_equal(
 			compile(&c, HEAD "route_files: [{file: table.xz}]\n", NULL), -EINVAL);
-		assert_non_null(strstr(c.error, "table.xz: not a whole xz file"));
+		assert_non_null(strstr(c.error.text, "table.xz: not a whole xz file"));
 		assert_null(c.routes.route);
 		release(&c);
 	}
@@ -245,9 +245,9 @@ static void test_mistakes(void **state)
 				mistakes[k].line);
 		snprintf(yaml, sizeof(yaml), HEAD "%s", mistakes[k].yaml);
 		assert_int_equal(compile(&c, yaml, mistakes[k].table), -EINVAL);
-		if (strncmp(c.error, where, strlen(where)) != 0 ||
-			!strstr(c.error, mistakes[k].reason))
-			fail_msg("'%s'\nwant '%s… %s'", c.error, where, mistakes[k].reason);
+		if (strncmp(c.error.text, where, strlen(where)) != 0 ||
+			!strstr(c.error.text, mistakes[k].reason))
+			fail_msg("'%s'\nwant '%s… %s'", c.error.text, where, mistakes[k].reason);
 		assert_null(c.routes.route);
 		release(&c);
 	}
@@ -262,7 +262,7 @@ static void test_zeros(void **state)
 	for (unsigned k = 0; k < 2; k++) {
 		write_file(other_file, k ? hidden : zeros, k ? sizeof(hidden) - 1 : sizeof(zeros));
 		assert_int_equal(compile(&c, HEAD "route_files: [{file: other}]\n", NULL), -EINVAL);
-		assert_non_null(strstr(c.error, "other:1: byte 0x00 at place "));
+		assert_non_null(strstr(c.error.text, "other:1: byte 0x00 at place "));
 		assert_null(c.routes.route);
 		release(&c);
 	}
@@ -279,9 +279,9 @@ static void test_no_file(void **state)
 		unlink(plain);
 		assert_int_equal(k ? mkfifo(plain, 0600) : mkdir(plain, 0700), 0);
 		assert_int_equal(
-			routes_of_config(&c.routes, c.hops, c.config, mac, c.error), -EINVAL);
-		assert_non_null(
-			strstr(c.error, k ? "table.txt: is a pipe" : "table.txt: is a directory"));
+			routes_of_config(&c.routes, c.hops, c.config, mac, &c.error), -EINVAL);
+		assert_non_null(strstr(
+			c.error.text, k ? "table.txt: is a pipe" : "table.txt: is a directory"));
 		assert_int_equal(remove(plain), 0);
 		release(&c);
 	}
@@ -303,8 +303,8 @@ static void test_link_local_gateway(void **state)
 			assert_route(&c, "2001:db8::/32", "file", 0);
 		} else {
 			assert_int_equal(compile(&c, yaml, "2001:db8::/32 fe80::1\n"), -EINVAL);
-			assert_non_null(
-				strstr(c.error, "gateway fe80::1 is a neighbour of a and of b"));
+			assert_non_null(strstr(
+				c.error.text, "gateway fe80::1 is a neighbour of a and of b"));
 		}
 		release(&c);
 	}
@@ -323,8 +323,8 @@ static void test_many_gateways(void **state)
 	snprintf(wide, sizeof(wide), "%s", HEAD FILES);
 	memcpy(strstr(wide, "10.0.1.1/24"), "10.0.1.1/16", 11);
 	assert_int_equal(compile(&c, wide, table), -ENOSPC);
-	assert_non_null(strstr(c.error, "table.txt:20"));
-	assert_non_null(strstr(c.error, "more than 2047 next hops"));
+	assert_non_null(strstr(c.error.text, "table.txt:20"));
+	assert_non_null(strstr(c.error.text, "more than 2047 next hops"));
 	release(&c);
 	free(table);
 }
@@ -338,8 +338,8 @@ static void test_gone(void **state)
 	assert_int_equal(compile(&c, HEAD FILES, "198.51.100.0/24 10.0.0.10\n"), 0);
 	routes_free(&c.routes);
 	unlink(plain);
-	assert_int_equal(routes_of_config(&c.routes, c.hops, c.config, mac, c.error), -ENOENT);
-	assert_non_null(strstr(c.error, "table.txt: No such file or directory"));
+	assert_int_equal(routes_of_config(&c.routes, c.hops, c.config, mac, &c.error), -ENOENT);
+	assert_non_null(strstr(c.error.text, "table.txt: No such file or directory"));
 	release(&c);
 }
 

@@ -24,7 +24,7 @@
 #define STRANGER 65533u
 
 static char place[] = "/tmp/p2pnic-test-XXXXXX";
-static char text[4096];
+static struct error error;
 
 static const char *in_place(const char *name)
 {
@@ -47,12 +47,12 @@ static unsigned mode_of(const char *path)
 static int try(const char *path)
 {
 	struct runtime r;
-	int result = runtime_open(&r, path, text);
+	int result = runtime_open(&r, path, &error);
 
 	if (!result)
 		runtime_close(&r, path, true);
 	else
-		assert_true(text[0] != 0);
+		assert_true(error.text[0] != 0);
 	return result;
 }
 
@@ -67,7 +67,7 @@ static unsigned beside(const char *path)
 {
 	const char *name;
 	struct stat is;
-	int fd = runtime_beside(path, true, &name, text);
+	int fd = runtime_beside(path, true, &name, &error);
 
 	assert_true(fd >= 0);
 	assert_string_equal(name, "file");
@@ -82,12 +82,12 @@ static void test_made(void **state)
 	const bool root = geteuid() == 0;
 	const mode_t mask = umask(0);
 
-	assert_int_equal(runtime_open(&r, in_place("a/b"), text), 0);
+	assert_int_equal(runtime_open(&r, in_place("a/b"), &error), 0);
 	assert_int_equal(mode_of(in_place("a")), root ? 0755 : 0700);
 	assert_int_equal(mode_of(in_place("a/b")), root ? 0750 : 0700);
 	assert_int_equal(mode_of(in_place("a/b/lock")), 0600);
-	assert_int_equal(runtime_open(&other, in_place("a/b"), text), -EBUSY);
-	assert_non_null(strstr(text, "another router runs in"));
+	assert_int_equal(runtime_open(&other, in_place("a/b"), &error), -EBUSY);
+	assert_non_null(strstr(error.text, "another router runs in"));
 	runtime_close(&r, in_place("a/b"), false);
 	assert_int_equal(try(in_place("a/b")), 0);
 	assert_int_equal(access(in_place("a/b"), F_OK), -1);
@@ -120,12 +120,12 @@ static void test_writable(void **state)
 		snprintf(mode, sizeof(mode), "%04o", modes[k]);
 		make_directory(in_place("open"), modes[k]);
 		assert_int_equal(try(in_place("open")), -EPERM);
-		assert_non_null(strstr(text, in_place("open")));
-		assert_non_null(strstr(text, mode));
-		assert_non_null(strstr(text, "chmod go-w"));
+		assert_non_null(strstr(error.text, in_place("open")));
+		assert_non_null(strstr(error.text, mode));
+		assert_non_null(strstr(error.text, "chmod go-w"));
 		assert_int_equal(access(in_place("open/lock"), F_OK), -1);
 		assert_int_equal(try(in_place("open/below")), -EPERM);
-		assert_non_null(strstr(text, "chmod go-w"));
+		assert_non_null(strstr(error.text, "chmod go-w"));
 		assert_int_equal(access(in_place("open/below"), F_OK), -1);
 		rmdir(in_place("open"));
 	}
@@ -144,10 +144,10 @@ static void test_strangers(void **state)
 	make_directory(in_place("his"), 0700);
 	assert_int_equal(chown(in_place("his"), STRANGER, STRANGER), 0);
 	assert_int_equal(try(in_place("his")), -EPERM);
-	assert_non_null(strstr(text, "65533"));
-	assert_non_null(strstr(text, "0700"));
+	assert_non_null(strstr(error.text, "65533"));
+	assert_non_null(strstr(error.text, "0700"));
 	assert_int_equal(try(in_place("his/below")), -EPERM);
-	assert_non_null(strstr(text, "65533"));
+	assert_non_null(strstr(error.text, "65533"));
 	assert_int_equal(access(in_place("his/below"), F_OK), -1);
 	rmdir(in_place("his"));
 }
@@ -166,7 +166,7 @@ static void test_links(void **state)
 	assert_int_equal(try(in_place("loop")), -ELOOP);
 	assert_int_equal(try(in_place("loop/x")), -ELOOP);
 	assert_int_equal(try(in_place("sticky/link")), -EPERM);
-	assert_non_null(strstr(text, "symbolic link"));
+	assert_non_null(strstr(error.text, "symbolic link"));
 	assert_int_equal(try(in_place("sticky/link/run")), -EPERM);
 	assert_int_equal(access(in_place("real/run"), F_OK), -1);
 	unlink(in_place("link"));
@@ -237,14 +237,14 @@ static void test_one_at_a_time(void **state)
 			continue;
 		for (unsigned round = 0; round < ROUNDS;) {
 			struct runtime r;
-			int result = runtime_open(&r, path, text);
+			int result = runtime_open(&r, path, &error);
 
 			if (result == -EBUSY || result == -EAGAIN) {
 				sched_yield();
 				continue;
 			}
 			if (result) {
-				fprintf(stderr, "%s\n", text);
+				fprintf(stderr, "%s\n", error.text);
 				_exit(1);
 			}
 			shared->met += atomic_fetch_add(&shared->inside, 1) != 0;

@@ -325,7 +325,7 @@ static void a_nic_dies_and_is_replaced(void **state)
 /* What a new driver does with connections that a keeper held. Settings may have changed. */
 static void take_over(struct soft_rig *r, unsigned nics)
 {
-	char error[DRIVER_ERROR_BYTES];
+	struct error error;
 
 	memset(r->fabric.nic, 0, sizeof(r->fabric.nic));
 	for (unsigned k = 0; k < nics; k++) {
@@ -338,12 +338,13 @@ static void take_over(struct soft_rig *r, unsigned nics)
 			kept[j] = dup(fds[j]);
 		driver_nic_detach(&r->driver[k]);
 		assert_int_equal(
-			device_adopt(&device, "vfio-user", kept, (unsigned)n, NULL, 0, error), 0);
-		assert_int_equal(driver_nic_attach(&r->driver[k], r->name[k], k, device, error), 0);
+			device_adopt(&device, "vfio-user", kept, (unsigned)n, NULL, 0, &error), 0);
+		assert_int_equal(
+			driver_nic_attach(&r->driver[k], r->name[k], k, device, &error), 0);
 	}
 	for (unsigned k = 0; k < nics; k++)
-		if (soft_join(r, k, error))
-			fail_msg("%s", error);
+		if (soft_join(r, k, &error))
+			fail_msg("%s", error.text);
 }
 
 /* A driver that was killed while a keeper held the connections: nothing changes for the NICs. */

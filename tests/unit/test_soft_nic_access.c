@@ -145,7 +145,8 @@ static void test_configuration_space(void **state)
 static void test_refused(void **state)
 {
 	struct soft_rig *r = *state;
-	char target[80], socket[80], error[SOFT_NIC_ERROR_BYTES];
+	char target[80], socket[80];
+	struct error error;
 	const struct soft_nic_config good = {.name = "bad",
 		.socket = socket,
 		.port_type = "pcap",
@@ -177,9 +178,9 @@ static void test_refused(void **state)
 		c.port_type = c.port_type ? c.port_type : good.port_type;
 		c.port_target = c.port_target ? c.port_target : good.port_target;
 		c.method = c.method ? c.method : good.method;
-		assert_int_equal(soft_nic_new(&nic, &c, r->engine[0], error), cases[k].error);
-		if (!strstr(error, cases[k].says) || strncmp(error, "nic bad: ", 9))
-			fail_msg("'%s', not '%s'", error, cases[k].says);
+		assert_int_equal(soft_nic_new(&nic, &c, r->engine[0], &error), cases[k].error);
+		if (!strstr(error.text, cases[k].says) || strncmp(error.text, "nic bad: ", 9))
+			fail_msg("'%s', not '%s'", error.text, cases[k].says);
 		assert_int_equal(soft_descriptors(), before);
 	}
 	unlink(target + 1);
@@ -221,7 +222,8 @@ static void test_engine_is_full(void **state)
 	struct soft_rig *r = *state;
 	struct soft_nic *nic[ENGINE_NICS_MAX];
 	struct engine *engine;
-	char name[16], target[80], socket[80], error[SOFT_NIC_ERROR_BYTES];
+	char name[16], target[80], socket[80];
+	struct error error;
 	struct soft_nic_config config = {.name = name,
 		.socket = socket,
 		.port_type = "pcap",
@@ -235,14 +237,14 @@ static void test_engine_is_full(void **state)
 		snprintf(name, sizeof(name), "n%u", n);
 		snprintf(target, sizeof(target), ",%s/full%u", r->directory, n);
 		snprintf(socket, sizeof(socket), "%s/full%u.sock", r->directory, n);
-		result = soft_nic_new(&nic[n % ENGINE_NICS_MAX], &config, engine, error);
+		result = soft_nic_new(&nic[n % ENGINE_NICS_MAX], &config, engine, &error);
 		unlink(target + 1);
 		if (result)
 			break;
 	}
 	assert_int_equal(n, ENGINE_NICS_MAX);
 	assert_int_equal(result, -ENOSPC);
-	assert_non_null(strstr(error, "engine: "));
+	assert_non_null(strstr(error.text, "engine: "));
 	/* In the order they came: the place of one that goes is the last one's. */
 	while (n)
 		soft_nic_free(nic[ENGINE_NICS_MAX - n--]);
@@ -255,17 +257,17 @@ static void test_fabric_refuses(void **state)
 {
 	struct soft_rig *r = *state;
 	struct fabric f = r->fabric;
-	char error[DRIVER_ERROR_BYTES];
+	struct error error;
 
 	fabric_remove(&r->fabric, &r->driver[0]);
 	memset(f.nic, 0, sizeof(f.nic));
 	f.method = P2PNIC_METHOD_READ;
-	assert_int_equal(fabric_add(&f, &r->driver[0], error), -EINVAL);
-	assert_non_null(strstr(error, "another method"));
+	assert_int_equal(fabric_add(&f, &r->driver[0], &error), -EINVAL);
+	assert_non_null(strstr(error.text, "another method"));
 	f.method = P2PNIC_METHOD_WRITE;
 	f.ring_slots = P2PNIC_BAR4_BYTES_MIN / P2PNIC_BUFFER_BYTES;
-	assert_int_equal(fabric_add(&f, &r->driver[0], error), -ENOSPC);
-	assert_non_null(strstr(error, "packet memory of"));
+	assert_int_equal(fabric_add(&f, &r->driver[0], &error), -ENOSPC);
+	assert_non_null(strstr(error.text, "packet memory of"));
 	assert_null(f.nic[0]);
 }
 
@@ -290,25 +292,25 @@ static void test_driver(void **state)
 static void test_devices_that_are_none(void **state)
 {
 	struct device *device;
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 	int fds[2];
 
-	assert_int_equal(device_open(&device, "carrier-pigeon:x", error), -ENODEV);
-	assert_non_null(strstr(error, "no such kind of device; there is vfio-user:"));
-	assert_int_equal(device_open(&device, "vfio-user", error), -ENODEV);
+	assert_int_equal(device_open(&device, "carrier-pigeon:x", &error), -ENODEV);
+	assert_non_null(strstr(error.text, "no such kind of device; there is vfio-user:"));
+	assert_int_equal(device_open(&device, "vfio-user", &error), -ENODEV);
 	assert_int_equal(
 		device_open(&device,
 			"vfio-user:/a-path-that-is-longer-than-the-hundred-and-seven-bytes-"
 			"which-fit-into-the-address-of-a-unix-domain-socket-on-linux",
-			error),
+			&error),
 		-ENAMETOOLONG);
 	/* Descriptors are taken over on failure too. */
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, error), -ENODEV);
+	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, &error), -ENODEV);
 	assert_int_equal(close(fds[0]), -1);
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(device_adopt(&device, "vfio-user", fds, 2, NULL, 0, error), -EINVAL);
-	assert_non_null(strstr(error, "by one descriptor, not 2"));
+	assert_int_equal(device_adopt(&device, "vfio-user", fds, 2, NULL, 0, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "by one descriptor, not 2"));
 	assert_int_equal(close(fds[1]), -1);
 }
 

@@ -27,7 +27,7 @@ struct rig {
 	struct table *table;
 	struct world world;
 	struct table_report report;
-	char error[TABLE_ERROR_BYTES];
+	struct error error;
 	struct address probe[PROBES];
 	size_t probes;
 };
@@ -61,13 +61,13 @@ static void rig_free(struct rig *r)
 static int configure(struct rig *r)
 {
 	return table_configure(
-		&r->table, &r->world.config, r->world.mac, false, &r->nics, &r->report, r->error);
+		&r->table, &r->world.config, r->world.mac, false, &r->nics, &r->report, &r->error);
 }
 
 static void configured(struct rig *r)
 {
 	if (configure(r))
-		fail_msg("%s", r->error);
+		fail_msg("%s", r->error.text);
 }
 
 /* The world as it is, made anew, in r->fresh. */
@@ -81,8 +81,8 @@ static void make_fresh(struct rig *r)
 	r->fresh.in_force[0] = r->fresh.in_force[1] = 0;
 	assert_int_equal(
 		table_new(&t, r->fresh.driver.bar2_bytes, table_kind(&r->world.config), 0), 0);
-	if (table_configure(&t, &r->world.config, r->world.mac, false, &only, &report, r->error))
-		fail_msg("%s", r->error);
+	if (table_configure(&t, &r->world.config, r->world.mac, false, &only, &report, &r->error))
+		fail_msg("%s", r->error.text);
 	assert_int_equal(report.loaded, 1);
 	table_free(t);
 }
@@ -145,7 +145,7 @@ static void assert_routes(struct rig *r)
 	struct routes want;
 
 	assert_int_equal(
-		routes_of_config(&want, hops, &r->world.config, r->world.mac, r->error), 0);
+		routes_of_config(&want, hops, &r->world.config, r->world.mac, &r->error), 0);
 	assert_int_equal(got->n, want.n);
 	for (size_t k = 0; k < want.n; k++) {
 		assert_int_equal(route_order(&got->route[k], &want.route[k]), 0);
@@ -296,7 +296,8 @@ static void one_route_at_a_time(void **state)
 			route.next_hop = (uint16_t)next_hops_gateway(hops, &n->ip, &a);
 		}
 		assert_int_equal(
-			table_change(r->table, hops, &route, 1, &r->nics, &r->report, r->error), 0);
+			table_change(r->table, hops, &route, 1, &r->nics, &r->report, &r->error),
+			0);
 		assert_int_equal(r->report.added, !to[host] && new);
 		assert_int_equal(r->report.deleted, to[host] && !new);
 		assert_int_equal(r->report.changed, to[host] && new &&to[host] != new);
@@ -476,7 +477,7 @@ static void nic_fails_and_returns(void **state)
 	configured(r);
 	assert_int_equal(r->report.patched, 2);
 	assert_int_equal(r->report.failed, 1);
-	assert_non_null(strstr(r->report.failure, "nic2"));
+	assert_non_null(strstr(r->report.failure.text, "nic2"));
 	/* From then on its memory is let alone: it may still be reading. */
 	memcpy(before, r->nic[1].driver.bar2, RIG_BAR2_BYTES);
 	for (unsigned step = 0; step < 20; step++) {
@@ -497,7 +498,7 @@ static void nic_fails_and_returns(void **state)
 	/* Another one in its place, with empty memory. */
 	fake_close(&r->nic[2]);
 	fake_open(&r->nic[2], 2, RIG_BAR2_BYTES);
-	assert_int_equal(table_load(r->table, &r->nic[2].driver, r->error), 0);
+	assert_int_equal(table_load(r->table, &r->nic[2].driver, &r->error), 0);
 	assert_all_right(r);
 	free(before);
 	rig_free(r);
@@ -516,14 +517,14 @@ static void sources_refused(void **state)
 	configured(r);
 	assert_int_equal(r->report.failed, 1);
 	assert_string_equal(
-		r->report.failure, "nic2: the table: argument or register out of range");
+		r->report.failure.text, "nic2: the table: argument or register out of range");
 	assert_false(table_in_step(r->table, &nic->driver));
 	assert_true(table_in_step(r->table, &r->nic[0].driver));
-	assert_int_equal(table_load(r->table, &nic->driver, r->error), -EIO);
+	assert_int_equal(table_load(r->table, &nic->driver, &r->error), -EIO);
 	assert_false(table_in_step(r->table, &nic->driver));
 	/* Firmware of contract 1.0 has no such list: it does without. */
 	nic->sources_result = P2PNIC_BAD_OPERATION;
-	assert_int_equal(table_load(r->table, &nic->driver, r->error), 0);
+	assert_int_equal(table_load(r->table, &nic->driver, &r->error), 0);
 	assert_true(table_in_step(r->table, &nic->driver));
 	rig_free(r);
 }
@@ -535,8 +536,9 @@ static void nic_of_another_size(void **state)
 	configured(r);
 	fake_close(&r->nic[1]);
 	fake_open(&r->nic[1], 1, 2 * RIG_BAR2_BYTES);
-	assert_int_equal(table_load(r->table, &r->nic[1].driver, r->error), -EINVAL);
-	assert_string_equal(r->error, "nic2: table memory is 32 MiB, the table was made for 16");
+	assert_int_equal(table_load(r->table, &r->nic[1].driver, &r->error), -EINVAL);
+	assert_string_equal(
+		r->error.text, "nic2: table memory is 32 MiB, the table was made for 16");
 	assert_false(table_in_step(r->table, &r->nic[1].driver));
 	assert_int_equal(r->nic[1].in_force[0], 0);
 	rig_free(r);
@@ -647,7 +649,7 @@ static void numbers_are_used_up(void **state)
 	routes = table_routes(r->table);
 	before = routes->n;
 	assert_int_equal(configure(r), -ENOSPC);
-	assert_non_null(strstr(r->error, "2047"));
+	assert_non_null(strstr(r->error.text, "2047"));
 	assert_int_equal(table_routes(r->table)->n, before);
 	for (unsigned k = 0; k < RIG_NICS; k++)
 		assert_right(r, &r->nic[k]);
@@ -771,7 +773,7 @@ static void a_gateway_that_is_nowhere(void **state)
 	r->world.route[0].via = WORLD_TEXT("gateway");
 	r->world.route[0].gateway = (struct address){{(uint64_t)0x08080808 << 32, 0}, 4};
 	assert_int_equal(configure(r), -EINVAL);
-	assert_non_null(strstr(r->error, "8.8.8.8"));
+	assert_non_null(strstr(r->error.text, "8.8.8.8"));
 	for (unsigned k = 0; k < RIG_NICS; k++)
 		assert_right(r, &r->nic[k]);
 	world_change(&r->world, 20);
@@ -802,8 +804,8 @@ static void a_table_that_does_not_fit(void **state)
 	w->config.routes_count = 200;
 	w->route[0].next_hops_count = 2;
 	assert_int_equal(configure(r), -ENOSPC);
-	assert_non_null(strstr(r->error, "IPv6 table"));
-	assert_non_null(strstr(r->error, "bytes"));
+	assert_non_null(strstr(r->error.text, "IPv6 table"));
+	assert_non_null(strstr(r->error.text, "bytes"));
 	for (unsigned k = 0; k < RIG_NICS; k++)
 		assert_right(r, &r->nic[k]);
 	/* And on, as if nothing had been. */

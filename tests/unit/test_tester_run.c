@@ -146,7 +146,7 @@ static const char *fake_trouble(void *end)
 	return "a cable is missing";
 }
 
-static int fake_prepare(void *end, const struct stream *s, char *error)
+static int fake_prepare(void *end, const struct stream *s, struct error *error)
 {
 	return 0;
 }
@@ -216,7 +216,7 @@ static struct tester_result result;
 static void run(struct tester *t, const char *pattern, uint32_t bytes, enum mischief m,
 	unsigned every, unsigned sample)
 {
-	char error[TESTER_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct tester_setup setup = {
 		.pattern = pattern, .frame_bytes = bytes, .mode = TESTER_ROUTED};
 	struct tester_load load = {.seconds = 60,
@@ -228,8 +228,8 @@ static void run(struct tester *t, const char *pattern, uint32_t bytes, enum misc
 	device.mischief = m;
 	device.every = every;
 	device.done = device.count = 0;
-	assert_int_equal(tester_prepare(t, &setup, error), 0);
-	assert_int_equal(tester_run(t, &load, &result, error), 0);
+	assert_int_equal(tester_prepare(t, &setup, &error), 0);
+	assert_int_equal(tester_run(t, &load, &result, &error), 0);
 	assert_int_equal(result.sent, 9973 * t->pattern.ingresses);
 }
 
@@ -283,7 +283,7 @@ static void test_mischief(void **state)
 static void test_paced(void **state)
 {
 	static struct tester t;
-	char error[TESTER_ERROR_BYTES];
+	struct error error;
 	struct tester_setup setup = {
 		.pattern = "4in-4out", .frame_bytes = 64, .mode = TESTER_ROUTED};
 	struct tester_load load = {
@@ -291,8 +291,8 @@ static void test_paced(void **state)
 
 	fake_tester(&t);
 	t.ns_per_tick = 0.5; /* whatever it is; the shape of the schedule is what counts */
-	assert_int_equal(tester_prepare(&t, &setup, error), 0);
-	assert_int_equal(tester_run(&t, &load, &result, error), 0);
+	assert_int_equal(tester_prepare(&t, &setup, &error), 0);
+	assert_int_equal(tester_run(&t, &load, &result, &error), 0);
 	assert_int_equal(result.refused, 0);
 	assert_int_equal(result.lost, 0);
 	/* Never more than asked for; how much less is the scheduler's business. */
@@ -314,7 +314,7 @@ static void test_progress(void **state)
 {
 	static struct tester t;
 	const uint32_t destination[] = {0xc6120a01, 0xc6120b01, 0xc6120c01};
-	char error[TESTER_ERROR_BYTES];
+	struct error error;
 	struct tester_setup setup = {.pattern = "1in-1out",
 		.frame_bytes = 64,
 		.mode = TESTER_ROUTED,
@@ -329,8 +329,8 @@ static void test_progress(void **state)
 
 	fake_tester(&t);
 	t.ns_per_tick = 20; /* time flies */
-	assert_int_equal(tester_prepare(&t, &setup, error), 0);
-	assert_int_equal(tester_run(&t, &load, &result, error), 0);
+	assert_int_equal(tester_prepare(&t, &setup, &error), 0);
+	assert_int_equal(tester_run(&t, &load, &result, &error), 0);
 	assert_true(told >= 2);
 	assert_true(result.seconds <= 1.6);
 	assert_true(result.mpps <= (double)result.received * 1e-6 / result.seconds);
@@ -343,7 +343,7 @@ static void test_refused(void **state)
 {
 	static struct tester t;
 	static char longest[2000], longest_options[2000], longest_path[2000];
-	char error[TESTER_ERROR_BYTES];
+	struct error error;
 	const char *one[] = {NULL};
 	struct tester *none;
 	static const struct {
@@ -379,22 +379,22 @@ static void test_refused(void **state)
 	memcpy(longest, "pcap:", 5);
 	memcpy(longest_options, "pcap:a,b,colour=", 16);
 	for (unsigned n = 0; n <= TESTER_PORTS_MAX + 1; n += TESTER_PORTS_MAX + 1) {
-		assert_int_equal(tester_open(&none, one, n, error), -EINVAL);
-		assert_non_null(strstr(error, "a tester has 1 to"));
+		assert_int_equal(tester_open(&none, one, n, &error), -EINVAL);
+		assert_non_null(strstr(error.text, "a tester has 1 to"));
 	}
 	for (unsigned k = 0; k < sizeof(ports) / sizeof(*ports); k++) {
 		one[0] = ports[k].port;
-		assert_true(tester_open(&none, one, 1, error) < 0);
-		if (!strstr(error, ports[k].says))
-			fail_msg("%s: not '%s'", error, ports[k].says);
+		assert_true(tester_open(&none, one, 1, &error) < 0);
+		if (!strstr(error.text, ports[k].says))
+			fail_msg("%s: not '%s'", error.text, ports[k].says);
 	}
 	fake_tester(&t);
 	for (unsigned k = 0; k < sizeof(setups) / sizeof(*setups); k++) {
-		assert_int_equal(tester_prepare(&t, &setups[k].setup, error), -EINVAL);
-		if (!strstr(error, setups[k].says))
-			fail_msg("%s: not '%s'", error, setups[k].says);
+		assert_int_equal(tester_prepare(&t, &setups[k].setup, &error), -EINVAL);
+		if (!strstr(error.text, setups[k].says))
+			fail_msg("%s: not '%s'", error.text, setups[k].says);
 	}
-	assert_int_equal(tester_prepare(&t, &good, error), 0);
+	assert_int_equal(tester_prepare(&t, &good, &error), 0);
 	static const struct {
 		const char *links;
 		bool wait;
@@ -410,12 +410,12 @@ static void test_refused(void **state)
 	for (unsigned k = 0; k < sizeof(lives) / sizeof(*lives); k++) {
 		links = lives[k].links;
 		looks = 0;
-		error[0] = 0;
-		int r = lives[k].wait ? tester_wait(&t, k == 2 ? 0.01 : 20, error)
-				      : tester_run(&t, &load, &result, error);
+		error.text[0] = 0;
+		int r = lives[k].wait ? tester_wait(&t, k == 2 ? 0.01 : 20, &error)
+				      : tester_run(&t, &load, &result, &error);
 		assert_int_equal(r, lives[k].result);
-		if (!strstr(error, lives[k].says))
-			fail_msg("%s: not '%s'", error, lives[k].says);
+		if (!strstr(error.text, lives[k].says))
+			fail_msg("%s: not '%s'", error.text, lives[k].says);
 	}
 	links = NULL;
 	fake_close(&t);
@@ -426,7 +426,8 @@ static void test_refused(void **state)
 /* Packets into a capture are lost; those out of one that another run has sent are nobody's. */
 static void test_captures(void **state)
 {
-	char directory[] = "/tmp/p2pnic-test-tester-XXXXXX", error[TESTER_ERROR_BYTES] = "";
+	char directory[] = "/tmp/p2pnic-test-tester-XXXXXX";
+	struct error error = {""};
 	char name[4][64], path[3][48];
 	const char *first[] = {name[0], name[1]}, *second[] = {name[2], name[3]};
 	struct tester_setup setup = {.pattern = "0>1", .frame_bytes = 128, .mode = TESTER_BRIDGED};
@@ -445,12 +446,12 @@ static void test_captures(void **state)
 	snprintf(name[2], sizeof(name[2]), "pcap:%.40s,", path[0]);
 	snprintf(name[3], sizeof(name[3]), "pcap:,%.40s", path[2]);
 	for (unsigned k = 0; k < 2; k++) {
-		if (tester_open(&t, k ? second : first, 2, error) || tester_wait(t, 20, error))
-			fail_msg("%s", error);
+		if (tester_open(&t, k ? second : first, 2, &error) || tester_wait(t, 20, &error))
+			fail_msg("%s", error.text);
 		setup.pattern = k ? "1>0" : "0>1";
-		assert_int_equal(tester_prepare(t, &setup, error), 0);
-		if (tester_run(t, &load, &result, error))
-			fail_msg("%s", error);
+		assert_int_equal(tester_prepare(t, &setup, &error), 0);
+		if (tester_run(t, &load, &result, &error))
+			fail_msg("%s", error.text);
 		tester_close(t);
 		assert_int_equal(result.sent, 1000);
 		assert_int_equal(result.lost, 1000);
@@ -469,16 +470,17 @@ static atomic_bool stop;
 
 static void *wire(void *config)
 {
-	char error[256] = "";
+	struct error error = {""};
 
-	if (reflect_run(config, error))
-		fprintf(stderr, "wire: %s\n", error);
+	if (reflect_run(config, &error))
+		fprintf(stderr, "wire: %s\n", error.text);
 	return NULL;
 }
 
 static void wire_run(bool server, enum reflect_kind kind, const char *pattern, uint32_t bytes)
 {
-	char mine[4][128], theirs[4][128], error[TESTER_ERROR_BYTES] = "";
+	char mine[4][128], theirs[4][128];
+	struct error error = {""};
 	const char *my_ports[4], *their_ports[4];
 	struct reflect_config config = {
 		.kind = kind, .ports = their_ports, .count = 4, .stop = &stop};
@@ -498,10 +500,10 @@ static void wire_run(bool server, enum reflect_kind kind, const char *pattern, u
 	assert_int_equal(pattern_parse(pattern, &config.pattern), 0);
 	atomic_store(&stop, false);
 	assert_int_equal(pthread_create(&thread, NULL, wire, &config), 0);
-	if (tester_open(&t, my_ports, 4, error))
-		fail_msg("%s", error);
-	if (tester_wait(t, 20, error))
-		fail_msg("%s", error);
+	if (tester_open(&t, my_ports, 4, &error))
+		fail_msg("%s", error.text);
+	if (tester_wait(t, 20, &error))
+		fail_msg("%s", error.text);
 	struct tester_setup setup = {
 		.pattern = pattern, .frame_bytes = bytes, .mode = TESTER_BRIDGED};
 	/* Paced below what a shared processor does, so that neither side runs out of buffers. */
@@ -511,9 +513,9 @@ static void wire_run(bool server, enum reflect_kind kind, const char *pattern, u
 		.check = TESTER_CHECK_FULL,
 		.sample = 1,
 		.probe = 4};
-	assert_int_equal(tester_prepare(t, &setup, error), 0);
-	if (tester_run(t, &load, &result, error))
-		fail_msg("%s", error);
+	assert_int_equal(tester_prepare(t, &setup, &error), 0);
+	if (tester_run(t, &load, &result, &error))
+		fail_msg("%s", error.text);
 	assert_int_equal(tester_errors(&result), 0);
 	assert_int_equal(result.checked, result.received);
 	assert_int_equal(result.received + result.lost, result.sent);
@@ -535,24 +537,26 @@ static void test_wire(void **state)
 /* Nobody at the other end of a socket: that is said, for a server and for a client. */
 static void test_nobody_there(void **state)
 {
-	char port[96], error[TESTER_ERROR_BYTES];
+	char port[96];
+	struct error error;
 	const char *ports[] = {port};
 	struct tester *t;
 
 	for (unsigned client = 0; client < 2; client++) {
 		snprintf(port, sizeof(port), "memif:/tmp/p2pnic-test-tester-%d-nobody,role=%s",
 			(int)getpid(), client ? "client" : "server");
-		assert_int_equal(tester_open(&t, ports, 1, error), 0);
-		assert_int_equal(tester_wait(t, 0.05, error), -ETIMEDOUT);
-		assert_non_null(strstr(error, "port 0: no link within 0.05 s: "));
-		assert_non_null(strstr(error, client ? "No such file" : "nobody there"));
+		assert_int_equal(tester_open(&t, ports, 1, &error), 0);
+		assert_int_equal(tester_wait(t, 0.05, &error), -ETIMEDOUT);
+		assert_non_null(strstr(error.text, "port 0: no link within 0.05 s: "));
+		assert_non_null(strstr(error.text, client ? "No such file" : "nobody there"));
 		tester_close(t);
 	}
 }
 
 static void test_reflect_refuses(void **state)
 {
-	char longest[200], error[256];
+	char longest[200];
+	struct error error;
 	const char *ports[] = {longest};
 	struct reflect_config config = {.kind = REFLECT_WIRE, .ports = ports, .stop = &stop};
 
@@ -560,15 +564,15 @@ static void test_reflect_refuses(void **state)
 	longest[sizeof(longest) - 1] = 0;
 	for (config.count = 0; config.count <= TESTER_PORTS_MAX + 1;
 		config.count += TESTER_PORTS_MAX + 1) {
-		assert_int_equal(reflect_run(&config, error), -EINVAL);
-		assert_non_null(strstr(error, "1 to 16 ports, not "));
+		assert_int_equal(reflect_run(&config, &error), -EINVAL);
+		assert_non_null(strstr(error.text, "1 to 16 ports, not "));
 	}
 	config.count = 1;
-	assert_int_equal(reflect_run(&config, error), -EINVAL);
-	assert_non_null(strstr(error, "socket path too long"));
+	assert_int_equal(reflect_run(&config, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "socket path too long"));
 	snprintf(longest, sizeof(longest), "/tmp/x,colour=red");
-	assert_int_equal(reflect_run(&config, error), -EINVAL);
-	assert_non_null(strstr(error, "colour"));
+	assert_int_equal(reflect_run(&config, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "colour"));
 }
 
 /* --- Patterns, frames, destinations ----------------------------------------------------------- */
@@ -648,7 +652,8 @@ static void write_text(const char *path, const char *text)
 
 static void test_prefixes(void **state)
 {
-	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX", error[256];
+	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX";
+	struct error error;
 	uint32_t *a;
 	int fd = mkstemp(path);
 
@@ -656,7 +661,7 @@ static void test_prefixes(void **state)
 	close(fd);
 	write_text(path,
 		"# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 1\n");
-	assert_int_equal(prefixes_pick(path, 1000, 7, &a, error), 0);
+	assert_int_equal(prefixes_pick(path, 1000, 7, &a, &error), 0);
 	unsigned ten = 0;
 	for (unsigned i = 0; i < 1000; i++) {
 		assert_true(a[i] >> 24 == 10 || a[i] == 0xc0000207);
@@ -666,21 +671,21 @@ static void test_prefixes(void **state)
 	free(a);
 	/* Of all addresses, those that a router forwards. */
 	write_text(path, "0.0.0.0/0\n");
-	assert_int_equal(prefixes_pick(path, 4000, 7, &a, error), 0);
+	assert_int_equal(prefixes_pick(path, 4000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 4000; i++)
 		assert_true(a[i] >> 24 != 0 && a[i] >> 24 != 127 && a[i] >> 28 < 14 &&
 			    a[i] >> 16 != 0xa9fe);
 	free(a);
 	write_text(path, "127.0.0.0/8\n169.254.0.0/16\n0.1.0.0/16\n");
-	assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -EINVAL);
-	assert_non_null(strstr(error, "no forwardable address in it"));
+	assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "no forwardable address in it"));
 	/* More than there was room for at first. */
 	FILE *many = fopen(path, "w");
 	assert_non_null(many);
 	for (unsigned i = 0; i < 5000; i++)
 		fprintf(many, "10.%u.%u.0/24\n", i / 256, i % 256);
 	assert_int_equal(fclose(many), 0);
-	assert_int_equal(prefixes_pick(path, 1000, 7, &a, error), 0);
+	assert_int_equal(prefixes_pick(path, 1000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 1000; i++)
 		assert_true(a[i] >> 24 == 10 && (a[i] >> 8 & 0xffff) < 5000);
 	free(a);
@@ -691,12 +696,12 @@ static void test_prefixes(void **state)
 		char text[64];
 		snprintf(text, sizeof(text), "%s%s\n", *bad[i] ? "10.0.0.0/8\n" : "", bad[i]);
 		write_text(path, text);
-		assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -EINVAL);
-		assert_non_null(strstr(error, *bad[i] ? ":2: " : ": no IPv4 prefix in it"));
+		assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -EINVAL);
+		assert_non_null(strstr(error.text, *bad[i] ? ":2: " : ": no IPv4 prefix in it"));
 	}
 	unlink(path);
-	assert_int_equal(prefixes_pick(path, 1, 7, &a, error), -ENOENT);
-	assert_non_null(strstr(error, path));
+	assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -ENOENT);
+	assert_non_null(strstr(error.text, path));
 }
 
 int main(void)

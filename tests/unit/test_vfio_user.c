@@ -36,15 +36,15 @@ struct pair {
 static int open_pair_for(void **state, unsigned dma_timeout_ms)
 {
 	static struct pair pair;
-	char error[DEVICE_ERROR_BYTES] = "";
+	struct error error = {""};
 	int ends[2];
 
 	pair.fds = rig_count_fds();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	rig_open(&pair.rig, NULL, ends[0], dma_timeout_ms);
 	rig_serve(&pair.rig);
-	if (vfio_user_connect(&pair.device, ends[1], error) != 0)
-		fail_msg("%s", error);
+	if (vfio_user_connect(&pair.device, ends[1], &error) != 0)
+		fail_msg("%s", error.text);
 	*state = &pair;
 	return 0;
 }
@@ -478,33 +478,33 @@ static void test_one_client_at_a_time(void **state)
 	struct device *first;
 	struct device *second;
 	char where[128];
-	char error[DEVICE_ERROR_BYTES] = "";
+	struct error error = {""};
 	uint32_t value;
 	struct stat status;
 	unsigned fds = rig_count_fds();
 
 	snprintf(where, sizeof(where), "vfio-user:%s", socket_path());
-	assert_int_equal(device_open(&first, where, error), -ENOENT);
-	assert_non_null(strstr(error, "running"));
-	assert_int_equal(device_open(&first, "vme:0", error), -ENODEV);
-	assert_int_equal(device_open(&first, "nothing", error), -ENODEV);
+	assert_int_equal(device_open(&first, where, &error), -ENOENT);
+	assert_non_null(strstr(error.text, "running"));
+	assert_int_equal(device_open(&first, "vme:0", &error), -ENODEV);
+	assert_int_equal(device_open(&first, "nothing", &error), -ENODEV);
 
 	rig_open(&rig, socket_path(), -1, 0);
 	assert_int_equal(stat(socket_path(), &status), 0);
 	assert_int_equal(status.st_mode & 0777, 0600);
 	rig_serve(&rig);
 
-	assert_int_equal(device_open(&first, where, error), 0);
+	assert_int_equal(device_open(&first, where, &error), 0);
 	for (int i = 0; i < 20; i++) {
-		assert_int_equal(device_open(&second, where, error), -EBUSY);
-		assert_non_null(strstr(error, "another driver"));
+		assert_int_equal(device_open(&second, where, &error), -EBUSY);
+		assert_non_null(strstr(error.text, "another driver"));
 	}
 	assert_int_equal(device_write32(first, BAR0, RIG_SCRATCH, 99), 0);
 	assert_int_equal(device_map_memory(first, BUS, 4096, DEVICE_READ, NULL, -1, 0), 0);
 	device_close(first);
 
 	/* The next one finds the device's state, and none of the first's windows. */
-	for (int tries = 0; device_open(&second, where, error) != 0; tries++) {
+	for (int tries = 0; device_open(&second, where, &error) != 0; tries++) {
 		assert_true(tries < 1000);
 		rig_sleep_ms(1);
 	}
@@ -523,7 +523,7 @@ static void test_stale_socket(void **state)
 {
 	const char *path = socket_path();
 	struct rig rig;
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	pid_t child = fork();
 	int status;
 
@@ -538,13 +538,13 @@ static void test_stale_socket(void **state)
 
 	struct vfu_config config = rig.config;
 	struct vfu *second;
-	assert_int_equal(vfu_open(&second, &config, error), -EADDRINUSE);
-	assert_non_null(strstr(error, path));
+	assert_int_equal(vfu_open(&second, &config, &error), -EADDRINUSE);
+	assert_non_null(strstr(error.text, path));
 	assert_int_equal(access(path, F_OK), 0);
 	rig_close(&rig);
 
 	int fd = open(path, O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(vfu_open(&second, &config, error), -EEXIST);
+	assert_int_equal(vfu_open(&second, &config, &error), -EEXIST);
 	assert_int_equal(access(path, F_OK), 0);
 	close(fd);
 	unlink(path);
@@ -555,14 +555,14 @@ static void test_server_gone(void **state)
 {
 	struct rig rig;
 	struct device *device;
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 	uint32_t value;
 	int ends[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	rig_open(&rig, NULL, ends[0], 0);
 	rig_serve(&rig);
-	assert_int_equal(vfio_user_connect(&device, ends[1], error), 0);
+	assert_int_equal(vfio_user_connect(&device, ends[1], &error), 0);
 	rig_close(&rig);
 	assert_true(device_read32(device, BAR0, RIG_SCRATCH, &value) == -ECONNRESET);
 	assert_int_equal(device_read32(device, BAR0, RIG_SCRATCH, &value), -ENOTCONN);

@@ -108,17 +108,17 @@ static void work(struct device *device, uint32_t salt, int memory)
 static void run_driver(
 	int connection, bool first, int ready, uint32_t salt, volatile uint64_t *memory)
 {
-	char error[DEVICE_ERROR_BYTES] = "";
+	struct error error = {""};
 	struct device *device = NULL;
 	int file = rig_memfd(0x1000, F_SEAL_SHRINK);
 	const uint32_t both = DEVICE_READ | DEVICE_WRITE;
 	int fds[DEVICE_KEEP_MAX];
 
 	const struct device_window window = {MESSAGES, 0x1000, both, (void *)memory};
-	int result = first ? vfio_user_connect(&device, connection, error)
-			   : device_adopt(&device, "vfio-user", &connection, 1, &window, 1, error);
+	int result = first ? vfio_user_connect(&device, connection, &error)
+			   : device_adopt(&device, "vfio-user", &connection, 1, &window, 1, &error);
 	if (result) {
-		fprintf(stderr, "life %u: %s\n", salt, error);
+		fprintf(stderr, "life %u: %s\n", salt, error.text);
 		_exit(1);
 	}
 	CHECK(device_keep(device, fds) == 1 && fds[0] == connection);

@@ -221,7 +221,7 @@ static void test_dma_messages(void **state)
 {
 	static struct rig rig;
 	struct device *device;
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 	int ends[2];
 	unsigned fds = rig_count_fds();
 	uint8_t *memory = aligned_alloc(4096, 8192);
@@ -233,7 +233,7 @@ static void test_dma_messages(void **state)
 	memset(memory, 0x11, 8192);
 	rig_open(&rig, NULL, ends[0], 20000);
 	rig_serve(&rig);
-	assert_int_equal(vfio_user_connect(&device, ends[1], error), 0);
+	assert_int_equal(vfio_user_connect(&device, ends[1], &error), 0);
 	assert_int_equal(device_map_memory(device, (struct bus_addr){0x10000}, 4096,
 				 DEVICE_READ | DEVICE_WRITE, memory, -1, 0),
 		0);
@@ -326,16 +326,16 @@ static void test_random_replies(void **state)
 	print_message("SEED=%llu\n", (unsigned long long)dice);
 	device_timeout_ms = 20000;
 	for (unsigned round = 0; round < 80; round++) {
-		char error[DEVICE_ERROR_BYTES];
+		struct error error;
 
 		middle_begin(&m, NULL);
-		assert_int_equal(vfio_user_connect(&m.device, m.client_end, error), 0);
+		assert_int_equal(vfio_user_connect(&m.device, m.client_end, &error), 0);
 		int again = fcntl(m.client_end, F_DUPFD_CLOEXEC, 0);
 		device_close(m.device);
 		m.device = NULL;
 		m.twist = &twist;
 		device_timeout_ms = 30;
-		if (device_adopt(&m.device, "vfio-user", &again, 1, NULL, 0, error) == 0) {
+		if (device_adopt(&m.device, "vfio-user", &again, 1, NULL, 0, &error) == 0) {
 			uint32_t value;
 
 			opened++;

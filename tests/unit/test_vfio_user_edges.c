@@ -175,11 +175,11 @@ static void test_too_many_descriptors(void **state)
 static void check(
 	int fd, uint64_t offset, uint64_t bytes, uint32_t access, int expected, const char *says)
 {
-	char error[128] = "";
+	struct error error = {""};
 
-	assert_int_equal(vfio_user_check_fd(fd, offset, bytes, access, error), expected);
-	if (!strstr(error, says))
-		fail_msg("'%s', not '%s'", error, says);
+	assert_int_equal(vfio_user_check_fd(fd, offset, bytes, access, &error), expected);
+	if (!strstr(error.text, says))
+		fail_msg("'%s', not '%s'", error.text, says);
 }
 
 static void test_descriptors(void **state)
@@ -255,15 +255,15 @@ static void test_versions(void **state)
 	};
 	struct vfio_user_limits limits;
 	uint8_t payload[512];
-	char error[128];
+	struct error error;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		size_t bytes = raw_version(payload, 0, 1, cases[i].json);
-		int result = vfio_user_version_parse(payload, (uint32_t)bytes, &limits, error);
+		int result = vfio_user_version_parse(payload, (uint32_t)bytes, &limits, &error);
 
 		assert_int_equal(result, cases[i].says ? -EINVAL : 0);
-		if (cases[i].says && !strstr(error, cases[i].says))
-			fail_msg("%s: '%s'", cases[i].json, error);
+		if (cases[i].says && !strstr(error.text, cases[i].says))
+			fail_msg("%s: '%s'", cases[i].json, error.text);
 	}
 	assert_int_equal(limits.max_msg_fds, UINT32_MAX); /* clamped */
 	assert_true(limits.write_multiple);
@@ -284,7 +284,7 @@ static void test_versions(void **state)
 		int bytes = vfio_user_version_build(payload, sizeof(payload), &limits);
 		assert_true(bytes > 0);
 		assert_int_equal(
-			vfio_user_version_parse(payload, (uint32_t)bytes, &again, error), 0);
+			vfio_user_version_parse(payload, (uint32_t)bytes, &again, &error), 0);
 		assert_int_equal(again.minor, limits.minor);
 		assert_int_equal(again.named, limits.named);
 		assert_int_equal(again.max_msg_fds, limits.max_msg_fds);
@@ -312,7 +312,7 @@ static void test_descriptions(void **state)
 	const struct vfu_config good = b->rig.config;
 	const struct vfu_ops ops = *good.ops;
 	struct vfio_user_area area = {RIG_BAR0, 1};
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	struct vfu *vfu;
 
 	for (unsigned k = 0; k < 12; k++) {
@@ -360,9 +360,9 @@ static void test_descriptions(void **state)
 				   "which-fit-into-the-address-of-a-unix-domain-socket-on-linux";
 			break;
 		}
-		error[0] = '\0';
-		assert_int_equal(vfu_open(&vfu, &bad, error), k == 11 ? -ENAMETOOLONG : -EINVAL);
-		assert_true(strstr(error, "vfio-user: ") == error);
+		error.text[0] = '\0';
+		assert_int_equal(vfu_open(&vfu, &bad, &error), k == 11 ? -ENAMETOOLONG : -EINVAL);
+		assert_true(strstr(error.text, "vfio-user: ") == error.text);
 	}
 	vfu_close(NULL);
 }
@@ -375,7 +375,7 @@ static void test_lesser_device(void **state)
 	struct vfu_config config;
 	struct vfio_user_device_info info = {.argsz = sizeof(info)};
 	struct vfio_user_region_info region = {.argsz = sizeof(region), .index = 1};
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	int lesser[2];
 
 	raw_connect(&b);
@@ -393,7 +393,7 @@ static void test_lesser_device(void **state)
 	config.region[1] = (struct vfu_region){.fd = -1, .mappable = true};
 	config.region[2].flags = VFIO_REGION_INFO_FLAG_READ;
 	b.socket = lesser[1];
-	assert_int_equal(vfu_open(&b.rig.vfu, &config, error), 0);
+	assert_int_equal(vfu_open(&b.rig.vfu, &config, &error), 0);
 	assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 	assert_int_equal(raw_ask(&b, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info)), 0);
 	memcpy(&info, b.reply->payload, sizeof(info));
@@ -424,7 +424,7 @@ static void test_many_windows(void **state)
 	struct vfu_ops ops;
 	struct vfu_config config;
 	int ends_[2], pipes[2];
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	struct vfio_user_dma_map map = {.argsz = sizeof(map), .flags = VFU_READ, .size = VFU_PAGE};
 
 	raw_connect(&b);
@@ -439,7 +439,7 @@ static void test_many_windows(void **state)
 	config.ops = &ops;
 	config.connection = ends_[0];
 	b.socket = ends_[1];
-	assert_int_equal(vfu_open(&b.rig.vfu, &config, error), 0);
+	assert_int_equal(vfu_open(&b.rig.vfu, &config, &error), 0);
 	assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
 	map.address = VFU_PAGE;

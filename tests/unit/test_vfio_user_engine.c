@@ -195,14 +195,14 @@ static void test_gone_while_waiting(void **state)
 	vfu_close(b.rig.vfu);
 	/* The same with all the time in the world: the end of the connection ends the wait. */
 	struct vfu_config config = b.rig.config;
-	char error[VFU_ERROR_BYTES];
+	struct error error;
 	int ends[2];
 	close(b.socket);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	b.socket = ends[1];
 	config.connection = ends[0];
 	config.dma_timeout_ms = 60000;
-	assert_int_equal(vfu_open(&b.rig.vfu, &config, error), 0);
+	assert_int_equal(vfu_open(&b.rig.vfu, &config, &error), 0);
 	b.rig.disconnects = 0;
 	assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 	int64_t start = raw_now_ms();

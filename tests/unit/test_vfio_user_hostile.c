@@ -387,13 +387,13 @@ static void test_random_messages(void **state)
 	close(b.socket);
 	for (unsigned round = 0; round < 300; round++) {
 		struct vfu_config config = b.rig.config;
-		char error[VFU_ERROR_BYTES];
+		struct error error;
 		int ends[2];
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 		b.socket = ends[1];
 		config.connection = ends[0];
-		assert_int_equal(vfu_open(&b.rig.vfu, &config, error), 0);
+		assert_int_equal(vfu_open(&b.rig.vfu, &config, &error), 0);
 		assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 		for (unsigned i = 0; i < 100 && !raw_gone(&b); i++) {
 			uint8_t payload[128];

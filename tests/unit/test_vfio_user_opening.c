@@ -264,15 +264,15 @@ static void test_opening(void **state)
 	static struct middle m;
 
 	for (size_t i = 0; i < sizeof(openings) / sizeof(openings[0]); i++) {
-		char error[DEVICE_ERROR_BYTES] = "";
+		struct error error = {""};
 
 		middle_begin(&m, &openings[i]);
-		int result = vfio_user_connect(&m.device, m.client_end, error);
+		int result = vfio_user_connect(&m.device, m.client_end, &error);
 		if (result != openings[i].expected)
 			fail_msg("opening %zu: %d, not %d: %s", i, result, openings[i].expected,
-				error);
+				error.text);
 		assert_true(m.times > 0);
-		assert_int_equal(error[0] == 0, result == 0);
+		assert_int_equal(error.text[0] == 0, result == 0);
 		if (result == 0)
 			middle_check_mappings(m.device);
 		middle_end(&m);

@@ -126,10 +126,10 @@ void middle_end(struct middle *m)
 
 void middle_begin_connected(struct middle *m, const struct twist *twist)
 {
-	char error[DEVICE_ERROR_BYTES];
+	struct error error;
 
 	middle_begin(m, NULL);
-	assert_int_equal(vfio_user_connect(&m->device, m->client_end, error), 0);
+	assert_int_equal(vfio_user_connect(&m->device, m->client_end, &error), 0);
 	m->twist = twist;
 	m->device->timeout_ms = 20000;
 }

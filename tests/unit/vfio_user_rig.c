@@ -258,7 +258,7 @@ void rig_open(struct rig *rig, const char *path, int connection, unsigned timeou
 {
 	const uint64_t bars[3] = {RIG_BAR0, RIG_BAR2, 0x1000};
 	const unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW;
-	char error[VFU_ERROR_BYTES] = "";
+	struct error error = {""};
 	char again[32];
 
 	memset(rig, 0, sizeof(*rig));
@@ -301,9 +301,9 @@ void rig_open(struct rig *rig, const char *path, int connection, unsigned timeou
 	config.region[VFIO_PCI_CONFIG_REGION_INDEX] =
 		(struct vfu_region){.bytes = PCI_CONFIG_BYTES, .flags = both};
 	rig->config = config;
-	int result = vfu_open(&rig->vfu, &config, error);
+	int result = vfu_open(&rig->vfu, &config, &error);
 	if (result)
-		fail_msg("%d: %s", result, error);
+		fail_msg("%d: %s", result, error.text);
 }
 
 void rig_close(struct rig *rig)
