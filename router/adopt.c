@@ -10,6 +10,7 @@
 #include "router/adopt.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/soft_process.h"
 
 #include "driver/keeper.h"
 
@@ -68,16 +69,16 @@ static int fetch(struct router *r, struct findings *all)
 	return 0;
 }
 
-/* The process of this router that a NIC was found in; NULL: another one's. */
-static struct router_process *process_of(const struct router_nic *nic, const struct found *f)
+/* The unit of this router that a NIC was found in; NULL: another one's. */
+static struct nic_unit *unit_of(const struct router_nic *nic, const struct found *f)
 {
 	const struct process *process;
 
 	if (!nic || strcmp(nic->spec, f->spec) != 0)
 		return NULL;
-	process = &nic->process->process;
+	process = &nic->unit->process;
 	return !process->pid || (process->pid == f->pid && process->started == f->started)
-		       ? nic->process
+		       ? nic->unit
 		       : NULL;
 }
 
@@ -107,24 +108,24 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 {
 	int index = config_nic_index(r->config, f->item.name), result = 0;
 	struct router_nic *nic = index >= 0 ? &r->nic[index] : NULL;
-	struct router_process *p = process_of(nic, f);
+	struct nic_unit *u = unit_of(nic, f);
 	struct error error;
 	struct device *device;
 	unsigned count = f->count;
 
-	if (p && !p->process.pid) {
-		result = process_adopt(&p->process, f->pid, f->started);
+	if (u && !u->adopted) {
+		result = u->backend->adopt(u, f->pid, f->started);
 		if (result == -ESRCH)
-			p = NULL; /* it ended: there is nothing to take over */
+			u = NULL; /* it ended: there is nothing to take over */
 		else if (result)
 			return router_fail(r, result, "process %d: %s", f->pid, strerror(-result));
 	}
-	if (!p) {
+	if (!u) {
 		if (f->pid > 0)
 			result = note_ending(r, all, f->pid, f->started);
 		return result;
 	}
-	p->adopted = true;
+	u->adopted = true;
 	f->count = 0;
 	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, &error);
 	if (!result) {
@@ -139,10 +140,10 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	return 0;
 }
 
-static bool whole(const struct router *r, const struct router_process *p)
+static bool whole(const struct router *r, const struct nic_unit *u)
 {
 	for (unsigned n = 0; n < r->config->nics_count; n++)
-		if (r->nic[n].process == p && !r->nic[n].device)
+		if (r->nic[n].unit == u && !r->nic[n].device)
 			return false;
 	return true;
 }
@@ -152,9 +153,9 @@ static int note_halves(struct router *r, struct findings *all)
 {
 	int result = 0;
 
-	for (struct router_process *p = r->process; !result && p < r->process + r->processes; p++)
-		if (p->adopted && !whole(r, p))
-			result = note_ending(r, all, p->process.pid, p->process.started);
+	for (struct nic_unit *u = r->unit; !result && u < r->unit + r->units; u++)
+		if (u->adopted && !whole(r, u))
+			result = note_ending(r, all, u->process.pid, u->process.started);
 	return result;
 }
 
@@ -170,13 +171,13 @@ static void end_others(struct router *r, struct findings *all)
 		router_say(
 			r, "process %d belongs to another configuration: stopped", ending[k]->pid);
 	}
-	for (struct router_process *p = r->process; p < r->process + r->processes; p++) {
-		if (!p->adopted || whole(r, p))
+	for (struct nic_unit *u = r->unit; u < r->unit + r->units; u++) {
+		if (!u->adopted || whole(r, u))
 			continue;
-		p->adopted = false;
-		process_forget(&p->process);
+		u->adopted = false;
+		soft_process_forget(u);
 		for (unsigned n = 0; n < r->config->nics_count; n++)
-			if (r->nic[n].process == p)
+			if (r->nic[n].unit == u)
 				nic_lose(&r->nic[n]);
 	}
 	process_stop_all(ending, all->endings, END_MS);
@@ -209,9 +210,6 @@ int adopt_all(struct router *r)
 		result = router_try_table(r);
 	if (!result)
 		end_others(r, all);
-	for (struct router_process *p = r->process; !result && p < r->process + r->processes; p++)
-		if (p->adopted)
-			process_watch_end(p);
 	for (unsigned k = 0; k < all->n; k++)
 		close_fds(&all->found[k]);
 	for (unsigned k = 0; k < all->endings; k++)

@@ -119,8 +119,8 @@ void keep_put(struct router_nic *nic)
 	int count = device_keep(nic->device, fds);
 
 	/* adopt.c reads it. */
-	snprintf(text, sizeof(text), "%d %llu %s %s %s", nic->process->process.pid,
-		(unsigned long long)nic->process->process.started, nic->device->ops->type,
+	snprintf(text, sizeof(text), "%d %llu %s %s %s", nic->unit->process.pid,
+		(unsigned long long)nic->unit->process.started, nic->device->ops->type,
 		mac_text(nic->driver.mac, mac), nic->spec);
 	nic->kept = done(r, name, keeper_put(r->keeper.socket, name, text, fds, (unsigned)count));
 }

@@ -1,44 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * NICs and their processes, as state machines.
+ * NICs, as state machines.
  *
- *   DOWN ─process_begin─▶ CONNECTING ─greeted─▶ JOINING ─known to peers─▶ LOADING ─▶ FORWARDING
+ *   DOWN ──unit_begin──▶ CONNECTING ─greeted─▶ JOINING ─known to peers─▶ LOADING ─▶ FORWARDING
  *     ▲                        ▲                    │ a step fails            │
  *     │                        └─ nic_adopt         ▼                         │ connection lost
- *     └─ its end, then a backoff ◀── SIGTERM, a second, SIGKILL ◀── process_fail ◀┘
+ *     └─ its end, then a backoff ◀── what the backend does ◀────── unit_fail ◀┘
  *
  * nic_step takes the next step and is called again when that may help: after a moment (-EAGAIN),
  * when the NIC answers again (-ETIMEDOUT), later (a shortage of ours, which says nothing about the
- * NIC). Any other failure is the NIC's: its process ends and is started again. A process of this
- * router's has START_MS to bring its NICs up; one of an earlier router may take as long as it
- * likes, since it forwards meanwhile.
+ * NIC). Any other failure is the NIC's: its unit ends and is begun again.
  */
 #include "ipc/clock.h"
 #include "router/events.h"
-#include "router/plan.h"
 #include "router/router.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#define START_MS         10000u
 #define MOMENT_MS        10u
 #define SHORTAGE_MS      200u
 #define TICK_MS          1000u /* in that time a NIC answers a question… */
 #define ASK_MS           500u  /* …and in that if somebody waits for it */
-#define END_MS           1000u /* from SIGTERM to SIGKILL */
-#define EVICT_TRIES      5u    /* SIGTERMs, in 0.3 s; the backlog is 8 (vfio_user.c) */
 #define BACKOFF_FIRST_MS 100u
 #define BACKOFF_LAST_MS  5000u
 #define SETTLED_NS                                                                                 \
-	10000000000ull /* a process that lived so long starts with the first backoff again */
+	10000000000ull /* a unit that lived so long starts with the first backoff again */
 #define MEND_SOON 50u  /* tries a moment apart; then a second apart */
 #define MEND_MS   1000u
 
-static void process_fail(struct router_process *p, const char *why);
 static void on_connection(void *context, uint32_t events);
 static void note_answers(struct router *r);
 static void note_silence(struct router_nic *nic);
@@ -55,13 +46,12 @@ static const char *name_of(const struct router_nic *nic)
 	return nic->router->config->nics[index_of(nic)].name;
 }
 
-/* The next NIC of a process after this one; of NULL the first. NULL: no more. */
-static struct router_nic *next_of(const struct router_process *p, struct router_nic *nic)
+struct router_nic *unit_next(const struct nic_unit *u, struct router_nic *nic)
 {
-	struct router *r = p->router;
+	struct router *r = u->router;
 
 	for (nic = nic ? nic + 1 : r->nic; nic < r->nic + r->config->nics_count; nic++)
-		if (nic->process == p)
+		if (nic->unit == u)
 			return nic;
 	return NULL;
 }
@@ -94,27 +84,14 @@ void nic_lose(struct router_nic *nic)
 static int connect_step(struct router_nic *nic)
 {
 	struct router *r = nic->router;
-	char where[ROUTER_PATH_BYTES + 16];
 	struct error error = {""};
-	struct ucred peer;
 	int result = 0;
 
 	if (!nic->device) {
-		snprintf(where, sizeof(where), "vfio-user:%s", nic->socket);
-		result = device_open_begin(&nic->device, where, &error);
-		if (result == -ENOENT || result == -ECONNREFUSED)
-			return router_fail(r, -EAGAIN, "%s", error.text);
+		result = nic->unit->backend->open(nic, &error);
 		if (result) {
 			nic->device = NULL;
 			return router_fail(r, result, "%s", error.text);
-		}
-		/* Another one's: the process that was started says so when it finds its place
-		 * taken. */
-		if (unix_peer(device_fd(nic->device), &peer) ||
-			peer.pid != nic->process->process.pid) {
-			device_close(nic->device);
-			nic->device = NULL;
-			return router_fail(r, -EAGAIN, "%s: another process listens there", where);
 		}
 		nic->device->timeout_ms = ROUTER_DEADLINE_MS;
 		result = listen_to(nic);
@@ -184,27 +161,33 @@ static int load_step(struct router_nic *nic)
 	return 0;
 }
 
-/* All NICs of a process are up as far as they can be: no deadline any more. */
-static void process_settled(struct router_process *p)
+/* All NICs of a unit are up as far as they can be: no deadline any more. */
+static void unit_settled(struct nic_unit *u)
 {
 	bool up = true;
 
-	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic))
+	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic))
 		up &= nic->state >= NIC_LOADING;
-	if (up && !p->ending)
-		loop_cancel(&p->router->loop, &p->timer);
+	if (up && !u->ending)
+		loop_cancel(&u->router->loop, &u->timer);
+}
+
+static const char *describe(const struct router_nic *nic, char text[NIC_UNIT_TEXT_BYTES])
+{
+	return nic->unit->backend->describe(nic->unit, text);
 }
 
 static void forwards(struct router_nic *nic)
 {
 	struct router *r = nic->router;
+	char text[NIC_UNIT_TEXT_BYTES];
 
 	if (nic->restarts && !nic->driver.adopted)
-		router_say(r, "nic %s: back, process %d", name_of(nic), nic->process->process.pid);
-	else if (nic->process->adopted)
-		router_say(r, "nic %s: %s, process %d", name_of(nic),
+		router_say(r, "nic %s: back, %s", name_of(nic), describe(nic, text));
+	else if (nic->unit->adopted)
+		router_say(r, "nic %s: %s, %s", name_of(nic),
 			nic->driver.adopted ? "adopted, it forwards on" : "connected again",
-			nic->process->process.pid);
+			describe(nic, text));
 }
 
 static int listen_to(struct router_nic *nic)
@@ -248,7 +231,7 @@ void nic_step(struct router_nic *nic)
 		if (!result)
 			nic->state++;
 	}
-	process_settled(nic->process);
+	unit_settled(nic->unit);
 	if (!result && nic->state == NIC_FORWARDING)
 		forwards(nic);
 	if (!result || result == -EINPROGRESS)
@@ -262,7 +245,7 @@ void nic_step(struct router_nic *nic)
 	} else if (nic->device && device_silent(nic->device)) {
 		/* on_connection comes back here when it answers. */
 	} else {
-		process_fail(nic->process, r->error.text);
+		unit_fail(nic->unit, r->error.text);
 	}
 }
 
@@ -302,8 +285,8 @@ static void on_connection(void *context, uint32_t events)
 	if (device_error_passes(result)) {
 		step_later(nic);
 	} else if (result < 0) {
-		/* The process is there perhaps, but it cannot be spoken to again. */
-		process_fail(nic->process, device_error(nic->device));
+		/* What runs it is there perhaps, but it cannot be spoken to again. */
+		unit_fail(nic->unit, device_error(nic->device));
 	} else {
 		if (nic->silent && !device_silent(nic->device))
 			answers_again(nic);
@@ -315,15 +298,16 @@ static void on_connection(void *context, uint32_t events)
 
 static void note_silence(struct router_nic *nic)
 {
+	char text[NIC_UNIT_TEXT_BYTES];
+
 	if (nic->silent || !nic->device || !device_silent(nic->device))
 		return;
 	/* One that has just been started has its deadline. */
-	if (nic->state == NIC_CONNECTING && !nic->process->adopted)
+	if (nic->state == NIC_CONNECTING && !nic->unit->adopted)
 		return;
 	nic->silent = true;
-	router_warn(nic->router,
-		"nic %s: process %d does not answer; what can be done without it is", name_of(nic),
-		nic->process->process.pid);
+	router_warn(nic->router, "nic %s: %s does not answer; what can be done without it is",
+		name_of(nic), describe(nic, text));
 }
 
 static void ask(struct router *r)
@@ -334,7 +318,7 @@ static void ask(struct router *r)
 
 		/* A connection lost at our end tells nothing by itself. */
 		if (result == -ENOTCONN || result == -ECONNRESET)
-			process_fail(nic->process, device_error(nic->device));
+			unit_fail(nic->unit, device_error(nic->device));
 	}
 }
 
@@ -444,147 +428,64 @@ void nics_mend(struct router *r)
 	loop_after(&r->loop, &r->mend, 0, mend, r);
 }
 
-/* --- Processes -------------------------------------------------------------------------------- */
+/* --- Units ------------------------------------------------------------------------------------ */
+
+void unit_begin(struct nic_unit *u)
+{
+	u->backend->begin(u);
+}
 
 static void begin_again(void *context)
 {
-	process_begin(context);
+	unit_begin(context);
+}
+
+void unit_connect(struct nic_unit *u)
+{
+	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic)) {
+		nic->state = NIC_CONNECTING;
+		loop_after(&u->router->loop, &nic->timer, MOMENT_MS, step_again, nic);
+	}
 }
 
 /* A mistake while the router starts ends it; later it is tried again. */
-static void process_later(struct router_process *p, const char *why)
+void unit_later(struct nic_unit *u, const char *why)
 {
-	struct router *r = p->router;
+	struct router *r = u->router;
 	const uint64_t now = clock_now_ns();
 
-	p->backoff_ms = now - p->born_ns > SETTLED_NS || !p->backoff_ms ? BACKOFF_FIRST_MS
-			: p->backoff_ms * 2 > BACKOFF_LAST_MS           ? BACKOFF_LAST_MS
-									: p->backoff_ms * 2;
-	if (r->starting && !p->adopted && !r->failed)
+	u->backoff_ms = now - u->born_ns > SETTLED_NS || !u->backoff_ms ? BACKOFF_FIRST_MS
+			: u->backoff_ms * 2 > BACKOFF_LAST_MS           ? BACKOFF_LAST_MS
+									: u->backoff_ms * 2;
+	if (r->starting && !u->adopted && !r->failed)
 		r->failed = router_fail(r, -ECHILD, "%s", why);
-	p->adopted = false;
-	loop_after(&r->loop, &p->timer, p->backoff_ms, begin_again, p);
+	u->adopted = false;
+	loop_after(&r->loop, &u->timer, u->backoff_ms, begin_again, u);
 }
 
-static void process_gone(void *context, uint32_t events)
+void unit_fail(struct nic_unit *u, const char *why)
 {
-	struct router_process *p = context;
-	struct router *r = p->router;
-	char how[64], why[ROUTER_TEXT_BYTES];
+	struct router *r = u->router;
+	struct error error; /* why may be what losing a NIC writes over */
 
-	if (!process_ended(&p->process, how, sizeof(how)))
-		return;
-	loop_unwatch(&r->loop, &p->watch);
-	snprintf(why, sizeof(why), "process %s of its NICs %s", p->name, how);
-	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
-		if (nic->state != NIC_DOWN || !p->ending)
-			router_warn(r,
-				"nic %s: its process %s; the others forward on, it is started "
-				"again",
-				name_of(nic), how);
-		nic_lose(nic);
-		nic->restarts += !r->starting;
-	}
-	p->ending = false;
-	process_later(p, why);
-}
-
-static void kill_late(void *context)
-{
-	struct router_process *p = context;
-
-	process_signal(&p->process, SIGKILL);
-	/* Its end is watched; it was not, if there was no room for that. */
-	loop_after(&p->router->loop, &p->timer, END_MS, kill_late, p);
-	process_gone(p, 0);
-}
-
-/* Its NICs are of no use as they are: it ends, and is started again. */
-static void process_fail(struct router_process *p, const char *why)
-{
-	struct router *r = p->router;
-	char text[ROUTER_TEXT_BYTES];
-
-	snprintf(text, sizeof(text), "%s", why);
-	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
-		if (!r->starting || p->adopted)
-			router_warn(r, "nic %s: %s", name_of(nic), text);
+	error_set(&error, -EIO, "%s", why);
+	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic)) {
+		if (!r->starting || u->adopted)
+			router_warn(r, "nic %s: %s", name_of(nic), error.text);
 		nic_lose(nic);
 	}
-	if (r->starting && !p->adopted && !r->failed)
-		r->failed = router_fail(r, -EIO, "%s", text);
-	if (!p->process.pid) {
-		process_later(p, text);
-		return;
-	}
-	p->ending = true;
-	process_signal(&p->process, SIGTERM);
-	loop_after(&r->loop, &p->timer, END_MS, kill_late, p);
-}
-
-static void start_late(void *context)
-{
-	struct router_process *p = context;
-	char why[ROUTER_TEXT_BYTES];
-
-	snprintf(why, sizeof(why), "process %s is not up %u s after its start", p->name,
-		START_MS / 1000);
-	process_fail(p, why);
-	if (p->process.pid)
-		process_signal(&p->process, SIGKILL);
-}
-
-void process_watch_end(struct router_process *p)
-{
-	struct router *r = p->router;
-	int error = loop_watch(&r->loop, &p->watch, p->process.pidfd, EPOLLIN, process_gone, p);
-
-	if (error && r->starting)
-		r->failed = router_fail(r, error, "process %s: %s", p->name, strerror(-error));
-	/* Not watched: its connection tells. */
-}
-
-void process_begin(struct router_process *p)
-{
-	struct router *r = p->router;
-	bool taken = false;
-	int error;
-
-	/*
-	 * Of an earlier router whose keeper died too. Each try takes a place in its backlog, which
-	 * one that hangs does not free: few tries, further and further apart.
-	 */
-	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic))
-		taken |= process_evict(nic->socket, p->evicting < EVICT_TRIES ? SIGTERM : SIGKILL);
-	if (taken) {
-		loop_after(&r->loop, &p->timer, MOMENT_MS << p->evicting, begin_again, p);
-		p->evicting += p->evicting < EVICT_TRIES;
-		return;
-	}
-	p->evicting = 0;
-	error = plan_start(r, p);
-	p->born_ns = clock_now_ns();
-	if (error) {
-		if (!r->starting)
-			router_warn(r, "%s; tried again", r->error.text);
-		process_later(p, r->error.text);
-		return;
-	}
-	process_watch_end(p);
-	loop_after(&r->loop, &p->timer, START_MS, start_late, p);
-	for (struct router_nic *nic = next_of(p, NULL); nic; nic = next_of(p, nic)) {
-		nic->state = NIC_CONNECTING;
-		loop_after(&r->loop, &nic->timer, MOMENT_MS, step_again, nic);
-	}
+	if (r->starting && !u->adopted && !r->failed)
+		r->failed = router_fail(r, -EIO, "%s", error.text);
+	u->backend->end(u, error.text);
 }
 
 bool nics_settled(const struct router *r)
 {
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		const struct router_nic *nic = &r->nic[k];
-		bool started = nic->process->process.pid || nic->process->timer.fired;
+		bool begun = nic->state != NIC_DOWN || nic->unit->timer.fired;
 
-		if (started && nic->state < NIC_LOADING && !(nic->process->adopted && nic->silent))
+		if (begun && nic->state < NIC_LOADING && !(nic->unit->adopted && nic->silent))
 			return false;
 	}
 	return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* NICs and their processes, from start to end: each a state machine in the loop. */
+/* NICs, from start to end: each a state machine in the loop. What they run on is a backend's. */
 #ifndef ROUTER_NIC_H
 #define ROUTER_NIC_H
 
@@ -8,30 +8,50 @@
 #include "router/port_state.h"
 #include "router/process.h"
 
-#define ROUTER_PATH_BYTES  108 /* of a UNIX socket's name */
-#define ROUTER_TEXT_BYTES  512
-#define ROUTER_DEADLINE_MS 1000u /* of one request to a NIC */
-#define ROUTER_SPEC_BYTES  900   /* with process, MAC and more it fits into the keeper's text */
+#define ROUTER_PATH_BYTES   108 /* of a UNIX socket's name */
+#define ROUTER_TEXT_BYTES   512
+#define ROUTER_DEADLINE_MS  1000u /* of one request to a NIC */
+#define NIC_UNIT_TEXT_BYTES 32
+#define ROUTER_SPEC_BYTES   900 /* with process, MAC and more it fits into the keeper's text */
 
 struct router;
+struct router_nic;
+struct nic_unit;
 
-/* NICs that share a process, and its fate. */
-struct router_process {
+/* What a kind of NIC needs before it is a device, and what ends it. Nothing here waits. */
+struct nic_backend {
+	/* Makes ready what a unit's NICs are opened from, then unit_connect; or unit_later. */
+	void (*begin)(struct nic_unit *);
+	/* Begins to open nic->device, as device_open_begin does; -EAGAIN: it is not there yet. */
+	int (*open)(struct router_nic *, struct error *);
+	/* Takes over what the keeper's text names; -ESRCH: it is no more. */
+	int (*adopt)(struct nic_unit *, pid_t pid, uint64_t started);
+	/* The unit's NICs, lost already, are of no use as they are. Later, unit_later. */
+	void (*end)(struct nic_unit *, const char *why);
+	/* What runs a unit's NICs, for messages: "process 4711". */
+	const char *(*describe)(const struct nic_unit *, char text[NIC_UNIT_TEXT_BYTES]);
+};
+
+/* NICs that begin, fail and end together: those of one process. */
+struct nic_unit {
 	struct router *router;
+	const struct nic_backend *backend;
 	char name[DRIVER_NIC_NAME_BYTES];
-	struct process process;
-	struct loop_watch watch; /* its end */
-	struct loop_timer timer; /* the next start; or until when it must be up, or have ended */
+	struct loop_timer timer; /* the next begin; or until when it must be up, or have ended */
 	uint64_t born_ns;
 	unsigned backoff_ms;
-	bool adopted;      /* of an earlier router: it has as long as it takes */
-	bool ending;       /* told to end */
-	unsigned evicting; /* how often another one was told to leave its sockets */
+	bool adopted; /* of an earlier router: it has as long as it takes */
+	bool ending;  /* told to end */
+
+	/* Of soft_process.c; pid 0: none */
+	struct process process;
+	struct loop_watch watch; /* its end */
+	unsigned evicting;       /* how often another one was told to leave its sockets */
 };
 
 enum router_nic_state {
-	NIC_DOWN,       /* its process is not there, or is about to end */
-	NIC_CONNECTING, /* to its socket, or to what the keeper held; until it answers */
+	NIC_DOWN,       /* its unit has not begun, or is about to end */
+	NIC_CONNECTING, /* opened by its backend, or held by the keeper; until it answers */
 	NIC_JOINING,    /* identified, reset, known to its peers */
 	NIC_LOADING,    /* the table, as soon as there is one */
 	NIC_FORWARDING,
@@ -40,7 +60,7 @@ enum router_nic_state {
 struct router_nic {
 	struct router *router;
 	struct driver_nic driver; /* device NULL: not attached */
-	struct router_process *process;
+	struct nic_unit *unit;
 	enum router_nic_state state;
 	struct device *device;   /* from the first byte sent until driver has it, and after */
 	struct loop_watch watch; /* its connection */
@@ -65,10 +85,18 @@ struct nics_question {
 	void *context;
 };
 
-/* Starts a process; its NICs come up in the loop. While the router starts, a failure is r->failed;
+/* The next NIC of a unit after this one; of NULL the first. NULL: no more. */
+struct router_nic *unit_next(const struct nic_unit *, struct router_nic *);
+
+/* Begins a unit; its NICs come up in the loop. While the router starts, a failure is r->failed;
  * later it is said, and tried again. */
-void process_begin(struct router_process *);
-void process_watch_end(struct router_process *); /* of one that runs already */
+void unit_begin(struct nic_unit *);
+
+/* For backends: the NICs of a unit can be opened; it does not run, and is begun again after a
+ * backoff; its NICs are of no use as they are. */
+void unit_connect(struct nic_unit *);
+void unit_later(struct nic_unit *, const char *why);
+void unit_fail(struct nic_unit *, const char *why);
 
 /* Goes on with what a NIC waits for, if it waits: its next step towards forwarding. */
 void nic_step(struct router_nic *);
@@ -81,7 +109,7 @@ void nic_adopt(struct router_nic *, struct device *);
 void nic_lose(struct router_nic *);
 void nic_forget(struct router_nic *);
 
-/* All whose process was started are forwarding, or waiting for the table, or of an earlier router
+/* All whose unit was begun are forwarding, or waiting for the table, or of an earlier router
  * and not answering. */
 bool nics_settled(const struct router *);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/plan.h"
 #include "router/router.h"
+#include "router/soft_process.h"
 
 #include "ipc/secret.h"
 
@@ -35,16 +36,16 @@ static bool engine_shared(const struct config_engine *e)
 	return *e->shared;
 }
 
-static struct router_process *process_of(struct router *r, const char *name)
+static struct nic_unit *unit_of(struct router *r, const char *name)
 {
-	for (unsigned k = 0; k < r->processes; k++)
-		if (!strcmp(r->process[k].name, name))
-			return &r->process[k];
-	struct router_process *p = &r->process[r->processes++];
+	for (unsigned k = 0; k < r->units; k++)
+		if (!strcmp(r->unit[k].name, name))
+			return &r->unit[k];
+	struct nic_unit *u = &r->unit[r->units++];
 
-	*p = (struct router_process){.router = r, .process.pidfd = -1};
-	snprintf(p->name, sizeof(p->name), "%s", name);
-	return p;
+	*u = (struct nic_unit){.router = r, .backend = &soft_process_backend, .process.pidfd = -1};
+	snprintf(u->name, sizeof(u->name), "%s", name);
+	return u;
 }
 
 int plan_make(struct router *r)
@@ -63,8 +64,8 @@ int plan_make(struct router *r)
 			return router_fail(r, error, "bounce thread: %s", strerror(-error));
 	}
 	r->nic = calloc(c->nics_count, sizeof(*r->nic));
-	r->process = calloc(c->nics_count, sizeof(*r->process));
-	if (!r->nic || !r->process)
+	r->unit = calloc(c->nics_count, sizeof(*r->unit));
+	if (!r->nic || !r->unit)
 		return router_fail(r, -ENOMEM, "out of memory");
 	for (unsigned k = 0; k < c->nics_count; k++) {
 		const struct config_nic *n = &c->nics[k];
@@ -75,7 +76,7 @@ int plan_make(struct router *r)
 		nic->router = r;
 		nic->event = -1;
 		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
-		nic->process = process_of(r, e ? e->process : nic->engine);
+		nic->unit = unit_of(r, e ? e->process : nic->engine);
 		snprintf(name, sizeof(name), "%s.sock", n->name);
 		router_path(r, name, nic->socket);
 		if (e && e->core)
@@ -83,7 +84,7 @@ int plan_make(struct router *r)
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
 			"%u %s %s%s %s:%s %016llx %s %u %u method %u rings %u,%u,%u", k,
-			nic->process->name, nic->engine, core, n->port.type, n->port.target,
+			nic->unit->name, nic->engine, core, n->port.type, n->port.target,
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
 			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
 			*c->router->table_memory_mib, r->fabric.method, r->fabric.ring_slots,
@@ -137,7 +138,7 @@ static int argument_options(struct arguments *a, const char *options)
 	return 0;
 }
 
-int plan_start(struct router *r, struct router_process *p)
+int plan_start(struct router *r, struct nic_unit *u)
 {
 	static const char *const method[] = {[P2PNIC_METHOD_WRITE] = "wr",
 		[P2PNIC_METHOD_READ] = "rd",
@@ -159,7 +160,7 @@ int plan_start(struct router *r, struct router_process *p)
 
 		for (unsigned j = 0; j < k; j++)
 			seen = seen || !strcmp(r->nic[j].engine, r->nic[k].engine);
-		if (seen || r->nic[k].process != p)
+		if (seen || r->nic[k].unit != u)
 			continue;
 		engine = r->nic[k].engine;
 		const struct config_engine *e = engine_of(c, &c->nics[k]);
@@ -196,9 +197,9 @@ int plan_start(struct router *r, struct router_process *p)
 	if (!error && a->used == sizeof(a->text) - 1)
 		error = -E2BIG;
 	if (!error)
-		error = process_start(&p->process, a->argv, -1, r->tied);
+		error = process_start(&u->process, a->argv, -1, r->tied);
 	while (a->secrets)
 		close(a->secret[--a->secrets]);
 	free(a);
-	return error ? router_fail(r, error, "process %s: %s", p->name, strerror(-error)) : 0;
+	return error ? router_fail(r, error, "process %s: %s", u->name, strerror(-error)) : 0;
 }

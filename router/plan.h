@@ -4,9 +4,9 @@
 #define ROUTER_PLAN_H
 
 struct router;
-struct router_process;
+struct nic_unit;
 
 int plan_make(struct router *);
-int plan_start(struct router *, struct router_process *); /* -errno, r->error */
+int plan_start(struct router *, struct nic_unit *); /* -errno, r->error */
 
 #endif

@@ -154,9 +154,9 @@ static int start_all(struct router *r)
 	error = adopt_all(r);
 	if (!error)
 		error = settle(r); /* those of an earlier router */
-	for (struct router_process *p = r->process; !error && p < r->process + r->processes; p++)
-		if (!p->process.pid && !p->timer.fired)
-			process_begin(p);
+	for (struct nic_unit *u = r->unit; !error && u < r->unit + r->units; u++)
+		if (!u->adopted && !u->timer.fired)
+			unit_begin(u);
 	if (!error)
 		error = settle(r);
 	if (!error)
@@ -174,14 +174,13 @@ static void start_failed(struct router *r)
 	unsigned n = 0;
 
 	r->leave = r->found;
-	for (struct router_process *p = r->process; r->leave && p < r->process + r->processes;
-		p++) {
-		if (p->adopted || !p->process.pid)
+	for (struct nic_unit *u = r->unit; r->leave && u < r->unit + r->units; u++) {
+		if (u->adopted || !u->process.pid)
 			continue;
 		for (unsigned k = 0; k < r->config->nics_count; k++)
-			if (r->nic[k].process == p)
+			if (r->nic[k].unit == u)
 				nic_lose(&r->nic[k]);
-		own[n++] = &p->process;
+		own[n++] = &u->process;
 	}
 	process_stop_all(own, n, END_MS);
 	router_stop(r);
@@ -251,20 +250,22 @@ static void stop_processes(struct router *r)
 {
 	struct process *all[P2PNIC_NICS_MAX];
 
-	for (unsigned k = 0; k < r->processes; k++) {
-		loop_unwatch(&r->loop, &r->process[k].watch);
-		loop_cancel(&r->loop, &r->process[k].timer);
-		all[k] = &r->process[k].process;
+	for (unsigned k = 0; k < r->units; k++) {
+		struct nic_unit *u = &r->unit[k];
+
+		loop_unwatch(&r->loop, &u->watch);
+		loop_cancel(&r->loop, &u->timer);
+		all[k] = &u->process;
 		if (r->leave)
 			process_forget(all[k]);
 	}
 	if (!r->leave)
-		process_stop_all(all, r->processes, END_MS);
+		process_stop_all(all, r->units, END_MS);
 }
 
 void router_stop(struct router *r)
 {
-	if (r->nic && r->process) {
+	if (r->nic && r->unit) {
 		if (!r->leave && r->table)
 			stop_receiving(r);
 		stop_processes(r);
@@ -272,7 +273,7 @@ void router_stop(struct router *r)
 	/* Its thread reads and writes the NICs' memory, which goes with the connections. */
 	bounce_free(r->fabric.bounce);
 	r->fabric.bounce = NULL;
-	if (r->nic && r->process) {
+	if (r->nic && r->unit) {
 		/* Their connections only: pairs end with processes. */
 		for (unsigned k = 0; k < r->config->nics_count; k++)
 			nic_forget(&r->nic[k]);
@@ -290,11 +291,11 @@ void router_stop(struct router *r)
 	}
 	table_free(r->table);
 	free(r->nic);
-	free(r->process);
+	free(r->unit);
 	loop_close(&r->loop);
 	config_free(r->config);
 	r->config = NULL;
 	r->nic = NULL;
-	r->process = NULL;
+	r->unit = NULL;
 	r->table = NULL;
 }

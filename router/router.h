@@ -40,8 +40,8 @@ struct router {
 	struct loop loop;
 	struct fabric fabric;
 	struct router_nic *nic; /* by index, config->nics_count of them */
-	struct router_process *process;
-	unsigned processes;
+	struct nic_unit *unit;
+	unsigned units;
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table; /* NULL: not yet */
 	struct router_keeper keeper;

@@ -64,10 +64,10 @@ static double engine_cpu(const struct router_nic *nic)
 {
 	char thread[16]; /* as engine_new names it, cut to what the kernel keeps */
 
-	if (!nic->process->process.pid)
+	if (!nic->unit->process.pid)
 		return 0;
 	snprintf(thread, sizeof(thread), "engine-%.8s", nic->engine);
-	return process_cpu(nic->process->process.pid, thread);
+	return process_cpu(nic->unit->process.pid, thread);
 }
 
 static json_t *show_nic(struct router *r, unsigned k)
@@ -78,8 +78,8 @@ static json_t *show_nic(struct router *r, unsigned k)
 	json_t *addresses = json_array();
 	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
 		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
-		method_text(r->fabric.method), "engine", nic->engine, "process", nic->process->name,
-		"pid", (int)nic->process->process.pid, "engine_cpu_seconds", engine_cpu(nic),
+		method_text(r->fabric.method), "engine", nic->engine, "process", nic->unit->name,
+		"pid", (int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
 		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
 		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
 		"table_memory_bytes", (int)nic->driver.bar2_bytes);
