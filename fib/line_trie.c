@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 
 #include "line_trie_encode.h"
-#include "rib.h"
+#include "route_set.h"
 #include "units.h"
 
 #define ROOT_SLOTS      (1u << P2PNIC_LINE_TRIE_ROOT_BITS)
@@ -53,7 +53,7 @@ struct old_base {
 };
 
 struct line_trie {
-	struct rib rib;
+	struct route_set set;
 	struct units units;
 	uint32_t evacuate; /* where the search for a sparse stretch goes on */
 	/* The journal of the change in progress. */
@@ -112,7 +112,7 @@ static void set_root(struct fib *fib, uint32_t slot, uint32_t entry)
 
 static void set_node(struct line_trie *trie, uint32_t number, uint32_t entry, uint16_t inherited)
 {
-	struct rib_node *node = &trie->rib.node[number];
+	struct route_set_node *node = &trie->set.node[number];
 
 	if (node->entry == entry && node->inherited == inherited)
 		return;
@@ -152,7 +152,7 @@ static uint32_t store(struct fib *fib, const struct encoded *e, uint32_t owner)
 static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint16_t inherited)
 {
 	struct line_trie *trie = fib->table;
-	uint32_t old = trie->rib.node[number].entry;
+	uint32_t old = trie->set.node[number].entry;
 	uint64_t at = P2PNIC_LINE_TRIE_OFFSET(old);
 
 	if (e->type == P2PNIC_LINE_TRIE_LEAF) {
@@ -217,31 +217,31 @@ static bool pass_through(
 	bool in_place = true;
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t child =
-			rib_child(&trie->rib, number, address_bits(changes[i].prefix, depth, 8));
+		uint32_t child = route_set_child(
+			&trie->set, number, address_bits(changes[i].prefix, depth, 8));
 
 		if (changes[i].length <= depth + 8)
 			return false;
-		if (child != RIB_NONE && trie->rib.node[child].inherited == RIB_NEW)
+		if (child != ROUTE_SET_NONE && trie->set.node[child].inherited == ROUTE_SET_NEW)
 			return false;
 	}
 	for (size_t i = 0, count; i < n; i += count) {
 		unsigned slot = address_bits(changes[i].prefix, depth, 8);
-		uint32_t child = rib_child(&trie->rib, number, slot);
+		uint32_t child = route_set_child(&trie->set, number, slot);
 		uint32_t old, new;
 
 		count = group_of(changes, n, depth, slot, &i);
-		if (child == RIB_NONE)
+		if (child == ROUTE_SET_NONE)
 			continue;
-		old = trie->rib.node[child].entry;
-		update(fib, child, trie->rib.node[child].inherited, depth + 8, changes + i, count);
-		new = trie->rib.node[child].entry;
+		old = trie->set.node[child].entry;
+		update(fib, child, trie->set.node[child].inherited, depth + 8, changes + i, count);
+		new = trie->set.node[child].entry;
 		if (new == old)
 			continue;
 		if (is_leaf(new) || is_leaf(old))
 			in_place = false;
 		else
-			set_word(fib, encoded_word(fib->image, trie->rib.node[number].entry, slot),
+			set_word(fib, encoded_word(fib->image, trie->set.node[number].entry, slot),
 				new);
 	}
 	return in_place;
@@ -252,7 +252,7 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 	const struct fib_route *changes, size_t n)
 {
 	struct line_trie *trie = fib->table;
-	const struct rib_node *node = &trie->rib.node[number];
+	const struct route_set_node *node = &trie->set.node[number];
 	uint32_t slot[256];
 	struct encoded encoded;
 	size_t at = 0;
@@ -265,20 +265,21 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 		slot[s] = LEAF(inherited);
 	for (unsigned r = 0; r < node->routes; r++) {
 		uint32_t route = node->route[r];
-		unsigned first = RIB_ROUTE_SLOT(route), slots = 1u << (8 - RIB_ROUTE_LENGTH(route));
+		unsigned first = ROUTE_WORD_SLOT(route),
+			 slots = 1u << (8 - ROUTE_WORD_LENGTH(route));
 
 		for (unsigned s = first; s < first + slots; s++)
-			slot[s] = LEAF(RIB_ROUTE_NEXT_HOP(route));
+			slot[s] = LEAF(ROUTE_WORD_NEXT_HOP(route));
 	}
 	for (unsigned c = 0; c < node->children; c++) {
-		unsigned s = RIB_CHILD_SLOT(node->child[c]);
-		uint32_t child = RIB_CHILD_NODE(node->child[c]);
+		unsigned s = CHILD_WORD_SLOT(node->child[c]);
+		uint32_t child = CHILD_WORD_NODE(node->child[c]);
 		uint16_t next_hop = (uint16_t)P2PNIC_LINE_TRIE_UNIT(slot[s]);
 		size_t count = n ? group_of(changes, n, depth, s, &at) : 0;
 
-		if (count || trie->rib.node[child].inherited != next_hop)
+		if (count || trie->set.node[child].inherited != next_hop)
 			update(fib, child, next_hop, depth + 8, n ? changes + at : NULL, count);
-		slot[s] = trie->rib.node[child].entry;
+		slot[s] = trie->set.node[child].entry;
 	}
 	if (trie->status)
 		return;
@@ -290,26 +291,26 @@ static void update_root_slot(
 	struct fib *fib, uint32_t slot, const struct fib_route *changes, size_t n)
 {
 	struct line_trie *trie = fib->table;
-	uint32_t child = trie->rib.child[slot];
-	uint16_t base = trie->rib.base[slot];
+	uint32_t child = trie->set.child[slot];
+	uint16_t base = trie->set.base[slot];
 
-	if (child == RIB_NONE) {
+	if (child == ROUTE_SET_NONE) {
 		set_root(fib, slot, LEAF(base));
 		return;
 	}
 	update(fib, child, base, P2PNIC_LINE_TRIE_ROOT_BITS, changes, n);
-	set_root(fib, slot, trie->rib.node[child].entry);
+	set_root(fib, slot, trie->set.node[child].entry);
 }
 
 static void set_base(struct fib *fib, uint32_t slot)
 {
 	struct line_trie *trie = fib->table;
-	uint16_t next_hop = rib_base(&trie->rib, slot);
+	uint16_t next_hop = route_set_base(&trie->set, slot);
 
-	if (trie->rib.base[slot] == next_hop)
+	if (trie->set.base[slot] == next_hop)
 		return;
-	VECTOR_ADD(trie, bases, struct old_base, {slot, trie->rib.base[slot]});
-	trie->rib.base[slot] = next_hop;
+	VECTOR_ADD(trie, bases, struct old_base, {slot, trie->set.base[slot]});
+	trie->set.base[slot] = next_hop;
 	update_root_slot(fib, slot, NULL, 0);
 }
 
@@ -338,13 +339,13 @@ static void update_root(struct fib *fib, const struct fib_route *changes, size_t
 /* --- Compaction ------------------------------------------------------------------------------- */
 
 /* Where the entry of a node stands: in the root or in its parent's block. */
-static uint64_t word_of(const struct fib *fib, const struct rib_node *node)
+static uint64_t word_of(const struct fib *fib, const struct route_set_node *node)
 {
 	const struct line_trie *trie = fib->table;
 
-	if (node->parent == RIB_NONE)
+	if (node->parent == ROUTE_SET_NONE)
 		return P2PNIC_LINE_TRIE_ROOT + 4ull * node->slot;
-	return encoded_word(fib->image, trie->rib.node[node->parent].entry, node->slot);
+	return encoded_word(fib->image, trie->set.node[node->parent].entry, node->slot);
 }
 
 static uint32_t head_of(uint32_t entry, uint32_t units)
@@ -369,7 +370,7 @@ static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 {
 	struct line_trie *trie = fib->table;
 	uint32_t owner = units_owner(&trie->units, unit), count = trie->units.length[unit];
-	uint32_t entry = trie->rib.node[owner].entry, to, *fresh;
+	uint32_t entry = trie->set.node[owner].entry, to, *fresh;
 
 	if (is_leaf(entry) || P2PNIC_LINE_TRIE_UNIT(entry) != unit)
 		return false;
@@ -386,8 +387,8 @@ static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 	}
 	*fresh = to;
 	memcpy(fib->image + 8ull * to, fib->image + 8ull * unit, 8 * count);
-	set_word(fib, word_of(fib, &trie->rib.node[owner]), (entry & 0xfff) | to << 12);
-	set_node(trie, owner, (entry & 0xfff) | to << 12, trie->rib.node[owner].inherited);
+	set_word(fib, word_of(fib, &trie->set.node[owner]), (entry & 0xfff) | to << 12);
+	set_node(trie, owner, (entry & 0xfff) | to << 12, trie->set.node[owner].inherited);
 	retire(trie, entry);
 	return !trie->status;
 }
@@ -455,13 +456,13 @@ static void roll_back(struct fib *fib)
 	while (trie->nodes.n) {
 		const struct old_node *old = (struct old_node *)trie->nodes.item + --trie->nodes.n;
 
-		trie->rib.node[old->node].entry = old->entry;
-		trie->rib.node[old->node].inherited = old->inherited;
+		trie->set.node[old->node].entry = old->entry;
+		trie->set.node[old->node].inherited = old->inherited;
 	}
 	while (trie->bases.n) {
 		const struct old_base *old = (struct old_base *)trie->bases.item + --trie->bases.n;
 
-		trie->rib.base[old->slot] = old->next_hop;
+		trie->set.base[old->slot] = old->next_hop;
 	}
 	while (trie->fresh.n)
 		units_release(&trie->units, ((uint32_t *)trie->fresh.item)[--trie->fresh.n]);
@@ -470,9 +471,9 @@ static void roll_back(struct fib *fib)
 		uint16_t ignored;
 
 		/* Puts back what was there a moment ago: its place is still allocated. */
-		rib_set(&trie->rib, old, &ignored);
+		route_set_set(&trie->set, old, &ignored);
 		if (!old->next_hop)
-			rib_prune(&trie->rib, old);
+			route_set_prune(&trie->set, old);
 	}
 }
 
@@ -490,7 +491,7 @@ static void apply(struct line_trie *trie, const struct fib_route *changes, size_
 
 		if (!old)
 			return;
-		trie->status = rib_set(&trie->rib, &changes[i], &next_hop);
+		trie->status = route_set_set(&trie->set, &changes[i], &next_hop);
 		if (trie->status || next_hop == changes[i].next_hop) {
 			trie->undo.n--;
 			continue;
@@ -512,7 +513,7 @@ static int fits(const struct fib *fib, struct error *error)
 		return error_set(error, -ENOSPC,
 			"fib: %zu routes need more than the %llu bytes that a line trie can have; "
 			"room is %llu",
-			trie->rib.routes, (unsigned long long)IMAGE_BYTES_MAX,
+			trie->set.routes, (unsigned long long)IMAGE_BYTES_MAX,
 			(unsigned long long)fib->config.room);
 	if (needed <= fib->config.room)
 		return 0;
@@ -522,7 +523,7 @@ static int fits(const struct fib *fib, struct error *error)
 			8ull * trie->units.parked);
 	return error_set(error, -ENOSPC,
 		"fib: an IPv%u table of %zu routes needs %llu bytes, room is %llu",
-		fib->config.family, trie->rib.routes, (unsigned long long)needed,
+		fib->config.family, trie->set.routes, (unsigned long long)needed,
 		(unsigned long long)fib->config.room);
 }
 
@@ -562,8 +563,8 @@ static int line_trie_change(
 		units_park(&trie->units, ((uint32_t *)trie->obsolete.item)[i], fib->epoch + 1);
 	for (size_t i = 0; i < n; i++)
 		if (!changes[i].next_hop)
-			rib_prune(&trie->rib, &changes[i]);
-	fib->routes = trie->rib.routes;
+			route_set_prune(&trie->set, &changes[i]);
+	fib->routes = trie->set.routes;
 	fib->used = image_bytes(&trie->units);
 	return 0;
 }
@@ -582,7 +583,7 @@ static void trie_free(struct line_trie *trie)
 {
 	if (!trie)
 		return;
-	rib_close(&trie->rib);
+	route_set_close(&trie->set);
 	units_close(&trie->units);
 	free(trie->words.item);
 	free(trie->fresh.item);
@@ -599,8 +600,8 @@ static struct line_trie *trie_new(void)
 
 	if (!trie)
 		return NULL;
-	if (rib_open(&trie->rib) || units_open(&trie->units, P2PNIC_LINE_TRIE_NODES / 8,
-					    P2PNIC_LINE_TRIE_UNITS_MAX - 1)) {
+	if (route_set_open(&trie->set) || units_open(&trie->units, P2PNIC_LINE_TRIE_NODES / 8,
+						  P2PNIC_LINE_TRIE_UNITS_MAX - 1)) {
 		trie_free(trie);
 		return NULL;
 	}
@@ -644,9 +645,9 @@ static int line_trie_build(
 	fib->table = trie;
 	fib->image = image;
 	for (size_t i = 0; i < n && !trie->status; i++)
-		trie->status = rib_set(&trie->rib, &routes[i], &ignored);
+		trie->status = route_set_set(&trie->set, &routes[i], &ignored);
 	for (uint32_t slot = 0; slot < ROOT_SLOTS && !trie->status; slot++) {
-		trie->rib.base[slot] = rib_base(&trie->rib, slot);
+		trie->set.base[slot] = route_set_base(&trie->set, slot);
 		update_root_slot(fib, slot, NULL, 0);
 	}
 	status = fits(fib, error);
@@ -661,7 +662,7 @@ static int line_trie_build(
 	trie_free(old);
 	if (old_image)
 		munmap(old_image, IMAGE_BYTES_MAX);
-	fib->routes = trie->rib.routes;
+	fib->routes = trie->set.routes;
 	fib->used = image_bytes(&trie->units);
 	return 0;
 }
@@ -691,7 +692,7 @@ static void line_trie_each(const struct fib *fib,
 {
 	const struct line_trie *trie = fib->table;
 
-	rib_each(&trie->rib, fib->config.family, visit, context);
+	route_set_each(&trie->set, fib->config.family, visit, context);
 }
 
 const struct fib_ops line_trie_ops = {
