@@ -47,10 +47,10 @@ static bool send_batch(struct af_xdp_port *port)
 
 	for (unsigned i = 0; i < n; i++) {
 		const struct xdp_desc *desc = xsk_ring_prod__tx_desc(&port->transmit, first + i);
-		port->send.area->last[i] = desc->len - 1;
-		memcpy(port->send.area->frame[i], port->memory + desc->addr, desc->len);
+		port->xdp.area->last[i] = desc->len - 1;
+		memcpy(port->xdp.area->frame[i], port->memory + desc->addr, desc->len);
 	}
-	unsigned taken = xdp_send_run(&port->send, port->xdp.program, n, &accepted);
+	unsigned taken = xdp_program_send(&port->xdp, n, &accepted);
 	port->batching = accepted > 0;
 	port->no_batches = !port->batching;
 	if (!accepted)
@@ -70,7 +70,7 @@ static bool send_batch(struct af_xdp_port *port)
  * all it was told of before. */
 static void submit(struct af_xdp_port *port)
 {
-	if (port->send.area && port->mode != AF_XDP_ZERO_COPY && unsent(port) == port->unsubmitted)
+	if (port->xdp.area && port->mode != AF_XDP_ZERO_COPY && unsent(port) == port->unsubmitted)
 		while (port->unsubmitted >= XDP_SEND_MIN && !port->no_batches && send_batch(port))
 			;
 	xsk_ring_prod__submit(&port->transmit, port->unsubmitted);
@@ -218,7 +218,7 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 	if (code)
 		return code;
 	port->no_batches = port->batching = false;
-	if (port->send.area && xdp_send_aim(&port->send, port->interface.index))
+	if (port->xdp.area && xdp_program_aim(&port->xdp, port->interface.index))
 		port->no_batches = true;
 	while ((code = create_socket(port, mode)) == -EBUSY && patience_ms) {
 		usleep(1000);
@@ -321,10 +321,8 @@ static int parse(struct af_xdp_port *port, const char *options, struct error *er
 static int settle_queues(struct af_xdp_port *port, struct error *error)
 {
 	const char *name = port->interface.name;
-	unsigned used, possible;
+	unsigned used = port->channels;
 
-	interface_channels(&port->interface, &used, &possible);
-	port->channels = used;
 	if (port->queue >= used)
 		return error_set(
 			error, -EINVAL, "%s: queue=%u: it has %u", name, port->queue, used);
@@ -347,16 +345,13 @@ static int load_program(struct af_xdp_port *port, struct error *error)
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 
-	/* Batches are optional: without, the socket sends all. */
-	int code = -EOPNOTSUPP;
-	if (port->batch && interface_has_driver(&port->interface, "veth") &&
-		!xdp_send_open(&port->send)) {
-		code = xdp_program_load(&port->xdp, port->queue, &port->send);
-		if (code)
-			xdp_send_close(&port->send);
-	}
-	if (code)
-		code = xdp_program_load(&port->xdp, port->queue, NULL);
+	/* Batches are optional: without, the socket sends all. The other end of a pair with queues
+	 * is likely to have them too; af_xdp.h says what then. */
+	bool batches = port->batch && port->channels == 1 &&
+		       interface_has_driver(&port->interface, "veth");
+	int code = xdp_program_load(&port->xdp, port->queue, batches);
+	if (code && batches)
+		code = xdp_program_load(&port->xdp, port->queue, false);
 	if (code)
 		return error_set(error, code, "%s: cannot load an XDP program: %s%s",
 			port->interface.name, strerror(-code),
@@ -372,7 +367,6 @@ static void port_close(void *p)
 
 	lose_socket(port);
 	xdp_program_unload(&port->xdp);
-	xdp_send_close(&port->send);
 	if (port->restore_channels)
 		interface_set_channels(&port->interface, port->channels);
 	port->restore_channels = false;
@@ -405,11 +399,11 @@ static int prepare(struct af_xdp_port *port, const struct port_config *config, s
 static int port_open(void *p, const struct port_config *config, struct error *error)
 {
 	struct af_xdp_port *port = p;
+	unsigned possible;
 
 	memset(port, 0, sizeof(*port));
 	port->socket_fd = port->epoll = port->interface.socket = -1;
-	port->xdp = (struct xdp_program){-1, -1, -1};
-	port->send = (struct xdp_send){-1, -1, -1, -1, NULL};
+	port->xdp = XDP_PROGRAM_NONE;
 	port->batch = true;
 	port->down = true;
 	port->memory = config->memory;
@@ -426,14 +420,11 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	code = parse(port, config->options, error);
 	if (!code)
 		code = prepare(port, config, error);
+	interface_channels(&port->interface, &port->channels, &possible);
 	if (!code)
 		code = load_program(port, error);
 	if (!code)
 		code = settle_queues(port, error);
-	/* The other end of a pair with queues is likely to have them too; af_xdp.h says what
-	 * then. */
-	if (port->channels > 1)
-		xdp_send_close(&port->send);
 	if (!code)
 		code = make_socket(port, 1000, error);
 	if (code)

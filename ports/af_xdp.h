@@ -131,7 +131,6 @@ struct af_xdp_port {
 	int epoll; /* what fd() returns: it stays when the socket is made anew */
 	struct xsk_umem *umem;
 	struct xdp_program xdp;
-	struct xdp_send send;
 	bool batch;      /* option */
 	bool no_batches; /* the other end takes none; until service forgets it */
 	struct interface interface;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sends a burst of frames through a veth with one system call.
+ * Sends a burst of frames through a veth with one system call: what host and BPF programs share.
  *
  * An AF_XDP socket in copy mode sends frame by frame: the kernel makes a socket buffer of each, and
  * as it enables softirqs again after each, the other end receives it at once and alone. Here the
@@ -18,10 +18,10 @@
  * A call costs 13 µs before the first frame (the kernel makes a pool of pages for it, and frees
  * it): XDP_SEND_MIN is where it begins to pay.
  *
- * The program must be the one attached to the interface (xdp_program.h appends ours to it).
- * Attached programs are known to the kernel's XDP dispatcher; another one it would enter and take
- * out again at each call, 24 ms. In return each program attached or detached on this host holds up
- * the callers in between for as long.
+ * The program must be the one attached to the interface: so it receives as well. Attached programs
+ * are known to the kernel's XDP dispatcher; another one it would enter and take out again at each
+ * call, 24 ms. In return each program attached or detached on this host holds up the callers in
+ * between for as long.
  *
  * What became of the frames. A veth takes such frames only while its other end receives by NAPI (it
  * has an XDP program, or GRO on), and as many as that end's queue has room for. The kernel frees
@@ -43,7 +43,7 @@
 #define XDP_SEND_MIN 16u  /* frames; with fewer, sendto is as fast */
 #define XDP_SEND_MAX 256u /* frames in one call; a power of two: the program masks with it */
 
-/* Shared with the two programs, which run within xdp_send_run's system call. */
+/* Shared with the two programs, which run within xdp_program_send's system call. */
 struct xdp_send_area {
 	uint32_t initial;  /* (host) how long a frame is when the program gets it */
 	uint32_t taken;    /* (program) frames it was run for */
@@ -54,33 +54,5 @@ struct xdp_send_area {
 	uint8_t frame[XDP_SEND_MAX][P2PNIC_BUFFER_BYTES] __attribute__((aligned(64)));
 };
 _Static_assert(offsetof(struct xdp_send_area, frame) == 1088, "head and lengths in front");
-
-struct xdp_send {
-	int map;    /* of the area, as an array of one */
-	int device; /* a device map of one: where frames go */
-	int watch;  /* the program at the tracepoint… */
-	int watch_link;
-	struct xdp_send_area *area; /* NULL: not open */
-};
-
-/* 0 or -errno: the kernel is too old, or a capability is missing. */
-int xdp_send_open(struct xdp_send *);
-void xdp_send_close(struct xdp_send *);
-
-/* Instructions to put in front of a port's receive program; they end frames of ours, and leave r1,
- * the context, to what follows for all others. Returns how many of XDP_SEND_CODE there are. */
-#define XDP_SEND_CODE 64u
-struct bpf_insn;
-unsigned xdp_send_code(const struct xdp_send *, struct bpf_insn *code);
-
-/* Frames go out of this interface from now on. 0 or -errno. */
-int xdp_send_aim(struct xdp_send *, int interface_index);
-
-/*
- * Sends frame[0…n-1], whose last[] are set; 1 ≤ n ≤ XDP_SEND_MAX. `program` has xdp_send_code in it
- * and is attached. Returns how many the kernel took, in order; the others it has not looked at.
- * *accepted: how many of those the device accepted.
- */
-unsigned xdp_send_run(struct xdp_send *, int program, unsigned n, unsigned *accepted);
 
 #endif

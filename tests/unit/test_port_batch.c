@@ -221,19 +221,19 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_frame_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_off, setup, teardown),
 	};
-	struct xdp_send send;
+	struct xdp_program xdp;
 
 	rig_napi = true;
 	if (!rig_namespace() || !rig_permitted(path)) {
 		printf("skipped: no namespace, veth or AF_XDP here\n");
 		return 77;
 	}
-	int code = xdp_send_open(&send);
+	int code = xdp_program_load(&xdp, 0, true);
 	if (code) {
 		printf("skipped: no batches here: %s\n", strerror(-code));
 		return 77;
 	}
-	xdp_send_close(&send);
+	xdp_program_unload(&xdp);
 	srand((unsigned)test_seed());
 	return cmocka_run_group_tests_name("af_xdp batches", tests, NULL, NULL);
 }
