@@ -192,9 +192,9 @@ static unsigned drain(struct af_packet_port *port)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned n)
+static int send_frames(struct send_queue *queue, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	struct af_packet_port *port = p;
+	const struct af_packet_port *port = (struct af_packet_port *)queue;
 	struct mmsghdr message[P2PNIC_BURST_MAX];
 	struct iovec vector[P2PNIC_BURST_MAX];
 
@@ -360,6 +360,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
+	port->queue.send = send_frames;
+	port->queue.link = &port->interface.link;
 	port->super = malloc(AF_PACKET_SUPER_BYTES);
 	if (!port->super)
 		return error_set(error, -ENOMEM, "%s: out of memory", config->target);
@@ -455,29 +457,6 @@ static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *
 	}
 }
 
-static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
-{
-	struct af_packet_port *port = opaque;
-
-	return send_queue_push(&port->queue, frames, n);
-}
-
-static void port_flush(void *opaque)
-{
-	struct af_packet_port *port = opaque;
-
-	if (send_queue_waiting(&port->queue))
-		send_queue_run(&port->queue, &port->interface.link, send_frames, port);
-}
-
-static unsigned port_transmitted(void *opaque, uint64_t *failed)
-{
-	struct af_packet_port *port = opaque;
-
-	port_flush(port);
-	return send_queue_report(&port->queue, failed);
-}
-
 static bool port_arm(void *opaque)
 {
 	struct af_packet_port *port = opaque;
@@ -505,9 +484,9 @@ const struct port_ops af_packet_port_ops = {
 	.receive = port_receive,
 	.keep = port_keep,
 	.release = port_release,
-	.transmit = port_transmit,
-	.flush = port_flush,
-	.transmitted = port_transmitted,
+	.transmit = send_queue_transmit,
+	.flush = send_queue_flush,
+	.transmitted = send_queue_transmitted,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

@@ -44,6 +44,7 @@
 #define AF_PACKET_SUPER_BYTES 65792u /* 64 KiB of IP and the headers before it */
 
 struct af_packet_port {
+	struct send_queue queue;
 	uint8_t *memory;
 	uint64_t memory_bytes;
 	struct interface interface;
@@ -67,8 +68,6 @@ struct af_packet_port {
 	uint32_t tag; /* of the super-frame being split */
 	struct offload_split split;
 	uint8_t *super; /* the super-frame, behind its virtio-net header */
-
-	struct send_queue queue;
 
 	uint64_t missed;
 	uint64_t oversize;

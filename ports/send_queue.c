@@ -12,7 +12,7 @@ void send_queue_fail(struct send_queue *queue)
 	queue->blocked_since_ns = 0;
 }
 
-static int send_some(struct send_queue *queue, send_queue_sender *send, void *port)
+static int send_some(struct send_queue *queue)
 {
 	uint32_t first = queue->sent % SEND_QUEUE_FRAMES;
 	unsigned most = queue->queued - queue->sent;
@@ -24,15 +24,34 @@ static int send_some(struct send_queue *queue, send_queue_sender *send, void *po
 		most = P2PNIC_BURST_MAX;
 	while (n < most && queue->frame[first + n].length)
 		n++;
-	return n ? send(port, &queue->frame[first], n) : -EINVAL;
+	return n ? queue->send(queue, &queue->frame[first], n) : -EINVAL;
 }
 
-void send_queue_run(struct send_queue *queue, bool *link, send_queue_sender *send, void *port)
+unsigned send_queue_transmit(void *port, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	if (!*link)
+	struct send_queue *queue = port;
+	unsigned room = SEND_QUEUE_FRAMES - (queue->queued - queue->done);
+
+	if (n > room)
+		n = room;
+	for (unsigned i = 0; i < n; i++) {
+		struct p2pnic_descriptor frame = frames[i];
+		if (!port_sendable(queue->memory_bytes, &frame))
+			frame.length = 0;
+		queue->frame[(queue->queued + i) % SEND_QUEUE_FRAMES] = frame;
+	}
+	queue->queued += n;
+	return n;
+}
+
+void send_queue_flush(void *port)
+{
+	struct send_queue *queue = port;
+
+	if (!*queue->link)
 		send_queue_fail(queue);
-	while (queue->sent != queue->queued) {
-		int n = send_some(queue, send, port);
+	while (send_queue_waiting(queue)) {
+		int n = send_some(queue);
 		if (n > 0) {
 			queue->sent += (unsigned)n;
 			queue->blocked_since_ns = 0;
@@ -53,7 +72,7 @@ void send_queue_run(struct send_queue *queue, bool *link, send_queue_sender *sen
 		case -ENODEV:
 		case -EIO:
 		case -EBADFD:
-			*link = false;
+			*queue->link = false;
 			send_queue_fail(queue);
 			return;
 		default:
@@ -61,4 +80,16 @@ void send_queue_run(struct send_queue *queue, bool *link, send_queue_sender *sen
 			queue->failed++;
 		}
 	}
+}
+
+unsigned send_queue_transmitted(void *port, uint64_t *failed)
+{
+	struct send_queue *queue = port;
+
+	send_queue_flush(port);
+	unsigned n = queue->sent - queue->done;
+	queue->done = queue->sent;
+	*failed += queue->failed;
+	queue->failed = 0;
+	return n;
 }

@@ -44,9 +44,9 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 	return n;
 }
 
-static int send_frames(void *p, const struct p2pnic_descriptor *frames, unsigned n)
+static int send_frames(struct send_queue *queue, const struct p2pnic_descriptor *frames, unsigned n)
 {
-	struct tap_port *port = p;
+	const struct tap_port *port = (struct tap_port *)queue;
 	unsigned sent = 0;
 
 	while (sent < n) {
@@ -167,6 +167,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->device = port->interface.socket = -1;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
+	port->queue.send = send_frames;
+	port->queue.link = &port->interface.link;
 	int code = port_check_memory(config, error);
 	if (!code)
 		code = parse(port, config->options, error);
@@ -282,29 +284,6 @@ static void port_release(void *opaque)
 {
 }
 
-static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
-{
-	struct tap_port *port = opaque;
-
-	return send_queue_push(&port->queue, frames, n);
-}
-
-static void port_flush(void *opaque)
-{
-	struct tap_port *port = opaque;
-
-	if (send_queue_waiting(&port->queue))
-		send_queue_run(&port->queue, &port->interface.link, send_frames, port);
-}
-
-static unsigned port_transmitted(void *opaque, uint64_t *failed)
-{
-	struct tap_port *port = opaque;
-
-	port_flush(port);
-	return send_queue_report(&port->queue, failed);
-}
-
 static bool port_arm(void *opaque)
 {
 	struct tap_port *port = opaque;
@@ -329,9 +308,9 @@ const struct port_ops tap_port_ops = {
 	.receive = port_receive,
 	.keep = port_keep,
 	.release = port_release,
-	.transmit = port_transmit,
-	.flush = port_flush,
-	.transmitted = port_transmitted,
+	.transmit = send_queue_transmit,
+	.flush = send_queue_flush,
+	.transmitted = send_queue_transmitted,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

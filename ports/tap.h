@@ -28,6 +28,7 @@
 #include "send_queue.h"
 
 struct tap_port {
+	struct send_queue queue;
 	uint8_t *memory;
 	uint64_t memory_bytes;
 	struct interface interface;
@@ -38,7 +39,6 @@ struct tap_port {
 	unsigned owner, group; /* UINT32_MAX: as it is */
 
 	struct port_buffers own; /* frame k of a burst lies in buffer k */
-	struct send_queue queue;
 	uint64_t oversize;
 };
 

@@ -284,7 +284,7 @@ static void test_split(void **state)
 static int answers[16];
 static unsigned answered, offered[16];
 
-static int scripted(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+static int scripted(struct send_queue *queue, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		assert_in_range(frames[i].length, 14, P2PNIC_FRAME_BYTES_MAX);
@@ -295,54 +295,51 @@ static int scripted(void *port, const struct p2pnic_descriptor *frames, unsigned
 
 static void test_send_queue(void **state)
 {
-	struct send_queue queue = {.memory_bytes = 1 << 20};
+	bool link = true;
+	struct send_queue queue = {.memory_bytes = 1 << 20, .send = scripted, .link = &link};
 	struct p2pnic_descriptor frames[300];
 	uint64_t failed = 0;
-	bool link = true;
 
 	for (unsigned i = 0; i < 300; i++)
 		frames[i] = (struct p2pnic_descriptor){.offset = i * 2048, .length = 60};
 	frames[3].length = 5; /* refused at once, in its turn */
 	answered = 0;
 	memcpy(answers, (int[]){2, -EAGAIN}, sizeof(int[2]));
-	assert_int_equal(send_queue_push(&queue, frames, 10), 10);
-	send_queue_run(&queue, &link, scripted, NULL);
-	assert_int_equal(send_queue_report(&queue, &failed), 2);
+	assert_int_equal(send_queue_transmit(&queue, frames, 10), 10);
+	assert_int_equal(send_queue_transmitted(&queue, &failed), 2);
 	assert_int_equal(failed, 0);
 	assert_int_equal(offered[0], 3);
 	/* Later: one goes, the refused one fails, one is too long for the device, one is
 	 * interrupted. */
 	answered = 0;
 	memcpy(answers, (int[]){1, -EMSGSIZE, -EINTR, 5}, sizeof(int[4]));
-	send_queue_run(&queue, &link, scripted, NULL);
-	assert_int_equal(send_queue_report(&queue, &failed), 8);
+	assert_int_equal(send_queue_transmitted(&queue, &failed), 8);
 	assert_int_equal(failed, 2);
 	assert_false(send_queue_waiting(&queue));
 	/* The queue is finite, and full it takes nothing. */
-	assert_int_equal(send_queue_push(&queue, frames, 300), SEND_QUEUE_FRAMES);
-	assert_int_equal(send_queue_push(&queue, frames, 1), 0);
+	assert_int_equal(send_queue_transmit(&queue, frames, 300), SEND_QUEUE_FRAMES);
+	assert_int_equal(send_queue_transmit(&queue, frames, 1), 0);
 	/* No link: all fail, and say so. */
 	answered = 0;
 	answers[0] = -ENETDOWN;
 	failed = 0;
-	send_queue_run(&queue, &link, scripted, NULL);
+	assert_int_equal(send_queue_transmitted(&queue, &failed), SEND_QUEUE_FRAMES);
 	assert_false(link);
-	assert_int_equal(send_queue_report(&queue, &failed), SEND_QUEUE_FRAMES);
 	assert_int_equal(failed, SEND_QUEUE_FRAMES);
 	/* A device that takes nothing: given up after a while. */
 	link = true;
 	failed = 0;
-	assert_int_equal(send_queue_push(&queue, frames, 5), 5);
+	assert_int_equal(send_queue_transmit(&queue, frames, 5), 5);
 	unsigned tries = 0;
 	for (; send_queue_waiting(&queue) && tries < 1000; tries++) {
 		answered = 0;
 		answers[0] = -ENOBUFS;
 		memcpy(&answers[1], (int[]){-ENOBUFS, -ENOBUFS}, sizeof(int[2]));
-		send_queue_run(&queue, &link, scripted, NULL);
+		send_queue_flush(&queue);
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	assert_in_range(tries, 2, 999);
-	assert_int_equal(send_queue_report(&queue, &failed), 5);
+	assert_int_equal(send_queue_transmitted(&queue, &failed), 5);
 	assert_int_equal(failed, 5);
 	assert_true(link);
 }
