@@ -3,7 +3,7 @@
  * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward
  * from one to the other. What it shows is the work of the path itself; it says nothing of a wire.
  *
- *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES]]]]
+ *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES [BUFFER_BYTES]]]]]
  *
  * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of
  * four NICs.
@@ -42,16 +42,27 @@ static uint8_t *memory(size_t bytes)
 }
 
 static unsigned method = P2PNIC_METHOD_WRITE;
+static uint32_t buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
+
+/* Receive buffers, then those of the ring, in a power of two. */
+static uint32_t bar4_bytes(void)
+{
+	uint32_t bytes = P2PNIC_BAR4_BYTES_MIN;
+
+	while (bytes < (RX_BUFFERS + SLOTS) * buffer_bytes)
+		bytes *= 2;
+	return bytes;
+}
 
 static void make(struct machine *m)
 {
 	m->bar2 = memory(P2PNIC_BAR2_BYTES_MIN);
-	m->bar4 = memory(P2PNIC_BAR4_BYTES_MIN);
+	m->bar4 = memory(bar4_bytes());
 	m->board = (struct board){.dma = &m->dma, .port = &m->port, .ops = &loop_port_ops};
 	m->port.memory = m->bar4;
 	m->dma = (struct dma){.window = m->window, .enabled = true, .counters = &m->counters};
-	nic_init(&m->nic, &m->board, method, &m->counters, m->bar2, P2PNIC_BAR2_BYTES_MIN, m->bar4,
-		P2PNIC_BAR4_BYTES_MIN);
+	nic_init(&m->nic, &m->board, method, buffer_bytes, &m->counters, m->bar2,
+		P2PNIC_BAR2_BYTES_MIN, m->bar4, bar4_bytes());
 	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_RESET);
 	nic_register_write(&m->nic, P2PNIC_REG_RX_BUFFERS, RX_BUFFERS);
 }
@@ -72,15 +83,15 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 
 	window(m, 0x100000000, peer->bar2 + index * sizeof(struct p2pnic_mailbox),
 		sizeof(struct p2pnic_mailbox));
-	window(m, 0x200000000, peer->bar4, P2PNIC_BAR4_BYTES_MIN);
+	window(m, 0x200000000, peer->bar4, bar4_bytes());
 	*entry = (struct p2pnic_peer){.epoch = 1,
 		.batch = P2PNIC_BURST_MAX,
 		.mailbox = {0x100000000},
-		.out_buffers = {0x200000000 + RX_BUFFERS * P2PNIC_BUFFER_BYTES},
+		.out_buffers = {0x200000000 + RX_BUFFERS * buffer_bytes},
 		.out_buffer_count = SLOTS,
 		.out_slots = SLOTS,
 		.in_buffers = {0x200000000},
-		.in_offset = RX_BUFFERS * P2PNIC_BUFFER_BYTES,
+		.in_offset = RX_BUFFERS * buffer_bytes,
 		.in_buffer_count = method == P2PNIC_METHOD_WRITE ? SLOTS : RX_BUFFERS,
 		.in_slots = SLOTS};
 	nic_register_write(
@@ -125,6 +136,14 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "rd"))
 		method = P2PNIC_METHOD_READ;
+	if (argc > 5)
+		buffer_bytes = (uint32_t)atoi(argv[5]);
+	if (!p2pnic_buffer_bytes_valid(buffer_bytes) ||
+		length > P2PNIC_FRAME_BYTES_MAX(buffer_bytes)) {
+		fprintf(stderr, "frames of %u bytes do not fit buffers of %u bytes\n", length,
+			buffer_bytes);
+		return 1;
+	}
 	make(&a);
 	make(&b);
 	join(&a, 0, &b, 1);
@@ -136,8 +155,9 @@ int main(int argc, char **argv)
 	fib_image_write(fib, a.bar2 + P2PNIC_BAR2_FIB);
 	((p2pnic_next_hop *)(a.bar2 + P2PNIC_BAR2_NEXT_HOPS))[1] = P2PNIC_NEXT_HOP(1, 0);
 	((struct p2pnic_adjacency *)(a.bar2 + P2PNIC_BAR2_ADJACENCIES))[1] =
-		(struct p2pnic_adjacency){
-			.mtu = 1500, .kind = P2PNIC_ADJACENCY_FORWARD, .egress = 1};
+		(struct p2pnic_adjacency){.mtu = (uint16_t)P2PNIC_MTU_MAX(buffer_bytes),
+			.kind = P2PNIC_ADJACENCY_FORWARD,
+			.egress = 1};
 	nic_register_write(&a.nic, P2PNIC_REG_MAC_LOW, 2);
 	nic_register_write(&a.nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);

@@ -107,7 +107,7 @@ static int count(struct replay *p, struct input *in)
 	}
 	while ((more = pcap_next_ex(capture, &header, &bytes)) == 1) {
 		in->frames++;
-		in->undelivered += header->len > P2PNIC_FRAME_BYTES_MAX;
+		in->undelivered += header->len > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
 	}
 	if (more == PCAP_ERROR)
 		snprintf(
@@ -548,7 +548,7 @@ static void print(const struct replay *p)
 				: "nowhere");
 		if (undelivered)
 			printf(", %lld not delivered: longer than %u bytes", undelivered,
-				P2PNIC_FRAME_BYTES_MAX);
+				P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
 		if (*json_string_value(json_object_get(row, "fault")))
 			printf("; it cannot be read further: %s",
 				json_string_value(json_object_get(row, "fault")));

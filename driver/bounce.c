@@ -46,7 +46,7 @@ struct bounce {
 
 uint64_t bounce_buffer_bytes(const struct bounce *b)
 {
-	return (uint64_t)b->slots * P2PNIC_BUFFER_BYTES;
+	return (uint64_t)b->slots * P2PNIC_BUFFER_BYTES_MIN;
 }
 
 static uint64_t mailbox_at(const struct bounce *b, unsigned x, unsigned y)

@@ -24,12 +24,12 @@ static struct bus_addr bus_of(unsigned peer, uint64_t part)
 
 static uint64_t rx_bytes(const struct fabric *f)
 {
-	return (uint64_t)f->rx_buffers * P2PNIC_BUFFER_BYTES;
+	return (uint64_t)f->rx_buffers * P2PNIC_BUFFER_BYTES_MIN;
 }
 
 static uint64_t ring_bytes(const struct fabric *f)
 {
-	return (uint64_t)f->ring_slots * P2PNIC_BUFFER_BYTES;
+	return (uint64_t)f->ring_slots * P2PNIC_BUFFER_BYTES_MIN;
 }
 
 /* bar_offset in a NIC's BAR4 of the buffers that ingress NIC `from` fills. */
@@ -94,7 +94,7 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 	const struct p2pnic_peer *entry = &driver_nic_peers(n)[peer];
 	uint64_t bytes = (f->method == P2PNIC_METHOD_READ ? entry->in_buffer_count
 							  : entry->out_buffer_count) *
-			 (uint64_t)P2PNIC_BUFFER_BYTES;
+			 (uint64_t)P2PNIC_BUFFER_BYTES_MIN;
 
 	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
 	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);

@@ -8,8 +8,9 @@
 #include "fib_lookup.h"
 #include "kernel.h"
 
-void nic_init(struct nic *n, struct board *board, unsigned method, struct p2pnic_counters *counters,
-	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes)
+void nic_init(struct nic *n, struct board *board, unsigned method, uint32_t buffer_bytes,
+	struct p2pnic_counters *counters, uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4,
+	uint32_t bar4_bytes)
 {
 	__builtin_memset(n, 0, sizeof(*n));
 	n->board = board;
@@ -17,6 +18,7 @@ void nic_init(struct nic *n, struct board *board, unsigned method, struct p2pnic
 	n->method = (uint8_t)method;
 	n->writes = method != P2PNIC_METHOD_READ;
 	n->reads = method != P2PNIC_METHOD_WRITE;
+	n->buffer_bytes = buffer_bytes;
 	n->counters = counters;
 	n->bar2 = bar2;
 	n->bar4 = bar4;
@@ -62,15 +64,14 @@ static enum p2pnic_result start(struct nic *n)
 	if (!n->ready || n->running)
 		return P2PNIC_BAD_STATE;
 	if (!n->rx_started) {
-		uint64_t end =
-			(uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * P2PNIC_BUFFER_BYTES;
+		uint64_t end = (uint64_t)n->rx_offset + (uint64_t)n->rx_buffers * n->buffer_bytes;
 
 		if (n->rx_buffers < (n->reads ? NIC_RX_BUFFERS_MIN_READS : NIC_RX_BUFFERS_MIN) ||
 			n->rx_buffers > NIC_RX_BUFFERS_MAX || end > n->bar4_bytes ||
-			n->rx_offset % P2PNIC_BUFFER_BYTES)
+			n->rx_offset % n->buffer_bytes)
 			return P2PNIC_BAD_ARGUMENT;
 		for (uint32_t k = 0; k < n->rx_buffers; k++)
-			n->free[n->frees++] = n->rx_offset + k * P2PNIC_BUFFER_BYTES;
+			n->free[n->frees++] = n->rx_offset + k * n->buffer_bytes;
 		n->rx_started = true;
 	}
 	/* Half of them wait at the port; the other half stands in for packets that must be held. */
@@ -112,10 +113,10 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 		return P2PNIC_BAD_ARGUMENT;
 	if (n->writes && e->out_buffer_count < e->out_slots)
 		return P2PNIC_BAD_ARGUMENT;
-	if (!n->reads && (e->in_offset % P2PNIC_BUFFER_BYTES != 0 ||
-				 (uint64_t)e->in_offset + (uint64_t)e->in_buffer_count *
-								  P2PNIC_BUFFER_BYTES >
-					 n->bar4_bytes))
+	if (!n->reads &&
+		(e->in_offset % n->buffer_bytes != 0 ||
+			(uint64_t)e->in_offset + (uint64_t)e->in_buffer_count * n->buffer_bytes >
+				n->bar4_bytes))
 		return P2PNIC_BAD_ARGUMENT;
 	return P2PNIC_OK;
 }
@@ -133,12 +134,12 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 	if (e->doorbell.value &&
 		!board_dma_resolve(n->board, e->doorbell, 4, DMA_WRITE, &out->doorbell))
 		return false;
-	if (n->writes && !board_dma_resolve(n->board, e->out_buffers,
-				 (uint64_t)e->out_buffer_count * P2PNIC_BUFFER_BYTES, DMA_WRITE,
-				 &out->buffers))
+	if (n->writes &&
+		!board_dma_resolve(n->board, e->out_buffers,
+			(uint64_t)e->out_buffer_count * n->buffer_bytes, DMA_WRITE, &out->buffers))
 		return false;
 	if (n->reads && !board_dma_resolve(n->board, e->in_buffers,
-				(uint64_t)e->in_buffer_count * P2PNIC_BUFFER_BYTES, DMA_READ,
+				(uint64_t)e->in_buffer_count * n->buffer_bytes, DMA_READ,
 				&n->in[peer].packets))
 		return false;
 	return true;
@@ -187,10 +188,11 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->mask = e.out_slots - 1;
 	out->capacity = out->limit = e.out_slots;
 	for (uint32_t k = 0; k < e.out_slots && n->writes; k++)
-		out->peer_free[k] = k * P2PNIC_BUFFER_BYTES + k % 16 * 64;
+		out->peer_free[k] = k * n->buffer_bytes + k % 16 * 64;
 	in->slots = e.in_slots;
+	in->longest = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes);
 	in->base = n->reads ? 0 : e.in_offset;
-	in->bytes = (uint64_t)e.in_buffer_count * P2PNIC_BUFFER_BYTES;
+	in->bytes = (uint64_t)e.in_buffer_count * n->buffer_bytes;
 	in->mailbox = mailbox_of(n, peer);
 	out->consumer = &in->mailbox->consumer;
 	out->asleep = &in->mailbox->asleep;
@@ -246,8 +248,8 @@ static enum p2pnic_result reset(struct nic *n)
 		return P2PNIC_BAD_STATE;
 	__builtin_memset(n->counters, 0, sizeof(*n->counters));
 	__builtin_memset(n->bar2, 0, P2PNIC_BAR2_FIB);
-	nic_init(n, n->board, n->method, n->counters, n->bar2, n->bar2_bytes, n->bar4,
-		n->bar4_bytes);
+	nic_init(n, n->board, n->method, n->buffer_bytes, n->counters, n->bar2, n->bar2_bytes,
+		n->bar4, n->bar4_bytes);
 	n->kernel = kernel;
 	n->mac = mac;
 	n->link = link;
@@ -405,8 +407,8 @@ uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	case P2PNIC_REG_EPOCH:
 	case P2PNIC_REG_EPOCH_SEEN: /* written between two bursts: that is a quiescent point */
 		return n->epoch;
-	case P2PNIC_REG_GENERATION:
-		return n->generation;
+	case P2PNIC_REG_BUFFER_BYTES:
+		return n->buffer_bytes;
 	default:
 		return 0;
 	}
@@ -423,7 +425,7 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 			n->index = value;
 		break;
 	case P2PNIC_REG_MTU:
-		if (value >= P2PNIC_MTU_MIN && value <= P2PNIC_MTU_MAX)
+		if (value >= P2PNIC_MTU_MIN && value <= P2PNIC_MTU_MAX(n->buffer_bytes))
 			n->mtu = value;
 		break;
 	case P2PNIC_REG_MAC_LOW:
@@ -448,9 +450,6 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 		break;
 	case P2PNIC_REG_EPOCH:
 		n->epoch = value;
-		break;
-	case P2PNIC_REG_GENERATION:
-		n->generation = value;
 		break;
 	default:
 		break;

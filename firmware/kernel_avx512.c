@@ -254,7 +254,7 @@ AVX512 static inline __mmask8 out_of_range8(const struct ring_in *in, __m512i le
 {
 	return _mm512_cmpgt_epu64_mask(
 		       _mm512_sub_epi64(length, _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MIN)),
-		       _mm512_set1_epi64(P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN)) |
+		       _mm512_set1_epi64(in->longest - P2PNIC_FRAME_BYTES_MIN)) |
 	       _mm512_cmpgt_epu64_mask(end, _mm512_set1_epi64((long long)in->bytes));
 }
 

@@ -49,7 +49,7 @@ static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, u
 
 		if (!ring_in_published(in, in->dequeued + k, word))
 			return k;
-		if (length < P2PNIC_FRAME_BYTES_MIN || length > P2PNIC_FRAME_BYTES_MAX ||
+		if (length < P2PNIC_FRAME_BYTES_MIN || length > in->longest ||
 			(uint32_t)word + (uint64_t)length > in->bytes) {
 			*refused = true;
 			return k;

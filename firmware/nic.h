@@ -46,9 +46,10 @@ struct nic {
 	struct board *board;
 	const struct kernel *kernel; /* what this processor does faster */
 	struct p2pnic_counters *counters;
-	uint8_t method; /* P2PNIC_METHOD_* */
-	bool writes;    /* ingress writes packets out: Wr, Bn */
-	bool reads;     /* egress fetches packets: Rd, Bn */
+	uint8_t method;        /* P2PNIC_METHOD_* */
+	bool writes;           /* ingress writes packets out: Wr, Bn */
+	bool reads;            /* egress fetches packets: Rd, Bn */
+	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES */
 	uint8_t *bar2;
 	uint8_t *bar4;
 	uint32_t bar2_bytes;
@@ -78,7 +79,7 @@ struct nic {
 	uint32_t frees; /* how many of free[] */
 
 	/* Registers as written by the host. */
-	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, generation, result;
+	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, result;
 	uint32_t link, speed; /* set by the board */
 
 	struct ring_in in[P2PNIC_MAILBOXES];
@@ -92,9 +93,10 @@ struct nic {
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
  * memory; `counters` its page of BAR0. `n` is the board's, of any content. method:
- * P2PNIC_METHOD_*. */
-void nic_init(struct nic *n, struct board *, unsigned method, struct p2pnic_counters *,
-	uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4, uint32_t bar4_bytes);
+ * P2PNIC_METHOD_*; buffer_bytes: one of P2PNIC_BUFFER_SIZES. */
+void nic_init(struct nic *n, struct board *, unsigned method, uint32_t buffer_bytes,
+	struct p2pnic_counters *, uint8_t *bar2, uint32_t bar2_bytes, uint8_t *bar4,
+	uint32_t bar4_bytes);
 
 /* One burst each way; how many packets moved. 0: nothing to do. */
 unsigned nic_poll(struct nic *n);

@@ -9,9 +9,9 @@ static inline uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static inline uint32_t buffer_of(uint32_t offset)
+static inline uint32_t buffer_of(const struct nic *n, uint32_t offset)
 {
-	return offset & ~(P2PNIC_BUFFER_BYTES - 1);
+	return offset & ~(n->buffer_bytes - 1);
 }
 
 /* One word: three fields would have to be put together again by whoever reads it as one. */
@@ -159,8 +159,8 @@ static inline void put_head(struct nic *n, uint32_t at, const struct frame_head 
 }
 
 /*
- * Where in a buffer a frame begins. Buffers are 2 KiB apart, so frames that all began at offset 0
- * would share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames,
+ * Where in a buffer a frame begins. Buffers are 2 KiB or more apart, so frames that all began at
+ * offset 0 would share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames,
  * four spread long ones.
  */
 static inline uint32_t begins_for(uint32_t longest)
@@ -175,7 +175,7 @@ void ring_out_discard(struct nic *n, struct ring_out *out)
 	count_drop(n, P2PNIC_DROP_STALE, out->held);
 	n->held -= out->held;
 	for (; out->held; out->held--) {
-		n->free[n->frees++] = buffer_of(out->hold[out->hold_head].offset);
+		n->free[n->frees++] = buffer_of(n, out->hold[out->hold_head].offset);
 		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
 	}
 }
@@ -215,7 +215,7 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 	struct frame_head head;
 
 	if (!n->writes) {
-		out->slot_buffer[slot] = buffer_of(d.offset);
+		out->slot_buffer[slot] = buffer_of(n, d.offset);
 		return d.offset;
 	}
 	out->slot_buffer[slot] = out->peer_free[out->produced - out->consumed];
@@ -223,7 +223,7 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 
 	__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
 	board_dma_write_frame(n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
-	n->free[n->frees++] = buffer_of(d.offset);
+	n->free[n->frees++] = buffer_of(n, d.offset);
 	return offset;
 }
 
@@ -266,7 +266,7 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 
 	for (uint32_t i = 0; i < kept; i++) {
 		put_head(n, at[i], &b->head[frames[i]]);
-		out->slot_buffer[out->produced & out->mask] = buffer_of(at[i]);
+		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]);
 		out->batch_word[out->produced++ - out->published] =
 			descriptor_word(at[i], length[i], flags);
 		out->bytes += length[i];

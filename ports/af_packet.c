@@ -18,7 +18,8 @@
 
 /* Slot: header, address of the sender, virtio-net header, frame; net/packet/af_packet.c aligns the
  * network header to 16 bytes. */
-_Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT + P2PNIC_FRAME_BYTES_MAX <=
+_Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT +
+			       P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) <=
 		       AF_PACKET_SLOT_BYTES,
 	"a slot holds the longest frame");
 
@@ -88,7 +89,8 @@ static void begin_split(
 
 	port->tag = vlan_tag(slot);
 	port->splitting = bytes && offload_split_begin(&port->split, port->super, bytes, &header,
-					   P2PNIC_FRAME_BYTES_MAX - (port->tag ? 4 : 0));
+					   P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) -
+						   (port->tag ? 4 : 0));
 	if (!port->splitting)
 		port->oversize++;
 }
@@ -102,8 +104,8 @@ static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct 
 	struct virtio_net_hdr header;
 
 	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
-	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX || slot->tp_status & TP_STATUS_COPY ||
-		header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) ||
+		slot->tp_status & TP_STATUS_COPY || header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
 		begin_split(port, slot, header);
 		return false;
 	}

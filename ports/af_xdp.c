@@ -16,7 +16,7 @@
 /* The kernel is done with a frame from that address. */
 static inline void complete(struct af_xdp_port *port, uint64_t address)
 {
-	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES;
+	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES_MIN;
 	uint16_t place = port->newest[buffer];
 
 	if (place == 0)
@@ -171,7 +171,7 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	const struct xsk_umem_config umem = {
 		.fill_size = AF_XDP_FILL_RING,
 		.comp_size = AF_XDP_RING,
-		.frame_size = P2PNIC_BUFFER_BYTES,
+		.frame_size = P2PNIC_BUFFER_BYTES_MIN,
 	};
 	const struct xsk_socket_config socket = {
 		.rx_size = AF_XDP_RING,
@@ -264,8 +264,8 @@ static bool is_own(const struct af_xdp_port *port, uint64_t index)
 
 static void post_own(struct af_xdp_port *port)
 {
-	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES; index++) {
-		uint32_t buffer = (uint32_t)(index * P2PNIC_BUFFER_BYTES);
+	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN; index++) {
+		uint32_t buffer = (uint32_t)(index * P2PNIC_BUFFER_BYTES_MIN);
 		if (is_own(port, index))
 			af_xdp_post(port, &buffer, 1);
 	}
@@ -382,7 +382,7 @@ static void port_close(void *p)
 
 static int prepare(struct af_xdp_port *port, const struct port_config *config, struct error *error)
 {
-	size_t buffers = config->memory_bytes / P2PNIC_BUFFER_BYTES;
+	size_t buffers = config->memory_bytes / P2PNIC_BUFFER_BYTES_MIN;
 
 	port->own = calloc((buffers + 63) / 64, sizeof(*port->own));
 	port->newest = calloc(buffers, sizeof(*port->newest));
@@ -468,11 +468,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	}
 	if (port->started)
 		lose_socket(port);
-	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES; index++)
+	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN; index++)
 		if (is_own(port, index))
-			buffers[n++] = (uint32_t)(index * P2PNIC_BUFFER_BYTES);
+			buffers[n++] = (uint32_t)(index * P2PNIC_BUFFER_BYTES_MIN);
 	memset(port->own, 0,
-		(port->memory_bytes / P2PNIC_BUFFER_BYTES + 63) / 64 * sizeof(*port->own));
+		(port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN + 63) / 64 * sizeof(*port->own));
 	port->started = false;
 	port->burst = 0;
 	if (!port->socket && port->interface.index)
@@ -561,7 +561,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 	for (unsigned k = 0; k < n; k++) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, first + k);
 		frames[k] = (struct frame){port->memory + desc->addr, desc->len};
-		port->held[k] = (uint32_t)desc->addr & ~(P2PNIC_BUFFER_BYTES - 1);
+		port->held[k] = (uint32_t)desc->addr & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
 		__builtin_prefetch(frames[k].data);
 	}
 	xsk_ring_cons__release(&port->receive, n);
@@ -621,7 +621,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		}
 		*xsk_ring_prod__tx_desc(&port->transmit, slot) =
 			(struct xdp_desc){.addr = frame.offset, .len = frame.length};
-		uint32_t buffer = frame.offset / P2PNIC_BUFFER_BYTES;
+		uint32_t buffer = frame.offset / P2PNIC_BUFFER_BYTES_MIN;
 		*flight = (struct af_xdp_flight){
 			.buffer = buffer, .previous = port->newest[buffer], .pending = 1};
 		port->newest[buffer] = (uint16_t)(place + 1);

@@ -39,7 +39,7 @@
  * hardware are lost in any mode: `ethtool -K IF txvlan off` there, or use af_packet.
  *
  * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later.
- * What arrives while no buffer is free, and what is longer than P2PNIC_FRAME_BYTES_MAX, the kernel
+ * What arrives while no buffer is free, and what is longer than P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN), the kernel
  * counts alike: in `missed`. A frame that the interface refuses (link down, its queue full) is
  * completed as failed. What the device keeps for more than 200 ms is taken from it by closing the
  * socket, and a new socket is made; so also when the interface was deleted and came back.
@@ -146,7 +146,7 @@ extern const struct port_ops af_xdp_port_ops;
 /* A buffer becomes the port's, or is it no more. */
 static inline void af_xdp_own(struct af_xdp_port *port, uint32_t buffer, bool own)
 {
-	uint32_t index = buffer / P2PNIC_BUFFER_BYTES;
+	uint32_t index = buffer / P2PNIC_BUFFER_BYTES_MIN;
 	uint64_t bit = 1ull << index % 64;
 
 	if (own)

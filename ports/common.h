@@ -12,7 +12,7 @@
  * A received frame starts here in its buffer. AF_XDP asks for 256 bytes in front of a frame
  * (XDP_PACKET_HEADROOM); the other types do likewise, and use the room to put back a VLAN tag.
  */
-#define PORT_HEADROOM (P2PNIC_BUFFER_BYTES - P2PNIC_FRAME_BYTES_MAX)
+#define PORT_HEADROOM (P2PNIC_BUFFER_BYTES_MIN - P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN))
 _Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and the largest frame");
 
 /* Whether the descriptor can be read from now. */
@@ -52,8 +52,9 @@ int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned 
 static inline bool port_sendable(uint64_t memory_bytes, const struct p2pnic_descriptor *frame)
 {
 	return (uint64_t)frame->offset + frame->length <= memory_bytes &&
-	       frame->offset % P2PNIC_BUFFER_BYTES + frame->length <= P2PNIC_BUFFER_BYTES &&
-	       frame->length >= P2PNIC_FRAME_BYTES_MIN && frame->length <= P2PNIC_FRAME_BYTES_MAX;
+	       frame->offset % P2PNIC_BUFFER_BYTES_MIN + frame->length <= P2PNIC_BUFFER_BYTES_MIN &&
+	       frame->length >= P2PNIC_FRAME_BYTES_MIN &&
+	       frame->length <= P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
 }
 
 #endif

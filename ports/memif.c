@@ -18,7 +18,7 @@ static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t 
 	uint16_t slot = index & q->mask;
 
 	port->posted[slot] = buffer;
-	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), buffer);
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN), buffer);
 }
 
 /* Frame n of the burst, from one slot; false: the rest is memif_receive_rest's. */
@@ -29,7 +29,7 @@ static inline bool memif_receive_one(
 	uint32_t length = MEMIF_LENGTH(control);
 
 	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-				     length > P2PNIC_FRAME_BYTES_MAX,
+				     length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN),
 		    0))
 		return false;
 	frames[n] = (struct frame){port->memory + port->posted[slot], length};
@@ -92,8 +92,10 @@ static inline unsigned memif_receive_server(
 		uint64_t control = memif_read(&d->control);
 		uint8_t *data = memif_link_at(&port->link, control, memif_read(&d->place));
 
-		if (__builtin_expect(!data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-					     MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX,
+		if (__builtin_expect(
+			    !data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+				    MEMIF_LENGTH(control) >
+					    P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN),
 			    0))
 			break;
 		frames[n] = (struct frame){data, MEMIF_LENGTH(control)};
@@ -136,7 +138,7 @@ static inline void memif_repost(struct memif_port *port, unsigned n)
 	 * own.) */
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES), __ATOMIC_RELAXED);
+			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN), __ATOMIC_RELAXED);
 }
 
 static void memif_release(void *opaque)
@@ -525,7 +527,7 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 	size_t slots = (size_t)1 << link.log2_ring;
 	port->posted = calloc(slots, sizeof(*port->posted));
 	port->spare = calloc(slots, sizeof(*port->spare));
-	port->gathered = calloc(P2PNIC_BURST_MAX, P2PNIC_FRAME_BYTES_MAX);
+	port->gathered = calloc(P2PNIC_BURST_MAX, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
 	if (port->posted && port->spare && port->gathered) {
 		r = memif_link_open(&port->link, &link, error);
 	} else {
@@ -557,7 +559,7 @@ static void memif_info(void *opaque, struct port_info *info)
 
 	*info = (struct port_info){
 		.link = port->link.connected,
-		.mtu = P2PNIC_MTU_MAX,
+		.mtu = P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN),
 		.missed = port->link.counters.bad_descriptor,
 		.oversize = port->oversize,
 	};

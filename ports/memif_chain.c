@@ -23,7 +23,8 @@ static unsigned gather(
 		port->slot[n] = index & q->mask;
 		whole = port->memory + port->posted[port->slot[n]];
 	} else {
-		whole = port->gathered + (size_t)n * P2PNIC_FRAME_BYTES_MAX;
+		whole = port->gathered +
+			(size_t)n * P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
 	}
 	for (unsigned k = 0; k < waiting; k++) {
 		unsigned slot = (uint16_t)(index + k) & q->mask;
@@ -36,7 +37,8 @@ static unsigned gather(
 			port->dropping = &port->link.counters.bad_descriptor;
 		if (!port->dropping &&
 			(k == MEMIF_PARTS_MAX ||
-				MEMIF_LENGTH(control) > P2PNIC_FRAME_BYTES_MAX - length))
+				MEMIF_LENGTH(control) >
+					P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) - length))
 			port->dropping = &port->oversize;
 		if (!port->dropping) {
 			/* A client's first part lies where the packet goes. */

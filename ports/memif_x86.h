@@ -21,8 +21,8 @@ AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, con
 	uint8_t *memory, struct frame *frames)
 {
 	const __mmask8 controls = 0x55;
-	const __m512i longest =
-		_mm512_set1_epi64((long long)MEMIF_CONTROL(0xffff, 0xffff, P2PNIC_FRAME_BYTES_MAX));
+	const __m512i longest = _mm512_set1_epi64((long long)MEMIF_CONTROL(
+		0xffff, 0xffff, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)));
 	__m512i word = _mm512_loadu_si512(slot), data;
 
 	__asm__ volatile("" : "+v"(word)); /* no second look */
@@ -45,7 +45,7 @@ AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const u
 
 	_mm512_storeu_si512(slot,
 		_mm512_mask_expand_epi64(
-			_mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES)),
+			_mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN)),
 			0xaa, place));
 }
 

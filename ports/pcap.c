@@ -144,7 +144,7 @@ static bool peek(struct pcap_port *port)
 			.captured = header->caplen < header->len ? header->caplen : header->len,
 		};
 		bool cut = port->next.captured < port->next.length;
-		bool oversize = port->next.length > P2PNIC_FRAME_BYTES_MAX;
+		bool oversize = port->next.length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
 		port->cut += cut;
 		port->oversize += oversize;
 		if (!oversize && !(cut && port->skip_cut))

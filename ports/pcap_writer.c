@@ -35,7 +35,8 @@ _Static_assert(sizeof(struct record_header) == 16, "as in the file");
 
 /* A burst of the longest frames. */
 #define BUFFER_BYTES                                                                               \
-	(P2PNIC_BURST_MAX * (P2PNIC_FRAME_BYTES_MAX + (uint32_t)sizeof(struct record_header)))
+	(P2PNIC_BURST_MAX * (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) +                     \
+				    (uint32_t)sizeof(struct record_header)))
 
 static const struct file_header first = {.magic = MAGIC_NANOSECONDS,
 	.major = 2,

@@ -25,7 +25,8 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 	while (n < max) {
 		uint8_t *data = port->memory + port->own.buffer[n] + PORT_HEADROOM;
 		/* A frame that does not fit is cut without a word: the byte behind shows it. */
-		struct iovec vector[] = {{data, P2PNIC_FRAME_BYTES_MAX}, {&beyond, 1}};
+		struct iovec vector[] = {
+			{data, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)}, {&beyond, 1}};
 		ssize_t length = readv(port->device, vector, 2);
 		if (length < 0) {
 			if (errno == EINTR)
@@ -35,7 +36,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 					false; /* EBADFD: the interface was deleted */
 			break;
 		}
-		if (length > (ssize_t)P2PNIC_FRAME_BYTES_MAX) {
+		if (length > (ssize_t)P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)) {
 			port->oversize++;
 			continue;
 		}
@@ -132,8 +133,8 @@ static int parse(struct tap_port *port, const char *options, struct error *error
 		else if (!strcmp(option.key, "persist"))
 			more = port_option_switch(&option, &port->persist, error);
 		else if (!strcmp(option.key, "mtu"))
-			more = port_option_number(
-				&option, P2PNIC_MTU_MIN, P2PNIC_MTU_MAX, &port->mtu, error);
+			more = port_option_number(&option, P2PNIC_MTU_MIN,
+				P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN), &port->mtu, error);
 		else if (!strcmp(option.key, "owner"))
 			more = port_option_number(&option, 0, UINT32_MAX - 1, &port->owner, error);
 		else if (!strcmp(option.key, "group"))

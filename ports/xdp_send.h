@@ -51,7 +51,7 @@ struct xdp_send_area {
 	uint32_t told;     /* (tracepoint) of that many frames it knows */
 	uint32_t accepted; /* (tracepoint) the device took that many of them */
 	uint32_t last[XDP_SEND_MAX]; /* (host) length of a frame less 1, so that no value is bad */
-	uint8_t frame[XDP_SEND_MAX][P2PNIC_BUFFER_BYTES] __attribute__((aligned(64)));
+	uint8_t frame[XDP_SEND_MAX][P2PNIC_BUFFER_BYTES_MIN] __attribute__((aligned(64)));
 };
 _Static_assert(offsetof(struct xdp_send_area, frame) == 1088, "head and lengths in front");
 

@@ -364,9 +364,10 @@ static int check_nic(struct config *config, unsigned k, struct checker *c)
 		return wrong(c, "nics", k, "mac", "'%s' is no MAC address", n->mac);
 	if (n->mac && (n->mac_address.octet[0] & 1))
 		return wrong(c, "nics", k, "mac", "%s is a group address", n->mac);
-	if (n->mtu && (*n->mtu < P2PNIC_MTU_MIN || *n->mtu > P2PNIC_MTU_MAX))
+	if (n->mtu &&
+		(*n->mtu < P2PNIC_MTU_MIN || *n->mtu > P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN)))
 		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", *n->mtu, P2PNIC_MTU_MIN,
-			P2PNIC_MTU_MAX);
+			P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
 	if (n->engine && config->engines_count) {
 		bool found = false;
 

@@ -126,7 +126,7 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 __attribute__((noinline)) static void dma_write_frame_message(struct board *b, struct bus_addr bus,
 	const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
-	uint8_t frame[P2PNIC_BUFFER_BYTES];
+	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
 
 	memcpy(frame, data, length);
 	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));

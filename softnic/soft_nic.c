@@ -327,6 +327,8 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		s->config.bar2_bytes = P2PNIC_BAR2_BYTES_MIN;
 	if (!s->config.bar4_bytes)
 		s->config.bar4_bytes = P2PNIC_BAR4_BYTES_MIN;
+	if (!s->config.buffer_bytes)
+		s->config.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 	if (!bar_size_valid(s->config.bar2_bytes, P2PNIC_BAR2_BYTES_MIN) ||
 		!bar_size_valid(s->config.bar4_bytes, P2PNIC_BAR4_BYTES_MIN)) {
 		result = error_set(&reason, -EINVAL,
@@ -336,6 +338,11 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 	}
 	if (config->method < P2PNIC_METHOD_WRITE || config->method > P2PNIC_METHOD_BOUNCE) {
 		result = error_set(&reason, -EINVAL, "no method %u", config->method);
+		goto fail;
+	}
+	if (!p2pnic_buffer_bytes_valid(s->config.buffer_bytes)) {
+		result = error_set(&reason, -EINVAL,
+			"no buffers of %u bytes: want 2048, 4096 or 16384", s->config.buffer_bytes);
 		goto fail;
 	}
 	ops = port_find(config->port_type);
@@ -361,7 +368,7 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
-	nic_init(s->nic, &s->board, config->method, counters_of(s), s->bar[1]->memory,
+	nic_init(s->nic, &s->board, config->method, s->config.buffer_bytes, counters_of(s), s->bar[1]->memory,
 		s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
 	result = make_port(s, &reason);
 	if (result < 0)

@@ -66,7 +66,7 @@ static int open_memory(struct end_port *e, struct error *error)
 {
 	void *memory = MAP_FAILED;
 
-	e->bytes = 2ull * BUFFERS * P2PNIC_BUFFER_BYTES;
+	e->bytes = 2ull * BUFFERS * P2PNIC_BUFFER_BYTES_MIN;
 	e->fd = memfd_create("tester", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (e->fd >= 0 && !ftruncate(e->fd, (off_t)e->bytes) &&
 		!fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
@@ -114,7 +114,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		goto fail;
 	}
 	for (uint32_t i = 0; i < BUFFERS; i++)
-		buffers[i] = i * P2PNIC_BUFFER_BYTES;
+		buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
 	r = e->ops->start(e->port, buffers, BUFFERS);
 	if (r < 0) {
 		error_set(error, r, "%.200s does not start: %s", e->target, strerror(-r));
@@ -172,7 +172,7 @@ static unsigned send_burst(
 	if (n > TESTER_BURST)
 		n = TESTER_BURST;
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t offset = (BUFFERS + (e->head + i) % BUFFERS) * P2PNIC_BUFFER_BYTES;
+		uint32_t offset = (BUFFERS + (e->head + i) % BUFFERS) * P2PNIC_BUFFER_BYTES_MIN;
 		uint8_t *to = e->memory + offset;
 		uint32_t sequence = (uint32_t)(s->sent + i);
 		uint64_t value = probe && !((s->sent + i) & (probe - 1)) ? stamp : 0;

@@ -10,15 +10,34 @@
 #define P2PNIC_RING_SLOTS_MIN  8u    /* one cache line of descriptors */
 #define P2PNIC_BATCH_DEFAULT   8u    /* descriptors held back before an update; the paper's value */
 #define P2PNIC_BURST_MAX       64u   /* packets that one pass of the firmware takes */
-#define P2PNIC_BUFFER_BYTES    2048u /* one packet buffer */
 #define P2PNIC_FRAME_BYTES_MIN 14u   /* an Ethernet header; frames are counted without FCS */
-#define P2PNIC_FRAME_BYTES_MAX 1792u /* a buffer less 256 bytes of headroom that a port may use */
 #define P2PNIC_MTU_MIN         68u   /* RFC 791 */
-#define P2PNIC_MTU_MAX         1778u /* P2PNIC_FRAME_BYTES_MAX less the Ethernet header */
 #define P2PNIC_ADJACENCIES_MAX 4096u /* entries of the adjacency table */
 #define P2PNIC_NEXT_HOPS_MAX   4096u /* entries of the next-hop table; entry 0 means "no route" */
 #define P2PNIC_BUCKETS_MAX     32768u /* ECMP buckets, all groups together */
 /* IPv4 addresses that are no source of a packet to be forwarded */
 #define P2PNIC_SOURCES_MAX     1024u
+
+/*
+ * A packet buffer has one of these sizes, fixed when a NIC is made and the same in all NICs that are
+ * each other's peers. Jumbo frames (MTU 9000, or frames of 9,216 bytes) fit into the largest.
+ */
+#define P2PNIC_BUFFER_BYTES_MIN 2048u
+#define P2PNIC_BUFFER_BYTES_MAX 16384u
+#define P2PNIC_BUFFER_SIZES     P2PNIC_BUFFER_BYTES_MIN, 4096u, P2PNIC_BUFFER_BYTES_MAX /* all */
+
+/* Bytes in front of a frame that belong to the port which receives it. */
+#define P2PNIC_HEADROOM 256u
+
+/* The longest frame that a buffer holds, and the largest MTU. */
+#define P2PNIC_FRAME_BYTES_MAX(buffer_bytes) ((buffer_bytes)-P2PNIC_HEADROOM)
+#define P2PNIC_MTU_MAX(buffer_bytes)         (P2PNIC_FRAME_BYTES_MAX(buffer_bytes) - P2PNIC_FRAME_BYTES_MIN)
+
+static inline _Bool p2pnic_buffer_bytes_valid(unsigned bytes)
+{
+	static const unsigned size[] = {P2PNIC_BUFFER_SIZES};
+
+	return bytes == size[0] || bytes == size[1] || bytes == size[2];
+}
 
 #endif

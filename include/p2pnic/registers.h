@@ -104,7 +104,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks for a quiescent point */
 #define P2PNIC_REG_EPOCH_SEEN                                                                      \
 	0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
-#define P2PNIC_REG_GENERATION 0x050u /* rw  the driver's own use: survives it, cleared by reset */
+#define P2PNIC_REG_BUFFER_BYTES 0x050u /* ro  of each packet buffer; fixed when the NIC was made */
 
 #define P2PNIC_STATUS_RUNNING 0x1u /* started */
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */
@@ -167,7 +167,7 @@ struct p2pnic_peer {
 				     host, which is woken by P2PNIC_VECTOR_HOST_RING */
 	/* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
 	struct bus_addr out_buffers;
-	/* (host) of P2PNIC_BUFFER_BYTES each; Wr, Bn: at least out_slots */
+	/* (host) of BUFFER_BYTES each; Wr, Bn: at least out_slots */
 	uint32_t out_buffer_count;
 	uint32_t out_slots; /* (host) descriptors of the ring out, a power of two */
 	/* (host) Rd: the peer's BAR4 from offset 0; Bn: bounce buffers; Wr: {0} */

@@ -29,8 +29,8 @@ static bool write_file(int file, const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct pcap_port port __attribute__((aligned(64)));
-	static uint8_t memory[BUFFERS * P2PNIC_BUFFER_BYTES]
-		__attribute__((aligned(P2PNIC_BUFFER_BYTES)));
+	static uint8_t memory[BUFFERS * P2PNIC_BUFFER_BYTES_MIN]
+		__attribute__((aligned(P2PNIC_BUFFER_BYTES_MIN)));
 	static int file = -1;
 	static char target[64];
 	struct port_config config = {.target = target,
@@ -58,15 +58,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	for (uint32_t k = 0; k < BUFFERS; k++)
-		buffers[k] = k * P2PNIC_BUFFER_BYTES;
+		buffers[k] = k * P2PNIC_BUFFER_BYTES_MIN;
 	if (pcap_port_ops.start(&port, buffers, BUFFERS) != (int)BUFFERS)
 		abort();
 	while ((n = pcap_port_ops.receive(&port, frames, P2PNIC_BURST_MAX))) {
 		for (unsigned k = 0; k < n; k++) {
 			size_t at = (size_t)(frames[k].data - memory);
 
-			if (frames[k].length > P2PNIC_FRAME_BYTES_MAX ||
-				at % P2PNIC_BUFFER_BYTES != PORT_HEADROOM || at >= sizeof(memory))
+			if (frames[k].length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) ||
+				at % P2PNIC_BUFFER_BYTES_MIN != PORT_HEADROOM ||
+				at >= sizeof(memory))
 				abort();
 		}
 		pcap_port_ops.release(&port);

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!rig)
 		rig = rig_new(2, &(struct rig_config){.host = true});
 	while (size > 2) {
-		size_t length = 1 + get16(data) % P2PNIC_FRAME_BYTES_MAX;
+		size_t length = 1 + get16(data) % P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
 		bool any_mac = data[0] & 0x80;
 
 		data += 2;

@@ -198,7 +198,7 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 	for (unsigned k = 0; k < n; k++) {
 		volatile uint8_t last = 0;
 
-		CHECK(frames[k].length <= P2PNIC_FRAME_BYTES_MAX);
+		CHECK(frames[k].length <= P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
 		/* 64 bytes from data are always readable, and so is data up to length rounded up to
 		 * 64. */
 		for (uint32_t at = 0; at < frames[k].length || at < 64; at += 64)
@@ -206,15 +206,15 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 		(void)last;
 	}
 	if (n && b & 1) {
-		uint32_t kept =
-			rig_keep(&memif_port_ops, p->port, b % n, MEMORY / 2 + P2PNIC_BUFFER_BYTES);
+		uint32_t kept = rig_keep(
+			&memif_port_ops, p->port, b % n, MEMORY / 2 + P2PNIC_BUFFER_BYTES_MIN);
 
 		CHECK(kept + frames[b % n].length <= MEMORY);
 	}
 	memif_port_ops.release(p->port);
 	for (unsigned k = 0; k < 8; k++)
-		out[k] = (struct p2pnic_descriptor){
-			MEMORY / 2 + k * P2PNIC_BUFFER_BYTES, (uint16_t)(14 + b * 7u % 1700), 0};
+		out[k] = (struct p2pnic_descriptor){MEMORY / 2 + k * P2PNIC_BUFFER_BYTES_MIN,
+			(uint16_t)(14 + b * 7u % 1700), 0};
 	CHECK(memif_port_ops.transmit(p->port, out, b % 8 + 1) <= b % 8 + 1u);
 	memif_port_ops.flush(p->port);
 	memif_port_ops.transmitted(p->port, &failed);
@@ -302,7 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	CHECK(memif_port_ops.open(&port, &config, &error) == 0);
 	for (uint32_t k = 0; k < 8; k++)
-		buffers[k] = k * P2PNIC_BUFFER_BYTES;
+		buffers[k] = k * P2PNIC_BUFFER_BYTES_MIN;
 	memif_port_ops.start(&port, buffers, 8);
 	if (p.port_is_client) {
 		memif_port_ops.service(&port);

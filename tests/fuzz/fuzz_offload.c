@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LONGEST P2PNIC_FRAME_BYTES_MAX
+#define LONGEST P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

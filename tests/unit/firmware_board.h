@@ -82,6 +82,7 @@ struct board_window {
 struct board {
 	uint8_t *bar4;
 	uint32_t bar4_bytes;
+	uint32_t buffer_bytes;
 	struct p2pnic_counters *counters;
 
 	/* Knobs; 0 means no limit, or never. */
@@ -146,8 +147,8 @@ static inline uint32_t board_keep_one(struct board *b, unsigned k, uint32_t spar
 	uint32_t at = b->buffer[k] + BOARD_HEADROOM;
 
 	BOARD_ASSERT(k < b->delivered && !b->kept[k]);
-	BOARD_ASSERT(spare % P2PNIC_BUFFER_BYTES == 0 &&
-		     (uint64_t)spare + P2PNIC_BUFFER_BYTES <= b->bar4_bytes);
+	BOARD_ASSERT(
+		spare % b->buffer_bytes == 0 && (uint64_t)spare + b->buffer_bytes <= b->bar4_bytes);
 	for (unsigned j = 0; j < b->buffers; j++)
 		BOARD_ASSERT(b->buffer[j] != spare);
 	b->kept[k] = true;
@@ -182,7 +183,7 @@ static inline unsigned board_transmit(
 		struct packet *p = malloc(offsetof(struct packet, bytes) + f->length);
 
 		BOARD_ASSERT(p && f->length >= P2PNIC_FRAME_BYTES_MIN &&
-			     f->length <= P2PNIC_FRAME_BYTES_MAX);
+			     f->length <= P2PNIC_FRAME_BYTES_MAX(b->buffer_bytes));
 		BOARD_ASSERT((uint64_t)f->offset + f->length <= b->bar4_bytes);
 		p->length = f->length;
 		memcpy(p->bytes, b->bar4 + f->offset, f->length);
@@ -378,11 +379,12 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
 	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
 {
-	uint8_t frame[P2PNIC_BUFFER_BYTES];
+	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
 	uint8_t *to = board_target(r, offset, length + 63);
 
-	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN && length <= P2PNIC_FRAME_BYTES_MAX);
-	BOARD_ASSERT(offset % P2PNIC_BUFFER_BYTES + length + 63 <= P2PNIC_BUFFER_BYTES);
+	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN &&
+		     length <= P2PNIC_FRAME_BYTES_MAX(b->buffer_bytes));
+	BOARD_ASSERT(offset % b->buffer_bytes + length + 63 <= b->buffer_bytes);
 	memcpy(frame, data, length);
 	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
 	memset(frame + length, 0xa5, 63);

@@ -135,7 +135,7 @@ static bool options_are_fine(const uint8_t *option, unsigned bytes)
 /* The packet goes by next hop `hop`. */
 static void route(struct model *m, unsigned ingress, unsigned hop, unsigned ttl)
 {
-	unsigned mtu = hop == RIG_HOP_SMALL_MTU ? 576 : P2PNIC_MTU_MAX;
+	unsigned mtu = hop == RIG_HOP_SMALL_MTU ? 576 : P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN);
 
 	switch (hop) {
 	case 0:

@@ -33,12 +33,12 @@ static struct bus_addr bus_of(unsigned peer, uint64_t part)
 
 static uint32_t ring_bytes(const struct rig *r)
 {
-	return r->config.slots * P2PNIC_BUFFER_BYTES;
+	return r->config.slots * r->config.buffer_bytes;
 }
 
 static uint32_t rx_bytes(const struct rig *r)
 {
-	return r->config.rx_buffers * P2PNIC_BUFFER_BYTES;
+	return r->config.rx_buffers * r->config.buffer_bytes;
 }
 
 /* In BAR4: own buffers, then those of each ingress NIC, then the host's. */
@@ -256,8 +256,8 @@ static void standard_tables(struct rig *r, unsigned nic)
 	size_t n = 0;
 
 	for (unsigned e = 0; e < RIG_NICS_MAX; e++) {
-		rig_adjacency(
-			r, nic, RIG_HOP_EGRESS + e, P2PNIC_ADJACENCY_FORWARD, e, P2PNIC_MTU_MAX);
+		rig_adjacency(r, nic, RIG_HOP_EGRESS + e, P2PNIC_ADJACENCY_FORWARD, e,
+			P2PNIC_MTU_MAX(r->config.buffer_bytes));
 		v4[n++] = fib_route4(PACKET_TO(e) & 0xffff0000, 16, RIG_HOP_EGRESS + e);
 		v6[e] = (struct fib_route){
 			{PACKET_TO6(e), 0}, 48, 6, (uint16_t)(RIG_HOP_EGRESS + e)};
@@ -268,7 +268,8 @@ static void standard_tables(struct rig *r, unsigned nic)
 	rig_adjacency(r, nic, RIG_HOP_UNREACHABLE, P2PNIC_ADJACENCY_UNREACHABLE, 0, 0);
 	rig_adjacency(r, nic, RIG_HOP_PROHIBIT, P2PNIC_ADJACENCY_PROHIBIT, 0, 0);
 	rig_adjacency(r, nic, RIG_HOP_NONE, P2PNIC_ADJACENCY_NONE, 0, 0);
-	rig_adjacency(r, nic, RIG_HOP_NO_SUCH_NIC, P2PNIC_ADJACENCY_FORWARD, 200, P2PNIC_MTU_MAX);
+	rig_adjacency(r, nic, RIG_HOP_NO_SUCH_NIC, P2PNIC_ADJACENCY_FORWARD, 200,
+		P2PNIC_MTU_MAX(r->config.buffer_bytes));
 	rig_adjacency(r, nic, RIG_HOP_SMALL_MTU, P2PNIC_ADJACENCY_FORWARD, 0, 576);
 	rig_adjacency(r, nic, RIG_HOP_BROADCAST, P2PNIC_ADJACENCY_BROADCAST, 0, 0);
 	for (unsigned hop = 1; hop <= RIG_HOP_BROADCAST; hop++)
@@ -313,10 +314,11 @@ static void make_nic(struct rig *r, unsigned nic)
 	a->host.in_buffers = zeroed(ring_bytes(r));
 	a->board.bar4 = a->bar4;
 	a->board.bar4_bytes = a->bar4_bytes;
+	a->board.buffer_bytes = r->config.buffer_bytes;
 	a->board.counters = a->counters;
 	memset(a->nic, 0xee, sizeof(*a->nic)); /* nic_init takes it of any content */
-	nic_init(a->nic, &a->board, P2PNIC_METHOD, a->counters, a->bar2, RIG_BAR2_BYTES, a->bar4,
-		a->bar4_bytes);
+	nic_init(a->nic, &a->board, P2PNIC_METHOD, r->config.buffer_bytes, a->counters, a->bar2,
+		RIG_BAR2_BYTES, a->bar4, a->bar4_bytes);
 #ifdef RIG_KERNEL
 	a->nic->kernel = &RIG_KERNEL;
 #endif
@@ -335,6 +337,8 @@ struct rig *rig_new(unsigned nics, const struct rig_config *config)
 		r->config.batch = P2PNIC_BATCH_DEFAULT;
 	if (!r->config.rx_buffers)
 		r->config.rx_buffers = 256;
+	if (!r->config.buffer_bytes)
+		r->config.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 	for (unsigned a = 0; a < nics; a++) {
 		make_nic(r, a);
 		for (unsigned b = 0; b < nics && P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE; b++) {
@@ -459,9 +463,9 @@ bool rig_inject(struct rig *r, unsigned nic, const struct packet *p)
 
 	if (h->produced - consumed >= r->config.slots)
 		return false;
-	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES, p->bytes, p->length);
+	memcpy(buffers + slot * r->config.buffer_bytes, p->bytes, p->length);
 	m->descriptor[slot] =
-		(struct p2pnic_descriptor){slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length,
+		(struct p2pnic_descriptor){slot * r->config.buffer_bytes, (uint16_t)p->length,
 			p2pnic_tag(a->epoch[P2PNIC_HOST_PEER], h->produced++, r->config.slots)};
 	return true;
 }
@@ -504,7 +508,7 @@ static void check_identity(struct rig *r, unsigned nic)
 static void own(const struct rig *r, uint8_t *owned, uint32_t at)
 {
 	BOARD_ASSERT(at < rx_bytes(r));
-	BOARD_ASSERT(!owned[at / P2PNIC_BUFFER_BYTES]++);
+	BOARD_ASSERT(!owned[at / r->config.buffer_bytes]++);
 }
 
 static void check_buffers(struct rig *r, unsigned nic)

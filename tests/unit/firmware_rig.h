@@ -49,11 +49,12 @@
 #define RIG_HOP_BROADCAST   24u
 
 struct rig_config {
-	uint32_t slots;      /* 0: 32 */
-	uint32_t batch;      /* 0: 8 */
-	uint32_t rx_buffers; /* 0: 256 */
-	bool host;           /* open the host peer */
-	bool messages;       /* windows without pointers */
+	uint32_t slots;        /* 0: 32 */
+	uint32_t batch;        /* 0: 8 */
+	uint32_t rx_buffers;   /* 0: 256 */
+	uint32_t buffer_bytes; /* 0: 2048 */
+	bool host;             /* open the host peer */
+	bool messages;         /* windows without pointers */
 };
 
 /* The host's end of the two rings between it and a NIC. */

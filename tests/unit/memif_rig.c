@@ -43,7 +43,7 @@ void end_open(struct end *e, const char *options)
 		fail_msg("%s", error.text);
 	uint32_t buffers[BUFFERS];
 	for (uint32_t i = 0; i < BUFFERS; i++)
-		buffers[i] = i * P2PNIC_BUFFER_BYTES;
+		buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
 	memif_port_ops.start(e->port, buffers, BUFFERS);
 }
 
@@ -80,7 +80,8 @@ unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t length)
 
 	assert_true(n <= P2PNIC_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t offset = SEND_AT + (number + i) % 256 * P2PNIC_BUFFER_BYTES + 2 * (i % 8);
+		uint32_t offset =
+			SEND_AT + (number + i) % 256 * P2PNIC_BUFFER_BYTES_MIN + 2 * (i % 8);
 		uint32_t value = number + i;
 		for (uint32_t k = 0; k + 4 <= length; k += 4)
 			memcpy(e->memory + offset + k, &value, 4);

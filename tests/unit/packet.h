@@ -15,7 +15,7 @@
 /* A frame outside device memory: on the wire. */
 struct packet {
 	uint32_t length;
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MAX)];
 };
 
 static inline struct mac_addr packet_mac(unsigned nic)

@@ -86,7 +86,7 @@ void rig_memory(struct rig *rig, const struct port_ops *path)
 		.memory_bytes = RIG_MEMORY_BYTES,
 		.memory_fd = rig->memory_fd};
 	for (unsigned i = 0; i < RIG_BUFFERS; i++)
-		rig->buffers[i] = i * P2PNIC_BUFFER_BYTES;
+		rig->buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
 }
 
 bool rig_permitted(const struct port_ops *path)

@@ -195,7 +195,7 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 	for (unsigned e = 0; e < SOFT_NICS_MAX; e++) {
 		adjacency[1 + e] = (struct p2pnic_adjacency){.destination = packet_next_mac(e),
 			.source = packet_way_mac(nic, e),
-			.mtu = P2PNIC_MTU_MAX,
+			.mtu = P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN),
 			.kind = P2PNIC_ADJACENCY_FORWARD,
 			.egress = (uint8_t)e};
 		atomic_store(&hop[1 + e], P2PNIC_NEXT_HOP(1 + e, 0));

@@ -203,7 +203,7 @@ static void windows_are_of_the_right_memory(void **state)
 			const struct window *w = r->plain[x].window[y];
 
 			assert_int_equal(w[MAILBOX].bytes, sizeof(struct p2pnic_mailbox));
-			assert_int_equal(w[OUT].bytes, SLOTS * P2PNIC_BUFFER_BYTES);
+			assert_int_equal(w[OUT].bytes, SLOTS * P2PNIC_BUFFER_BYTES_MIN);
 			assert_int_equal(w[OUT].bytes, bounce_buffer_bytes(r->bounce));
 			assert_int_equal(w[MAILBOX].access, DEVICE_WRITE);
 			assert_int_equal(w[DOORBELL].access, DEVICE_WRITE);

@@ -236,7 +236,11 @@ static void test_limits(void **state)
 	while ((at = next_define(at, "P2PNIC_", name, &value, &rest))) {
 		if (!strcmp(name, "P2PNIC_LIMITS_H"))
 			continue;
-		assert_row("| `%s` | %u |", name, value);
+		/* A macro of an argument, or a list, is a formula there. */
+		if (rest[-1] < '0' || rest[-1] > '9')
+			assert_row("| `%s", name);
+		else
+			assert_row("| `%s` | %u |", name, value);
 		n++;
 	}
 	assert_int_equal(n, rows_of("\n## 21 ", "| `P2PNIC_"));

@@ -173,7 +173,8 @@ static void test_describe(void **state)
 
 		for (unsigned i = 0; i < P2PNIC_BURST_MAX + 8; i++) {
 			peer_free[i] = (uint32_t)rand() * 2u;
-			length[i] = (uint32_t)rand() % (P2PNIC_FRAME_BYTES_MAX + 1);
+			length[i] = (uint32_t)rand() %
+				    (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MAX) + 1);
 			buffer[0][i] = buffer[1][i] = REST;
 			word[0][i] = word[1][i] = REST;
 		}
@@ -188,8 +189,22 @@ static void test_describe(void **state)
 	}
 }
 
+/* Lengths around the two limits, and any. */
+static uint32_t edge(uint32_t longest)
+{
+	switch (rand() % 3) {
+	case 0:
+		return longest + (uint32_t)rand() % 3 - 1;
+	case 1:
+		return P2PNIC_FRAME_BYTES_MIN + (uint32_t)rand() % 3 - 1;
+	default:
+		return (uint32_t)rand();
+	}
+}
+
 /* The tags are right up to a place in or behind the ring, but for a few. */
-static void fill_ring(struct ring_in *in, struct p2pnic_mailbox *mailbox, bool bad_ones)
+static void fill_ring(struct ring_in *in, struct p2pnic_mailbox *mailbox, uint32_t buffer_bytes,
+	bool bad_ones)
 {
 	uint32_t published = (uint32_t)rand() % (in->slots + in->slots / 4);
 
@@ -201,9 +216,9 @@ static void fill_ring(struct ring_in *in, struct p2pnic_mailbox *mailbox, bool b
 		if (k >= published)
 			tag = (uint16_t)(tag + (1u << (9 + rand() % 7)));
 		mailbox->descriptor[index & (in->slots - 1)] = (struct p2pnic_descriptor){
-			.offset = bad ? random32() : k * P2PNIC_BUFFER_BYTES,
-			.length = bad ? (uint16_t)rand()
-				      : (uint16_t)(P2PNIC_FRAME_BYTES_MIN + rand() % 1700),
+			.offset = bad ? random32() : k * buffer_bytes,
+			.length = (uint16_t)(bad ? edge(in->longest)
+						 : in->longest - (uint32_t)rand() % 1700),
 			.flags = (uint16_t)((rand() & 0x1ff) | tag)};
 	}
 }
@@ -212,6 +227,7 @@ static void test_dequeue(void **state)
 {
 	static struct p2pnic_mailbox mailbox;
 	struct ring_in in = {.mailbox = &mailbox};
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
 	struct p2pnic_descriptor d[2][P2PNIC_BURST_MAX + 7];
 	unsigned whole = 0, refusals = 0;
 
@@ -223,9 +239,12 @@ static void test_dequeue(void **state)
 		in.slots = 8u << rand() % 5;
 		in.epoch = random32();
 		in.dequeued = random32();
-		in.base = (uint64_t)rand() % 4096 * P2PNIC_BUFFER_BYTES;
-		in.bytes = (uint64_t)in.slots * P2PNIC_BUFFER_BYTES;
-		fill_ring(&in, &mailbox, round % 2);
+		const uint32_t buffer_bytes = size[rand() % 3];
+
+		in.longest = P2PNIC_FRAME_BYTES_MAX(buffer_bytes);
+		in.base = (uint64_t)rand() % 4096 * buffer_bytes;
+		in.bytes = (uint64_t)in.slots * buffer_bytes;
+		fill_ring(&in, &mailbox, buffer_bytes, round % 2);
 		if (room > in.slots)
 			room = in.slots;
 		memset(d, 0, sizeof(d));

@@ -95,19 +95,20 @@ static void registers(void **state)
 		}
 	nic_register_write(n, P2PNIC_REG_NIC_INDEX, P2PNIC_NICS_MAX);
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_NIC_INDEX), 0);
-	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX + 1);
+	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN) + 1);
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_MTU), 1500);
-	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_MTU), P2PNIC_MTU_MAX);
+	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
+	assert_int_equal(
+		nic_register_read(n, P2PNIC_REG_MTU), P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
 	nic_register_write(n, P2PNIC_REG_EPOCH, 77);
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_EPOCH_SEEN), 77);
-	nic_register_write(n, P2PNIC_REG_GENERATION, 5);
+	nic_register_write(n, P2PNIC_REG_BUFFER_BYTES, P2PNIC_BUFFER_BYTES_MAX); /* read only */
 	nic_register_write(n, P2PNIC_REG_RX_BUFFERS, 99); /* it has started: no change */
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_RX_BUFFERS), r->config.rx_buffers);
 	assert_int_equal(rig_command(r, 0, 0, 0), P2PNIC_BAD_OPERATION);
 	assert_int_equal(rig_command(r, 0, 200, 0), P2PNIC_BAD_OPERATION);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_RESET, 0), P2PNIC_OK);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_GENERATION), 0);
+	assert_int_equal(nic_register_read(n, P2PNIC_REG_BUFFER_BYTES), P2PNIC_BUFFER_BYTES_MIN);
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_MTU), 1500);
 	assert_int_equal(nic_register_read(n, P2PNIC_REG_RX_BUFFERS), 0);
 	rig_free(r);
@@ -158,8 +159,8 @@ static void start_and_stop(void **state)
 	n = r->at[0].nic;
 	rig_command(r, 0, P2PNIC_OP_STOP, 0);
 	r->at[0].board.buffers = 0;
-	nic_init(n, &r->at[0].board, P2PNIC_METHOD, r->at[0].counters, r->at[0].bar2,
-		RIG_BAR2_BYTES, r->at[0].bar4, r->at[0].bar4_bytes);
+	nic_init(n, &r->at[0].board, P2PNIC_METHOD, P2PNIC_BUFFER_BYTES_MIN, r->at[0].counters,
+		r->at[0].bar2, RIG_BAR2_BYTES, r->at[0].bar4, r->at[0].bar4_bytes);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_START, 0), P2PNIC_BAD_STATE);
 	assert_int_equal(rig_open_side(r, 0, 0, 9), P2PNIC_BAD_STATE);
 	assert_int_equal(status(r, 0), 0);
@@ -572,21 +573,22 @@ static void a_peer_that_overruns_its_ring(void **state)
 	rig_free(r);
 }
 
-static void bad_descriptors_are_counted_and_passed_over(void **state)
+static void bad_descriptors_of(uint32_t buffer_bytes)
 {
-	struct rig *r = rig_new(2, &(struct rig_config){.slots = 32});
+	struct rig *r = rig_new(2, &(struct rig_config){.slots = 32, .buffer_bytes = buffer_bytes});
+	const uint16_t longest = (uint16_t)P2PNIC_FRAME_BYTES_MAX(buffer_bytes);
 	const struct ring_in *in = &r->at[1].nic->in[0];
 	uint32_t bytes = (uint32_t)in->bytes;
 	const struct p2pnic_descriptor wrong[] = {
 		{0, 0, 0},
 		{0, 13, 0},
-		{0, 1793, 0},
+		{0, (uint16_t)(longest + 1), 0},
 		{0, 65535, 0},
 		{bytes, 60, 0},
 		{bytes - 59, 60, 0},
 		{0xffffffff, 60, 0},
 		{0xffffffc5, 60, 0}, /* offset + length wraps to 1 in 32 bits */
-		{0x80000000, 1792, 0},
+		{0x80000000, longest, 0},
 	};
 	const unsigned n = sizeof(wrong) / sizeof(*wrong);
 	unsigned bad = 0;
@@ -616,6 +618,14 @@ static void bad_descriptors_are_counted_and_passed_over(void **state)
 	}
 	crosses(r, 0, 1);
 	rig_free(r);
+}
+
+static void bad_descriptors_are_counted_and_passed_over(void **state)
+{
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
+
+	for (unsigned k = 0; k < 3; k++)
+		bad_descriptors_of(size[k]);
 }
 
 /* Bad ones while the port is slow: completions keep their order. */

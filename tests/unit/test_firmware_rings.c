@@ -42,6 +42,54 @@ static uint64_t sent(const struct rig *r, unsigned nic)
 	return rig_count(&r->at[nic].counters->sent.packets);
 }
 
+/* --- Sizes of buffers ------------------------------------------------------------------------- */
+
+/* Frames up to the longest that a buffer holds, the egress slow, so that some are held. */
+static void frames_fit_buffers(uint32_t buffer_bytes, bool messages)
+{
+	const uint32_t longest = P2PNIC_FRAME_BYTES_MAX(buffer_bytes);
+	const uint32_t length[] = {60, 1023, 1024, 1514, longest - 1, longest,
+		longest > 9216 ? 9216 : longest, longest > 9014 ? 9014 : longest};
+	const unsigned lengths = sizeof(length) / sizeof(*length);
+	struct rig *r =
+		rig_new(2, &(struct rig_config){
+				   .slots = 8, .buffer_bytes = buffer_bytes, .messages = messages});
+	uint32_t last = 0;
+	unsigned n = 0;
+
+	r->at[1].board.transmit_room = 2;
+	r->at[1].board.complete_max = 1;
+	for (unsigned k = 0; k < 5 * lengths; k++)
+		receive4(r, 0, 1, length[k % lengths] - 42, k + 1);
+	rig_run(r);
+	while (sent(r, 1) < 5 * lengths)
+		rig_run(r);
+	for (struct packet *got; (got = rig_sent(r, 1)); n++) {
+		struct packet want;
+
+		assert_int_equal(got->length, length[n % lengths]);
+		packet_ipv4(&want, 0, PACKET_TO(1), 64, got->length - 42, packet_seed(got));
+		packet_forwarded(&want, 0, 1);
+		assert_memory_equal(got->bytes, want.bytes, got->length);
+		assert_int_equal(packet_seed(got), ++last);
+		free(got);
+	}
+	assert_int_equal(n, 5 * lengths);
+	assert_int_equal(rig_all_drops(r, 0) + rig_all_drops(r, 1), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void frames_fit_buffers_of_every_size(void **state)
+{
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
+
+	for (unsigned k = 0; k < 3; k++) {
+		frames_fit_buffers(size[k], false);
+		frames_fit_buffers(size[k], true);
+	}
+}
+
 /* --- Batches ---------------------------------------------------------------------------------- */
 
 /* How many descriptors of the first pass over a ring of 128 slots `egress` can see. */
@@ -700,6 +748,7 @@ static void a_stopped_nic_sleeps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_fit_buffers_of_every_size),
 		cmocka_unit_test(updates_come_by_batch),
 		cmocka_unit_test(rings_wrap),
 		cmocka_unit_test(indices_wrap),

@@ -29,7 +29,8 @@ static void test_both_ways(void **state)
 	end_open(&server, "role=server,id=7,secret=abc");
 	end_open(&client, "role=client,id=7,secret=abc,rsize=4");
 	settle(&server, &client, true);
-	const uint32_t lengths[] = {14, 60, 61, 64, 65, 1514, P2PNIC_FRAME_BYTES_MAX};
+	const uint32_t lengths[] = {
+		14, 60, 61, 64, 65, 1514, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)};
 	for (unsigned i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
 		pass(&client, &server, 1000, lengths[i]);
 		pass(&server, &client, 1000, lengths[i]);
@@ -52,7 +53,7 @@ static void test_keep(void **state)
 	struct end *ends[2] = {&server, &client};
 	for (unsigned k = 0; k < 2; k++) {
 		struct end *to = ends[k], *from = ends[1 - k];
-		uint32_t spare = BUFFERS * P2PNIC_BUFFER_BYTES, value;
+		uint32_t spare = BUFFERS * P2PNIC_BUFFER_BYTES_MIN, value;
 
 		assert_int_equal(transmit(from, 8, 100, 64), 8);
 		assert_int_equal(memif_port_ops.receive(to->port, frames, P2PNIC_BURST_MAX), 8);
@@ -121,7 +122,7 @@ static void test_reconnect(void **state)
 	}
 	assert_int_equal(memif_port_ops.stop(client.port, buffers), BUFFERS);
 	for (unsigned i = 0; i < BUFFERS; i++) {
-		assert_int_equal(buffers[i] % P2PNIC_BUFFER_BYTES, 0);
+		assert_int_equal(buffers[i] % P2PNIC_BUFFER_BYTES_MIN, 0);
 		for (unsigned k = 0; k < i; k++)
 			assert_int_not_equal(buffers[i], buffers[k]);
 	}
@@ -378,7 +379,8 @@ static void test_hostile_rings(void **state)
 	/* A chain that is too long, one with a bad part, an oversized frame, then a good one. */
 	const uint64_t controls[] = {MEMIF_CONTROL(1, 0, 1000), MEMIF_CONTROL(1, 0, 700),
 		MEMIF_CONTROL(0, 0, 93), MEMIF_CONTROL(1, 0, 100), MEMIF_CONTROL(1, 9, 100),
-		MEMIF_CONTROL(0, 0, 2000), MEMIF_CONTROL(0, 0, P2PNIC_FRAME_BYTES_MAX + 1),
+		MEMIF_CONTROL(0, 0, 2000),
+		MEMIF_CONTROL(0, 0, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) + 1),
 		MEMIF_CONTROL(0, 0, 100)};
 	for (unsigned i = 0; i < sizeof(controls) / sizeof(*controls); i++, head++)
 		h.ring[0]->slot[head & 15] = (struct memif_descriptor){controls[i], 0x4000};
@@ -493,7 +495,7 @@ static void test_chains_to_server(void **state)
 		}
 		assert_int_equal(frames[0].length, length);
 		check_filled(frames[0].data, length);
-		uint32_t spare = 8 * P2PNIC_BUFFER_BYTES;
+		uint32_t spare = 8 * P2PNIC_BUFFER_BYTES_MIN;
 		assert_int_equal(rig_keep(&memif_port_ops, server.port, 0, spare), spare);
 		check_filled(server.memory + spare, length);
 		memif_port_ops.release(server.port);
@@ -555,7 +557,7 @@ static void test_chains_to_client(void **state)
 			struct memif_descriptor *d = &ring->slot[tail++ & 15];
 			/* What VPP, DPDK and libmemif ask a slot for, unless told otherwise. */
 			assert_int_equal(MEMIF_LENGTH(d->control), 2048);
-			assert_int_equal(MEMIF_OFFSET(d->place) % P2PNIC_BUFFER_BYTES, 0);
+			assert_int_equal(MEMIF_OFFSET(d->place) % P2PNIC_BUFFER_BYTES_MIN, 0);
 			fill(client.memory + MEMIF_OFFSET(d->place), length, cuts[cut][k]);
 			d->control = MEMIF_CONTROL(k + 1 < parts, 1, cuts[cut][k]);
 			length += cuts[cut][k];
@@ -566,8 +568,8 @@ static void test_chains_to_client(void **state)
 		}
 		assert_int_equal(frames[0].length, length);
 		check_filled(frames[0].data, length);
-		uint32_t kept = rig_keep(
-			&memif_port_ops, client.port, 0, (BUFFERS + round) * P2PNIC_BUFFER_BYTES);
+		uint32_t kept = rig_keep(&memif_port_ops, client.port, 0,
+			(BUFFERS + round) * P2PNIC_BUFFER_BYTES_MIN);
 		assert_ptr_equal(client.memory + kept, frames[0].data);
 		memif_port_ops.release(client.port);
 	}
@@ -596,7 +598,8 @@ static void test_chains_from_server(void **state)
 	hostile_connect(&h, &server);
 	const uint32_t rooms[] = {59, 1, 0, 128, 500, 1791};
 	for (unsigned i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
-		const uint32_t length = rooms[i] > 1 ? P2PNIC_FRAME_BYTES_MAX : 14;
+		const uint32_t length =
+			rooms[i] > 1 ? P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) : 14;
 		const unsigned need = rooms[i] ? (length + rooms[i] - 1) / rooms[i] : UINT32_MAX;
 		unsigned posted = 0;
 		bool taken = false;
@@ -613,7 +616,7 @@ static void test_chains_from_server(void **state)
 		assert_int_equal(failed, need > 16);
 		failed = 0;
 		assert_int_equal(atomic_load(&h.ring[1]->tail), head);
-		uint8_t whole[P2PNIC_FRAME_BYTES_MAX];
+		uint8_t whole[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
 		uint32_t got = 0, value;
 		for (unsigned k = 0; tail != head; k++, tail++) {
 			uint64_t control = h.ring[1]->slot[tail & 15].control;

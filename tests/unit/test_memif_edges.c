@@ -197,8 +197,8 @@ static void test_odd_rings(void **state)
 	end_open(&server, "role=server");
 	hostile_connect(&h, &server);
 	/* The first of a burst is too long. */
-	h.ring[0]->slot[0] =
-		(struct memif_descriptor){MEMIF_CONTROL(0, 0, P2PNIC_FRAME_BYTES_MAX + 1), 0x2000};
+	h.ring[0]->slot[0] = (struct memif_descriptor){
+		MEMIF_CONTROL(0, 0, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) + 1), 0x2000};
 	h.ring[0]->slot[1] = (struct memif_descriptor){MEMIF_CONTROL(0, 0, 61), 0x2000};
 	atomic_store(&h.ring[0]->head, 2);
 	assert_int_equal(memif_port_ops.receive(server.port, frames, P2PNIC_BURST_MAX), 1);

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY  (P2PNIC_BUFFER_BYTES * 8192ull)
-#define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES)
+#define MEMORY  (P2PNIC_BUFFER_BYTES_MIN * 8192ull)
+#define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES_MIN)
 
 /* One ring of `size` entries of `bytes`; the kernel keeps its own free-running indices. */
 struct ring {
@@ -143,7 +143,7 @@ static void test_transmit_any_order(void **state)
 			uint32_t buffer =
 				rand() % 8 ? (given + i) % BUFFERS : (unsigned)rand() % 16;
 			frames[i] = (struct p2pnic_descriptor){
-				.offset = buffer * P2PNIC_BUFFER_BYTES, .length = 60};
+				.offset = buffer * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
 			if (rand() % 16 == 0)
 				frames[i].length = 0;
 		}
@@ -161,7 +161,7 @@ static void test_transmit_any_order(void **state)
 		for (unsigned i = 0; i < reported; i++) {
 			struct p2pnic_descriptor *frame = &queue[(done + i) % 65536];
 			/* In order, and not while the kernel still has it (a buffer named once). */
-			if (frame->length && frame->offset >= 16 * P2PNIC_BUFFER_BYTES)
+			if (frame->length && frame->offset >= 16 * P2PNIC_BUFFER_BYTES_MIN)
 				assert_false(is_under_way(frame->offset));
 		}
 		done += reported;
@@ -211,7 +211,7 @@ static void test_receive_books(void **state)
 	uint64_t received = 0;
 
 	for (uint32_t i = 0; i < BUFFERS; i++) {
-		uint32_t buffer = i * P2PNIC_BUFFER_BYTES;
+		uint32_t buffer = i * P2PNIC_BUFFER_BYTES_MIN;
 		owner[i] = i < AF_XDP_BUFFERS ? PORT : CALLER;
 		if (i < AF_XDP_BUFFERS) {
 			af_xdp_own(&port, buffer, true);
@@ -232,15 +232,15 @@ static void test_receive_books(void **state)
 			uint64_t address = (uint64_t)(frames[k].data - port.memory), written;
 			memcpy(&written, frames[k].data, 8);
 			assert_true(written == address);
-			assert_int_equal(owner[address / P2PNIC_BUFFER_BYTES], PORT);
+			assert_int_equal(owner[address / P2PNIC_BUFFER_BYTES_MIN], PORT);
 			if (rand() % 3)
 				continue;
 			unsigned pick = (unsigned)rand() % spares;
 			uint32_t mine = spare[pick];
 			assert_int_equal(rig_keep(&af_xdp_port_ops, &port, k, mine), address);
 			spare[pick] = (uint32_t)address - PORT_HEADROOM;
-			owner[address / P2PNIC_BUFFER_BYTES] = CALLER;
-			owner[mine / P2PNIC_BUFFER_BYTES] = PORT;
+			owner[address / P2PNIC_BUFFER_BYTES_MIN] = CALLER;
+			owner[mine / P2PNIC_BUFFER_BYTES_MIN] = PORT;
 		}
 		af_xdp_port_ops.release(&port);
 		received += n;

@@ -67,7 +67,7 @@ static void transmit(uint32_t seed, unsigned n, unsigned (*length)(uint32_t seed
 	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
 
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t offset = RIG_SEND_AREA + (seed + i) % 512 * P2PNIC_BUFFER_BYTES;
+		uint32_t offset = RIG_SEND_AREA + (seed + i) % 512 * P2PNIC_BUFFER_BYTES_MIN;
 		frames[i] = (struct p2pnic_descriptor){
 			.offset = offset, .length = (uint16_t)length(seed + i)};
 		rig_frame(rig.memory + offset, frames[i].length, seed + i);
@@ -90,7 +90,7 @@ static void complete(unsigned n, uint64_t *failed)
 
 static void assert_wire(uint32_t seed, unsigned length)
 {
-	uint8_t bytes[4096], expected[P2PNIC_FRAME_BYTES_MAX];
+	uint8_t bytes[4096], expected[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
 
 	assert_int_equal(rig_wire_receive(rig.wire, bytes, sizeof(bytes)), length);
 	rig_frame(expected, length, seed);
@@ -99,8 +99,9 @@ static void assert_wire(uint32_t seed, unsigned length)
 
 static unsigned any_length(uint32_t seed)
 {
-	return P2PNIC_FRAME_BYTES_MIN +
-	       seed * 2654435761u % (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1);
+	return P2PNIC_FRAME_BYTES_MIN + seed * 2654435761u %
+						(P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) -
+							P2PNIC_FRAME_BYTES_MIN + 1);
 }
 
 /* Few or many frames at a flush, and a few flushes before the port may report: both ways in
@@ -123,7 +124,7 @@ static void test_order(void **state)
 	}
 	assert_int_equal(failed, 0);
 	assert_true(is_batched());
-	for (uint64_t i = 0; i < rig.config.memory_bytes / P2PNIC_BUFFER_BYTES; i++)
+	for (uint64_t i = 0; i < rig.config.memory_bytes / P2PNIC_BUFFER_BYTES_MIN; i++)
 		assert_int_equal(port->newest[i], 0);
 }
 

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SIZES (P2PNIC_FRAME_BYTES_MAX - P2PNIC_FRAME_BYTES_MIN + 1)
+#define SIZES (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) - P2PNIC_FRAME_BYTES_MIN + 1)
 
 static const struct port_ops *path;
 static const char *mode; /* "mode=generic"; NULL: the type's default */
@@ -59,7 +59,7 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 {
 	rig_memory(rig, path);
 	if (is_pcap()) {
-		uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+		uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
 		struct capture_writer *writer = capture_create(in_path, CAPTURE_ETHERNET, true);
 		assert_non_null(writer);
 		for (unsigned i = 0; i < n; i++) {
@@ -100,7 +100,7 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 
 static void wire_feed(struct rig *rig, const unsigned *lengths, unsigned from, unsigned to)
 {
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
 
 	for (unsigned i = from; !is_pcap() && i < to; i++) {
 		rig_frame(bytes, lengths[i], i);
@@ -116,7 +116,7 @@ static bool is_test_frame(const struct frame *frame)
 
 static void assert_frame(const uint8_t *data, unsigned length, unsigned expected, uint32_t seed)
 {
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX];
+	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
 
 	assert_int_equal(length, expected);
 	rig_frame(bytes, expected, seed);
@@ -137,7 +137,7 @@ static void rig_down(struct rig *rig)
 static void receive_and_keep(unsigned buffers)
 {
 	enum { PORT, CALLER, KEPT };
-	static uint8_t owner[RIG_MEMORY_BYTES / P2PNIC_BUFFER_BYTES];
+	static uint8_t owner[RIG_MEMORY_BYTES / P2PNIC_BUFFER_BYTES_MIN];
 	static struct {
 		uint32_t offset, length, seed;
 	} kept[512];
@@ -151,7 +151,7 @@ static void receive_and_keep(unsigned buffers)
 	rig_up(&rig, lengths, SIZES, buffers);
 	memset(owner, CALLER, sizeof(owner));
 	for (unsigned i = 0; i < rig.taken; i++)
-		owner[rig.buffers[i] / P2PNIC_BUFFER_BYTES] = PORT;
+		owner[rig.buffers[i] / P2PNIC_BUFFER_BYTES_MIN] = PORT;
 
 	srand(7);
 	for (unsigned idle = 0; next < SIZES && idle < 2000;) {
@@ -176,17 +176,17 @@ static void receive_and_keep(unsigned buffers)
 				(void)*(volatile uint8_t *)&frames[k].data[i];
 			assert_frame(frames[k].data, frames[k].length, lengths[next], next);
 			if (rand() % 4 == 0 && kept_count < 512) {
-				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES;
+				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES_MIN;
 				uint32_t offset = rig_keep(path, rig.port, k, spare);
-				unsigned buffer = offset / P2PNIC_BUFFER_BYTES;
-				assert_true(
-					(uint64_t)offset % P2PNIC_BUFFER_BYTES + lengths[next] <=
-					P2PNIC_BUFFER_BYTES);
-				assert_int_equal(owner[spare / P2PNIC_BUFFER_BYTES], CALLER);
+				unsigned buffer = offset / P2PNIC_BUFFER_BYTES_MIN;
+				assert_true((uint64_t)offset % P2PNIC_BUFFER_BYTES_MIN +
+						    lengths[next] <=
+					    P2PNIC_BUFFER_BYTES_MIN);
+				assert_int_equal(owner[spare / P2PNIC_BUFFER_BYTES_MIN], CALLER);
 				/* Swapped, or copied into the spare. */
-				if (buffer != spare / P2PNIC_BUFFER_BYTES) {
+				if (buffer != spare / P2PNIC_BUFFER_BYTES_MIN) {
 					assert_int_equal(owner[buffer], PORT);
-					owner[spare / P2PNIC_BUFFER_BYTES] = PORT;
+					owner[spare / P2PNIC_BUFFER_BYTES_MIN] = PORT;
 				}
 				owner[buffer] = KEPT;
 				assert_frame(
@@ -209,9 +209,9 @@ static void receive_and_keep(unsigned buffers)
 	static uint32_t back[RIG_BUFFERS];
 	assert_int_equal(path->stop(rig.port, back), rig.taken);
 	for (unsigned i = 0; i < rig.taken; i++) {
-		assert_int_equal(back[i] % P2PNIC_BUFFER_BYTES, 0);
-		assert_int_equal(owner[back[i] / P2PNIC_BUFFER_BYTES], PORT);
-		owner[back[i] / P2PNIC_BUFFER_BYTES] = CALLER;
+		assert_int_equal(back[i] % P2PNIC_BUFFER_BYTES_MIN, 0);
+		assert_int_equal(owner[back[i] / P2PNIC_BUFFER_BYTES_MIN], PORT);
+		owner[back[i] / P2PNIC_BUFFER_BYTES_MIN] = CALLER;
 	}
 	rig_down(&rig);
 }
@@ -340,7 +340,8 @@ static void test_vlan_tag(void **state)
 		assert_int_equal(n, 1);
 		assert_int_equal(frames[0].length, sizeof(bytes));
 		assert_memory_equal(frames[0].data, bytes, sizeof(bytes));
-		uint32_t kept = rig_keep(path, rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES);
+		uint32_t kept =
+			rig_keep(path, rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES_MIN);
 		assert_memory_equal(rig.memory + kept, bytes, sizeof(bytes));
 		path->release(rig.port);
 	}
@@ -352,8 +353,8 @@ static void test_vlan_tag(void **state)
 /* Frame i as a transmit of the firmware sees it: somewhere in packet memory, at any alignment. */
 static struct p2pnic_descriptor place(struct rig *rig, unsigned i, unsigned length)
 {
-	uint32_t offset = RIG_SEND_AREA + i % 512 * P2PNIC_BUFFER_BYTES +
-			  (uint32_t)rand() % (P2PNIC_BUFFER_BYTES - length + 1);
+	uint32_t offset = RIG_SEND_AREA + i % 512 * P2PNIC_BUFFER_BYTES_MIN +
+			  (uint32_t)rand() % (P2PNIC_BUFFER_BYTES_MIN - length + 1);
 
 	rig_frame(rig->memory + offset, length, i);
 	return (struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};

@@ -139,7 +139,7 @@ static void pass(unsigned from, unsigned to)
 	path->flush(span.rig[to].port);
 	span.passed += taken;
 	for (unsigned k = 0; k < n; k++) {
-		uint32_t buffer = out[k].offset & ~(P2PNIC_BUFFER_BYTES - 1);
+		uint32_t buffer = out[k].offset & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
 		if (k < taken)
 			span.flight[to][span.tail[to]++ % 4096] = buffer;
 		else
@@ -243,12 +243,12 @@ static int span_up(void **state)
 		struct rig *rig = &span.rig[i];
 		uint32_t buffers[128];
 		for (unsigned b = 0; b < 128; b++)
-			buffers[b] = (i * 128 + b) * P2PNIC_BUFFER_BYTES;
+			buffers[b] = (i * 128 + b) * P2PNIC_BUFFER_BYTES_MIN;
 		wait_link(rig, true);
 		assert_int_equal(path->start(rig->port, buffers, 128), is_xdp() ? 128 : 64);
 	}
 	for (span.spares = 0; span.spares < SPARES; span.spares++)
-		span.spare[span.spares] = (256 + span.spares) * P2PNIC_BUFFER_BYTES;
+		span.spare[span.spares] = (256 + span.spares) * P2PNIC_BUFFER_BYTES_MIN;
 	assert_int_equal(pthread_create(&span.thread, NULL, run_span, NULL), 0);
 	return 0;
 }
@@ -514,7 +514,7 @@ static unsigned send_and_wait(unsigned n, uint64_t *failed)
 
 	for (unsigned i = 0; i < n; i++) {
 		frames[i] = (struct p2pnic_descriptor){
-			.offset = RIG_SEND_AREA + i * P2PNIC_BUFFER_BYTES, .length = 100};
+			.offset = RIG_SEND_AREA + i * P2PNIC_BUFFER_BYTES_MIN, .length = 100};
 		rig_frame(rig.memory + frames[i].offset, 100, i);
 	}
 	assert_int_equal(path->transmit(rig.port, frames, n), n);

@@ -287,7 +287,8 @@ static unsigned answered, offered[16];
 static int scripted(struct send_queue *queue, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		assert_in_range(frames[i].length, 14, P2PNIC_FRAME_BYTES_MAX);
+		assert_in_range(
+			frames[i].length, 14, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
 	offered[answered] = n;
 	int answer = answers[answered++];
 	return answer > (int)n ? (int)n : answer;

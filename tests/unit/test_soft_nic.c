@@ -137,7 +137,7 @@ struct host {
 static uint8_t *host_buffers(struct host *h, bool injected)
 {
 	return h->memory + sizeof(struct p2pnic_mailbox) +
-	       (injected ? HOST_SLOTS * P2PNIC_BUFFER_BYTES : 0);
+	       (injected ? HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN : 0);
 }
 
 static struct p2pnic_mailbox *nic_mailbox(struct host *h)
@@ -150,11 +150,11 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 {
 	struct p2pnic_peer *entry;
 	const uint64_t offset = sizeof(struct p2pnic_mailbox);
-	uint32_t in_offset = P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES;
+	uint32_t in_offset = P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN;
 
 	memset(h, 0, sizeof(*h));
 	h->nic = &r->driver[nic];
-	h->bytes = sizeof(struct p2pnic_mailbox) + 2 * HOST_SLOTS * P2PNIC_BUFFER_BYTES;
+	h->bytes = sizeof(struct p2pnic_mailbox) + 2 * HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN;
 	h->fd = memory_create("pf-host", h->bytes);
 	assert_true(h->fd >= 0);
 	h->memory = mmap(NULL, h->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
@@ -178,7 +178,7 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 		entry->in_offset = in_offset;
 	} else {
 		entry->in_buffers =
-			(struct bus_addr){HOST_BUS + offset + HOST_SLOTS * P2PNIC_BUFFER_BYTES};
+			(struct bus_addr){HOST_BUS + offset + HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN};
 	}
 	assert_int_equal(driver_nic_command(h->nic, P2PNIC_OP_PEER_OPEN, P2PNIC_HOST_PEER), 0);
 }
@@ -196,15 +196,16 @@ static void host_inject(struct host *h, const struct packet *p)
 	uint32_t slot = h->produced & (HOST_SLOTS - 1);
 	uint8_t *bar4 = device_pointer(
 		h->nic->device, VFIO_PCI_BAR4_REGION_INDEX, 0, P2PNIC_BAR4_BYTES_MIN);
-	uint8_t *buffers = method == P2PNIC_METHOD_WRITE
-				   ? bar4 + P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES
-				   : host_buffers(h, true);
+	uint8_t *buffers =
+		method == P2PNIC_METHOD_WRITE
+			? bar4 + P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN
+			: host_buffers(h, true);
 	int doorbell = device_doorbell_fd(
 		h->nic->device, VFIO_PCI_BAR0_REGION_INDEX, P2PNIC_BAR0_DOORBELL);
 	const uint64_t one = 1;
 
-	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES, p->bytes, p->length);
-	struct p2pnic_descriptor d = {slot * P2PNIC_BUFFER_BYTES, (uint16_t)p->length,
+	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES_MIN, p->bytes, p->length);
+	struct p2pnic_descriptor d = {slot * P2PNIC_BUFFER_BYTES_MIN, (uint16_t)p->length,
 		p2pnic_tag(7, h->produced++, HOST_SLOTS)};
 	__atomic_store(
 		(uint64_t *)&nic_mailbox(h)->descriptor[slot], (uint64_t *)&d, __ATOMIC_RELEASE);

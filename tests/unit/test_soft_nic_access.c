@@ -265,7 +265,7 @@ static void test_fabric_refuses(void **state)
 	assert_int_equal(fabric_add(&f, &r->driver[0], &error), -EINVAL);
 	assert_non_null(strstr(error.text, "another method"));
 	f.method = P2PNIC_METHOD_WRITE;
-	f.ring_slots = P2PNIC_BAR4_BYTES_MIN / P2PNIC_BUFFER_BYTES;
+	f.ring_slots = P2PNIC_BAR4_BYTES_MIN / P2PNIC_BUFFER_BYTES_MIN;
 	assert_int_equal(fabric_add(&f, &r->driver[0], &error), -ENOSPC);
 	assert_non_null(strstr(error.text, "packet memory of"));
 	assert_null(f.nic[0]);
