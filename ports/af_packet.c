@@ -16,19 +16,18 @@
 #define VNET_HEADER sizeof(struct virtio_net_hdr)
 #define BLOCK_BYTES 65536u /* of the ring: what the kernel allocates in one piece */
 
-/* Slot: header, address of the sender, virtio-net header, frame; net/packet/af_packet.c aligns the
- * network header to 16 bytes. */
-_Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT +
-			       P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) <=
-		       AF_PACKET_SLOT_BYTES,
+/* A slot of the ring has the size of a buffer. In front of a frame lie a header, the address of the
+ * sender and a virtio-net header; net/packet/af_packet.c aligns the network header to 16 bytes. */
+_Static_assert(TPACKET2_HDRLEN + VNET_HEADER + 2 * TPACKET_ALIGNMENT <= P2PNIC_HEADROOM,
 	"a slot holds the longest frame");
+_Static_assert(BLOCK_BYTES % P2PNIC_BUFFER_BYTES_MAX == 0, "a block is whole slots");
 
 /* --- receiving -------------------------------------------------------------------------------- */
 
 /* The status word of a slot: who owns it. Release and acquire pair with the kernel's. */
 static inline _Atomic uint32_t *af_packet_status(const struct af_packet_port *port, uint32_t slot)
 {
-	return (_Atomic uint32_t *)(port->ring + (uint64_t)slot * AF_PACKET_SLOT_BYTES);
+	return (_Atomic uint32_t *)(port->ring + (uint64_t)slot * port->buffer_bytes);
 }
 
 static void port_release(void *opaque)
@@ -88,9 +87,9 @@ static void begin_split(
 	uint32_t bytes = fetch_super(port, slot, &header);
 
 	port->tag = vlan_tag(slot);
-	port->splitting = bytes && offload_split_begin(&port->split, port->super, bytes, &header,
-					   P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) -
-						   (port->tag ? 4 : 0));
+	port->splitting =
+		bytes && offload_split_begin(&port->split, port->super, bytes, &header,
+				 P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes) - (port->tag ? 4 : 0));
 	if (!port->splitting)
 		port->oversize++;
 }
@@ -104,7 +103,7 @@ static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct 
 	struct virtio_net_hdr header;
 
 	memcpy(&header, data - VNET_HEADER, VNET_HEADER);
-	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) ||
+	if (bytes + (tag ? 4 : 0) > P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes) ||
 		slot->tp_status & TP_STATUS_COPY || header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
 		begin_split(port, slot, header);
 		return false;
@@ -124,7 +123,7 @@ static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct 
 /* The next piece of the super-frame, in a buffer of its own. False: it has no more. */
 static bool take_piece(struct af_packet_port *port, struct frame *frame)
 {
-	uint8_t *data = port->memory + port->own.buffer[port->pieces] + PORT_HEADROOM;
+	uint8_t *data = port->memory + port->own.buffer[port->pieces] + P2PNIC_HEADROOM;
 	uint32_t bytes = offload_split_next(&port->split, data);
 
 	if (bytes == 0) {
@@ -251,8 +250,8 @@ static int make_ring(struct af_packet_port *port)
 	uint32_t blocks = (port->receive_kib * 1024u + BLOCK_BYTES - 1) / BLOCK_BYTES;
 	const struct tpacket_req ring = {.tp_block_size = BLOCK_BYTES,
 		.tp_block_nr = blocks,
-		.tp_frame_size = AF_PACKET_SLOT_BYTES,
-		.tp_frame_nr = blocks * (BLOCK_BYTES / AF_PACKET_SLOT_BYTES)};
+		.tp_frame_size = port->buffer_bytes,
+		.tp_frame_nr = blocks * (BLOCK_BYTES / port->buffer_bytes)};
 	int fd = port->receive_socket;
 	int code = set_option(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
 
@@ -342,7 +341,7 @@ static void port_close(void *p)
 	struct af_packet_port *port = p;
 
 	if (port->ring)
-		munmap(port->ring, (size_t)port->slots * AF_PACKET_SLOT_BYTES);
+		munmap(port->ring, (size_t)port->slots * port->buffer_bytes);
 	port->ring = NULL;
 	if (port->receive_socket >= 0)
 		close(port->receive_socket);
@@ -364,6 +363,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	port->queue.send = send_frames;
 	port->queue.link = &port->interface.link;
+	port->buffer_bytes = port->queue.buffer_bytes = config->buffer_bytes;
 	port->super = malloc(AF_PACKET_SUPER_BYTES);
 	if (!port->super)
 		return error_set(error, -ENOMEM, "%s: out of memory", config->target);
@@ -384,7 +384,8 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
 	struct af_packet_port *port = p;
 
-	int taken = port_buffers_take(&port->own, port->memory_bytes, buffers, n);
+	int taken =
+		port_buffers_take(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 	if (taken < 0)
 		return taken;
 	drain(port);
@@ -450,7 +451,7 @@ static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *
 		unsigned piece = port->piece[frame[i]];
 
 		if (piece == AF_PACKET_IN_RING) {
-			at[i] += PORT_HEADROOM;
+			at[i] += P2PNIC_HEADROOM;
 			memcpy(port->memory + at[i], kept->data, kept->length);
 		} else {
 			port->own.buffer[piece] = at[i];

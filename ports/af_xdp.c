@@ -16,7 +16,7 @@
 /* The kernel is done with a frame from that address. */
 static inline void complete(struct af_xdp_port *port, uint64_t address)
 {
-	uint32_t buffer = (uint32_t)address / P2PNIC_BUFFER_BYTES_MIN;
+	uint32_t buffer = (uint32_t)address / AF_XDP_BUFFER_BYTES;
 	uint16_t place = port->newest[buffer];
 
 	if (place == 0)
@@ -171,7 +171,7 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	const struct xsk_umem_config umem = {
 		.fill_size = AF_XDP_FILL_RING,
 		.comp_size = AF_XDP_RING,
-		.frame_size = P2PNIC_BUFFER_BYTES_MIN,
+		.frame_size = AF_XDP_BUFFER_BYTES,
 	};
 	const struct xsk_socket_config socket = {
 		.rx_size = AF_XDP_RING,
@@ -264,8 +264,8 @@ static bool is_own(const struct af_xdp_port *port, uint64_t index)
 
 static void post_own(struct af_xdp_port *port)
 {
-	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN; index++) {
-		uint32_t buffer = (uint32_t)(index * P2PNIC_BUFFER_BYTES_MIN);
+	for (uint64_t index = 0; index < port->memory_bytes / AF_XDP_BUFFER_BYTES; index++) {
+		uint32_t buffer = (uint32_t)(index * AF_XDP_BUFFER_BYTES);
 		if (is_own(port, index))
 			af_xdp_post(port, &buffer, 1);
 	}
@@ -382,7 +382,7 @@ static void port_close(void *p)
 
 static int prepare(struct af_xdp_port *port, const struct port_config *config, struct error *error)
 {
-	size_t buffers = config->memory_bytes / P2PNIC_BUFFER_BYTES_MIN;
+	size_t buffers = config->memory_bytes / AF_XDP_BUFFER_BYTES;
 
 	port->own = calloc((buffers + 63) / 64, sizeof(*port->own));
 	port->newest = calloc(buffers, sizeof(*port->newest));
@@ -412,6 +412,11 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	libxdp_set_print(silent_libxdp);
 
 	int code = port_check_memory(config, error);
+	if (!code && config->buffer_bytes != AF_XDP_BUFFER_BYTES)
+		code = error_set(error, -EINVAL,
+			"%s: af_xdp takes packet buffers of %u bytes, not %u: for jumbo frames "
+			"use af_packet, tap or memif",
+			config->target, AF_XDP_BUFFER_BYTES, config->buffer_bytes);
 	if (!code)
 		code = interface_open(&port->interface, config->target, error);
 	if (code)
@@ -440,7 +445,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 
 	if (n > AF_XDP_BUFFERS)
 		n = AF_XDP_BUFFERS;
-	int code = port_check_buffers(port->memory_bytes, buffers, n);
+	int code = port_check_buffers(port->memory_bytes, AF_XDP_BUFFER_BYTES, buffers, n);
 	if (code)
 		return code;
 	for (unsigned i = 0; i < n; i++)
@@ -468,11 +473,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	}
 	if (port->started)
 		lose_socket(port);
-	for (uint64_t index = 0; index < port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN; index++)
+	for (uint64_t index = 0; index < port->memory_bytes / AF_XDP_BUFFER_BYTES; index++)
 		if (is_own(port, index))
-			buffers[n++] = (uint32_t)(index * P2PNIC_BUFFER_BYTES_MIN);
+			buffers[n++] = (uint32_t)(index * AF_XDP_BUFFER_BYTES);
 	memset(port->own, 0,
-		(port->memory_bytes / P2PNIC_BUFFER_BYTES_MIN + 63) / 64 * sizeof(*port->own));
+		(port->memory_bytes / AF_XDP_BUFFER_BYTES + 63) / 64 * sizeof(*port->own));
 	port->started = false;
 	port->burst = 0;
 	if (!port->socket && port->interface.index)
@@ -561,7 +566,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 	for (unsigned k = 0; k < n; k++) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, first + k);
 		frames[k] = (struct frame){port->memory + desc->addr, desc->len};
-		port->held[k] = (uint32_t)desc->addr & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
+		port->held[k] = (uint32_t)desc->addr & ~(AF_XDP_BUFFER_BYTES - 1);
 		__builtin_prefetch(frames[k].data);
 	}
 	xsk_ring_cons__release(&port->receive, n);
@@ -582,7 +587,7 @@ static void port_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *
 		af_xdp_own(port, kept, false);
 		af_xdp_own(port, at[i], true);
 		port->held[frame[i]] = at[i];
-		at[i] = kept + PORT_HEADROOM;
+		at[i] = kept + P2PNIC_HEADROOM;
 	}
 }
 
@@ -610,7 +615,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		struct af_xdp_flight *flight = &port->flight[place];
 		uint32_t slot;
 
-		if (port->down || !port_sendable(port->memory_bytes, &frame)) {
+		if (port->down || !port_sendable(port->memory_bytes, AF_XDP_BUFFER_BYTES, &frame)) {
 			*flight = (struct af_xdp_flight){.failed = 1};
 			port->flight_tail++;
 			continue;
@@ -621,7 +626,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		}
 		*xsk_ring_prod__tx_desc(&port->transmit, slot) =
 			(struct xdp_desc){.addr = frame.offset, .len = frame.length};
-		uint32_t buffer = frame.offset / P2PNIC_BUFFER_BYTES_MIN;
+		uint32_t buffer = frame.offset / AF_XDP_BUFFER_BYTES;
 		*flight = (struct af_xdp_flight){
 			.buffer = buffer, .previous = port->newest[buffer], .pending = 1};
 		port->newest[buffer] = (uint16_t)(place + 1);

@@ -38,8 +38,11 @@
  * lost (missed) unless its owner runs `ip link set IF gso_max_segs 1`. VLAN tags it leaves to
  * hardware are lost in any mode: `ethtool -K IF txvlan off` there, or use af_packet.
  *
+ * Packet buffers are of 2048 bytes: no jumbo frames. A socket's memory is cut into pieces of a page
+ * at most, and longer frames in several pieces are not asked for.
+ *
  * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later.
- * What arrives while no buffer is free, and what is longer than P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN), the kernel
+ * What arrives while no buffer is free, and what is longer than a buffer holds, the kernel
  * counts alike: in `missed`. A frame that the interface refuses (link down, its queue full) is
  * completed as failed. What the device keeps for more than 200 ms is taken from it by closing the
  * socket, and a new socket is made; so also when the interface was deleted and came back.
@@ -57,10 +60,13 @@
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
-#define AF_XDP_BUFFERS  2048u /* received into, at most */
-#define AF_XDP_RING     2048u /* transmit, completion, receive ring */
-#define AF_XDP_FLIGHT   AF_XDP_RING
-#define AF_XDP_STUCK_NS 200000000ull
+/* The one size it takes. A larger one is no use: a frame and its headroom lie in one page, which on a
+ * veth holds 3,520 bytes of frame, less than the 3,840 that a buffer of 4 KiB stands for. */
+#define AF_XDP_BUFFER_BYTES P2PNIC_BUFFER_BYTES_MIN
+#define AF_XDP_BUFFERS      2048u /* received into, at most */
+#define AF_XDP_RING         2048u /* transmit, completion, receive ring */
+#define AF_XDP_FLIGHT       AF_XDP_RING
+#define AF_XDP_STUCK_NS     200000000ull
 
 /*
  * Batches are the cheaper the larger they are. After a flush of so many new frames, half a burst,
@@ -146,7 +152,7 @@ extern const struct port_ops af_xdp_port_ops;
 /* A buffer becomes the port's, or is it no more. */
 static inline void af_xdp_own(struct af_xdp_port *port, uint32_t buffer, bool own)
 {
-	uint32_t index = buffer / P2PNIC_BUFFER_BYTES_MIN;
+	uint32_t index = buffer / AF_XDP_BUFFER_BYTES;
 	uint64_t bit = 1ull << index % 64;
 
 	if (own)

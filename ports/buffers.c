@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-int port_buffers_take(
-	struct port_buffers *own, uint64_t memory_bytes, const uint32_t *buffers, unsigned n)
+int port_buffers_take(struct port_buffers *own, uint64_t memory_bytes, uint32_t buffer_bytes,
+	const uint32_t *buffers, unsigned n)
 {
 	if (n > P2PNIC_BURST_MAX)
 		n = P2PNIC_BURST_MAX;
-	int code = port_check_buffers(memory_bytes, buffers, n);
+	int code = port_check_buffers(memory_bytes, buffer_bytes, buffers, n);
 	if (code)
 		return code;
 	memcpy(own->buffer, buffers, n * sizeof(*buffers));

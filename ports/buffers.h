@@ -19,8 +19,8 @@ struct port_buffers {
 };
 
 /* port_ops.start: takes the first of n buffers; how many, or -EINVAL (port_check_buffers). */
-int port_buffers_take(
-	struct port_buffers *, uint64_t memory_bytes, const uint32_t *buffers, unsigned n);
+int port_buffers_take(struct port_buffers *, uint64_t memory_bytes, uint32_t buffer_bytes,
+	const uint32_t *buffers, unsigned n);
 
 /* port_ops.stop: all come back in `buffers`; how many. */
 unsigned port_buffers_give(struct port_buffers *, uint32_t *buffers);
@@ -30,7 +30,7 @@ static inline void port_buffers_keep(
 	struct port_buffers *own, const uint8_t *frame, unsigned n, uint32_t *at)
 {
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t kept = own->buffer[frame[i]] + PORT_HEADROOM;
+		uint32_t kept = own->buffer[frame[i]] + P2PNIC_HEADROOM;
 
 		own->buffer[frame[i]] = at[i];
 		at[i] = kept;

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the port types share: error sentences, options, and where a frame stands in its buffer.
+ *
+ * A received frame starts P2PNIC_HEADROOM bytes into its buffer. AF_XDP asks for that much in front
+ * of a frame (XDP_PACKET_HEADROOM); the other types do likewise, and use the room to put back a
+ * VLAN tag.
  */
 #ifndef P2PNIC_PORTS_COMMON_H
 #define P2PNIC_PORTS_COMMON_H
 
 #include "ipc/error.h"
 #include "port.h"
-
-/*
- * A received frame starts here in its buffer. AF_XDP asks for 256 bytes in front of a frame
- * (XDP_PACKET_HEADROOM); the other types do likewise, and use the room to put back a VLAN tag.
- */
-#define PORT_HEADROOM (P2PNIC_BUFFER_BYTES_MIN - P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN))
-_Static_assert(PORT_HEADROOM == 256, "a buffer holds the headroom of AF_XDP and the largest frame");
 
 /* Whether the descriptor can be read from now. */
 bool port_readable(int fd);
@@ -42,19 +39,21 @@ int port_option_unknown(
 /* 0, or -EINVAL if the memory of the configuration is not whole buffers below 4 GiB, or a buffer
  * lies outside: what every type checks in open and start. */
 int port_check_memory(const struct port_config *config, struct error *error);
-int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned n);
+int port_check_buffers(
+	uint64_t memory_bytes, uint32_t buffer_bytes, const uint32_t *buffers, unsigned n);
 
 /*
  * Whether a frame to be sent lies within one buffer of packet memory. The firmware has checked that
  * it lies in the sender's buffers; that it crosses no buffer's end is what AF_XDP asks besides (a
  * descriptor that does gets no completion), so the types refuse such a frame alike.
  */
-static inline bool port_sendable(uint64_t memory_bytes, const struct p2pnic_descriptor *frame)
+static inline bool port_sendable(
+	uint64_t memory_bytes, uint32_t buffer_bytes, const struct p2pnic_descriptor *frame)
 {
 	return (uint64_t)frame->offset + frame->length <= memory_bytes &&
-	       frame->offset % P2PNIC_BUFFER_BYTES_MIN + frame->length <= P2PNIC_BUFFER_BYTES_MIN &&
+	       (frame->offset & (buffer_bytes - 1)) + frame->length <= buffer_bytes &&
 	       frame->length >= P2PNIC_FRAME_BYTES_MIN &&
-	       frame->length <= P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
+	       frame->length <= P2PNIC_FRAME_BYTES_MAX(buffer_bytes);
 }
 
 #endif

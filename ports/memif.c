@@ -18,7 +18,7 @@ static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t 
 	uint16_t slot = index & q->mask;
 
 	port->posted[slot] = buffer;
-	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN), buffer);
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, port->buffer_bytes), buffer);
 }
 
 /* Frame n of the burst, from one slot; false: the rest is memif_receive_rest's. */
@@ -28,9 +28,8 @@ static inline bool memif_receive_one(
 	uint64_t control = memif_read(&port->link.receive.ring->slot[slot].control);
 	uint32_t length = MEMIF_LENGTH(control);
 
-	if (__builtin_expect((MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-				     length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN),
-		    0))
+	if (__builtin_expect(
+		    (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) || length > port->longest, 0))
 		return false;
 	frames[n] = (struct frame){port->memory + port->posted[slot], length};
 	port->slot[n] = (uint16_t)slot;
@@ -49,7 +48,7 @@ AVX512 static inline unsigned memif_receive_fours(
 
 		if (limit - n >= 4 && slot + 3 <= q->mask &&
 			memif_four_in(q->ring->slot + slot, port->posted + slot, port->memory,
-				frames + n)) {
+				port->longest, frames + n)) {
 			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
 
 			memcpy(port->slot + n, &slots, 8);
@@ -92,10 +91,8 @@ static inline unsigned memif_receive_server(
 		uint64_t control = memif_read(&d->control);
 		uint8_t *data = memif_link_at(&port->link, control, memif_read(&d->place));
 
-		if (__builtin_expect(
-			    !data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
-				    MEMIF_LENGTH(control) >
-					    P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN),
+		if (__builtin_expect(!data || (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) ||
+					     MEMIF_LENGTH(control) > port->longest,
 			    0))
 			break;
 		frames[n] = (struct frame){data, MEMIF_LENGTH(control)};
@@ -114,7 +111,8 @@ AVX512 static inline void memif_repost_fours(struct memif_port *port, unsigned n
 		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
 
 		if (n - i >= 4 && slot + 3 <= q->mask) {
-			memif_four_post(q->ring->slot + slot, port->posted + slot);
+			memif_four_post(
+				q->ring->slot + slot, port->posted + slot, port->buffer_bytes);
 			i += 4;
 		} else {
 			memif_post(port, (uint16_t)slot, port->posted[slot]);
@@ -138,7 +136,7 @@ static inline void memif_repost(struct memif_port *port, unsigned n)
 	 * own.) */
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN), __ATOMIC_RELAXED);
+			MEMIF_CONTROL(0, 1, port->buffer_bytes), __ATOMIC_RELAXED);
 }
 
 static void memif_release(void *opaque)
@@ -510,6 +508,8 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 
 	memset(port, 0, sizeof(*port));
 	port->memory = config->memory;
+	port->buffer_bytes = config->buffer_bytes;
+	port->longest = P2PNIC_FRAME_BYTES_MAX(config->buffer_bytes);
 	int r = memif_link_options(&link, config->target, config->options, error);
 	if (r)
 		return r;
@@ -527,7 +527,7 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 	size_t slots = (size_t)1 << link.log2_ring;
 	port->posted = calloc(slots, sizeof(*port->posted));
 	port->spare = calloc(slots, sizeof(*port->spare));
-	port->gathered = calloc(P2PNIC_BURST_MAX, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
+	port->gathered = calloc(P2PNIC_BURST_MAX, port->longest);
 	if (port->posted && port->spare && port->gathered) {
 		r = memif_link_open(&port->link, &link, error);
 	} else {
@@ -559,7 +559,7 @@ static void memif_info(void *opaque, struct port_info *info)
 
 	*info = (struct port_info){
 		.link = port->link.connected,
-		.mtu = P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN),
+		.mtu = P2PNIC_MTU_MAX(port->buffer_bytes),
 		.missed = port->link.counters.bad_descriptor,
 		.oversize = port->oversize,
 	};

@@ -36,16 +36,16 @@
  * copies one into packet memory, and transmit copies into the peer's buffers. Packet memory stays
  * private. start takes no buffers (returns 0), as none are received into.
  *
- * Buffers. As client whole buffers of P2PNIC_BUFFER_BYTES_MIN are posted, as VPP, DPDK and libmemif do
- * by default. libmemif asks each slot for that much, and cuts every packet over two where it is
- * less. So a frame begins at the start of its buffer and leaves no headroom; frames above
- * P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) are dropped.
+ * Buffers. As client whole buffers are posted: of 2 KiB, as VPP, DPDK and libmemif do by default,
+ * unless the NIC has larger ones. libmemif asks each slot for that much, and cuts every packet over
+ * two where it is less. So a frame begins at the start of its buffer and leaves no headroom; frames
+ * that a buffer with headroom would not hold are dropped, as by every port.
  *
  * Chained descriptors (MEMIF_DESCRIPTOR_NEXT): a packet may lie in up to MEMIF_PARTS_MAX of them.
  * Received ones are put together in one piece, as client in the first one's buffer, as server in
  * memory of the port. As server a frame longer than the peer's buffer is cut over as many as it
  * needs; as client every frame leaves in one. A chain whose end is not published waits. Packets
- * above P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) are dropped whole and counted once in `oversize`. Frames in one slot
+ * longer than `longest` are dropped whole and counted once in `oversize`. Frames in one slot
  * pay nothing for this: memif_chain.c takes over at the first that is not.
  *
  * Hostile descriptors: as client only length and flags are read back, the place is known from this
@@ -72,6 +72,8 @@
 struct memif_port {
 	struct memif_link link;
 	uint8_t *memory;
+	uint32_t buffer_bytes;
+	uint32_t longest; /* frame */
 
 	/* receive: slots [receive.tail, receive.tail + consumed) are the burst in the caller's
 	 * hands */
@@ -81,7 +83,7 @@ struct memif_port {
 	struct frame burst[P2PNIC_BURST_MAX]; /* server: for keep */
 	uint64_t *
 		dropping; /* the packet in the last slot goes on, and is counted there at its end */
-	/* server: frame k of a burst in one piece, at k · P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) */
+	/* server: frame k of a burst in one piece, at k · longest */
 	uint8_t *gathered;
 	bool started;
 

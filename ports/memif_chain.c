@@ -23,8 +23,7 @@ static unsigned gather(
 		port->slot[n] = index & q->mask;
 		whole = port->memory + port->posted[port->slot[n]];
 	} else {
-		whole = port->gathered +
-			(size_t)n * P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
+		whole = port->gathered + (size_t)n * port->longest;
 	}
 	for (unsigned k = 0; k < waiting; k++) {
 		unsigned slot = (uint16_t)(index + k) & q->mask;
@@ -36,9 +35,7 @@ static unsigned gather(
 		if (!port->dropping && !part)
 			port->dropping = &port->link.counters.bad_descriptor;
 		if (!port->dropping &&
-			(k == MEMIF_PARTS_MAX ||
-				MEMIF_LENGTH(control) >
-					P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) - length))
+			(k == MEMIF_PARTS_MAX || MEMIF_LENGTH(control) > port->longest - length))
 			port->dropping = &port->oversize;
 		if (!port->dropping) {
 			/* A client's first part lies where the packet goes. */

@@ -18,16 +18,15 @@
 /* Frames at memory + posted[k], with the lengths that the peer wrote. False: one of them is chained
  * or too long, and nothing was done. */
 AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, const uint32_t *posted,
-	uint8_t *memory, struct frame *frames)
+	uint8_t *memory, uint32_t longest, struct frame *frames)
 {
 	const __mmask8 controls = 0x55;
-	const __m512i longest = _mm512_set1_epi64((long long)MEMIF_CONTROL(
-		0xffff, 0xffff, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)));
+	const __m512i most = _mm512_set1_epi64((long long)MEMIF_CONTROL(0xffff, 0xffff, longest));
 	__m512i word = _mm512_loadu_si512(slot), data;
 
 	__asm__ volatile("" : "+v"(word)); /* no second look */
 	if (_mm512_mask_test_epi64_mask(controls, word, _mm512_set1_epi64(MEMIF_DESCRIPTOR_NEXT)) |
-		_mm512_mask_cmpgt_epu64_mask(controls, word, longest))
+		_mm512_mask_cmpgt_epu64_mask(controls, word, most))
 		return false;
 	data = _mm512_castsi256_si512(
 		_mm256_add_epi64(_mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)posted)),
@@ -38,15 +37,16 @@ AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, con
 }
 
 /* Posts whole buffers of region 1. */
-AVX512 static inline void memif_four_post(struct memif_descriptor *slot, const uint32_t *posted)
+AVX512 static inline void memif_four_post(
+	struct memif_descriptor *slot, const uint32_t *posted, uint32_t buffer_bytes)
 {
 	__m512i place = _mm512_castsi256_si512(
 		_mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)posted)));
 
-	_mm512_storeu_si512(slot,
-		_mm512_mask_expand_epi64(
-			_mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, P2PNIC_BUFFER_BYTES_MIN)),
-			0xaa, place));
+	_mm512_storeu_si512(
+		slot, _mm512_mask_expand_epi64(
+			      _mm512_set1_epi64((long long)MEMIF_CONTROL(0, 1, buffer_bytes)), 0xaa,
+			      place));
 }
 
 /* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h,

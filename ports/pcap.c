@@ -144,7 +144,7 @@ static bool peek(struct pcap_port *port)
 			.captured = header->caplen < header->len ? header->caplen : header->len,
 		};
 		bool cut = port->next.captured < port->next.length;
-		bool oversize = port->next.length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
+		bool oversize = port->next.length > P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes);
 		port->cut += cut;
 		port->oversize += oversize;
 		if (!oversize && !(cut && port->skip_cut))
@@ -158,7 +158,7 @@ static bool peek(struct pcap_port *port)
 
 static void deliver(struct pcap_port *port, struct frame *frame, uint32_t buffer)
 {
-	uint8_t *data = port->memory + buffer + PORT_HEADROOM;
+	uint8_t *data = port->memory + buffer + P2PNIC_HEADROOM;
 	uint32_t readable = (port->next.length + 63) & ~63u;
 
 	memcpy(data, port->next_bytes, port->next.captured);
@@ -231,7 +231,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 	port->sent += n;
 	for (unsigned i = 0; i < n; i++) {
 		struct p2pnic_descriptor frame = frames[i];
-		if (!port_sendable(port->memory_bytes, &frame)) {
+		if (!port_sendable(port->memory_bytes, port->buffer_bytes, &frame)) {
 			port->failed++;
 			continue;
 		}
@@ -355,6 +355,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->out.fd = -1;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;
+	port->buffer_bytes = config->buffer_bytes;
 	int code = port_check_memory(config, error);
 	if (!code)
 		code = split_target(port, config->target, error);
@@ -363,7 +364,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	if (!code)
 		code = parse(port, config, error);
 	if (!code && *port->out_path)
-		code = pcap_writer_open(&port->out, port->out_path, error);
+		code = pcap_writer_open(&port->out, port->out_path,
+			P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes), error);
 	if (!code && port->timeline && timeline_join(port)) {
 		port->timeline = false;
 		code = error_set(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
@@ -379,7 +381,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct pcap_port *port = p;
 
 	port->delivered = 0;
-	return port_buffers_take(&port->own, port->memory_bytes, buffers, n);
+	return port_buffers_take(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)

@@ -20,7 +20,7 @@
  * that what the frame before caused has been sent. Nothing is delivered before all of them have
  * been started.
  *
- * Frames on disk are a stranger's. Longer than P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN): counted in oversize, not
+ * Frames on disk are a stranger's. Longer than a buffer holds: counted in oversize, not
  * delivered. Shorter than an Ethernet header: delivered as they are, for the NIC to count. A
  * capture that ends in mid-record delivers what is whole and says so in port_info.fault.
  *
@@ -41,6 +41,7 @@ struct pcap;
 struct pcap_port {
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	uint32_t buffer_bytes;
 	char *in_path, *out_path;
 	struct pcap *in;
 	bool is_pcapng;

@@ -33,11 +33,6 @@ struct record_header {
 };
 _Static_assert(sizeof(struct record_header) == 16, "as in the file");
 
-/* A burst of the longest frames. */
-#define BUFFER_BYTES                                                                               \
-	(P2PNIC_BURST_MAX * (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) +                     \
-				    (uint32_t)sizeof(struct record_header)))
-
 static const struct file_header first = {.magic = MAGIC_NANOSECONDS,
 	.major = 2,
 	.minor = 4,
@@ -80,7 +75,7 @@ static int take(struct pcap_writer *w, const char *path, struct error *error)
 			"cannot write capture: %.128s holds something else: remove it or name "
 			"another file",
 			path);
-	w->buffer = malloc(BUFFER_BYTES);
+	w->buffer = malloc(w->bytes);
 	if (!w->buffer)
 		return error_set(error, -ENOMEM, "%.128s: out of memory", path);
 	ssize_t got =
@@ -96,11 +91,12 @@ static int take(struct pcap_writer *w, const char *path, struct error *error)
 	return 0;
 }
 
-int pcap_writer_open(struct pcap_writer *w, const char *path, struct error *error)
+int pcap_writer_open(struct pcap_writer *w, const char *path, uint32_t longest, struct error *error)
 {
 	int code;
 
-	*w = (struct pcap_writer){.fd = -1};
+	*w = (struct pcap_writer){.fd = -1,
+		.bytes = P2PNIC_BURST_MAX * (longest + (uint32_t)sizeof(struct record_header))};
 	w->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
 	if (w->fd < 0 && errno == ELOOP)
 		return error_set(error, -ELOOP,
@@ -127,7 +123,7 @@ void pcap_writer_close(struct pcap_writer *w)
 
 bool pcap_writer_fits(const struct pcap_writer *w, uint32_t length)
 {
-	return length + sizeof(struct record_header) <= BUFFER_BYTES - w->used;
+	return length + sizeof(struct record_header) <= w->bytes - w->used;
 }
 
 bool pcap_writer_add(struct pcap_writer *w, uint64_t time_ns, const void *frame, uint32_t length)

@@ -30,12 +30,13 @@ struct pcap_writer {
 	bool broken; /* the rest of a record could not be cut off */
 	int64_t end; /* of the last whole record in the file */
 	uint8_t *buffer;
+	uint32_t bytes; /* of the buffer: a burst of the longest frames */
 	uint32_t used;
 	uint32_t records; /* in the buffer */
 };
 
-/* 0 or -errno and a sentence in error. */
-int pcap_writer_open(struct pcap_writer *, const char *path, struct error *error);
+/* longest: frame that will be written. 0 or -errno and a sentence in error. */
+int pcap_writer_open(struct pcap_writer *, const char *path, uint32_t longest, struct error *error);
 void pcap_writer_close(struct pcap_writer *);
 
 /* Whether a file, open for reading, may be overwritten: it is empty, or begins as this writer

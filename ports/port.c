@@ -104,22 +104,25 @@ int port_option_unknown(
 
 int port_check_memory(const struct port_config *config, struct error *error)
 {
-	if (!config->memory || (uintptr_t)config->memory % P2PNIC_BUFFER_BYTES_MIN ||
-		config->memory_bytes % P2PNIC_BUFFER_BYTES_MIN || config->memory_bytes == 0 ||
+	if (!p2pnic_buffer_bytes_valid(config->buffer_bytes) || !config->memory ||
+		(uintptr_t)config->memory % P2PNIC_BUFFER_BYTES_MIN ||
+		config->memory_bytes % config->buffer_bytes || config->memory_bytes == 0 ||
 		config->memory_bytes > 1ull << 32)
 		return error_set(error, -EINVAL,
-			"%s: packet memory of %llu bytes at %p is not whole, aligned buffers",
+			"%s: packet memory of %llu bytes at %p is not whole, aligned buffers of "
+			"%u bytes",
 			config->target, (unsigned long long)config->memory_bytes,
-			(void *)config->memory);
+			(void *)config->memory, config->buffer_bytes);
 	return 0;
 }
 
-int port_check_buffers(uint64_t memory_bytes, const uint32_t *buffers, unsigned n)
+int port_check_buffers(
+	uint64_t memory_bytes, uint32_t buffer_bytes, const uint32_t *buffers, unsigned n)
 {
 	if (n == 0)
 		return -EINVAL;
 	for (unsigned i = 0; i < n; i++)
-		if (buffers[i] % P2PNIC_BUFFER_BYTES_MIN || buffers[i] >= memory_bytes)
+		if (buffers[i] % buffer_bytes || buffers[i] >= memory_bytes)
 			return -EINVAL;
 	return 0;
 }

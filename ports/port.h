@@ -5,7 +5,7 @@
  * through it (about 0.1 ns a packet at full bursts), a packet none.
  *
  * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers
- * of P2PNIC_BUFFER_BYTES_MIN, each aligned to its size. A "buffer" below is the bar_offset of one in
+ * of port_config.buffer_bytes, each aligned to its size. A "buffer" below is the bar_offset of one in
  * BAR4.
  *
  * Threads: open, start, stop, close are called while the engine is parked; all else by the engine's
@@ -28,8 +28,9 @@ struct port_config {
 	const char *options; /* of the type, "key=value,key=value", or NULL; unknown keys: error */
 	uint8_t *memory;     /* packet memory as mapped by this process */
 	uint64_t memory_bytes;
-	int memory_fd;       /* its memfd, sealed against shrinking; borrowed */
-	struct mac_addr mac; /* the NIC's; all zero: the interface's, which port_info.mac tells */
+	int memory_fd;         /* its memfd, sealed against shrinking; borrowed */
+	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES; not every type takes all */
+	struct mac_addr mac;   /* the NIC's; all zero: the interface's, which port_info.mac tells */
 
 	/* The NIC's own counters, or NULL: pcap's verdict=FILE reads there what became of a
 	 * frame. */
@@ -43,7 +44,7 @@ struct port_info {
 	uint32_t speed_mbps; /* 0: unknown */
 	uint32_t mtu;        /* 0: unknown */
 	uint64_t missed;     /* frames lost before the port had them (socket full, no buffer) */
-	uint64_t oversize;   /* frames not delivered: longer than P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) */
+	uint64_t oversize;   /* frames not delivered: longer than a buffer holds */
 	bool finished;       /* pcap: all input has been delivered and released */
 	char mode[64];       /* e.g. "zero-copy", "copy, native", "generic"; chosen and reported */
 	struct error fault;  /* what is wrong now: "pp0: interface deleted"; "": nothing */
@@ -75,8 +76,8 @@ struct port_ops {
 	 *
 	 * receive: up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called
 	 * again only after release. Length is what arrived, without FCS; frames above
-	 * P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) are never delivered (count them in `oversize`). 64 bytes from data
-	 * are always readable, and so is data up to length rounded up to 64. The memory may be
+	 * P2PNIC_FRAME_BYTES_MAX(buffer_bytes) are never delivered (count them in `oversize`).
+	 * 64 bytes from data are always readable, and so is data up to length rounded up to 64. The memory may be
 	 * shared with a stranger who changes it at any time: the caller reads each header word
 	 * once.
 	 *

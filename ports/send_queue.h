@@ -34,6 +34,7 @@ struct send_queue {
 	uint64_t memory_bytes;
 	send_queue_sender *send;
 	bool *link; /* of the port: set to false when the kernel says there is none, all fails */
+	uint32_t buffer_bytes;
 	struct p2pnic_descriptor frame[SEND_QUEUE_FRAMES]; /* length 0: refused when it came */
 };
 

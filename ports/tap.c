@@ -17,16 +17,16 @@
 static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
 	struct tap_port *port = opaque;
+	const uint32_t longest = P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes);
 	uint8_t beyond;
 	unsigned n = 0;
 
 	if (max > port->own.count)
 		max = port->own.count;
 	while (n < max) {
-		uint8_t *data = port->memory + port->own.buffer[n] + PORT_HEADROOM;
+		uint8_t *data = port->memory + port->own.buffer[n] + P2PNIC_HEADROOM;
 		/* A frame that does not fit is cut without a word: the byte behind shows it. */
-		struct iovec vector[] = {
-			{data, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)}, {&beyond, 1}};
+		struct iovec vector[] = {{data, longest}, {&beyond, 1}};
 		ssize_t length = readv(port->device, vector, 2);
 		if (length < 0) {
 			if (errno == EINTR)
@@ -36,7 +36,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 					false; /* EBADFD: the interface was deleted */
 			break;
 		}
-		if (length > (ssize_t)P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)) {
+		if (length > (ssize_t)longest) {
 			port->oversize++;
 			continue;
 		}
@@ -122,6 +122,7 @@ static int configure(struct tap_port *port, struct error *error)
 
 static int parse(struct tap_port *port, const char *options, struct error *error)
 {
+	const unsigned mtu_max = P2PNIC_MTU_MAX(port->buffer_bytes);
 	struct port_option option;
 	bool up = true;
 	int more;
@@ -133,8 +134,8 @@ static int parse(struct tap_port *port, const char *options, struct error *error
 		else if (!strcmp(option.key, "persist"))
 			more = port_option_switch(&option, &port->persist, error);
 		else if (!strcmp(option.key, "mtu"))
-			more = port_option_number(&option, P2PNIC_MTU_MIN,
-				P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN), &port->mtu, error);
+			more = port_option_number(
+				&option, P2PNIC_MTU_MIN, mtu_max, &port->mtu, error);
 		else if (!strcmp(option.key, "owner"))
 			more = port_option_number(&option, 0, UINT32_MAX - 1, &port->owner, error);
 		else if (!strcmp(option.key, "group"))
@@ -170,6 +171,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	port->queue.send = send_frames;
 	port->queue.link = &port->interface.link;
+	port->buffer_bytes = port->queue.buffer_bytes = config->buffer_bytes;
 	int code = port_check_memory(config, error);
 	if (!code)
 		code = parse(port, config->options, error);
@@ -210,7 +212,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct tap_port *port = p;
 
 	drain(port); /* what was sent while the NIC was stopped */
-	return port_buffers_take(&port->own, port->memory_bytes, buffers, n);
+	return port_buffers_take(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)

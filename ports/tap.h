@@ -31,6 +31,7 @@ struct tap_port {
 	struct send_queue queue;
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	uint32_t buffer_bytes;
 	struct interface interface;
 	int device; /* of /dev/net/tun, attached to the interface */
 	bool leave_down;

@@ -44,7 +44,7 @@ static int send(struct xdp_md *context)
 {
 	area.cpu = bpf_get_smp_processor_id();
 	__u32 slot = area.taken++ % XDP_SEND_MAX;
-	__u32 length = area.last[slot] % P2PNIC_BUFFER_BYTES + 1;
+	__u32 length = area.last[slot] % P2PNIC_BUFFER_BYTES_MIN + 1;
 
 	if (length != area.initial && bpf_xdp_adjust_tail(context, (int)length - (int)area.initial))
 		return XDP_DROP;

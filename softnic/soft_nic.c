@@ -257,6 +257,7 @@ static int make_port(struct soft_nic *s, struct error *error)
 		.memory = s->bar[2]->memory,
 		.memory_bytes = s->bar[2]->bytes,
 		.memory_fd = s->bar_fd[2],
+		.buffer_bytes = s->config.buffer_bytes,
 		.mac = s->config.mac,
 		.counters = counters_of(s),
 	};
@@ -368,8 +369,8 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
-	nic_init(s->nic, &s->board, config->method, s->config.buffer_bytes, counters_of(s), s->bar[1]->memory,
-		s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
+	nic_init(s->nic, &s->board, config->method, s->config.buffer_bytes, counters_of(s),
+		s->bar[1]->memory, s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
 	result = make_port(s, &reason);
 	if (result < 0)
 		goto fail;

@@ -106,7 +106,8 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		.options = e->options[0] ? e->options : NULL,
 		.memory = e->memory,
 		.memory_bytes = e->bytes,
-		.memory_fd = e->fd};
+		.memory_fd = e->fd,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	r = e->ops->open(e->port, &config, error);
 	if (r) {
 		free(e->port);

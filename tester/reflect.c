@@ -224,7 +224,8 @@ static int open_station(struct reflect *r, unsigned i, struct error *error)
 		.options = options ? options + 1 : NULL,
 		.memory = r->memory,
 		.memory_bytes = r->bytes,
-		.memory_fd = r->fd};
+		.memory_fd = r->fd,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	int e = memif_port_ops.open(s->port, &config, error);
 	if (e) {
 		free(s->port);

@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct port_config config = {.target = target,
 		.options = "cut=pad",
 		.memory = memory,
-		.memory_bytes = sizeof(memory)};
+		.memory_bytes = sizeof(memory),
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	struct error error = {""};
 	struct frame frames[P2PNIC_BURST_MAX];
 	struct port_info info;
@@ -66,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			size_t at = (size_t)(frames[k].data - memory);
 
 			if (frames[k].length > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) ||
-				at % P2PNIC_BUFFER_BYTES_MIN != PORT_HEADROOM ||
+				at % P2PNIC_BUFFER_BYTES_MIN != P2PNIC_HEADROOM ||
 				at >= sizeof(memory))
 				abort();
 		}

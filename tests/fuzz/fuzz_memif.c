@@ -298,7 +298,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.options = options,
 		.memory = port_memory,
 		.memory_bytes = MEMORY,
-		.memory_fd = port_fd};
+		.memory_fd = port_fd,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 
 	CHECK(memif_port_ops.open(&port, &config, &error) == 0);
 	for (uint32_t k = 0; k < 8; k++)

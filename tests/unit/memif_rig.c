@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 char socket_path[80];
+uint32_t memif_buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
 int memory_file(uint64_t bytes, int seals)
 {
@@ -37,13 +38,14 @@ void end_open(struct end *e, const char *options)
 		.options = options,
 		.memory = e->memory,
 		.memory_bytes = MEMORY,
-		.memory_fd = e->fd};
+		.memory_fd = e->fd,
+		.buffer_bytes = memif_buffer_bytes};
 	int r = memif_port_ops.open(e->port, &config, &error);
 	if (r)
 		fail_msg("%s", error.text);
 	uint32_t buffers[BUFFERS];
 	for (uint32_t i = 0; i < BUFFERS; i++)
-		buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
+		buffers[i] = i * memif_buffer_bytes;
 	memif_port_ops.start(e->port, buffers, BUFFERS);
 }
 
@@ -80,8 +82,7 @@ unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t length)
 
 	assert_true(n <= P2PNIC_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t offset =
-			SEND_AT + (number + i) % 256 * P2PNIC_BUFFER_BYTES_MIN + 2 * (i % 8);
+		uint32_t offset = SEND_AT + (number + i) % 256 * memif_buffer_bytes + 2 * (i % 8);
 		uint32_t value = number + i;
 		for (uint32_t k = 0; k + 4 <= length; k += 4)
 			memcpy(e->memory + offset + k, &value, 4);

@@ -13,8 +13,8 @@
 /* cmocka wants those first */
 #include <cmocka.h>
 
-#define MEMORY  (4u << 20)
-#define SEND_AT (2u << 20) /* frames to send lie from here on */
+#define MEMORY  (8u << 20)
+#define SEND_AT (2u << 20) /* 256 frames to send lie from here on */
 #define BUFFERS 64u
 
 struct end {
@@ -23,7 +23,8 @@ struct end {
 	int fd;
 };
 
-extern char socket_path[80]; /* main sets it */
+extern char socket_path[80];        /* main sets it */
+extern uint32_t memif_buffer_bytes; /* of the next end_open and of transmit */
 
 int memory_file(uint64_t bytes, int seals);
 unsigned count_fds(void);

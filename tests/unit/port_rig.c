@@ -56,13 +56,20 @@ int rig_run(const char *command)
 }
 
 bool rig_napi;
+uint32_t rig_buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
 int rig_veth(void)
 {
-	int status = rig_run(
-		"ip link add pp-port mtu 1778 type veth peer name pp-wire mtu 1778 &&"
+	const unsigned mtu = P2PNIC_MTU_MAX(rig_buffer_bytes);
+	char command[320];
+
+	snprintf(command, sizeof(command),
+		"ip link add pp-port mtu %u type veth peer name pp-wire mtu %u &&"
 		" ip link set pp-port addrgenmode none && ip link set pp-wire addrgenmode none &&"
-		" ip link set pp-port up && ip link set pp-wire up");
+		" ip link set pp-port up && ip link set pp-wire up",
+		mtu, mtu);
+	int status = rig_run(command);
+
 	return status || !rig_napi ? status : rig_run("ethtool -K pp-wire gro on");
 }
 
@@ -84,9 +91,10 @@ void rig_memory(struct rig *rig, const struct port_ops *path)
 	rig->config = (struct port_config){.target = "pp-port",
 		.memory = rig->memory,
 		.memory_bytes = RIG_MEMORY_BYTES,
-		.memory_fd = rig->memory_fd};
+		.memory_fd = rig->memory_fd,
+		.buffer_bytes = rig_buffer_bytes};
 	for (unsigned i = 0; i < RIG_BUFFERS; i++)
-		rig->buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
+		rig->buffers[i] = i * rig_buffer_bytes;
 }
 
 bool rig_permitted(const struct port_ops *path)

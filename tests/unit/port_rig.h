@@ -13,10 +13,14 @@
 #include <ports/common.h>
 #include <ports/port.h>
 
-#define RIG_MEMORY_BYTES 0x400000u
-#define RIG_BUFFERS      256u                        /* the first, given to the port at start */
-#define RIG_SPARES       (RIG_BUFFERS * 2048u)       /* the next 512, for keep */
-#define RIG_SEND_AREA    (RIG_SPARES + 512u * 2048u) /* the rest, to send from */
+/* Set before rig_memory: one of P2PNIC_BUFFER_SIZES; 2048 unless set. */
+extern uint32_t rig_buffer_bytes;
+
+#define RIG_BUFFERS_ALL  2048u
+#define RIG_MEMORY_BYTES (RIG_BUFFERS_ALL * rig_buffer_bytes)
+#define RIG_BUFFERS      256u /* the first, given to the port at start */
+#define RIG_SPARES       (RIG_BUFFERS * rig_buffer_bytes)       /* the next 512, for keep */
+#define RIG_SEND_AREA    (RIG_SPARES + 512u * rig_buffer_bytes) /* the rest, to send from */
 #define RIG_ETHERTYPE    0x88b5u /* IEEE 802 local experimental: no stack answers */
 
 struct rig {

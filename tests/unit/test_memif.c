@@ -42,6 +42,71 @@ static void test_both_ways(void **state)
 	end_close(&server);
 }
 
+/* One frame too long: not delivered, counted. */
+static void one_too_long(struct end *from, struct end *to, uint32_t length)
+{
+	const uint64_t before = to->port->oversize;
+	uint64_t failed = 0;
+	unsigned done = 0;
+
+	assert_int_equal(transmit(from, 1, 0, length), 1);
+	assert_int_equal(receive(to, 0, length), 0);
+	assert_int_equal(to->port->oversize, before + 1);
+	while (!done)
+		done = memif_port_ops.transmitted(from->port, &failed);
+	assert_int_equal(failed, 0);
+}
+
+static void test_buffer_sizes(void **state)
+{
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
+
+	for (unsigned k = 0; k < 3; k++) {
+		const uint32_t longest = P2PNIC_FRAME_BYTES_MAX(size[k]);
+		const uint32_t lengths[] = {60, 1514, longest - 1, longest,
+			longest < 9216 ? longest : 9014, longest < 9216 ? longest : 9216};
+		struct end server, client;
+
+		memif_buffer_bytes = size[k];
+		end_open(&server, "role=server");
+		end_open(&client, "rsize=4");
+		settle(&server, &client, true);
+		for (unsigned i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+			pass(&client, &server, 300, lengths[i]);
+			pass(&server, &client, 300, lengths[i]);
+		}
+		one_too_long(&client, &server, longest + 1);
+		one_too_long(&server, &client, longest + 1);
+		pass(&client, &server, 30, 60);
+		pass(&server, &client, 30, 60);
+		end_close(&client);
+		end_close(&server);
+	}
+	memif_buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
+}
+
+/* Ends of different sizes: what the smaller cannot take is counted there, all else passes. */
+static void test_unlike_buffer_sizes(void **state)
+{
+	for (unsigned large = 0; large < 2; large++) {
+		struct end end[2]; /* server, client */
+
+		memif_buffer_bytes = large ? P2PNIC_BUFFER_BYTES_MIN : P2PNIC_BUFFER_BYTES_MAX;
+		end_open(&end[0], "role=server");
+		memif_buffer_bytes = large ? P2PNIC_BUFFER_BYTES_MAX : P2PNIC_BUFFER_BYTES_MIN;
+		end_open(&end[1], "rsize=4");
+		settle(&end[0], &end[1], true);
+		memif_buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
+		one_too_long(&end[large], &end[!large], 9216);
+		one_too_long(&end[large], &end[!large], 1793);
+		memif_buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
+		pass(&end[0], &end[1], 100, 1792);
+		pass(&end[1], &end[0], 100, 1792);
+		end_close(&end[1]);
+		end_close(&end[0]);
+	}
+}
+
 static void test_keep(void **state)
 {
 	struct end server, client;
@@ -858,7 +923,8 @@ static void test_faults(void **state)
 					.options = k ? "rsize=4" : "role=server",
 					.memory = e[k].memory,
 					.memory_bytes = MEMORY,
-					.memory_fd = e[k].fd};
+					.memory_fd = e[k].fd,
+					.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 				fault_function = function;
 				int r = memif_port_ops.open(e[k].port, &config, &error);
 				fault_function = -1;
@@ -1359,18 +1425,20 @@ static void test_options(void **state)
 	longest[sizeof(longest) - 1] = 0;
 	struct port_config too_long = {.target = socket_path, .options = longest};
 	assert_int_equal(memif_port_ops.open(port, &too_long, &error), -EINVAL);
-	struct port_config empty = {.target = ""};
+	struct port_config empty = {.target = "", .buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	assert_int_equal(memif_port_ops.open(port, &empty, &error), -EINVAL);
 	memset(longest, 'x', 200);
 	longest[200] = 0;
-	struct port_config no_path = {.target = longest};
+	struct port_config no_path = {.target = longest, .buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	assert_true(memif_port_ops.open(port, &no_path, &error) < 0);
 	struct port_config huge = {.target = socket_path, .memory_bytes = 1ull << 32};
 	assert_int_equal(memif_port_ops.open(port, &huge, &error), -EINVAL);
 	struct memif_link_config link;
 	assert_int_equal(memif_link_options(&link, socket_path, "secret=\n", &error), -EINVAL);
 	assert_int_equal(memif_link_options(&link, socket_path, ",,rsize=4,", &error), 0);
-	struct port_config nowhere = {.target = "/nowhere/at/all", .options = "role=server"};
+	struct port_config nowhere = {.target = "/nowhere/at/all",
+		.options = "role=server",
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 	assert_int_equal(memif_port_ops.open(port, &nowhere, &error), -ENOENT);
 	assert_non_null(strstr(error.text, "/nowhere/at/all"));
 	free(port);
@@ -1380,6 +1448,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_buffer_sizes),
+		cmocka_unit_test(test_unlike_buffer_sizes),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_full_ring),
 		cmocka_unit_test(test_reconnect),

@@ -20,7 +20,9 @@
 static int open_port(const char *target, struct error *error)
 {
 	struct memif_port *port = aligned_alloc(64, (sizeof(*port) + 63) & ~63ul);
-	struct port_config config = {.target = target, .options = "role=server"};
+	struct port_config config = {.target = target,
+		.options = "role=server",
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
 
 	assert_non_null(port);
 	error->text[0] = 0;

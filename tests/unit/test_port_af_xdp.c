@@ -185,7 +185,7 @@ static bool kernel_takes_fill(uint64_t *address)
 	}
 	if (kernel.fill_taken == kernel.fill_known)
 		return false;
-	*address = fill[kernel.fill_taken++ % AF_XDP_FILL_RING] + PORT_HEADROOM;
+	*address = fill[kernel.fill_taken++ % AF_XDP_FILL_RING] + P2PNIC_HEADROOM;
 	return true;
 }
 
@@ -238,7 +238,7 @@ static void test_receive_books(void **state)
 			unsigned pick = (unsigned)rand() % spares;
 			uint32_t mine = spare[pick];
 			assert_int_equal(rig_keep(&af_xdp_port_ops, &port, k, mine), address);
-			spare[pick] = (uint32_t)address - PORT_HEADROOM;
+			spare[pick] = (uint32_t)address - P2PNIC_HEADROOM;
 			owner[address / P2PNIC_BUFFER_BYTES_MIN] = CALLER;
 			owner[mine / P2PNIC_BUFFER_BYTES_MIN] = PORT;
 		}

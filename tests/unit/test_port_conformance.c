@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ports/port.h promises, on every type of port: `test_port_conformance TYPE [MODE | napi]`.
+ * What ports/port.h promises, on every type of port: `test_port_conformance TYPE [MODE | napi | BYTES]`, BYTES of a
+ * packet buffer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,12 +24,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SIZES (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN) - P2PNIC_FRAME_BYTES_MIN + 1)
+#define SIZES 1779u /* lengths that are tried; with buffers of 2 KiB these are all */
 
 static const struct port_ops *path;
 static const char *mode; /* "mode=generic"; NULL: the type's default */
 static char directory[] = "/tmp/pp-port-XXXXXX";
-static char in_path[64], out_path[64], target[160];
+static char in_path[64], out_path[64], target[160], tap_mtu[16];
+
+/* Of SIZES lengths from the shortest to the longest frame. */
+static unsigned length_of(unsigned i)
+{
+	const unsigned more = P2PNIC_FRAME_BYTES_MAX(rig_buffer_bytes) - P2PNIC_FRAME_BYTES_MIN;
+
+	return P2PNIC_FRAME_BYTES_MIN + i * more / (SIZES - 1);
+}
 
 static bool is_pcap(void)
 {
@@ -59,7 +68,7 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 {
 	rig_memory(rig, path);
 	if (is_pcap()) {
-		uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
+		uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 		struct capture_writer *writer = capture_create(in_path, CAPTURE_ETHERNET, true);
 		assert_non_null(writer);
 		for (unsigned i = 0; i < n; i++) {
@@ -74,7 +83,8 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 	}
 	if (is_tap()) {
 		rig->config.target = "pp-tap";
-		rig->config.options = "mtu=1778";
+		snprintf(tap_mtu, sizeof(tap_mtu), "mtu=%u", P2PNIC_MTU_MAX(rig_buffer_bytes));
+		rig->config.options = tap_mtu;
 	}
 	if (mode)
 		rig->config.options = mode;
@@ -100,7 +110,7 @@ static void rig_up(struct rig *rig, const unsigned *lengths, unsigned n, unsigne
 
 static void wire_feed(struct rig *rig, const unsigned *lengths, unsigned from, unsigned to)
 {
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 
 	for (unsigned i = from; !is_pcap() && i < to; i++) {
 		rig_frame(bytes, lengths[i], i);
@@ -116,7 +126,7 @@ static bool is_test_frame(const struct frame *frame)
 
 static void assert_frame(const uint8_t *data, unsigned length, unsigned expected, uint32_t seed)
 {
-	uint8_t bytes[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN)];
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 
 	assert_int_equal(length, expected);
 	rig_frame(bytes, expected, seed);
@@ -137,7 +147,7 @@ static void rig_down(struct rig *rig)
 static void receive_and_keep(unsigned buffers)
 {
 	enum { PORT, CALLER, KEPT };
-	static uint8_t owner[RIG_MEMORY_BYTES / P2PNIC_BUFFER_BYTES_MIN];
+	static uint8_t owner[RIG_BUFFERS_ALL];
 	static struct {
 		uint32_t offset, length, seed;
 	} kept[512];
@@ -147,11 +157,11 @@ static void receive_and_keep(unsigned buffers)
 	static struct rig rig;
 
 	for (unsigned i = 0; i < SIZES; i++)
-		lengths[i] = P2PNIC_FRAME_BYTES_MIN + i;
+		lengths[i] = length_of(i);
 	rig_up(&rig, lengths, SIZES, buffers);
 	memset(owner, CALLER, sizeof(owner));
 	for (unsigned i = 0; i < rig.taken; i++)
-		owner[rig.buffers[i] / P2PNIC_BUFFER_BYTES_MIN] = PORT;
+		owner[rig.buffers[i] / rig_buffer_bytes] = PORT;
 
 	srand(7);
 	for (unsigned idle = 0; next < SIZES && idle < 2000;) {
@@ -176,17 +186,16 @@ static void receive_and_keep(unsigned buffers)
 				(void)*(volatile uint8_t *)&frames[k].data[i];
 			assert_frame(frames[k].data, frames[k].length, lengths[next], next);
 			if (rand() % 4 == 0 && kept_count < 512) {
-				uint32_t spare = RIG_SPARES + kept_count * P2PNIC_BUFFER_BYTES_MIN;
+				uint32_t spare = RIG_SPARES + kept_count * rig_buffer_bytes;
 				uint32_t offset = rig_keep(path, rig.port, k, spare);
-				unsigned buffer = offset / P2PNIC_BUFFER_BYTES_MIN;
-				assert_true((uint64_t)offset % P2PNIC_BUFFER_BYTES_MIN +
-						    lengths[next] <=
-					    P2PNIC_BUFFER_BYTES_MIN);
-				assert_int_equal(owner[spare / P2PNIC_BUFFER_BYTES_MIN], CALLER);
+				unsigned buffer = offset / rig_buffer_bytes;
+				assert_true((uint64_t)offset % rig_buffer_bytes + lengths[next] <=
+					    rig_buffer_bytes);
+				assert_int_equal(owner[spare / rig_buffer_bytes], CALLER);
 				/* Swapped, or copied into the spare. */
-				if (buffer != spare / P2PNIC_BUFFER_BYTES_MIN) {
+				if (buffer != spare / rig_buffer_bytes) {
 					assert_int_equal(owner[buffer], PORT);
-					owner[spare / P2PNIC_BUFFER_BYTES_MIN] = PORT;
+					owner[spare / rig_buffer_bytes] = PORT;
 				}
 				owner[buffer] = KEPT;
 				assert_frame(
@@ -209,9 +218,9 @@ static void receive_and_keep(unsigned buffers)
 	static uint32_t back[RIG_BUFFERS];
 	assert_int_equal(path->stop(rig.port, back), rig.taken);
 	for (unsigned i = 0; i < rig.taken; i++) {
-		assert_int_equal(back[i] % P2PNIC_BUFFER_BYTES_MIN, 0);
-		assert_int_equal(owner[back[i] / P2PNIC_BUFFER_BYTES_MIN], PORT);
-		owner[back[i] / P2PNIC_BUFFER_BYTES_MIN] = CALLER;
+		assert_int_equal(back[i] % rig_buffer_bytes, 0);
+		assert_int_equal(owner[back[i] / rig_buffer_bytes], PORT);
+		owner[back[i] / rig_buffer_bytes] = CALLER;
 	}
 	rig_down(&rig);
 }
@@ -340,8 +349,7 @@ static void test_vlan_tag(void **state)
 		assert_int_equal(n, 1);
 		assert_int_equal(frames[0].length, sizeof(bytes));
 		assert_memory_equal(frames[0].data, bytes, sizeof(bytes));
-		uint32_t kept =
-			rig_keep(path, rig.port, 0, RIG_SPARES + i * P2PNIC_BUFFER_BYTES_MIN);
+		uint32_t kept = rig_keep(path, rig.port, 0, RIG_SPARES + i * rig_buffer_bytes);
 		assert_memory_equal(rig.memory + kept, bytes, sizeof(bytes));
 		path->release(rig.port);
 	}
@@ -353,8 +361,8 @@ static void test_vlan_tag(void **state)
 /* Frame i as a transmit of the firmware sees it: somewhere in packet memory, at any alignment. */
 static struct p2pnic_descriptor place(struct rig *rig, unsigned i, unsigned length)
 {
-	uint32_t offset = RIG_SEND_AREA + i % 512 * P2PNIC_BUFFER_BYTES_MIN +
-			  (uint32_t)rand() % (P2PNIC_BUFFER_BYTES_MIN - length + 1);
+	uint32_t offset = RIG_SEND_AREA + i % 512 * rig_buffer_bytes +
+			  (uint32_t)rand() % (rig_buffer_bytes - length + 1);
 
 	rig_frame(rig->memory + offset, length, i);
 	return (struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
@@ -394,7 +402,7 @@ static unsigned wire_take(
 static void test_transmit(void **state)
 {
 	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
-	uint8_t bytes[4096];
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 	struct capture_reader *capture = NULL;
 	uint64_t failed = 0;
 	static struct rig rig;
@@ -408,20 +416,20 @@ static void test_transmit(void **state)
 		if (n > SIZES - sent)
 			n = SIZES - sent;
 		for (unsigned i = 0; i < n; i++)
-			frames[i] = place(&rig, sent + i, P2PNIC_FRAME_BYTES_MIN + sent + i);
+			frames[i] = place(&rig, sent + i, length_of(sent + i));
 		assert_int_equal(path->transmit(rig.port, frames, n), n);
 		path->flush(rig.port);
 		complete(&rig, n, &failed);
 		for (unsigned i = 0; i < n && !is_pcap(); i++) {
 			unsigned length = wire_take(&rig, &capture, bytes, sizeof(bytes));
-			assert_frame(bytes, length, P2PNIC_FRAME_BYTES_MIN + sent + i, sent + i);
+			assert_frame(bytes, length, length_of(sent + i), sent + i);
 		}
 		sent += n;
 	}
 	assert_int_equal(failed, 0);
 	for (unsigned i = 0; is_pcap() && i < SIZES; i++) {
 		unsigned length = wire_take(&rig, &capture, bytes, sizeof(bytes));
-		assert_frame(bytes, length, P2PNIC_FRAME_BYTES_MIN + i, i);
+		assert_frame(bytes, length, length_of(i), i);
 	}
 	if (capture)
 		capture_close(capture);
@@ -432,7 +440,7 @@ static void test_transmit(void **state)
 static void test_transmit_refuses(void **state)
 {
 	struct p2pnic_descriptor frames[10];
-	uint8_t bytes[4096];
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 	struct capture_reader *capture = NULL;
 	uint64_t failed = 0;
 	static struct rig rig;
@@ -440,11 +448,12 @@ static void test_transmit_refuses(void **state)
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
 	for (unsigned i = 0; i < 10; i++)
 		frames[i] = place(&rig, i, 60 + i);
-	frames[1].offset = RIG_MEMORY_BYTES;                       /* outside */
-	frames[2].offset = UINT32_MAX;                             /* wraps */
-	frames[3].offset = RIG_SEND_AREA + 2000;                   /* crosses a buffer's end */
-	frames[4].offset = RIG_SEND_AREA, frames[4].length = 1793; /* too long */
-	frames[5].length = 13;                                     /* too short */
+	frames[1].offset = RIG_MEMORY_BYTES;                      /* outside */
+	frames[2].offset = UINT32_MAX;                            /* wraps */
+	frames[3].offset = RIG_SEND_AREA + rig_buffer_bytes - 48; /* crosses a buffer's end */
+	frames[4].offset = RIG_SEND_AREA;                         /* too long */
+	frames[4].length = (uint16_t)(P2PNIC_FRAME_BYTES_MAX(rig_buffer_bytes) + 1);
+	frames[5].length = 13; /* too short */
 	frames[6].length = 0;
 	frames[7].length = UINT16_MAX;
 	frames[8].offset = RIG_MEMORY_BYTES - 30; /* ends outside */
@@ -464,7 +473,7 @@ static void test_transmit_pressure(void **state)
 {
 	enum { TOTAL = 5000 };
 	static struct p2pnic_descriptor frames[TOTAL];
-	uint8_t bytes[4096];
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX];
 	struct capture_reader *capture = NULL;
 	uint64_t failed = 0;
 	unsigned given = 0, done = 0, seen = 0;
@@ -565,7 +574,9 @@ int main(int argc, char **argv)
 
 	static char option[64];
 	rig_napi = argc == 3 && !strcmp(argv[2], "napi");
-	if (argc == 3 && !rig_napi) {
+	if (argc == 3 && p2pnic_buffer_bytes_valid((unsigned)atoi(argv[2]))) {
+		rig_buffer_bytes = (uint32_t)atoi(argv[2]);
+	} else if (argc == 3 && !rig_napi) {
 		snprintf(option, sizeof(option), "mode=%s", argv[2]);
 		mode = option;
 	}
@@ -573,7 +584,7 @@ int main(int argc, char **argv)
 		if (argc >= 2 && !strcmp(argv[1], paths[i]->type))
 			path = paths[i];
 	if (!path) {
-		fprintf(stderr, "usage: %s TYPE [MODE | napi]\n", argv[0]);
+		fprintf(stderr, "usage: %s TYPE [MODE | napi | BYTES]\n", argv[0]);
 		return 2;
 	}
 	if (!is_pcap() && !rig_namespace()) {
