@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic nic [--method wr|rd|bn] { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
+	"usage: p2pnic nic [--method wr|rd|bn] [--buffer-bytes 2048|4096|16384] { [--engine "
+	"NAME[:CORE[:shared]]] NIC... }...\n"
 	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
 	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
 	"\n"
@@ -124,7 +125,8 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 		return false;
 	}
 	p->nics++;
-	*config = (struct soft_nic_config){.method = config->method};
+	*config = (struct soft_nic_config){
+		.method = config->method, .buffer_bytes = config->buffer_bytes};
 	return true;
 }
 
@@ -134,6 +136,7 @@ static int start(struct process *p, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"method", required_argument, NULL, 'm'},
+		{"buffer-bytes", required_argument, NULL, 'b'},
 		{"engine", required_argument, NULL, 'e'},
 		{"nic", required_argument, NULL, 'n'},
 		{"socket", required_argument, NULL, 's'},
@@ -149,6 +152,7 @@ static int start(struct process *p, int argc, char **argv)
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		unsigned long number;
 		char *colon;
 		int method;
 
@@ -161,6 +165,16 @@ static int start(struct process *p, int argc, char **argv)
 				return COMMAND_USAGE;
 			}
 			config.method = (unsigned)method;
+			break;
+		case 'b':
+			if (!command_number(optarg, 0, P2PNIC_BUFFER_BYTES_MAX, &number) ||
+				!p2pnic_buffer_bytes_valid((unsigned)number)) {
+				log_say(LOG_ERROR, "p2pnic nic",
+					"no buffers of '%s' bytes; want 2048, 4096 or 16384",
+					optarg);
+				return COMMAND_USAGE;
+			}
+			config.buffer_bytes = (uint32_t)number;
 			break;
 		case 'e':
 			if (!start_nic(p, &config) || !start_engine(p, optarg))

@@ -52,6 +52,7 @@ struct input {
 
 struct replay {
 	const char *config_path, *directory;
+	uint32_t longest; /* frame that the NICs take */
 	struct input input[P2PNIC_NICS_MAX];
 	unsigned inputs;
 	bool json;
@@ -107,7 +108,7 @@ static int count(struct replay *p, struct input *in)
 	}
 	while ((more = pcap_next_ex(capture, &header, &bytes)) == 1) {
 		in->frames++;
-		in->undelivered += header->len > P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN);
+		in->undelivered += header->len > p->longest;
 	}
 	if (more == PCAP_ERROR)
 		snprintf(
@@ -329,22 +330,15 @@ static int publish_all(struct replay *p, const json_t *names)
 
 /* --- The run ---------------------------------------------------------------------------------- */
 
-static int load(struct replay *p, struct config **config)
+static int replace_ports(struct replay *p, struct config *c)
 {
 	struct config_port port[P2PNIC_NICS_MAX];
 	static char target[P2PNIC_NICS_MAX][256], option[P2PNIC_NICS_MAX][128];
 	char type[] = "pcap";
-	int error = config_load(config, p->config_path, &p->error);
-	struct config *c = *config;
 
-	if (error)
-		return error;
-	if (p->inputs > c->nics_count) {
-		error = error_set(&p->error, -EINVAL, "%u captures for the %u NICs of %s",
-			p->inputs, c->nics_count, p->config_path);
-		config_free(c);
-		return error;
-	}
+	if (p->inputs > c->nics_count)
+		return error_set(&p->error, -EINVAL, "%u captures for the %u NICs of %s", p->inputs,
+			c->nics_count, p->config_path);
 	for (unsigned k = 0; k < c->nics_count; k++) {
 		char in[96] = "", out[96], verdict[96];
 
@@ -356,9 +350,8 @@ static int load(struct replay *p, struct config **config)
 		snprintf(option[k], sizeof(option[k]), "timeline=on,verdict=%s", verdict);
 		port[k] = (struct config_port){type, target[k], option[k]};
 	}
-	error = config_replace_ports(c, port, "replay", p->private);
-	if (error)
-		config_free(c);
+	int error = config_replace_ports(c, port, "replay", p->private);
+
 	return error ? error_set(&p->error, error, "out of memory") : 0;
 }
 
@@ -548,7 +541,7 @@ static void print(const struct replay *p)
 				: "nowhere");
 		if (undelivered)
 			printf(", %lld not delivered: longer than %u bytes", undelivered,
-				P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MIN));
+				p->longest);
 		if (*json_string_value(json_object_get(row, "fault")))
 			printf("; it cannot be read further: %s",
 				json_string_value(json_object_get(row, "fault")));
@@ -621,26 +614,27 @@ static int run(struct replay *p, struct config *config, json_t *names, unsigned 
 
 static int replay(struct replay *p, unsigned *complaints)
 {
-	struct config *config;
+	struct config *config = NULL;
 	json_t *names = json_array();
-	int error = 0;
+	int error = config_load(&config, p->config_path, &p->error);
 
+	if (!error)
+		p->longest = P2PNIC_FRAME_BYTES_MAX(*config->router->buffer_bytes);
 	for (unsigned k = 0; k < p->inputs && !error; k++)
 		if (p->input[k].path)
 			error = count(p, &p->input[k]);
 	if (!error)
 		error = make_directories(p);
 	if (!error)
-		error = load(p, &config);
-	if (!error) {
-		for (unsigned k = 0; k < config->nics_count; k++)
-			json_array_append_new(names, json_string(config->nics[k].name));
+		error = replace_ports(p, config);
+	for (unsigned k = 0; !error && k < config->nics_count; k++)
+		json_array_append_new(names, json_string(config->nics[k].name));
+	if (!error)
 		error = check_outputs(p, names);
-		if (error)
-			config_free(config);
-		else
-			error = run(p, config, names, complaints);
-	}
+	if (error)
+		config_free(config);
+	else
+		error = run(p, config, names, complaints);
 	name_as_user(p, p->error.text, sizeof(p->error.text));
 	remove_directories(p, names);
 	json_decref(names);

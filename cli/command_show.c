@@ -34,9 +34,9 @@ static const struct view {
 } views[] = {
 	{"nic", NULL,
 		{{"nic", "name", -8}, {"state", "state", -13}, {"method", "method", -6},
-			{"mac", "mac", -17}, {"mtu", "mtu", 5}, {"engine", "engine", -10},
-			{"pid", "pid", 7}, {"cpu s", "engine_cpu_seconds", 9},
-			{"restarts", "restarts", 8}}},
+			{"buffer", "buffer_bytes", 6}, {"mac", "mac", -17}, {"mtu", "mtu", 5},
+			{"engine", "engine", -10}, {"pid", "pid", 7},
+			{"cpu s", "engine_cpu_seconds", 9}, {"restarts", "restarts", 8}}},
 	{"port", NULL,
 		{{"nic", "nic", -8}, {"type", "type", -9}, {"target", "target", -15},
 			{"state", "state", -13}, {"link", "link", -5},

@@ -36,6 +36,7 @@ struct bounce {
 	_Atomic unsigned waiting; /* somebody wants the lock */
 	unsigned nics;
 	uint32_t slots;
+	uint32_t buffer_bytes;
 	bool shared; /* pinned to a core that an engine may be using: yield after each round */
 	int memory_fd;
 	uint8_t *memory;
@@ -46,7 +47,7 @@ struct bounce {
 
 uint64_t bounce_buffer_bytes(const struct bounce *b)
 {
-	return (uint64_t)b->slots * P2PNIC_BUFFER_BYTES_MIN;
+	return (uint64_t)b->slots * b->buffer_bytes;
 }
 
 static uint64_t mailbox_at(const struct bounce *b, unsigned x, unsigned y)
@@ -155,7 +156,7 @@ static void *run(void *argument)
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-int bounce_new(struct bounce **out, unsigned nics, uint32_t slots, int core)
+int bounce_new(struct bounce **out, unsigned nics, uint32_t slots, uint32_t buffer_bytes, int core)
 {
 	struct bounce *b = calloc(1, sizeof(*b));
 	int error;
@@ -164,6 +165,7 @@ int bounce_new(struct bounce **out, unsigned nics, uint32_t slots, int core)
 		return -ENOMEM;
 	b->nics = nics;
 	b->slots = slots;
+	b->buffer_bytes = buffer_bytes;
 	b->shared = core >= 0;
 	b->bytes = buffers_at(b, nics - 1, nics - 1) + bounce_buffer_bytes(b);
 	b->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -23,7 +23,7 @@
 struct bounce;
 
 /* Host memory for `nics` NICs and rings of `slots`, and the thread, pinned to `core` (-1: any). */
-int bounce_new(struct bounce **, unsigned nics, uint32_t slots, int core);
+int bounce_new(struct bounce **, unsigned nics, uint32_t slots, uint32_t buffer_bytes, int core);
 void bounce_free(struct bounce *);
 
 /* Windows of x for its peer y: mailbox (write), doorbell (write), buffers of x→y (write), buffers

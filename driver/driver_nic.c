@@ -96,6 +96,8 @@ static int identify(struct driver_nic *n, struct error *error)
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_METHOD, &n->method);
 	if (!result)
+		result = driver_nic_read(n, P2PNIC_REG_BUFFER_BYTES, &n->buffer_bytes);
+	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_BAR2_BYTES, &n->bar2_bytes);
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_BAR4_BYTES, &n->bar4_bytes);

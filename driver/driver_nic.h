@@ -18,7 +18,8 @@ struct driver_nic {
 	char name[DRIVER_NIC_NAME_BYTES];
 	unsigned index; /* its number among its peers */
 	struct device *device;
-	unsigned method; /* P2PNIC_METHOD_* of its firmware */
+	unsigned method;       /* P2PNIC_METHOD_* of its firmware */
+	uint32_t buffer_bytes; /* of each packet buffer */
 	uint32_t bar2_bytes, bar4_bytes;
 	uint8_t *bar2; /* mapped: tables are written directly */
 	const struct p2pnic_counters *counters;

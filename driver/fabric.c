@@ -24,12 +24,12 @@ static struct bus_addr bus_of(unsigned peer, uint64_t part)
 
 static uint64_t rx_bytes(const struct fabric *f)
 {
-	return (uint64_t)f->rx_buffers * P2PNIC_BUFFER_BYTES_MIN;
+	return (uint64_t)f->rx_buffers * f->buffer_bytes;
 }
 
 static uint64_t ring_bytes(const struct fabric *f)
 {
-	return (uint64_t)f->ring_slots * P2PNIC_BUFFER_BYTES_MIN;
+	return (uint64_t)f->ring_slots * f->buffer_bytes;
 }
 
 /* bar_offset in a NIC's BAR4 of the buffers that ingress NIC `from` fills. */
@@ -94,7 +94,7 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 	const struct p2pnic_peer *entry = &driver_nic_peers(n)[peer];
 	uint64_t bytes = (f->method == P2PNIC_METHOD_READ ? entry->in_buffer_count
 							  : entry->out_buffer_count) *
-			 (uint64_t)P2PNIC_BUFFER_BYTES_MIN;
+			 (uint64_t)f->buffer_bytes;
 
 	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
 	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);
@@ -272,13 +272,17 @@ int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 	if (n->method != f->method)
 		return error_set(
 			error, -EINVAL, "%s: its firmware transfers by another method", n->name);
+	if (n->buffer_bytes != f->buffer_bytes)
+		return error_set(error, -EINVAL,
+			"%s: its packet buffers are of %u bytes, those of this fabric of %u; start "
+			"it with --buffer-bytes %u",
+			n->name, n->buffer_bytes, f->buffer_bytes, f->buffer_bytes);
 	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE)
 		return error_set(error, -ENOSPC,
 			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of "
-			"%u slots "
-			"for %u NICs need %llu KiB",
+			"%u slots for %u NICs need %llu KiB at %u bytes a buffer",
 			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
-			(unsigned long long)ring_buffers(f, n->index + 1) >> 10);
+			(unsigned long long)ring_buffers(f, n->index + 1) >> 10, f->buffer_bytes);
 	/* Running with buffers laid out otherwise: those of its peers would lie upon them. */
 	if (n->adopted) {
 		uint32_t buffers;

@@ -20,8 +20,8 @@
  * Packet memory (BAR4) of a NIC:
  *
  *     0                            own receive buffers
- *     rx_buffers · 2 KiB           buffers for ingress NIC 0, ring_slots of them
- *     + ring_slots · 2 KiB         for ingress NIC 1 …
+ *     rx_buffers · buffer_bytes    buffers for ingress NIC 0, ring_slots of them
+ *     + ring_slots · buffer_bytes  for ingress NIC 1 …
  *
  * A pair's epoch is one more than either side's peer table remembers: the tables are device memory
  * and survive the driver.
@@ -38,8 +38,9 @@
 #include "ipc/error.h"
 
 struct fabric {
-	unsigned method;     /* P2PNIC_METHOD_* */
-	uint32_t ring_slots; /* a power of two */
+	unsigned method;       /* P2PNIC_METHOD_* */
+	uint32_t buffer_bytes; /* of each packet buffer of every NIC */
+	uint32_t ring_slots;   /* a power of two */
 	uint32_t batch;
 	uint32_t rx_buffers;                     /* own buffers of each NIC */
 	struct bounce *bounce;                   /* Bn: carries packets on; the caller\'s */
@@ -58,7 +59,8 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
  * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself
  * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another
  * number of receive buffers than the settings' is reset (then it is not adopted any more). 0 also
- * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method,
+ * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method
+ * or size of buffers,
  * -ENOSPC too little packet memory, -EAGAIN as driver_nic_attach, or it does not answer.
  */
 int fabric_add(struct fabric *, struct driver_nic *, struct error *error);

@@ -36,7 +36,7 @@ unsigned send_queue_transmit(void *port, const struct p2pnic_descriptor *frames,
 		n = room;
 	for (unsigned i = 0; i < n; i++) {
 		struct p2pnic_descriptor frame = frames[i];
-		if (!port_sendable(queue->memory_bytes, &frame))
+		if (!port_sendable(queue->memory_bytes, queue->buffer_bytes, &frame))
 			frame.length = 0;
 		queue->frame[(queue->queued + i) % SEND_QUEUE_FRAMES] = frame;
 	}

@@ -28,6 +28,7 @@ static const cyaml_schema_field_t router_fields[] = {
 	TEXT(name, struct config_router, OPTIONAL),
 	TEXT(runtime, struct config_router, OPTIONAL),
 	TEXT(method, struct config_router, OPTIONAL),
+	NUMBER(buffer_bytes, struct config_router),
 	NUMBER(ring_slots, struct config_router),
 	NUMBER(batch, struct config_router),
 	NUMBER(rx_buffers, struct config_router),
@@ -334,6 +335,9 @@ static int check_router(struct config *config, struct checker *c)
 	}
 	if (r->name && !config_name_valid(r->name))
 		return wrong(c, "router", 0, "name", "name '%s': " CONFIG_NAME_WANTED, r->name);
+	if (r->buffer_bytes && !p2pnic_buffer_bytes_valid(*r->buffer_bytes))
+		return wrong(c, "router", 0, "buffer_bytes",
+			"buffer_bytes %u: want 2048, 4096 or 16384", *r->buffer_bytes);
 	if (slots < P2PNIC_RING_SLOTS_MIN || slots > P2PNIC_RING_SLOTS_MAX || (slots & (slots - 1)))
 		return wrong(c, "router", 0, "ring_slots",
 			"ring_slots %u: want a power of two from %u to %u", slots,
@@ -355,6 +359,9 @@ static int check_router(struct config *config, struct checker *c)
 static int check_nic(struct config *config, unsigned k, struct checker *c)
 {
 	struct config_nic *n = &config->nics[k];
+	const unsigned *buffer_bytes = config->router->buffer_bytes;
+	const unsigned mtu_max =
+		P2PNIC_MTU_MAX(buffer_bytes ? *buffer_bytes : P2PNIC_BUFFER_BYTES_MAX);
 
 	if (!config_name_valid(n->name))
 		return wrong(c, "nics", k, "name", "name '%s': " CONFIG_NAME_WANTED, n->name);
@@ -364,10 +371,12 @@ static int check_nic(struct config *config, unsigned k, struct checker *c)
 		return wrong(c, "nics", k, "mac", "'%s' is no MAC address", n->mac);
 	if (n->mac && (n->mac_address.octet[0] & 1))
 		return wrong(c, "nics", k, "mac", "%s is a group address", n->mac);
-	if (n->mtu &&
-		(*n->mtu < P2PNIC_MTU_MIN || *n->mtu > P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN)))
-		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u", *n->mtu, P2PNIC_MTU_MIN,
-			P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
+	if (n->mtu && (*n->mtu < P2PNIC_MTU_MIN || *n->mtu > mtu_max))
+		return wrong(c, "nics", k, "mtu", "mtu %u: want %u to %u%s", *n->mtu,
+			P2PNIC_MTU_MIN, mtu_max,
+			mtu_max < P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX)
+				? ", or larger buffer_bytes"
+				: "");
 	if (n->engine && config->engines_count) {
 		bool found = false;
 

@@ -78,6 +78,7 @@ struct config_router {
 	char *name;
 	char *runtime;               /* directory of sockets; absent: see config_runtime */
 	char *method;                /* wr, rd, bn */
+	unsigned *buffer_bytes;      /* of each packet buffer: 2048, 4096 or 16384 */
 	unsigned *ring_slots;        /* descriptors of each ring, a power of two */
 	unsigned *batch;             /* descriptors held back at most */
 	unsigned *rx_buffers;        /* own buffers of each NIC */

@@ -38,17 +38,36 @@ static int text(char **key, const char *value)
 	return 0;
 }
 
-/* As many as there can be, unless so many NICs would need too much packet memory for them: each has
- * ring_slots buffers for each other. */
+#define MTU_DEFAULT 1500u /* Ethernet's */
+
+/* The smallest that hold a packet of the largest MTU. */
+static unsigned buffer_bytes(const struct config *c)
+{
+	static const unsigned size[] = {P2PNIC_BUFFER_SIZES};
+	unsigned mtu = MTU_DEFAULT, k = 0;
+
+	for (unsigned n = 0; n < c->nics_count; n++)
+		if (c->nics[n].mtu && *c->nics[n].mtu > mtu)
+			mtu = *c->nics[n].mtu;
+	while (P2PNIC_MTU_MAX(size[k]) < mtu)
+		k++;
+	return size[k];
+}
+
+/* As many as there can be, unless so many NICs, or so large buffers, would need too much packet
+ * memory for them: each NIC has ring_slots buffers for each other. */
 static unsigned ring_slots(const struct config *c)
 {
-	return c->nics_count <= 16 ? P2PNIC_RING_SLOTS_MAX : 256u;
+	return c->nics_count <= 16 && *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX
+		       ? P2PNIC_RING_SLOTS_MAX
+		       : 256u;
 }
 
 /* A power of two that holds the packets of all rings. */
 static unsigned packet_memory_mib(const struct config *c)
 {
 	const struct fabric fabric = {.method = c->router->method_number,
+		.buffer_bytes = *c->router->buffer_bytes,
 		.ring_slots = *c->router->ring_slots,
 		.rx_buffers = *c->router->rx_buffers};
 	const uint64_t need = fabric_packet_memory(&fabric, c->nics_count);
@@ -68,6 +87,8 @@ static int router(struct config *c)
 		error = text(&r->method, "wr");
 	if (!error)
 		error = text(&r->table, "line-trie");
+	if (!error)
+		error = number(&r->buffer_bytes, buffer_bytes(c));
 	if (!error)
 		error = number(&r->ring_slots, ring_slots(c));
 	if (!error)
@@ -101,11 +122,11 @@ int config_defaults(struct config *c)
 
 	for (unsigned k = 0; k < c->engines_count && !error; k++)
 		error = engine(&c->engines[k]);
-	/* An engine of its own, named as the NIC; Ethernet's MTU. */
+	/* An engine of its own, named as the NIC. */
 	for (unsigned k = 0; k < c->nics_count && !error; k++) {
 		error = text(&c->nics[k].engine, c->nics[k].name);
 		if (!error)
-			error = number(&c->nics[k].mtu, 1500);
+			error = number(&c->nics[k].mtu, MTU_DEFAULT);
 	}
 	for (unsigned k = 0; k < c->routes_count; k++)
 		for (unsigned n = 0; n < c->routes[k].next_hops_count && !error; n++)

@@ -53,11 +53,13 @@ int plan_make(struct router *r)
 	const struct config *c = r->config;
 
 	r->fabric.method = c->router->method_number;
+	r->fabric.buffer_bytes = *c->router->buffer_bytes;
 	r->fabric.ring_slots = *c->router->ring_slots;
 	r->fabric.batch = *c->router->batch;
 	r->fabric.rx_buffers = *c->router->rx_buffers;
 	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {
 		int error = bounce_new(&r->fabric.bounce, c->nics_count, r->fabric.ring_slots,
+			r->fabric.buffer_bytes,
 			c->router->bounce_core ? *c->router->bounce_core : -1);
 
 		if (error)
@@ -83,12 +85,12 @@ int plan_make(struct router *r)
 			snprintf(core, sizeof(core), ":%d%s", *e->core,
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
-			"%u %s %s%s %s:%s %016llx %s %u %u method %u rings %u,%u,%u", k,
+			"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
 			nic->unit->name, nic->engine, core, n->port.type, n->port.target,
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
 			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
-			*c->router->table_memory_mib, r->fabric.method, r->fabric.ring_slots,
-			r->fabric.batch, r->fabric.rx_buffers);
+			*c->router->table_memory_mib, r->fabric.method, r->fabric.buffer_bytes,
+			r->fabric.ring_slots, r->fabric.batch, r->fabric.rx_buffers);
 		if (bytes >= ROUTER_SPEC_BYTES)
 			return router_fail(r, -ENAMETOOLONG,
 				"nic %s: the target of its port is longer than %d bytes", n->name,
@@ -154,6 +156,8 @@ int plan_start(struct router *r, struct nic_unit *u)
 	argument(a, "nic");
 	argument(a, "--method");
 	argument(a, "%s", method[r->fabric.method]);
+	argument(a, "--buffer-bytes");
+	argument(a, "%u", r->fabric.buffer_bytes);
 	/* NICs of one engine stand together behind it, whatever their order in the file. */
 	for (unsigned k = 0; k < c->nics_count; k++) {
 		bool seen = false;

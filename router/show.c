@@ -76,13 +76,15 @@ static json_t *show_nic(struct router *r, unsigned k)
 	const struct router_nic *nic = &r->nic[k];
 	char mac[ADDRESS_TEXT_BYTES];
 	json_t *addresses = json_array();
-	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
-		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
-		method_text(r->fabric.method), "engine", nic->engine, "process", nic->unit->name,
-		"pid", (int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
-		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
-		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
-		"table_memory_bytes", (int)nic->driver.bar2_bytes);
+	json_t *o =
+		json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
+			"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
+			method_text(r->fabric.method), "buffer_bytes", (int)r->fabric.buffer_bytes,
+			"engine", nic->engine, "process", nic->unit->name, "pid",
+			(int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
+			"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
+			(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
+			"table_memory_bytes", (int)nic->driver.bar2_bytes);
 
 	for (unsigned a = 0; a < n->addresses_count; a++)
 		json_array_append_new(addresses, json_string(n->addresses[a]));

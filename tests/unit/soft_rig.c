@@ -82,8 +82,11 @@ struct soft_rig *soft_rig_new(unsigned method, unsigned engines)
 		error = engine_new(&r->engine[k], name, -1, true);
 		REQUIRE(!error, "engine: %s", strerror(-error));
 	}
-	r->fabric =
-		(struct fabric){.method = method, .ring_slots = 64, .batch = 8, .rx_buffers = 512};
+	r->fabric = (struct fabric){.method = method,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
+		.ring_slots = 64,
+		.batch = 8,
+		.rx_buffers = 512};
 	r->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_create(&r->control, NULL, control, r);
@@ -118,7 +121,9 @@ void soft_make(struct soft_rig *r, unsigned nic)
 {
 	char in[160], out[160], socket[160];
 	struct error error;
-	struct soft_nic_config config = {.method = r->fabric.method, .port_type = "pcap"};
+	struct soft_nic_config config = {.method = r->fabric.method,
+		.buffer_bytes = r->fabric.buffer_bytes,
+		.port_type = "pcap"};
 	int result;
 
 	path_of(r, in, "in", nic);
@@ -195,7 +200,7 @@ void soft_tables(struct soft_rig *r, unsigned nic)
 	for (unsigned e = 0; e < SOFT_NICS_MAX; e++) {
 		adjacency[1 + e] = (struct p2pnic_adjacency){.destination = packet_next_mac(e),
 			.source = packet_way_mac(nic, e),
-			.mtu = P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN),
+			.mtu = (uint16_t)P2PNIC_MTU_MAX(r->fabric.buffer_bytes),
 			.kind = P2PNIC_ADJACENCY_FORWARD,
 			.egress = (uint8_t)e};
 		atomic_store(&hop[1 + e], P2PNIC_NEXT_HOP(1 + e, 0));

@@ -36,7 +36,8 @@ struct soft_rig {
 	bool stop;
 };
 
-/* Engines are dealt out in turn. Captures to receive are written before soft_add. */
+/* Engines are dealt out in turn. Buffers are of 2 KiB, unless fabric.buffer_bytes is set before the
+ * first soft_add. Captures to receive are written before soft_add. */
 struct soft_rig *soft_rig_new(unsigned method, unsigned engines);
 void soft_rig_free(struct soft_rig *);
 

@@ -85,7 +85,7 @@ static int set_up(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 
-	assert_int_equal(bounce_new(&r->bounce, NICS, SLOTS, -1), 0);
+	assert_int_equal(bounce_new(&r->bounce, NICS, SLOTS, P2PNIC_BUFFER_BYTES_MIN, -1), 0);
 	for (unsigned x = 0; x < NICS; x++) {
 		r->plain[x].device.ops = &ops;
 		r->plain[x].doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -252,7 +252,7 @@ static void nothing_is_left(void **state)
 	struct bounce *b;
 
 	for (unsigned k = 0; k < 5; k++) {
-		assert_int_equal(bounce_new(&b, P2PNIC_NICS_MAX, 2, 0), 0);
+		assert_int_equal(bounce_new(&b, P2PNIC_NICS_MAX, 2, P2PNIC_BUFFER_BYTES_MIN, 0), 0);
 		assert_true(bounce_cpu(b) >= 0);
 		bounce_free(b);
 	}

@@ -64,6 +64,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->routes_count, 0);
 	assert_non_null(c->router);
 	assert_int_equal(c->router->method_number, P2PNIC_METHOD_WRITE);
+	assert_int_equal(*c->router->buffer_bytes, P2PNIC_BUFFER_BYTES_MIN);
 	assert_int_equal(*c->router->ring_slots, P2PNIC_RING_SLOTS_MAX);
 	assert_int_equal(*c->router->batch, P2PNIC_BATCH_DEFAULT);
 	assert_int_equal(*c->router->rx_buffers, 1024);
@@ -90,6 +91,35 @@ static void test_methods(void **state)
 		struct config *c = load(methods[k].text);
 
 		assert_int_equal(c->router->method_number, methods[k].method);
+		config_free(c);
+	}
+}
+
+/* The smallest that hold a packet of the largest MTU; rings and packet memory follow. */
+static void test_buffer_sizes(void **state)
+{
+	static const struct {
+		const char *router;
+		unsigned mtu, buffer_bytes, ring_slots, packet_memory_mib;
+	} sizes[] = {{"{}", 68, 2048, 1024, 16}, {"{}", 1778, 2048, 1024, 16},
+		{"{}", 1779, 4096, 1024, 16}, {"{}", 3826, 4096, 1024, 16},
+		{"{}", 3827, 16384, 256, 32}, {"{}", 9000, 16384, 256, 32},
+		{"{}", 16114, 16384, 256, 32}, {"{buffer_bytes: 4096}", 1500, 4096, 1024, 16},
+		{"{buffer_bytes: 16384, ring_slots: 1024}", 1500, 16384, 1024, 64}};
+
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		char text[256];
+		struct config *c;
+
+		snprintf(text, sizeof(text),
+			"router: %s\nnics:\n"
+			"  - {name: a, port: {type: tap, target: t}}\n"
+			"  - {name: b, mtu: %u, port: {type: tap, target: u}}\n",
+			sizes[k].router, sizes[k].mtu);
+		c = load(text);
+		assert_int_equal(*c->router->buffer_bytes, sizes[k].buffer_bytes);
+		assert_int_equal(*c->router->ring_slots, sizes[k].ring_slots);
+		assert_int_equal(*c->router->packet_memory_mib, sizes[k].packet_memory_mib);
 		config_free(c);
 	}
 }
@@ -179,9 +209,13 @@ static const struct mistake {
 		"nics:\n  - port: {type: tap, target: t}\n    mac: 02:xx\n    name: a\n"},
 	{2, "01:00:5e:00:00:01 is a group address",
 		"nics:\n  - {name: a, mac: \"01:00:5e:00:00:01\", port: {type: tap, target: t}}\n"},
-	{2, "mtu 67: want 68 to 1778",
+	{2, "mtu 67: want 68 to 16114",
 		"nics:\n  - {name: a, mtu: 67, port: {type: tap, target: t}}\n"},
-	{2, "mtu 1779:", "nics:\n  - {name: a, mtu: 1779, port: {type: tap, target: t}}\n"},
+	{2, "mtu 16115:", "nics:\n  - {name: a, mtu: 16115, port: {type: tap, target: t}}\n"},
+	{4, "mtu 1779: want 68 to 1778, or larger buffer_bytes",
+		"router:\n  buffer_bytes: 2048\nnics:\n"
+		"  - {name: a, mtu: 1779, port: {type: tap, target: t}}\n"},
+	{2, "buffer_bytes 8192: want 2048, 4096 or 16384", "router:\n  buffer_bytes: 8192\n" NIC},
 	{4, "no engine is named 'f'",
 		"engines:\n  - {name: e}\n"
 		"nics:\n  - {name: a, engine: f, port: {type: tap, target: t}}\n"},
@@ -468,6 +502,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_buffer_sizes),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_no_file),

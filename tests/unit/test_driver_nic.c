@@ -180,6 +180,7 @@ static void power_on(struct fake *f)
 	f->reg[P2PNIC_REG_MAGIC / 4] = P2PNIC_MAGIC;
 	f->reg[P2PNIC_REG_VERSION / 4] = P2PNIC_VERSION;
 	f->reg[P2PNIC_REG_METHOD / 4] = P2PNIC_METHOD_WRITE;
+	f->reg[P2PNIC_REG_BUFFER_BYTES / 4] = P2PNIC_BUFFER_BYTES_MIN;
 	f->reg[P2PNIC_REG_BAR2_BYTES / 4] = BAR2_BYTES;
 	f->reg[P2PNIC_REG_BAR4_BYTES / 4] = P2PNIC_BAR4_BYTES_MIN;
 	f->reg[P2PNIC_REG_MAC_LOW / 4] = 0x33221102;
@@ -315,7 +316,11 @@ static struct fabric fabric;
 
 static void power_on_all(unsigned method)
 {
-	fabric = (struct fabric){.method = method, .ring_slots = 64, .batch = 8, .rx_buffers = 64};
+	fabric = (struct fabric){.method = method,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
+		.ring_slots = 64,
+		.batch = 8,
+		.rx_buffers = 64};
 	for (unsigned k = 0; k < NICS; k++) {
 		power_on(&fake[k]);
 		fake[k].reg[P2PNIC_REG_METHOD / 4] = method;
@@ -352,6 +357,7 @@ static void assert_open(void)
 static void driver_dies(void)
 {
 	const struct fabric empty = {.method = fabric.method,
+		.buffer_bytes = fabric.buffer_bytes,
 		.ring_slots = fabric.ring_slots,
 		.batch = fabric.batch,
 		.rx_buffers = fabric.rx_buffers};
@@ -472,6 +478,13 @@ static void test_fabric_refuses(void **state)
 	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -EINVAL);
 	assert_string_equal(error.text, "nought: its firmware transfers by another method");
 	fabric.method = P2PNIC_METHOD_WRITE;
+	fabric.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), -EINVAL);
+	assert_string_equal(error,
+		"nought: its packet buffers are of 2048 bytes, those of this fabric of 16384; "
+		"start it with --buffer-bytes 16384");
+	assert_null(fabric.nic[0]);
+	fabric.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 	fabric.ring_slots = 1u << 20;
 	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -ENOSPC);
 	assert_non_null(strstr(error.text, "packet memory of 16384 KiB is too small"));

@@ -135,7 +135,7 @@ static int makes_bounce(void *context)
 
 	(void)context;
 	inject_arm();
-	int result = bounce_new(&bounce, NICS, 64, 0);
+	int result = bounce_new(&bounce, NICS, 64, P2PNIC_BUFFER_BYTES_MIN, 0);
 	inject_disarm();
 	if (result == 0)
 		bounce_free(bounce);
@@ -196,14 +196,18 @@ static void stop_nics(struct nics *n)
 static int bring_up(void *context)
 {
 	struct nics *n = context;
-	struct fabric f = {.method = n->method, .ring_slots = 64, .batch = 8, .rx_buffers = 64};
+	struct fabric f = {.method = n->method,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
+		.ring_slots = 64,
+		.batch = 8,
+		.rx_buffers = 64};
 	struct driver_nic nic[NICS] = {{.device = NULL}};
 	unsigned attached = 0, added = 0;
 	int result = 0;
 
 	inject_arm();
 	if (n->method == P2PNIC_METHOD_BOUNCE) {
-		result = bounce_new(&f.bounce, NICS, f.ring_slots, -1);
+		result = bounce_new(&f.bounce, NICS, f.ring_slots, f.buffer_bytes, -1);
 		error_set(&error, -ENOMEM, "bounce");
 	}
 	for (unsigned k = 0; k < NICS && !result; k++) {

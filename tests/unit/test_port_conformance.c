@@ -541,6 +541,14 @@ static void test_open_refuses(void **state)
 	rig.config.options = "=1";
 	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig.config.options = NULL;
+	if (path == &af_xdp_port_ops) {
+		rig.config.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
+		assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
+		assert_non_null(strstr(rig.error.text, "use af_packet, tap or memif"));
+	}
+	rig.config.buffer_bytes = 8192;
+	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
+	rig.config.buffer_bytes = rig_buffer_bytes;
 	rig.config.memory_bytes = 1000;
 	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig_free(&rig);

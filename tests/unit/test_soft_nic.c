@@ -137,7 +137,7 @@ struct host {
 static uint8_t *host_buffers(struct host *h, bool injected)
 {
 	return h->memory + sizeof(struct p2pnic_mailbox) +
-	       (injected ? HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN : 0);
+	       (injected ? HOST_SLOTS * h->nic->buffer_bytes : 0);
 }
 
 static struct p2pnic_mailbox *nic_mailbox(struct host *h)
@@ -150,11 +150,11 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 {
 	struct p2pnic_peer *entry;
 	const uint64_t offset = sizeof(struct p2pnic_mailbox);
-	uint32_t in_offset = P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN;
+	uint32_t in_offset = P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * r->fabric.buffer_bytes;
 
 	memset(h, 0, sizeof(*h));
 	h->nic = &r->driver[nic];
-	h->bytes = sizeof(struct p2pnic_mailbox) + 2 * HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN;
+	h->bytes = sizeof(struct p2pnic_mailbox) + 2 * HOST_SLOTS * h->nic->buffer_bytes;
 	h->fd = memory_create("pf-host", h->bytes);
 	assert_true(h->fd >= 0);
 	h->memory = mmap(NULL, h->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
@@ -178,7 +178,7 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 		entry->in_offset = in_offset;
 	} else {
 		entry->in_buffers =
-			(struct bus_addr){HOST_BUS + offset + HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN};
+			(struct bus_addr){HOST_BUS + offset + HOST_SLOTS * h->nic->buffer_bytes};
 	}
 	assert_int_equal(driver_nic_command(h->nic, P2PNIC_OP_PEER_OPEN, P2PNIC_HOST_PEER), 0);
 }
@@ -196,16 +196,15 @@ static void host_inject(struct host *h, const struct packet *p)
 	uint32_t slot = h->produced & (HOST_SLOTS - 1);
 	uint8_t *bar4 = device_pointer(
 		h->nic->device, VFIO_PCI_BAR4_REGION_INDEX, 0, P2PNIC_BAR4_BYTES_MIN);
-	uint8_t *buffers =
-		method == P2PNIC_METHOD_WRITE
-			? bar4 + P2PNIC_BAR4_BYTES_MIN - HOST_SLOTS * P2PNIC_BUFFER_BYTES_MIN
-			: host_buffers(h, true);
+	uint8_t *buffers = method == P2PNIC_METHOD_WRITE ? bar4 + P2PNIC_BAR4_BYTES_MIN -
+								   HOST_SLOTS * h->nic->buffer_bytes
+							 : host_buffers(h, true);
 	int doorbell = device_doorbell_fd(
 		h->nic->device, VFIO_PCI_BAR0_REGION_INDEX, P2PNIC_BAR0_DOORBELL);
 	const uint64_t one = 1;
 
-	memcpy(buffers + slot * P2PNIC_BUFFER_BYTES_MIN, p->bytes, p->length);
-	struct p2pnic_descriptor d = {slot * P2PNIC_BUFFER_BYTES_MIN, (uint16_t)p->length,
+	memcpy(buffers + slot * h->nic->buffer_bytes, p->bytes, p->length);
+	struct p2pnic_descriptor d = {slot * h->nic->buffer_bytes, (uint16_t)p->length,
 		p2pnic_tag(7, h->produced++, HOST_SLOTS)};
 	__atomic_store(
 		(uint64_t *)&nic_mailbox(h)->descriptor[slot], (uint64_t *)&d, __ATOMIC_RELEASE);
@@ -240,16 +239,19 @@ static bool host_punted(struct soft_rig *r, struct host *h, struct packet *p, ui
 	return false;
 }
 
-static void punt_and_inject(bool messages)
+/* Packets as long as buffers of that size hold. */
+static void punt_and_inject(uint32_t buffer_bytes, bool messages)
 {
+	const uint32_t payload = P2PNIC_FRAME_BYTES_MAX(buffer_bytes) - 42;
 	struct soft_rig *r = soft_rig_new(method, 1);
 	struct packet p[10], got;
 	struct pcap *capture;
 	struct host host;
 	uint16_t flags;
 
+	r->fabric.buffer_bytes = buffer_bytes;
 	for (unsigned k = 0; k < 10; k++)
-		packet_ipv4(&p[k], 0, PACKET_TO(1), k % 2 ? 1 : 64, 100, k + 1);
+		packet_ipv4(&p[k], 0, PACKET_TO(1), k % 2 ? 1 : 64, payload, k + 1);
 	soft_capture(r, 0, p, 10);
 	soft_add(r, 0, false);
 	soft_add(r, 1, true);
@@ -266,7 +268,7 @@ static void punt_and_inject(bool messages)
 	for (unsigned k = 0; k < 8; k++) {
 		for (unsigned j = 0; j < 3; j++)
 			soft_serve(r, 10);
-		packet_ipv4(&got, 0, PACKET_TO(0), 64, 100, 50 + k);
+		packet_ipv4(&got, 0, PACKET_TO(0), 64, payload, 50 + k);
 		host_inject(&host, &got);
 		assert_true(soft_wait_sent(r, 0, k + 1));
 	}
@@ -274,6 +276,7 @@ static void punt_and_inject(bool messages)
 	capture = soft_sent_open(r, 0);
 	for (unsigned k = 0; k < 8; k++) {
 		assert_true(soft_sent(capture, &got));
+		assert_int_equal(got.length, payload + 42);
 		assert_int_equal(packet_seed(&got), 50 + k);
 	}
 	pcap_close(capture);
@@ -284,12 +287,18 @@ static void punt_and_inject(bool messages)
 
 static void the_host_punts_and_injects(void **state)
 {
-	punt_and_inject(false);
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
+
+	for (unsigned k = 0; k < 3; k++)
+		punt_and_inject(size[k], false);
 }
 
 static void and_does_by_messages(void **state)
 {
-	punt_and_inject(true);
+	static const uint32_t size[] = {P2PNIC_BUFFER_SIZES};
+
+	for (unsigned k = 0; k < 3; k++)
+		punt_and_inject(size[k], true);
 }
 
 /* --- Lives ------------------------------------------------------------------------------------ */
