@@ -479,8 +479,8 @@ static void test_fabric_refuses(void **state)
 	assert_string_equal(error.text, "nought: its firmware transfers by another method");
 	fabric.method = P2PNIC_METHOD_WRITE;
 	fabric.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
-	assert_int_equal(fabric_add(&fabric, &fake[0].nic, error), -EINVAL);
-	assert_string_equal(error,
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -EINVAL);
+	assert_string_equal(error.text,
 		"nought: its packet buffers are of 2048 bytes, those of this fabric of 16384; "
 		"start it with --buffer-bytes 16384");
 	assert_null(fabric.nic[0]);
