@@ -63,6 +63,7 @@ static void make(struct machine *m)
 	m->dma = (struct dma){.window = m->window, .enabled = true, .counters = &m->counters};
 	nic_init(&m->nic, &m->board, method, buffer_bytes, &m->counters, m->bar2,
 		P2PNIC_BAR2_BYTES_MIN, m->bar4, bar4_bytes());
+	nic_set_port(&m->nic, true, 0, 0);
 	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_RESET);
 	nic_register_write(&m->nic, P2PNIC_REG_RX_BUFFERS, RX_BUFFERS);
 }

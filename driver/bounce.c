@@ -22,6 +22,7 @@ struct relay {
 	uint32_t epoch;
 	uint32_t carried;            /* descriptors of ring x→y handed to y */
 	uint64_t consumed;           /* consumer word of ring y→x as last carried */
+	uint32_t link_down;          /* x's, as last carried */
 	struct p2pnic_mailbox *from; /* host memory: what x believes to be its mailbox in y */
 	struct p2pnic_mailbox *to;   /* x's mailbox in y's BAR2 */
 	_Atomic uint32_t *asleep; /* of ring x→y's egress as x sees it: y's mailbox in x's BAR2 */
@@ -90,6 +91,13 @@ static unsigned carry(const struct bounce *b, struct relay *r)
 		atomic_thread_fence(memory_order_seq_cst); /* pairs with nic_arm's */
 		if (atomic_load_explicit(&r->back->asleep, memory_order_relaxed))
 			eventfd_write(r->doorbell, 1);
+	}
+	uint32_t down = atomic_load_explicit(&r->from->link_down, memory_order_relaxed);
+
+	if (down != r->link_down) {
+		r->link_down = down;
+		atomic_store_explicit(&r->to->link_down, down, memory_order_relaxed);
+		n++;
 	}
 	if (consumed != r->consumed) {
 		r->consumed = consumed;

@@ -8,8 +8,8 @@
  *
  * Host memory stands in for the peer. For each ordered pair (x, y) it holds what x takes for its
  * own mailbox in y's memory, and the buffers of ring x→y. The thread polls those words and carries
- * them on: descriptors of ring x→y into y's mailbox of x, consumer word of ring y→x likewise. NICs
- * need not know: the same rings, the same words, other bus addresses.
+ * them on: descriptors of ring x→y into y's mailbox of x, consumer word of ring y→x and x's link
+ * likewise. NICs need not know: the same rings, the same words, other bus addresses.
  *
  * The thread polls while there is traffic (Bn is CPU-driven) and sleeps when there is none: it
  * tells the NICs so in their `asleep` words, and their doorbell for every peer is its eventfd. When

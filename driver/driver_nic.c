@@ -191,7 +191,6 @@ int64_t driver_nic_unaccounted(const struct driver_nic *n)
 {
 	const struct p2pnic_counters *c = n->counters;
 	int64_t in = (int64_t)(driver_nic_count(&c->received.packets) +
-			       driver_nic_count(&c->originated.packets) +
 			       driver_nic_count(&c->injected.packets));
 	int64_t out = (int64_t)(driver_nic_count(&c->sent.packets) +
 				driver_nic_count(&c->punted.packets) + driver_nic_count(&c->held));

@@ -72,6 +72,9 @@ void board_dma_expect(const struct dma_region *, uint64_t offset);
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
 	const struct frame_head *head, const uint8_t *data, uint32_t length);
 
+/* Nanoseconds since some moment, never back. Read once a burst at most, for punted packets. */
+uint64_t board_clock(struct board *);
+
 /* Raises MSI-X vector (registers.h). */
 void board_interrupt(struct board *, unsigned vector);
 

@@ -88,7 +88,7 @@ static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 	if (b->length[k] < ETHERNET_BYTES)
 		return VERDICT(RUNT);
 	/* Group addresses are for the host (ARP, neighbour discovery), never routed. */
-	if ((h->low[0] & MAC_MASK) != n->mac)
+	if (!stations_has(&n->stations, h->low[0]))
 		return h->low[0] & 1 ? VERDICT(LINK_SCOPE) : VERDICT(FOREIGN_MAC);
 	switch (ethertype_le(h)) {
 	case ETHERTYPE_IPV4_LE:
@@ -109,7 +109,8 @@ void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned 
 			{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
 
 		b->head[k] = head;
-		if (likely(ipv4_plain(&head, tail, b->frame[k].length, n->mac, &b->length[k]) &&
+		if (likely(ipv4_plain(
+				   &head, tail, b->frame[k].length, &n->stations, &b->length[k]) &&
 			    !sources_has(&n->sources, ipv4_source_be(&head))))
 			look_up4(b, k, ipv4_destination(&head, tail));
 		else

@@ -27,18 +27,32 @@ void nic_init(struct nic *n, struct board *board, unsigned method, uint32_t buff
 	n->next_hop = (const p2pnic_next_hop *)(bar2 + P2PNIC_BAR2_NEXT_HOPS);
 	n->bucket = (const p2pnic_bucket *)(bar2 + P2PNIC_BAR2_BUCKETS);
 	n->adjacency = (const struct p2pnic_adjacency *)(bar2 + P2PNIC_BAR2_ADJACENCIES);
+	n->used = (p2pnic_used *)(bar2 + P2PNIC_BAR2_USED);
+	n->policers = (struct p2pnic_policers *)(bar2 + P2PNIC_BAR2_POLICERS);
+	n->stations.count = 1;
 	n->mtu = 1500;
 }
 
 void nic_set_mac(struct nic *n, struct mac_addr mac)
 {
-	n->mac = 0;
-	__builtin_memcpy(&n->mac, &mac, sizeof(mac));
+	n->stations.mac[0] = 0;
+	__builtin_memcpy(&n->stations.mac[0], &mac, sizeof(mac));
+}
+
+/* What peers do then: link_down in p2pnic/ring.h. */
+static void announce_link(struct nic *n, unsigned peer)
+{
+	board_dma_write32(n->board, &n->out[peer].mailbox,
+		offsetof(struct p2pnic_mailbox, link_down), !n->link);
 }
 
 void nic_set_port(struct nic *n, bool link, uint32_t speed_mbps, uint64_t missed)
 {
-	n->link = link;
+	if (n->link != link) {
+		n->link = link;
+		for (unsigned k = 0; k < n->open_peers; k++)
+			announce_link(n, n->peer[k]);
+	}
 	n->speed = speed_mbps;
 	atomic_store_explicit(&n->counters->port_missed, missed, memory_order_relaxed);
 }
@@ -196,9 +210,11 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	in->mailbox = mailbox_of(n, peer);
 	out->consumer = &in->mailbox->consumer;
 	out->asleep = &in->mailbox->asleep;
+	out->link_down = &in->mailbox->link_down;
 	out->entry = e;
 	out->open = in->open = true;
 	n->peer[n->open_peers++] = (uint8_t)peer;
+	announce_link(n, peer);
 	return P2PNIC_OK;
 }
 
@@ -237,7 +253,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
  * that the port still has lie in packet memory: the host asks again until they are gone. */
 static enum p2pnic_result reset(struct nic *n)
 {
-	uint64_t mac = n->mac;
+	uint64_t mac = n->stations.mac[0];
 	uint32_t link = n->link, speed = n->speed;
 	const struct kernel *kernel = n->kernel;
 
@@ -251,7 +267,7 @@ static enum p2pnic_result reset(struct nic *n)
 	nic_init(n, n->board, n->method, n->buffer_bytes, n->counters, n->bar2, n->bar2_bytes,
 		n->bar4, n->bar4_bytes);
 	n->kernel = kernel;
-	n->mac = mac;
+	n->stations.mac[0] = mac;
 	n->link = link;
 	n->speed = speed;
 	n->ready = true;
@@ -339,6 +355,24 @@ static enum p2pnic_result use_sources(struct nic *n)
 	return P2PNIC_OK;
 }
 
+static enum p2pnic_result use_stations(struct nic *n)
+{
+	const struct p2pnic_stations *list =
+		(const struct p2pnic_stations *)(n->bar2 + P2PNIC_BAR2_STATIONS);
+	uint32_t count = list->count;
+
+	__asm__ volatile("" : "+r"(count)); /* read once */
+	if (count > P2PNIC_STATIONS_MAX)
+		return P2PNIC_BAD_ARGUMENT;
+	for (uint32_t k = 0; k < count; k++) {
+		n->stations.mac[1 + k] = 0;
+		__builtin_memcpy(
+			&n->stations.mac[1 + k], &list->address[k], sizeof(list->address[k]));
+	}
+	n->stations.count = 1 + count;
+	return P2PNIC_OK;
+}
+
 static enum p2pnic_result command(struct nic *n, uint32_t value)
 {
 	uint32_t argument = value >> 8;
@@ -361,6 +395,8 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 		return use_image(n, 6);
 	case P2PNIC_OP_SOURCES:
 		return use_sources(n);
+	case P2PNIC_OP_STATIONS:
+		return use_stations(n);
 	default:
 		return P2PNIC_BAD_OPERATION;
 	}
@@ -385,9 +421,9 @@ uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	case P2PNIC_REG_MTU:
 		return n->mtu;
 	case P2PNIC_REG_MAC_LOW:
-		return (uint32_t)n->mac;
+		return (uint32_t)n->stations.mac[0];
 	case P2PNIC_REG_MAC_HIGH:
-		return (uint32_t)(n->mac >> 32);
+		return (uint32_t)(n->stations.mac[0] >> 32);
 	case P2PNIC_REG_LINK:
 		return n->link;
 	case P2PNIC_REG_SPEED:
@@ -416,6 +452,8 @@ uint32_t nic_register_read(struct nic *n, uint32_t offset)
 
 void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 {
+	uint64_t *mac = &n->stations.mac[0];
+
 	switch (offset) {
 	case P2PNIC_REG_COMMAND:
 		n->result = command(n, value);
@@ -429,10 +467,10 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 			n->mtu = value;
 		break;
 	case P2PNIC_REG_MAC_LOW:
-		n->mac = (n->mac & 0xffff00000000ull) | value;
+		*mac = (*mac & 0xffff00000000ull) | value;
 		break;
 	case P2PNIC_REG_MAC_HIGH:
-		n->mac = (n->mac & 0xffffffffull) | (uint64_t)(value & 0xffff) << 32;
+		*mac = (*mac & 0xffffffffull) | (uint64_t)(value & 0xffff) << 32;
 		break;
 	case P2PNIC_REG_RX_OFFSET:
 		if (!n->rx_started)

@@ -4,35 +4,31 @@
 #include "burst.h"
 #include "kernel.h"
 #include "nic.h"
+#include "punt.h"
 
-/* What the host may want to see if it listens; all else is dropped. */
-static const bool punted[P2PNIC_DROP_COUNT] = {
-	[P2PNIC_DROP_ETHERTYPE] = true,
-	[P2PNIC_DROP_LINK_SCOPE] = true,
-	[P2PNIC_DROP_TTL] = true,
-	[P2PNIC_DROP_NO_ROUTE] = true,
-	[P2PNIC_DROP_UNREACHABLE] = true,
-	[P2PNIC_DROP_PROHIBIT] = true,
-	[P2PNIC_DROP_NO_NEIGHBOR] = true,
-	[P2PNIC_DROP_MTU] = true,
-	[P2PNIC_DROP_OPTIONS] = true,
-	[P2PNIC_DROP_LOCAL] = true,
-};
-
-/* A descriptor's flags tell the host why. */
+/* A descriptor's flags tell the host why, and as what. */
 static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k)
 {
 	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
+	enum p2pnic_punt_class class = punt_class(b, k);
 	struct selection one;
+	unsigned peer;
 
-	if (!punted[reason] || !n->out[P2PNIC_HOST_PEER].open) {
+	if (class == P2PNIC_PUNT_COUNT || !n->out[P2PNIC_HOST_PEER(punt_ring(class))].open) {
 		count_drop(n, reason, 1);
 		return;
 	}
+	if (!punt_passes(n, b, k, class)) {
+		count(&n->counters->punt[class].policed, 1);
+		count_drop(n, P2PNIC_DROP_POLICED, 1);
+		return;
+	}
+	count(&n->counters->punt[class].passed, 1);
+	peer = P2PNIC_HOST_PEER(punt_ring(class));
 	one.count = 1;
 	one.frame[0] = (uint8_t)k;
 	one.length[0] = b->length[k];
-	ring_out_enqueue(n, b, P2PNIC_HOST_PEER, &one, (uint16_t)reason);
+	ring_out_enqueue(n, b, peer, &one, P2PNIC_FLAGS(reason, class));
 }
 
 void dispatch(struct nic *n, const struct burst *b)

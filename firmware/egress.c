@@ -150,10 +150,15 @@ unsigned nic_egress(struct nic *n)
 {
 	unsigned work = 0;
 
+	for (unsigned ring = 0; ring < P2PNIC_HOST_RINGS; ring++)
+		if (n->in[P2PNIC_HOST_PEER(ring)].open)
+			work += transmit(n, P2PNIC_HOST_PEER(ring));
 	for (unsigned k = 0; k < n->open_peers; k++) {
 		unsigned at = n->first + k;
+		unsigned peer = n->peer[at < n->open_peers ? at : at - n->open_peers];
 
-		work += transmit(n, n->peer[at < n->open_peers ? at : at - n->open_peers]);
+		if (peer < P2PNIC_NICS_MAX)
+			work += transmit(n, peer);
 	}
 	/* Another ring goes first next time: rings share a busy port evenly. */
 	if (n->open_peers && ++n->first >= n->open_peers)

@@ -24,6 +24,7 @@
 #include <p2pnic/special.h>
 
 #include "board.h"
+#include "stations.h"
 #include "verdict.h"
 
 #define ETHERNET_BYTES    14u
@@ -31,7 +32,6 @@
 #define IPV6_BYTES        40u
 #define ETHERTYPE_IPV4_LE 0x0008u
 #define ETHERTYPE_IPV6_LE 0xdd86u
-#define MAC_MASK          0xffffffffffffull
 
 /* Protocol numbers (IANA). */
 enum {
@@ -240,11 +240,11 @@ static inline unsigned ipv4_suspect(uint64_t pair)
  * could refuse, and of ordinary addresses. All conditions are computed and joined, for one branch
  * instead of a dozen. `total`: of the frame, as ipv4_check would leave it in *length.
  */
-static inline bool ipv4_plain(
-	const struct frame_head *h, uint16_t tail, uint32_t length, uint64_t mac, uint32_t *total)
+static inline bool ipv4_plain(const struct frame_head *h, uint16_t tail, uint32_t length,
+	const struct stations *stations, uint32_t *total)
 {
 	uint32_t ip = ipv4_total_length(h);
-	uint64_t wrong = (h->low[0] ^ mac) << 16;
+	uint64_t wrong = !stations_has(stations, h->low[0]);
 
 	wrong |= (h->low[1] >> 32 ^ 0x450008) & 0xffffff;
 	wrong |= (uint16_t)~fold(ipv4_sum(h, tail));

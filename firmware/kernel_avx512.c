@@ -101,10 +101,23 @@ AVX512 static inline __mmask8 checksum_wrong8(const struct column *c)
 	return _mm512_cmpneq_epi64_mask(s, low16);
 }
 
+/* Frames to none of this NIC's addresses. */
+AVX512 static inline __mmask8 foreign8(const struct stations *s, __m512i word)
+{
+	__m512i differs = _mm512_slli_epi64(_mm512_xor_si512(word, all64(s->mac[0])), 16);
+	__mmask8 foreign = _mm512_test_epi64_mask(differs, differs);
+
+	for (unsigned k = 1; k < s->count; k++) {
+		differs = _mm512_slli_epi64(_mm512_xor_si512(word, all64(s->mac[k])), 16);
+		foreign &= _mm512_test_epi64_mask(differs, differs);
+	}
+	return foreign;
+}
+
 /* Not 0: not all of eight frames are plain. Their lengths, destinations, and sources as they
  * stand. */
 AVX512 static inline unsigned check8(const struct frame *frame, struct frame_head *head,
-	uint32_t *length, uint64_t mac, __m256i *address, __m256i *source)
+	uint32_t *length, const struct stations *stations, __m256i *address, __m256i *source)
 {
 	const __mmask32 pairs = 0xaaaaaaaa; /* likewise: source 0–1, destination 0–1 */
 	const __m512i octets = all64(0x00ff000000ff0000); /* of word[3]: source 0, destination 0 */
@@ -112,11 +125,9 @@ AVX512 static inline unsigned check8(const struct frame *frame, struct frame_hea
 	__m512i wrong, octet, high, loopback, ip, total, arrived;
 	unsigned not_plain;
 
-	wrong = _mm512_slli_epi64(_mm512_xor_si512(c.word[0], all64(mac)), 16);
-	/* wrong | (type, version and header length) & their mask */
-	wrong = _mm512_ternarylogic_epi64(wrong,
-		_mm512_xor_si512(c.word[1], all64(0x0045000800000000)), all64(0x00ffffff00000000),
-		0xf8);
+	/* Type, version and header length. */
+	wrong = _mm512_and_si512(
+		_mm512_xor_si512(c.word[1], all64(0x0045000800000000)), all64(0x00ffffff00000000));
 	/* ipv4_suspect: octet - 1 ≥ 223, or octet - 1 = 126, or one of four pairs */
 	octet = _mm512_sub_epi8(c.word[3], _mm512_set1_epi8(1));
 	high = _mm512_subs_epu8(octet, _mm512_set1_epi8((char)222));
@@ -132,8 +143,8 @@ AVX512 static inline unsigned check8(const struct frame *frame, struct frame_hea
 		all64(0xffffffff));
 	not_plain = _mm512_mask_cmpeq_epi16_mask(pairs, c.word[3],
 			    _mm512_permutexvar_epi16(c.word[3], _mm512_load_si512(ipv4_pairs))) |
-		    _mm512_test_epi64_mask(wrong, wrong) | checksum_wrong8(&c) |
-		    _mm512_cmplt_epu64_mask(ip, all64(IPV4_BYTES)) |
+		    _mm512_test_epi64_mask(wrong, wrong) | foreign8(stations, c.word[0]) |
+		    checksum_wrong8(&c) | _mm512_cmplt_epu64_mask(ip, all64(IPV4_BYTES)) |
 		    _mm512_cmpgt_epu64_mask(total, arrived);
 
 	_mm256_storeu_si256((__m256i *)length, _mm512_cvtepi64_epi32(total));
@@ -169,14 +180,15 @@ AVX512 static inline bool sources_have_any(const struct sources *s, __m512i sour
  * are not; nothing of the burst was changed but heads and lengths, which the caller overwrites.
  */
 AVX512 static inline bool check_group(
-	struct burst *b, unsigned k, uint64_t mac, const struct sources *sources)
+	struct burst *b, unsigned k, const struct stations *stations, const struct sources *sources)
 {
 	const __m128i count = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 	__m256i low, high, from_low, from_high;
-	unsigned wrong = check8(b->frame + k, b->head + k, b->length + k, mac, &low, &from_low);
+	unsigned wrong =
+		check8(b->frame + k, b->head + k, b->length + k, stations, &low, &from_low);
 
 	wrong |= check8(
-		b->frame + k + 8, b->head + k + 8, b->length + k + 8, mac, &high, &from_high);
+		b->frame + k + 8, b->head + k + 8, b->length + k + 8, stations, &high, &from_high);
 	if (__builtin_expect(wrong, 0))
 		return false;
 	if (__builtin_expect(sources_have_any(sources, sixteen_of(from_low, from_high)), 0))
@@ -195,7 +207,7 @@ AVX512 static void classify(const struct nic *n, struct burst *b)
 	unsigned k;
 
 	for (k = 0; k + BURST_GROUP <= b->frames; k += BURST_GROUP)
-		if (!check_group(b, k, n->mac, &n->sources))
+		if (!check_group(b, k, &n->stations, &n->sources))
 			classify_frames(n, b, k, k + BURST_GROUP);
 	classify_frames(n, b, k, b->frames);
 }

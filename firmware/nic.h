@@ -25,6 +25,7 @@
 #include "ring_in.h"
 #include "ring_out.h"
 #include "sources.h"
+#include "stations.h"
 
 #define NIC_RX_BUFFERS_MIN       2u    /* Wr */
 #define NIC_RX_BUFFERS_MIN_READS 16u   /* see reserve_of (ring_out.c) */
@@ -55,12 +56,14 @@ struct nic {
 	uint32_t bar2_bytes;
 	uint32_t bar4_bytes;
 
-	uint64_t mac; /* own address in the low 48 bits, octet 0 lowest: as loaded from a frame */
+	struct stations stations;
 	const void *fib4;
 	const void *fib6;
 	const p2pnic_next_hop *next_hop;
 	const p2pnic_bucket *bucket;
 	const struct p2pnic_adjacency *adjacency;
+	p2pnic_used *used;
+	struct p2pnic_policers *policers;
 
 	struct sources sources; /* from which nothing is forwarded, besides special addresses */
 
@@ -144,7 +147,7 @@ static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t p
 
 static inline struct p2pnic_traffic *nic_traffic_in(struct nic *n, unsigned peer)
 {
-	return peer == P2PNIC_HOST_PEER ? &n->counters->injected : &n->counters->from_ring[peer];
+	return peer >= P2PNIC_NICS_MAX ? &n->counters->injected : &n->counters->from_ring[peer];
 }
 
 /* One burst from the port into rings (ingress.c), and from rings to the port (egress.c). */

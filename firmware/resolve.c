@@ -9,6 +9,7 @@ struct tables {
 	const p2pnic_next_hop *next_hop;
 	const p2pnic_bucket *bucket;
 	const struct p2pnic_adjacency *adjacency;
+	p2pnic_used *used;
 };
 
 /* Read once a packet: the host may make a group of it at any time. Acquire pairs with the host's
@@ -57,7 +58,7 @@ static inline bool word_forwards(uint32_t word)
 
 bool resolve_is_local(const struct nic *n, uint32_t hop)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
 	uint32_t word = next_hop_word(&tables, hop);
 
 	return WORD_KIND(adjacency_word(adjacency_of(&tables, word, 0))) == P2PNIC_ADJACENCY_LOCAL;
@@ -83,9 +84,18 @@ static verdict refusal(const struct nic *n, uint32_t word, bool expired)
 		return VERDICT(UNREACHABLE);
 	case P2PNIC_ADJACENCY_PROHIBIT:
 		return VERDICT(PROHIBIT);
+	case P2PNIC_ADJACENCY_KERNEL:
+		return VERDICT(KERNEL);
 	default:
 		return VERDICT(NO_ROUTE);
 	}
+}
+
+/* Written only when it is 0: the host that reads it then costs the NIC nothing. */
+static inline void note_use(p2pnic_used *used)
+{
+	if (unlikely(!atomic_load_explicit(used, memory_order_relaxed)))
+		atomic_store_explicit(used, 1, memory_order_relaxed);
 }
 
 /* Notes the egress of packet k and returns the adjacency that it leaves by; NULL: it has a verdict
@@ -101,13 +111,14 @@ static inline const struct p2pnic_adjacency *leave_by(const struct nic *n, const
 		b->verdict[k] = refusal(n, to, expired);
 		return NULL;
 	}
+	note_use(&t->used[adjacency - t->adjacency]);
 	b->egress[k] = (uint8_t)WORD_EGRESS(to);
 	return adjacency;
 }
 
 static inline void resolve4(const struct nic *n, struct burst *b)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
 
 	for (unsigned j = 0; j < b->n4; j++) {
 		unsigned k = b->index4[j];
@@ -126,7 +137,7 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 
 static void resolve6(const struct nic *n, struct burst *b)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency};
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
 
 	for (unsigned j = 0; j < b->n6; j++) {
 		unsigned k = b->index6[j];

@@ -55,13 +55,25 @@ static void wake(struct nic *n, unsigned peer)
 {
 	const struct ring_out *out = &n->out[peer];
 
-	if (peer == P2PNIC_HOST_PEER)
-		board_interrupt(n->board, P2PNIC_VECTOR_HOST_RING);
+	if (peer >= P2PNIC_NICS_MAX)
+		board_interrupt(n->board, P2PNIC_VECTOR_HOST_RING(peer - P2PNIC_NICS_MAX));
 	else if (out->doorbell.bytes)
 		board_dma_write32(n->board, &out->doorbell, 0, 1);
 	else
 		return;
 	count(&n->counters->doorbells, 1);
+}
+
+/* Its port has no carrier: what it has in its ring and in its port is more than enough. */
+static inline bool link_is_down(const struct ring_out *out)
+{
+	return atomic_load_explicit(out->link_down, memory_order_relaxed);
+}
+
+/* New packets queue behind held ones; none are taken without a carrier. Those meet find_room. */
+static inline void set_limit(struct ring_out *out)
+{
+	out->limit = out->held || link_is_down(out) ? out->produced : out->consumed + out->capacity;
 }
 
 /* The fence orders our descriptors before the read of `asleep`; it pairs with the one in nic_arm,
@@ -74,8 +86,8 @@ void rings_publish(struct nic *n)
 	for (unsigned k = 0; k < n->dirty; k++) {
 		unsigned peer = n->dirty_peer[k];
 		struct ring_out *out = &n->out[peer];
-		struct p2pnic_traffic *t = peer == P2PNIC_HOST_PEER ? &n->counters->punted
-								    : &n->counters->to_ring[peer];
+		struct p2pnic_traffic *t = peer >= P2PNIC_NICS_MAX ? &n->counters->punted
+								   : &n->counters->to_ring[peer];
 
 		if (out->produced != out->published)
 			publish(n, out);
@@ -93,6 +105,8 @@ void rings_publish(struct nic *n)
 			ring_out_reclaim(n, out);
 		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
 			wake(n, n->dirty_peer[k]);
+		if (unlikely(link_is_down(out)))
+			out->limit = out->produced;
 	}
 	n->dirty = 0;
 }
@@ -126,7 +140,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 	if (!n->writes)
 		n->frees += back;
 	out->consumed = index;
-	out->limit = out->held ? out->produced : out->consumed + out->capacity;
+	set_limit(out);
 }
 
 /*
@@ -189,7 +203,7 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 	struct ring_out *out = &n->out[peer];
 	uint32_t at;
 
-	if (peer == P2PNIC_HOST_PEER) {
+	if (peer >= P2PNIC_NICS_MAX) {
 		count_drop(n, P2PNIC_DROP_PUNT_FULL, 1);
 		return;
 	}
@@ -250,8 +264,7 @@ void ring_out_drain(struct nic *n, unsigned peer)
 		out->held--;
 		n->held--;
 	}
-	if (out->held)
-		out->limit = out->produced; /* new packets queue behind them */
+	set_limit(out);
 }
 
 /* --- Enqueueing ------------------------------------------------------------------------------- */
@@ -315,6 +328,8 @@ static __attribute__((noinline)) bool find_room(struct nic *n, const struct burs
 		ring_out_reclaim(n, out);
 	if (!out->open)
 		count_drop(n, P2PNIC_DROP_NO_PEER, 1);
+	else if (link_is_down(out))
+		count_drop(n, P2PNIC_DROP_LINK_DOWN, 1);
 	else if (out->produced == out->limit)
 		hold(n, b, peer, frame, length, flags);
 	return out->produced != out->limit;

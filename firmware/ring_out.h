@@ -48,8 +48,9 @@ struct ring_out {
 	uint32_t bytes;   /* of frames since then */
 	uint32_t held;    /* packets in hold[] */
 	uint32_t hold_head;
-	p2pnic_ring_word *consumer; /* own memory; written by the egress NIC */
-	_Atomic uint32_t *asleep;   /* likewise */
+	p2pnic_ring_word *consumer;  /* own memory; written by the egress NIC */
+	_Atomic uint32_t *asleep;    /* likewise */
+	_Atomic uint32_t *link_down; /* likewise */
 	struct dma_region
 		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
 	struct dma_region buffers;

@@ -49,8 +49,7 @@ static struct totals total(const json_t *nics, const json_t *rings)
 
 	json_array_foreach(nics, index, row)
 	{
-		t.in += packets(row, "received") + packets(row, "originated") +
-			packets(row, "injected");
+		t.in += packets(row, "received") + packets(row, "injected");
 		t.sent += packets(row, "sent");
 		t.dropped += dropped(row);
 		t.punted += packets(row, "punted");

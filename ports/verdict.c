@@ -24,7 +24,6 @@ static void sample(const struct p2pnic_counters *counters, struct verdict_counts
 {
 	counts->received = load(&counters->received.packets);
 	counts->sent = load(&counters->sent.packets);
-	counts->originated = load(&counters->originated.packets);
 	counts->punted = load(&counters->punted.packets);
 	counts->held = load(&counters->held);
 	for (unsigned n = 0; n < P2PNIC_NICS_MAX; n++)
@@ -78,8 +77,6 @@ static void write_fates(struct verdict *verdict, const struct verdict_counts *no
 		fputs(" punted", file);
 	if (!has_ended(before, now))
 		fputs(now->held ? " held" : now->sent != before->sent ? " sent" : " none", file);
-	if (now->originated != before->originated)
-		fputs(" originated", file);
 	write_tail(verdict, &verdict->frame);
 	verdict->pending = false;
 }

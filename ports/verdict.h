@@ -10,14 +10,13 @@
  *
  *   FRAME SECONDS.NANOSECONDS LENGTH FATE...
  *   1 1700000000.123456789 98 to-nic:2
- *   2 1700000000.123460000 60 dropped:ttl originated
+ *   2 1700000000.123460000 60 dropped:ttl
  *   3 1700000001.000000000 1514 punted cut:96
  *   4 1700000001.000000001 9014 not-delivered:oversize
  *
  * FRAME counts from 1 in the capture, LENGTH is the frame's on the wire, cut:N says that the
  * capture holds N bytes of it. Fates: to-nic:N, sent (by this NIC's own port, past any ring),
- * dropped:REASON, punted, held, none (nothing moved), not-delivered:oversize; originated: the NIC
- * made a packet too.
+ * dropped:REASON, punted, held, none (nothing moved), not-delivered:oversize.
  */
 #ifndef P2PNIC_PORTS_VERDICT_H
 #define P2PNIC_PORTS_VERDICT_H
@@ -39,7 +38,7 @@ struct verdict_frame {
 };
 
 struct verdict_counts {
-	uint64_t received, sent, originated, punted, held;
+	uint64_t received, sent, punted, held;
 	uint64_t to_ring[P2PNIC_NICS_MAX];
 	uint64_t dropped[P2PNIC_DROP_COUNT];
 };

@@ -161,7 +161,6 @@ static json_t *show_counter(struct router *r, unsigned k)
 	json_object_set_new(o, "from_rings",
 		json_pack("{s:I, s:I}", "packets", (json_int_t)from, "bytes",
 			(json_int_t)from_bytes));
-	json_object_set_new(o, "originated", traffic(&c->originated));
 	json_object_set_new(o, "injected", traffic(&c->injected));
 	json_object_set_new(o, "sent", traffic(&c->sent));
 	json_object_set_new(o, "to_rings",

@@ -7,6 +7,7 @@
 #define SOFTNIC_SOFT_BOARD_H
 
 #include "firmware/x86.h"
+#include "ipc/clock.h"
 #include "ports/port.h"
 #include "softnic/dma.h"
 #include "softnic/vfio_user.h"
@@ -146,6 +147,12 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	memcpy(to + 32, data + 32, 32);
 	for (uint32_t k = 64; k < length; k += 64)
 		memcpy(to + k, data + k, 64);
+}
+
+static inline uint64_t board_clock(struct board *b)
+{
+	(void)b;
+	return clock_now_ns();
 }
 
 static inline void board_interrupt(struct board *b, unsigned vector)

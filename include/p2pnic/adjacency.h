@@ -45,6 +45,7 @@ enum p2pnic_adjacency_kind {
 	P2PNIC_ADJACENCY_UNREACHABLE = 5, /* drop, ICMP 3/1 */
 	P2PNIC_ADJACENCY_PROHIBIT = 6,    /* drop, ICMP 3/13 */
 	P2PNIC_ADJACENCY_BROADCAST = 7,   /* to a network's broadcast address: drop silently */
+	P2PNIC_ADJACENCY_KERNEL = 8,      /* leaves by an interface that is no NIC: punt */
 };
 
 /*
@@ -57,10 +58,19 @@ struct p2pnic_adjacency {
 	uint16_t mtu;                /* (host) of the egress link, bytes of IP packet */
 	uint8_t kind;                /* (host) enum p2pnic_adjacency_kind */
 	uint8_t egress;              /* (host) index of the egress NIC */
-	uint8_t reserved[16];
+	uint16_t encapsulation;      /* (host) 0: none; this version knows no other */
+	uint8_t reserved[14];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_adjacency, 32);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_adjacency, mtu, 12);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_adjacency, egress, 15);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_adjacency, encapsulation, 16);
+
+/*
+ * Has a packet left by an adjacency lately? A byte for each, by index, in BAR2 (P2PNIC_BAR2_USED).
+ * The NIC writes 1 where it finds 0 and a packet is forwarded; the host writes 0 and looks again
+ * later. So neighbours in use can be told from idle ones, and a byte in use costs the NIC a read.
+ */
+typedef _Atomic uint8_t p2pnic_used;
 
 #endif

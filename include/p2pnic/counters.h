@@ -4,7 +4,7 @@
  *
  * Nothing is lost silently. At rest (no packet in flight), for each NIC:
  *
- *   received + from_rings + originated + injected
+ *   received + from_rings + injected
  *       = sent + to_rings + Σ dropped[reason] + punted + held
  *
  * where from_rings is Σ from_ring[peer].packets and so on. `held` are the packets the NIC has in
@@ -16,6 +16,7 @@
 #define P2PNIC_COUNTERS_H
 
 #include "limits.h"
+#include "punt.h"
 #include "types.h"
 
 /*
@@ -24,7 +25,6 @@
  */
 #define P2PNIC_DROP_REASONS(X)                                                                     \
 	X(RUNT, "runt", "frame shorter than its headers: 1812 §5.2.2 (1)")                         \
-	X(OVERSIZE, "oversize", "frame longer than a packet buffer; ports count it as missed")     \
 	X(FOREIGN_MAC, "foreign-mac", "unicast frame to another station's MAC")                    \
 	X(ETHERTYPE, "ethertype", "not IPv4 or IPv6, and no host to punt it to")                   \
 	X(CHECKSUM, "checksum", "IPv4 header checksum wrong: §5.2.2 (2)")                          \
@@ -51,7 +51,10 @@
 	X(STALE, "stale", "in a ring or held when its pair was closed")                            \
 	X(PORT, "port", "the port refused to send it (link down, error)")                          \
 	X(PUNT_FULL, "punt-full", "punt ring full")                                                \
-	X(BROADCAST, "broadcast", "to a connected network's broadcast address: RFC 2644")
+	X(BROADCAST, "broadcast", "to a connected network's broadcast address: RFC 2644")          \
+	X(KERNEL, "kernel", "route leaves by no NIC, and no host to hand it to")                   \
+	X(LINK_DOWN, "link-down", "the egress NIC's port has no carrier")                          \
+	X(POLICED, "policed", "punt above the rate of its class or source: punt.h")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
@@ -68,26 +71,32 @@ struct p2pnic_traffic {
 	_Atomic uint64_t bytes;   /* (device) frame bytes without FCS */
 };
 
+struct p2pnic_punted {
+	_Atomic uint64_t passed;  /* (device) to the host; some may be lost to a full ring then */
+	_Atomic uint64_t policed; /* (device) dropped: above the rate */
+};
+
 /* The counter block: one page of BAR0, mapped read-only by the host. All (device). */
 struct p2pnic_counters {
-	struct p2pnic_traffic received;   /* from the port */
-	struct p2pnic_traffic sent;       /* to the port: packets once sent, bytes once taken */
-	struct p2pnic_traffic originated; /* made by this NIC itself */
-	struct p2pnic_traffic punted;     /* to the host */
-	struct p2pnic_traffic injected;   /* from the host */
-	_Atomic uint64_t held;            /* packets in this NIC's memory now */
-	_Atomic uint64_t port_missed; /* lost before the NIC had them, as the port's OS counts */
-	_Atomic uint64_t dma_faults;  /* transfers refused by the windows */
-	_Atomic uint64_t bad_words;   /* consumer words out of range */
-	_Atomic uint64_t doorbells;   /* times a peer was woken */
-	_Atomic uint64_t sleeps;      /* times this NIC went to sleep */
-	uint8_t reserved0[256 - 5 * 16 - 6 * 8];
+	struct p2pnic_traffic received; /* from the port */
+	struct p2pnic_traffic sent;     /* to the port: packets once sent, bytes once taken */
+	struct p2pnic_traffic punted;   /* to the host */
+	struct p2pnic_traffic injected; /* from the host */
+	_Atomic uint64_t held;          /* packets in this NIC's memory now */
+	_Atomic uint64_t port_missed;   /* lost before the NIC had them, as the port's OS counts */
+	_Atomic uint64_t dma_faults;    /* transfers refused by the windows */
+	_Atomic uint64_t bad_words;     /* consumer words out of range */
+	_Atomic uint64_t doorbells;     /* times a peer was woken */
+	_Atomic uint64_t sleeps;        /* times this NIC went to sleep */
+	struct p2pnic_punted punt[P2PNIC_PUNT_COUNT]; /* by enum p2pnic_punt_class */
+	uint8_t reserved0[256 - 4 * 16 - 6 * 8 - 8 * 16];
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
 	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */
 	uint8_t reserved1[4096 - 256 - 2048 - 512];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_counters, 4096);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, punt, 112);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, to_ring, 256);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dropped, 2304);
 

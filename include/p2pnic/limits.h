@@ -17,6 +17,7 @@
 #define P2PNIC_BUCKETS_MAX     32768u /* ECMP buckets, all groups together */
 /* IPv4 addresses that are no source of a packet to be forwarded */
 #define P2PNIC_SOURCES_MAX     1024u
+#define P2PNIC_STATIONS_MAX    15u /* MAC addresses besides the NIC's own */
 
 /*
  * A packet buffer has one of these sizes, fixed when a NIC is made and the same in all NICs that are

@@ -28,6 +28,7 @@
 #include "adjacency.h"
 #include "counters.h"
 #include "limits.h"
+#include "punt.h"
 #include "ring.h"
 #include "special.h"
 #include "types.h"
@@ -38,7 +39,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00010001u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00020000u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 
@@ -59,13 +60,17 @@
 #define P2PNIC_BAR2_BUCKETS     0x120000u /* p2pnic_bucket [P2PNIC_BUCKETS_MAX] */
 #define P2PNIC_BAR2_ADJACENCIES 0x130000u /* struct p2pnic_adjacency [P2PNIC_ADJACENCIES_MAX] */
 #define P2PNIC_BAR2_SOURCES     0x150000u /* struct p2pnic_sources */
+#define P2PNIC_BAR2_STATIONS    0x158000u /* struct p2pnic_stations */
+#define P2PNIC_BAR2_POLICERS    0x160000u /* struct p2pnic_policers */
+#define P2PNIC_BAR2_USED        0x190000u /* p2pnic_used [P2PNIC_ADJACENCIES_MAX] */
 #define P2PNIC_BAR2_FIB         0x200000u /* FIB images, up to the end of the BAR; fib.h */
 
 #define P2PNIC_BAR4_BYTES_MIN 0x1000000u
 
-/* The host is a peer like the others: its ring to the NIC injects, the NIC's ring to it punts. */
-#define P2PNIC_HOST_PEER P2PNIC_NICS_MAX
-#define P2PNIC_MAILBOXES (P2PNIC_NICS_MAX + 1u)
+/* The host is four peers like the others, one for each ring (enum p2pnic_host_ring): its ring to
+ * the NIC injects, the NIC's ring to it punts. It opens those that it serves. */
+#define P2PNIC_HOST_PEER(ring) (P2PNIC_NICS_MAX + (ring))
+#define P2PNIC_MAILBOXES       (P2PNIC_NICS_MAX + P2PNIC_HOST_RINGS)
 
 _Static_assert(P2PNIC_BAR2_MAILBOXES + P2PNIC_MAILBOXES * sizeof(struct p2pnic_mailbox) <=
 		       P2PNIC_BAR2_PEERS,
@@ -136,6 +141,7 @@ enum p2pnic_operation {
 	P2PNIC_OP_FIB_IPV4 = 6,   /* take the image at FIB4_OFFSET into use */
 	P2PNIC_OP_FIB_IPV6 = 7,   /* likewise FIB6_OFFSET */
 	P2PNIC_OP_SOURCES = 8,    /* take the list at P2PNIC_BAR2_SOURCES into use */
+	P2PNIC_OP_STATIONS = 9,   /* take the list at P2PNIC_BAR2_STATIONS into use */
 };
 
 enum p2pnic_result {
@@ -147,10 +153,10 @@ enum p2pnic_result {
 	P2PNIC_BAD_STATE = 5,     /* not in this state (open twice, start before reset…) */
 };
 
-/* MSI-X vectors. The firmware raises the first, the board the second. */
-#define P2PNIC_VECTOR_HOST_RING 0u /* packets punted to the host while it slept */
-#define P2PNIC_VECTOR_EVENT     1u /* LINK or the text at FAULT changed; read both */
-#define P2PNIC_VECTORS          2u
+/* MSI-X vectors. The firmware raises the first four, the board the last one. */
+#define P2PNIC_VECTOR_HOST_RING(ring) (ring) /* packets in that ring while the host slept */
+#define P2PNIC_VECTOR_EVENT           4u     /* LINK or the text at FAULT changed; read both */
+#define P2PNIC_VECTORS                5u
 
 /*
  * The peer table: what the driver tells a NIC about one peer, before COMMAND peer-open. The NIC
@@ -164,7 +170,7 @@ struct p2pnic_peer {
 	uint32_t batch; /* (host) descriptors held back at most; 1 to P2PNIC_BURST_MAX */
 	struct bus_addr mailbox;  /* (host) this NIC's mailbox in the peer's BAR2 */
 	struct bus_addr doorbell; /* (host) the peer's doorbell; {0}: it never sleeps, or is the
-				     host, which is woken by P2PNIC_VECTOR_HOST_RING */
+				     host, which is woken by P2PNIC_VECTOR_HOST_RING() */
 	/* (host) Wr: this NIC's buffers in the peer's BAR4; Bn: bounce buffers */
 	struct bus_addr out_buffers;
 	/* (host) of BUFFER_BYTES each; Wr, Bn: at least out_slots */
@@ -199,7 +205,24 @@ struct p2pnic_sources {
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_sources, 64 + 4 * P2PNIC_SOURCES_MAX);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_sources, address, 64);
-_Static_assert(P2PNIC_BAR2_SOURCES + sizeof(struct p2pnic_sources) <= P2PNIC_BAR2_FIB,
-	"the sources end before the FIB images");
+_Static_assert(P2PNIC_BAR2_SOURCES + sizeof(struct p2pnic_sources) <= P2PNIC_BAR2_STATIONS,
+	"the sources end before the stations");
+
+/*
+ * MAC addresses besides the NIC's own (MAC_LOW, MAC_HIGH) to which frames are taken: virtual
+ * routers (VRRP, RFC 9568 §7.3), macvlans. The NIC copies the list when COMMAND stations runs.
+ */
+struct p2pnic_stations {
+	uint32_t count; /* (host) of addresses; 0: none */
+	uint8_t reserved[60];
+	struct mac_addr address[P2PNIC_STATIONS_MAX]; /* (host) */
+};
+P2PNIC_ASSERT_OFFSET(struct p2pnic_stations, address, 64);
+_Static_assert(P2PNIC_BAR2_STATIONS + sizeof(struct p2pnic_stations) <= P2PNIC_BAR2_POLICERS,
+	"the stations end before the policers");
+_Static_assert(P2PNIC_BAR2_POLICERS + sizeof(struct p2pnic_policers) <= P2PNIC_BAR2_USED,
+	"the policers end before the used bytes");
+_Static_assert(P2PNIC_BAR2_USED + P2PNIC_ADJACENCIES_MAX * sizeof(p2pnic_used) <= P2PNIC_BAR2_FIB,
+	"the used bytes end before the FIB images");
 
 #endif

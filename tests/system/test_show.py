@@ -23,7 +23,7 @@ SCHEMA = {
               "received": TRAFFIC, "sent": TRAFFIC, "missed": int}],
     "ring": [{"ingress": str, "egress": str, "packets": int, "bytes": int, "taken": TRAFFIC, "slots": int,
               "batch": int, "epoch": int}],
-    "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC, "originated": TRAFFIC,
+    "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC,
                  "injected": TRAFFIC, "sent": TRAFFIC, "to_rings": TRAFFIC, "punted": TRAFFIC,
                  "held": int, "dropped": dict, "missed": int, "dma_faults": int, "bad_words": int,
                  "doorbells": int, "sleeps": int, "unaccounted": int}],

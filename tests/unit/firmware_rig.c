@@ -44,7 +44,9 @@ static uint32_t rx_bytes(const struct rig *r)
 /* In BAR4: own buffers, then those of each ingress NIC, then the host's. */
 static uint32_t ring_buffers(const struct rig *r, unsigned peer)
 {
-	return rx_bytes(r) + (peer < RIG_NICS_MAX ? peer : RIG_NICS_MAX) * ring_bytes(r);
+	unsigned before = peer < P2PNIC_NICS_MAX ? peer : RIG_NICS_MAX + peer - P2PNIC_NICS_MAX;
+
+	return rx_bytes(r) + before * ring_bytes(r);
 }
 
 /* --- Windows ---------------------------------------------------------------------------------- */
@@ -70,10 +72,10 @@ void rig_map(struct rig *r, unsigned nic, unsigned peer)
 	uint8_t *out = NULL, *in = NULL;
 	uint64_t in_bytes = ring_bytes(r);
 
-	if (peer == P2PNIC_HOST_PEER) {
-		mailbox = a->host.mailbox;
-		out = a->host.out_buffers;
-		in = a->host.in_buffers;
+	if (peer >= P2PNIC_NICS_MAX) {
+		mailbox = a->host[peer - P2PNIC_NICS_MAX].mailbox;
+		out = a->host[peer - P2PNIC_NICS_MAX].out_buffers;
+		in = a->host[peer - P2PNIC_NICS_MAX].in_buffers;
 	} else if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE) {
 		mailbox = r->relay[nic][peer];
 		out = r->bounce[nic][peer];
@@ -86,7 +88,7 @@ void rig_map(struct rig *r, unsigned nic, unsigned peer)
 	}
 	add_window(
 		a, bus_of(peer, BUS_MAILBOX), sizeof(*mailbox), DMA_WRITE, memory, mailbox, NULL);
-	if (peer != P2PNIC_HOST_PEER)
+	if (peer < P2PNIC_NICS_MAX)
 		add_window(a, bus_of(peer, BUS_DOORBELL), 4096, DMA_WRITE, BOARD_DOORBELL, NULL,
 			&r->at[peer].board);
 	if (RIG_INGRESS_WRITES)
@@ -129,7 +131,7 @@ struct p2pnic_peer rig_entry(const struct rig *r, unsigned nic, unsigned peer, u
 		.in_buffer_count = r->config.slots,
 	};
 
-	if (peer != P2PNIC_HOST_PEER)
+	if (peer < P2PNIC_NICS_MAX)
 		e.doorbell = bus_of(peer, BUS_DOORBELL);
 	if (RIG_INGRESS_WRITES) {
 		e.out_buffers = bus_of(peer, BUS_OUT);
@@ -137,7 +139,7 @@ struct p2pnic_peer rig_entry(const struct rig *r, unsigned nic, unsigned peer, u
 	}
 	if (RIG_EGRESS_READS) {
 		e.in_buffers = bus_of(peer, BUS_IN);
-		if (P2PNIC_METHOD == P2PNIC_METHOD_READ && peer != P2PNIC_HOST_PEER)
+		if (P2PNIC_METHOD == P2PNIC_METHOD_READ && peer < P2PNIC_NICS_MAX)
 			e.in_buffer_count = r->config.rx_buffers;
 	} else {
 		e.in_offset = ring_buffers(r, peer);
@@ -150,8 +152,9 @@ unsigned rig_open_side(struct rig *r, unsigned nic, unsigned peer, uint32_t epoc
 	struct p2pnic_peer *table = (struct p2pnic_peer *)(r->at[nic].bar2 + P2PNIC_BAR2_PEERS);
 
 	table[peer] = rig_entry(r, nic, peer, epoch);
-	if (peer == P2PNIC_HOST_PEER)
-		r->at[nic].host.consumed = r->at[nic].host.produced = 0;
+	if (peer >= P2PNIC_NICS_MAX)
+		r->at[nic].host[peer - P2PNIC_NICS_MAX].consumed =
+			r->at[nic].host[peer - P2PNIC_NICS_MAX].produced = 0;
 	return rig_command(r, nic, P2PNIC_OP_PEER_OPEN, peer);
 }
 
@@ -159,8 +162,9 @@ unsigned rig_open_side(struct rig *r, unsigned nic, unsigned peer, uint32_t epoc
 static void clear_mailboxes(struct rig *r, unsigned a, unsigned b)
 {
 	memset(mailbox_in(&r->at[a], b), 0, sizeof(struct p2pnic_mailbox));
-	if (b == P2PNIC_HOST_PEER) {
-		memset(r->at[a].host.mailbox, 0, sizeof(struct p2pnic_mailbox));
+	if (b >= P2PNIC_NICS_MAX) {
+		memset(r->at[a].host[b - P2PNIC_NICS_MAX].mailbox, 0,
+			sizeof(struct p2pnic_mailbox));
 		return;
 	}
 	memset(mailbox_in(&r->at[b], a), 0, sizeof(struct p2pnic_mailbox));
@@ -177,7 +181,7 @@ void rig_open(struct rig *r, unsigned a, unsigned b)
 	clear_mailboxes(r, a, b);
 	r->at[a].epoch[b] = epoch;
 	BOARD_ASSERT(rig_open_side(r, a, b, epoch) == P2PNIC_OK);
-	if (a == b || b == P2PNIC_HOST_PEER)
+	if (a == b || b >= P2PNIC_NICS_MAX)
 		return;
 	r->at[b].epoch[a] = epoch;
 	BOARD_ASSERT(rig_open_side(r, b, a, epoch) == P2PNIC_OK);
@@ -186,7 +190,7 @@ void rig_open(struct rig *r, unsigned a, unsigned b)
 void rig_close(struct rig *r, unsigned a, unsigned b)
 {
 	BOARD_ASSERT(rig_command(r, a, P2PNIC_OP_PEER_CLOSE, b) == P2PNIC_OK);
-	if (a != b && b != P2PNIC_HOST_PEER)
+	if (a != b && b < P2PNIC_NICS_MAX)
 		BOARD_ASSERT(rig_command(r, b, P2PNIC_OP_PEER_CLOSE, a) == P2PNIC_OK);
 }
 
@@ -304,14 +308,15 @@ static void make_nic(struct rig *r, unsigned nic)
 {
 	struct rig_nic *a = &r->at[nic];
 
-	a->bar4_bytes = ring_buffers(r, P2PNIC_HOST_PEER) + ring_bytes(r);
+	a->bar4_bytes = ring_buffers(r, P2PNIC_MAILBOXES);
 	a->nic = zeroed(sizeof(*a->nic));
 	a->counters = zeroed(sizeof(*a->counters));
 	a->bar2 = zeroed(RIG_BAR2_BYTES);
 	a->bar4 = zeroed(a->bar4_bytes);
-	a->host.mailbox = zeroed(sizeof(*a->host.mailbox));
-	a->host.out_buffers = zeroed(ring_bytes(r));
-	a->host.in_buffers = zeroed(ring_bytes(r));
+	for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++)
+		a->host[k] = (struct rig_host){.mailbox = zeroed(sizeof(struct p2pnic_mailbox)),
+			.out_buffers = zeroed(ring_bytes(r)),
+			.in_buffers = zeroed(ring_bytes(r))};
 	a->board.bar4 = a->bar4;
 	a->board.bar4_bytes = a->bar4_bytes;
 	a->board.buffer_bytes = r->config.buffer_bytes;
@@ -319,6 +324,7 @@ static void make_nic(struct rig *r, unsigned nic)
 	memset(a->nic, 0xee, sizeof(*a->nic)); /* nic_init takes it of any content */
 	nic_init(a->nic, &a->board, P2PNIC_METHOD, r->config.buffer_bytes, a->counters, a->bar2,
 		RIG_BAR2_BYTES, a->bar4, a->bar4_bytes);
+	nic_set_port(a->nic, true, 0, 0);
 #ifdef RIG_KERNEL
 	a->nic->kernel = &RIG_KERNEL;
 #endif
@@ -349,14 +355,15 @@ struct rig *rig_new(unsigned nics, const struct rig_config *config)
 	for (unsigned a = 0; a < nics; a++) {
 		for (unsigned b = 0; b < nics; b++)
 			rig_map(r, a, b);
-		rig_map(r, a, P2PNIC_HOST_PEER);
+		for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++)
+			rig_map(r, a, P2PNIC_HOST_PEER(k));
 		rig_bring_up(r, a);
 	}
 	for (unsigned a = 0; a < nics; a++) {
 		for (unsigned b = 0; b <= a; b++)
 			rig_open(r, a, b);
-		if (r->config.host)
-			rig_open(r, a, P2PNIC_HOST_PEER);
+		for (unsigned k = 0; k < P2PNIC_HOST_RINGS && r->config.host; k++)
+			rig_open(r, a, P2PNIC_HOST_PEER(k));
 	}
 	for (unsigned a = 0; a < nics; a++)
 		BOARD_ASSERT(rig_command(r, a, P2PNIC_OP_START, 0) == P2PNIC_OK);
@@ -376,9 +383,11 @@ void rig_free(struct rig *r)
 		free(n->counters);
 		free(n->bar2);
 		free(n->bar4);
-		free(n->host.mailbox);
-		free(n->host.out_buffers);
-		free(n->host.in_buffers);
+		for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++) {
+			free(n->host[k].mailbox);
+			free(n->host[k].out_buffers);
+			free(n->host[k].in_buffers);
+		}
 		for (unsigned b = 0; b < r->nics; b++) {
 			free(r->relay[a][b]);
 			free(r->bounce[a][b]);
@@ -412,6 +421,7 @@ void rig_relay(struct rig *r)
 			memcpy(to->descriptor, r->relay[i][e]->descriptor, sizeof(to->descriptor));
 			back->consumer = r->relay[e][i]->consumer;
 			back->asleep = r->relay[e][i]->asleep;
+			back->link_down = r->relay[e][i]->link_down;
 		}
 }
 
@@ -431,42 +441,58 @@ void rig_run(struct rig *r)
 		idle = rig_poll(r) ? 0 : idle + 1;
 }
 
-bool rig_punted(struct rig *r, unsigned nic, struct packet *p, uint16_t *flags)
+bool rig_punted_by(
+	struct rig *r, unsigned nic, enum p2pnic_host_ring ring, struct packet *p, uint16_t *flags)
 {
+	const unsigned peer = P2PNIC_HOST_PEER(ring);
 	struct rig_nic *a = &r->at[nic];
-	struct rig_host *h = &a->host;
+	struct rig_host *h = &a->host[ring];
 	struct p2pnic_descriptor d = h->mailbox->descriptor[h->consumed & (r->config.slots - 1)];
 
-	if (P2PNIC_FLAGS_TAG(d.flags) !=
-		p2pnic_tag(a->epoch[P2PNIC_HOST_PEER], h->consumed, r->config.slots))
+	if (P2PNIC_FLAGS_TAG(d.flags) != p2pnic_tag(a->epoch[peer], h->consumed, r->config.slots))
 		return false;
 	p->length = d.length;
 	*flags = d.flags & ~P2PNIC_FLAGS_TAG(0xffff);
 	memcpy(p->bytes, (RIG_INGRESS_WRITES ? h->out_buffers : a->bar4) + d.offset, d.length);
-	atomic_store_explicit(&mailbox_in(a, P2PNIC_HOST_PEER)->consumer,
-		P2PNIC_RING_WORD(a->epoch[P2PNIC_HOST_PEER], ++h->consumed), memory_order_release);
+	atomic_store_explicit(&mailbox_in(a, peer)->consumer,
+		P2PNIC_RING_WORD(a->epoch[peer], ++h->consumed), memory_order_release);
 	return true;
+}
+
+bool rig_punted(struct rig *r, unsigned nic, struct packet *p, uint16_t *reason)
+{
+	uint16_t flags;
+
+	for (unsigned ring = 0; ring < P2PNIC_HOST_RINGS; ring++)
+		if (rig_punted_by(r, nic, ring, p, &flags)) {
+			*reason = P2PNIC_FLAGS_REASON(flags);
+			return true;
+		}
+	return false;
 }
 
 bool rig_inject(struct rig *r, unsigned nic, const struct packet *p)
 {
+	return rig_inject_by(r, nic, P2PNIC_RING_EXCEPTION, p);
+}
+
+bool rig_inject_by(struct rig *r, unsigned nic, enum p2pnic_host_ring ring, const struct packet *p)
+{
 	struct rig_nic *a = &r->at[nic];
-	struct rig_host *h = &a->host;
-	struct p2pnic_mailbox *m = mailbox_in(a, P2PNIC_HOST_PEER);
+	const unsigned peer = P2PNIC_HOST_PEER(ring);
+	struct rig_host *h = &a->host[ring];
+	struct p2pnic_mailbox *m = mailbox_in(a, peer);
 	uint32_t slot = h->produced & (r->config.slots - 1);
-	uint8_t *buffers =
-		RIG_EGRESS_READS ? h->in_buffers : a->bar4 + ring_buffers(r, P2PNIC_HOST_PEER);
+	uint8_t *buffers = RIG_EGRESS_READS ? h->in_buffers : a->bar4 + ring_buffers(r, peer);
 	uint64_t consumer = atomic_load_explicit(&h->mailbox->consumer, memory_order_acquire);
-	uint32_t consumed = P2PNIC_RING_EPOCH(consumer) == a->epoch[P2PNIC_HOST_PEER]
-				    ? P2PNIC_RING_INDEX(consumer)
-				    : 0;
+	uint32_t consumed =
+		P2PNIC_RING_EPOCH(consumer) == a->epoch[peer] ? P2PNIC_RING_INDEX(consumer) : 0;
 
 	if (h->produced - consumed >= r->config.slots)
 		return false;
 	memcpy(buffers + slot * r->config.buffer_bytes, p->bytes, p->length);
-	m->descriptor[slot] =
-		(struct p2pnic_descriptor){slot * r->config.buffer_bytes, (uint16_t)p->length,
-			p2pnic_tag(a->epoch[P2PNIC_HOST_PEER], h->produced++, r->config.slots)};
+	m->descriptor[slot] = (struct p2pnic_descriptor){slot * r->config.buffer_bytes,
+		(uint16_t)p->length, p2pnic_tag(a->epoch[peer], h->produced++, r->config.slots)};
 	return true;
 }
 
@@ -489,8 +515,7 @@ uint64_t rig_all_drops(const struct rig *r, unsigned nic)
 static void check_identity(struct rig *r, unsigned nic)
 {
 	const struct p2pnic_counters *c = r->at[nic].counters;
-	uint64_t in = rig_count(&c->received.packets) + rig_count(&c->originated.packets) +
-		      rig_count(&c->injected.packets);
+	uint64_t in = rig_count(&c->received.packets) + rig_count(&c->injected.packets);
 	uint64_t out = rig_count(&c->sent.packets) + rig_count(&c->punted.packets) +
 		       rig_count(&c->held) + rig_all_drops(r, nic);
 

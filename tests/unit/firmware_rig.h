@@ -53,11 +53,11 @@ struct rig_config {
 	uint32_t batch;        /* 0: 8 */
 	uint32_t rx_buffers;   /* 0: 256 */
 	uint32_t buffer_bytes; /* 0: 2048 */
-	bool host;             /* open the host peer */
+	bool host;             /* open the host's rings */
 	bool messages;         /* windows without pointers */
 };
 
-/* The host's end of the two rings between it and a NIC. */
+/* The host's end of two of the rings between it and a NIC. */
 struct rig_host {
 	struct p2pnic_mailbox *mailbox; /* written by the NIC */
 	uint8_t *out_buffers;           /* Wr, Bn: the NIC writes punted frames there */
@@ -71,7 +71,7 @@ struct rig_nic {
 	struct p2pnic_counters *counters;
 	uint8_t *bar2, *bar4;
 	uint32_t bar4_bytes;
-	struct rig_host host;
+	struct rig_host host[P2PNIC_HOST_RINGS];
 	uint32_t epoch[P2PNIC_MAILBOXES];
 };
 
@@ -93,7 +93,7 @@ void rig_check_nic(struct rig *, unsigned nic);
 /* Single steps of bring-up; results are enum p2pnic_result. */
 unsigned rig_command(struct rig *, unsigned nic, unsigned operation, unsigned argument);
 struct p2pnic_peer rig_entry(const struct rig *, unsigned nic, unsigned peer, uint32_t epoch);
-/* Writes the entry and opens; peer: a NIC or P2PNIC_HOST_PEER. */
+/* Writes the entry and opens; peer: a NIC or P2PNIC_HOST_PEER(). */
 unsigned rig_open_side(struct rig *, unsigned nic, unsigned peer, uint32_t epoch);
 /* Opens both sides with the next epoch. */
 void rig_open(struct rig *, unsigned a, unsigned b);
@@ -121,8 +121,12 @@ unsigned rig_poll(struct rig *);
 void rig_run(struct rig *);
 void rig_relay(struct rig *);
 
-/* The host's rings. rig_punted: false: none. rig_inject: false: ring full. */
-bool rig_punted(struct rig *, unsigned nic, struct packet *, uint16_t *flags);
+/* The host's rings. rig_punted: the next packet, by priority, and why; false: none. rig_inject, into
+ * the ring for exceptions: false: full. */
+bool rig_punted(struct rig *, unsigned nic, struct packet *, uint16_t *reason);
+bool rig_punted_by(
+	struct rig *, unsigned nic, enum p2pnic_host_ring, struct packet *, uint16_t *flags);
+bool rig_inject_by(struct rig *, unsigned nic, enum p2pnic_host_ring, const struct packet *);
 bool rig_inject(struct rig *, unsigned nic, const struct packet *);
 
 uint64_t rig_drops(const struct rig *, unsigned nic, enum p2pnic_drop reason);

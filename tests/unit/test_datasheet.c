@@ -131,7 +131,7 @@ static void test_bar_map(void **state)
 	assert_int_equal(P2PNIC_BAR0_BYTES, 64 << 10);
 	assert_int_equal(P2PNIC_BAR2_BYTES_MIN, 16 << 20);
 	assert_int_equal(P2PNIC_BAR4_BYTES_MIN, 16 << 20);
-	assert_int_equal(P2PNIC_MAILBOXES, 65);
+	assert_int_equal(P2PNIC_MAILBOXES, 68);
 	assert_int_equal(P2PNIC_DESCRIPTION_BYTES, 128);
 }
 
@@ -204,7 +204,6 @@ static void test_counters(void **state)
 {
 	ASSERT_COUNTER(received, "traffic");
 	ASSERT_COUNTER(sent, "traffic");
-	ASSERT_COUNTER(originated, "traffic");
 	ASSERT_COUNTER(punted, "traffic");
 	ASSERT_COUNTER(injected, "traffic");
 	ASSERT_COUNTER(held, "word");

@@ -212,8 +212,8 @@ static void test_refused(void **state)
 		int result;
 		const char *reason;
 	} wrong[] = {
-		{P2PNIC_REG_MAGIC, 0x12345678, -EPROTO, "nought: contract version 1."},
-		{P2PNIC_REG_VERSION, P2PNIC_VERSION + (1u << 16), -EPROTO, "this driver needs 1.x"},
+		{P2PNIC_REG_MAGIC, 0x12345678, -EPROTO, "nought: contract version 2."},
+		{P2PNIC_REG_VERSION, P2PNIC_VERSION + (1u << 16), -EPROTO, "this driver needs 2.x"},
 	};
 
 	power_on(&fake[0]);

@@ -102,7 +102,7 @@ static void test_classify(void **state)
 	unsigned fit = 0, unfit = 0;
 
 	memset(n, 0, sizeof(*n));
-	n->mac = MAC;
+	n->stations = (struct stations){{random32(), MAC}, 2};
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		uint32_t harm = round % 2 ? 1 + random32() % 3 : 0;
 
@@ -203,8 +203,8 @@ static uint32_t edge(uint32_t longest)
 }
 
 /* The tags are right up to a place in or behind the ring, but for a few. */
-static void fill_ring(struct ring_in *in, struct p2pnic_mailbox *mailbox, uint32_t buffer_bytes,
-	bool bad_ones)
+static void fill_ring(
+	struct ring_in *in, struct p2pnic_mailbox *mailbox, uint32_t buffer_bytes, bool bad_ones)
 {
 	uint32_t published = (uint32_t)rand() % (in->slots + in->slots / 4);
 
@@ -215,11 +215,11 @@ static void fill_ring(struct ring_in *in, struct p2pnic_mailbox *mailbox, uint32
 
 		if (k >= published)
 			tag = (uint16_t)(tag + (1u << (9 + rand() % 7)));
-		mailbox->descriptor[index & (in->slots - 1)] = (struct p2pnic_descriptor){
-			.offset = bad ? random32() : k * buffer_bytes,
-			.length = (uint16_t)(bad ? edge(in->longest)
-						 : in->longest - (uint32_t)rand() % 1700),
-			.flags = (uint16_t)((rand() & 0x1ff) | tag)};
+		mailbox->descriptor[index & (in->slots - 1)] =
+			(struct p2pnic_descriptor){.offset = bad ? random32() : k * buffer_bytes,
+				.length = (uint16_t)(bad ? edge(in->longest)
+							 : in->longest - (uint32_t)rand() % 1700),
+				.flags = (uint16_t)((rand() & 0x1ff) | tag)};
 	}
 }
 

@@ -193,9 +193,9 @@ static void bad_entries_open_nothing(void **state)
 
 	rig_close(r, 0, 1);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 1), P2PNIC_BAD_STATE);
-	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_OPEN, 65), P2PNIC_BAD_ARGUMENT);
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_OPEN, 68), P2PNIC_BAD_ARGUMENT);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_OPEN, 0xffffff), P2PNIC_BAD_ARGUMENT);
-	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 65), P2PNIC_BAD_ARGUMENT);
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 68), P2PNIC_BAD_ARGUMENT);
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_PEER_OPEN, 0), P2PNIC_BAD_STATE);
 	good = rig_entry(r, 0, 1, 50);
 #define WRONG(member, value, result)                                                               \
@@ -444,7 +444,7 @@ static void reset_in_every_state(void **state)
 		}
 		r->at[1].epoch[1]++;
 		assert_int_equal(rig_open_side(r, 1, 1, r->at[1].epoch[1]), P2PNIC_OK);
-		rig_open(r, 1, P2PNIC_HOST_PEER);
+		rig_open(r, 1, P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION));
 		assert_int_equal(rig_command(r, 1, P2PNIC_OP_START, 0), P2PNIC_OK);
 		rig_run(r);
 		for (unsigned nic = 0; nic < 3; nic++)

@@ -30,7 +30,7 @@ enum { UNROUTED, IPV4, IPV6, KINDS };
  * counted. */
 struct expected {
 	struct packet_queue forwarded[RIG_NICS_MAX][RIG_NICS_MAX][KINDS];
-	struct packet_queue punted[RIG_NICS_MAX][KINDS];
+	struct packet_queue punted[RIG_NICS_MAX][P2PNIC_HOST_RINGS][KINDS];
 	struct packet_queue injected[RIG_NICS_MAX];
 	uint64_t dropped[RIG_NICS_MAX][P2PNIC_DROP_COUNT];
 };
@@ -49,6 +49,27 @@ static unsigned kind_of(const uint8_t *bytes, unsigned reason)
 		reason == P2PNIC_DROP_ETHERTYPE)
 		return UNROUTED;
 	return get16(bytes + 12) == 0x0800 ? IPV4 : IPV6;
+}
+
+/* The host ring that such a punted packet comes by. random_packet makes no routing protocol's. */
+static enum p2pnic_host_ring ring_of(const struct packet *p, unsigned reason)
+{
+	uint16_t type = get16(p->bytes + 12);
+	bool discovery =
+		type == 0x0806 || (type == 0x86dd && p->length > 54 && p->bytes[20] == 58 &&
+					  p->bytes[54] >= 133 && p->bytes[54] <= 137);
+
+	switch (reason) {
+	case P2PNIC_DROP_LOCAL:
+		return discovery ? P2PNIC_RING_NEIGHBOR : P2PNIC_RING_CONTROL;
+	case P2PNIC_DROP_LINK_SCOPE:
+	case P2PNIC_DROP_ETHERTYPE:
+		return discovery ? P2PNIC_RING_NEIGHBOR : P2PNIC_RING_EXCEPTION;
+	case P2PNIC_DROP_NO_NEIGHBOR:
+		return P2PNIC_RING_NEIGHBOR;
+	default:
+		return P2PNIC_RING_EXCEPTION;
+	}
 }
 
 static void random_packet(struct packet *p, unsigned nic)
@@ -100,8 +121,9 @@ static void receive(struct rig *r, struct expected *e, unsigned nic)
 		queue_push(&e->forwarded[nic][m.egress][kind_of(p.bytes, 0)], m.packet.bytes,
 			m.packet.length);
 	else if (m.verdict == MODEL_PUNT && r->config.host)
-		queue_push(&e->punted[nic][kind_of(p.bytes, m.reason)], m.packet.bytes,
-			m.packet.length);
+		queue_push(
+			&e->punted[nic][ring_of(&m.packet, m.reason)][kind_of(p.bytes, m.reason)],
+			m.packet.bytes, m.packet.length);
 	else if (m.verdict != MODEL_FORWARD)
 		e->dropped[nic][m.reason]++;
 }
@@ -139,8 +161,9 @@ static void look_at_output(struct rig *r, struct expected *e)
 				p->length);
 		}
 		while (r->config.host && any(3) && rig_punted(r, nic, &punted, &flags))
-			must_be_in(&e->punted[nic][kind_of(punted.bytes, flags)], punted.bytes,
-				punted.length);
+			must_be_in(&e->punted[nic][ring_of(&punted, flags)]
+					     [kind_of(punted.bytes, flags)],
+				punted.bytes, punted.length);
 	}
 }
 
@@ -272,7 +295,8 @@ static void free_expected(struct expected *e)
 		for (unsigned k = 0; k < KINDS; k++) {
 			for (unsigned b = 0; b < RIG_NICS_MAX; b++)
 				queue_empty(&e->forwarded[a][b][k]);
-			queue_empty(&e->punted[a][k]);
+			for (unsigned ring = 0; ring < P2PNIC_HOST_RINGS; ring++)
+				queue_empty(&e->punted[a][ring][k]);
 		}
 		queue_empty(&e->injected[a]);
 	}
@@ -400,7 +424,9 @@ static void rubbish_harms_nobody(void **state)
 				rig_receive(r, nic, &p);
 			}
 			if (any(3) == 0)
-				write_rubbish(r, nic, peer == r->nics ? P2PNIC_HOST_PEER : peer);
+				write_rubbish(r, nic,
+					peer == r->nics ? P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)
+							: peer);
 			nic_poll(r->at[nic].nic);
 			if (any(4) == 0)
 				rig_relay(r);

@@ -615,18 +615,21 @@ static void the_sleeping_host_is_interrupted(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){.host = true});
 	struct p2pnic_mailbox *mine =
-		(struct p2pnic_mailbox *)(r->at[0].bar2 + P2PNIC_BAR2_MAILBOXES) + P2PNIC_HOST_PEER;
+		(struct p2pnic_mailbox *)(r->at[0].bar2 + P2PNIC_BAR2_MAILBOXES) +
+		P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION);
 	struct packet p;
 
 	packet_ipv4(&p, 0, PACKET_TO(1), 1, 80, 1);
 	rig_receive(r, 0, &p);
 	rig_run(r);
-	assert_int_equal(r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING], 0);
+	assert_int_equal(
+		r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING(P2PNIC_RING_EXCEPTION)], 0);
 	mine->asleep = 1;
 	for (unsigned k = 0; k < 5; k++)
 		rig_receive(r, 0, &p);
 	rig_run(r);
-	assert_int_equal(r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING], 1);
+	assert_int_equal(
+		r->at[0].board.interrupts[P2PNIC_VECTOR_HOST_RING(P2PNIC_RING_EXCEPTION)], 1);
 	rig_check(r);
 	rig_free(r);
 }

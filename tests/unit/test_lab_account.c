@@ -14,7 +14,7 @@
 
 /* NIC a got 10 packets and handed 6 to b; a dropped 3 and punted 1. */
 static const char at_rest[] =
-	"[{'nic': 'a', 'received': {'packets': 10}, 'originated': {'packets': 0}, 'injected': "
+	"[{'nic': 'a', 'received': {'packets': 10}, 'injected': "
 	"{'packets': 0}, 'sent': {'packets': 0}, 'dropped': {'no_route': 2, 'ttl': 1}, 'punted': "
 	"{'packets': 1}, 'held': 0, 'missed': %d, 'unaccounted': 0},"
 	" {'nic': 'b', 'received': {'packets': 0}, 'sent': {'packets': 6}, 'dropped': {}, 'held': "

@@ -735,7 +735,6 @@ static void fate(unsigned i)
 		break;
 	case 1:
 		add(&counters.dropped[P2PNIC_DROP_TTL]);
-		add(&counters.originated.packets);
 		break;
 	case 2:
 		add(&counters.punted.packets);
@@ -755,7 +754,7 @@ static void test_verdict(void **state)
 {
 	static uint8_t bytes[9014];
 	static const char expected[] = "1 1700000000.123456789 98 to-nic:2\n"
-				       "2 1700000001.123456789 60 dropped:ttl originated\n"
+				       "2 1700000001.123456789 60 dropped:ttl\n"
 				       "3 1700000002.123456789 1514 punted cut:96\n"
 				       "4 1700000003.123456789 9014 not-delivered:oversize\n"
 				       "5 1700000004.123456789 64 dropped:no-route\n"

@@ -142,7 +142,8 @@ static uint8_t *host_buffers(struct host *h, bool injected)
 
 static struct p2pnic_mailbox *nic_mailbox(struct host *h)
 {
-	return (struct p2pnic_mailbox *)(h->nic->bar2 + P2PNIC_BAR2_MAILBOXES) + P2PNIC_HOST_PEER;
+	return (struct p2pnic_mailbox *)(h->nic->bar2 + P2PNIC_BAR2_MAILBOXES) +
+	       P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION);
 }
 
 /* messages: the NIC gets no descriptor, only the bus addresses. */
@@ -163,7 +164,7 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 	assert_int_equal(device_map_memory(h->nic->device, (struct bus_addr){HOST_BUS}, h->bytes,
 				 DEVICE_READ | DEVICE_WRITE, h->memory, messages ? -1 : h->fd, 0),
 		0);
-	entry = &driver_nic_peers(h->nic)[P2PNIC_HOST_PEER];
+	entry = &driver_nic_peers(h->nic)[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)];
 	*entry = (struct p2pnic_peer){
 		.epoch = 7,
 		.batch = 4,
@@ -180,12 +181,14 @@ static void host_open(struct soft_rig *r, struct host *h, unsigned nic, bool mes
 		entry->in_buffers =
 			(struct bus_addr){HOST_BUS + offset + HOST_SLOTS * h->nic->buffer_bytes};
 	}
-	assert_int_equal(driver_nic_command(h->nic, P2PNIC_OP_PEER_OPEN, P2PNIC_HOST_PEER), 0);
+	assert_int_equal(driver_nic_command(h->nic, P2PNIC_OP_PEER_OPEN,
+				 P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)),
+		0);
 }
 
 static void host_close(struct host *h)
 {
-	driver_nic_command(h->nic, P2PNIC_OP_PEER_CLOSE, P2PNIC_HOST_PEER);
+	driver_nic_command(h->nic, P2PNIC_OP_PEER_CLOSE, P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION));
 	assert_int_equal(device_unmap(h->nic->device, (struct bus_addr){HOST_BUS}, h->bytes), 0);
 	munmap(h->memory, h->bytes);
 	close(h->fd);

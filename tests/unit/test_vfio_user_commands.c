@@ -302,8 +302,10 @@ static void test_irqs(void **state)
 	}
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 2, NULL, fds, 1), -EINVAL);
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 2, NULL, fds, 3), -EINVAL);
-	assert_int_equal(irqs(b, event | trigger, msix, 0, 3, NULL, fds, 3), -EINVAL);
-	assert_int_equal(irqs(b, event | trigger, msix, 1, 2, NULL, fds, 2), -EINVAL);
+	assert_int_equal(
+		irqs(b, event | trigger, msix, P2PNIC_VECTORS - 2, 3, NULL, fds, 3), -EINVAL);
+	assert_int_equal(
+		irqs(b, event | trigger, msix, P2PNIC_VECTORS - 1, 2, NULL, fds, 2), -EINVAL);
 	assert_int_equal(irqs(b, event | trigger, msix, UINT32_MAX, 2, NULL, fds, 2), -EINVAL);
 	assert_int_equal(irqs(b, event | trigger, msix, 1, UINT32_MAX, NULL, fds, 2), -EINVAL);
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 2, NULL, fds + 1, 2), -EINVAL);

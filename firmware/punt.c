@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "punt.h"
+
+#include "header.h"
+#include "nic.h"
+
+/* What the host wants to see if it listens; all else is dropped. The three of NO_CLASS depend on
+ * the packet. */
+#define NO_CLASS 1
+static const uint8_t class_of_reason[P2PNIC_DROP_COUNT] = {
+	[P2PNIC_DROP_ETHERTYPE] = NO_CLASS,
+	[P2PNIC_DROP_LINK_SCOPE] = NO_CLASS,
+	[P2PNIC_DROP_LOCAL] = NO_CLASS,
+	[P2PNIC_DROP_TTL] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_NO_ROUTE] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_UNREACHABLE] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_PROHIBIT] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_MTU] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_OPTIONS] = 2 + P2PNIC_PUNT_EXCEPTION,
+	[P2PNIC_DROP_NO_NEIGHBOR] = 2 + P2PNIC_PUNT_GLEAN,
+	[P2PNIC_DROP_KERNEL] = 2 + P2PNIC_PUNT_KERNEL,
+};
+
+enum { ICMPV6 = 58, EIGRP = 88, OSPF = 89, PIM = 103, VRRP = 112 };
+
+/* UDP ports of routing protocols (IANA), by destination. */
+static bool hello_port(uint16_t port)
+{
+	switch (port) {
+	case 520:  /* RIP */
+	case 521:  /* RIPng */
+	case 646:  /* LDP */
+	case 1985: /* HSRP */
+	case 3784: /* BFD: RFC 5881 */
+	case 3785:
+	case 4784: /* BFD, multihop: RFC 5883 */
+	case 6784: /* BFD on bundles: RFC 7130 */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* By protocol, and by what follows the IP header at `at`; `other`: none of those. */
+static enum p2pnic_punt_class class_of_protocol(const uint8_t *data, uint32_t length, uint32_t at,
+	uint8_t protocol, enum p2pnic_punt_class other)
+{
+	switch (protocol) {
+	case EIGRP:
+	case OSPF:
+	case PIM:
+	case VRRP:
+		return P2PNIC_PUNT_HELLO;
+	case UDP:
+		return length >= at + 4 && hello_port(swap16(load16(data + at + 2)))
+			       ? P2PNIC_PUNT_HELLO
+			       : other;
+	case ICMPV6: /* router and neighbour solicitation, advertisement, redirect: RFC 4861 §4 */
+		return length > at && (uint8_t)(data[at] - 133) <= 137 - 133 ? P2PNIC_PUNT_NEIGHBOR
+									     : other;
+	default:
+		return other;
+	}
+}
+
+static enum p2pnic_punt_class class_of_packet(
+	const uint8_t *data, uint32_t length, enum p2pnic_punt_class other)
+{
+	uint16_t type = swap16(load16(data + 12));
+
+	if (type == 0x0806)
+		return P2PNIC_PUNT_NEIGHBOR;
+	/* IS-IS: a length in place of the type, and LLC (ISO/IEC 10589 §8.4) */
+	if (type < 0x0600 && length >= 17 && load16(data + 14) == 0xfefe)
+		return P2PNIC_PUNT_HELLO;
+	if (type == 0x0800 && length >= ETHERNET_BYTES + IPV4_BYTES &&
+		!(swap16(load16(data + 20)) & 0x1fff)) /* fragments have no ports */
+		return class_of_protocol(
+			data, length, ETHERNET_BYTES + (data[14] & 0xf) * 4u, data[23], other);
+	if (type == 0x86dd && length >= ETHERNET_BYTES + IPV6_BYTES)
+		return class_of_protocol(
+			data, length, ETHERNET_BYTES + IPV6_BYTES, data[20], other);
+	return other;
+}
+
+enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
+{
+	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
+
+	if (class_of_reason[reason] == NO_CLASS)
+		return class_of_packet(b->frame[k].data, b->length[k],
+			reason == P2PNIC_DROP_LOCAL ? P2PNIC_PUNT_LOCAL : P2PNIC_PUNT_LINK);
+	return class_of_reason[reason] ? (enum p2pnic_punt_class)(class_of_reason[reason] - 2)
+				       : P2PNIC_PUNT_COUNT;
+}
+
+/* --- Rates ------------------------------------------------------------------------------------ */
+
+#define TOKEN 1000000000ull /* a packet, in `spent` */
+
+/* A bucket has room for burst packets; `spent` is what is missing. Time gives back rate · ns. */
+static void refill(struct p2pnic_tokens *t, uint32_t rate, uint64_t now)
+{
+	uint64_t back;
+
+	if (__builtin_mul_overflow(now - t->time_ns, (uint64_t)rate, &back) || back > t->spent)
+		back = t->spent;
+	t->spent -= back;
+	t->time_ns = now;
+}
+
+static bool has_token(const struct p2pnic_tokens *t, uint32_t burst)
+{
+	return t->spent + TOKEN <= (burst ? burst : 1) * TOKEN;
+}
+
+/* Of a packet's source, for P2PNIC_PUNT_SOURCES buckets. */
+static uint32_t source_bucket(const struct burst *b, unsigned k)
+{
+	const uint8_t *data = b->frame[k].data;
+	uint16_t type = load16(data + 12);
+	uint64_t source = load64(data + 4) >> 16; /* the MAC address */
+
+	if (type == ETHERTYPE_IPV4_LE && b->length[k] >= ETHERNET_BYTES + IPV4_BYTES)
+		source = load32(data + 26);
+	else if (type == ETHERTYPE_IPV6_LE && b->length[k] >= ETHERNET_BYTES + IPV6_BYTES)
+		source = load64(data + 22) + 3 * load64(data + 30);
+	return mix(source) & (P2PNIC_PUNT_SOURCES - 1);
+}
+
+bool punt_passes(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_punt_class class)
+{
+	struct p2pnic_policers *p = n->policers;
+	struct p2pnic_tokens *all = &p->all[class];
+	struct p2pnic_tokens *source = &p->source[class][source_bucket(b, k)];
+	struct p2pnic_policer limit = p->policer[class];
+	uint64_t now;
+
+	/* The host may change it meanwhile: one copy decides. */
+	__asm__ volatile("" : "+m"(limit));
+	if (!limit.all.rate && !limit.source.rate)
+		return true;
+	now = board_clock(n->board);
+	if (limit.source.rate) {
+		refill(source, limit.source.rate, now);
+		if (!has_token(source, limit.source.burst))
+			return false;
+	}
+	if (limit.all.rate) {
+		refill(all, limit.all.rate, now);
+		if (!has_token(all, limit.all.burst))
+			return false;
+		all->spent += TOKEN;
+	}
+	if (limit.source.rate)
+		source->spent += TOKEN;
+	return true;
+}
