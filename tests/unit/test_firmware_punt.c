@@ -88,7 +88,8 @@ static void classes(void **state)
 	struct rig *r = rig_new(2, &(struct rig_config){.host = true});
 	const uint32_t all_hosts = 0xe0000001, here = 0x0b000001, kernel = 0x0b010001;
 	const struct fib_route routes[] = {fib_route4(here, 32, RIG_HOP_LOCAL),
-		fib_route4(kernel, 32, 25), fib_route4(0x0b020000, 24, RIG_HOP_GLEAN)};
+		fib_route4(kernel, 32, 25), fib_route4(0x0b020000, 24, RIG_HOP_GLEAN),
+		fib_route4(PACKET_TO(1), 32, RIG_HOP_EGRESS + 1)};
 	static const uint8_t hello[] = {88, 89, 103, 112};
 	static const unsigned port[] = {520, 521, 646, 1985, 3784, 3785, 4784, 6784};
 	struct packet p;
