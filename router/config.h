@@ -63,7 +63,7 @@ struct config_route {
 	struct address gateway; /* of `via` */
 };
 
-/* A table in a file, see fib/route_file.h; read by routes_of_config, each time. */
+/* A table in a file, see fib/route_file.h; read by config_routes, each time. */
 struct config_route_file {
 	char *file; /* absolute, or relative to the folder of the configuration file */
 	/* gateways that AS numbers choose among, those of the prefix's family each; absent: none */

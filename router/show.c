@@ -3,6 +3,7 @@
  * What the router tells: JSON built from the NICs' own counters, which it reads from device memory.
  */
 #include "router/api.h"
+#include "router/rib.h"
 #include "router/router.h"
 
 #include <stdio.h>
@@ -282,7 +283,7 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
 	int n = snprintf(row, SHOW_ROUTE_BYTES,
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
-		route->source, kind[a->kind]);
+		rib_source_name(route->source), kind[a->kind]);
 
 	if (a->kind == P2PNIC_ADJACENCY_FORWARD)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,

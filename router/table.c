@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/table.h"
+#include "router/config_routes.h"
 
 #include "fib/fib.h"
 #include "ipc/clock.h"
@@ -459,7 +460,7 @@ static int change_to(struct table *t, const struct config *config, const struct 
 {
 	struct next_hops *hops = next_hops_copy(t->hops);
 	struct routes routes = {0}, changes = {0};
-	int result = hops ? routes_of_config(&routes, hops, config, mac, error) : -ENOMEM;
+	int result = hops ? config_routes(&routes, hops, config, mac, error) : -ENOMEM;
 
 	if (!result && in_force)
 		result = check_shrinking(in_force, &routes, error);

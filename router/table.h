@@ -26,6 +26,8 @@
 
 #include "driver/driver_nic.h"
 #include "ipc/error.h"
+#include "router/config.h"
+#include "router/next_hop.h"
 #include "router/routes.h"
 
 struct table;

@@ -3,9 +3,10 @@
  * Tables from files: which route and gateway comes of each line, what wins over what, and how each
  * mistake is told.
  */
-#include "router/routes.h"
+#include "router/config_routes.h"
 
 #include "fib/route_file.h"
+#include "router/rib.h"
 
 #include <errno.h>
 #include <lzma.h>
@@ -65,7 +66,7 @@ static int compile(struct compiled *c, const char *yaml, const char *table)
 	assert_non_null(c->hops);
 	if (config_load(&c->config, configuration, &c->error))
 		fail_msg("%s", c->error.text);
-	return routes_of_config(&c->routes, c->hops, c->config, mac, &c->error);
+	return config_routes(&c->routes, c->hops, c->config, mac, &c->error);
 }
 
 static void release(struct compiled *c)
@@ -99,7 +100,7 @@ static void assert_route(
 	}
 	if (!r)
 		fail_msg("no route to %s", prefix);
-	assert_string_equal(r->source, source);
+	assert_string_equal(rib_source_name(r->source), source);
 	a = next_hops_lead(c->hops, r->next_hop, &members);
 	if (a->egress != egress || a->kind != P2PNIC_ADJACENCY_FORWARD)
 		fail_msg("%s leads to NIC %u, kind %u", prefix, a->egress, a->kind);
@@ -187,7 +188,7 @@ static void test_what_wins(void **state)
 	assert_route(&c, "198.51.103.0/24", "file", 1);
 	assert_route(&c, "198.51.104.0/24", "file", 0);
 	assert_route(&c, "10.0.1.10/32", "neighbor", 1);
-	assert_string_equal(find(&c, "10.0.0.0/24")->source, "connected");
+	assert_int_equal(find(&c, "10.0.0.0/24")->source, RIB_CONNECTED);
 	release(&c);
 	write_file(other_file, "empty\n", 6);
 	assert_int_equal(compile(&c, HEAD "route_files: [{file: other}]\n", NULL), 0);
@@ -279,7 +280,7 @@ static void test_no_file(void **state)
 		unlink(plain);
 		assert_int_equal(k ? mkfifo(plain, 0600) : mkdir(plain, 0700), 0);
 		assert_int_equal(
-			routes_of_config(&c.routes, c.hops, c.config, mac, &c.error), -EINVAL);
+			config_routes(&c.routes, c.hops, c.config, mac, &c.error), -EINVAL);
 		assert_non_null(strstr(
 			c.error.text, k ? "table.txt: is a pipe" : "table.txt: is a directory"));
 		assert_int_equal(remove(plain), 0);
@@ -338,7 +339,7 @@ static void test_gone(void **state)
 	assert_int_equal(compile(&c, HEAD FILES, "198.51.100.0/24 10.0.0.10\n"), 0);
 	routes_free(&c.routes);
 	unlink(plain);
-	assert_int_equal(routes_of_config(&c.routes, c.hops, c.config, mac, &c.error), -ENOENT);
+	assert_int_equal(config_routes(&c.routes, c.hops, c.config, mac, &c.error), -ENOENT);
 	assert_non_null(strstr(c.error.text, "table.txt: No such file or directory"));
 	release(&c);
 }
