@@ -71,6 +71,7 @@ struct config_route_file {
 	unsigned via_count;
 
 	char *path;              /* of `file` */
+	unsigned line;           /* of `file` in the configuration */
 	struct address *gateway; /* of `via` */
 };
 
@@ -106,8 +107,8 @@ struct config {
 	char *path;
 };
 
-/* 0, or -errno with "FILE:LINE: reason" in error. Keys that are absent have
- * their defaults then (config_defaults.c); those where "absent" says so are NULL. */
+/* 0, or -errno with "FILE:LINE: KEY: reason" in error. Keys that are absent have their defaults then
+ * (config_defaults.c); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, struct error *error);
 int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);
@@ -127,9 +128,6 @@ int config_replace_ports(
  * $XDG_RUNTIME_DIR/p2pnic/NAME or /tmp/p2pnic-UID/NAME for others. */
 void config_runtime(const struct config *, char *path, size_t bytes);
 void runtime_of_name(const char *name, char *path, size_t bytes);
-
-/* The line of an entry of route_files in the configuration file; 0: not there any more. */
-unsigned config_route_file_line(const struct config *, unsigned index);
 
 int config_nic_index(const struct config *, const char *name); /* -1: none */
 

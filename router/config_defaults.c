@@ -6,21 +6,21 @@
  * Absent stays NULL where there is no value to stand for it: an engine's core (any), bounce_core
  * (any), a port's options (none), a NIC's mac (the interface's), runtime (config_runtime).
  *
- * The values are libcyaml's to free with the rest.
+ * Each value is an allocation of its own, as config_schema.h has it.
  */
 #include "router/config.h"
 
 #include "driver/fabric.h"
 
-#include <cyaml/cyaml.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int number(unsigned **key, unsigned value)
 {
 	if (*key)
 		return 0;
-	*key = cyaml_mem(NULL, NULL, sizeof(**key));
+	*key = malloc(sizeof(**key));
 	if (!*key)
 		return -ENOMEM;
 	**key = value;
@@ -31,11 +31,8 @@ static int text(char **key, const char *value)
 {
 	if (*key)
 		return 0;
-	*key = cyaml_mem(NULL, NULL, strlen(value) + 1);
-	if (!*key)
-		return -ENOMEM;
-	memcpy(*key, value, strlen(value) + 1);
-	return 0;
+	*key = strdup(value);
+	return *key ? 0 : -ENOMEM;
 }
 
 #define MTU_DEFAULT 1500u /* Ethernet's */
@@ -108,10 +105,8 @@ static int engine(struct config_engine *e)
 	int error = text(&e->process, e->name);
 
 	if (!error && !e->shared) {
-		e->shared = cyaml_mem(NULL, NULL, sizeof(*e->shared));
+		e->shared = calloc(1, sizeof(*e->shared));
 		error = e->shared ? 0 : -ENOMEM;
-		if (!error)
-			*e->shared = false;
 	}
 	return error;
 }

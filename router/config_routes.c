@@ -163,8 +163,8 @@ static int set_file(struct source *s, unsigned index)
 	else
 		result = route_file_each(from->path, set_line, &f, &reason);
 	if (result)
-		error_set(s->resolver.error, result, "%.200s:%u: %s", s->config->path,
-			config_route_file_line(s->config, index), reason.text);
+		error_set(s->resolver.error, result, "%.200s:%u: %s", s->config->path, from->line,
+			reason.text);
 	free(f.via[0]);
 	free(f.via[1]);
 	return result;

@@ -78,7 +78,6 @@ static int replaces_ports(void *context)
 	inject_disarm();
 	if (result == 0)
 		assert_string_equal(config->nics[1].port.options, "up");
-	inject_forget(); /* the strings are libcyaml's to free */
 	config_free(config);
 	return result;
 }

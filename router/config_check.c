@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/config_check.h"
+
+#include <errno.h>
+#include <p2pnic/registers.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The line of list[index].key[item], of as much of that as there is; a mapping stands for its own
+ * entry. */
+static unsigned line_of(const struct config_tree *tree, const char *list, unsigned index,
+	const char *key, unsigned item)
+{
+	const struct config_node *of_list = config_node_value(tree->root, list);
+	const struct config_node *entry =
+		of_list->kind == CONFIG_LIST ? config_node_entry(of_list, index) : of_list;
+	const struct config_node *value = key ? config_node_value(entry, key) : NULL;
+	const struct config_node *of_value = config_node_entry(value, item);
+
+	return of_value ? of_value->line : value ? value->line : entry->line;
+}
+
+/* The mistake is list[index].key[item]; key NULL: in what keys there are. */
+__attribute__((format(printf, 6, 7))) static int wrong(const struct config_tree *tree,
+	const char *list, unsigned index, const char *key, unsigned item, const char *format, ...)
+{
+	struct error reason;
+	va_list arguments;
+
+	va_start(arguments, format);
+	error_set_list(&reason, 0, format, arguments);
+	va_end(arguments);
+	return config_tree_wrong(tree, line_of(tree, list, index, key, item), "%s%s%s",
+		key ? key : "", key ? ": " : "", reason.text);
+}
+
+static unsigned method_number(const char *name)
+{
+	return !name || !strcmp(name, "wr") ? P2PNIC_METHOD_WRITE
+	       : !strcmp(name, "rd")        ? P2PNIC_METHOD_READ
+					    : P2PNIC_METHOD_BOUNCE;
+}
+
+static int check_buffer_bytes(struct config *config, const struct config_tree *tree)
+{
+	const unsigned *bytes = config->router->buffer_bytes;
+
+	if (bytes && !p2pnic_buffer_bytes_valid(*bytes))
+		return config_tree_wrong(tree, line_of(tree, "router", 0, "buffer_bytes", 0),
+			"buffer_bytes %u: want 2048, 4096 or 16384", *bytes);
+	return 0;
+}
+
+static int check_engine(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	const struct config_engine *e = &config->engines[k];
+	const long cores = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (e->core && (*e->core < 0 || *e->core >= cores))
+		return wrong(tree, "engines", k, "core", 0,
+			"this machine has no core %d (it has 0 to %ld)", *e->core, cores - 1);
+	return 0;
+}
+
+static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	struct config_nic *n = &config->nics[k];
+	const unsigned *buffer_bytes = config->router->buffer_bytes;
+	bool found = !n->engine || !config->engines_count;
+
+	if (config_nic_index(config, n->name) != (int)k)
+		return wrong(tree, "nics", k, "name", 0, "two NICs are named '%s'", n->name);
+	if (n->mac && !mac_parse(n->mac, &n->mac_address))
+		return wrong(tree, "nics", k, "mac", 0, "'%s' is no MAC address", n->mac);
+	if (n->mac && (n->mac_address.octet[0] & 1))
+		return wrong(tree, "nics", k, "mac", 0, "%s is a group address", n->mac);
+	if (n->mtu && buffer_bytes && *n->mtu > P2PNIC_MTU_MAX(*buffer_bytes))
+		return config_tree_wrong(tree, line_of(tree, "nics", k, "mtu", 0),
+			"mtu %u: want %u to %u, or larger buffer_bytes", *n->mtu, P2PNIC_MTU_MIN,
+			P2PNIC_MTU_MAX(*buffer_bytes));
+	for (unsigned e = 0; e < config->engines_count && !found; e++)
+		found = !strcmp(config->engines[e].name, n->engine);
+	if (!found)
+		return wrong(tree, "nics", k, "engine", 0, "no engine is named '%s'", n->engine);
+	n->address = calloc(n->addresses_count + 1, sizeof(*n->address));
+	if (!n->address)
+		return -ENOMEM;
+	for (unsigned a = 0; a < n->addresses_count; a++)
+		if (!prefix_parse(n->addresses[a], true, &n->address[a]))
+			return wrong(tree, "nics", k, "addresses", a, "'%s' is no ADDRESS/LENGTH",
+				n->addresses[a]);
+	return 0;
+}
+
+static int check_neighbor(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	struct config_neighbor *n = &config->neighbors[k];
+	int index = config_nic_index(config, n->nic);
+
+	if (index < 0)
+		return wrong(tree, "neighbors", k, "nic", 0, "no NIC is named '%s'", n->nic);
+	n->nic_index = (unsigned)index;
+	if (!address_parse(n->address, &n->ip))
+		return wrong(tree, "neighbors", k, "address", 0, "'%s' is no address", n->address);
+	if (!mac_parse(n->mac, &n->mac_address) || (n->mac_address.octet[0] & 1))
+		return wrong(
+			tree, "neighbors", k, "mac", 0, "'%s' is no station's MAC address", n->mac);
+	return 0;
+}
+
+/* The gateway of route k: in the value of `key`, or in its entry h. */
+static int check_gateway(const struct config_tree *tree, const struct config_route *r, unsigned k,
+	const char *key, unsigned h, const char *text, struct address *gateway)
+{
+	if (!address_parse(text, gateway))
+		return wrong(tree, "routes", k, key, h, "'%s' is no address", text);
+	if (gateway->family != r->destination.address.family)
+		return wrong(tree, "routes", k, key, h,
+			"gateway %s is of another family than the prefix", text);
+	return 0;
+}
+
+static int check_route(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	struct config_route *r = &config->routes[k];
+	int code = 0;
+
+	if (!prefix_parse(r->prefix, false, &r->destination))
+		return wrong(tree, "routes", k, "prefix", 0,
+			"'%s' is no PREFIX/LENGTH, or has bits beyond it", r->prefix);
+	if (!!r->via + !!r->next_hops + !!r->action != 1)
+		return wrong(tree, "routes", k, NULL, 0,
+			"route %s: want one of via, next_hops, action", r->prefix);
+	if (r->via)
+		code = check_gateway(tree, r, k, "via", 0, r->via, &r->gateway);
+	for (unsigned h = 0; r->next_hops && h < r->next_hops_count && !code; h++)
+		code = check_gateway(
+			tree, r, k, "next_hops", h, r->next_hops[h].via, &r->next_hops[h].gateway);
+	return code;
+}
+
+/* Whether there is such a file; what is in it is read when it is needed. */
+static int check_route_file(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	struct config_route_file *f = &config->route_files[k];
+	const char *slash = *f->file == '/' ? NULL : strrchr(config->path, '/');
+	struct stat is;
+
+	f->line = line_of(tree, "route_files", k, "file", 0);
+	f->gateway = calloc(f->via_count + 1, sizeof(*f->gateway));
+	if (!f->gateway || asprintf(&f->path, "%.*s%s", slash ? (int)(slash + 1 - config->path) : 0,
+				   config->path, f->file) < 0) {
+		f->path = NULL;
+		return -ENOMEM;
+	}
+	if (stat(f->path, &is) < 0 || access(f->path, R_OK) < 0)
+		return config_tree_wrong(
+			tree, f->line, "file: %.128s: %s", f->path, strerror(errno));
+	if (!S_ISREG(is.st_mode))
+		return config_tree_wrong(tree, f->line, "file: %.128s is no file", f->path);
+	for (unsigned v = 0; v < f->via_count; v++)
+		if (!address_parse(f->via[v], &f->gateway[v]))
+			return wrong(
+				tree, "route_files", k, "via", v, "'%s' is no address", f->via[v]);
+	return 0;
+}
+
+int config_check(struct config *config, const struct config_tree *tree)
+{
+	int code = check_buffer_bytes(config, tree);
+
+	config->router->method_number = method_number(config->router->method);
+	for (unsigned k = 0; k < config->engines_count && !code; k++)
+		code = check_engine(config, k, tree);
+	for (unsigned k = 0; k < config->nics_count && !code; k++)
+		code = check_nic(config, k, tree);
+	for (unsigned k = 0; k < config->neighbors_count && !code; k++)
+		code = check_neighbor(config, k, tree);
+	for (unsigned k = 0; k < config->routes_count && !code; k++)
+		code = check_route(config, k, tree);
+	for (unsigned k = 0; k < config->route_files_count && !code; k++)
+		code = check_route_file(config, k, tree);
+	return code;
+}
