@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "memif.h"
+#include "memif_kernel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,75 +9,6 @@
 #define STOP_WAIT_MS 10
 
 /* --- Receiving -------------------------------------------------------------------------------- */
-
-/* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the
- * caller's. */
-static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t buffer)
-{
-	struct memif_queue *q = &port->link.receive;
-	uint16_t slot = index & q->mask;
-
-	port->posted[slot] = buffer;
-	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, port->buffer_bytes), buffer);
-}
-
-/* Frame n of the burst, from one slot; false: the rest is memif_receive_rest's. */
-static inline bool memif_receive_one(
-	struct memif_port *port, struct frame *frames, unsigned n, unsigned slot)
-{
-	uint64_t control = memif_read(&port->link.receive.ring->slot[slot].control);
-	uint32_t length = MEMIF_LENGTH(control);
-
-	if (__builtin_expect(
-		    (MEMIF_FLAGS(control) & MEMIF_DESCRIPTOR_NEXT) || length > port->longest, 0))
-		return false;
-	frames[n] = (struct frame){port->memory + port->posted[slot], length};
-	port->slot[n] = (uint16_t)slot;
-	return true;
-}
-
-#ifdef __x86_64__
-AVX512 static inline unsigned memif_receive_fours(
-	struct memif_port *port, struct frame *frames, unsigned limit)
-{
-	const struct memif_queue *q = &port->link.receive;
-	unsigned n = 0;
-
-	while (n < limit) {
-		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
-
-		if (limit - n >= 4 && slot + 3 <= q->mask &&
-			memif_four_in(q->ring->slot + slot, port->posted + slot, port->memory,
-				port->longest, frames + n)) {
-			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
-
-			memcpy(port->slot + n, &slots, 8);
-			n += 4;
-		} else if (memif_receive_one(port, frames, n, slot)) {
-			n++;
-		} else {
-			break;
-		}
-	}
-	return n;
-}
-#endif
-
-static inline unsigned memif_receive_client(
-	struct memif_port *port, struct frame *frames, unsigned limit)
-{
-	const struct memif_queue *q = &port->link.receive;
-	unsigned n = 0;
-
-#ifdef __x86_64__
-	if (x86_has_avx512())
-		return memif_receive_fours(port, frames, limit);
-#endif
-	while (n < limit &&
-		memif_receive_one(port, frames, n, (unsigned)((uint16_t)(q->tail + n) & q->mask)))
-		n++;
-	return n;
-}
 
 static inline unsigned memif_receive_server(
 	struct memif_port *port, struct frame *frames, unsigned limit)
@@ -101,44 +32,6 @@ static inline unsigned memif_receive_server(
 	return n;
 }
 
-/* All slots are posted: the first n again, each with the buffer it has. */
-#ifdef __x86_64__
-AVX512 static inline void memif_repost_fours(struct memif_port *port, unsigned n)
-{
-	const struct memif_queue *q = &port->link.receive;
-
-	for (unsigned i = 0; i < n;) {
-		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
-
-		if (n - i >= 4 && slot + 3 <= q->mask) {
-			memif_four_post(
-				q->ring->slot + slot, port->posted + slot, port->buffer_bytes);
-			i += 4;
-		} else {
-			memif_post(port, (uint16_t)slot, port->posted[slot]);
-			i++;
-		}
-	}
-}
-#endif
-
-static inline void memif_repost(struct memif_port *port, unsigned n)
-{
-	const struct memif_queue *q = &port->link.receive;
-
-#ifdef __x86_64__
-	if (x86_has_avx512()) {
-		memif_repost_fours(port, n);
-		return;
-	}
-#endif
-	/* Only the length was changed. (A peer that changes the place as well loses packets of its
-	 * own.) */
-	for (unsigned i = 0; i < n; i++)
-		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, port->buffer_bytes), __ATOMIC_RELAXED);
-}
-
 static void memif_release(void *opaque)
 {
 	struct memif_port *port = opaque;
@@ -150,7 +43,7 @@ static void memif_release(void *opaque)
 	port->consumed = 0;
 	if (port->link.role == MEMIF_CLIENT) {
 		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
-			memif_repost(port, n);
+			port->kernel->repost(port, n);
 		} else {
 			for (unsigned i = 0; i < n; i++)
 				memif_post(port, (uint16_t)(q->head + i),
@@ -186,7 +79,7 @@ static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
 	if (limit > (unsigned)waiting)
 		limit = (unsigned)waiting;
 	if (__builtin_expect(!port->dropping, 1))
-		n = client ? memif_receive_client(port, frames, limit)
+		n = client ? port->kernel->receive(port, frames, limit)
 			   : memif_receive_server(port, frames, limit);
 	port->consumed = n;
 	if (__builtin_expect(n < limit, 0))
@@ -220,36 +113,6 @@ static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t 
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-#ifdef __x86_64__
-AVX512 static inline void memif_describe_fours(
-	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
-{
-	for (unsigned i = 0, run; i < n; i += run) {
-		unsigned slot = (uint16_t)(q->head + i) & q->mask;
-
-		run = n - i < 4 ? n - i : 4;
-		if (run > q->mask + 1u - slot)
-			run = q->mask + 1u - slot;
-		memif_four_out(q->ring->slot + slot, frames + i, run);
-	}
-}
-#endif
-
-/* Into the slots from the client's head on. */
-static inline void memif_describe(
-	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
-{
-#ifdef __x86_64__
-	if (x86_has_avx512()) {
-		memif_describe_fours(q, frames, n);
-		return;
-	}
-#endif
-	for (unsigned i = 0; i < n; i++)
-		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
-			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
-}
-
 static inline unsigned memif_transmit_client(
 	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
 {
@@ -258,7 +121,7 @@ static inline unsigned memif_transmit_client(
 
 	if (n > room)
 		n = room;
-	memif_describe(q, frames, n);
+	port->kernel->describe(q, frames, n);
 	q->head = (uint16_t)(q->head + n);
 	port->unpublished |= n != 0;
 	return n;
@@ -508,6 +371,7 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 
 	memset(port, 0, sizeof(*port));
 	port->memory = config->memory;
+	port->kernel = memif_kernel_best();
 	port->buffer_bytes = config->buffer_bytes;
 	port->longest = P2PNIC_FRAME_BYTES_MAX(config->buffer_bytes);
 	int r = memif_link_options(&link, config->target, config->options, error);

@@ -62,7 +62,6 @@
 #define P2PNIC_MEMIF_H
 
 #include "memif_link.h"
-#include "memif_x86.h"
 #include "port.h"
 
 #include <string.h>
@@ -71,6 +70,7 @@
 
 struct memif_port {
 	struct memif_link link;
+	const struct memif_kernel *kernel; /* memif_kernel.h */
 	uint8_t *memory;
 	uint32_t buffer_bytes;
 	uint32_t longest; /* frame */

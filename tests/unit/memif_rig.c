@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/memif_rig.h"
 
+#include "ports/memif_kernel.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,9 @@ void end_open(struct end *e, const char *options)
 	int r = memif_port_ops.open(e->port, &config, &error);
 	if (r)
 		fail_msg("%s", error.text);
+#ifdef RIG_KERNEL
+	e->port->kernel = &RIG_KERNEL;
+#endif
 	uint32_t buffers[BUFFERS];
 	for (uint32_t i = 0; i < BUFFERS; i++)
 		buffers[i] = i * memif_buffer_bytes;

@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Four memif descriptors at once, in one AVX-512 register. They are a stranger's: a register is
- * loaded once, and what was checked is what is used.
+ * memif_kernel.h in AVX-512 registers. Compiled for every x86-64; run where x86_has_avx512.
+ * Descriptors are a stranger's: a register is loaded once, and what was checked is what is used.
  */
-#ifndef P2PNIC_MEMIF_X86_H
-#define P2PNIC_MEMIF_X86_H
-
-#include "firmware/frame.h"
 #include "firmware/x86.h"
-#include "memif_protocol.h"
-
-#include <p2pnic/limits.h>
-#include <p2pnic/ring.h>
 
 #ifdef __x86_64__
 
+#include "memif_kernel.h"
+
 /* Frames at memory + posted[k], with the lengths that the peer wrote. False: one of them is chained
  * or too long, and nothing was done. */
-AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, const uint32_t *posted,
+AVX512 static inline bool four_in(const struct memif_descriptor *slot, const uint32_t *posted,
 	uint8_t *memory, uint32_t longest, struct frame *frames)
 {
 	const __mmask8 controls = 0x55;
@@ -36,8 +30,32 @@ AVX512 static inline bool memif_four_in(const struct memif_descriptor *slot, con
 	return true;
 }
 
+AVX512 static unsigned receive(struct memif_port *port, struct frame *frames, unsigned limit)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned n = 0;
+
+	while (n < limit) {
+		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
+
+		if (limit - n >= 4 && slot + 3 <= q->mask &&
+			four_in(q->ring->slot + slot, port->posted + slot, port->memory,
+				port->longest, frames + n)) {
+			uint64_t slots = slot * 0x0001000100010001 + 0x0003000200010000;
+
+			memcpy(port->slot + n, &slots, 8);
+			n += 4;
+		} else if (memif_receive_one(port, frames, n, slot)) {
+			n++;
+		} else {
+			break;
+		}
+	}
+	return n;
+}
+
 /* Posts whole buffers of region 1. */
-AVX512 static inline void memif_four_post(
+AVX512 static inline void four_post(
 	struct memif_descriptor *slot, const uint32_t *posted, uint32_t buffer_bytes)
 {
 	__m512i place = _mm512_castsi256_si512(
@@ -49,9 +67,26 @@ AVX512 static inline void memif_four_post(
 			      place));
 }
 
+AVX512 static void repost(struct memif_port *port, unsigned n)
+{
+	const struct memif_queue *q = &port->link.receive;
+
+	for (unsigned i = 0; i < n;) {
+		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
+
+		if (n - i >= 4 && slot + 3 <= q->mask) {
+			four_post(q->ring->slot + slot, port->posted + slot, port->buffer_bytes);
+			i += 4;
+		} else {
+			memif_post(port, (uint16_t)slot, port->posted[slot]);
+			i++;
+		}
+	}
+}
+
 /* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h,
  * copy_sixteens). */
-AVX512 static inline void memif_four_out(
+AVX512 static inline void four_out(
 	struct memif_descriptor *slot, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	/* Of each frame {offset, length and flags}: {region, length, offset, 0} as 32-bit words. */
@@ -69,5 +104,19 @@ AVX512 static inline void memif_four_out(
 		_mm512_mask_storeu_epi64(slot, (__mmask8)_bzhi_u32(0xff, 2 * n), word);
 }
 
-#endif
+AVX512 static void describe(
+	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	for (unsigned i = 0, run; i < n; i += run) {
+		unsigned slot = (uint16_t)(q->head + i) & q->mask;
+
+		run = n - i < 4 ? n - i : 4;
+		if (run > q->mask + 1u - slot)
+			run = q->mask + 1u - slot;
+		four_out(q->ring->slot + slot, frames + i, run);
+	}
+}
+
+const struct memif_kernel memif_kernel_avx512 = {receive, repost, describe};
+
 #endif
