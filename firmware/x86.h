@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What this processor has: known when the firmware is built for it alone (-march=native), asked
- * else. X86_PLAIN says that it has nothing, so that tests see what other processors run.
+ * else.
  */
 #ifndef P2PNIC_FIRMWARE_X86_H
 #define P2PNIC_FIRMWARE_X86_H
@@ -17,9 +17,7 @@
 
 static inline bool x86_has_avx2(void)
 {
-#ifdef X86_PLAIN
-	return false;
-#elif defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
+#if defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
 	return true;
 #else
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
@@ -29,9 +27,7 @@ static inline bool x86_has_avx2(void)
 
 static inline bool x86_has_avx512(void)
 {
-#ifdef X86_PLAIN
-	return false;
-#elif defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__BMI2__)
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__BMI2__)
 	return true;
 #else
 	return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
