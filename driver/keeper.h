@@ -24,7 +24,7 @@
 
 enum keeper_operation {
 	KEEPER_PUT = 1, /* keep descriptors and text under a name; replaces an item of that name */
-	/* by index; reply: the item with duplicates of its descriptors; -ENOENT: no more */
+	/* By index; reply: the item with duplicates of its descriptors; -ENOENT: no more. */
 	KEEPER_GET = 2,
 	KEEPER_DROP = 3, /* close the item of that name */
 	KEEPER_QUIT = 4, /* close all and end */

@@ -39,7 +39,7 @@ struct route_next_hop {
 
 struct route_table {
 	struct route_list ipv4, ipv6;
-	/* next hops 1 to this are those of AS numbers; 0: the table has no AS number */
+	/* Next hops 1 to this are those of AS numbers; 0: the table has no AS number. */
 	unsigned spread;
 	struct route_next_hop
 		*next_hop; /* addresses, in order: next hop spread + 1 + i is next_hop[i] */

@@ -22,7 +22,7 @@
 #define LOG_BURST      128u /* one line for each of 64 NICs, and one more of each */
 #define LOG_PER_SECOND 4u
 
-/* syslog(3)'s numbers */
+/* syslog(3)'s numbers. */
 enum log_level {
 	LOG_ERROR = 3,   /* it ends, or something asked for was not done */
 	LOG_WARNING = 4, /* something failed, and it goes on */

@@ -66,7 +66,7 @@ static const char *make_private_in_chroot(void)
 	else if (fchdir(here) < 0 || chroot(".") < 0)
 		failed = "chroot (back)";
 	if (failed)
-		/* errno is for the caller, and the end of this process closes both */
+		/* errno is for the caller, and the end of this process closes both. */
 		return failed;
 	close(here);
 	close(self);

@@ -511,7 +511,7 @@ static void rebuild(struct af_xdp_port *port)
 	port->rebuilt++;
 	port->watched_since_ns = 0;
 	if (make_socket(port, 0, &port->fault))
-		/* the interface is gone again, or the kernel has not let go: the next round */
+		/* The interface is gone again, or the kernel has not let go: the next round. */
 		return;
 	port->fault.text[0] = 0;
 	if (port->started && begin_receiving(port))

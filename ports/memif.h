@@ -75,19 +75,19 @@ struct memif_port {
 	uint32_t buffer_bytes;
 	uint32_t longest; /* frame */
 
-	/* receive: slots [receive.tail, receive.tail + consumed) are the burst in the caller's
-	 * hands */
+	/* Receive: slots [receive.tail, receive.tail + consumed) are the burst in the caller's
+	 * hands. */
 	uint32_t *posted; /* client: bar_offset posted in each slot, as told to the peer */
 	unsigned consumed;
 	uint16_t slot[P2PNIC_BURST_MAX];      /* client: slot of frame k */
 	struct frame burst[P2PNIC_BURST_MAX]; /* server: for keep */
-	uint64_t *
-		dropping; /* the packet in the last slot goes on, and is counted there at its end */
-	/* server: frame k of a burst in one piece, at k · longest */
+	/* The packet in the last slot goes on, and is counted there at its end. */
+	uint64_t *dropping;
+	/* Server: frame k of a burst in one piece, at k · longest. */
 	uint8_t *gathered;
 	bool started;
 
-	/* transmit */
+	/* Transmit. */
 	uint16_t reported; /* client: slots before it have been told to the caller */
 	bool unpublished;
 	uint64_t done;   /* further frames done with, these among them… */

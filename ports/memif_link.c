@@ -23,7 +23,7 @@
 enum {
 	STEP_IDLE,  /* client: no channel; server: no peer */
 	STEP_HELLO, /* client: waits for HELLO; server: waits for INIT */
-	/* client: INIT is out, step - STEP_SETUP ACKs have come; server: takes ADD_*, CONNECT */
+	/* Client: INIT is out, step - STEP_SETUP ACKs have come; server: takes ADD_*, CONNECT. */
 	STEP_SETUP,
 };
 #define STEP_CONNECTED 1000

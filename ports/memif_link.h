@@ -55,10 +55,10 @@
 #define MEMIF_REGIONS_MAX       64u
 #define MEMIF_GUARD_BYTES       4096u
 #define MEMIF_HANDSHAKE_MS      2000u
-/* peers that a server has greeted and that are not yet its one */
+/* Peers that a server has greeted and that are not yet its one. */
 #define MEMIF_WAITING_MAX       8u
 #define MEMIF_MAP_MIB_DEFAULT   4096u /* a descriptor reaches 4 GiB into a region */
-/* others wait 2 s; a connect to a local socket costs microseconds */
+/* Others wait 2 s; a connect to a local socket costs microseconds. */
 #define MEMIF_RETRY_MS          200u
 /* As many slots as a NIC posts buffers unless told otherwise (half of its 1024): a ring that is
  * full of buffers is posted again by half the stores. */
@@ -120,7 +120,7 @@ struct memif_link {
 	struct memif_counters counters;
 	char reason[MEMIF_REASON_BYTES]; /* why the last connection ended or was refused */
 
-	/* the rest belongs to memif_link.c */
+	/* The rest belongs to memif_link.c. */
 	struct memif_link_config config; /* its socket is the one below */
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct sockaddr_un address;

@@ -66,7 +66,7 @@ struct config_route {
 /* A table in a file, see fib/route_file.h; read by config_routes, each time. */
 struct config_route_file {
 	char *file; /* absolute, or relative to the folder of the configuration file */
-	/* gateways that AS numbers choose among, those of the prefix's family each; absent: none */
+	/* Gateways that AS numbers choose among, those of the prefix's family each; absent: none. */
 	char **via;
 	unsigned via_count;
 

@@ -43,7 +43,7 @@ struct nic_unit {
 	bool adopted; /* of an earlier router: it has as long as it takes */
 	bool ending;  /* told to end */
 
-	/* Of soft_process.c; pid 0: none */
+	/* Of soft_process.c; pid 0: none. */
 	struct process process;
 	struct loop_watch watch; /* its end */
 	unsigned evicting;       /* how often another one was told to leave its sockets */

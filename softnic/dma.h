@@ -33,7 +33,7 @@ struct dma_window {
 struct dma {
 	struct dma_window *window;
 	unsigned windows, capacity;
-	/* Bus Master Enable in the command register; without it every access is a fault */
+	/* Bus Master Enable in the command register; without it every access is a fault. */
 	bool enabled;
 	struct vfu *vfu; /* for message windows */
 	struct p2pnic_counters *counters;

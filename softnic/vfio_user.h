@@ -114,7 +114,7 @@ struct vfu_region {
 };
 
 struct vfu_config {
-	/* of the listening socket; a stale one is replaced, a live one is EADDRINUSE */
+	/* Of the listening socket; a stale one is replaced, a live one is EADDRINUSE. */
 	const char *path;
 	int connection; /* with path NULL: an already connected socket, taken over; no listening */
 	const struct vfu_ops *ops;

@@ -81,7 +81,7 @@ void stream_mac(bool tester, unsigned port, uint8_t mac[6]);
 
 struct stream_config {
 	unsigned ingress;
-	/* of all streams built together: a straggler of an earlier one is told by it */
+	/* Of all streams built together: a straggler of an earlier one is told by it. */
 	uint8_t series;
 	unsigned exits;
 	const unsigned *exit;        /* [exits] */

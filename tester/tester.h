@@ -140,7 +140,7 @@ struct tester_port {
 	/* As the two stand in a frame that comes back; what is sent goes to device_mac. */
 	uint8_t own_mac[6];
 	uint8_t device_mac[6];
-	/* paced: when the next packet goes, in TSC since the start, 16 fractional bits */
+	/* Paced: when the next packet goes, in TSC since the start, 16 fractional bits. */
 	uint64_t due;
 };
 

@@ -10,7 +10,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-/* cmocka wants those first */
+/* cmocka wants those first. */
 #include <cmocka.h>
 
 #define MEMORY  (8u << 20)

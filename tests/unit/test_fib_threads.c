@@ -65,7 +65,7 @@ static void *read_on(void *argument)
 			reader->wrong += next_hop[i] != 1 && next_hop[i] / 2 != which[i] + 1;
 		reader->lookups += 64;
 		if (epoch == atomic_load_explicit(&reader->seen, memory_order_relaxed))
-			/* nothing new: machines with few processors need the writer */
+			/* Nothing new: machines with few processors need the writer. */
 			sched_yield();
 		/* A quiescent point: nothing read before is looked at again. */
 		atomic_store_explicit(&reader->seen, epoch, memory_order_release);

@@ -7,7 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-/* cmocka wants those first */
+/* cmocka wants those first. */
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>

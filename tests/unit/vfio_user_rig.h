@@ -43,12 +43,12 @@ struct rig {
 	_Atomic unsigned windows, resets, connects, disconnects;
 	char log[256]; /* the last line */
 
-	/* control thread */
+	/* Control thread. */
 	pthread_t control;
 	bool threaded;
 	_Atomic bool stop;
 
-	/* engine thread */
+	/* Engine thread. */
 	pthread_t engine;
 	_Atomic bool running;
 	_Atomic bool engine_stop;
