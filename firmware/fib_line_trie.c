@@ -8,7 +8,7 @@
 struct walk {
 	const uint8_t *image;
 	uint64_t end; /* nodes end here */
-	/* an image holds fewer nodes than units: a web of shared nodes ends here */
+	/* An image holds fewer nodes than units: a web of shared nodes ends here. */
 	uint64_t nodes_left;
 };
 

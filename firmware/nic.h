@@ -30,7 +30,7 @@
 #define NIC_RX_BUFFERS_MIN       2u    /* Wr */
 #define NIC_RX_BUFFERS_MIN_READS 16u   /* see reserve_of (ring_out.c) */
 #define NIC_RX_BUFFERS_MAX       8192u /* own buffers: receiving, free, holding */
-/* frames given to the port and not reported sent; a power of two */
+/* Frames given to the port and not reported sent; a power of two. */
 #define NIC_FLIGHT_MAX           4096u
 
 /* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
@@ -118,7 +118,7 @@ void nic_windows_changed(struct nic *n);
 
 enum nic_rest {
 	NIC_BUSY, /* something waits: poll on */
-	/* nothing to do now, but packets are held or in flight: look again within a millisecond */
+	/* Nothing to do now, but packets are held or in flight: look again within a millisecond. */
 	NIC_WAITING,
 	NIC_IDLE, /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
 };

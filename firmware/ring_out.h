@@ -37,12 +37,12 @@ struct ring_out {
 	uint16_t batch;
 	uint32_t epoch;
 	uint32_t mask; /* slots - 1 */
-	/* descriptors outstanding at most: slots, and buffers to put packets in */
+	/* Descriptors outstanding at most: slots, and buffers to put packets in. */
 	uint32_t capacity;
 	uint32_t produced;  /* next index to fill */
 	uint32_t published; /* what the egress NIC has been told */
 	uint32_t consumed;  /* what the egress NIC said last */
-	/* of produced, at the last reclaim; = produced while packets are held, or closed */
+	/* Of produced, at the last reclaim; = produced while packets are held, or closed. */
 	uint32_t limit;
 	uint32_t counted; /* produced, as far as it stands in the counters */
 	uint32_t bytes;   /* of frames since then */

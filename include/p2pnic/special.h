@@ -16,7 +16,7 @@
 
 enum p2pnic_special {
 	P2PNIC_SPECIAL_FORWARD, /* no special address, or one that may be forwarded */
-	/* neither from nor to it; a packet to an address of this router is taken */
+	/* Neither from nor to it; a packet to an address of this router is taken. */
 	P2PNIC_SPECIAL_STAY,
 	P2PNIC_SPECIAL_LINK,  /* likewise, and the host is shown packets from it and to it */
 	P2PNIC_SPECIAL_GROUP, /* never a source; a packet to it is for hosts on its link */
