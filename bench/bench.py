@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""make bench, make bench-quick: devices beside each other on the same links, run in turn (A B A B…).
+"""make bench, make bench-quick: devices beside each other on the same links, run in turn (A B A
+B…).
 
-Writes build/bench/results.json and prints tables. Medians are quoted, with spread; a run whose work differs is
-refused. One processor under test, the tester on another. docs/measurements.md tells how to read it.
+Writes build/bench/results.json and prints tables. Medians are quoted, with spread; a run whose work
+differs is refused. One processor under test, the tester on another. docs/measurements.md tells how
+to read it.
 """
 import argparse
 import json
@@ -39,30 +41,37 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return {"processor": model, "processors": os.cpu_count(), "kernel": platform.release().split("-")[0],
-            "virtual": os.path.exists("/sys/hypervisor") or "hypervisor" in open("/proc/cpuinfo").read(),
+    return {"processor": model, "processors": os.cpu_count(),
+            "kernel": platform.release().split("-")[0], "virtual": os.path.exists("/sys/hypervisor")
+            or "hypervisor" in open("/proc/cpuinfo").read(),
             "huge_pages_free": devices.huge_pages()}
 
 
 def memif_devices(full):
     routed = [devices.P2pnic(m) for m in ("wr", "rd", "bn")]
-    # At its best: which lookup, role and size of ring that is depends on the pattern and the frames.
-    routed += [devices.L3fwd(lookup, role, zero, rsize) for lookup in (("lpm", "fib") if full else ("lpm",))
+    # At its best: which lookup, role and size of ring that is depends on the pattern and the
+    # frames.
+    routed += [devices.L3fwd(lookup, role, zero, rsize) for lookup in (
+        ("lpm", "fib") if full else ("lpm",))
                for role, zero in (("server", False), ("client", True))
                for rsize in (devices.RSIZE, devices.NIC_RSIZE)]
     fixed = [devices.Testpmd("io"), devices.Testpmd("io", "client", True)]
     if full:
         routed += [devices.L3fwd("lpm", "client")]
         fixed += [devices.Testpmd("mac")]
-    # The copy loop has the rings of the NICs; a wire for each role and size of ring: the tester's own maximum.
-    loops = [devices.Loop("copy", rsize=devices.NIC_RSIZE), devices.Loop("wire", rsize=devices.NIC_RSIZE),
-             devices.Loop("wire")] + [devices.Loop("wire", "server", r) for r in (devices.RSIZE, devices.NIC_RSIZE)]
+    # The copy loop has the rings of the NICs; a wire for each role and size of ring: the tester's
+    # own maximum.
+    loops = [devices.Loop("copy", rsize=devices.NIC_RSIZE),
+             devices.Loop("wire", rsize=devices.NIC_RSIZE),
+             devices.Loop("wire")] + [devices.Loop("wire", "server", r) for r in (
+                 devices.RSIZE, devices.NIC_RSIZE)]
     return routed + fixed + loops
 
 
 class Samples:
-    """All runs of one device: (pattern, size) to a list of the tester's results. Rates are those of measure.rate, and
-    only of runs with near windows, if there are such; else with busy ones, else with far ones."""
+    """All runs of one device: (pattern, size) to a list of the tester's results. Rates are those of
+    measure.rate, and only of runs with near windows, if there are such; else with busy ones, else
+    with far ones."""
 
     def __init__(self):
         self.rows = {}
@@ -92,18 +101,19 @@ class Samples:
             seen = [r[what]["mpps"] for r in runs if r[what]["windows"] >= measure.WINDOWS_MIN]
             return statistics.median(seen) if seen else None
 
-        return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None, "kind": kind,
-                "best_mpps": max(r["near"]["best_mpps"] for r in runs),
+        return {"mpps": middle, "gbps": middle * (key[1] * 8) / 1e3 if rates else None,
+                "kind": kind, "best_mpps": max(r["near"]["best_mpps"] for r in runs),
                 "mean_mpps": statistics.median(r["mpps"] for r in runs),
                 "busy_mpps": median_of("busy"), "far_mpps": median_of("far"),
                 "windows": sum(r[kind]["windows"] for r in runs) if kind else 0,
-                "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs), "runs": len(rates),
+                "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
+                "runs": len(rates),
                 "spread": (max(rates) - min(rates)) / middle if middle else 0.0}
 
 
 def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
-    """Rounds of all devices; then up to as many more of what has no near window yet. until: no round begins that would
-    end later than this, by the length of the last one."""
+    """Rounds of all devices; then up to as many more of what has no near window yet. until: no
+    round begins that would end later than this, by the length of the last one."""
     samples = {d: Samples() for d in all_devices}
     for number in range(2 * rounds):
         begin = time.monotonic()
@@ -113,7 +123,8 @@ def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
                          (device.patterns is None or p in device.patterns)]
                 again = sizes
                 if number >= rounds:
-                    missing = [(p, s) for p in group for s in sizes if samples[device].rates((p, s))[1] != "near"]
+                    missing = [(p, s) for p in group for s in sizes
+                               if samples[device].rates((p, s))[1] != "near"]
                     group = [p for p in group if p in [m[0] for m in missing]]
                     again = [s for s in sizes if s in [m[1] for m in missing]]
                 if not group or (number >= rounds and until and time.monotonic() > until):
@@ -123,7 +134,8 @@ def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
                         samples[device].add(run)
                 except measure.Refused as why:
                     note("refused: %s" % why)
-            print("  round %d of %d: %-28s" % (number + 1, rounds, device.name + " " + device.method),
+            print("  round %d of %d: %-28s" % (number + 1, rounds,
+                                               device.name + " " + device.method),
                   end="\r", file=sys.stderr, flush=True)
         if number < rounds and until and 2 * time.monotonic() - begin > until:
             break
@@ -140,12 +152,14 @@ def throughput_rows(samples):
             if not summary["runs"]:
                 continue
             if device.name.startswith("copy loop"):
-                limit.append({"frame_bytes": size, "pattern": pattern, "copy_loop_mpps": summary.pop("mpps"), **summary})
+                limit.append({"frame_bytes": size, "pattern": pattern,
+                              "copy_loop_mpps": summary.pop("mpps"), **summary})
                 continue
             wire = wires.get((device.role, device.rsize))
-            rows.append({"dut": device.name, "method": device.method, "link": device.link, "pattern": pattern,
-                         "routed": device.mode == "routed", "frame_bytes": size, **summary,
-                         "tester_max_mpps": wire.median((pattern, size)) if wire else None})
+            rows.append({"dut": device.name, "method": device.method, "link": device.link,
+                         "pattern": pattern, "routed": device.mode == "routed", "frame_bytes": size,
+                         **summary, "tester_max_mpps": wire.median((pattern, size)) if wire
+                         else None})
     return rows, limit
 
 
@@ -156,7 +170,8 @@ def best(rows, key, dut, method="-"):
     return max(found, key=lambda r: (-measure.KINDS.index(r["kind"]), r["mpps"])) if found else None
 
 
-CONDITIONS = [("64 light", 64, 10e3), ("64 quarter", 64, wire_pps(64) / 4), ("1518 light", 1518, 10e3),
+CONDITIONS = [("64 light", 64, 10e3), ("64 quarter", 64, wire_pps(64) / 4),
+              ("1518 light", 1518, 10e3),
               ("1518 full", 1518, wire_pps(1518))]
 
 
@@ -171,9 +186,11 @@ def latency(all_devices, rows, rounds, settings, note):
         for device in all_devices:
             for name, size, rate in conditions:
                 extra = ["-r", str(int(rate))]
-                extra += ["-l", "1", "-c", "header"] if rate < 1e5 else ["-l", "4", "-c", "header:8"]
+                extra += ["-l", "1", "-c", "header"] if rate < 1e5 else [
+                    "-l", "4", "-c", "header:8"]
                 try:
-                    run = measure.run_checked(device, 2, ["1in-1out"], [size], settings, extra)[0]["run"]
+                    run = measure.run_checked(device, 2, ["1in-1out"], [size], settings,
+                                              extra)[0]["run"]
                     results.setdefault((device, name), []).append(run)
                 except measure.Refused as why:
                     note("refused: latency: %s" % why)
@@ -183,8 +200,9 @@ def latency(all_devices, rows, rounds, settings, note):
             continue
         runs.sort(key=lambda r: r["latency"]["p99_ns"])
         middle = runs[len(runs) // 2]
-        row = {"dut": device.name, "method": device.method, "condition": name, "mpps": middle["mpps"],
-               "lost": middle["lost"], "not_taken": middle["refused"], "runs": len(runs)}
+        row = {"dut": device.name, "method": device.method, "condition": name,
+               "mpps": middle["mpps"], "lost": middle["lost"], "not_taken": middle["refused"],
+               "runs": len(runs)}
         row.update({k: v for k, v in middle["latency"].items() if k != "count"})
         # A stall of the host's is in one window; the median window has none.
         windows = [r["near"] for r in runs if "p99_ns" in r["near"]]
@@ -223,8 +241,8 @@ def scale(device, settings, rounds, note):
             except measure.Refused as why:
                 note("refused: scale: %s" % why)
         if samples.rows:
-            out.append({"dut": device.name, "method": device.method, "nics": ports, "frame_bytes": 64,
-                        **samples.summary((pattern, 64))})
+            out.append({"dut": device.name, "method": device.method, "nics": ports,
+                        "frame_bytes": 64, **samples.summary((pattern, 64))})
     return out
 
 
@@ -239,29 +257,37 @@ MARK = {"near": "", "busy": "b", "far": "f"}
 
 
 def print_pattern(pattern, rows, limit):
-    """Rates, and ratios of medians and of best windows, by frame size. b, f: there were only busy, far windows."""
+    """Rates, and ratios of medians and of best windows, by frame size. b, f: there were only busy,
+    far windows."""
     rows = [r for r in rows if r["pattern"] == pattern]
-    copies = {r["frame_bytes"]: {**r, "mpps": r["copy_loop_mpps"]} for r in limit if r["pattern"] == pattern}
+    copies = {r["frame_bytes"]: {**r, "mpps": r["copy_loop_mpps"]} for r in limit if r["pattern"] ==
+              pattern}
     keys = [(pattern, size) for size in sorted({r["frame_bytes"] for r in rows})]
     print("\n%-27s%s" % (pattern + ", Mpps", "".join("%14s" % ("%d B" % size) for _, size in keys)))
     for name in dict.fromkeys((r["dut"], r["method"]) for r in rows):
         mine = {r["frame_bytes"]: r for r in rows if (r["dut"], r["method"]) == name}
-        cells = ["%.2f%s ±%.0f%%" % (mine[size]["mpps"], MARK[mine[size]["kind"]], 50 * mine[size]["spread"])
+        cells = ["%.2f%s ±%.0f%%" % (mine[size]["mpps"], MARK[mine[size]["kind"]],
+                                     50 * mine[size]["spread"])
                  if size in mine else "" for _, size in keys]
-        print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""), "".join("%14s" % c for c in cells)))
+        print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""),
+                           "".join("%14s" % c for c in cells)))
     if copies:
         print("%-27s%s" % ("copy loop", "".join("%14s" % ("%.2f%s" % (
-            copies[size]["mpps"], MARK[copies[size]["kind"]]) if size in copies else "") for _, size in keys)))
+            copies[size]["mpps"], MARK[copies[size]["kind"]]) if size in copies else "") for _,
+                                                size in keys)))
     ours = {key: best(rows, key, "p2pnic", "wr") for key in keys}
     if not any(ours.values()):
         return
     for what, title in (("mpps", ""), ("best_mpps", ", best")):
         for text, other in (("l3fwd", lambda k: best(rows, k, "l3fwd")),
-                            ("l3fwd server", lambda k: best([r for r in rows if " server" in r["dut"]], k, "l3fwd")),
+                            ("l3fwd server",
+                             lambda k: best([r for r in rows if " server" in r["dut"]], k,
+                                            "l3fwd")),
                             ("copy loop", lambda k: copies.get(k[1])),
                             ("Bn", lambda k: best(rows, k, "p2pnic", "bn")),
                             ("Rd", lambda k: best(rows, k, "p2pnic", "rd"))):
-            print("%-27s%s" % ("Wr / " + text + title, "".join("%14s" % ratio(ours[k], other(k), what) for k in keys)))
+            print("%-27s%s" % ("Wr / " + text + title,
+                               "".join("%14s" % ratio(ours[k], other(k), what) for k in keys)))
 
 
 def print_tables(result):
@@ -272,26 +298,32 @@ def print_tables(result):
             print_pattern(pattern, memif, limit)
     for r in rows:
         if r["link"] == "veth":
-            print("veth %-24s %s %d B: %.3f Mpps (tester %.3f)" % (r["dut"] + " " + r["method"], r["pattern"],
-                  r["frame_bytes"], r["mpps"], r["tester_max_mpps"] or 0))
+            print("veth %-24s %s %d B: %.3f Mpps (tester %.3f)" % (
+                r["dut"] + " " + r["method"], r["pattern"], r["frame_bytes"], r["mpps"],
+                r["tester_max_mpps"] or 0))
     for r in result["latency"]:
-        print("latency %-26s %-16s p50 %d p90 %d p99 %d p99.9 %d ns, median window's p99 %s, lost %d, not taken by the link in time %d" % (
-            r["dut"] + " " + r["method"], r["condition"], r["p50_ns"], r["p90_ns"], r["p99_ns"], r["p999_ns"],
-            r["window_p99_ns"] or "-", r["lost"], r["not_taken"]))
+        print("latency %-26s %-16s p50 %d p90 %d p99 %d p99.9 %d ns, median window's p99 %s, lost "
+              "%d, not taken by the link in time %d" % (
+            r["dut"] + " " + r["method"], r["condition"], r["p50_ns"], r["p90_ns"], r["p99_ns"],
+            r["p999_ns"], r["window_p99_ns"] or "-", r["lost"], r["not_taken"]))
     for r in result["cpu"]:
         print("cpu %-26s %s: host %.1f %%, engines %.1f %% of a processor" % (
             r["dut"] + " " + r["method"], r["load"], r["host_percent"], r["engine_percent"]))
     for r in result["scale"]:
-        print("one processor, %2d NICs: %s %s %.2f Mpps" % (r["nics"], r["dut"], r["method"], r["mpps"] or 0))
+        print("one processor, %2d NICs: %s %s %.2f Mpps" % (
+            r["nics"], r["dut"], r["method"], r["mpps"] or 0))
     tables.print_ratio(result["tables"])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="64 and 1518 B of 1in-1out and 4in-4out")
+    parser.add_argument("--quick", action="store_true",
+                        help="64 and 1518 B of 1in-1out and 4in-4out")
     parser.add_argument("--rounds", type=int, help="runs of each (3, quick: 3)")
-    parser.add_argument("--only", help="devices whose name contains one of these words, comma between")
-    parser.add_argument("--skip", default="", help="throughput, latency, cpu, scale, tables, veth; comma between")
+    parser.add_argument("--only",
+                        help="devices whose name contains one of these words, comma between")
+    parser.add_argument("--skip", default="",
+                        help="throughput, latency, cpu, scale, tables, veth; comma between")
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
@@ -317,7 +349,8 @@ def bench(arguments, settings, rounds, skip):
 
     chosen = []
     for device in memif_devices(not arguments.quick):
-        if arguments.only and not any(w in device.name + " " + device.method for w in arguments.only.split(",")):
+        if arguments.only and not any(w in device.name + " " + device.method
+                                      for w in arguments.only.split(",")):
             continue
         why = device.available()
         if why:
@@ -327,17 +360,20 @@ def bench(arguments, settings, rounds, skip):
     begin = time.time()
     until = time.monotonic() + QUICK_SECONDS if arguments.quick else None
     measure.find_near(settings)
-    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [], "scale": [],
+    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [],
+              "scale": [],
               "tables": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
-                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until, note)
+                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until,
+                             note)
         result["throughput"], result["limit"] = throughput_rows(samples)
     if "latency" not in skip:
         routed = [d for d in chosen if d.mode == "routed"]
         result["latency"] = latency(routed, result["throughput"], rounds, settings, note)
     if "cpu" not in skip:
-        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name == "l3fwd lpm server %d" % (1 << devices.RSIZE)],
+        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name ==
+                                    "l3fwd lpm server %d" % (1 << devices.RSIZE)],
                                    settings, note)
     if "scale" not in skip:
         for device in chosen:
@@ -346,7 +382,8 @@ def bench(arguments, settings, rounds, skip):
     if "tables" not in skip and any(d.method == "wr" for d in chosen):
         result["tables"] = tables.rows(Samples, 1 if arguments.quick else rounds, settings, note)
     if "veth" not in skip:
-        result["throughput"] += veth.rows(Samples, arguments.quick, 1 if arguments.quick else rounds, settings, note)
+        result["throughput"] += veth.rows(Samples, arguments.quick,
+                                          1 if arguments.quick else rounds, settings, note)
     result["notes"] = notes
     result["seconds"] = round(time.time() - begin, 1)
     os.makedirs(os.path.dirname(arguments.output), exist_ok=True)

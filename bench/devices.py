@@ -64,8 +64,9 @@ class Device:
         with open(self.log, "w") as out:
             out.write(" ".join(command) + "\n")
             out.flush()
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
-                                            start_new_session=True, preexec_fn=first_class, **more)
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out,
+                                            stderr=subprocess.STDOUT, start_new_session=True,
+                                            preexec_fn=first_class, **more)
 
     def available(self):
         """None, or why the device cannot be measured here."""
@@ -84,11 +85,12 @@ class Device:
         return []
 
     def cpu_split(self):
-        """CPU seconds of driver and router, and of engines; all of a plain forwarder's are the former."""
+        """CPU seconds of driver and router, and of engines; all of a plain forwarder's are the
+        former."""
         return cpu_seconds(self.pids()), 0.0
 
-    # A client that connects only once, at its start, needs the tester to listen first: it is started
-    # but stands still until proceed().
+    # A client that connects only once, at its start, needs the tester to listen first: it is
+    # started but stands still until proceed().
     tester_first = False
 
     def proceed(self):
@@ -135,7 +137,8 @@ class Dpdk(Device):
     def eal(self, run, lcores):
         arguments = ["-l", lcores, "-n", "1", "--no-pci", "--file-prefix", "p2pnic-bench"]
         # Its best is with huge pages; sharing its memory (zero-copy) works with no others.
-        arguments += ["--in-memory", "--single-file-segments"] if huge_pages() >= HUGE_PAGES else ["--no-huge", "-m", "512"]
+        arguments += (["--in-memory", "--single-file-segments"] if huge_pages() >= HUGE_PAGES
+                      else ["--no-huge", "-m", "512"])
         for p in range(run.ports):
             vdev = "net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s" % (
                 p, self.role, run.socket(p), self.rsize, device_mac(p))
@@ -164,7 +167,8 @@ class L3fwd(Dpdk):
             "--rule_ipv6=" + os.path.join(rules, "lpm_default_v6.cfg")]
         command += ["--eth-dest=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         # Its pool is sized by these; a zero-copy ring holds a buffer in every slot, both ways.
-        command += ["--rx-queue-size=%d" % (1 << self.rsize), "--tx-queue-size=%d" % (1 << self.rsize)]
+        command += ["--rx-queue-size=%d" % (1 << self.rsize),
+                    "--tx-queue-size=%d" % (1 << self.rsize)]
         self.launch(command)
 
 
@@ -185,8 +189,8 @@ class Testpmd(Dpdk):
         # The first lcore only waits for commands; both share the processor under test.
         command = [TESTPMD] + self.eal(run, "(0,1)@%d" % run.cpu)
         command[command.index("-l")] = "--lcores"
-        command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward, "--total-num-mbufs=32768",
-                    "--rxd=1024", "--txd=1024", "--burst=32"]
+        command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward,
+                    "--total-num-mbufs=32768", "--rxd=1024", "--txd=1024", "--burst=32"]
         command += ["--eth-peer=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         self.launch(command)
 
@@ -208,7 +212,8 @@ class Loop(Device):
 
 
 class P2pnic(Device):
-    """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in turn)."""
+    """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in
+    turn)."""
     role = "client"
     rsize = NIC_RSIZE
 
@@ -224,13 +229,15 @@ class P2pnic(Device):
         return None if "  router " in listed else "this build has no router"
 
     def port_line(self, run, p):
-        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (run.socket(p), self.rsize)
+        return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (
+            run.socket(p), self.rsize)
 
     def configuration(self, run):
         lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
                  "  batch: 64"]
         if self.method == "bn":
-            # Equal silicon: the host's thread and the engine take turns on the processor under test.
+            # Equal silicon: the host's thread and the engine take turns on the processor under
+            # test.
             lines.append("  bounce_core: %d" % run.cpu)
         lines += ["engines:", "  - name: e0", "    core: %d" % run.cpu,
                   "    shared: %s" % ("true" if self.method == "bn" else "false"), "nics:"]
@@ -255,8 +262,8 @@ class P2pnic(Device):
         self.prioritise()
 
     def prioritise(self):
-        """Waits until the NICs forward, and gives them the place on the processors that the others have:
-        they are sessions of their own."""
+        """Waits until the NICs forward, and gives them the place on the processors that the others
+        have: they are sessions of their own."""
         for _ in range(1000):
             with open(self.log) as f:
                 if "NICs forward" in f.read() or self.process.poll() is not None:

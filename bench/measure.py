@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One measurement: a device, a list of patterns and sizes, one start of the device. Refuses unequal work."""
+"""One measurement: a device, a list of patterns and sizes, one start of the device. Refuses unequal
+work."""
 import json
 import os
 import subprocess
@@ -38,14 +39,15 @@ def check_work(device, entry):
 
 
 def tester_command(ports, mode, patterns, sizes, settings, extra, near):
-    command = [devices.P2PNIC, "tester", "run", "-j", "-C", str(settings.tester_cpu), "-W", "15", "-m", mode,
-               "-P", ";".join(patterns), "-s", ",".join(map(str, sizes)), "-t", str(settings.seconds),
-               "-w", str(settings.warm_up), "--no-carry"]
+    command = [devices.P2PNIC, "tester", "run", "-j", "-C", str(settings.tester_cpu), "-W", "15",
+               "-m", mode, "-P", ";".join(patterns), "-s", ",".join(map(str, sizes)), "-t",
+               str(settings.seconds), "-w", str(settings.warm_up), "--no-carry"]
     for port in ports:
         command += ["-p", port]
     if near:
-        command += ["--cpu2", str(settings.device_cpu), "--near", "%d-%d:%d" % (*settings.near, settings.windows),
-                    "--step", "%.3f" % settings.step]
+        command += ["--cpu2", str(settings.device_cpu), "--near",
+                    "%d-%d:%d" % (*settings.near, settings.windows), "--step",
+                    "%.3f" % settings.step]
     return command + list(extra)
 
 
@@ -71,14 +73,15 @@ class Pair:
     def __init__(self, device, run, patterns, sizes, settings, extra, realtime=True):
         self.device = device
         memory = realtime and device.link == "memif"
-        command = tester_command(device.tester_ports(run), device.mode, patterns, sizes, settings, extra,
-                                 memory and settings.near)
+        command = tester_command(device.tester_ports(run), device.mode, patterns, sizes, settings,
+                                 extra, memory and settings.near)
         device.start(run)
         # For the length of a run whatever else the machine does stands still.
         for pid in [0] + device.pids() if memory else []:
             command += ["--realtime", str(pid)]
         self.tester = subprocess.Popen(device.tester_prefix(run) + command, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE, text=True, preexec_fn=devices.first_class)
+                                       stderr=subprocess.PIPE, text=True,
+                                       preexec_fn=devices.first_class)
         if device.tester_first:
             wait_for([run.socket(p) for p in range(run.ports)])
             device.proceed()
@@ -92,7 +95,8 @@ class Pair:
             raise Refused("%s: the tester did not end" % self.device.name) from None
         if self.tester.returncode not in (0, 1) or not out.strip():
             raise Refused("%s %s: %s" % (self.device.name, self.device.method,
-                                         err.strip() or "tester ended with %d" % self.tester.returncode))
+                                         err.strip() or "tester ended with %d" %
+                                         self.tester.returncode))
         return json.loads(out)["runs"]
 
     def stop(self):
@@ -103,10 +107,11 @@ class Pair:
 
 
 def find_near(settings):
-    """The host of a virtual machine moves its processors about: they share a core (under 60 ns), a cache, or only
-    a socket; and the device's has its core to itself or not. Devices are compared where they share a cache, alone."""
-    command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2", str(settings.device_cpu),
-               "-n", "60"]
+    """The host of a virtual machine moves its processors about: they share a core (under 60 ns), a
+    cache, or only a socket; and the device's has its core to itself or not. Devices are compared
+    where they share a cache, alone."""
+    command = [devices.P2PNIC, "tester", "cores", "-C", str(settings.tester_cpu), "--cpu2",
+               str(settings.device_cpu), "-n", "60"]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=devices.first_class)
     seen = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
     trips, steps = [trip for trip, _ in seen if trip > 0], [step for _, step in seen if step > 0]
@@ -117,8 +122,8 @@ def find_near(settings):
 
 
 def rate(run):
-    """(Mpps, kind): the median of its near windows, else of the busy, else of the far ones; (None, None) where none are
-    enough."""
+    """(Mpps, kind): the median of its near windows, else of the busy, else of the far ones; (None,
+    None) where none are enough."""
     for kind in KINDS:
         if run[kind]["windows"] >= WINDOWS_MIN:
             return run[kind]["mpps"], kind
@@ -135,7 +140,8 @@ def run_near(device, ports, pattern, size, settings, extra=()):
 
 
 def run_checked(device, ports, patterns, sizes, settings, extra=()):
-    """The tester's runs over all patterns and sizes of one start of the device. Work that is not equal is refused."""
+    """The tester's runs over all patterns and sizes of one start of the device. Work that is not
+    equal is refused."""
     directory = devices.prepare_directory()
     run = devices.Run(directory, ports, settings.device_cpu)
     pair = None

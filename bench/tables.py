@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The full Internet table against four routes: the same NICs, the same random destinations, run in turn.
+"""The full Internet table against four routes: the same NICs, the same random destinations, run in
+turn.
 
-The destinations lie inside the full table's prefixes, without those that no router forwards (tester/prefixes.h); the four
-routes are quarters of the address space. So both forward every packet, and only the table differs, and with it
-which packet leaves where: the four by the first two bits of the address, the full table by the origin's AS number.
+The destinations lie inside the full table's prefixes, without those that no router forwards
+(tester/prefixes.h); the four routes are quarters of the address space. So both forward every
+packet, and only the table differs, and with it which packet leaves where: the four by the first two
+bits of the address, the full table by the origin's AS number.
 """
 import glob
 import lzma
@@ -35,7 +37,8 @@ def gateways(ports):
 
 
 def full_table():
-    """(path, where it is from): IPv4, PREFIX ASN; the newest real one that is there, else a synthetic one."""
+    """(path, where it is from): IPv4, PREFIX ASN; the newest real one that is there, else a
+    synthetic one."""
     path = os.path.join(FOLDER, "full.txt")
     real = sorted(glob.glob(REAL))
     os.makedirs(FOLDER, exist_ok=True)
@@ -44,7 +47,8 @@ def full_table():
             with lzma.open(real[-1], "rt") as table:
                 out.writelines(line for line in table if ":" not in line)
             return path, os.path.basename(real[-1])
-        made = subprocess.run([devices.P2PNIC, "fib", "synthesize"], stdout=subprocess.PIPE, text=True, check=True)
+        made = subprocess.run([devices.P2PNIC, "fib", "synthesize"], stdout=subprocess.PIPE,
+                              text=True, check=True)
         out.writelines(line + "\n" for line in made.stdout.splitlines() if ":" not in line)
         return path, "synthetic (p2pnic fib synthesize)"
 
@@ -72,9 +76,11 @@ def rows(samples_of, rounds, settings, note):
     path, source = full_table()
     picked, lines = destinations(path)
     via = gateways(PORTS)
-    quarters = "".join("  - {prefix: %d.0.0.0/2, via: %s}\n" % (64 * p, via[p]) for p in range(PORTS))
+    quarters = "".join("  - {prefix: %d.0.0.0/2, via: %s}\n" % (64 * p, via[p])
+                       for p in range(PORTS))
     tables = [(Table("four", "routes:\n" + quarters), PORTS),
-              (Table("full", "route_files:\n  - {file: %s, via: [%s]}\n" % (path, ", ".join(via))), lines)]
+              (Table("full", "route_files:\n  - {file: %s, via: [%s]}\n" % (path, ", ".join(via))),
+               lines)]
     note("tables: the full table is %s, %d IPv4 routes" % (source, lines))
     extra = ["-c", "full:16", "-d", "%s:%d" % (picked, DESTINATIONS)]
     samples = {device: samples_of() for device, _ in tables}
@@ -86,7 +92,8 @@ def rows(samples_of, rounds, settings, note):
                 note("refused: tables: %s table: %s" % (device.table, why))
     return [{"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
              "destinations": DESTINATIONS, "pattern": PATTERN, "frame_bytes": SIZE,
-             **samples[device].summary((PATTERN, SIZE))} for device, routes in tables if samples[device].rows]
+             **samples[device].summary((PATTERN, SIZE))} for device,
+            routes in tables if samples[device].rows]
 
 
 def print_ratio(result):
@@ -95,6 +102,8 @@ def print_ratio(result):
         print("tables: no run with windows of one kind")
     elif len(found) == 2:
         full, four = found["full"], found["four"]
-        print("tables: %s %s %s %d B, %d random destinations: %d routes %.2f Mpps, %d routes %.2f Mpps, ratio %s%.2f" % (
-            full["dut"], full["method"], full["pattern"], full["frame_bytes"], full["destinations"], full["routes"],
-            full["mpps"], four["routes"], four["mpps"], "~" if full["kind"] != four["kind"] else "", full["mpps"] / four["mpps"]))
+        print("tables: %s %s %s %d B, %d random destinations: %d routes %.2f Mpps, %d routes %.2f "
+              "Mpps, ratio %s%.2f" % (
+            full["dut"], full["method"], full["pattern"], full["frame_bytes"], full["destinations"],
+            full["routes"], full["mpps"], four["routes"], four["mpps"],
+            "~" if full["kind"] != four["kind"] else "", full["mpps"] / four["mpps"]))

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""veth links: Linux forwarding, and p2pnic on af_xdp, between two network namespaces of the bench's own.
+"""veth links: Linux forwarding, and p2pnic on af_xdp, between two network namespaces of the bench's
+own.
 
     pt-gen: g0 … g3  ═══ veth ═══  d0 … d3 :pt-dut
 
-The tester sits on g0…, the device on d0…. Linux forwards in the context of whoever puts the packet on the
-veth; receive packet steering moves that to the processor under test. Needs root; else skipped.
+The tester sits on g0…, the device on d0…. Linux forwards in the context of whoever puts the packet
+on the veth; receive packet steering moves that to the processor under test. Needs root; else
+skipped.
 """
 import os
 import subprocess
@@ -21,7 +23,8 @@ def ip(*words):
 
 
 def within(name, *words):
-    subprocess.run(["ip", "netns", "exec", name] + list(words), check=True, capture_output=True, text=True)
+    subprocess.run(["ip", "netns", "exec", name] + list(words), check=True, capture_output=True,
+                   text=True)
 
 
 class Links:
@@ -36,8 +39,9 @@ class Links:
             ip("netns", "add", name)
         try:
             for p in range(self.ports):
-                ip("-n", GENERATOR, "link", "add", "g%d" % p, "address", devices.tester_mac(p), "type", "veth",
-                   "peer", "name", "d%d" % p, "address", devices.device_mac(p), "netns", DEVICE)
+                ip("-n", GENERATOR, "link", "add", "g%d" % p, "address", devices.tester_mac(p),
+                   "type", "veth", "peer", "name", "d%d" % p, "address", devices.device_mac(p),
+                   "netns", DEVICE)
                 ip("-n", GENERATOR, "link", "set", "g%d" % p, "addrgenmode", "none", "up")
                 ip("-n", DEVICE, "link", "set", "d%d" % p, "addrgenmode", "none", "up")
             self.wait_up()
@@ -47,9 +51,11 @@ class Links:
         return self
 
     def wait_up(self):
-        """The kernel tells of carrier at most once a second; a port that sends before would refuse to."""
+        """The kernel tells of carrier at most once a second; a port that sends before would refuse
+        to."""
         for _ in range(60):
-            shown = subprocess.run(["ip", "-n", DEVICE, "-br", "link"], capture_output=True, text=True).stdout
+            shown = subprocess.run(["ip", "-n", DEVICE, "-br", "link"], capture_output=True,
+                                   text=True).stdout
             if sum(" UP " in line for line in shown.splitlines()) >= self.ports:
                 return
             time.sleep(0.05)
@@ -73,7 +79,8 @@ class VethDevice(devices.Device):
 
 class Linux(VethDevice):
     """steer: on the processor under test; else where the tester's system calls bring the packets.
-    gro: it receives by NAPI, so that the tester's af_xdp ends send to it by batches as they do to p2pnic."""
+    gro: it receives by NAPI, so that the tester's af_xdp ends send to it by batches as they do to
+    p2pnic."""
 
     def __init__(self, steer=True, gro=False):
         super().__init__()
@@ -81,14 +88,17 @@ class Linux(VethDevice):
         self.name = "linux forwarding" + ("" if steer else ", unsteered") + (", gro" if gro else "")
 
     def start(self, run):
-        settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"]
+        settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 "
+                    "net.ipv4.conf.default.rp_filter=0"]
         for p in range(run.ports):
             settings += ["sysctl -qw net.ipv4.conf.d%d.rp_filter=0" % p,
                          "ip address replace 10.0.%d.1/24 dev d%d" % (p, p),
-                         "ip neighbor replace 10.0.%d.10 lladdr %s dev d%d" % (p, devices.tester_mac(p), p),
+                         "ip neighbor replace 10.0.%d.10 lladdr %s dev d%d" %
+                         (p, devices.tester_mac(p), p),
                          "ip route replace 198.18.%d.0/24 via 10.0.%d.10" % (p, p)]
             if self.steer:
-                settings += ["echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (1 << run.cpu, p)]
+                settings += ["echo %x > /sys/class/net/d%d/queues/rx-0/rps_cpus" % (
+                    1 << run.cpu, p)]
             if self.gro:
                 settings += ["ethtool -K d%d gro on" % p]
         within(DEVICE, "sh", "-ec", "; ".join(settings))
@@ -128,7 +138,8 @@ def rows(samples_of, quick, rounds, settings, note):
         note("skipped: veth: needs root")
         return []
     sizes = [64] if quick else [64, 512, 1518]
-    chosen = [Linux(), Linux(gro=True), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"), Wire()]
+    chosen = [Linux(), Linux(gro=True), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"),
+              Wire()]
     samples = {d: samples_of() for d in chosen}
     for _ in range(rounds):
         for device in chosen:
@@ -138,7 +149,8 @@ def rows(samples_of, quick, rounds, settings, note):
                 continue
             try:
                 with Links(2):
-                    for run in measure.run_checked(device, 2, ["1in-1out"], sizes, settings, ["-c", "full"]):
+                    for run in measure.run_checked(device, 2, ["1in-1out"], sizes, settings,
+                                                   ["-c", "full"]):
                         samples[device].add(run)
             except measure.Refused as why:
                 note("refused: %s" % why)
@@ -148,7 +160,8 @@ def rows(samples_of, quick, rounds, settings, note):
     out = []
     for device in chosen[:-1]:
         for pattern, size in samples[device].rows:
-            out.append({"dut": device.name, "method": device.method, "link": "veth", "pattern": pattern,
-                        "routed": True, "frame_bytes": size, **samples[device].summary((pattern, size)),
+            out.append({"dut": device.name, "method": device.method, "link": "veth",
+                        "pattern": pattern, "routed": True, "frame_bytes": size,
+                        **samples[device].summary((pattern, size)),
                         "tester_max_mpps": wire.median((pattern, size))})
     return out

@@ -4,9 +4,9 @@
     print n->in[1].mailbox->consumer     epoch 3, index 128
     print *n                             words, next hops, table entries, addresses as what they say
 
-By the names of the contract's types (include/p2pnic): p2pnic_ring_word, p2pnic_next_hop, p2pnic_fib_entry,
-p2pnic_state_jump_entry, struct p2pnic_descriptor, p2pnic_adjacency, mac_addr, bus_addr, and of the firmware's
-struct ring_in, ring_out."""
+By the names of the contract's types (include/p2pnic): p2pnic_ring_word, p2pnic_next_hop,
+p2pnic_fib_entry, p2pnic_state_jump_entry, struct p2pnic_descriptor, p2pnic_adjacency, mac_addr,
+bus_addr, and of the firmware's struct ring_in, ring_out."""
 
 import gdb
 import gdb.printing
@@ -51,35 +51,42 @@ def adjacency(value):
     kind = name_of(KINDS, int(value["kind"]))
     if kind != "forward":
         return kind
-    return (f"forward by NIC {int(value['egress'])}, {mac(value['source'])} to {mac(value['destination'])}, "
+    return (f"forward by NIC {int(value['egress'])}, {mac(value['source'])} to "
+            f"{mac(value['destination'])}, "
             f"MTU {int(value['mtu'])}")
 
 
 def descriptor(value):
     reason = int(value["flags"]) & 0x3f
-    return (f"{int(value['length'])} bytes at {int(value['offset']):#x}, tag {int(value['flags']) >> 9:#x}" +
-            (f", punted: {gdb.Value(reason).cast(gdb.lookup_type('enum p2pnic_drop'))}" if reason else ""))
+    return (f"{int(value['length'])} bytes at {int(value['offset']):#x}, tag "
+            f"{int(value['flags']) >> 9:#x}" +
+            (f", punted: {gdb.Value(reason).cast(gdb.lookup_type('enum p2pnic_drop'))}" if reason
+             else ""))
 
 
 def ring_in(value):
     if not value["open"]:
         return "closed"
-    return (f"epoch {int(value['epoch'])}, {int(value['slots'])} slots, dequeued {int(value['dequeued'])}, "
+    return (f"epoch {int(value['epoch'])}, {int(value['slots'])} slots, dequeued "
+            f"{int(value['dequeued'])}, "
             f"completed {int(value['completed'])}")
 
 
 def ring_out(value):
     if not value["open"]:
         return "closed"
-    return (f"epoch {int(value['epoch'])}, {int(value['mask']) + 1} slots, produced {int(value['produced'])}, "
-            f"published {int(value['published'])}, consumed {int(value['consumed'])}, limit {int(value['limit'])}, "
+    return (f"epoch {int(value['epoch'])}, {int(value['mask']) + 1} slots, produced "
+            f"{int(value['produced'])}, "
+            f"published {int(value['published'])}, consumed {int(value['consumed'])}, limit "
+            f"{int(value['limit'])}, "
             f"held {int(value['held'])}")
 
 
 WORDS = {"p2pnic_ring_word": ring_word, "p2pnic_next_hop": next_hop, "p2pnic_fib_entry": fib_entry,
          "p2pnic_state_jump_entry": state_jump_entry}
-STRUCTS = {"mac_addr": mac, "bus_addr": lambda value: f"bus {int(value['value']):#x}", "p2pnic_adjacency": adjacency,
-           "p2pnic_descriptor": descriptor, "ring_in": ring_in, "ring_out": ring_out}
+STRUCTS = {"mac_addr": mac, "bus_addr": lambda value: f"bus {int(value['value']):#x}",
+           "p2pnic_adjacency": adjacency, "p2pnic_descriptor": descriptor, "ring_in": ring_in,
+           "ring_out": ring_out}
 
 
 class Printer:

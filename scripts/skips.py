@@ -42,7 +42,8 @@ PROBES = {
                               "ip link add link a name b type vlan id 5"),
     "no-af-xdp": _no_af_xdp,
     "no-avx512": _no_avx512,
-    "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none", "/run"),
+    "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",
+                                         "/run"),
     "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
 }
 
@@ -59,7 +60,8 @@ def read(path):
             if len(fields) != 3 or not all(fields):
                 raise ValueError(f"{path}:{number}: want CONDITION | NAME | REASON")
             if fields[0] not in PROBES:
-                raise ValueError(f"{path}:{number}: no condition '{fields[0]}'; there are: {', '.join(PROBES)}")
+                raise ValueError(f"{path}:{number}: no condition '{fields[0]}'; there are: "
+                                 f"{', '.join(PROBES)}")
             rows.append(tuple(fields))
     return rows
 
@@ -75,7 +77,8 @@ class Rule:
         return self.known[condition]
 
     def expected(self, name):
-        """The condition and the reason for which a test of that name may be skipped here, or None."""
+        """The condition and the reason for which a test of that name may be skipped here, or
+        None."""
         for condition, pattern, reason in self.rows:
             if fnmatch.fnmatchcase(name, pattern) and self.holds(condition):
                 return condition, reason

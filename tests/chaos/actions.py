@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is done to a router. Each action leaves nothing of its own behind, says what it did, and excuses the NICs
-whose packets it may cost. All its choices come from the generator that it is given."""
+"""What is done to a router. Each action leaves nothing of its own behind, says what it did, and
+excuses the NICs whose packets it may cost. All its choices come from the generator that it is
+given."""
 
 import errno
 import os
@@ -14,11 +15,12 @@ from world import Failed, connect, eventually, mac, run
 
 ACTIONS = {}  # name → function
 MEMORY = ("malloc", "calloc", "realloc", "aligned_alloc", "mmap")
-DESCRIPTORS = ("open", "fopen", "opendir", "socket", "accept4", "epoll_create1", "eventfd", "memfd_create", "pipe2",
-               "dup2", "fcntl", "signalfd", "syscall", "recvmsg")
-MESSAGES = ("sendmsg", "recvmsg", "connect", "read", "write", "poll", "epoll_ctl", "epoll_wait", "setsockopt",
-            "send", "recv", "sendto", "sendmmsg", "readv", "recvfrom", "ioctl")
-START = ("fork", "pthread_create", "bind", "listen", "ftruncate", "fallocate", "fstat", "flock", "mkdir")
+DESCRIPTORS = ("open", "fopen", "opendir", "socket", "accept4", "epoll_create1", "eventfd",
+               "memfd_create", "pipe2", "dup2", "fcntl", "signalfd", "syscall", "recvmsg")
+MESSAGES = ("sendmsg", "recvmsg", "connect", "read", "write", "poll", "epoll_ctl", "epoll_wait",
+            "setsockopt", "send", "recv", "sendto", "sendmmsg", "readv", "recvfrom", "ioctl")
+START = ("fork", "pthread_create", "bind", "listen", "ftruncate", "fallocate", "fstat", "flock",
+         "mkdir")
 
 
 def action(function):
@@ -31,7 +33,8 @@ def some_nic(rng):
 
 
 def calm(world):
-    """Until every NIC forwards: what a router does that dies while it starts one is `kill_router_at_work`'s."""
+    """Until every NIC forwards: what a router does that dies while it starts one is
+    `kill_router_at_work`'s."""
     world.settle()
 
 
@@ -40,7 +43,7 @@ def lose_nic(world, *nics):
     world.unsteady = True
 
 
-# --- Processes end ----------------------------------------------------------------------------------------
+# --- Processes end --------------------------------------------------------------------------------
 
 @action
 def kill_router(world, rng):
@@ -211,7 +214,7 @@ def stop_keeper_kill_router(world, rng):
     return ""
 
 
-# --- Reloads ----------------------------------------------------------------------------------------------
+# --- Reloads --------------------------------------------------------------------------------------
 
 def some_routes(rng, n):
     return [{"prefix": f"198.{18 + k // 256}.{k % 256}.0/24", "via": f"10.0.{rng.randint(1, 3)}.2"}
@@ -223,8 +226,12 @@ def reload(world):
     before = len(world.router.messages())
     world.router.process.send_signal(signal.SIGHUP)
     try:
-        return eventually(lambda: next((line for line in world.router.messages()[before:].splitlines(True)
-                                        if "router: configuration " in line and line.endswith("\n")), None), 30, "")
+        def answer():
+            lines = world.router.messages()[before:].splitlines(True)
+            return next((line for line in lines
+                         if "router: configuration " in line and line.endswith("\n")), None)
+
+        return eventually(answer, 30, "")
     except AssertionError as error:
         raise Failed("no answer to SIGHUP within 30 s") from error
 
@@ -237,7 +244,8 @@ def reload_storm(world, rng):
     base = [r for r in kept if r["prefix"].startswith("10.")]
     n, wrong = rng.randint(3, 12), 0
     for step in range(n):
-        kind = rng.choice(("routes", "routes", "fewer", "none", "text", "prefix", "restart", "absent"))
+        kind = rng.choice(("routes", "routes", "fewer", "none", "text", "prefix", "restart",
+                           "absent"))
         if kind in ("routes", "fewer", "none") or step == n - 1:
             kept = base + some_routes(rng, 0 if kind == "none" else rng.randint(0, 400))
             config["routes"] = kept
@@ -249,7 +257,8 @@ def reload_storm(world, rng):
             continue
         wrong += 1
         right = dict(config["router"])
-        config["routes"] = kept + [{"prefix": "198.51.100.1/24", "via": "10.0.1.2"}] * (kind == "prefix")
+        config["routes"] = kept + [{"prefix": "198.51.100.1/24", "via": "10.0.1.2"}] * (
+            kind == "prefix")
         if kind == "restart":
             config["router"]["batch"] = 9
         world.router.write()
@@ -273,7 +282,7 @@ def reload_storm(world, rng):
     return f"{n} reloads, {wrong} of them wrong, {have} routes"
 
 
-# --- Wires, peers, strangers --------------------------------------------------------------------------------
+# --- Wires, peers, strangers ----------------------------------------------------------------------
 
 def hostile(rng, k):
     """A frame that came out of one that is right, or out of nothing."""
@@ -281,8 +290,11 @@ def hostile(rng, k):
     ip6 = rng.random() < 0.3
     payload = rng.randbytes(length)
     if ip6:
-        head = b"\x60\0\0\0" + length.to_bytes(2, "big") + bytes((rng.choice((0, 6, 17, 43, 44, 58, 60)), 64)) + \
-            bytes.fromhex(f"fd00000{k}" + "0" * 23 + "2" + f"fd00000{rng.randint(1, 4)}" + "0" * 23 + "2")
+        head = b"\x60\0\0\0" + length.to_bytes(2,
+                                               "big") + bytes((rng.choice((
+                                                   0, 6, 17, 43, 44, 58, 60)), 64)) + \
+            bytes.fromhex(f"fd00000{k}" + "0" * 23 + "2" + f"fd00000{rng.randint(1, 4)}" + "0" *
+                          23 + "2")
     else:
         head = bytes((0x45, 0)) + (20 + length).to_bytes(2, "big") + b"\0\1\0\0" + \
             bytes((rng.choice((0, 1, 64)), 17, 0, 0, 10, 0, k, 2, 10, 0, rng.randint(1, 4), 2))
@@ -290,10 +302,12 @@ def hostile(rng, k):
         while total >> 16:
             total = (total & 0xffff) + (total >> 16)
         head = head[:10] + (0xffff - total).to_bytes(2, "big") + head[12:]
-    frame = bytearray(bytes.fromhex((mac(k) + mac(k, 2)).replace(":", "")) + (b"\x86\xdd" if ip6 else b"\x08\0") +
+    frame = bytearray(bytes.fromhex((mac(k) + mac(k, 2)).replace(":", "")) + (
+        b"\x86\xdd" if ip6 else b"\x08\0") +
                       head + payload)
     for _ in range(rng.choice((0, 1, 1, 2, 8))):
-        frame[rng.randrange(14 if rng.random() < 0.9 else 0, min(len(frame), 80))] = rng.randrange(256)
+        frame[rng.randrange(14 if rng.random() < 0.9 else 0,
+                            min(len(frame), 80))] = rng.randrange(256)
     if rng.random() < 0.2:
         del frame[rng.randrange(14, len(frame)):]
     return rng.randbytes(rng.randint(14, 1500)) if rng.random() < 0.05 else bytes(frame)
@@ -417,7 +431,7 @@ def keeper_strangers(world, rng):
     return f"{n}"
 
 
-# --- Calls that fail -----------------------------------------------------------------------------------------
+# --- Calls that fail ------------------------------------------------------------------------------
 
 def fault(world, rng, who):
     functions = rng.choice((MEMORY, DESCRIPTORS, MESSAGES, MEMORY + DESCRIPTORS + START))
@@ -431,7 +445,8 @@ def fault(world, rng, who):
 def inject_router(world, rng):
     calm(world)
     said = fault(world, rng, "router")
-    threads = [threading.Thread(target=lambda: connect(f"{world.router.runtime}/api.sock")) for _ in range(5)]
+    threads = [threading.Thread(target=lambda: connect(f"{world.router.runtime}/api.sock"))
+               for _ in range(5)]
     for t in threads:
         t.start()
         world.router.process.send_signal(signal.SIGHUP)

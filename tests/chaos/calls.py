@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Call 1, 2, 3, … of one process fails, once, while a router starts, reloads, takes over or restarts a NIC. Each
-time: a clean error or success; never a crash, a hang, something left, or the loss of a NIC that was well."""
+"""Call 1, 2, 3, … of one process fails, once, while a router starts, reloads, takes over or
+restarts a NIC. Each time: a clean error or success; never a crash, a hang, something left, or the
+loss of a NIC that was well."""
 
 import re
 import signal
@@ -37,7 +38,8 @@ def nothing_left(world):
 
 
 def came_up(world, at):
-    """A router that has just been started by a rule: True: it runs; False: it ended, and said why."""
+    """A router that has just been started by a rule: True: it runs; False: it ended, and said
+    why."""
     process = world.router.process
     if said(world, at, [UP], process) == UP:
         return True
@@ -81,7 +83,8 @@ def unharmed(world, before, *but):
 def reload(world, fail):
     before = running(world)
     serial = world.serial = getattr(world, "serial", 0) + 1
-    world.router.config["routes"] = [{"prefix": f"198.18.{n}.0/24", "via": f"10.0.{1 + (n + serial) % 2}.2"}
+    world.router.config["routes"] = [{"prefix": f"198.18.{n}.0/24",
+                                      "via": f"10.0.{1 + (n + serial) % 2}.2"}
                                      for n in range(serial % 7)]
     world.router.write()
     for attempt in ("fails", "well"):
@@ -89,7 +92,8 @@ def reload(world, fail):
         if attempt == "fails":
             fail()
         world.router.process.send_signal(signal.SIGHUP)
-        answer = said(world, at, ["router: configuration read again", "router: configuration not taken: ", UP],
+        answer = said(world, at, ["router: configuration read again",
+                                  "router: configuration not taken: ", UP],
                       world.router.process)
         world.inject.off()
         if answer == "end":
@@ -134,8 +138,10 @@ def restart(world, fail):
 
 
 WHEN = {f"{when.__name__}-{who.split()[0]}": (when, who) for when, who in (
-    (start, "router"), (start, "keeper"), (start, "nic nic2"), (reload, "router"), (reload, "nic nic2"),
-    (takeover, "router"), (takeover, "keeper"), (restart, "router"), (restart, "keeper"), (restart, "nic nic2"))}
+    (start, "router"), (start, "keeper"), (start, "nic nic2"), (reload, "router"),
+    (reload, "nic nic2"),
+    (takeover, "router"), (takeover, "keeper"), (restart, "router"), (restart, "keeper"),
+    (restart, "nic nic2"))}
 
 
 def run_all(run):
@@ -161,8 +167,10 @@ def run_all(run):
             except (Failed, AssertionError, OSError) as error:
                 bad += 1
                 run.actions += 1
-                run.fail(f"{name} call {k}: {place(world.router.messages()[at:])}", str(error) or repr(error))
+                run.fail(f"{name} call {k}: {place(world.router.messages()[at:])}",
+                         str(error) or repr(error))
             k += run.arguments.step
         run.rounds += 1
-        print(f"calls: {name}: {k - 1} calls, {bad} not borne, {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"calls: {name}: {k - 1} calls, {bad} not borne, {time.monotonic() - begin:.0f} s",
+              flush=True)
     run.leave()

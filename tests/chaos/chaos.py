@@ -4,14 +4,15 @@
 
     make chaos [MINUTES=10] [SEED=N]
 
-A round is a few actions (actions.py) beside traffic; afterwards every NIC forwards to every other, every packet
-is accounted for, no stream has lost what no action explains, and no process has grown (world.py). A round is
-what its seed and its number say, so `--seed N --round K --rounds 1` does the same things again (with the same
---known and --only), as far as the scheduler does.
+A round is a few actions (actions.py) beside traffic; afterwards every NIC forwards to every other,
+every packet is accounted for, no stream has lost what no action explains, and no process has grown
+(world.py). A round is what its seed and its number say, so `--seed N --round K --rounds 1` does the
+same things again (with the same --known and --only), as far as the scheduler does.
 
     --only A,B         only these actions
     --list             names them
-    --calls [WHEN]     instead: let call 1, 2, 3, … of the router fail, when it starts, reloads, … (calls.py)
+    --calls [WHEN]     instead: let call 1, 2, 3, … of the router fail, when it starts, reloads, …
+    (calls.py)
 """
 
 import argparse
@@ -45,7 +46,8 @@ class Run:
         self.arguments = arguments
         self.world = None
         self.failures = []
-        self.rounds = self.actions = self.checked = self.unexplained = self.unaccounted = self.leaks = 0
+        self.rounds = self.actions = self.checked = 0
+        self.unexplained = self.unaccounted = self.leaks = 0
         self.lost = 0
 
     def keep(self, name):
@@ -110,7 +112,8 @@ class Run:
             print(f"round {number}: {', '.join(done)}; {self.world.checked - checked} packets, "
                   f"{time.monotonic() - begin:.1f} s; seed {self.arguments.seed}", flush=True)
         except (Failed, AssertionError, OSError) as error:
-            self.fail(f"seed {self.arguments.seed} round {number}: {', '.join(done)}", str(error) or repr(error))
+            self.fail(f"seed {self.arguments.seed} round {number}: {', '.join(done)}",
+                      str(error) or repr(error))
         self.rounds += 1
 
     def chaos(self):
@@ -127,7 +130,8 @@ class Run:
         self.finish()
 
     def verdict(self):
-        text = (f"chaos: {self.rounds} rounds, {self.actions} actions, {self.checked} packets checked, "
+        text = (f"chaos: {self.rounds} rounds, {self.actions} actions, {self.checked} packets "
+                f"checked, "
                 f"{self.unexplained} lost without a reason, "
                 f"{self.unaccounted} unaccounted, {self.leaks} leaks")
         if self.failures:
@@ -140,7 +144,8 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Chaos around a router; see the head of this file.")
+    parser = argparse.ArgumentParser(description="Chaos around a router; see the head of this "
+                                                 "file.")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--round", type=int, default=1, help="the first one")

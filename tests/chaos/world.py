@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What chaos is done to: a router of four NICs, its wires, a memif peer, and the checks that all of it is well.
+"""What chaos is done to: a router of four NICs, its wires, a memif peer, and the checks that all of
+it is well.
 
     wire 1…3: eth0 ──── nic1…3 of the router (veth, af_packet)
-    wire 4:   eth0 ──── "outer" of another router, which routes to "inner" ──── memif ──── nic4 of the router
+    wire 4:   eth0 ──── "outer" of another router, which routes to "inner" ──── memif ──── nic4 of
+    the router
 """
 
 import collections
@@ -26,8 +28,8 @@ NICS = 4
 INNER, NIC4 = "02:00:00:00:f4:02", "02:00:00:00:f4:01"
 CRASH = re.compile(r".*(?:AddressSanitizer|LeakSanitizer|runtime error:|Assertion|stack smashing|"
                    r"killed by signal (?:4|5|6|7|8|11|31)\b|ended with status 66).*")
-# What a process may have more of than when it was warm: descriptors, threads, maps (arenas, stacks of libc; a
-# sanitizer keeps what was freed).
+# What a process may have more of than when it was warm: descriptors, threads, maps (arenas, stacks
+# of libc; a sanitizer keeps what was freed).
 GROWTH = (2, 0, 12)
 GROWTH_SANITIZED = (2, 0, 400)
 MARK = b"p2pnic chaos "
@@ -58,7 +60,8 @@ class World(Network):
     def __init__(self, nics=NICS, more=True):
         super().__init__(nics)
         self.streams = []
-        self.excused, self.flooded = set(), set()  # NICs whose packets may be lost; that lose at reception only
+        # NICs whose packets may be lost; that lose at reception only
+        self.excused, self.flooded = set(), set()
         self.checked = self.lost = 0
         self.base = {}
         self.unsteady = False  # NICs have died: the two ends of a ring have not counted alike since
@@ -104,8 +107,9 @@ class World(Network):
 
     def spawn(self):
         with open(self.router.log, "a", encoding="utf8") as log:
-            return subprocess.Popen([P2PNIC, "router", "-c", self.router.path], stdin=subprocess.DEVNULL,
-                                    stdout=log, stderr=log, env={**os.environ, **self.inject.environment},
+            return subprocess.Popen([P2PNIC, "router", "-c", self.router.path],
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    env={**os.environ, **self.inject.environment},
                                     preexec_fn=lambda: network.enter(self.namespaces[0]))
 
     def start_router(self, patience=30):
@@ -118,7 +122,7 @@ class World(Network):
                 raise Failed(f"router does not start within {patience} s")
             time.sleep(0.02)
 
-    # --- What is there ---------------------------------------------------------------------------------
+    # --- What is there ----------------------------------------------------------------------------
 
     def roles(self):
         """{role: [pid]} of all processes of this world"""
@@ -155,7 +159,7 @@ class World(Network):
         """Packets from and to these may be lost from here to the end of the round."""
         self.excused.update(nics)
 
-    # --- Streams beside it all -------------------------------------------------------------------------
+    # --- Streams beside it all --------------------------------------------------------------------
 
     @contextlib.contextmanager
     def traffic(self, rng, rate=150):
@@ -192,7 +196,8 @@ class World(Network):
                 raise Failed(f"{name}: repeated or out of order")
             if lost and not self.may_lose(stream):
                 gone = sorted(set(range(stream.sent)) - set(numbers))
-                raise Failed(f"{name}: {lost} of {stream.sent} lost without a reason, {gone[0]} to {gone[-1]}")
+                raise Failed(f"{name}: {lost} of {stream.sent} lost without a reason, {gone[0]} "
+                             f"to {gone[-1]}")
             self.checked += len(numbers)
             self.lost += lost
 
@@ -202,7 +207,8 @@ class World(Network):
         deadline = time.monotonic() + 20
         while wanted:
             for a, b in wanted:
-                self.wire[a].send(bytes.fromhex((mac(a) + mac(a, 2)).replace(":", "")) + datagram(a, b))
+                self.wire[a].send(bytes.fromhex((mac(a) + mac(a, 2)).replace(":", "")) + datagram(
+                    a, b))
             until = time.monotonic() + 0.3
             while wanted and time.monotonic() < until:
                 for frames in self.pending().values():
@@ -215,7 +221,7 @@ class World(Network):
             if wanted and time.monotonic() > deadline:
                 raise Failed(f"nothing passes from NIC to NIC: {sorted(wanted)}")
 
-    # --- At rest ---------------------------------------------------------------------------------------
+    # --- At rest ----------------------------------------------------------------------------------
 
     def settle(self):
         self.inject.off()
@@ -231,7 +237,8 @@ class World(Network):
                 rows = [row for r in routers for row in r.show("nic")]
             except (OSError, ValueError, KeyError) as error:
                 return [str(error)]
-            return sorted({f"{row['name']} {row['state']}" for row in rows if row["state"] != "forwarding"})
+            return sorted({f"{row['name']} {row['state']}" for row in rows
+                           if row["state"] != "forwarding"})
         bad = ["?"]
         deadline = time.monotonic() + 30
         while bad:
@@ -260,16 +267,16 @@ class World(Network):
                 with open(f"/proc/{pids[0]}/maps", encoding="utf8") as file:
                     maps = file.read()
                 growth = GROWTH_SANITIZED if "libasan" in maps else growth
-                sizes[role] = (network.descriptors(pids[0]), len(os.listdir(f"/proc/{pids[0]}/task")),
-                               maps.count("\n"))
+                sizes[role] = (network.descriptors(pids[0]),
+                               len(os.listdir(f"/proc/{pids[0]}/task")), maps.count("\n"))
             except OSError:
                 return {}, [f"{role}: ended"]
         self.base = self.base or sizes
         bad = [f"{role}: not there" for role in self.base if role not in sizes] + \
             [f"{role}: not known" for role in sizes if role not in self.base]
         for role, size in sizes.items():
-            for what, now, base, more in zip(("descriptors", "threads", "maps"), size, self.base.get(role, size),
-                                             growth):
+            for what, now, base, more in zip(("descriptors", "threads", "maps"), size,
+                                             self.base.get(role, size), growth):
                 if now > base + more:
                     bad.append(f"{role}: {now} {what}, {base} at first")
         return sizes, bad + zombies({pid for pids in self.roles().values() for pid in pids})
@@ -338,7 +345,8 @@ class World(Network):
 
 def datagram(a, b):
     payload = MARK + bytes((a, b))
-    head = struct.pack("!BBHHHBBH4B4B", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0, 10, 0, a, 2, 10, 0, b, 2)
+    head = struct.pack("!BBHHHBBH4B4B", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0, 10, 0, a, 2,
+                       10, 0, b, 2)
     total = sum(struct.unpack("!10H", head))
     total = (total & 0xffff) + (total >> 16)
     head = head[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[12:]
@@ -369,4 +377,5 @@ def connect(path, kind=socket.SOCK_STREAM):
     return s
 
 
-__all__ = ["P2PNIC", "Failed", "Inject", "World", "connect", "eventually", "mac", "processes_of", "run"]
+__all__ = ["P2PNIC", "Failed", "Inject", "World", "connect", "eventually", "mac", "processes_of",
+           "run"]

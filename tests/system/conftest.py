@@ -19,7 +19,8 @@ def permitted():
 
 @pytest.fixture
 def make_network(permitted):
-    """make_network(nics, **configuration) → a Network, started; its packets are accounted for at the end."""
+    """make_network(nics, **configuration) → a Network, started; its packets are accounted for at
+    the end."""
     made = []
 
     def make(nics, **config):

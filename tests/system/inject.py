@@ -42,7 +42,9 @@ def place(messages):
     if not lines:
         return "no call"
     name, number, file, offset = lines[-1]
-    file = P2PNIC if os.path.basename(file) == "p2pnic" else file  # that of execve, which may be no path
-    done = subprocess.run(["addr2line", "-f", "-s", "-e", file, hex(int(offset, 16) - 1)], capture_output=True,
-                          text=True, check=False)
-    return f"{name} ({os.strerror(int(number))}) in {done.stdout.split()[0] if done.stdout else file}"
+    # that of execve, which may be no path
+    file = P2PNIC if os.path.basename(file) == "p2pnic" else file
+    done = subprocess.run(["addr2line", "-f", "-s", "-e", file, hex(int(offset, 16) - 1)],
+                          capture_output=True, text=True, check=False)
+    return (f"{name} ({os.strerror(int(number))}) in "
+            f"{done.stdout.split()[0] if done.stdout else file}")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A memif peer of the simplest kind, either role, written from the layout in ports/memif_protocol.h alone.
+"""A memif peer of the simplest kind, either role, written from the layout in ports/memif_protocol.h
+alone.
 
-It has the habits of other implementations: as server it asks each slot for 2048 bytes and cuts a packet over
-several where there is less, as libmemif does; as client it owns buffers of any size, with any headroom, and
-offers or takes packets in as many as they need.
+It has the habits of other implementations: as server it asks each slot for 2048 bytes and cuts a
+packet over several where there is less, as libmemif does; as client it owns buffers of any size,
+with any headroom, and offers or takes packets in as many as they need.
 """
 
 import contextlib
@@ -29,11 +30,13 @@ class Refused(Exception):
 class Ring:
     def __init__(self, memory, offset, log2, event):
         self.memory, self.offset, self.slots, self.event = memory, offset, 1 << log2, event
-        self.flags, self.head, self.tail = (ctypes.c_uint16.from_buffer(memory, offset + at) for at in (4, 6, 64))
+        self.flags, self.head, self.tail = (ctypes.c_uint16.from_buffer(memory, offset + at)
+                                            for at in (4, 6, 64))
 
     def read(self, index):
         """flags, region, length, offset"""
-        return struct.unpack_from("<HHII", self.memory, self.offset + 128 + 16 * (index % self.slots))
+        return struct.unpack_from("<HHII", self.memory, self.offset + 128 + 16 *
+                                  (index % self.slots))
 
     def write(self, index, flags, region, length, offset):
         struct.pack_into("<HHIII", self.memory, self.offset + 128 + 16 * (index % self.slots),
@@ -96,7 +99,8 @@ class Server(Peer):
     def connect(self):
         self.listener.settimeout(PATIENCE)
         self.channel = self.listener.accept()[0]
-        self.say(HELLO, "32sHHHHHB", b"peer", VERSION, VERSION, 255, self.rings - 1, self.rings - 1, 14)
+        self.say(HELLO, "32sHHHHHB", b"peer", VERSION, VERSION, 255, self.rings - 1, self.rings - 1,
+                 14)
         _, self.id, self.mode, self.secret, self.name = self.hear(INIT, "HIB24s32s")
         self.say(ACK)
         while True:
@@ -123,7 +127,8 @@ class Server(Peer):
         return self
 
     def send(self, packet):
-        """As libmemif: a packet has the slots that `asks` bytes need, whatever its own length is."""
+        """As libmemif: a packet has the slots that `asks` bytes need, whatever its own length
+        is."""
         ring, parts = self.out, []
         deadline = time.monotonic() + PATIENCE
         index, room = ring.tail.value, 0
@@ -132,7 +137,8 @@ class Server(Peer):
                 assert time.monotonic() < deadline, "no buffers posted"
                 time.sleep(0.001)
             _, region, length, offset = ring.read(index)
-            parts.append((index, region, min(length, self.cut, max(self.asks, len(packet)) - room), offset))
+            parts.append((index, region, min(length, self.cut, max(self.asks, len(packet)) - room),
+                          offset))
             room += parts[-1][2]
             index = (index + 1) & 0xffff
             if self.cut < BUFFER and room >= len(packet):
@@ -165,18 +171,21 @@ class Server(Peer):
 class Client(Peer):
     """Connects; the memory is its own: rings, then for each slot of both a buffer."""
 
-    def __init__(self, path, cut=BUFFER, buffer=BUFFER, headroom=0, log2=5, secret=b"", mode=0, number=0):
+    def __init__(self, path, cut=BUFFER, buffer=BUFFER, headroom=0, log2=5, secret=b"", mode=0,
+                 number=0):
         super().__init__(min(cut, buffer - headroom))
         self.path, self.buffer, self.headroom, self.log2 = path, buffer, headroom, log2
         self.secret, self.mode, self.number = secret, mode, number
 
     def buffer_of(self, ring, index):
-        return 2 * self.ring_bytes + ((ring is self.into) * ring.slots + index % ring.slots) * self.buffer
+        return 2 * self.ring_bytes + ((ring is self.into) * ring.slots + index %
+                                      ring.slots) * self.buffer
 
     def connect(self):
         self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.connect("\0" + self.path[1:] if self.path[0] == "@" else self.path)
-        _, low, high, self.region_max, self.ring_max, _, self.log2_max = self.hear(HELLO, "32sHHHHHB")
+        _, low, high, self.region_max, self.ring_max, _, self.log2_max = self.hear(
+            HELLO, "32sHHHHHB")
         assert low <= VERSION <= high
         self.say(INIT, "HIB24s32s", VERSION, self.number, self.mode, self.secret, b"peer")
         self.hear(ACK)
@@ -194,7 +203,8 @@ class Client(Peer):
             self.files.append(event)
             struct.pack_into("<I", self.regions[0], k * self.ring_bytes, COOKIE)
             ring = Ring(self.regions[0], k * self.ring_bytes, self.log2, event)
-            self.say(ADD_RING, "HHHIBH", 0 if k else TO_SERVER, 0, 0, k * self.ring_bytes, self.log2, 0, fd=event)
+            self.say(ADD_RING, "HHHIBH", 0 if k else TO_SERVER, 0, 0, k * self.ring_bytes,
+                     self.log2, 0, fd=event)
             self.hear(ACK)
             if k:
                 self.into = ring

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A router under test: its NICs' links, in network namespaces pl-PID-*, and what lies at their far ends.
+"""A router under test: its NICs' links, in network namespaces pl-PID-*, and what lies at their far
+ends.
 
     wire 1: eth0 in pl-PID-h1 ──── nic1 in pl-PID-r      (veth; NIC 1 of the router)
 
-The far ends have no addresses: a test writes and reads whole frames there. NIC k has MAC 02:00:00:00:0k:01,
-its far end 02:00:00:00:0k:02.
+The far ends have no addresses: a test writes and reads whole frames there. NIC k has MAC
+02:00:00:00:0k:01, its far end 02:00:00:00:0k:02.
 """
 
 import contextlib
@@ -41,8 +42,8 @@ def eventually(condition, seconds=SETTLE, what="condition"):
 
 
 def run(*command, **options):
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                          **options)
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, **options)
 
 
 def enter(namespace):
@@ -63,7 +64,8 @@ def inside(namespace):
 
 
 def mac(nic, end=1):
-    """The MAC of a NIC (end 1) or of the far end of its link (2, and stations behind it from 3 on)."""
+    """The MAC of a NIC (end 1) or of the far end of its link (2, and stations behind it from 3
+    on)."""
     return f"02:00:00:00:{nic:02x}:{end:02x}"
 
 
@@ -121,8 +123,8 @@ class Router:
     def start(self):
         with open(self.log, "a", encoding="utf8") as log:
             self.process = subprocess.Popen(
-                [P2PNIC, "router", "-c", self.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=(lambda: enter(self.namespace)) if self.namespace else None)
+                [P2PNIC, "router", "-c", self.path], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, preexec_fn=(lambda: enter(self.namespace)) if self.namespace else None)
         eventually(lambda: self.process.poll() is not None or self.answers(), 30, "router up")
         assert self.process.poll() is None, self.messages()
 
@@ -163,21 +165,24 @@ class Router:
             second = self.show("counter")
             moving = ("received", "sent", "to_rings", "from_rings", "dropped", "held")
             same = all(a.get(k) == b.get(k) for a, b in zip(first, second) for k in moving)
-            settled = all(row.get("held", 0) == 0 and row.get("unaccounted", 0) == 0 for row in second)
+            settled = all(row.get("held", 0) == 0 and row.get("unaccounted", 0) == 0
+                          for row in second)
             return second if same and settled else None
         return eventually(still, 15, "rest")
 
     def check_identity(self, rings=True):
-        """counters.h: packets in are packets out, for each NIC; and (unless a NIC's counters began anew)
-        what one NIC put into a ring the other took out."""
+        """counters.h: packets in are packets out, for each NIC; and (unless a NIC's counters began
+        anew) what one NIC put into a ring the other took out."""
         try:
             counters = self.at_rest()
         except AssertionError:
-            raise AssertionError(f"not at rest, or packets unaccounted for: {self.show('counter')}") from None
+            raise AssertionError(f"not at rest, or packets unaccounted for: "
+                                 f"{self.show('counter')}") from None
         for row in counters:
             if "received" not in row:
                 continue
-            into = sum(row[k]["packets"] for k in ("received", "from_rings", "injected"))
+            into = sum(row[k]["packets"] for k in ("received", "from_rings", "originated",
+                                                   "injected"))
             out = sum(row[k]["packets"] for k in ("sent", "to_rings", "punted")) + \
                 sum(row["dropped"].values()) + row["held"]
             assert into == out, row
@@ -210,7 +215,8 @@ class Router:
 
 
 def processes_of(directory):
-    """Processes that have something of this directory in their command line: the NICs, the keeper."""
+    """Processes that have something of this directory in their command line: the NICs, the
+    keeper."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -258,7 +264,8 @@ class Network:
         try:
             self._links(nics)
             self.wire = {k: Wire(f"{self.prefix}-h{k}") for k in range(1, nics + 1)}
-            self.router = Router(self._config(nics, port, config), self.directory, self.namespaces[0])
+            self.router = Router(self._config(nics, port, config), self.directory,
+                                 self.namespaces[0])
         except BaseException:
             self.close()
             raise
@@ -266,13 +273,15 @@ class Network:
     def _links(self, nics):
         script = "".join(f"netns add {name}\n" for name in self.namespaces)
         for k in range(1, nics + 1):
-            script += (f"link add nic{k} address {mac(k)} netns {self.namespaces[0]} type veth peer name "
+            script += (f"link add nic{k} address {mac(k)} netns {self.namespaces[0]} type veth "
+                       f"peer name "
                        f"eth0 address {mac(k, 2)} netns {self.namespaces[k]}\n")
         subprocess.run(["ip", "-batch", "-"], input=script, text=True, check=True, timeout=60)
         for k, name in enumerate(self.namespaces):
             with inside(name):
                 with contextlib.suppress(OSError), \
-                        open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="utf8") as file:
+                        open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w",
+                             encoding="utf8") as file:
                     file.write("1")
                 links = ["eth0"] if k else [f"nic{n}" for n in range(1, nics + 1)]
                 subprocess.run(["ip", "-batch", "-"], text=True, check=True, timeout=60,
@@ -282,9 +291,11 @@ class Network:
     def _config(nics, port, more):
         base = {
             "nics": [{"name": f"nic{k}", "port": {"type": port, "target": f"nic{k}"},
-                      "addresses": [f"10.0.{k}.1/24", f"fd00:{k}::1/64"]} for k in range(1, nics + 1)],
+                      "addresses": [f"10.0.{k}.1/24", f"fd00:{k}::1/64"]}
+                     for k in range(1, nics + 1)],
             "neighbors": [{"nic": f"nic{k}", "address": address, "mac": mac(k, 2)}
-                          for k in range(1, nics + 1) for address in (f"10.0.{k}.2", f"fd00:{k}::2")],
+                          for k in range(1, nics + 1)
+                          for address in (f"10.0.{k}.2", f"fd00:{k}::2")],
         }
         for key, value in more.items():
             base[key] = base.get(key, []) + value if isinstance(value, list) else value
@@ -294,7 +305,8 @@ class Network:
         """The far ends take batches of frames then, as an af_xdp port sends them."""
         for k in self.wire:
             with inside(self.namespaces[k]):
-                subprocess.run(["ethtool", "-K", "eth0", "gro", "on"], check=True, capture_output=True, timeout=60)
+                subprocess.run(["ethtool", "-K", "eth0", "gro", "on"], check=True,
+                               capture_output=True, timeout=60)
 
     def start(self):
         self.router.start()

@@ -18,13 +18,15 @@ class Stream:
         self.mark = MARK + bytes((ingress, egress)) + source_port.to_bytes(2, "big")
         self.head = raw(Ether(dst=mac(ingress), src=mac(ingress, 2)) /
                         IP(src=f"10.0.{ingress}.2", dst=f"10.0.{egress}.2", ttl=64) /
-                        UDP(sport=source_port, dport=9, chksum=0) / Raw(self.mark + b"\0" * 64))[:-64]
+                        UDP(sport=source_port, dport=9, chksum=0) / Raw(
+                            self.mark + b"\0" * 64))[:-64]
         self.sent = 0
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def payload(self, number):
-        return number.to_bytes(8, "big") + (number * 0x9e3779b97f4a7c15 % (1 << 448)).to_bytes(56, "big")
+        return number.to_bytes(8, "big") + (number * 0x9e3779b97f4a7c15 % (1 << 448)).to_bytes(
+            56, "big")
 
     def _run(self):
         start = time.monotonic()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A router one of whose calls fails while it starts, takes over, starts a NIC or a keeper again, reloads or is asked:
-a clean error or success, nothing left, and no NIC lost that was well.
+"""A router one of whose calls fails while it starts, takes over, starts a NIC or a keeper again,
+reloads or is asked: a clean error or success, nothing left, and no NIC lost that was well.
 
-P2PNIC_INJECT_STEP=1 takes every call; otherwise every nth, so that the suite stays short. tests/chaos/calls.py does the
-same with links and packets."""
+P2PNIC_INJECT_STEP=1 takes every call; otherwise every nth, so that the suite stays short.
+tests/chaos/calls.py does the same with links and packets."""
 
 import contextlib
 import glob
@@ -19,9 +19,10 @@ from inject import Inject, place
 from network import P2PNIC, Router, eventually, mac, processes_of
 
 STEP = int(os.environ.get("P2PNIC_INJECT_STEP", "0"))
-# What a router does once or a few times; the messages to its NICs are many, and fail in steps of their own.
-SETUP = ("socket", "bind", "listen", "connect", "getsockopt", "epoll_create1", "epoll_ctl", "eventfd",
-         "signalfd", "pipe2", "fork", "fopen", "opendir", "syscall")
+# What a router does once or a few times; the messages to its NICs are many, and fail in steps of
+# their own.
+SETUP = ("socket", "bind", "listen", "connect", "getsockopt", "epoll_create1", "epoll_ctl",
+         "eventfd", "signalfd", "pipe2", "fork", "fopen", "opendir", "syscall")
 MESSAGES = ("sendmsg", "recvmsg", "calloc")
 RELOADING = ("calloc", "open", "fopen", "read", "epoll_ctl")
 REQUESTS = ("accept4", "recv", "send", "calloc", "epoll_ctl")
@@ -37,7 +38,8 @@ class Failing:
         self.router = Router({
             "nics": [{"name": f"nic{k}", "mac": mac(k), "port": {"type": "pcap", "target": ","},
                       "addresses": [f"10.0.{k}.1/24"]} for k in (1, 2)],
-            "neighbors": [{"nic": f"nic{k}", "address": f"10.0.{k}.2", "mac": mac(k, 2)} for k in (1, 2)],
+            "neighbors": [{"nic": f"nic{k}", "address": f"10.0.{k}.2", "mac": mac(k, 2)}
+                          for k in (1, 2)],
             "routes": []}, str(path))
         self.directory = str(path)
         self.at = 0
@@ -49,7 +51,8 @@ class Failing:
         """Starts it, to leave its NICs running at its end; True: it is up."""
         self.at = len(self.router.messages()) if os.path.exists(self.router.log) else 0
         with open(self.router.log, "a", encoding="utf8") as log:
-            process = subprocess.Popen([P2PNIC, "router", "-c", self.router.path, *["--leave-running"] * leave],
+            process = subprocess.Popen([P2PNIC, "router", "-c",
+                                        self.router.path, *["--leave-running"] * leave],
                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        env={**os.environ, **self.inject.environment})
         self.router.process = process
@@ -72,7 +75,8 @@ class Failing:
             except (OSError, ValueError):
                 return None
             return now if all(row["state"] == "forwarding" for row in now) else None
-        return {row["name"]: row["pid"] for row in eventually(rows, 15, f"both forward: {self.where()}")}
+        return {row["name"]: row["pid"] for row in eventually(
+            rows, 15, f"both forward: {self.where()}")}
 
     def end(self):
         """Of the router; no call fails meanwhile."""
@@ -96,7 +100,8 @@ class Failing:
         self.nothing_left()
 
     def keeper(self):
-        return next((p for p, line in processes_of(self.directory).items() if " keeper " in line), None)
+        return next((p for p, line in processes_of(self.directory).items() if " keeper " in line),
+                    None)
 
     def each(self, functions, step, during, most=1000):
         """during() while call 1, 1 + step, … of these fails, until there is none; at most those."""
@@ -122,7 +127,8 @@ def failing(tmp_path):
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("functions, step, most", [(SETUP, 1, 1000), (MESSAGES, 41, 1000), (("calloc",), 1, 16)])
+@pytest.mark.parametrize("functions, step, most", [(SETUP, 1, 1000), (MESSAGES, 41, 1000),
+                                                   (("calloc",), 1, 16)])
 def test_start(failing, functions, step, most):
     def during():
         up = failing.spawn(leave=False)
@@ -186,7 +192,8 @@ def test_keeper_started_again(failing, functions, step):
 
     def during():
         os.kill(failing.keeper(), signal.SIGKILL)
-        eventually(lambda: "a new one holds the NICs" in failing.said(), 15, f"a keeper: {failing.where()}")
+        eventually(lambda: "a new one holds the NICs" in failing.said(), 15,
+                   f"a keeper: {failing.where()}")
         failed = failing.inject.off()[1]
         assert failing.well() == pids, failing.where()
         return failed
@@ -206,14 +213,16 @@ def test_reload(failing, functions, step):
     def during():
         nonlocal serial
         serial += 1
-        failing.router.config["routes"] = [{"prefix": f"198.18.{serial % 256}.0/24", "via": "10.0.2.2"}]
+        failing.router.config["routes"] = [{"prefix": f"198.18.{serial % 256}.0/24",
+                                            "via": "10.0.2.2"}]
         failing.router.write()
         failing.router.reload()
         failed = failing.inject.off()[1]
         assert failing.well() == pids, failing.where()
         assert "configuration read again" in failing.router.reload()
         eventually(lambda: f"198.18.{serial % 256}.0/24" in
-                   [row["prefix"] for row in failing.router.show("route")], what=f"the route: {failing.where()}")
+                   [row["prefix"] for row in failing.router.show("route")],
+                   what=f"the route: {failing.where()}")
         return failed
     failing.each(functions, step, during)
     failing.stop()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What all commands have in common: paths that they take over, numbers, output that nobody takes."""
+"""What all commands have in common: paths that they take over, numbers, output that nobody
+takes."""
 
 import json
 import os
@@ -71,7 +72,8 @@ def test_nothing_is_removed_for_a_socket(tmp_path, arguments, kind):
     assert done.returncode == 1
     assert str(path) in done.stderr
     assert {"file": "is a file", "symbolic link": "is a symbolic link", "FIFO": "is a FIFO",
-            "directory": "is a directory", "live socket": "another process listens there"}[kind] in done.stderr
+            "directory": "is a directory",
+            "live socket": "another process listens there"}[kind] in done.stderr
     assert look(path) == before
     if server:
         server.close()
@@ -127,18 +129,23 @@ def test_sockets_are_their_users_alone(tmp_path, mask):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["nic", "--packet-memory", "0"], ["nic", "--packet-memory", "x"], ["nic", "--table-memory", "8x"],
+    ["nic", "--packet-memory", "0"], ["nic", "--packet-memory", "x"],
+    ["nic", "--table-memory", "8x"],
     ["nic", "--table-memory", "-1"], ["keeper", "--socket", "x", "--ready-fd", "x"],
     ["keeper", "--socket", "x", "--ready-fd", "-1"], ["tester", "run", "-p", "memif:x", "-n", "0"],
     ["tester", "run", "-p", "memif:x", "-r", "0"], ["tester", "run", "-p", "memif:x", "-r", "0%"],
-    ["tester", "run", "-p", "memif:x", "-C", "1e300"], ["tester", "run", "-p", "memif:x", "-l", "4294967296"],
-    ["tester", "run", "-p", "memif:x", "-r", "nan"], ["tester", "run", "-p", "memif:x", "-C", "-1"]])
+    ["tester", "run", "-p", "memif:x", "-C", "1e300"], ["tester", "run", "-p", "memif:x", "-l",
+                                                        "4294967296"],
+    ["tester", "run", "-p", "memif:x", "-r", "nan"], ["tester", "run", "-p", "memif:x", "-C",
+                                                      "-1"]])
 def test_number_that_is_none(arguments):
     done = run(P2PNIC, *arguments)
     assert done.returncode == 2 and done.stderr
 
 
-@pytest.mark.parametrize("engine", ["e:", "e:x", "e:0x", "e:-1", "e:0:", "e:0:share", ":0", "e:99999999999999999999"])
+@pytest.mark.parametrize("engine", ["e:", "e:x", "e:0x", "e:-1", "e:0:", "e:0:share", ":0",
+                                    "e:99999999999999999999"])
 def test_engine_that_is_none(tmp_path, engine):
-    done = run(P2PNIC, "nic", "--engine", engine, "--nic", "a", "--socket", tmp_path / "a.sock", "--port", "pcap:,")
+    done = run(P2PNIC, "nic", "--engine", engine, "--nic", "a", "--socket", tmp_path / "a.sock",
+               "--port", "pcap:,")
     assert done.returncode == 1 and f"engine '{engine}'" in done.stderr

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Arguments of the p2pnic command and of `p2pnic nic`, `keeper` and `router`: status, stream and reason."""
+"""Arguments of the p2pnic command and of `p2pnic nic`, `keeper` and `router`: status, stream and
+reason."""
 
 import os
 import signal
@@ -31,54 +32,66 @@ def test_help(name):
     assert done.returncode == 2 and done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["fib", "--help"], ["fib", "synthesize"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["fib", "--help"],
+                                   ["fib", "synthesize"]])
 def test_no_standard_output(words):
     """Closed, it takes no answer: that is a failure, and said."""
-    done = subprocess.run([P2PNIC, *words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60,
-                          check=False, preexec_fn=lambda: os.close(1))
+    done = subprocess.run([P2PNIC, *words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True, timeout=60, check=False, preexec_fn=lambda: os.close(1))
     assert done.returncode == 1 and "standard output: Bad file descriptor" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help", "more"], ["help", "more"], ["--version", "more"], ["-V", ""],
+@pytest.mark.parametrize("words", [["--help", "more"], ["help", "more"], ["--version", "more"],
+                                   ["-V", ""],
                                    ["keeper", "--socket", "/nowhere/k", "--ready-fd", "99"]])
 def test_what_makes_no_sense(words):
     done = run(P2PNIC, *words)
     assert done.returncode == 2 and words[-1] in done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["router"], ["router", "more"],
+@pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["router"],
+                                   ["router", "more"],
                                    ["router", "-c", "x", "more"], ["router", "--leave-running"]])
 def test_too_few_or_too_many(words):
     done = run(P2PNIC, *words)
-    assert done.returncode == 2 and done.stderr.startswith(f"usage: p2pnic {words[0]} ") and not done.stdout
+    assert (done.returncode == 2 and done.stderr.startswith(f"usage: p2pnic {words[0]} ")
+            and not done.stdout)
 
 
 def test_quiet_is_not_silent():
     """Reasons of failures are said all the same."""
     for words in ([], ["-q"], ["--quiet"]):
         done = run(P2PNIC, "router", *words, "-c", "/nowhere/router.yaml")
-        assert done.returncode == 1 and "/nowhere/router.yaml: No such file or directory" in done.stderr
+        assert (done.returncode == 1
+                and "/nowhere/router.yaml: No such file or directory" in done.stderr)
 
 
 NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
 
 
 @pytest.mark.parametrize("words, status, why", [
-    ([], 2, "usage"), (NIC + ["more"], 2, "usage"), (["--nic", "a"], 1, "a needs --socket and --port"),
+    ([], 2, "usage"), (NIC + ["more"], 2, "usage"),
+    (["--nic", "a"], 1, "a needs --socket and --port"),
     (["--nic", "a", "--socket", "{t}/a"], 1, "a needs --socket and --port"),
     (["--nic", "a", "--nic", "b"], 1, "a needs"), (["--nic", "a", "--engine", "e"], 1, "a needs"),
-    (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"), (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
-    (["--mac", "02:00"], 2, "'02:00' is no MAC address"), (["--engine", "e:9999"] + NIC, 1, "engine 'e:9999': "),
-    (NIC + ["--table-memory", "3"], 1, "powers of two"), (NIC + ["--packet-memory", "9999"], 2, "no number of MiB"),
-    (NIC + ["--packet-memory", "16x"], 2, "no number of MiB"), (NIC + ["--table-memory", "many"], 2, "no number of MiB"),
+    (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"),
+    (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
+    (["--mac", "02:00"], 2, "'02:00' is no MAC address"),
+    (["--engine", "e:9999"] + NIC, 1, "engine 'e:9999': "),
+    (NIC + ["--table-memory", "3"], 1, "powers of two"), (
+        NIC + ["--packet-memory", "9999"], 2, "no number of MiB"),
+    (NIC + ["--packet-memory", "16x"], 2, "no number of MiB"), (
+        NIC + ["--table-memory", "many"], 2, "no number of MiB"),
     (["--nic", "a", "--socket", "{t}/a", "--port", "dove:x"], 1, "no port type 'dove'"),
     (NIC + ["--port-options", "nonsense=1"], 1, "nonsense"),
     (NIC + ["--port-options", "secret=1,secret=2"], 1, "cannot hide the secret of a"),
     (["--port-options", "secret=1,secret=2"], 1, "cannot hide the secret of a NIC"),
     (["--nic", "a:b", "--socket", "{t}/a.sock", "--port", "pcap:,"], 1, "engine 'a:b': want NAME"),
-    (["--engine", "e" * 128], 1, "want NAME[:CORE[:shared]]"), (["--engine", "e:1023"], 1, "engine e:1023: Invalid argument"),
+    (["--engine", "e" * 128], 1, "want NAME[:CORE[:shared]]"),
+    (["--engine", "e:1023"], 1, "engine e:1023: Invalid argument"),
     ([word for n in range(65) for word in ("--engine", f"e{n}")], 1, "at most 64 engines"),
-    ([word for n in range(65) for word in ("--nic", f"n{n}", "--socket", f"{{t}}/{n}.sock", "--port", "pcap:,")], 1,
+    ([word for n in range(65) for word in ("--nic", f"n{n}", "--socket", f"{{t}}/{n}.sock",
+                                           "--port", "pcap:,")], 1,
      "at most 64 NICs")])
 def test_nic_refuses(tmp_path, words, status, why):
     done = run(P2PNIC, "nic", *(word.format(t=tmp_path) for word in words))
@@ -89,7 +102,8 @@ def test_nic_refuses(tmp_path, words, status, why):
 @pytest.mark.parametrize("method", ["wr", "rd", "bn"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_nic_runs_and_ends(tmp_path, method, number):
-    """Two NICs on one engine, with everything that can be said; a signal ends them and takes the sockets along."""
+    """Two NICs on one engine, with everything that can be said; a signal ends them and takes the
+    sockets along."""
     words = ["--method", method, "--engine", "e:0:shared", *NIC, "--mac", "02:00:00:00:00:01",
              "--nic", "b", "--socket", "{t}/b.sock", "--port", "pcap:,{t}/b.pcap"]
     nic = subprocess.Popen([P2PNIC, "nic", *(word.format(t=tmp_path) for word in words)],

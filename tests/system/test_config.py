@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Wrong configuration files: each mistake is told with file, line and reason, and nothing is started."""
+"""Wrong configuration files: each mistake is told with file, line and reason, and nothing is
+started."""
 
 import os
 import random
@@ -47,8 +48,10 @@ route_files:
 
 # What is written there instead of what, the line of the mistake, and what is said of it.
 MISTAKES = {
-    "slots no power of two": ("ring_slots: 256", "ring_slots: 100", 3, "ring_slots 100: want a power of two"),
-    "slots too many": ("ring_slots: 256", "ring_slots: 2048", 3, "want a power of two from 8 to 1024"),
+    "slots no power of two": ("ring_slots: 256", "ring_slots: 100", 3,
+                              "ring_slots 100: want a power of two"),
+    "slots too many": ("ring_slots: 256", "ring_slots: 2048", 3,
+                       "want a power of two from 8 to 1024"),
     "slots text": ("ring_slots: 256", "ring_slots: many", 3, "."),
     "slots negative": ("ring_slots: 256", "ring_slots: -1", 3, "."),
     "slots huge": ("ring_slots: 256", "ring_slots: 99999999999999999999", 3, "."),
@@ -65,24 +68,31 @@ MISTAKES = {
     "engine": ("engine: fast", "engine: slow", 9, "no engine is named 'slow'"),
     "port without type": ("{type: af_packet, target: nowhere0}", "{target: nowhere0}", 10, "type"),
     "port a text": ("{type: af_packet, target: nowhere0}", "af_packet", 10, "."),
-    "mac": ("mac: 02:00:00:00:00:01", "mac: 02:00:00:00:00", 11, "'02:00:00:00:00' is no MAC address"),
-    "mac of a group": ("mac: 02:00:00:00:00:01", "mac: 03:00:00:00:00:01", 11, "is a group address"),
+    "mac": ("mac: 02:00:00:00:00:01", "mac: 02:00:00:00:00", 11,
+            "'02:00:00:00:00' is no MAC address"),
+    "mac of a group": ("mac: 02:00:00:00:00:01", "mac: 03:00:00:00:00:01", 11,
+                       "is a group address"),
     "mtu small": ("mtu: 1500", "mtu: 67", 12, "mtu 67: want 68 to 16114"),
     "mtu large": ("mtu: 1500", "mtu: 16115", 12, "mtu 16115: want 68 to 16114"),
     "address": ("- 10.0.1.1/24", "- 10.0.1/24", 14, "'10.0.1/24' is no ADDRESS/LENGTH"),
     "address length": ("- 10.0.1.1/24", "- 10.0.1.1/33", 14, "'10.0.1.1/33' is no ADDRESS/LENGTH"),
-    "address without length": ("- 10.0.1.1/24", "- 10.0.1.1", 14, "'10.0.1.1' is no ADDRESS/LENGTH"),
-    "second address": ("\"fd00:2::1/64\"]", "\n   \"fd00:2::1/129\"]", 18, "'fd00:2::1/129' is no ADDRESS"),
+    "address without length": ("- 10.0.1.1/24", "- 10.0.1.1", 14,
+                               "'10.0.1.1' is no ADDRESS/LENGTH"),
+    "second address": ("\"fd00:2::1/64\"]", "\n   \"fd00:2::1/129\"]", 18,
+                       "'fd00:2::1/129' is no ADDRESS"),
     "two of a name": ("name: right", "name: left", 15, "two NICs are named 'left'"),
     "nic name": ("name: right", "name: ri ght", 15, "name 'ri ght': want 1 to 31 of letters"),
     "name long": ("name: right", "name: " + "r" * 40, 15, "want 1 to 31 of letters"),
-    "neighbour's nic": ("nic: left, address", "nic: middle, address", 19, "no NIC is named 'middle'"),
+    "neighbour's nic": ("nic: left, address", "nic: middle, address", 19,
+                        "no NIC is named 'middle'"),
     "neighbour's address": ("address: 10.0.2.2", "address: 10.0.2", 21, "'10.0.2' is no address"),
-    "neighbour's mac": ("mac: 02:00:00:00:02:02", "mac: 01:00:00:00:02:02", 22, "is no station's MAC"),
+    "neighbour's mac": ("mac: 02:00:00:00:02:02", "mac: 01:00:00:00:02:02", 22,
+                        "is no station's MAC"),
     "prefix with host bits": ("198.51.100.0/24", "198.51.100.1/24", 24, "bits beyond it"),
     "prefix": ("198.51.100.0/24", "198.51.100.0", 24, "no PREFIX/LENGTH"),
     "gateway": ("via: 10.0.1.2}\n  - prefix", "via: ten}\n  - prefix", 24, "'ten' is no address"),
-    "gateway's family": ("via: 10.0.1.2}\n  - prefix", "via: \"fd00::1\"}\n  - prefix", 24, "another family"),
+    "gateway's family": ("via: 10.0.1.2}\n  - prefix", "via: \"fd00::1\"}\n  - prefix", 24,
+                         "another family"),
     "weight": ("weight: 3", "weight: 0", 28, "weight 0: want 1 to 256"),
     "weight large": ("weight: 3", "weight: 257", 28, "weight 257: want 1 to 256"),
     "next hop without via": ("{via: 10.0.2.2, weight: 3}", "{weight: 3}", 28, "via"),
@@ -102,7 +112,8 @@ MISTAKES = {
 
 
 def refuse(tmp_path, octets):
-    """Runs a router with that file; it must end by itself, with a sentence and nothing behind it."""
+    """Runs a router with that file; it must end by itself, with a sentence and nothing behind
+    it."""
     path = tmp_path / "router.yaml"
     path.write_bytes(octets)
     done = run(P2PNIC, "router", "-c", str(path), errors="replace")
@@ -145,11 +156,13 @@ def test_good_one_is_read(tmp_path):
     pytest.param(b"nics:\n" + b"".join(b" " * k + b"-\n" for k in range(1, 500)), id="deep block"),
     pytest.param(b"nics: &a [*a, *a]\n", id="a loop"),
     pytest.param(b"x: " + b"a" * (8 << 20) + b"\n", id="long text"),
-    pytest.param(b"nics:\n" + b"  - {name: n, port: {type: x, target: y}}\n" * 20000, id="many nics"),
+    pytest.param(b"nics:\n" + b"  - {name: n, port: {type: x, target: y}}\n" * 20000,
+                 id="many nics"),
     pytest.param(b"%YAML 9.9\n---\nnics: []\n", id="version"),
     pytest.param(b"--- 1\n--- 2\n", id="two documents"),
     pytest.param("nics: [{name: ñ, port: {type: a, target: b}}]\n".encode("latin-1"), id="latin-1"),
-    pytest.param("nics: [{name: \u202e, port: {type: a, target: b}}]\n".encode(), id="strange letters"),
+    pytest.param("nics: [{name: \u202e, port: {type: a, target: b}}]\n".encode(),
+                 id="strange letters"),
 ])
 def test_no_configuration_at_all(tmp_path, octets):
     assert re.search(r"router\.yaml:\d+: ", refuse(tmp_path, octets))

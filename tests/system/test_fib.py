@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`p2pnic fib`: every subcommand and option, next hops of every sort, damaged files, and the exit status of each."""
+"""`p2pnic fib`: every subcommand and option, next hops of every sort, damaged files, and the exit
+status of each."""
 
 import gzip
 import ipaddress
@@ -48,7 +49,7 @@ def of_asn(asn, k=64):
     return 1 + (asn * 2654435761 % 2 ** 32 >> 7) % k
 
 
-# --- Next hops ---------------------------------------------------------------------------------------------
+# --- Next hops ------------------------------------------------------------------------------------
 
 def test_families_share_no_next_hop(table):
     """2001:db8:: has the bits of 32.1.13.184, left-aligned, and zeros."""
@@ -71,7 +72,8 @@ def test_printed_as_named(table, hop):
     """IPv4-mapped addresses are IPv6, and stay so."""
     path = table(f"198.51.100.0/24 192.0.2.1\n198.51.101.0/24 {hop}\n2001:db8::/32 {hop}\n"
                  f"::ffff:198.51.100.0/120 {hop}\n")
-    rows = answer("lookup", path, "198.51.100.1", "198.51.101.1", "2001:db8::1", "::ffff:198.51.100.1")
+    rows = answer("lookup", path, "198.51.100.1", "198.51.101.1", "2001:db8::1",
+                  "::ffff:198.51.100.1")
     number = 1 if hop == "192.0.2.1" else 2
     assert [ipaddress.ip_address(r["next_hop_address"]) for r in rows] == \
         [ipaddress.ip_address(a) for a in ("192.0.2.1", hop, hop, hop)]
@@ -89,7 +91,8 @@ def test_as_numbers_and_addresses(table, order):
         rows = answer("lookup", "-k", 4, *paths, "198.51.100.1", "198.51.101.1", "2001:db8::1",
                       "2001:db8:1::1")
         named = [5, 6][::order]
-        assert [r["next_hop"] for r in rows] == [of_asn(64500, 4), named[0], named[1], of_asn(64501, 4)]
+        assert [r["next_hop"] for r in rows] == [of_asn(64500, 4), named[0], named[1],
+                                                 of_asn(64501, 4)]
         assert [r.get("next_hop_address") for r in rows] == [None, "192.0.2.1", "fe80::1", None]
     assert answer("check", "-r", 100, files[0])["ipv4"]["mismatches"] == 0
 
@@ -114,7 +117,7 @@ def test_too_many_next_hops(table):
         assert f"table.txt:{line}: more than 4095 next hops" in said
 
 
-# --- Subcommands -------------------------------------------------------------------------------------------
+# --- Subcommands ----------------------------------------------------------------------------------
 
 def random_table(seed, n=600):
     """[(network, AS number)], nested and of all lengths."""
@@ -165,7 +168,9 @@ def test_lookup_and_check(table, kind):
         assert one["routes"] == sum(f"ipv{net.version}" == family for net in routes)
         assert one["boundary_addresses"] == 6 * one["routes"]
     text = fib("check", "-t", kind, "-r", 10, path)
-    assert text.returncode == 0 and [line.split()[-2:] for line in text.stdout.splitlines()] == [["0", "mismatches"]] * 2
+    assert text.returncode == 0 and [line.split()[-2:]
+                                     for line in text.stdout.splitlines()] == [[
+                                         "0", "mismatches"]] * 2
 
 
 def test_lookup_text(table):
@@ -198,10 +203,12 @@ def test_stat(table, kind):
         assert sum(part["bytes"] for part in one["parts"]) == one["image_bytes"]
         for traffic in ("uniform", "covered"):
             cost = one["lookup"][traffic]
-            assert 0 < cost["reads_mean"] <= cost["reads_worst"] and cost["lines_mean"] <= cost["lines_worst"]
+            assert (0 < cost["reads_mean"] <= cost["reads_worst"]
+                    and cost["lines_mean"] <= cost["lines_worst"])
     assert stat["image_bytes"] == stat["ipv4"]["image_bytes"] + stat["ipv6"]["image_bytes"]
     text = fib("stat", "--table", kind, "-k", 5, path).stdout
-    assert f"together: {stat['image_bytes']} bytes" in text and "IPv4: " in text and "IPv6: " in text
+    assert (f"together: {stat['image_bytes']} bytes" in text and "IPv4: " in text
+            and "IPv6: " in text)
     only = table("2001:db8::/32 1\n", "six")
     assert "ipv4" not in answer("stat", "-t", kind, only)
     assert "IPv4: " not in fib("stat", "-t", kind, only).stdout
@@ -220,14 +227,16 @@ def test_diff(table, kind):
         a, b = ({net: of_asn(asn) for net, asn in routes.items() if f"ipv{net.version}" == family}
                 for routes in (old, new))
         one = d[family]
-        assert (one["added"], one["removed"]) == (len(b.keys() - a.keys()), len(a.keys() - b.keys()))
+        assert (one["added"], one["removed"]) == (len(b.keys() - a.keys()),
+                                                  len(a.keys() - b.keys()))
         assert one["replaced"] == sum(a[net] != b[net] for net in a.keys() & b.keys())
         assert one["patch_bytes"] > 0 and one["patch_writes"] > 0
         assert 0 < one["fresh_image_bytes"] <= one["image_bytes"]
     same = fib("diff", "-t", kind, path[0], path[0])
     assert same.returncode == 0
     assert "ipv4: 0 added, 0 removed, 0 replaced; patches of 256 changes: 0 bytes" in same.stdout
-    low = (table("".join(f"2001:db8::{n:x}/{127 + n % 2} 1\n" for n in range(2, 40, step)), f"low{step}") for step in (2, 3))
+    low = (table("".join(f"2001:db8::{n:x}/{127 + n % 2} 1\n" for n in range(2, 40, step)),
+                 f"low{step}") for step in (2, 3))
     d = answer("diff", "-t", kind, *low)["ipv6"]
     a, b = ({(n, n % 2) for n in range(2, 40, step)} for step in (2, 3))
     assert (d["added"], d["removed"], d["replaced"]) == (len(b - a), len(a - b), 0)
@@ -239,7 +248,8 @@ def test_synthesize(table):
     """The same for the same seed; what it prints, the other subcommands read."""
     done = fib("synthesize")
     assert done.returncode == 0
-    assert done.stdout == fib("synthesize", "--seed", "1").stdout != fib("synthesize", "-s", 2).stdout
+    assert done.stdout == fib("synthesize", "--seed", "1").stdout != fib(
+        "synthesize", "-s", 2).stdout
     lines = done.stdout.splitlines()
     assert len(lines) == 1168945 + 279855
     assert [row["prefix"] + f" {row['asn']}" for row in answer("synthesize")] == lines
@@ -253,7 +263,8 @@ def test_synthesize(table):
     address = net.split("/")[0]
     probe = str(ipaddress.ip_network(net)[-1])
     assert address != probe
-    assert answer("lookup", "synthetic", mine, probe)[0].get("next_hop_address") in ("192.0.2.1", None)
+    assert answer("lookup", "synthetic", mine, probe)[0].get("next_hop_address") in (
+        "192.0.2.1", None)
     assert answer("lookup", mine, "synthetic", probe)[0].get("next_hop_address") is None
 
 
@@ -263,7 +274,8 @@ def test_xz_and_line_ends(table):
     assert plain["ipv4"]["routes"] == 2
     packed = table(lzma.compress(text.encode()), "table.xz")
     assert answer("stat", packed)["image_bytes"] == plain["image_bytes"]
-    two = table(lzma.compress(b"198.51.100.0/24 64500\n198.51.10") + lzma.compress(b"1.0/24 64501\n"), "two.xz")
+    two = table(lzma.compress(b"198.51.100.0/24 64500\n198.51.10")
+                + lzma.compress(b"1.0/24 64501\n"), "two.xz")
     assert answer("stat", two)["ipv4"]["routes"] == 2
 
 
@@ -282,7 +294,7 @@ def test_empty_is_said(table):
     assert "'empty' is no prefix" in refused("stat", table("empty empty\n"))
 
 
-# --- Damage ------------------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 GOOD = "198.51.100.0/24 192.0.2.1\n"
 
@@ -348,7 +360,8 @@ DAMAGE = [
 
 @pytest.mark.parametrize("text, line, reason", DAMAGE, ids=range(len(DAMAGE)))
 def test_damage(table, text, line, reason):
-    """File, line and reason, whichever subcommand reads it, plain and from xz; nothing on stdout."""
+    """File, line and reason, whichever subcommand reads it, plain and from xz; nothing on
+    stdout."""
     path = table(text)
     for arguments in (("stat", path), ("check", path), ("lookup", path, "198.51.100.1"),
                       ("diff", path, path), ("stat", "-j", path)):
@@ -364,13 +377,15 @@ def test_every_byte(table):
     for byte in range(256):
         if 0x20 <= byte < 0x7f or byte in (9, 10):
             continue
-        for text in (b"198.51.100.0/24%c1\n", b"#%c.\n198.51.100.0/24 1\n", b"198.51.100.0/24 1\n%c"):
+        for text in (b"198.51.100.0/24%c1\n", b"#%c.\n198.51.100.0/24 1\n",
+                     b"198.51.100.0/24 1\n%c"):
             said = refused("stat", table(text % byte))
             assert f": byte 0x{byte:02x} at place " in said
 
 
 def test_longest_line(table):
-    assert answer("stat", table("198.51.100.0/24 1 #" + "x" * (65535 - 19) + "\n"))["ipv4"]["routes"] == 1
+    assert answer("stat",
+                  table("198.51.100.0/24 1 #" + "x" * (65535 - 19) + "\n"))["ipv4"]["routes"] == 1
     assert answer("stat", table("198.51.100.0/24 1 #" + "x" * (65535 - 19)))["ipv4"]["routes"] == 1
 
 
@@ -384,8 +399,10 @@ def test_cut_and_damaged_xz(table):
         damaged = bytearray(packed)
         damaged[dice.randrange(len(packed))] ^= 1 << dice.randrange(8)
         assert "table.xz" in refused("stat", table(bytes(damaged), "table.xz"))
-    assert "not a whole xz file" in refused("stat", table(packed + b"\n198.51.100.0/24 1\n", "table.xz"))
-    assert "byte 0x1f at place 1 is no text" in refused("stat", table(gzip.compress(GOOD.encode()), "table.gz"))
+    assert "not a whole xz file" in refused("stat", table(
+        packed + b"\n198.51.100.0/24 1\n", "table.xz"))
+    assert "byte 0x1f at place 1 is no text" in refused("stat", table(
+        gzip.compress(GOOD.encode()), "table.gz"))
 
 
 def test_no_file(table, tmp_path):
@@ -397,7 +414,8 @@ def test_no_file(table, tmp_path):
         table(GOOD)
         assert f"{tmp_path / name}: {reason}" in refused("stat", tmp_path / name)
     assert "/dev/null: is a device or socket, not a file" in refused("stat", "/dev/null")
-    assert "No such file" in refused("stat", table(GOOD), tmp_path / "none")  # what was good does not count
+    # what was good does not count
+    assert "No such file" in refused("stat", table(GOOD), tmp_path / "none")
 
 
 def test_unreadable(table):
@@ -412,10 +430,11 @@ def test_unreadable(table):
     assert done.returncode == 1 and "Permission denied" in done.stderr
 
 
-# --- Usage -------------------------------------------------------------------------------------------------
+# --- Usage ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments", [
-    [], ["nonsense"], ["stat"], ["lookup"], ["check"], ["diff"], ["diff", "a"], ["diff", "a", "b", "c"],
+    [], ["nonsense"], ["stat"], ["lookup"], ["check"], ["diff"], ["diff", "a"],
+    ["diff", "a", "b", "c"],
     ["synthesize", "a"], ["lookup", "198.51.100.1"], ["lookup", "table", "also"], ["stat", "-x"],
     ["stat", "-k"], ["stat", "--nonsense"]])
 def test_usage(arguments):
@@ -423,9 +442,12 @@ def test_usage(arguments):
 
 
 @pytest.mark.parametrize("option, value", [
-    ("-k", "0"), ("-k", "4096"), ("-k", "x"), ("-k", "064"), ("-k", "1x"), ("-k", "-1"), ("-k", ""), ("-k", " 1"),
-    ("--next-hops", "18446744073709551617"), ("-m", "0"), ("-m", "4294967297"), ("--memory", "0x1000"), ("-r", "-1"),
-    ("-r", "9223372036854775808"), ("--random", "1e6"), ("-s", "99999999999999999999"), ("--seed", "x")])
+    ("-k", "0"), ("-k", "4096"), ("-k", "x"), ("-k", "064"), ("-k", "1x"), ("-k", "-1"), ("-k", ""),
+    ("-k", " 1"),
+    ("--next-hops", "18446744073709551617"), ("-m", "0"), ("-m", "4294967297"),
+    ("--memory", "0x1000"), ("-r", "-1"),
+    ("-r", "9223372036854775808"), ("--random", "1e6"), ("-s", "99999999999999999999"),
+    ("--seed", "x")])
 def test_numbers(table, option, value):
     said = refused("stat", option, value, table(GOOD), status=2)
     assert f"'{value}' is not a number from" in said
@@ -452,12 +474,14 @@ def test_lookup_of_no_address(table):
 @pytest.mark.parametrize("what", [["stat"], ["check"], ["lookup"], ["diff"]])
 def test_no_room(table, what):
     """A table that does not fit is said to be so, of either family."""
-    for text, address in (("198.51.100.0/24 1\n", "198.51.100.1"), ("2001:db8::/32 1\n", "2001:db8::1")):
+    for text, address in (("198.51.100.0/24 1\n", "198.51.100.1"),
+                          ("2001:db8::/32 1\n", "2001:db8::1")):
         path = table(text)
         more = {"lookup": [address], "diff": [path]}.get(what[0], [])
         for memory in (64, 300000):
             if memory == 300000:
-                path = table("".join(f"10.{n >> 8}.{n & 255}.{n % 251}/32 {n}\n2001:db8:{n:x}::{n:x}/128 {n}\n"
+                path = table("".join(f"10.{n >> 8}.{n & 255}.{n % 251}/32 "
+                                     f"{n}\n2001:db8:{n:x}::{n:x}/128 {n}\n"
                                      for n in range(20000)))
                 more = {"lookup": [address], "diff": [path]}.get(what[0], [])
             said = refused(*what, "-m", memory, path, *more)
@@ -478,8 +502,9 @@ def test_output_that_cannot_be_written(table):
     for arguments in (["stat", path], ["stat", "-j", path], ["lookup", path, "::1"],
                       ["check", "-r", "1", path], ["diff", path, path], ["synthesize"], ["--help"]):
         with open("/dev/full", "w", encoding="utf8") as full:
-            done = subprocess.run([P2PNIC, "fib", *arguments], stdin=subprocess.DEVNULL, stdout=full,
-                                  stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+            done = subprocess.run([P2PNIC, "fib", *arguments], stdin=subprocess.DEVNULL,
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                                  check=False)
         assert done.returncode == 1, arguments
         assert "standard output: No space left on device" in done.stderr, arguments
         assert done.stderr.count("\n") == 1, arguments

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a router must do with a packet in transit: RFC 1812, RFC 8200, and what they refer to.
 
-Each frame goes in at one wire; then it is seen what came out of all of them, and which counter moved.
+Each frame goes in at one wire; then it is seen what came out of all of them, and which counter
+moved.
 """
 
 import os
@@ -10,8 +11,8 @@ import signal
 
 import pytest
 from scapy.all import (ICMP, IP, TCP, UDP, Ether, IPOption_LSRR, IPOption_NOP, IPOption_RR,
-                       IPOption_SSRR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
-                       Raw, fragment, raw)
+                       IPOption_SSRR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
+                       IPv6ExtHdrHopByHop, Raw, fragment, raw)
 
 from network import Network, eventually, mac, processes_of
 
@@ -101,7 +102,8 @@ def dropped(network, frame, reason, ingress=1):
 
 
 def rewritten(frame, nic, end=2):
-    """The frame as it must come out of that NIC: MACs and TTL, and the checksum for it, by scapy."""
+    """The frame as it must come out of that NIC: MACs and TTL, and the checksum for it, by
+    scapy."""
     want = frame.copy()
     want[Ether].src, want[Ether].dst = mac(nic), mac(nic, end)
     if IP in want:
@@ -126,11 +128,12 @@ def send_in_portions(network, frames, portion=128):
     network.router.at_rest()
 
 
-# --- What goes on: IPv4 ---------------------------------------------------------------------------------
+# --- What goes on: IPv4 ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize("frame", [
     pytest.param(ether() / ip() / payload(), id="udp"),
-    pytest.param(ether() / ip(tos=0xb8, flags="DF", id=0xffff) / TCP(flags="S"), id="tcp, dscp, df"),
+    pytest.param(ether() / ip(tos=0xb8, flags="DF", id=0xffff) / TCP(flags="S"),
+                 id="tcp, dscp, df"),
     pytest.param(ether() / ip() / ICMP(), id="icmp"),
     pytest.param(ether() / ip(ttl=2) / payload(), id="ttl 2"),
     pytest.param(ether() / ip(ttl=255) / payload(), id="ttl 255"),
@@ -140,7 +143,8 @@ def send_in_portions(network, frames, portion=128):
     pytest.param(ether() / ip(frag=100) / Raw(b"f" * 64), id="last fragment"),
     pytest.param(ether() / ip() / payload(1472), id="mtu"),
     pytest.param(ether() / ip(options=[IPOption_NOP()] * 4) / payload(), id="nop option"),
-    pytest.param(ether() / ip(options=[IPOption_RR(routers=["0.0.0.0"])]) / payload(), id="record route"),
+    pytest.param(ether() / ip(options=[IPOption_RR(routers=["0.0.0.0"])]) / payload(),
+                 id="record route"),
     pytest.param(ether() / ip(options=Raw(b"\x5e\x04ab")) / payload(), id="unknown option"),
 ])
 def test_ipv4_forwarded(network, frame):
@@ -149,9 +153,11 @@ def test_ipv4_forwarded(network, frame):
 
 
 def test_burst(network):
-    """What waits in a ring while the egress NIC stands still leaves at once then, whole and in order."""
+    """What waits in a ring while the egress NIC stands still leaves at once then, whole and in
+    order."""
     frames = [ether() / ip(id=k) / payload(k * 7 % 1400) for k in range(200)]
-    egress = next(pid for pid, line in processes_of(network.directory).items() if "--nic nic2 " in line)
+    egress = next(pid for pid, line in processes_of(network.directory).items()
+                  if "--nic nic2 " in line)
     received = network.router.received()
     os.kill(egress, signal.SIGSTOP)
     try:
@@ -165,7 +171,8 @@ def test_burst(network):
     assert network.pending() == {}
 
     def batched():
-        return any("batched" in row["mode"] for row in network.router.show("port") if row["nic"] == "nic2")
+        return any("batched" in row["mode"] for row in network.router.show("port") if row["nic"] ==
+                   "nic2")
     eventually(lambda: batched() == network.batched, what="what the port says of itself")
 
 
@@ -176,8 +183,10 @@ def test_padding_is_trimmed(network):
 
 
 @pytest.mark.parametrize("destination,nic,end", [
-    ("198.18.100.7", 3, 3), ("198.18.100.8", 2, 2), ("198.18.100.6", 2, 2), ("198.18.100.127", 2, 2),
-    ("198.18.100.128", 3, 2), ("198.18.100.255", 3, 2), ("198.18.101.0", 2, 3), ("198.18.99.255", 2, 3),
+    ("198.18.100.7", 3, 3), ("198.18.100.8", 2, 2), ("198.18.100.6", 2, 2),
+    ("198.18.100.127", 2, 2),
+    ("198.18.100.128", 3, 2), ("198.18.100.255", 3, 2), ("198.18.101.0", 2, 3),
+    ("198.18.99.255", 2, 3),
     ("198.0.0.0", 2, 3), ("198.255.255.255", 2, 3), ("10.0.3.2", 3, 2), ("198.19.2.1", 2, 4),
     ("198.20.0.1", 3, 4),  # its gateway has a link-local address (RFC 3927)
 ])
@@ -194,15 +203,18 @@ def test_hairpin(network):
 def test_checksum_of_random_headers(network):
     """RFC 1624 against scapy's sum from scratch: 300 headers, each forwarded with the right one."""
     rng = random.Random(1624)
-    frames = [ether() / ip(src=f"{rng.randrange(1, 120)}.{rng.randrange(256)}.{rng.randrange(256)}.1",
-                           tos=rng.randrange(256), id=rng.randrange(65536), ttl=rng.randrange(2, 256),
-                           proto=253) / Raw(k.to_bytes(4, "big")) for k in range(300)]
+    frames = [ether() / ip(src=f"{rng.randrange(1, 120)}.{rng.randrange(256)}."
+                               f"{rng.randrange(256)}.1",
+                           tos=rng.randrange(256), id=rng.randrange(65536),
+                           ttl=rng.randrange(2, 256), proto=253) / Raw(k.to_bytes(4, "big"))
+              for k in range(300)]
     send_in_portions(network, map(raw, frames))
     assert network.pending() == {2: [rewritten(frame, 2) for frame in frames]}
 
 
 def test_rfc1624_boundary(network):
-    """The case of RFC 1624 §4 in which RFC 1141's equation would give FFFF: checksum 0 after the change."""
+    """The case of RFC 1624 §4 in which RFC 1141's equation would give FFFF: checksum 0 after the
+    change."""
     header = raw(ip(proto=253, id=0))
     # The checksum falls by one when the identification grows by one; it has to be FEFF before.
     ident = (int.from_bytes(header[10:12], "big") - 0xfeff) % 0xffff
@@ -213,8 +225,8 @@ def test_rfc1624_boundary(network):
 
 
 def test_equal_cost_paths(network):
-    """10000 flows part by weight (1 : 3, within 5 %); a flow's packets, and a packet's fragments, stay
-    together."""
+    """10000 flows part by weight (1 : 3, within 5 %); a flow's packets, and a packet's fragments,
+    stay together."""
     rng = random.Random(2992)
     flows = 10000
     template = raw(ether() / ip("100.64.0.1") / UDP(sport=0, dport=9) / b"flow")
@@ -241,10 +253,11 @@ def test_equal_cost_paths(network):
         assert len(network.pending()) == 1
 
 
-# --- What goes no further: IPv4 -------------------------------------------------------------------------
+# --- What goes no further: IPv4 -------------------------------------------------------------------
 
 def broken(frame, offset, value):
-    """The frame with bytes from that offset of the IP header replaced and its checksum made right."""
+    """The frame with bytes from that offset of the IP header replaced and its checksum made
+    right."""
     octets = bytearray(raw(frame))
     octets[14 + offset:14 + offset + len(value)] = value
     header = max(octets[14] & 15, 5) * 4
@@ -270,7 +283,8 @@ DROPS = {
     "total length below header": (broken(GOOD, 2, b"\0\x13"), "total-length"),
     "total length 0": (broken(GOOD, 2, b"\0\0"), "total-length"),
     "total length above frame": (broken(GOOD, 2, b"\5\0"), "total-length"),
-    "ihl beyond total length": (broken(ether() / ip(proto=253) / Raw(b"x" * 40), 0, b"\x4f\0\0\x20"),
+    "ihl beyond total length": (broken(ether() / ip(proto=253) / Raw(b"x" * 40), 0,
+                                       b"\x4f\0\0\x20"),
                                 "total-length"),
     "no IP header": (ether(type=0x800) / Raw(b"E" * 10), "runt"),
     "ttl 1": (ether() / ip(ttl=1) / payload(), "ttl"),
@@ -292,13 +306,16 @@ DROPS = {
     "destination link-local": (ether() / ip("169.254.7.7") / payload(), "martian-destination"),
     "neighbour with a link-local address": (ether() / ip("169.254.9.2") / payload(),
                                             "martian-destination"),
-    "from a link-local address to the router": (ether() / ip("10.0.1.1", src="169.254.7.7") / ICMP(),
+    "from a link-local address to the router": (ether() / ip(
+        "10.0.1.1", src="169.254.7.7") / ICMP(),
                                                 "local"),
     "source reserved": (ether() / ip(src="240.0.0.1") / payload(), "martian-source"),
     "destination reserved": (ether() / ip("254.1.2.3") / payload(), "martian-destination"),
     "destination documentation": (ether() / ip("203.0.113.1") / payload(), "martian-destination"),
-    "unicast IP in a broadcast frame": (ether(dst="ff:ff:ff:ff:ff:ff") / ip() / payload(), "link-scope"),
-    "unicast IP in a multicast frame": (ether(dst="01:00:5e:00:00:01") / ip() / payload(), "link-scope"),
+    "unicast IP in a broadcast frame": (ether(dst="ff:ff:ff:ff:ff:ff") / ip() / payload(),
+                                        "link-scope"),
+    "unicast IP in a multicast frame": (ether(dst="01:00:5e:00:00:01") / ip() / payload(),
+                                        "link-scope"),
     "foreign MAC": (ether(dst="02:00:00:00:07:07") / ip() / payload(), "foreign-mac"),
     "MAC of another NIC": (ether(dst=mac(2)) / ip() / payload(), "foreign-mac"),
     "no route": (ether() / ip("192.0.3.1") / payload(), "no-route"),
@@ -332,7 +349,7 @@ def test_mtu_is_the_egress_links(network):
     assert forwarded(network, frame, egress=3) == rewritten(frame, 3)
 
 
-# --- IPv6 -----------------------------------------------------------------------------------------------
+# --- IPv6 -----------------------------------------------------------------------------------------
 
 def ip6(dst="fd00:2::2", src="fd00:1::2", **fields):
     return IPv6(**{"dst": dst, "src": src, "hlim": 64, **fields})
@@ -345,7 +362,8 @@ def ip6(dst="fd00:2::2", src="fd00:1::2", **fields):
     pytest.param(ether() / ip6("fd00:db8:8000::1") / payload(), 3, id="/33"),
     pytest.param(ether() / ip6() / IPv6ExtHdrHopByHop() / payload(), 2, id="hop-by-hop"),
     pytest.param(ether() / ip6() / IPv6ExtHdrDestOpt() / payload(), 2, id="destination options"),
-    pytest.param(ether() / ip6() / IPv6ExtHdrFragment(offset=10) / Raw(b"x" * 40), 2, id="fragment"),
+    pytest.param(ether() / ip6() / IPv6ExtHdrFragment(offset=10) / Raw(b"x" * 40), 2,
+                 id="fragment"),
     pytest.param(ether() / ip6() / payload(1452), 2, id="mtu"),
     pytest.param(ether() / ip6(nh=59), 2, id="header only"),
 ])
@@ -375,8 +393,10 @@ def test_ipv6_padding_is_trimmed(network):
     pytest.param(ether() / ip6("ff02::1") / payload(), "link-scope", id="destination ff02"),
     pytest.param(ether() / ip6("ff01::1") / payload(), "link-scope", id="destination ff01"),
     pytest.param(ether() / ip6("fd00:2::") / payload(), "local", id="subnet-router anycast"),
-    pytest.param(ether() / ip6("2001:db8::1") / payload(), "martian-destination", id="documentation"),
-    pytest.param(ether() / ip6(src="3fff::1") / payload(), "martian-source", id="source documentation"),
+    pytest.param(ether() / ip6("2001:db8::1") / payload(), "martian-destination",
+                 id="documentation"),
+    pytest.param(ether() / ip6(src="3fff::1") / payload(), "martian-source",
+                 id="source documentation"),
     pytest.param(ether() / ip6(plen=0) / IPv6ExtHdrHopByHop() / payload(), "total-length",
                  id="payload length 0"),
     pytest.param(ether() / ip6("ff0e::1") / payload(), "link-scope", id="destination ff0e"),
@@ -388,11 +408,11 @@ def test_ipv6_dropped(network, frame, reason):
     dropped(network, frame, reason)
 
 
-# --- A stranger's frames --------------------------------------------------------------------------------
+# --- A stranger's frames --------------------------------------------------------------------------
 
 def test_random_frames(network):
-    """Frames of random bytes, with a head that leads far into the firmware: each is counted, none stops
-    the traffic beside it."""
+    """Frames of random bytes, with a head that leads far into the firmware: each is counted, none
+    stops the traffic beside it."""
     rng = random.Random(1812)
     good = ether(2) / ip("10.0.3.2", "10.0.2.2") / payload()
     for k in range(2000):

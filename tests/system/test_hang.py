@@ -20,7 +20,8 @@ from stream import Stream
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
 from world import Inject  # noqa: E402
 
-SOON = 8   # seconds: within the deadlines of the router, on a machine that is busy with other things
+# seconds: within the deadlines of the router, on a machine that is busy with other things
+SOON = 8
 STOPPED = 5  # seconds that a stop takes at most, whatever hangs
 
 
@@ -40,7 +41,8 @@ def keeper(network):
 
 def nic_process(network, nic):
     """The process of a NIC, as the system shows it; None: there is none."""
-    return next((p for p, line in processes_of(network.directory).items() if f"--nic {nic} " in line), None)
+    return next((p for p, line in processes_of(network.directory).items()
+                 if f"--nic {nic} " in line), None)
 
 
 @contextlib.contextmanager
@@ -75,7 +77,7 @@ def ends_in_time(network):
     eventually(lambda: not processes_of(network.directory), 2, "nothing left")
 
 
-# --- The keeper -----------------------------------------------------------------------------------------
+# --- The keeper -----------------------------------------------------------------------------------
 
 def test_keeper_stopped(make_network):
     """A NIC dies while the keeper hangs: it comes back, and a new keeper with it."""
@@ -87,7 +89,8 @@ def test_keeper_stopped(make_network):
         eventually(lambda: state(network, "nic2") == "forwarding", SOON, "nic2 back")
         eventually(lambda: passes(network, 1, 2), SOON, "traffic to nic2")
         assert "keeper: nic nic2: Connection timed out" in network.router.messages()
-        eventually(lambda: "a new one holds the NICs" in network.router.messages(), SOON, "another keeper")
+        eventually(lambda: "a new one holds the NICs" in network.router.messages(), SOON,
+                   "another keeper")
         assert keeper(network) != old
     with Stream(network, 1, 3) as stream:  # it does its work
         network.router.kill()
@@ -102,7 +105,8 @@ def test_keeper_stopped_and_router_told_to_end(make_network):
 
 
 def test_keeper_stopped_and_router_replaced(make_network):
-    """It may be the only holder of what forwards: the next router wakes it instead of killing it."""
+    """It may be the only holder of what forwards: the next router wakes it instead of killing
+    it."""
     network = make_network(2)
     with stopped(keeper(network)), Stream(network, 1, 2) as stream:
         network.router.kill()
@@ -122,22 +126,25 @@ def test_keeper_killed_while_descriptors_are_short(make_network):
         os.kill(keeper(network), signal.SIGKILL)
         eventually(lambda: "keeper: it ended" in network.router.messages(), what="its end seen")
         before = cpu_seconds(router)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:  # a client that cannot be taken
+        # a client that cannot be taken
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
             waiting.connect(f"{network.router.runtime}/api.sock")
             time.sleep(2)
         assert cpu_seconds(router) - before < 0.5
         assert passes(network, 1, 2)
     finally:
         resource.prlimit(router, resource.RLIMIT_NOFILE, was)
-    eventually(lambda: "a new one holds the NICs" in network.router.messages(), SOON, "a keeper again")
+    eventually(lambda: "a new one holds the NICs" in network.router.messages(), SOON,
+               "a keeper again")
     os.kill(network.router.nic("nic2")["pid"], signal.SIGKILL)
     eventually(lambda: passes(network, 1, 2), SOON, "nic2 back")
 
 
-# --- A NIC that hangs -----------------------------------------------------------------------------------
+# --- A NIC that hangs -----------------------------------------------------------------------------
 
 def test_hung_nic_and_one_that_dies(make_network):
-    """NIC 2 hangs, NIC 3 dies: NIC 3 comes back to all the others, and to NIC 2 when that answers again."""
+    """NIC 2 hangs, NIC 3 dies: NIC 3 comes back to all the others, and to NIC 2 when that answers
+    again."""
     network = make_network(4)
     network.rings = False
     nic2 = network.router.nic("nic2")["pid"]
@@ -155,7 +162,8 @@ def test_hung_nic_and_one_that_dies(make_network):
 
 
 def test_dead_nic_that_does_not_come_back_to_a_hung_one(make_network):
-    """NIC 2 hangs while NIC 3 dies for good: NIC 2's side of their pair is closed when it answers."""
+    """NIC 2 hangs while NIC 3 dies for good: NIC 2's side of their pair is closed when it
+    answers."""
     network = make_network(3)
     network.rings = False
     with stopped(network.router.nic("nic2")["pid"]):
@@ -172,7 +180,8 @@ def test_nic_that_hangs_at_its_start(make_network):
     network.rings = False
     old = network.router.nic("nic3")["pid"]
     os.kill(old, signal.SIGKILL)
-    new = eventually(lambda: (p := nic_process(network, "nic3")) and p != old and p, SOON, "another process")
+    new = eventually(lambda: (p := nic_process(network, "nic3")) and p != old and p, SOON,
+                     "another process")
     with stopped(new):
         with Stream(network, 1, 2) as others:
             assert state(network, "nic3") in ("starting", "down", "not answering", "forwarding")
@@ -194,19 +203,21 @@ def test_stop_while_a_nic_starts(make_network):
     network = make_network(2)
     old = network.router.nic("nic2")["pid"]
     os.kill(old, signal.SIGKILL)
-    new = eventually(lambda: (p := nic_process(network, "nic2")) and p != old and p, SOON, "another process")
+    new = eventually(lambda: (p := nic_process(network, "nic2")) and p != old and p, SOON,
+                     "another process")
     with stopped(new):
         ends_in_time(network)
 
 
 def test_nic_that_hangs_before_its_table_is_there(make_network):
-    """NIC 1 has joined and waits for the table, which waits for NIC 2; it hangs as it is told to forward."""
+    """NIC 1 has joined and waits for the table, which waits for NIC 2; it hangs as it is told to
+    forward."""
     network = make_network(2)
     network.router.stop()
     with open(network.router.log, "a", encoding="utf8") as log:
         network.router.process = subprocess.Popen(
-            [P2PNIC, "router", "-c", network.router.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            preexec_fn=lambda: enter(network.router.namespace))
+            [P2PNIC, "router", "-c", network.router.path], stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, preexec_fn=lambda: enter(network.router.namespace))
     nic2 = eventually(lambda: nic_process(network, "nic2"), what="process of nic2")
     with stopped(nic2):
         nic1 = eventually(lambda: nic_process(network, "nic1"), what="process of nic1")
@@ -219,7 +230,7 @@ def test_nic_that_hangs_before_its_table_is_there(make_network):
     eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
 
 
-# --- A router that takes over ---------------------------------------------------------------------------
+# --- A router that takes over ---------------------------------------------------------------------
 
 def start(network, **limits):
     """A router of this configuration; the way it ends, or None if it is up."""
@@ -230,8 +241,9 @@ def start(network, **limits):
 
     network.router.process = None
     with open(network.router.log, "a", encoding="utf8") as log:
-        process = subprocess.Popen([P2PNIC, "router", "-c", network.router.path], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, preexec_fn=prepare)
+        process = subprocess.Popen([P2PNIC, "router", "-c", network.router.path],
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   preexec_fn=prepare)
     network.router.process = process
     eventually(lambda: process.poll() is not None or network.router.answers(), 30, "up, or not")
     return process.poll()
@@ -250,9 +262,11 @@ def test_takeover_short_of_descriptors(make_network):
             if ended is not None:
                 failed += 1
                 assert ended == 1
-                assert {n: nic_process(network, n) for n in pids} == pids, (few, network.router.messages())
+                assert {n: nic_process(network, n) for n in pids} == pids, (
+                    few, network.router.messages())
                 assert start(network) is None
-            assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, (few, network.router.messages())
+            assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, (
+                few, network.router.messages())
     stream.check_whole()
     assert failed > 5
     assert "belongs to another configuration" not in network.router.messages()
@@ -268,7 +282,8 @@ def test_takeover_short_of_memory(make_network):
             network.router.kill()
             if start(network, RLIMIT_AS=mib << 20) is not None:
                 failed += 1
-                assert {n: nic_process(network, n) for n in pids} == pids, (mib, network.router.messages())
+                assert {n: nic_process(network, n) for n in pids} == pids, (
+                    mib, network.router.messages())
                 assert start(network) is None
             assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids, mib
     stream.check_whole()
@@ -293,7 +308,8 @@ def test_takeover_of_one_that_hangs(make_network):
 
 
 def test_start_beside_a_nic_that_hangs_and_nobody_holds(make_network):
-    """Router and keeper died; a NIC of theirs that hangs is killed, and the next start is the last one needed."""
+    """Router and keeper died; a NIC of theirs that hangs is killed, and the next start is the last
+    one needed."""
     network = make_network(2)
     nic2 = network.router.nic("nic2")["pid"]
     with stopped(nic2):
@@ -305,7 +321,8 @@ def test_start_beside_a_nic_that_hangs_and_nobody_holds(make_network):
 
 
 def test_takeover_by_a_mistaken_configuration(make_network):
-    """Another port for one NIC, and a mistake in it: what forwards by the old one is not ended for that."""
+    """Another port for one NIC, and a mistake in it: what forwards by the old one is not ended for
+    that."""
     network = make_network(3)
     pids = {row["name"]: row["pid"] for row in network.router.show("nic")}
     network.router.kill()
@@ -323,11 +340,14 @@ def test_takeover_by_a_mistaken_configuration(make_network):
     assert {row["name"]: row["pid"] for row in network.router.show("nic")} == pids
 
 
-# --- API clients ----------------------------------------------------------------------------------------
+# --- API clients ----------------------------------------------------------------------------------
 
 def test_idle_clients(make_network):
-    """A hundred that ask nothing, half a request, or do not read: nobody waits for them, and none stays for good."""
-    network = make_network(2, routes=[{"prefix": f"198.18.{n % 256}.{4 * (n // 256)}/30", "via": "10.0.2.2"}
+    """A hundred that ask nothing, half a request, or do not read: nobody waits for them, and none
+    stays for good."""
+    network = make_network(2,
+                           routes=[{"prefix": f"198.18.{n % 256}.{4 * (n // 256)}/30",
+                                    "via": "10.0.2.2"}
                                       for n in range(3000)])
     before = descriptors(network.router.process.pid)
     clients = []
@@ -352,14 +372,14 @@ def test_failed_start_leaves_nothing(make_network):
     network.router.config["nics"][1]["port"]["target"] = "absent"
     network.router.write()
     for _ in range(3):
-        done = subprocess.run([P2PNIC, "router", "--leave-running", "-c", network.router.path], check=False,
-                              capture_output=True, text=True, timeout=30,
+        done = subprocess.run([P2PNIC, "router", "--leave-running", "-c", network.router.path],
+                              check=False, capture_output=True, text=True, timeout=30,
                               preexec_fn=lambda: enter(network.router.namespace))
         assert done.returncode == 1 and "absent" in done.stderr
         eventually(lambda: not processes_of(network.directory), 2, "nothing left")
 
 
-# --- Calls that fail --------------------------------------------------------------------------------------
+# --- Calls that fail ------------------------------------------------------------------------------
 
 @pytest.fixture
 def make_failing(make_network, monkeypatch):

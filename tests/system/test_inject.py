@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Each command, one of its calls failing: a clean error or success; never a crash, a hang, or something left.
+"""Each command, one of its calls failing: a clean error or success; never a crash, a hang, or
+something left.
 
-P2PNIC_INJECT_STEP=1 takes every call; otherwise every nth, so that the suite stays short. The router's own
-processes are under the same test in tests/chaos/calls.py."""
+P2PNIC_INJECT_STEP=1 takes every call; otherwise every nth, so that the suite stays short. The
+router's own processes are under the same test in tests/chaos/calls.py."""
 
 import json
 import os
@@ -18,7 +19,8 @@ from network import P2PNIC, Router, eventually, mac, processes_of
 
 STEP = int(os.environ.get("P2PNIC_INJECT_STEP", "0"))
 PATIENCE = 60
-ROUTES = "".join(f"198.51.{n}.0/24 192.0.2.{n % 5}\n2001:db8:{n:x}::/48 {64500 + n}\n" for n in range(40))
+ROUTES = "".join(f"198.51.{n}.0/24 192.0.2.{n % 5}\n2001:db8:{n:x}::/48 {64500 + n}\n"
+                 for n in range(40))
 
 pytestmark = pytest.mark.preload
 
@@ -34,7 +36,8 @@ def here(tmp_path):
     (tmp_path / "table.txt").write_text(ROUTES)
     (tmp_path / "routes.txt").write_text(re.sub(r" .*", " 64500", ROUTES))
     (tmp_path / "new.txt").write_text(ROUTES.replace("198.51.7.", "198.51.77."))
-    frames = [Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst="10.0.2.2", id=n) / UDP() for n in range(5)]
+    frames = [Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst="10.0.2.2", id=n) / UDP()
+              for n in range(5)]
     wrpcap(str(tmp_path / "in.pcap"), frames)
     config = {
         "nics": [{"name": f"nic{k}", "mac": mac(k), "port": {"type": "pcap", "target": ","},
@@ -49,7 +52,8 @@ def here(tmp_path):
 
 
 def each(here, words, who, step, left=()):
-    """Runs the command with call 1, 1 + step, … failing, until there is none. Files of `left` may stay."""
+    """Runs the command with call 1, 1 + step, … failing, until there is none. Files of `left` may
+    stay."""
     inject = Inject(here / "rule")
     before = set(os.listdir(here))
     k, rounds = 1, 0
@@ -58,8 +62,9 @@ def each(here, words, who, step, left=()):
         inject.on(who, nth=k, times=1)
         # No pipes: what were left behind would hold them open.
         with open(here / "stderr", "w+", encoding="utf8") as said, \
-                subprocess.Popen([P2PNIC, *words], cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                 stderr=said, env={**os.environ, **inject.environment}) as process:
+                subprocess.Popen([P2PNIC, *words], cwd=here, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=said,
+                                 env={**os.environ, **inject.environment}) as process:
             try:
                 status = process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -84,7 +89,8 @@ def each(here, words, who, step, left=()):
         assert status in (0, 1), f"status {status}, {what}"
         if status:
             reasons = [line for line in messages.splitlines() if not line.startswith("inject: ")]
-            assert any(re.match(r"p2pnic \w.*: *\S", line) for line in reasons), f"no reason, {what}"
+            assert any(re.match(r"p2pnic \w.*: *\S", line)
+                       for line in reasons), f"no reason, {what}"
         eventually(lambda: not processes_of(str(here)), what=f"processes end, {what}")
         stay = set(os.listdir(here)) - before - {"stderr", *left}
         assert not stay, f"left {stay}, {what}"
@@ -93,8 +99,10 @@ def each(here, words, who, step, left=()):
 
 @pytest.mark.parametrize("words, step", [
     (["stat", "table.txt"], 11), (["stat", "-t", "state-jump", "-j", "table.txt"], 13),
-    (["lookup", "table.txt", "198.51.7.1", "2001:db8::1"], 11), (["check", "-r", "100", "table.txt"], 11),
-    (["check", "-t", "state-jump", "-r", "100", "table.txt"], 13), (["diff", "table.txt", "new.txt"], 17),
+    (["lookup", "table.txt", "198.51.7.1", "2001:db8::1"], 11),
+    (["check", "-r", "100", "table.txt"], 11),
+    (["check", "-t", "state-jump", "-r", "100", "table.txt"], 13),
+    (["diff", "table.txt", "new.txt"], 17),
     (["diff", "-j", "-t", "state-jump", "table.txt", "new.txt"], 17)])
 def test_fib(here, words, step):
     each(here, ["fib", *words], "fib", step)
@@ -109,8 +117,8 @@ def test_replay(here, who, step):
 def test_tester(here, kind, step):
     ports = {"pcap": ["-p", "pcap:,a", "-p", "pcap:,b"],
              "memif": ["-p", "memif:a,role=server", "-p", "memif:b,role=server"]}[kind]
-    each(here, ["tester", "run" if kind == "pcap" else "self", *ports, "-n", "20", "-W", "1", "-d", "table.txt:8",
-                "-j", "-s", "64,128"],
+    each(here, ["tester", "run" if kind == "pcap" else "self", *ports, "-n", "20", "-W", "1", "-d",
+                "table.txt:8", "-j", "-s", "64,128"],
          "tester", step, ["a", "b"])
 
 
@@ -130,12 +138,14 @@ def test_asking(here, router, words):
     inject = Inject(here / "rule")
     for k in range(1, 400, STEP or 3):
         inject.on(words[0], nth=k, times=1)
-        done = subprocess.run([P2PNIC, *words, "--runtime", router.runtime], stdin=subprocess.DEVNULL, timeout=PATIENCE,
-                              capture_output=True, text=True, env={**os.environ, **inject.environment}, check=False)
+        done = subprocess.run([P2PNIC, *words, "--runtime", router.runtime],
+                              stdin=subprocess.DEVNULL, timeout=PATIENCE, capture_output=True,
+                              text=True, env={**os.environ, **inject.environment}, check=False)
         at = place(done.stderr) if inject.off()[1] else ""
         if not at:
             assert k > 1 and done.returncode == 0
             break
         assert done.returncode in (0, 1), (k, at, done)
-        assert done.returncode == 0 or re.search(rf"^p2pnic {words[0]}: *\S", done.stderr, re.MULTILINE), (k, at, done)
+        assert done.returncode == 0 or re.search(rf"^p2pnic {words[0]}: *\S", done.stderr,
+                                                 re.MULTILINE), (k, at, done)
         assert router.process.poll() is None and router.answers()

@@ -121,7 +121,9 @@ mount --make-rshared /
 cd {place}
 mkdir proc run tmp
 for name in bin dev etc lib lib64 sbin sys usr; do
-    if [ -L /$name ]; then cp -P /$name .; elif [ -d /$name ]; then mkdir $name; mount --rbind /$name $name; fi
+    if [ -L /$name ]; then cp -P /$name .
+    elif [ -d /$name ]; then mkdir $name; mount --rbind /$name $name
+    fi
 done
 mount -t proc proc proc
 cp {program} p2pnic
@@ -137,12 +139,14 @@ def test_captures_that_do_not_fit():
     done = run("unshare", "--user", "--map-root-user", "sh", "-c", command)
     if "unshare:" in done.stderr or "max_user_namespaces" in done.stderr:
         pytest.skip(f"cannot forbid it: {done.stderr.strip()}")
-    assert done.returncode == 1 and re.search(r"^p2pnic lab: /tmp/p2pnic-lab-\w+: Input/output error$", done.stderr,
+    assert done.returncode == 1 and re.search(r"^p2pnic lab: /tmp/p2pnic-lab-\w+: Input/output "
+                                              r"error$", done.stderr,
                                               re.MULTILINE), done.stderr
 
 
 def test_in_a_chroot(tmp_path):
-    """Root in a directory that is no mount point, on a file system that hands its mounts on to others."""
+    """Root in a directory that is no mount point, on a file system that hands its mounts on to
+    others."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     may = run("unshare", "--mount", "--net", "--pid", "--fork", "true")
@@ -158,8 +162,8 @@ def test_in_a_chroot(tmp_path):
 @pytest.mark.parametrize("after", [0.05, 0.6, 2])
 def test_interrupted(number, after):
     """However and whenever it ends, nothing is left (the fixture looks)."""
-    with subprocess.Popen([P2PNIC, "lab", "run"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([P2PNIC, "lab", "run"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         time.sleep(after)
         process.send_signal(number)
         process.wait(10)
@@ -175,7 +179,8 @@ def use(program):
         assert again.returncode == 1 and "up already" in again.stderr
         ping = run(*program, "lab", "exec", "h1", "ping", "-c", "1", "-W", "5", "10.0.4.2")
         assert ping.returncode == 0, ping.stdout + ping.stderr
-        show = run(*program, "lab", "exec", "router", "p2pnic", "show", "ring", "-j", "--name", "lab")
+        show = run(*program, "lab", "exec", "router", "p2pnic", "show", "ring", "-j", "--name",
+                   "lab")
         rings = {(r["ingress"], r["egress"]): r["packets"] for r in json.loads(show.stdout)["ring"]}
         assert rings["nic1", "nic4"] >= 1 and rings["nic4", "nic1"] >= 1
         assert run(*program, "lab", "exec", "h1", "false").returncode == 1
@@ -192,8 +197,8 @@ def test_up_and_down(permitted):
 
 
 def test_up_and_down_without_root(for_nobody):
-    may = run(*for_nobody[:-1], "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork",
-              "mount", "-t", "tmpfs", "none", "/run")
+    may = run(*for_nobody[:-1], "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid",
+              "--fork", "mount", "-t", "tmpfs", "none", "/run")
     if may.returncode:
         pytest.skip(f"no namespaces without root: {may.stderr.strip()}")
     use(for_nobody)
@@ -207,17 +212,20 @@ def test_up_over_a_dead_one(permitted):
     try:
         shown = json.loads(run(P2PNIC, "show", "router", "-j", "--name", "lab").stdout)
         os.kill(shown["router"]["pid"], signal.SIGKILL)
-        assert run("ip", "netns", "exec", "p2pnic-lab-h2", "ping", "-c", "1", "10.0.3.2").returncode == 0
+        assert run("ip", "netns", "exec", "p2pnic-lab-h2", "ping", "-c", "1",
+                   "10.0.3.2").returncode == 0
         again = run(P2PNIC, "lab", "up")
         assert again.returncode == 0, again.stderr
-        assert run("ip", "netns", "exec", "p2pnic-lab-h2", "ping", "-c", "1", "10.0.3.2").returncode == 0
+        assert run("ip", "netns", "exec", "p2pnic-lab-h2", "ping", "-c", "1",
+                   "10.0.3.2").returncode == 0
     finally:
         run(P2PNIC, "lab", "down")
 
 
-# --- Programs that fail ---------------------------------------------------------------------------------
+# --- Programs that fail ---------------------------------------------------------------------------
 
-ANSWERED = 'case "$*" in *" 10.0.2.2") n=2;; *) n=3;; esac\necho "3 packets transmitted, $n received"'
+ANSWERED = ('case "$*" in *" 10.0.2.2") n=2;; *) n=3;; esac\necho "3 packets transmitted, $n '
+            'received"')
 REPORT = '{"end": {"sum": {"packets": 9, "bytes": 900, "lost_packets": 1}, ' \
          '"sum_received": {"bits_per_second": 2e9}, "sum_sent": {"retransmits": 4}}}'
 MEASURED = f"[ $1 = -s ] || echo '{REPORT}'"
@@ -252,7 +260,8 @@ def test_what_failed_is_told(for_nobody, pretend):
     assert done.returncode == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert [line for line in lines if line.endswith("lost") and "->" in line] == \
-        [f"p2pnic-lab-h{k} -> 10.0.2.2: 1 lost" for k in (1, 3, 4)] + ["udp h3 -> h2 9 datagrams, 1 lost"]
+        [f"p2pnic-lab-h{k} -> 10.0.2.2: 1 lost" for k in (
+            1, 3, 4)] + ["udp h3 -> h2 9 datagrams, 1 lost"]
     assert "tcp h1 -> h2 failed: no way there" in lines
     assert "tcp h3 -> h4 failed: broken" in lines
     assert "udp h1 -> h4 failed: it failed" in lines
@@ -265,9 +274,10 @@ def test_json(pretend, words):
     assert done.returncode == 1  # pings were lost
     assert {(row["from"], row["to"], row["lost"]) for row in result["pings"]["lost"]} == \
         {(f"p2pnic-lab-h{k}", "10.0.2.2", 1) for k in (1, 3, 4)}
-    assert result["tcp"][0] == {"from": "p2pnic-lab-h1", "to": "p2pnic-lab-h2", "bits_per_second": 2e9,
-                                "retransmissions": 4}
-    assert result["udp"][1] == {"from": "p2pnic-lab-h3", "to": "p2pnic-lab-h2", "datagrams": 9, "bytes": 900, "lost": 1}
+    assert result["tcp"][0] == {"from": "p2pnic-lab-h1", "to": "p2pnic-lab-h2",
+                                "bits_per_second": 2e9, "retransmissions": 4}
+    assert result["udp"][1] == {"from": "p2pnic-lab-h3", "to": "p2pnic-lab-h2", "datagrams": 9,
+                                "bytes": 900, "lost": 1}
 
 
 NO_LUCK = "echo out of luck >&2; exit 1"
@@ -281,7 +291,8 @@ def nth(number, program):
 
 @pytest.mark.parametrize("scripts, said", [
     ({"ip": NO_LUCK}, "ip: out of luck"), ({"ip": nth(2, "ip")}, "ip: out of luck"),
-    ({"ip": nth(4, "ip")}, "ip: out of luck"), ({"ethtool": "exit 1"}, "ethtool: No child processes"),
+    ({"ip": nth(4, "ip")}, "ip: out of luck"),
+    ({"ethtool": "exit 1"}, "ethtool: No child processes"),
     ({"sh": NO_LUCK}, "sh: out of luck")], ids=range(5))
 @pytest.mark.parametrize("what", ["run", "up", "up without root"])
 def test_network_that_cannot_be_made(permitted, for_nobody, pretend, scripts, said, what):
@@ -305,7 +316,8 @@ def test_exec():
         pytest.skip("no lab here")
     try:
         done = run(P2PNIC, "lab", "exec", "h1", "no-such-program", "x")
-        assert done.returncode == 127 and "p2pnic lab: no-such-program: No such file or directory" in done.stderr
+        assert (done.returncode == 127
+                and "p2pnic lab: no-such-program: No such file or directory" in done.stderr)
         assert run(P2PNIC, "lab", "exec", "h2", "sh", "-c", "exit 7").returncode == 7
         assert run(P2PNIC, "lab", "exec", "h2", "sh", "-c", "kill -9 $$").returncode == 128 + 9
         done = run(P2PNIC, "lab", "exec", "router", "p2pnic", "--version")
@@ -339,7 +351,7 @@ def test_note_that_names_nobody(owner, text):
     assert not os.path.exists("/run/p2pnic/lab-sandbox")
 
 
-# --- Calls that fail ------------------------------------------------------------------------------------
+# --- Calls that fail ------------------------------------------------------------------------------
 
 STEP = int(os.environ.get("P2PNIC_INJECT_STEP", "0"))
 # What sandboxes are made with, and what enters them.
@@ -362,7 +374,8 @@ def reasons(done):
 
 
 def rounds(inject, program, words, step, environment, check):
-    """Runs the lab with call 1, 1 + step, … of it failing until there is none; check(done, what) each time."""
+    """Runs the lab with call 1, 1 + step, … of it failing until there is none; check(done, what)
+    each time."""
     for k in range(1, 2000, STEP or step):
         inject.on("lab", CALLS, nth=k, times=1)
         done = run(*program, "lab", *words, env={**environment, **inject.environment})
@@ -376,7 +389,8 @@ def rounds(inject, program, words, step, environment, check):
 
 def said(done, what):
     assert done.returncode in (0, 1), f"status {done.returncode}, {what}"
-    assert done.returncode == 0 or any(re.match(r"p2pnic lab: .*\S", line) for line in reasons(done)), \
+    assert done.returncode == 0 or any(re.match(r"p2pnic lab: .*\S", line)
+                                       for line in reasons(done)), \
         f"no reason, {what}"
 
 
@@ -394,12 +408,17 @@ def test_sandbox_where_calls_fail(permitted, for_nobody, pretend, inject, root):
 
 @pytest.mark.preload
 @pytest.mark.parametrize("functions, first, times, error, named", [
-    (["mount"], 1, 0, 0, "mount --make-rprivate /: "), (["mount"], 2, 0, 0, "mount -t proc /proc: "),
-    (["mount"], 3, 0, 0, "mount -t tmpfs /run: "), (["mount", "setns"], 1, 0, 22, "setns (out of a chroot"),
-    (["mount"], 1, 0, 22, "mount --make-rprivate / (above a chroot)"), (["pipe2"], 1, 0, 0, "pipe: "),
+    (["mount"], 1, 0, 0, "mount --make-rprivate /: "),
+    (["mount"], 2, 0, 0, "mount -t proc /proc: "),
+    (["mount"], 3, 0, 0, "mount -t tmpfs /run: "),
+    (["mount", "setns"], 1, 0, 22, "setns (out of a chroot"),
+    (["mount"], 1, 0, 22, "mount --make-rprivate / (above a chroot)"),
+    (["pipe2"], 1, 0, 0, "pipe: "),
     (["pipe2"], 2, 0, 0, "pipe: "), (["syscall", "mount"], 2, 3, 22, "open /: ")])
-def test_sandbox_of_both_kinds_fails(permitted, pretend, inject, functions, first, times, error, named):
-    """From that call on all fail: captures instead, if they can be made; why is said for both ways."""
+def test_sandbox_of_both_kinds_fails(permitted, pretend, inject, functions, first, times, error,
+                                     named):
+    """From that call on all fail: captures instead, if they can be made; why is said for both
+    ways."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     inject.on("lab", functions, nth=first, times=times, error=error)
@@ -408,7 +427,8 @@ def test_sandbox_of_both_kinds_fails(permitted, pretend, inject, functions, firs
     why = re.search(r"you make no network namespaces \((.*)\)\.", done.stderr)
     assert why and why[1].startswith(named), done.stderr
     assert "; in a user namespace: " in why[1], done.stderr
-    assert done.returncode == 0 or any(line.startswith("p2pnic lab: ") for line in reasons(done)[2:]), done.stderr
+    assert done.returncode == 0 or any(line.startswith("p2pnic lab: ")
+                                       for line in reasons(done)[2:]), done.stderr
 
 
 @pytest.mark.preload
@@ -429,16 +449,19 @@ def pings(n):
 
 @pytest.mark.preload
 @pytest.mark.parametrize("call, number, said", [
-    ("mmap", 1, "out of memory"), ("aligned_alloc", 1, "out of memory"), ("pipe2", 3, "pipe: Too many open files"),
+    ("mmap", 1, "out of memory"), ("aligned_alloc", 1, "out of memory"),
+    ("pipe2", 3, "pipe: Too many open files"),
     ("setns", 11, "p2pnic-lab-router: Operation not permitted"),
     ("fork", 12, "the process that tries it did not end well"),
     ("write", 9, "the process that tries it did not end well")])
 def test_af_xdp_that_cannot_be_tried(permitted, pretend, inject, call, number, said):
-    """Then the ports are af_packet, and why is said. (Eleven programs ran before, ten of them in namespaces.)"""
+    """Then the ports are af_packet, and why is said. (Eleven programs ran before, ten of them in
+    namespaces.)"""
     if os.geteuid() != 0 or not os.path.exists("/proc/sys/net/ipv6"):
         pytest.skip("not root, or no IPv6: the numbers are others")
     inject.on("lab", [call], nth=number, times=1)
-    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED), **inject.environment})
+    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED),
+                                          **inject.environment})
     assert inject.off()[1] == 1
     assert done.returncode == 0, done.stderr
     assert "; port type af_packet\n" in done.stdout and f"  not af_xdp: {said}\n" in done.stdout
@@ -453,10 +476,12 @@ def test_router_that_cannot_be_started(permitted, pretend, inject, call, number,
     if os.geteuid() != 0 or not os.path.exists("/proc/sys/net/ipv6"):
         pytest.skip("not root, or no IPv6: the numbers are others")
     inject.on("lab", [call], nth=number, times=1)
-    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED), **inject.environment})
+    done = run(P2PNIC, "lab", "run", env={**pretend(ping=pings(3), iperf3=MEASURED),
+                                          **inject.environment})
     assert inject.off()[1] == 1
     if said:
-        assert done.returncode == 1 and re.search(f"^p2pnic lab: .*{said}$", done.stderr, re.MULTILINE), done.stderr
+        assert done.returncode == 1 and re.search(f"^p2pnic lab: .*{said}$", done.stderr,
+                                                  re.MULTILINE), done.stderr
     else:  # it asks again
         assert done.returncode == 0, done.stderr
 
@@ -484,7 +509,8 @@ def test_up_that_cannot_be_noted(permitted, for_nobody, what):
         if "clone(" in done.stderr:
             pytest.skip(f"no namespaces here: {done.stderr.strip()}")
         reason = "Is a directory" if what == "a directory" else "Permission denied"
-        assert done.returncode == 1 and directory in done.stderr and reason in done.stderr, done.stderr
+        assert (done.returncode == 1 and directory in done.stderr
+                and reason in done.stderr), done.stderr
 
 
 @pytest.mark.preload
@@ -509,7 +535,8 @@ def test_exec_and_down_where_calls_fail(permitted, for_nobody, inject, root):
 
     def check(done, what):
         assert done.returncode in (0, 1, 127), what
-        assert done.returncode == 0 or any(line.startswith("p2pnic lab: ") for line in reasons(done)), what
+        assert done.returncode == 0 or any(line.startswith("p2pnic lab: ")
+                                           for line in reasons(done)), what
 
     if run(*program, "lab", "up").returncode:
         pytest.skip("no lab here")

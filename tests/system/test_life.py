@@ -15,7 +15,8 @@ from stream import Stream
 
 def frame(ingress, egress):
     return raw(Ether(dst=mac(ingress), src=mac(ingress, 2)) /
-               IP(src=f"10.0.{ingress}.2", dst=f"10.0.{egress}.2") / UDP(sport=1, dport=9) / b"single")
+               IP(src=f"10.0.{ingress}.2", dst=f"10.0.{egress}.2") / UDP(
+                   sport=1, dport=9) / b"single")
 
 
 def passes(network, ingress, egress):
@@ -26,7 +27,7 @@ def passes(network, ingress, egress):
     return got is not None
 
 
-# --- The router's process -------------------------------------------------------------------------------
+# --- The router's process -------------------------------------------------------------------------
 
 def test_router_killed_and_restarted(make_network):
     network = make_network(3)
@@ -90,13 +91,15 @@ def test_second_router_is_refused(make_network):
 
 
 def test_keeper_killed(make_network):
-    """The keeper dies: a new one takes its place, and the router can still be replaced without loss."""
+    """The keeper dies: a new one takes its place, and the router can still be replaced without
+    loss."""
     network = make_network(2)
     keeper = next(p for p, line in processes_of(network.directory).items() if " keeper " in line)
     with Stream(network, 1, 2) as stream:
         time.sleep(0.2)
         os.kill(keeper, signal.SIGKILL)
-        eventually(lambda: "a new one holds the NICs" in network.router.messages(), what="new keeper")
+        eventually(lambda: "a new one holds the NICs" in network.router.messages(),
+                   what="new keeper")
         network.router.kill()
         time.sleep(0.2)
         network.router.start()
@@ -104,14 +107,16 @@ def test_keeper_killed(make_network):
     stream.check_whole()
 
 
-# --- A NIC's process ------------------------------------------------------------------------------------
+# --- A NIC's process ------------------------------------------------------------------------------
 
 def test_nic_killed(make_network):
-    """The others lose nothing; what is sent to the dead one is counted; it comes back and rejoins."""
+    """The others lose nothing; what is sent to the dead one is counted; it comes back and
+    rejoins."""
     network = make_network(4)
     network.rings = False
     victim = network.router.nic("nic3")["pid"]
-    with Stream(network, 1, 2) as one, Stream(network, 2, 4) as two, Stream(network, 4, 3) as to_victim:
+    with Stream(network, 1, 2) as one, Stream(network, 2, 4) as two, Stream(
+        network, 4, 3) as to_victim:
         time.sleep(0.3)
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: network.router.nic("nic3")["restarts"] == 1 and
@@ -129,7 +134,8 @@ def test_nic_killed(make_network):
 
 
 def test_nic_stopped(make_network):
-    """One egress stands still for seconds (SIGSTOP): other egresses of the same ingress NIC lose nothing."""
+    """One egress stands still for seconds (SIGSTOP): other egresses of the same ingress NIC lose
+    nothing."""
     network = make_network(3)
     slow = network.router.nic("nic2")["pid"]
     os.kill(slow, signal.SIGSTOP)
@@ -155,8 +161,8 @@ def test_slow_wire(make_network):
     network.router.stop()
     network.router.config["nics"][1]["port"]["options"] = "qdisc=on"
     network.router.write()
-    run("ip", "netns", "exec", network.namespaces[0], "tc", "qdisc", "add", "dev", "nic2", "root", "tbf",
-        "rate", "1mbit", "burst", "2kb", "limit", "4kb", check=True)
+    run("ip", "netns", "exec", network.namespaces[0], "tc", "qdisc", "add", "dev", "nic2", "root",
+        "tbf", "rate", "1mbit", "burst", "2kb", "limit", "4kb", check=True)
     network.start()
     with Stream(network, 1, 3) as stream, Stream(network, 1, 2, rate=3000, source_port=6000):
         time.sleep(1.5)
@@ -180,7 +186,8 @@ def test_descriptors_flat_over_nic_restarts(make_network):
 
 
 def test_malformed_control_connections(make_network):
-    """Strangers at a NIC's vfio-user socket and at the router's: descriptors flat, traffic unharmed."""
+    """Strangers at a NIC's vfio-user socket and at the router's: descriptors flat, traffic
+    unharmed."""
     network = make_network(2)
     rng = random.Random(31)
     nic = network.router.nic("nic1")["pid"]
@@ -221,10 +228,11 @@ def test_malformed_control_connections(make_network):
     assert network.router.nic("nic1")["restarts"] == 0
 
 
-# --- Configuration --------------------------------------------------------------------------------------
+# --- Configuration --------------------------------------------------------------------------------
 
 def test_reload_under_traffic(make_network):
-    """SIGHUP with other routes, again and again: nothing of a flow that they do not concern is lost."""
+    """SIGHUP with other routes, again and again: nothing of a flow that they do not concern is
+    lost."""
     network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     with Stream(network, 1, 2) as one, Stream(network, 3, 1) as two:
         for k in range(10):
@@ -240,7 +248,8 @@ def test_reload_under_traffic(make_network):
 
 def test_reload_changes_what_it_says(make_network):
     def to(destination):
-        network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst=destination) /
+        network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) / IP(
+            src="10.0.1.2", dst=destination) /
                                  UDP(dport=9)))
         network.router.at_rest()
         return sorted(network.pending())
@@ -260,16 +269,18 @@ def test_reload_changes_what_it_says(make_network):
     assert to("198.151.100.129") == [2] and to("192.1.2.1") == [3]
     network.router.config["routes"] = []
     network.router.config["nics"][0]["name"] = "other"
-    network.router.config["neighbors"][0]["nic"] = network.router.config["neighbors"][1]["nic"] = "other"
+    for neighbor in network.router.config["neighbors"][:2]:
+        neighbor["nic"] = "other"
     network.router.write()
     assert "that needs a restart" in network.router.reload()
     assert to("192.1.2.1") == [3]
 
 
-# --- Idleness -------------------------------------------------------------------------------------------
+# --- Idleness -------------------------------------------------------------------------------------
 
 def test_idle_router_sleeps(make_network):
-    """Under 1 % of a core (3 % allowed here), all processes together; the first packet then arrives."""
+    """Under 1 % of a core (3 % allowed here), all processes together; the first packet then
+    arrives."""
     network = make_network(4)
     assert passes(network, 1, 2)
     time.sleep(0.5)
@@ -283,7 +294,7 @@ def test_idle_router_sleeps(make_network):
         time.sleep(0.3)
 
 
-# --- Links ----------------------------------------------------------------------------------------------
+# --- Links ----------------------------------------------------------------------------------------
 
 def test_link_flaps(make_network):
     """A link that goes down and up: other traffic unharmed; what was sent into it is counted."""
@@ -299,7 +310,7 @@ def test_link_flaps(make_network):
     eventually(lambda: passes(network, 1, 3) and passes(network, 3, 2), what="link back")
 
 
-# --- Links and NICs that hang ---------------------------------------------------------------------------
+# --- Links and NICs that hang ---------------------------------------------------------------------
 
 def port(network, name):
     return next(row for row in network.router.show("port") if row["nic"] == name)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""memif beside another implementation: DPDK's, in testpmd, between the tester and a NIC of the router.
+"""memif beside another implementation: DPDK's, in testpmd, between the tester and a NIC of the
+router.
 
     tester 0 ── memif ── [testpmd: port 0 ⇄ port 1] ── memif ── nic0 ⇄ nic1 ── memif ── tester 1
 
@@ -18,7 +19,8 @@ import pytest
 from network import P2PNIC, Router, eventually, processes_of
 
 pytestmark = pytest.mark.skipif(
-    not shutil.which("dpdk-testpmd") or not glob.glob("/usr/lib/*/dpdk/pmds-*/librte_net_memif.so*"),
+    not shutil.which("dpdk-testpmd")
+    or not glob.glob("/usr/lib/*/dpdk/pmds-*/librte_net_memif.so*"),
     reason="no dpdk-testpmd with memif here (Debian packages dpdk-dev and librte-net-memif23)")
 CORES = ",".join(map(str, sorted(os.sched_getaffinity(0))))
 PACKETS = 2000  # each way, in a second
@@ -48,7 +50,8 @@ def router(sockets, tmp_path, request):
         "nics": [{"name": f"nic{k}", "mac": mac(k), "addresses": [f"198.18.{k}.1/24"],
                   "port": {"type": "memif", "target": sockets[1 + k], "options": options(role)}}
                  for k, role in enumerate((request.param, "client"))],
-        "neighbors": [{"nic": f"nic{k}", "address": f"198.18.{k}.10", "mac": f"02:00:00:00:01:{k:02x}"}
+        "neighbors": [{"nic": f"nic{k}", "address": f"198.18.{k}.10",
+                       "mac": f"02:00:00:00:01:{k:02x}"}
                       for k in range(2)],
     }
     router = Router(config, str(tmp_path))
@@ -64,7 +67,8 @@ def router(sockets, tmp_path, request):
 @contextlib.contextmanager
 def process(*command, **more):
     """Ended at the end, by its pid, whatever happened."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more) as made:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          **more) as made:
         try:
             yield made
         finally:
@@ -75,29 +79,33 @@ def process(*command, **more):
                 made.kill()
 
 
-@pytest.mark.parametrize("router, testpmd", [("server", "client"), ("client", "server")], indirect=["router"])
+@pytest.mark.parametrize("router, testpmd", [("server", "client"), ("client", "server")],
+                         indirect=["router"])
 def test_both_ways_through_testpmd(router, testpmd, sockets):
     other = "client" if testpmd == "server" else "server"
     # DPDK's client tries to connect once: those that listen start first.
-    with process("nice", P2PNIC, "tester", "run", "--json", "-W", "60", "-P", "0>1,1>0", "-r", str(PACKETS),
-                 "-n", str(PACKETS),
-                 "-p", f"memif:{sockets[0]},{options(other)}", "-p", f"memif:{sockets[2]},role=server",
-                 stdin=subprocess.DEVNULL) as tester:
+    with process("nice", P2PNIC, "tester", "run", "--json", "-W", "60", "-P", "0>1,1>0", "-r",
+                 str(PACKETS), "-n", str(PACKETS),
+                 "-p", f"memif:{sockets[0]},{options(other)}", "-p",
+                 f"memif:{sockets[2]},role=server", stdin=subprocess.DEVNULL) as tester:
         eventually(lambda: os.path.exists(sockets[2]), what="the tester's sockets")
-        # It spins, as the tester does: both give way to others, alike, and not for long, however this one ends.
-        with process("timeout", "-k", "2", "120", "nice", "dpdk-testpmd", f"--lcores=(0,1)@({CORES})",
-                     "--no-huge", "-m", "192", "--no-pci", "--no-telemetry", "--no-shconf",
-                     vdev(0, sockets[0], testpmd), vdev(1, sockets[1], testpmd),
-                     "--", "--auto-start", "--forward-mode=io", "--total-num-mbufs=8192", "--rxd=1024", "--txd=1024",
+        # It spins, as the tester does: both give way to others, alike, and not for long, however
+        # this one ends.
+        with process("timeout", "-k", "2", "120", "nice", "dpdk-testpmd",
+                     f"--lcores=(0,1)@({CORES})", "--no-huge", "-m", "192", "--no-pci",
+                     "--no-telemetry", "--no-shconf", vdev(0, sockets[0], testpmd),
+                     vdev(1, sockets[1], testpmd), "--", "--auto-start", "--forward-mode=io",
+                     "--total-num-mbufs=8192", "--rxd=1024", "--txd=1024",
                      stdin=subprocess.PIPE) as forwarder:
             out = tester.communicate(timeout=110)[0]
             forwarder.terminate()
             said = forwarder.communicate(timeout=10)[0]
     assert tester.returncode == 0, out + said
     run = json.loads(out)["runs"][0]["run"]
-    # testpmd may be kept from the processor for longer than rings last, and throws away what does not fit then;
-    # but what arrives is right, in order, and comes from both sides.
+    # testpmd may be kept from the processor for longer than rings last, and throws away what does
+    # not fit then; but what arrives is right, in order, and comes from both sides.
     assert PACKETS / 5 < run["received"] == run["checked"] <= run["sent"], run
     assert run["reordered"] == run["duplicate"] == sum(run["errors"].values()) == 0, run
     for row in router.show("counter"):
-        assert row["received"]["packets"] > PACKETS / 10 and row["sent"]["packets"] > PACKETS / 10, row
+        assert (row["received"]["packets"] > PACKETS / 10 and row["sent"]["packets"] >
+                PACKETS / 10), row

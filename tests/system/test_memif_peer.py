@@ -29,7 +29,8 @@ def make_router(tmp_path, tmp_path_factory):
     def make(*options):
         sockets = [str(tmp_path_factory.mktemp("m") / "s") for _ in options]
         router = Router({
-            "nics": [{"name": f"nic{k}", "mac": mac(k, 1), "addresses": [f"198.18.{k}.1/24"], "mtu": 1778,
+            "nics": [{"name": f"nic{k}", "mac": mac(k, 1), "addresses": [f"198.18.{k}.1/24"],
+                      "mtu": 1778,
                       "port": {"type": "memif", "target": sockets[k], "options": options[k]}}
                      for k in range(len(options))],
             "neighbors": [{"nic": f"nic{k}", "address": f"198.18.{k}.10", "mac": mac(k, 2)}
@@ -77,7 +78,8 @@ HABITS = [
 
 @pytest.mark.parametrize("kind, habits", HABITS, ids=[f"{k.__name__}-{h}" for k, h in HABITS])
 def test_every_length_both_ways(make_router, kind, habits):
-    """From the peer to a plain one and back: what arrives is what was sent, whole, whatever it was cut into."""
+    """From the peer to a plain one and back: what arrives is what was sent, whole, whatever it was
+    cut into."""
     role = "role=client" if kind is Server else "role=server"
     router, sockets = make_router(role, "role=client")
     peer = kind(sockets[0], **habits)
@@ -93,19 +95,22 @@ def test_every_length_both_ways(make_router, kind, habits):
             for source, sink, nic in ((peer, plain, 0), (plain, peer, 1)):
                 body = random.randbytes(length - 42)
                 source.send(raw(Ether(src=mac(nic, 2), dst=mac(nic, 1)) /
-                                IP(src=f"198.18.{nic}.10", dst=f"198.18.{1 - nic}.10", id=number, ttl=9) /
+                                IP(src=f"198.18.{nic}.10", dst=f"198.18.{1 - nic}.10", id=number,
+                                   ttl=9) /
                                 UDP(sport=1, dport=2) / body))
                 frame = received(sink, f"{length} bytes into nic{nic}")
                 assert len(frame) == length
                 packet = Ether(frame)
-                assert packet.dst == mac(1 - nic, 2) and packet[IP].ttl == 8 and packet[IP].id == number
+                assert packet.dst == mac(1 - nic,
+                                         2) and packet[IP].ttl == 8 and packet[IP].id == number
                 assert frame[42:] == body
         # Above the largest frame: dropped once, and counted under its reason; the next one passes.
         for length in (1793, 2048):
             if kind is Client and -(-length // peer.cut) > 1 << peer.log2:
                 continue
             peer.send(bytes(length))
-            peer.send(raw(Ether(src=mac(0, 2), dst=mac(0, 1)) / IP(src="198.18.0.10", dst="198.18.1.10") /
+            peer.send(raw(Ether(src=mac(0, 2), dst=mac(0, 1)) / IP(
+                src="198.18.0.10", dst="198.18.1.10") /
                           UDP() / b"after"))
             assert received(plain).endswith(b"after")
         router.check_identity()
@@ -128,7 +133,8 @@ def arguments_of(directory):
 
 def test_secret_of_a_configuration_is_in_no_arguments(make_router, tmp_path):
     (tmp_path / "secret").write_bytes(SECRET + b"\n")
-    router, sockets = make_router(f"role=server,secret={SECRET.decode()}", f"secret-file={tmp_path}/secret,id=3")
+    router, sockets = make_router(f"role=server,secret={SECRET.decode()}",
+                                  f"secret-file={tmp_path}/secret,id=3")
     told = Server(sockets[1])
     peers = []
     try:
@@ -155,7 +161,8 @@ def test_secret_of_a_command_is_hidden(tmp_path):
     commands = [
         [P2PNIC, "nic", "--nic", "a", "--socket", f"{tmp_path}/n", "--port", f"memif:{tmp_path}/s",
          "--port-options", f"id=1,secret={SECRET.decode()},role=client"],
-        [P2PNIC, "tester", "run", "-W", "30", "-p", f"memif:{tmp_path}/t,secret={SECRET.decode()},id=2"],
+        [P2PNIC, "tester", "run", "-W", "30", "-p",
+         f"memif:{tmp_path}/t,secret={SECRET.decode()},id=2"],
     ]
     for command, path, number in zip(commands, (f"{tmp_path}/s", f"{tmp_path}/t"), (1, 2)):
         server = Server(path)
@@ -189,10 +196,12 @@ def test_what_is_refused_is_told(make_router):
         server.channel = server.listener.accept()[0]
         server.say(8, "I96s", 7, b"no such interface")
         server.channel.close()
-    eventually(lambda: any("no such interface" in row.get("fault", "") for row in router.show("port")), 10,
+    eventually(lambda: any("no such interface" in row.get("fault", "")
+                           for row in router.show("port")), 10,
                "the peer's reason")
     server.connect()
-    eventually(lambda: all("no such interface" not in row.get("fault", "") for row in router.show("port")), 10,
+    eventually(lambda: all("no such interface" not in row.get("fault", "")
+                           for row in router.show("port")), 10,
                "its end")
     server.close()
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGHUP: the table in force is changed where it stands, by a patch; when it cannot be, it is loaded whole."""
+"""SIGHUP: the table in force is changed where it stands, by a patch; when it cannot be, it is
+loaded whole."""
 
 import json
 import lzma
@@ -16,7 +17,8 @@ from network import P2PNIC, eventually, mac, run
 from stream import Stream
 
 PATCH = re.compile(r"table: (\d+) routes added, (\d+) changed, (\d+) deleted"
-                   r"(?:, (\d+) next hops lead elsewhere)?; patch of (\d+) bytes into (\d+) NICs in \d+ us\n")
+                   r"(?:, (\d+) next hops lead elsewhere)?; patch of (\d+) bytes into (\d+) NICs "
+                   r"in \d+ us\n")
 
 
 def reload(network):
@@ -25,19 +27,23 @@ def reload(network):
 
 
 def patched(said):
-    """(added, changed, deleted, next hops, bytes, NICs) of a reload that was nothing but a patch."""
+    """(added, changed, deleted, next hops, bytes, NICs) of a reload that was nothing but a
+    patch."""
     assert "configuration read again" in said and "loaded whole" not in said, said
     return tuple(int(n or 0) for n in PATCH.search(said).groups())
 
 
 def to(network, destination, ingress=1, size=0):
-    """What the NICs do with one packet: the egress and the destination MAC; None: nothing comes out."""
+    """What the NICs do with one packet: the egress and the destination MAC; None: nothing comes
+    out."""
     before = network.router.received()
     network.wire[ingress].send(raw(Ether(dst=mac(ingress), src=mac(ingress, 2)) /
-                                   IP(src=f"10.0.{ingress}.2", dst=destination) / UDP(dport=9) / (b"x" * size)))
+                                   IP(src=f"10.0.{ingress}.2",
+                                      dst=destination) / UDP(dport=9) / (b"x" * size)))
     eventually(lambda: network.router.received() > before, what="the packet in the NIC")
     network.router.at_rest()
-    frames = [(k, frame[:6].hex(":")) for k, arrived in network.pending().items() for frame in arrived]
+    frames = [(k, frame[:6].hex(":")) for k, arrived in network.pending().items()
+              for frame in arrived]
     assert len(frames) < 2
     return frames[0] if frames else None
 
@@ -49,14 +55,16 @@ def test_patches_under_traffic(make_network):
     with Stream(network, 1, 2) as one, Stream(network, 3, 1) as two:
         for k in range(8):
             routes[:1] = [{"prefix": "198.151.100.0/24", "via": f"10.0.{3 - k % 2}.2"}]
-            routes.extend({"prefix": f"198.18.{n}.0/24", "via": "10.0.3.2"} for n in range(20 * k, 20 * k + 20))
+            routes.extend({"prefix": f"198.18.{n}.0/24", "via": "10.0.3.2"} for n in range(
+                20 * k, 20 * k + 20))
             assert patched(reload(network))[:4] == (20, 1, 0, 0)
             del routes[-5:]
             assert patched(reload(network))[:4] == (0, 0, 5, 0)
     one.check_whole()
     two.check_whole()
     router = network.router.show("router")
-    # One that is slow to answer, on a busy machine, is passed over by a reload, and loaded a moment later.
+    # One that is slow to answer, on a busy machine, is passed over by a reload, and loaded a moment
+    # later.
     assert router["table_loads"] >= 4 and router["table_patches"] >= 14
     assert 0 < router["last_patch_bytes"] < 1000
     assert sum(r["source"] == "static" for r in network.router.show("route")) == 1 + 8 * 15
@@ -64,8 +72,11 @@ def test_patches_under_traffic(make_network):
 
 
 def test_neighbor_moves(make_network):
-    """A neighbour's other MAC is one word for all its routes; packets have the old one, then the new one."""
-    network = make_network(3, routes=[{"prefix": f"198.18.{n}.0/24", "via": "10.0.2.2"} for n in range(100)])
+    """A neighbour's other MAC is one word for all its routes; packets have the old one, then the
+    new one."""
+    network = make_network(3,
+                           routes=[{"prefix": f"198.18.{n}.0/24", "via": "10.0.2.2"}
+                                   for n in range(100)])
     neighbor = next(n for n in network.router.config["neighbors"] if n["address"] == "10.0.2.2")
     with Stream(network, 1, 2) as stream:
         time.sleep(0.2)
@@ -92,7 +103,8 @@ def test_group_members(make_network):
     def flows():
         for flow in range(60):
             network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
-                                     IP(src="10.0.1.2", dst=f"198.151.100.{flow}") / UDP(sport=flow, dport=9)))
+                                     IP(src="10.0.1.2", dst=f"198.151.100.{flow}") / UDP(
+                                         sport=flow, dport=9)))
         network.router.at_rest()
         arrived = {frame[33]: k for k, frames in network.pending().items() for frame in frames}
         assert len(arrived) == 60
@@ -120,11 +132,14 @@ def test_nic_killed_and_reloaded(make_network):
     with Stream(network, 1, 2) as stream:
         for restart in (1, 2):
             os.kill(network.router.nic("nic3")["pid"], signal.SIGKILL)
-            eventually(lambda n=restart: network.router.nic("nic3")["restarts"] == n, what="nic3 dead")
+            eventually(lambda n=restart: network.router.nic("nic3")["restarts"] == n,
+                       what="nic3 dead")
             route["via"] = f"10.0.{3 - restart}.2"
             assert patched(reload(network))[1::4] in ((restart - 1, 2), (restart - 1, 3))
-            eventually(lambda: network.router.nic("nic3")["state"] == "forwarding", what="nic3 back")
-            network.router.config["routes"].append({"prefix": f"198.18.{restart}.0/24", "via": "10.0.2.2"})
+            eventually(lambda: network.router.nic("nic3")["state"] == "forwarding",
+                       what="nic3 back")
+            network.router.config["routes"].append({"prefix": f"198.18.{restart}.0/24",
+                                                    "via": "10.0.2.2"})
             assert patched(reload(network))[::5] == (1, 3)
     stream.check_whole()
     assert network.router.show("router")["table_loads"] == 3 + 2
@@ -133,7 +148,8 @@ def test_nic_killed_and_reloaded(make_network):
 
 
 def test_nic_that_does_not_answer(make_network):
-    """A NIC stands still during a reload: the others are patched; once it runs again, it has the table in a moment."""
+    """A NIC stands still during a reload: the others are patched; once it runs again, it has the
+    table in a moment."""
     network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     route = network.router.config["routes"][0]
     pid = network.router.nic("nic3")["pid"]
@@ -142,7 +158,8 @@ def test_nic_that_does_not_answer(make_network):
         try:
             route["via"] = "10.0.1.2"
             said = reload(network)
-            assert "nic nic3: does not answer" in said and "not reached" not in said  # nor was it tried
+            # nor was it tried
+            assert "nic nic3: does not answer" in said and "not reached" not in said
             assert network.router.nic("nic3")["state"] == "not answering"
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -157,7 +174,8 @@ def test_nic_that_does_not_answer(make_network):
 
 
 def test_router_killed_and_reloaded(make_network):
-    """A new router loads what it cannot know, into the other half, and patches from then on; twice over."""
+    """A new router loads what it cannot know, into the other half, and patches from then on; twice
+    over."""
     network = make_network(3, routes=[{"prefix": "198.151.100.0/24", "via": "10.0.2.2"}])
     route = network.router.config["routes"][0]
     with Stream(network, 1, 2) as one, Stream(network, 2, 3) as two:
@@ -173,7 +191,8 @@ def test_router_killed_and_reloaded(make_network):
 
 
 def test_loaded_where_no_patch_fits(make_network):
-    """Old and new next hops together are too many: loaded whole, under traffic. Too many alone: refused."""
+    """Old and new next hops together are too many: loaded whole, under traffic. Too many alone:
+    refused."""
     def stations(k, count):
         return [{"nic": "nic3", "address": f"fd00:3::{k:x}:{n + 16:x}",
                  "mac": f"02:00:00:{k:02x}:{n >> 8:02x}:{n & 255:02x}"} for n in range(count)]
@@ -242,9 +261,11 @@ def test_what_needs_a_restart(make_network):
 
 
 def test_route_files(make_network):
-    """A table from a file: a reload changes what differs in it, and nothing where it has a mistake."""
+    """A table from a file: a reload changes what differs in it, and nothing where it has a
+    mistake."""
     network = make_network(3, routes=[{"prefix": "203.1.113.0/24", "via": "10.0.3.2"}])
-    files = [{"file": "table.txt"}, {"file": f"{network.directory}/by-as.xz", "via": ["10.0.2.2", "10.0.3.2"]}]
+    files = [{"file": "table.txt"}, {"file": f"{network.directory}/by-as.xz",
+                                     "via": ["10.0.2.2", "10.0.3.2"]}]
 
     def table(text):
         with open(f"{network.directory}/new", "w", encoding="utf8") as file:
@@ -271,11 +292,14 @@ def test_route_files(make_network):
     sources = [row["source"] for row in network.router.show("route")]
     assert (sources.count("file"), sources.count("static")) == (512 + 8, 1)
 
-    table("\n".join([many[0].replace("10.0.2.2", "10.0.3.2"), *many[1:500], "198.20.0.0/24 10.0.2.2"]))
+    table("\n".join([many[0].replace("10.0.2.2", "10.0.3.2"), *many[1:500],
+                     "198.20.0.0/24 10.0.2.2"]))
     assert patched(reload(network))[:4] == (1, 1, 12, 0)
-    assert to(network, "198.18.0.1") == (3, mac(3, 2)) and to(network, "198.20.0.1") == (2, mac(2, 2))
+    assert to(network, "198.18.0.1") == (3, mac(3, 2)) and to(network, "198.20.0.1") == (
+        2, mac(2, 2))
     assert to(network, "198.19.255.1") is None
-    for text, reason in (("198.18.0.0/24 10.0.2.2\n198.18.1.0/33 10.0.2.2", "table.txt:2: '198.18.1.0/33' is no prefix"),
+    for text, reason in (("198.18.0.0/24 10.0.2.2\n198.18.1.0/33 10.0.2.2",
+                          "table.txt:2: '198.18.1.0/33' is no prefix"),
                          ("198.18.0.0/24 64500", "table.txt:1: 198.18.0.0/24 has an AS number"),
                          ("198.18.0.0/24 10.9.9.9", "gateway 10.9.9.9 is on no connected network")):
         table(text)
@@ -300,7 +324,8 @@ def test_mtu(make_network):
     network.router.config["nics"][1]["mtu"] = 600
     patched(reload(network))
     assert network.router.nic("nic2")["mtu"] == 600
-    assert to(network, "10.0.2.2", size=1000) is None and to(network, "10.0.2.2", size=500) == (2, mac(2, 2))
+    assert to(network, "10.0.2.2", size=1000) is None and to(network, "10.0.2.2", size=500) == (
+        2, mac(2, 2))
 
 
 def test_another_kind_of_table(make_network):
@@ -380,7 +405,8 @@ def test_reload_request(make_network):
     """The API takes no other word for it."""
     network = make_network(2)
     loads = network.router.show("router")
-    for request in ({"reload": True}, {"reload": None}, {"reload": {"force": 1}}, {"reload": {"Force": True}},
+    for request in ({"reload": True}, {"reload": None}, {"reload": {"force": 1}},
+                    {"reload": {"Force": True}},
                     {"reload": {"force": True, "more": 1}}, {"reload": "force"}, {"reload": []}):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
             s.settimeout(30)
@@ -389,12 +415,14 @@ def test_reload_request(make_network):
             answer = b""
             while chunk := s.recv(65536):
                 answer += chunk
-        assert json.loads(answer) == {"error": 'reload wants an object, {"force": true or false}'}, request
+        assert json.loads(answer) == {"error": 'reload wants an object, {"force": true or '
+                                               'false}'}, request
     assert network.router.show("router")["table_patches"] == loads["table_patches"]
 
 
 def test_shrinking_table_is_confirmed(make_network):
-    """More than half of 1,000 routes or more, of a family or of both: refused, and all stays, until it is confirmed."""
+    """More than half of 1,000 routes or more, of a family or of both: refused, and all stays, until
+    it is confirmed."""
     network = make_network(2)
     network.router.config["route_files"] = [{"file": "table.txt"}]
     others = len(network.router.show("route"))
@@ -410,7 +438,8 @@ def test_shrinking_table_is_confirmed(make_network):
         return ipv4, ipv6
 
     def count():
-        sources = [":" in row["prefix"] for row in network.router.show("route") if row["source"] == "file"]
+        sources = [":" in row["prefix"] for row in network.router.show("route") if row["source"] ==
+                   "file"]
         return sources.count(False), sources.count(True)
 
     def taken(*what, force=False):
@@ -422,9 +451,11 @@ def test_shrinking_table_is_confirmed(make_network):
     def refused(before, *what, family="", routes=0, gone=0):
         table(*what)
         confirm = f"; if that is meant: p2pnic reload --force --runtime {network.router.runtime}\n"
-        reason = f"{gone} of {routes}{family} routes would be deleted, more than half, as if a file were cut" + confirm
+        reason = (f"{gone} of {routes}{family} routes would be deleted, more than half, as if a "
+                  f"file were cut" + confirm)
         done = ask(network)
-        assert done.returncode == 1 and not done.stdout and done.stderr == "p2pnic reload: " + reason, done.stderr
+        assert (done.returncode == 1 and not done.stdout and done.stderr == "p2pnic reload: " +
+                reason), done.stderr
         assert "configuration not taken: " + reason in network.router.reload()  # SIGHUP
         assert count() == before
 
@@ -453,7 +484,8 @@ def test_shrinking_table_is_confirmed(make_network):
         with open(f"{network.directory}/table.txt", "wb") as file:
             file.write(damage)
         done = ask(network, "--force")
-        assert done.returncode == 1 and f"{network.directory}/table.txt:" in done.stderr and not done.stdout
+        assert (done.returncode == 1 and f"{network.directory}/table.txt:" in done.stderr
+                and not done.stdout)
         assert "configuration not taken" in network.router.reload()
         assert count() == (1000, 1)
     # Another kind of table, loaded whole, obeys too.
@@ -464,18 +496,21 @@ def test_shrinking_table_is_confirmed(make_network):
     assert to(network, "198.18.0.1") == (2, mac(2, 2)) and to(network, "198.18.200.1") is None
 
 
-DEFAULTS = {"name": "p2pnic", "method": "wr", "buffer_bytes": 2048, "ring_slots": 1024, "batch": 8, "rx_buffers": 1024,
-            "packet_memory_mib": 16, "table_memory_mib": 16, "table": "line-trie"}
+DEFAULTS = {"name": "p2pnic", "method": "wr", "buffer_bytes": 2048, "ring_slots": 1024, "batch": 8,
+            "rx_buffers": 1024, "packet_memory_mib": 16, "table_memory_mib": 16,
+            "table": "line-trie"}
 
 
 def test_default_by_name(make_network):
-    """What a key means when it is absent, it means when it is there; anything else is refused by its name."""
+    """What a key means when it is absent, it means when it is there; anything else is refused by
+    its name."""
     network = make_network(2)
     config = network.router.config
     for key, value in DEFAULTS.items():
         config["router"][key] = value
         assert "configuration read again" in reload(network), key
-    for key, other in (("name", "other"), ("method", "rd"), ("buffer_bytes", 4096), ("ring_slots", 256), ("batch", 7), ("rx_buffers", 512),
+    for key, other in (("name", "other"), ("method", "rd"), ("buffer_bytes", 4096),
+                       ("ring_slots", 256), ("batch", 7), ("rx_buffers", 512),
                        ("packet_memory_mib", 32), ("table_memory_mib", 32), ("bounce_core", 0)):
         before = config["router"].get(key)
         config["router"][key] = other

@@ -56,7 +56,8 @@ def place(made, tmp_path):
 
 def replay(place, *arguments, captures=None, output="out", config="router.yaml", **options):
     captures = captures or [f"in{k}.pcap" for k in range(1, NICS + 1)]
-    return run(P2PNIC, "replay", *captures, "-c", config, "-o", output, *arguments, cwd=place, **options)
+    return run(P2PNIC, "replay", *captures, "-c", config, "-o", output, *arguments, cwd=place,
+               **options)
 
 
 VERDICTS = "# p2pnic replay: NIC number time length what became of it"
@@ -72,7 +73,8 @@ def verdicts(place, output="out"):
 def test_each_frame_has_its_verdict_and_comes_out_there(place):
     done = replay(place)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("replay: 1200 packets in, 1200 out, 0 unaccounted")
+    assert done.stdout.splitlines()[-1].startswith("replay: 1200 packets in, 1200 out, 0 "
+                                                   "unaccounted")
     assert "data packets through the driver: 0" in done.stdout
     verdict = verdicts(place)
     wanted = {f"nic{k}": [] for k in range(1, NICS + 1)}
@@ -121,8 +123,8 @@ def test_as_nobody(place, tmp_path):
     for parent in [p for p in tmp_path.parents if str(p).startswith("/tmp/pytest")]:
         os.chmod(parent, 0o755)
     program = shutil.copy(P2PNIC, tmp_path / "p2pnic")  # where nobody may read it
-    done = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", str(program), "replay",
-               "in1.pcap", "-c", "router.yaml", "-o", "out", cwd=place)
+    done = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", str(program),
+               "replay", "in1.pcap", "-c", "router.yaml", "-o", "out", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "400 packets in, 400 out, 0 unaccounted" in done.stdout
 
@@ -146,7 +148,8 @@ def pcapng(*blocks):
     octets = b""
     for kind, body in ((0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), *blocks):
         body += bytes(-len(body) % 4)
-        octets += struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+        octets += struct.pack("<II", kind, len(body) + 12) + body + struct.pack(
+            "<I", len(body) + 12)
     return octets
 
 
@@ -159,13 +162,15 @@ def packet(frame, number=0, interface_number=0):
 
 
 def frame_to(host, number=0):
-    return raw(Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst=f"10.0.{host}.2", id=number) /
+    return raw(Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst=f"10.0.{host}.2",
+                                                     id=number) /
                UDP(sport=9, dport=9) / Raw(b"x" * 64))
 
 
 # What is to be read: routed up to the damage, written, counted, and the command fails and says why.
 DAMAGED = {
-    "pcap cut in mid-record": (lambda whole: whole[:len(whole) // 2 + 3], "truncated dump file", None),
+    "pcap cut in mid-record": (lambda whole: whole[:len(whole) // 2 + 3], "truncated dump file",
+                               None),
     "pcap cut in a header": (lambda whole: whole + bytes(7), "truncated dump file", 400),
     "pcapng cut": (lambda _: pcapng(interface(), packet(frame_to(2)), packet(frame_to(3)))[:-20],
                    "truncated", 1),
@@ -174,7 +179,8 @@ DAMAGED = {
                        "different from the type of the first interface", 1),
     "two link types at once": (lambda _: pcapng(interface(), interface(113), packet(frame_to(2))),
                                "different from the type of the first interface", 0),
-    "no such interface": (lambda _: pcapng(interface(), packet(frame_to(2)), packet(frame_to(3), 0, 7)),
+    "no such interface": (lambda _: pcapng(interface(), packet(frame_to(2)),
+                                           packet(frame_to(3), 0, 7)),
                           "interface", 1),
 }
 
@@ -227,15 +233,18 @@ def test_every_time_is_a_time(place):
     stamps = [(0, 0), (0, 1), (1, 0), (2**31 - 1, 999999999), (2**31, 0), (2**32 - 1, 999999999)]
     for k in range(1, NICS + 1):
         frames = [raw(Ether(dst=mac(k), src=mac(k, 2)) /
-                      IP(src=f"10.0.{k}.2", dst=f"10.0.{k % 3 + 1}.2", id=n) / UDP(sport=k, dport=9))
+                      IP(src=f"10.0.{k}.2", dst=f"10.0.{k % 3 + 1}.2", id=n) / UDP(
+                          sport=k, dport=9))
                   for n in range(len(stamps))]
-        (place / f"in{k}.pcap").write_bytes(pcap(*((*at, frame) for at, frame in zip(stamps, frames))))
+        (place / f"in{k}.pcap").write_bytes(pcap(*((*at, frame) for at,
+                                                   frame in zip(stamps, frames))))
     for output in ("one", "two"):
         assert replay(place, output=output).returncode == 0
     for k in range(1, NICS + 1):
         octets = (place / "one" / f"nic{k}.pcap").read_bytes()
         assert octets == (place / "two" / f"nic{k}.pcap").read_bytes()
-        got = [struct.unpack_from("<II", octets, 24 + n * (16 + 60 - 18)) for n in range(len(stamps))]
+        got = [struct.unpack_from("<II", octets, 24 + n * (16 + 60 - 18))
+               for n in range(len(stamps))]
         assert got == stamps
     assert (place / "one" / "verdicts").read_bytes() == (place / "two" / "verdicts").read_bytes()
 
@@ -243,7 +252,8 @@ def test_every_time_is_a_time(place):
 def test_equal_times_are_repeatable(place):
     for k in range(1, NICS + 1):
         (place / f"in{k}.pcap").write_bytes(pcap(*(
-            (0, 0, raw(Ether(dst=mac(k), src=mac(k, 2)) / IP(src=f"10.0.{k}.2", dst="10.0.1.2", id=n) /
+            (0, 0, raw(Ether(dst=mac(k), src=mac(k, 2)) / IP(
+                src=f"10.0.{k}.2", dst="10.0.1.2", id=n) /
                        UDP(sport=k, dport=9))) for n in range(50))))
     first = None
     for n in range(4):
@@ -254,7 +264,8 @@ def test_equal_times_are_repeatable(place):
 
 
 @pytest.mark.parametrize("name", ["verdicts", "nic2.pcap"])
-@pytest.mark.parametrize("kind", ["file", "symbolic link", "dangling link", "FIFO", "directory", "input"])
+@pytest.mark.parametrize("kind", ["file", "symbolic link", "dangling link", "FIFO", "directory",
+                                  "input"])
 def test_overwrites_nothing_but_earlier_output(place, name, kind):
     out = place / "out"
     out.mkdir()
@@ -278,7 +289,8 @@ def test_overwrites_nothing_but_earlier_output(place, name, kind):
     assert done.returncode == 1
     assert f"out/{name}" in done.stderr
     after = os.lstat(out / name)
-    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+    assert (after.st_ino, after.st_mode, after.st_size) == (
+        before.st_ino, before.st_mode, before.st_size)
     assert (place / "precious").read_text() == "precious" and not (place / "absent").exists()
     assert (place / "in1.pcap").read_bytes() == octets
     assert os.listdir(out) == [name]
@@ -300,13 +312,15 @@ def test_failed_run_leaves_earlier_output(place):
     bad["nics"][0]["mac"] = "not one"
     (place / "bad.yaml").write_text(json.dumps(bad))
     assert replay(place, config="bad.yaml").returncode == 1
-    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not any(name.startswith(".p2pnic") for name in os.listdir(place / "out")):
+    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"],
+                               cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(name.startswith(".p2pnic")
+                                             for name in os.listdir(place / "out")):
         time.sleep(0.001)
     process.terminate()
     assert process.wait(30) != 0
-    assert {name: (place / "out" / name).read_bytes() for name in os.listdir(place / "out")} == before
+    assert {name: (place / "out" / name).read_bytes()
+            for name in os.listdir(place / "out")} == before
     assert replay(place, captures=["in2.pcap"]).returncode == 0
     assert (place / "out" / "verdicts").read_bytes() != before["verdicts"]
 
@@ -347,12 +361,14 @@ def small(directory, options):
 
 
 @pytest.mark.parametrize("files, named", [
-    (1, r"t/p2pnic-replay-\w{6}"), (2, "out"), (3, r"in1\.pcap"), (4, r"in2\.pcap"), (6, "messages0")])
+    (1, r"t/p2pnic-replay-\w{6}"), (2, "out"), (3, r"in1\.pcap"), (4, r"in2\.pcap"),
+    (6, "messages0")])
 def test_no_room_for_its_own_directory(place, files, named):
     """What could be made of it goes again."""
     with small(place / "t", f"nr_inodes={files}") as t:
         done = replay(place, env={**os.environ, "TMPDIR": "t"})
-        assert done.returncode == 1 and re.search(rf"^p2pnic replay: .*{named}: No space left on device$", done.stderr,
+        assert done.returncode == 1 and re.search(rf"^p2pnic replay: .*{named}: No space left on "
+                                                  rf"device$", done.stderr,
                                                   re.MULTILINE), done.stderr
         assert not os.listdir(t)
     assert not os.listdir(place / "out")
@@ -380,14 +396,16 @@ def test_temporary_directory(place):
     assert replay(place, env={**os.environ, "TMPDIR": "t" * 32}).returncode == 0
     done = replay(place, env={**os.environ, "TMPDIR": "t"})
     assert done.returncode == 1
-    assert re.fullmatch(r"p2pnic replay: t/p2pnic-replay-\w{6}: No such file or directory\n", done.stderr)
+    assert re.fullmatch(r"p2pnic replay: t/p2pnic-replay-\w{6}: No such file or directory\n",
+                        done.stderr)
 
 
 @pytest.mark.parametrize("output", ["nowhere/out", "dangling"])
 def test_no_output_directory(place, output):
     (place / "dangling").symlink_to("nowhere")
     done = replay(place, output=output)
-    assert done.returncode == 1 and f"p2pnic replay: {output}: No such file or directory" in done.stderr
+    assert (done.returncode == 1
+            and f"p2pnic replay: {output}: No such file or directory" in done.stderr)
 
 
 def test_over_its_own_output_with_a_gap(place):
@@ -409,31 +427,37 @@ def test_output_that_cannot_be_replaced(place, name):
         done = replay(place)
     finally:
         subprocess.run(["umount", place / "out" / name], check=True)
-    assert done.returncode == 1 and f"p2pnic replay: out/{name}: Device or resource busy" in done.stderr
+    assert (done.returncode == 1
+            and f"p2pnic replay: out/{name}: Device or resource busy" in done.stderr)
     assert set(os.listdir(place / "out")) == before
 
 
 @pytest.mark.parametrize("whom, said", [("replay", r"interrupted after \d+ of 400000 frames"),
-                                        ("nic", r"the NICs' process ended after \d+ of 400000 frames")])
+                                        ("nic", r"the NICs' process ended after \d+ of 400000 "
+                                                r"frames")])
 def test_ended_midway(place, whom, said):
     """Told to end, or its NICs killed, while frames come in: how far it was, and no output."""
     records = (place / "in1.pcap").read_bytes()
     (place / "in1.pcap").write_bytes(records + records[24:] * 999)
     (place / "t").mkdir()
-    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place, text=True,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    process = subprocess.Popen([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"],
+                               cwd=place, text=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                env={**os.environ, "TMPDIR": "t"})
     try:
-        eventually(lambda: any(path.stat().st_size > 1000 for path in place.glob("t/*/verdict0")), 30, "verdicts")
+        eventually(lambda: any(path.stat().st_size > 1000 for path in place.glob("t/*/verdict0")),
+                   30, "verdicts")
         pid = process.pid if whom == "replay" else next(
-            pid for pid, line in processes_of("t/p2pnic-replay-").items() if line.split()[1] == "nic" and
+            pid for pid, line in processes_of("t/p2pnic-replay-").items() if line.split()[1] ==
+            "nic" and
             os.readlink(f"/proc/{pid}/cwd") == str(place))
         os.kill(pid, signal.SIGTERM if whom == "replay" else signal.SIGKILL)
         reason = process.communicate(timeout=60)[1]
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 1 and re.search(rf"^p2pnic replay: {said}$", reason, re.MULTILINE), reason
+    assert process.returncode == 1 and re.search(rf"^p2pnic replay: {said}$", reason,
+                                                 re.MULTILINE), reason
     assert not os.listdir(place / "out") and not os.listdir(place / "t")
 
 
@@ -448,15 +472,18 @@ def test_capture_that_may_not_be_read(place, tmp_path):
         words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
                  shutil.copy(P2PNIC, tmp_path / "p2pnic"), *words[1:]]
     done = run(*words, cwd=place)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "p2pnic replay: in1.pcap: Permission denied"
+    assert (done.returncode == 1 and done.stderr.splitlines()[-1] ==
+            "p2pnic replay: in1.pcap: Permission denied")
 
 
-@pytest.mark.parametrize("words", [["in1.pcap"], ["in1.pcap", "-c", "router.yaml"], ["in1.pcap", "-o", "out"],
+@pytest.mark.parametrize("words", [["in1.pcap"], ["in1.pcap", "-c", "router.yaml"],
+                                   ["in1.pcap", "-o", "out"],
                                    ["-c", "router.yaml", "-o", "out"],
                                    ["in1.pcap"] * 65 + ["-c", "router.yaml", "-o", "out"]])
 def test_usage(place, words):
     done = run(P2PNIC, "replay", *words, cwd=place)
-    assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic replay") and not (place / "out").exists()
+    assert (done.returncode == 2 and done.stderr.startswith("usage: p2pnic replay")
+            and not (place / "out").exists())
 
 
 def test_output_directory_not_writable(place):
@@ -481,7 +508,8 @@ def test_size_limit_is_an_error_and_no_end(place):
     assert "File too large" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["replay", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["replay", "--help"],
+                                       ["show", "--help"]])
 def test_answer_that_cannot_be_written(arguments):
     with open("/dev/full", "w") as full:
         done = subprocess.run([P2PNIC, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
@@ -497,14 +525,15 @@ def test_answer_that_cannot_be_written(arguments):
 
 def test_summary_that_cannot_be_written(place):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"], cwd=place,
-                              stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([P2PNIC, "replay", "in1.pcap", "-c", "router.yaml", "-o", "out"],
+                              cwd=place, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "standard output: No space left on device" in done.stderr
 
 
 def test_frames_of_all_lengths(place):
-    frames = [Ether(dst=mac(1), src=mac(1, 2), type=0x800) / Raw(b"E" * n) for n in range(0, 3000, 37)]
+    frames = [Ether(dst=mac(1), src=mac(1, 2), type=0x800) / Raw(b"E" * n) for n in range(
+        0, 3000, 37)]
     wrpcap(str(place / "lengths.pcap"), [raw(f) for f in frames], linktype=1)
     done = replay(place, captures=["lengths.pcap"])
     assert done.returncode == 0, done.stderr
@@ -527,7 +556,8 @@ def test_wrong_input(place, case, says):
         wrpcap(str(place / "raw.pcap"), [IP(dst="10.0.2.2")], linktype=101)
     if case == "output":
         (place / "out").write_text("a file")
-    captures = {"missing": ["nowhere.pcap"], "no capture": ["router.yaml"], "link type": ["raw.pcap"],
+    captures = {"missing": ["nowhere.pcap"], "no capture": ["router.yaml"],
+                "link type": ["raw.pcap"],
                 "a directory": ["."], "too many": ["in1.pcap"] * 4}.get(case, ["in1.pcap"])
     done = replay(place, captures=captures, config="nowhere.yaml" if case == "no configuration" else
                   "router.yaml", env={**os.environ, "TMPDIR": str(place)})
@@ -537,8 +567,10 @@ def test_wrong_input(place, case, says):
 
 
 @pytest.mark.parametrize("text, named", [
-    ("", "verdicts"), ("a 1 2.3 4\n", "verdicts"), (VERDICTS, "verdicts"), (VERDICTS + "\n", "nic2.pcap")])
-@pytest.mark.parametrize("mine", [b"mine", struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)])
+    ("", "verdicts"), ("a 1 2.3 4\n", "verdicts"), (VERDICTS, "verdicts"),
+    (VERDICTS + "\n", "nic2.pcap")])
+@pytest.mark.parametrize("mine",
+                         [b"mine", struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)])
 def test_captures_beside_verdicts_that_prove_nothing(place, text, named, mine):
     """Also a capture of nanoseconds, which only looks like an output."""
     (place / "out").mkdir()

@@ -30,7 +30,8 @@ def as_user(user):
 
 @contextlib.contextmanager
 def directory():
-    """A directory of root's in which the program and captures of VICTIM are; all may go through it."""
+    """A directory of root's in which the program and captures of VICTIM are; all may go through
+    it."""
     place = tempfile.mkdtemp(prefix="pl-")
     os.chmod(place, 0o755)
     try:
@@ -56,11 +57,12 @@ def captures(place, **router):
     return f"{place}/router.yaml"
 
 
-# --- Another user was there first -----------------------------------------------------------------------
+# --- Another user was there first -----------------------------------------------------------------
 
 @pytest.fixture
 def victim():
-    """(place, command, environment) of a user without XDG_RUNTIME_DIR; whatever is at /tmp/p2pnic-UID goes at the end."""
+    """(place, command, environment) of a user without XDG_RUNTIME_DIR; whatever is at
+    /tmp/p2pnic-UID goes at the end."""
     if os.geteuid() != 0:
         pytest.skip("not root: cannot be two other users")
     default = f"/tmp/p2pnic-{VICTIM}"
@@ -84,7 +86,8 @@ def own(path, user):
 
 
 def make_trap(kind, default, place):
-    """What STRANGER can put where VICTIM's runtime directory will be. Returns a file that must not come to be."""
+    """What STRANGER can put where VICTIM's runtime directory will be. Returns a file that must not
+    come to be."""
     bait = f"{place}/bait"
     os.mkdir(bait)
     own(bait, VICTIM)
@@ -111,20 +114,22 @@ def test_planted_runtime_directory(victim, kind):
     place, command, environment, default = victim
     config = captures(place)
     trap = make_trap(kind, default, place)
-    done = subprocess.run([*command, "router", "-c", config], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=20, env=environment)
+    done = subprocess.run([*command, "router", "-c", config], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=20, env=environment)
     assert done.returncode == 1
-    assert default in done.stderr and str(STRANGER if "link" != kind else "symbolic link") in done.stderr
+    assert default in done.stderr and str(STRANGER if "link" != kind
+                                          else "symbolic link") in done.stderr
     assert not os.path.exists(trap)
     for arguments in (["show", "nic"], ["lab", "down"], ["lab", "up"]):
-        asked = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                               timeout=60, env=environment)
+        asked = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, timeout=60, env=environment)
         assert default in asked.stderr and not os.path.exists(trap), asked
         assert asked.returncode == 1, asked
 
 
 def test_planted_api_socket(victim):
-    """STRANGER answers in VICTIM's place: nobody asks him, and the process he names is not killed."""
+    """STRANGER answers in VICTIM's place: nobody asks him, and the process he names is not
+    killed."""
     _, command, environment, default = victim
     os.makedirs(f"{default}/lab")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, \
@@ -136,8 +141,8 @@ def test_planted_api_socket(victim):
             os.chmod(path, 0o777)
         server.setblocking(False)
         for arguments in (["show", "nic", "--name", "lab"], ["lab", "up"], ["lab", "down"]):
-            done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                  timeout=60, env=environment)
+            done = subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=60, env=environment)
             assert done.returncode == 1 and str(STRANGER) in done.stderr
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -157,8 +162,8 @@ def test_planted_holder_of_a_lab(victim):
             file.write(f"{bystander.pid} {started}\n")
         own(f"{default}/lab-sandbox", STRANGER)
         os.chmod(f"{default}/lab-sandbox", 0o644)
-        subprocess.run([*command, "lab", "down"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                       env=environment)
+        subprocess.run([*command, "lab", "down"], stdin=subprocess.DEVNULL, capture_output=True,
+                       text=True, timeout=60, env=environment)
         assert bystander.poll() is None
         bystander.kill()
 
@@ -167,14 +172,18 @@ def test_modes(victim):
     """Made for its user alone; the router works there."""
     place, command, environment, default = victim
     config = captures(place)
-    with subprocess.Popen([*command, "router", "-c", config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env=environment, preexec_fn=lambda: os.umask(0)) as router:
+    with subprocess.Popen([*command, "router", "-c", config], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, env=environment,
+                          preexec_fn=lambda: os.umask(0)) as router:
         eventually(lambda: os.path.exists(f"{default}/p2pnic/api.sock"), 30)
         modes = {name: os.stat(f"{default}/{name}").st_mode & 0o777 for name in (
-            ".", "p2pnic", "p2pnic/lock", "p2pnic/api.sock", "p2pnic/keeper.sock", "p2pnic/nic1.sock")}
-        assert modes == {".": 0o700, "p2pnic": 0o700, "p2pnic/lock": 0o600, "p2pnic/api.sock": 0o660,
-                         "p2pnic/keeper.sock": 0o600, "p2pnic/nic1.sock": 0o600}
-        shown = subprocess.run([*command, "show", "nic"], capture_output=True, text=True, timeout=20, env=environment)
+            ".", "p2pnic", "p2pnic/lock", "p2pnic/api.sock", "p2pnic/keeper.sock",
+            "p2pnic/nic1.sock")}
+        assert modes == {".": 0o700, "p2pnic": 0o700, "p2pnic/lock": 0o600,
+                         "p2pnic/api.sock": 0o660, "p2pnic/keeper.sock": 0o600,
+                         "p2pnic/nic1.sock": 0o600}
+        shown = subprocess.run([*command, "show", "nic"], capture_output=True, text=True,
+                               timeout=20, env=environment)
         assert shown.returncode == 0 and "nic2" in shown.stdout
         router.terminate()
         assert router.wait(20) == 0
@@ -182,31 +191,34 @@ def test_modes(victim):
 
 
 def test_group_may_show():
-    """systemd's Group=: its members ask root's router, others of the machine do not, and neither reaches a NIC."""
+    """systemd's Group=: its members ask root's router, others of the machine do not, and neither
+    reaches a NIC."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     group = STRANGER
     with directory() as place:
         show = [P2PNIC, "show", "nic", "--runtime", f"{place}/run"]
-        with subprocess.Popen(["setpriv", "--regid", str(group), "--clear-groups", P2PNIC, "router", "-c",
-                               captures(place, runtime=f"{place}/run")], stdin=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as router:
+        with subprocess.Popen(["setpriv", "--regid", str(group), "--clear-groups", P2PNIC, "router",
+                               "-c", captures(place, runtime=f"{place}/run")],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as router:
             eventually(lambda: os.path.exists(f"{place}/run/api.sock"), 30)
             program = shutil.copy(P2PNIC, f"{place}/p2pnic")
             os.chmod(program, 0o755)
             show[0] = program
-            member = ["setpriv", "--reuid", str(VICTIM), "--regid", str(VICTIM), "--groups", str(group)]
+            member = ["setpriv", "--reuid", str(VICTIM), "--regid", str(VICTIM), "--groups",
+                      str(group)]
             asked = run(*member, *show)
             assert asked.returncode == 0 and "nic2" in asked.stdout, asked
             assert run(*as_user(VICTIM), *show).returncode == 1
             for name, kind in (("keeper.sock", "SOCK_SEQPACKET"), ("nic1.sock", "SOCK_STREAM")):
-                reached = run(*member, "/usr/bin/python3", "-c", CLIENT, f"{place}/run/{name}", kind, "1")
+                reached = run(*member, "/usr/bin/python3", "-c", CLIENT, f"{place}/run/{name}",
+                              kind, "1")
                 assert "PermissionError" in reached.stderr
             router.terminate()
             assert router.wait(20) == 0
 
 
-# --- Who listens at a socket, and who connects ------------------------------------------------------------
+# --- Who listens at a socket, and who connects ----------------------------------------------------
 
 SERVER = """
 import os, socket, sys
@@ -221,7 +233,8 @@ while True:
 
 @contextlib.contextmanager
 def server_of(user, path, kind):
-    with subprocess.Popen([*(as_user(user) if user else []), "/usr/bin/python3", "-c", SERVER, path, kind],
+    with subprocess.Popen([*(as_user(user) if user else []), "/usr/bin/python3", "-c", SERVER, path,
+                           kind],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout.readline() == b"here\n"
@@ -232,7 +245,8 @@ def server_of(user, path, kind):
 
 @pytest.mark.parametrize("user", [0, VICTIM])
 def test_who_listens_is_not_killed(user):
-    """A socket of the NIC's name, served by what is no NIC of ours: its process lives, and the router says what is wrong."""
+    """A socket of the NIC's name, served by what is no NIC of ours: its process lives, and the
+    router says what is wrong."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     with directory() as place:
@@ -276,7 +290,8 @@ except (BrokenPipeError, ConnectionResetError):
 """
 
 
-@pytest.mark.parametrize("name,kind", [("keeper.sock", "SOCK_SEQPACKET"), ("nic1.sock", "SOCK_STREAM")])
+@pytest.mark.parametrize("name,kind", [("keeper.sock", "SOCK_SEQPACKET"),
+                                       ("nic1.sock", "SOCK_STREAM")])
 def test_client_of_another_user(name, kind):
     """Even where a socket's mode lets others connect, they are hung up on, and ours is served."""
     if os.geteuid() != 0:
@@ -287,17 +302,19 @@ def test_client_of_another_user(name, kind):
             eventually(lambda: os.path.exists(f"{place}/run/api.sock"), 30)
             os.chmod(f"{place}/run", 0o755)
             os.chmod(f"{place}/run/{name}", 0o777)
-            asked = run(*as_user(VICTIM), "/usr/bin/python3", "-c", CLIENT, f"{place}/run/{name}", kind, "1")
+            asked = run(*as_user(VICTIM), "/usr/bin/python3", "-c", CLIENT, f"{place}/run/{name}",
+                        kind, "1")
             assert asked.returncode == 0, asked
             assert run(P2PNIC, "show", "nic", "--runtime", f"{place}/run").returncode == 0
             router.terminate()
             assert router.wait(20) == 0
 
 
-# --- Readers that stall -----------------------------------------------------------------------------------
+# --- Readers that stall ---------------------------------------------------------------------------
 
 def test_nobody_reads_messages(make_network):
-    """stderr is a full pipe: forwards on, answers, reloads, restarts a NIC, and ends when it is told to."""
+    """stderr is a full pipe: forwards on, answers, reloads, restarts a NIC, and ends when it is
+    told to."""
     network = make_network(2)
     network.router.stop()
     read_end, write_end = os.pipe()
@@ -308,7 +325,8 @@ def test_nobody_reads_messages(make_network):
     fcntl.fcntl(write_end, fcntl.F_SETFL, 0)
     try:
         router = network.router
-        router.process = subprocess.Popen(["ip", "netns", "exec", router.namespace, P2PNIC, "router", "-c", router.path],
+        router.process = subprocess.Popen(["ip", "netns", "exec", router.namespace, P2PNIC,
+                                           "router", "-c", router.path],
                                           stdin=subprocess.DEVNULL, stderr=write_end)
         eventually(router.answers, 30, "router up")
         eventually(lambda: passes(network, 1, 2), 30, "it forwards")
@@ -316,7 +334,8 @@ def test_nobody_reads_messages(make_network):
         assert router.answers()
         pid = router.nic("nic2")["pid"]
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: router.nic("nic2")["pid"] not in (0, pid) and router.nic("nic2")["state"] == "forwarding", 30)
+        eventually(lambda: router.nic("nic2")["pid"] not in (0, pid)
+                   and router.nic("nic2")["state"] == "forwarding", 30)
         eventually(lambda: passes(network, 1, 2), 30, "it forwards again")
         assert fcntl.fcntl(write_end, fcntl.F_GETFL) & os.O_NONBLOCK == 0
         router.process.terminate()
@@ -327,13 +346,14 @@ def test_nobody_reads_messages(make_network):
         os.close(read_end)
 
 
-# --- System calls that fail -------------------------------------------------------------------------------
+# --- System calls that fail -----------------------------------------------------------------------
 
 def no_signalfd():
     """signalfd(2) fails from here on: a seccomp filter, as in seccomp(2)."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = struct.pack("HBBI", 0x20, 0, 0, 0) + struct.pack("HBBI", 0x15, 0, 1, SYS_SIGNALFD4) + \
-        struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | 24) + struct.pack("HBBI", 0x06, 0, 0, 0x7fff0000)
+        struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | 24) + struct.pack(
+            "HBBI", 0x06, 0, 0, 0x7fff0000)
     buffer = ctypes.create_string_buffer(code)
 
     class Program(ctypes.Structure):
@@ -352,7 +372,8 @@ def test_without_signalfd(command):
     with directory() as place:
         config = captures(place, runtime=f"{place}/run")
         arguments = {"router": ["-c", config], "keeper": ["--socket", f"{place}/keeper.sock"],
-                     "nic": ["--nic", "nic1", "--socket", f"{place}/nic.sock", "--port", f"pcap:{place}/in1.pcap,"]}
+                     "nic": ["--nic", "nic1", "--socket", f"{place}/nic.sock", "--port",
+                             f"pcap:{place}/in1.pcap,"]}
         try:
             done = run(P2PNIC, command, *arguments[command], preexec_fn=no_signalfd)
         except subprocess.SubprocessError as why:

@@ -21,8 +21,8 @@ SCHEMA = {
              "packet_memory_bytes": int, "table_memory_bytes": int, "addresses": [str]}],
     "port": [{"nic": str, "type": str, "target": str, "mode": str, "link": bool, "speed_mbps": int,
               "received": TRAFFIC, "sent": TRAFFIC, "missed": int}],
-    "ring": [{"ingress": str, "egress": str, "packets": int, "bytes": int, "taken": TRAFFIC, "slots": int,
-              "batch": int, "epoch": int}],
+    "ring": [{"ingress": str, "egress": str, "packets": int, "bytes": int, "taken": TRAFFIC,
+              "slots": int, "batch": int, "epoch": int}],
     "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC,
                  "injected": TRAFFIC, "sent": TRAFFIC, "to_rings": TRAFFIC, "punted": TRAFFIC,
                  "held": int, "dropped": dict, "missed": int, "dma_faults": int, "bad_words": int,
@@ -31,8 +31,8 @@ SCHEMA = {
     "route": [{"prefix": str, "source": str, "kind": str}],
     "neighbor": [{"nic": str, "address": str, "mac": str, "state": str}],
     "router": {"pid": int, "configuration": str, "method": str, "nics": int, "forwarding": int,
-               "driver_cpu_seconds": float, "data_packets_through_driver": int, "fib4_image_bytes": int,
-               "fib6_image_bytes": int},
+               "driver_cpu_seconds": float, "data_packets_through_driver": int,
+               "fib4_image_bytes": int, "fib6_image_bytes": int},
 }
 
 
@@ -57,7 +57,8 @@ def network(permitted):
         n.start()
         for ttl in (64, 1):
             n.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
-                               IP(src="10.0.1.2", dst="10.0.2.2", ttl=ttl) / UDP(dport=9) / (b"x" * 58)))
+                               IP(src="10.0.1.2", dst="10.0.2.2", ttl=ttl) / UDP(dport=9) / (
+                                   b"x" * 58)))
         n.wire[2].receive()
         yield n
         n.router.check_identity()
@@ -87,7 +88,8 @@ def test_values(network):
     port = network.router.show("port")
     assert port[0]["received"] == {"packets": 2, "bytes": 200} and port[0]["link"] is True
     assert port[1]["sent"] == {"packets": 1, "bytes": 100}
-    assert {r["prefix"]: r["kind"] for r in network.router.show("route")}["10.0.2.2/32"] == "forward"
+    assert {r["prefix"]: r["kind"]
+            for r in network.router.show("route")}["10.0.2.2/32"] == "forward"
 
 
 def longest(routes, address):
@@ -97,8 +99,8 @@ def longest(routes, address):
                key=lambda r: ipaddress.ip_network(r["prefix"]).prefixlen, default=None)
 
 
-@pytest.mark.parametrize("address", ["10.0.2.2", "10.0.2.1", "10.0.2.77", "10.0.2.255", "10.0.1.0", "9.9.9.9",
-                                     "0.0.0.0", "255.255.255.255", "2001:db8::1", "::"])
+@pytest.mark.parametrize("address", ["10.0.2.2", "10.0.2.1", "10.0.2.77", "10.0.2.255", "10.0.1.0",
+                                     "9.9.9.9", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::"])
 def test_route_to(network, address):
     done = run(P2PNIC, "show", "route", address, "-j", "--runtime", network.router.runtime)
     assert done.returncode == 0, done.stderr
@@ -119,9 +121,11 @@ def test_no_such_thing(network):
 
 @pytest.mark.parametrize("command", [["show", "nic"], ["reload"]])
 @pytest.mark.parametrize("where, said", [
-    (["--name", "a/b"], "--name 'a/b': want 1 to 31"), (["--name", ".."], "--name '..': want 1 to 31"),
+    (["--name", "a/b"], "--name 'a/b': want 1 to 31"),
+    (["--name", ".."], "--name '..': want 1 to 31"),
     (["--name", ""], "--name '': want 1 to 31"), (["--runtime", ""], "--runtime '': want 1 to"),
-    (["--runtime", "r" * 300], "want 1 to"), (["--name", "a", "--runtime", "/b"], "--runtime /b: one router at a time"),
+    (["--runtime", "r" * 300], "want 1 to"), (["--name", "a", "--runtime", "/b"],
+                                              "--runtime /b: one router at a time"),
     (["--runtime", "/b", "--name", "a"], "--name a: one router at a time")])
 def test_which_router(command, where, said):
     done = run(P2PNIC, *command, *where)
@@ -161,17 +165,21 @@ def ask_pretender(directory, answer, *words, **options):
 
 def test_cells(tmp_path):
     """A link that is down, a fraction, what is missing; rows of zeros only for -a."""
-    done = ask_pretender(tmp_path, {"port": [{"nic": "a", "link": False, "received": {"packets": 7}},
+    done = ask_pretender(tmp_path,
+                         {"port": [{"nic": "a", "link": False, "received": {"packets": 7}},
                                              {"nic": "b", "link": True}]}, "show", "port")
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines()[1:]] == [
-        ["a", "-", "-", "-", "down", "7", "-", "-", "-", "-"], ["b", "-", "-", "-", "up", "-", "-", "-", "-", "-"]]
+        ["a", "-", "-", "-", "down", "7", "-", "-", "-", "-"], [
+            "b", "-", "-", "-", "up", "-", "-", "-", "-", "-"]]
     (tmp_path / "api.sock").unlink()
-    done = ask_pretender(tmp_path, {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}},
+    done = ask_pretender(tmp_path,
+                         {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}},
                          "show", "router")
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["pid", "5"], ["driver_cpu_seconds", "0.12"], ["method", "wr"]]
-    rows = {"drop": [{"reason": "ttl", "packets": 0, "meaning": "x"}, {"reason": "port", "packets": 2, "meaning": "y"}]}
+    rows = {"drop": [{"reason": "ttl", "packets": 0, "meaning": "x"},
+                     {"reason": "port", "packets": 2, "meaning": "y"}]}
     for words, reasons in (([], ["port"]), (["-a"], ["ttl", "port"])):
         (tmp_path / "api.sock").unlink()
         done = ask_pretender(tmp_path, rows, "show", "drop", *words)
@@ -182,7 +190,8 @@ def test_cells(tmp_path):
 @pytest.mark.parametrize("answer", [b"", b"{", b"[]\n", b"\0\n", b"{}", b'{"port": []}'])
 def test_answer_that_is_none(tmp_path, words, answer):
     done = ask_pretender(tmp_path, answer, *words)
-    assert done.returncode == 1 and re.match(rf"p2pnic {words[0]}: \S", done.stderr) and not done.stdout
+    assert done.returncode == 1 and re.match(rf"p2pnic {words[0]}: \S",
+                                             done.stderr) and not done.stdout
 
 
 @pytest.mark.parametrize("words", [["reload"], ["reload", "-j"]])
@@ -191,22 +200,26 @@ def test_reload_that_cannot_be_told(tmp_path, words):
     answer = {"reload": {"configuration": "read", "table": "as it was", "nics_behind": 0}}
     with open("/dev/full", "w", encoding="utf8") as full:
         pretender = Pretender(tmp_path, answer)
-        done = subprocess.run([P2PNIC, *words, "--runtime", str(tmp_path)], stdin=subprocess.DEVNULL, stdout=full,
-                              stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run([P2PNIC, *words, "--runtime", str(tmp_path)],
+                              stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=60, check=False)
         pretender.thread.join(10)
     assert done.returncode == 1 and "standard output: No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"], ["route", "::", "::"]])
+@pytest.mark.parametrize("arguments", [[], ["nic", "port"], ["nic", "--nonsense"],
+                                       ["route", "::", "::"]])
 def test_usage(arguments):
     assert run(P2PNIC, "show", *arguments).returncode == 2
 
 
 def test_many_routes(make_network):
-    """All of a large table comes out; who asks for it and does not read keeps the router for a second, not longer."""
+    """All of a large table comes out; who asks for it and does not read keeps the router for a
+    second, not longer."""
     network = make_network(2)
     with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
-        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n" for n in range(100000))
+        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n"
+                        for n in range(100000))
     network.router.config["route_files"] = [{"file": "table.txt"}]
     network.router.write()
     assert "100000 routes added" in network.router.reload()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What one router leaves and the next one finds: NICs of another configuration, halves of processes, ends in between;
-and a router that carries packets itself (bn), or is refused at its start."""
+"""What one router leaves and the next one finds: NICs of another configuration, halves of
+processes, ends in between; and a router that carries packets itself (bn), or is refused at its
+start."""
 
 import contextlib
 import errno
@@ -37,14 +38,15 @@ def asked(router, request):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(SOON)
         client.connect(f"{router.router.runtime}/api.sock")
-        client.sendall(request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n")
+        client.sendall(request if isinstance(request, bytes)
+                       else json.dumps(request).encode() + b"\n")
         answer = b""
         while chunk := client.recv(65536):
             answer += chunk
     return json.loads(answer)
 
 
-# --- What an earlier router left ------------------------------------------------------------------------
+# --- What an earlier router left ------------------------------------------------------------------
 
 def test_nic_of_another_configuration(failing):
     """Its process ends, another is started; the one that is the same forwards on."""
@@ -124,7 +126,7 @@ def test_mistake_in_the_next_configuration(failing):
     failing.stop()
 
 
-# --- A NIC or a keeper that is of no use ------------------------------------------------------------------
+# --- A NIC or a keeper that is of no use ----------------------------------------------------------
 
 def test_connection_lost_to_one_that_hangs(failing):
     """It does not end when it is told to: it is killed, and comes back."""
@@ -150,7 +152,8 @@ def test_keeper_short_of_descriptors(failing):
     was = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
     resource.prlimit(keeper, resource.RLIMIT_NOFILE, (3, was[1]))
     os.kill(before["nic2"], signal.SIGKILL)
-    eventually(lambda: "keeper: nic nic2: Too many open files; tried again" in failing.said(), SOON, "the shortage")
+    eventually(lambda: "keeper: nic nic2: Too many open files; tried again" in failing.said(), SOON,
+               "the shortage")
     after = failing.well()
     time.sleep(1)  # twice more
     assert failing.said().count("Too many open files") == 1
@@ -162,7 +165,7 @@ def test_keeper_short_of_descriptors(failing):
     failing.stop()
 
 
-# --- Start and end ----------------------------------------------------------------------------------------
+# --- Start and end --------------------------------------------------------------------------------
 
 def test_runtime_too_long(failing):
     failing.inject.off()
@@ -196,7 +199,8 @@ def test_clients_at_the_end(failing):
 
 
 @pytest.mark.parametrize("request_, words", [
-    ({}, "nothing to show by the name of (none)"), ({"show": 5}, "(none)"), ({"show": "rout"}, "by the name of rout"),
+    ({}, "nothing to show by the name of (none)"), ({"show": 5}, "(none)"),
+    ({"show": "rout"}, "by the name of rout"),
     ({"show": "route", "to": "ten"}, "not an address: ten"), ([], "nothing to show"),
     ({"reload": 5}, "reload wants an object"), ({"reload": {"x": True}}, "reload wants an object"),
     ({"reload": {"force": 3}}, "reload wants an object"), (b"{\n", "")])
@@ -207,10 +211,11 @@ def test_senseless(failing, request_, words):
     failing.stop()
 
 
-# --- Bn ---------------------------------------------------------------------------------------------------
+# --- Bn -------------------------------------------------------------------------------------------
 
 def test_bounce(permitted):
-    """Packets by way of host memory; also of a NIC that comes back, and of a router that takes over."""
+    """Packets by way of host memory; also of a NIC that comes back, and of a router that takes
+    over."""
     network = Network(2)
     network.rings = False
     network.router.config["router"].update(method="bn", bounce_core=0)
@@ -230,13 +235,14 @@ def test_bounce(permitted):
         eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "nic2 back")
         network.router.kill()
         network.router.start()
-        eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic after a takeover")
+        eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON,
+                   "traffic after a takeover")
         network.router.stop()
     finally:
         network.close()
 
 
 def test_router_that_is_too_far_to_ask():
-    done = subprocess.run([P2PNIC, "show", "nic", "--runtime", "/" + "r" * 120], capture_output=True, text=True,
-                          timeout=SOON, check=False)
+    done = subprocess.run([P2PNIC, "show", "nic", "--runtime", "/" + "r" * 120],
+                          capture_output=True, text=True, timeout=SOON, check=False)
     assert done.returncode == 1 and "r" * 100 in done.stderr

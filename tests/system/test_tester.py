@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`p2pnic tester` as a command: arguments, the shape of its JSON, a wire on the other end. What it finds in a
-device's work is tested in tests/unit/test_tester_run.c."""
+"""`p2pnic tester` as a command: arguments, the shape of its JSON, a wire on the other end. What it
+finds in a device's work is tested in tests/unit/test_tester_run.c."""
 
 import contextlib
 import json
@@ -30,7 +30,8 @@ def test_wire(tmp_path):
     for result in (small, large):
         assert result["received"] == result["sent"] - result["lost"] > 0
         assert result["checked"] == result["received"] and not any(result["errors"].values())
-        assert result["latency"]["p50_ns"] <= result["latency"]["p99_ns"] <= result["latency"]["max_ns"]
+        latency = result["latency"]
+        assert latency["p50_ns"] <= latency["p99_ns"] <= latency["max_ns"]
         assert result["far"]["windows"] == result["spoilt_windows"] == 0
         assert 0 < result["near"]["mpps"] <= result["near"]["best_mpps"]
 
@@ -40,7 +41,8 @@ def test_number_of_packets(tmp_path):
 
 
 def test_near(tmp_path):
-    """Any distance is near: the run ends with so many windows, long before its time; none is: all are far or spoilt."""
+    """Any distance is near: the run ends with so many windows, long before its time; none is: all
+    are far or spoilt."""
     near, = self_test(tmp_path, "-t", "30", "-w", "0", "--near", "0-1000000000:3")
     assert near["near"]["windows"] == 3 and near["seconds"] < 20
     busy, = self_test(tmp_path, "-t", "0.2", "--near", "0-1000000000", "--step", "0.000001")
@@ -51,16 +53,22 @@ def test_near(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    [], ["run"], ["fly", "-p", "memif:x"], ["run", "-p", "memif:x", "--nonsense"], ["run", "-p", "memif:x", "-r", "fast"],
-    ["run", "-p", "memif:x", "-l", "3"], ["run", "-p", "memif:x", "-c", "half"], ["run", "-p", "memif:x", "-m", "guess"],
+    [], ["run"], ["fly", "-p", "memif:x"], ["run", "-p", "memif:x", "--nonsense"],
+    ["run", "-p", "memif:x", "-r", "fast"],
+    ["run", "-p", "memif:x", "-l", "3"], ["run", "-p", "memif:x", "-c", "half"],
+    ["run", "-p", "memif:x", "-m", "guess"],
     ["run", "-p", "memif:x", "-M", "0=02:00"], ["run", "-p", "memif:x", "--near", "5"],
     ["run", "-p", "memif:x", "--near", "9-3"], ["run", "-p", "memif:x", "--near", "1-2:x"],
     ["run", "-p", "memif:x", "--near", "1-2:9999"], ["run", "-p", "memif:x", "--near", "3-3"],
-    ["run", "-p", "memif:x", "-r", ""], ["run", "-p", "memif:x", "-r", "1%" * 20], ["run", "-p", "memif:x", "-r", "x%"],
+    ["run", "-p", "memif:x", "-r", ""], ["run", "-p", "memif:x", "-r", "1%" * 20],
+    ["run", "-p", "memif:x", "-r", "x%"],
     ["run", "-p", "memif:x", "-c", "full:x"], ["run", "-p", "memif:x", "-c", "full:0"],
-    ["run", "-p", "memif:x", "-M", "99=02:00:00:00:00:01"], ["run", "-p", "memif:x", "-M", "0=02:00:00:00:00:01x"],
-    ["run", "-p", "memif:x", "-C", "0.5"], ["run", "-p", "memif:x", "-t", "1q"], ["run", *["-p", "memif:x"] * 99], ["run", "-p", "memif:x", "--step", "x"],
-    ["run", "-p", "memif:x", "-t", "1e999"], ["run", "-p", "memif:x", "-t", "1e16"], ["run", "-p", "memif:x", "-t=-1"],
+    ["run", "-p", "memif:x", "-M", "99=02:00:00:00:00:01"],
+    ["run", "-p", "memif:x", "-M", "0=02:00:00:00:00:01x"],
+    ["run", "-p", "memif:x", "-C", "0.5"], ["run", "-p", "memif:x", "-t", "1q"],
+    ["run", *["-p", "memif:x"] * 99], ["run", "-p", "memif:x", "--step", "x"],
+    ["run", "-p", "memif:x", "-t", "1e999"], ["run", "-p", "memif:x", "-t", "1e16"],
+    ["run", "-p", "memif:x", "-t=-1"],
     ["run", "-p", "memif:x", "--near", "1-2:3x"], ["run", "-p", "memif:x", "--near=-1-2"],
     ["run", "-p", "memif:x,secret=a,secret=b"], ["run", "-p", "memif:x", "more"]])
 def test_usage(arguments):
@@ -68,8 +76,10 @@ def test_usage(arguments):
     assert done.returncode == 2 and done.stderr
 
 
-@pytest.mark.parametrize("port, why", [("carrier-pigeon:x", "is no KIND:TARGET"), ("memif", "is no KIND:TARGET"),
-                                       ("memif:" + "x" * 200, "too long"), ("memif:/nonexistent/x,role=server", "No such")])
+@pytest.mark.parametrize("port, why", [("carrier-pigeon:x", "is no KIND:TARGET"),
+                                       ("memif", "is no KIND:TARGET"),
+                                       ("memif:" + "x" * 200, "too long"),
+                                       ("memif:/nonexistent/x,role=server", "No such")])
 def test_port_that_is_none(port, why):
     done = command("run", "-p", port, "-W", "1")
     assert done.returncode == 1 and why in done.stderr
@@ -80,9 +90,13 @@ def test_nobody_there(tmp_path):
     assert done.returncode == 1 and "no link within 0.3 s" in done.stderr
 
 
-@pytest.mark.parametrize("arguments, why", [(["-P", "3in-1out"], "a pattern that exists"), (["-P", "4in-4out"], "needs 4 ports"),
-                                            (["-s", "x"], "'x' is no number"), (["-s", ""], "no pattern or no size"),
-                                            (["-P", ""], "a pattern that exists"), (["-s", "20"], "frame size 20"), (["-s", "9000"], "frame size 9000")])
+@pytest.mark.parametrize("arguments, why", [(["-P", "3in-1out"], "a pattern that exists"),
+                                            (["-P", "4in-4out"], "needs 4 ports"),
+                                            (["-s", "x"], "'x' is no number"),
+                                            (["-s", ""], "no pattern or no size"),
+                                            (["-P", ""], "a pattern that exists"),
+                                            (["-s", "20"], "frame size 20"),
+                                            (["-s", "9000"], "frame size 9000")])
 def test_run_that_cannot_be(tmp_path, arguments, why):
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
     done = command("self", *ports, "-t", "0.1", *arguments)
@@ -134,7 +148,8 @@ def test_curve(tmp_path):
 def test_text_of_searches(tmp_path):
     """Each rate that was tried, and what came of it."""
     with wire(tmp_path) as arguments:
-        for action, end in (("throughput", "throughput without loss: "), ("curve", "  rate 10000: ")):
+        for action, end in (("throughput", "throughput without loss: "),
+                            ("curve", "  rate 10000: ")):
             done = command(action, *arguments, "-r", "10k", "-t", "0.05", "-w", "0")
             assert done.returncode == 0, done.stderr
             assert "  rate " in done.stdout and end in done.stdout
@@ -169,8 +184,10 @@ def test_search(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    ["-r", "0.001%", "--gbps", "10"], ["-C", "0", "--realtime", str(os.getpid()), "--realtime", "999999999"],
-    ["-r", "20k", "-s", "512"], ["-r", "20K"], ["-c", "header:2", "-m", "mac"], ["-C", "0", "--cpu2", "0", "--realtime", "0"],
+    ["-r", "0.001%", "--gbps", "10"], ["-C", "0", "--realtime", str(os.getpid()), "--realtime",
+                                       "999999999"],
+    ["-r", "20k", "-s", "512"], ["-r", "20K"], ["-c", "header:2", "-m", "mac"],
+    ["-C", "0", "--cpu2", "0", "--realtime", "0"],
     ["--no-carry", "-M", "0=02:00:00:00:00:09", "-l", "8"], ["-r", "0.02M", "-c", "none"]])
 def test_options(tmp_path, options):
     result, = self_test(tmp_path, "-n", "200", "-t", "1", *options)
@@ -183,7 +200,8 @@ def test_destinations(tmp_path):
     prefixes.write_text("198.18.0.0/16\n203.0.113.0/24\n")
     result, = self_test(tmp_path, "-n", "100", "-d", f"{prefixes}:16")
     assert result["sent"] == 100
-    for bad, why in ((f"{prefixes}:0", "is not 1 to 1048576"), (f"{prefixes}:9999999", "is not 1 to 1048576"),
+    for bad, why in ((f"{prefixes}:0", "is not 1 to 1048576"),
+                     (f"{prefixes}:9999999", "is not 1 to 1048576"),
                      (f"{prefixes}:x", "is not 1 to 1048576"), (f"{tmp_path}/none", "No such file"),
                      (f"{tmp_path}/none:4", "No such file")):
         done = command("run", "-p", f"memif:{tmp_path}/0,role=server", "-d", bad)
@@ -193,14 +211,16 @@ def test_destinations(tmp_path):
 def test_capture_port(tmp_path):
     """Any port type is an end of the tester: what it sends into a capture is there."""
     out = tmp_path / "out.pcap"
-    done = command("run", "-p", f"pcap:,{out}", "-p", f"pcap:,{tmp_path}/other.pcap", "-n", "50", "-j")
+    done = command("run", "-p", f"pcap:,{out}", "-p", f"pcap:,{tmp_path}/other.pcap", "-n", "50",
+                   "-j")
     result = json.loads(done.stdout)["runs"][0]["run"]
     assert result["sent"] == result["lost"] == 50 and result["received"] == 0
     assert out.stat().st_size == 24 + 50 * (16 + 60)
 
 
 def test_search_from_the_top(tmp_path):
-    """Without a rate it begins at what the wire takes when pushed; latency is measured at half of what it found."""
+    """Without a rate it begins at what the wire takes when pushed; latency is measured at half of
+    what it found."""
     with wire(tmp_path) as arguments:
         done = command("latency", *arguments, "-t", "0.05", "-w", "0", "-j")
         assert done.returncode == 0, done.stderr
@@ -218,7 +238,8 @@ def test_nothing_comes_back(tmp_path, action):
 
 def test_clients(tmp_path):
     """The wire serves where the tester is the client."""
-    ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=client,unsealed=no")]
+    ports = [word for n in range(2) for word in ("-p",
+                                                 f"memif:{tmp_path}/{n},role=client,unsealed=no")]
     done = command("self", *ports, "-n", "100", "-j")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"][0]["run"]["sent"] == 100
@@ -229,15 +250,17 @@ def test_progress(tmp_path):
     for words, told in (([], True), (["-j"], False)):
         ours, theirs = pty.openpty()
         with os.fdopen(theirs, "wb", 0) as terminal:
-            subprocess.run([P2PNIC, "tester", "run", "-p", f"pcap:,{tmp_path}/p.pcap", "-p", f"pcap:,{tmp_path}/q.pcap",
-                            "-r", "1k", "-t", "1.5", "-W", "1", *words], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.DEVNULL, stderr=terminal, timeout=60, check=False)
+            subprocess.run([P2PNIC, "tester", "run", "-p", f"pcap:,{tmp_path}/p.pcap", "-p",
+                            f"pcap:,{tmp_path}/q.pcap", "-r", "1k", "-t", "1.5", "-W", "1", *words],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal,
+                           timeout=60, check=False)
             os.set_blocking(ours, False)
             with contextlib.suppress(BlockingIOError):
                 said = b""
                 said = os.read(ours, 65536)
         os.close(ours)
-        assert (re.search(rb"\r\d\.\d s  sent \d+\.\d M  received 0\.0 M", said) is not None) == told, said
+        assert (re.search(rb"\r\d\.\d s  sent \d+\.\d M  received 0\.0 M",
+                          said) is not None) == told, said
         assert said.endswith(b"\r\x1b[K") == told, said
 
 
@@ -257,7 +280,8 @@ def test_cores():
 def test_help_and_refusals(tmp_path):
     done = command("--help")
     assert done.returncode == 0 and "--near LOW-HIGH" in done.stdout and not done.stderr
-    for action, why in (("fly", "no action 'fly'"), ("wire", "memif ports"), ("self", "memif ports")):
+    for action, why in (("fly", "no action 'fly'"), ("wire", "memif ports"),
+                        ("self", "memif ports")):
         done = command(action, "-p", f"pcap:,{tmp_path}/x.pcap")
         assert done.returncode != 0 and why in done.stderr
     done = command("run", "-p", "memif:x", "-C", "9999")
