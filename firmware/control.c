@@ -179,6 +179,20 @@ static bool take_back(struct nic *n, struct ring_out *out)
 	return some;
 }
 
+/*
+ * How many completions go with one consumer word while the port is busy. The peer never lacks more
+ * than a quarter of its ring for them; Rd: nor than a quarter of its buffers, should it have 64
+ * peers.
+ */
+static uint32_t coalesce_of(const struct nic *n, const struct p2pnic_peer *e)
+{
+	uint32_t most = n->writes ? e->in_slots / 4 : e->in_buffer_count / (4 * P2PNIC_NICS_MAX);
+
+	if (most > e->batch)
+		most = e->batch;
+	return most ? most : 1;
+}
+
 static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 {
 	struct p2pnic_peer e;
@@ -204,6 +218,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	for (uint32_t k = 0; k < e.out_slots && n->writes; k++)
 		out->peer_free[k] = k * n->buffer_bytes + k % 16 * 64;
 	in->slots = e.in_slots;
+	in->coalesce = coalesce_of(n, &e);
 	in->longest = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes);
 	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * n->buffer_bytes;
@@ -227,6 +242,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	if (!peer_is_open(n, peer))
 		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
 	ring_out_discard(n, out);
+	rings_publish(n); /* so that this one stands in the counters, and is dirty no more */
 	ring_in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
@@ -276,9 +292,17 @@ static enum p2pnic_result reset(struct nic *n)
 
 void nic_windows_changed(struct nic *n)
 {
-	for (unsigned k = n->open_peers; k-- > 0;)
+	uint8_t gone[P2PNIC_MAILBOXES];
+	unsigned count = 0;
+
+	/* First all of them: nothing may be written through a region of before. */
+	for (unsigned k = 0; k < n->open_peers; k++)
 		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
-			peer_close(n, n->peer[k]);
+			gone[count++] = n->peer[k];
+	for (unsigned k = 0; k < count; k++)
+		ring_out_discard(n, &n->out[gone[k]]);
+	while (count)
+		peer_close(n, gone[--count]);
 }
 
 static enum p2pnic_result use_image(struct nic *n, unsigned family)
@@ -377,6 +401,7 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 {
 	uint32_t argument = value >> 8;
 
+	rings_publish(n); /* what a full burst has left */
 	switch (value & 0xff) {
 	case P2PNIC_OP_RESET:
 		return reset(n);

@@ -137,7 +137,7 @@ static unsigned complete(struct nic *n)
 			in->orphans -= frames;
 		} else if (frames) {
 			in->completed += frames;
-			in->touched = true;
+			n->completions = true;
 		}
 		if (run->count)
 			break;
@@ -165,9 +165,9 @@ unsigned nic_egress(struct nic *n)
 		n->first = 0;
 	if (work)
 		board_flush(n->board);
-	if (n->run_head != n->run_tail) {
+	if (n->run_head != n->run_tail)
 		work += complete(n);
-		rings_complete(n);
-	}
+	if (n->completions)
+		rings_complete(n, work == 0);
 	return work;
 }

@@ -3,8 +3,9 @@
  * The path of a packet, first half: from the port into the memory of the egress NIC.
  *
  * A burst goes through stages over arrays: classify → look up → resolve and rewrite → dispatch.
- * Descriptors are held back by ring and published by batch, and whatever is pending at the end of
- * the burst is published then: nothing waits for a packet that may never come.
+ * Descriptors are held back by ring and published by batch. Whatever is pending at the end of the
+ * burst is published then, unless the burst was full: so the next packets have arrived already, and
+ * the batch is filled with them. Nothing waits for a packet that may never come.
  */
 #include "nic.h"
 
@@ -45,15 +46,18 @@ unsigned nic_ingress(struct nic *n)
 	struct burst b;
 	uint64_t bytes = receive(n, &b);
 
-	if (b.frames == 0)
+	if (b.frames == 0) {
+		rings_publish(n);
 		return 0;
+	}
 	__builtin_memset(b.egress, BURST_NOWHERE, sizeof(b.egress));
 	n->kernel->classify(n, &b);
 	look_up(n, &b);
 	resolve(n, &b);
 	dispatch(n, &b);
 
-	rings_publish(n);
+	if (b.frames < P2PNIC_BURST_MAX)
+		rings_publish(n);
 	board_release(n->board);
 	count(&n->counters->received.packets, b.frames);
 	count(&n->counters->received.bytes, bytes);

@@ -6,13 +6,18 @@
  * buffers. */
 static void serve_rings_out(struct nic *n)
 {
+	bool drained = false;
+
 	for (unsigned k = 0; k < n->open_peers; k++) {
-		if (n->out[n->peer[k]].held)
+		if (n->out[n->peer[k]].held) {
 			ring_out_drain(n, n->peer[k]);
-		else if (!n->writes && n->out[n->peer[k]].open)
+			drained = true;
+		} else if (!n->writes && n->out[n->peer[k]].open) {
 			ring_out_reclaim(n, &n->out[n->peer[k]]);
+		}
 	}
-	rings_publish(n);
+	if (drained)
+		rings_publish(n);
 }
 
 unsigned nic_poll(struct nic *n)
@@ -24,6 +29,8 @@ unsigned nic_poll(struct nic *n)
 	work = nic_egress(n);
 	if (n->running)
 		work += nic_ingress(n);
+	else
+		rings_publish(n);
 	atomic_store_explicit(&n->counters->held, n->held + n->in_flight, memory_order_relaxed);
 	return work;
 }

@@ -76,6 +76,7 @@ struct nic {
 	uint8_t dirty;                  /* how many of dirty_peer */
 	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
 	uint32_t held;                        /* packets held, all egresses */
+	bool completions;                     /* some ring has some to announce */
 
 	uint32_t run_head, run_tail; /* of run[], free-running */
 	uint32_t in_flight;

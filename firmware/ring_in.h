@@ -16,11 +16,12 @@ struct nic;
 
 struct ring_in {
 	bool open;
-	bool touched; /* completed moved since it was last written to the peer */
 	uint32_t epoch;
 	uint32_t slots;
 	uint32_t dequeued;  /* next index to take */
 	uint32_t completed; /* what the ingress NIC may use again */
+	uint32_t announced; /* of completed, what its consumer word has told it */
+	uint32_t coalesce;  /* completions that are announced together */
 	uint32_t orphans;   /* frames of an earlier life that the port still has */
 	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
 	uint64_t bytes;     /* how much its descriptors may name */
@@ -53,7 +54,7 @@ static inline bool ring_in_waits(const struct ring_in *in)
 /* Counts what waits in a ring that is about to close. */
 void ring_in_discard(struct nic *, unsigned peer);
 
-/* Tells each peer what it may use again. */
-void rings_complete(struct nic *);
+/* Tells peers what they may use again: those whose completions are `coalesce` or more; all: any. */
+void rings_complete(struct nic *, bool all);
 
 #endif

@@ -126,8 +126,8 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
 		out->open = false;
-		out->limit = out->produced;
 		ring_out_discard(n, out);
+		out->limit = out->produced;
 		return;
 	}
 	uint32_t slot = out->consumed & out->mask, back = index - out->consumed;
@@ -184,8 +184,22 @@ static inline uint32_t begins_for(uint32_t longest)
 
 /* --- Held packets ----------------------------------------------------------------------------- */
 
+/* What a full burst has left, and nobody was told of. */
+static void discard_pending(struct nic *n, struct ring_out *out)
+{
+	count_drop(n, P2PNIC_DROP_STALE, out->produced - out->published);
+	while (out->produced != out->published) {
+		uint64_t word = out->batch_word[--out->produced - out->published];
+
+		out->bytes -= (uint16_t)(word >> 32);
+		if (!n->writes)
+			n->free[n->frees++] = out->slot_buffer[out->produced & out->mask];
+	}
+}
+
 void ring_out_discard(struct nic *n, struct ring_out *out)
 {
+	discard_pending(n, out);
 	count_drop(n, P2PNIC_DROP_STALE, out->held);
 	n->held -= out->held;
 	for (; out->held; out->held--) {
@@ -248,7 +262,6 @@ void ring_out_drain(struct nic *n, unsigned peer)
 	ring_out_reclaim(n, out);
 	if (!out->open)
 		return;
-	/* Not dirty yet, ever: rings were published before, and each is drained once. */
 	mark_dirty(n, peer);
 	out->limit = out->consumed + out->capacity;
 	while (out->held && out->produced != out->limit) {
