@@ -145,6 +145,7 @@ static void test_commands(void **state)
 	assert_row("| FIB_IPV4 | %d |", P2PNIC_OP_FIB_IPV4);
 	assert_row("| FIB_IPV6 | %d |", P2PNIC_OP_FIB_IPV6);
 	assert_row("| SOURCES | %d |", P2PNIC_OP_SOURCES);
+	assert_row("| STATIONS | %d |", P2PNIC_OP_STATIONS);
 	assert_row("| OK | %d |", P2PNIC_OK);
 	assert_row("| BAD_OPERATION | %d |", P2PNIC_BAD_OPERATION);
 	assert_row("| BAD_ARGUMENT | %d |", P2PNIC_BAD_ARGUMENT);
@@ -174,6 +175,7 @@ static void test_structures(void **state)
 	ASSERT_FIELD(p2pnic_peer, flags);
 	ASSERT_FIELD(p2pnic_mailbox, consumer);
 	ASSERT_FIELD(p2pnic_mailbox, asleep);
+	ASSERT_FIELD(p2pnic_mailbox, link_down);
 	assert_row("| %zu | descriptor | %zu · %u |", offsetof(struct p2pnic_mailbox, descriptor),
 		sizeof(struct p2pnic_descriptor), P2PNIC_RING_SLOTS_MAX);
 	ASSERT_FIELD(p2pnic_descriptor, offset);
@@ -184,6 +186,7 @@ static void test_structures(void **state)
 	ASSERT_FIELD(p2pnic_adjacency, mtu);
 	ASSERT_FIELD(p2pnic_adjacency, kind);
 	ASSERT_FIELD(p2pnic_adjacency, egress);
+	ASSERT_FIELD(p2pnic_adjacency, encapsulation);
 	assert_row("| NONE | %d |", P2PNIC_ADJACENCY_NONE);
 	assert_row("| FORWARD | %d |", P2PNIC_ADJACENCY_FORWARD);
 	assert_row("| LOCAL | %d |", P2PNIC_ADJACENCY_LOCAL);
@@ -192,6 +195,7 @@ static void test_structures(void **state)
 	assert_row("| UNREACHABLE | %d |", P2PNIC_ADJACENCY_UNREACHABLE);
 	assert_row("| PROHIBIT | %d |", P2PNIC_ADJACENCY_PROHIBIT);
 	assert_row("| BROADCAST | %d |", P2PNIC_ADJACENCY_BROADCAST);
+	assert_row("| KERNEL | %d |", P2PNIC_ADJACENCY_KERNEL);
 	ASSERT_FIELD(p2pnic_sources, count);
 	assert_row("| %zu | address | %zu · %u |", offsetof(struct p2pnic_sources, address),
 		sizeof(be32), P2PNIC_SOURCES_MAX);
@@ -212,6 +216,7 @@ static void test_counters(void **state)
 	ASSERT_COUNTER(bad_words, "word");
 	ASSERT_COUNTER(doorbells, "word");
 	ASSERT_COUNTER(sleeps, "word");
+	ASSERT_COUNTER(punt, "2 words [8]");
 	ASSERT_COUNTER(to_ring, "traffic [64]");
 	ASSERT_COUNTER(from_ring, "traffic [64]");
 	ASSERT_COUNTER(dropped, "word [64]");
@@ -224,6 +229,24 @@ static void test_drop_reasons(void **state)
 #undef ROW
 	/* The heading, the line below it, and one row each. */
 	assert_int_equal(rows_of("\n## 15 ", "|"), P2PNIC_DROP_COUNT + 2u);
+}
+
+static void test_punt_classes(void **state)
+{
+	assert_row("| %zu | policer | %zu · %u |", offsetof(struct p2pnic_policers, policer),
+		sizeof(struct p2pnic_policer), P2PNIC_PUNT_COUNT);
+	assert_row("| %zu | all | %zu · %u |", offsetof(struct p2pnic_policers, all),
+		sizeof(struct p2pnic_tokens), P2PNIC_PUNT_COUNT);
+	assert_row("| %zu | source | %zu · %u · %u |", offsetof(struct p2pnic_policers, source),
+		sizeof(struct p2pnic_tokens), P2PNIC_PUNT_COUNT, P2PNIC_PUNT_SOURCES);
+	assert_row("| %zu | address | %zu · %u |", offsetof(struct p2pnic_stations, address),
+		sizeof(struct mac_addr), P2PNIC_STATIONS_MAX);
+#define LOWER(ring) (P2PNIC_RING_##ring)
+#define ROW(symbol, name, ring, meaning)                                                           \
+	assert_row("| %s | %d | %d ", name, P2PNIC_PUNT_##symbol, LOWER(ring));
+	P2PNIC_PUNT_CLASSES(ROW)
+#undef ROW
+#undef LOWER
 }
 
 static void test_limits(void **state)
@@ -255,6 +278,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_structures),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_drop_reasons),
+		cmocka_unit_test(test_punt_classes),
 		cmocka_unit_test(test_limits),
 	};
 	const char *root = argc > 1 ? argv[1] : ".";
