@@ -35,8 +35,8 @@ struct route_set_node {
 	uint16_t children, child_room;
 	uint32_t parent; /* node, or ROUTE_SET_NONE: the root */
 	uint16_t slot;   /* in the parent */
-	uint16_t
-		inherited; /* next hop of the slot in the parent, as compiled; ROUTE_SET_NEW: not yet */
+	/* Next hop of the slot in the parent, as compiled; ROUTE_SET_NEW: not yet. */
+	uint16_t inherited;
 	uint32_t entry; /* as compiled: of type LEAF, or where the node is */
 };
 

@@ -30,8 +30,8 @@ struct ring_in {
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
 };
 
-/* As it stands in a slot: read once, in one access; its peer may change it at any time, to no effect
- * then. Acquire: pairs with the peer's board_dma_publish, so the packet is visible. */
+/* As it stands in a slot: read once, in one access; its peer may change it at any time, to no
+ * effect then. Acquire: pairs with the peer's board_dma_publish, so the packet is visible. */
 static inline uint64_t ring_in_word(const struct ring_in *in, uint32_t index)
 {
 	const struct p2pnic_descriptor *d = &in->mailbox->descriptor[index & (in->slots - 1)];

@@ -174,8 +174,8 @@ static inline void put_head(struct nic *n, uint32_t at, const struct frame_head 
 
 /*
  * Where in a buffer a frame begins. Buffers are 2 KiB or more apart, so frames that all began at
- * offset 0 would share a few sets of the cache; sixteen begins, which peer_free[] has, spread short frames,
- * four spread long ones.
+ * offset 0 would share a few sets of the cache; sixteen begins, which peer_free[] has, spread short
+ * frames, four spread long ones.
  */
 static inline uint32_t begins_for(uint32_t longest)
 {

@@ -51,8 +51,8 @@ AVX512 static inline void copy_sixteens(uint32_t *to, const uint32_t *from, unsi
 }
 #endif
 
-/* Each word whole, after all that was written before: x86 does not reorder stores, so there only the
- * compiler is told. */
+/* Each word whole, after all that was written before: x86 does not reorder stores, so there only
+ * the compiler is told. */
 static inline void publish_words(uint64_t *to, const uint64_t *from, unsigned words)
 {
 #ifdef __x86_64__

@@ -60,8 +60,8 @@
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
-/* The one size it takes. A larger one is no use: a frame and its headroom lie in one page, which on a
- * veth holds 3,520 bytes of frame, less than the 3,840 that a buffer of 4 KiB stands for. */
+/* The one size it takes. A larger one is no use: a frame and its headroom lie in one page, which on
+ * a veth holds 3,520 bytes of frame, less than the 3,840 that a buffer of 4 KiB stands for. */
 #define AF_XDP_BUFFER_BYTES P2PNIC_BUFFER_BYTES_MIN
 #define AF_XDP_BUFFERS      2048u /* received into, at most */
 #define AF_XDP_RING         2048u /* transmit, completion, receive ring */

@@ -5,8 +5,8 @@
  * through it (about 0.1 ns a packet at full bursts), a packet none.
  *
  * Packet memory is BAR4 of the NIC: a memfd the NIC has mapped and sealed. It is cut into buffers
- * of port_config.buffer_bytes, each aligned to its size. A "buffer" below is the bar_offset of one in
- * BAR4.
+ * of port_config.buffer_bytes, each aligned to its size. A "buffer" below is the bar_offset of one
+ * in BAR4.
  *
  * Threads: open, start, stop, close are called while the engine is parked; all else by the engine's
  * thread. No function on the path of a frame allocates, and none blocks.
@@ -77,9 +77,9 @@ struct port_ops {
 	 * receive: up to max (≤ P2PNIC_BURST_MAX) frames in order of arrival; 0: none waits. Called
 	 * again only after release. Length is what arrived, without FCS; frames above
 	 * P2PNIC_FRAME_BYTES_MAX(buffer_bytes) are never delivered (count them in `oversize`).
-	 * 64 bytes from data are always readable, and so is data up to length rounded up to 64. The memory may be
-	 * shared with a stranger who changes it at any time: the caller reads each header word
-	 * once.
+	 * 64 bytes from data are always readable, and so is data up to length rounded up to 64. The
+	 * memory may be shared with a stranger who changes it at any time: the caller reads each
+	 * header word once.
 	 *
 	 * keep: the frames of this burst with these n numbers must stay. at[i] is a buffer that the
 	 * caller gives for frame[i]; the caller becomes the owner of the buffer that holds the

@@ -66,7 +66,8 @@ struct config_route {
 /* A table in a file, see fib/route_file.h; read by config_routes, each time. */
 struct config_route_file {
 	char *file; /* absolute, or relative to the folder of the configuration file */
-	/* Gateways that AS numbers choose among, those of the prefix's family each; absent: none. */
+	/* Gateways that AS numbers choose among, those of the prefix's family each; absent:
+	 * none. */
 	char **via;
 	unsigned via_count;
 
@@ -107,8 +108,8 @@ struct config {
 	char *path;
 };
 
-/* 0, or -errno with "FILE:LINE: KEY: reason" in error. Keys that are absent have their defaults then
- * (config_defaults.c); those where "absent" says so are NULL. */
+/* 0, or -errno with "FILE:LINE: KEY: reason" in error. Keys that are absent have their defaults
+ * then (config_defaults.c); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, struct error *error);
 int config_defaults(struct config *); /* -ENOMEM */
 void config_free(struct config *);

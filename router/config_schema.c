@@ -64,10 +64,11 @@ struct schema {
 #define POWER(key, in, ...)         FIELD(key, KIND_POWER, in, unsigned *, __VA_ARGS__)
 #define CORE(key, in)               FIELD(key, KIND_CORE, in, int *, ANY)
 #define SWITCH(key, in)             FIELD(key, KIND_SWITCH, in, bool *, ANY)
-#define TEXTS(key, in, ...)         FIELD(key, KIND_TEXTS, in, char **, COUNTED(in, key), __VA_ARGS__)
 #define MAPPING(key, in, type, ...) FIELD(key, KIND_MAPPING, in, type, __VA_ARGS__)
 #define POINTED(key, in, type, ...) FIELD(key, KIND_POINTED, in, type *, __VA_ARGS__)
-#define LIST(key, in, type, ...)    FIELD(key, KIND_LIST, in, type *, COUNTED(in, key), __VA_ARGS__)
+
+#define TEXTS(key, in, ...)      FIELD(key, KIND_TEXTS, in, char **, COUNTED(in, key), __VA_ARGS__)
+#define LIST(key, in, type, ...) FIELD(key, KIND_LIST, in, type *, COUNTED(in, key), __VA_ARGS__)
 
 #define ANY             .required = false
 #define REQUIRED        .required = true

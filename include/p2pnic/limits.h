@@ -20,8 +20,8 @@
 #define P2PNIC_STATIONS_MAX    15u /* MAC addresses besides the NIC's own */
 
 /*
- * A packet buffer has one of these sizes, fixed when a NIC is made and the same in all NICs that are
- * each other's peers. Jumbo frames (MTU 9000, or frames of 9,216 bytes) fit into the largest.
+ * A packet buffer has one of these sizes, fixed when a NIC is made and the same in all NICs that
+ * are each other's peers. Jumbo frames (MTU 9000, or frames of 9,216 bytes) fit into the largest.
  */
 #define P2PNIC_BUFFER_BYTES_MIN 2048u
 #define P2PNIC_BUFFER_BYTES_MAX 16384u
@@ -31,8 +31,8 @@
 #define P2PNIC_HEADROOM 256u
 
 /* The longest frame that a buffer holds, and the largest MTU. */
-#define P2PNIC_FRAME_BYTES_MAX(buffer_bytes) ((buffer_bytes)-P2PNIC_HEADROOM)
-#define P2PNIC_MTU_MAX(buffer_bytes)         (P2PNIC_FRAME_BYTES_MAX(buffer_bytes) - P2PNIC_FRAME_BYTES_MIN)
+#define P2PNIC_FRAME_BYTES_MAX(buffer) ((buffer)-P2PNIC_HEADROOM)
+#define P2PNIC_MTU_MAX(buffer)         (P2PNIC_FRAME_BYTES_MAX(buffer) - P2PNIC_FRAME_BYTES_MIN)
 
 static inline _Bool p2pnic_buffer_bytes_valid(unsigned bytes)
 {

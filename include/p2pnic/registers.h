@@ -48,7 +48,7 @@
 #define P2PNIC_BAR0_COUNTERS     0x1000u /* struct p2pnic_counters */
 #define P2PNIC_BAR0_DOORBELL     0x2000u /* any write wakes the NIC */
 #define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
-#define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with the port, or "" */
+#define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with it, or "" */
 #define P2PNIC_DESCRIPTION_BYTES 128u    /* of either text, with its NUL */
 #define P2PNIC_BAR0_MSIX_TABLE   0x8000u
 #define P2PNIC_BAR0_MSIX_PBA     0x9000u

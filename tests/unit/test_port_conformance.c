@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What ports/port.h promises, on every type of port: `test_port_conformance TYPE [MODE | napi | BYTES]`, BYTES of a
- * packet buffer.
+ * What ports/port.h promises, on every type of port:
+ * `test_port_conformance TYPE [MODE | napi | BYTES]`, BYTES of a packet buffer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
