@@ -272,9 +272,9 @@ def print_pattern(pattern, rows, limit):
         print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""),
                            "".join("%14s" % c for c in cells)))
     if copies:
-        print("%-27s%s" % ("copy loop", "".join("%14s" % ("%.2f%s" % (
-            copies[size]["mpps"], MARK[copies[size]["kind"]]) if size in copies else "") for _,
-                                                size in keys)))
+        cells = ["%.2f%s" % (copies[size]["mpps"], MARK[copies[size]["kind"]])
+                 if size in copies else "" for _, size in keys]
+        print("%-27s%s" % ("copy loop", "".join("%14s" % c for c in cells)))
     ours = {key: best(rows, key, "p2pnic", "wr") for key in keys}
     if not any(ours.values()):
         return

@@ -92,8 +92,8 @@ def rows(samples_of, rounds, settings, note):
                 note("refused: tables: %s table: %s" % (device.table, why))
     return [{"dut": device.name, "method": device.method, "table": device.table, "routes": routes,
              "destinations": DESTINATIONS, "pattern": PATTERN, "frame_bytes": SIZE,
-             **samples[device].summary((PATTERN, SIZE))} for device,
-            routes in tables if samples[device].rows]
+             **samples[device].summary((PATTERN, SIZE))}
+            for device, routes in tables if samples[device].rows]
 
 
 def print_ratio(result):

@@ -22,10 +22,10 @@ static struct ring_in in = {.open = true, .epoch = 3, .slots = 256, .dequeued = 
 static struct ring_out out, gone;
 int main(void)
 {
-	out = (struct ring_out){
-		.open = true, .epoch = 3, .mask = 255, .produced = 12, .published = 10, .limit = 264};
-	return (int)(word + hop + group + leaf + far + node + last + row) *
-		(sent.flags + punted.flags + way.mtu + hole.mtu + in.slots + gone.mask) * (int)bus.value;
+	out = (struct ring_out){.open = true, .epoch = 3, .mask = 255,
+		.produced = 12, .published = 10, .limit = 264};
+	return (int)(word + hop + group + leaf + far + node + last + row) * (int)bus.value *
+		(sent.flags + punted.flags + way.mtu + hole.mtu + in.slots + gone.mask);
 }
 """
 SAID = {

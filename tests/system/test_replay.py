@@ -236,8 +236,8 @@ def test_every_time_is_a_time(place):
                       IP(src=f"10.0.{k}.2", dst=f"10.0.{k % 3 + 1}.2", id=n) / UDP(
                           sport=k, dport=9))
                   for n in range(len(stamps))]
-        (place / f"in{k}.pcap").write_bytes(pcap(*((*at, frame) for at,
-                                                   frame in zip(stamps, frames))))
+        records = [(*at, frame) for at, frame in zip(stamps, frames)]
+        (place / f"in{k}.pcap").write_bytes(pcap(*records))
     for output in ("one", "two"):
         assert replay(place, output=output).returncode == 0
     for k in range(1, NICS + 1):

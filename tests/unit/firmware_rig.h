@@ -121,8 +121,8 @@ unsigned rig_poll(struct rig *);
 void rig_run(struct rig *);
 void rig_relay(struct rig *);
 
-/* The host's rings. rig_punted: the next packet, by priority, and why; false: none. rig_inject, into
- * the ring for exceptions: false: full. */
+/* The host's rings. rig_punted: the next packet, by priority, and why; false: none. rig_inject,
+ * into the ring for exceptions: false: full. */
 bool rig_punted(struct rig *, unsigned nic, struct packet *, uint16_t *reason);
 bool rig_punted_by(
 	struct rig *, unsigned nic, enum p2pnic_host_ring, struct packet *, uint16_t *flags);
