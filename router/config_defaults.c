@@ -46,7 +46,7 @@ static unsigned buffer_bytes(const struct config *c)
 	for (unsigned n = 0; n < c->nics_count; n++)
 		if (c->nics[n].mtu && *c->nics[n].mtu > mtu)
 			mtu = *c->nics[n].mtu;
-	while (P2PNIC_MTU_MAX(size[k]) < mtu)
+	while (k + 1 < sizeof(size) / sizeof(*size) && P2PNIC_MTU_MAX(size[k]) < mtu)
 		k++;
 	return size[k];
 }
