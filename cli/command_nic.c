@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "driver/method.h"
 #include "ipc/log.h"
 #include "ipc/secret.h"
 #include "ports/port.h"
@@ -35,14 +36,6 @@ struct process {
 	struct soft_nic *nic[P2PNIC_NICS_MAX];
 	unsigned nics;
 };
-
-static int parse_method(const char *text)
-{
-	return !strcmp(text, "wr")   ? P2PNIC_METHOD_WRITE
-	       : !strcmp(text, "rd") ? P2PNIC_METHOD_READ
-	       : !strcmp(text, "bn") ? P2PNIC_METHOD_BOUNCE
-				     : -1;
-}
 
 static bool parse_mib(const char *text, uint32_t *bytes)
 {
@@ -154,17 +147,15 @@ static int start(struct process *p, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		unsigned long number;
 		char *colon;
-		int method;
 
 		switch (option) {
 		case 'm':
-			method = parse_method(optarg);
-			if (method < 0) {
+			config.method = method_of_name(optarg);
+			if (!config.method) {
 				log_say(LOG_ERROR, "p2pnic nic",
-					"no method '%s'; want wr, rd or bn", optarg);
+					"no method '%s'; want " METHOD_NAMES, optarg);
 				return COMMAND_USAGE;
 			}
-			config.method = (unsigned)method;
 			break;
 		case 'b':
 			if (!command_number(optarg, 0, P2PNIC_BUFFER_BYTES_MAX, &number) ||

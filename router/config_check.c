@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/config_check.h"
 
+#include "driver/method.h"
+
 #include <errno.h>
 #include <p2pnic/registers.h>
 #include <stdio.h>
@@ -35,13 +37,6 @@ __attribute__((format(printf, 6, 7))) static int wrong(const struct config_tree 
 	va_end(arguments);
 	return config_tree_wrong(tree, line_of(tree, list, index, key, item), "%s%s%s",
 		key ? key : "", key ? ": " : "", reason.text);
-}
-
-static unsigned method_number(const char *name)
-{
-	return !name || !strcmp(name, "wr") ? P2PNIC_METHOD_WRITE
-	       : !strcmp(name, "rd")        ? P2PNIC_METHOD_READ
-					    : P2PNIC_METHOD_BOUNCE;
 }
 
 static int check_buffer_bytes(struct config *config, const struct config_tree *tree)
@@ -172,7 +167,9 @@ int config_check(struct config *config, const struct config_tree *tree)
 {
 	int code = check_buffer_bytes(config, tree);
 
-	config->router->method_number = method_number(config->router->method);
+	config->router->method_number = config->router->method
+						? method_of_name(config->router->method)
+						: P2PNIC_METHOD_WRITE;
 	for (unsigned k = 0; k < config->engines_count && !code; k++)
 		code = check_engine(config, k, tree);
 	for (unsigned k = 0; k < config->nics_count && !code; k++)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/config_schema.h"
 
+#include "driver/method.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <p2pnic/limits.h>
@@ -79,7 +81,7 @@ struct schema {
 
 static bool method_valid(const char *text)
 {
-	return !strcmp(text, "wr") || !strcmp(text, "rd") || !strcmp(text, "bn");
+	return method_of_name(text);
 }
 
 static bool table_valid(const char *text)
@@ -96,7 +98,7 @@ static bool action_valid(const char *text)
 static const struct field router_fields[] = {
 	TEXT(name, struct config_router, NAME),
 	TEXT(runtime, struct config_router, ANY),
-	TEXT(method, struct config_router, .valid = method_valid, .want = "want wr, rd or bn"),
+	TEXT(method, struct config_router, .valid = method_valid, .want = "want " METHOD_NAMES),
 	NUMBER(buffer_bytes, struct config_router,
 		RANGE(P2PNIC_BUFFER_BYTES_MIN, P2PNIC_BUFFER_BYTES_MAX)),
 	POWER(ring_slots, struct config_router,

@@ -3,6 +3,7 @@
 #include "router/router.h"
 #include "router/soft_process.h"
 
+#include "driver/method.h"
 #include "ipc/secret.h"
 
 #include <errno.h>
@@ -142,9 +143,6 @@ static int argument_options(struct arguments *a, const char *options)
 
 int plan_start(struct router *r, struct nic_unit *u)
 {
-	static const char *const method[] = {[P2PNIC_METHOD_WRITE] = "wr",
-		[P2PNIC_METHOD_READ] = "rd",
-		[P2PNIC_METHOD_BOUNCE] = "bn"};
 	const struct config *c = r->config;
 	struct arguments *a = calloc(1, sizeof(*a));
 	const char *engine = NULL;
@@ -155,7 +153,7 @@ int plan_start(struct router *r, struct nic_unit *u)
 	argument(a, "p2pnic");
 	argument(a, "nic");
 	argument(a, "--method");
-	argument(a, "%s", method[r->fabric.method]);
+	argument(a, "%s", method_name(r->fabric.method));
 	argument(a, "--buffer-bytes");
 	argument(a, "%u", r->fabric.buffer_bytes);
 	/* NICs of one engine stand together behind it, whatever their order in the file. */

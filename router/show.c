@@ -6,6 +6,8 @@
 #include "router/rib.h"
 #include "router/router.h"
 
+#include "driver/method.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -34,11 +36,6 @@ static const char *const drop_meaning[] = {
 	P2PNIC_DROP_REASONS(MEANING)
 #undef MEANING
 };
-
-static const char *method_text(unsigned method)
-{
-	return method == P2PNIC_METHOD_WRITE ? "wr" : method == P2PNIC_METHOD_READ ? "rd" : "bn";
-}
 
 static json_t *drops(const struct p2pnic_counters *c)
 {
@@ -80,7 +77,7 @@ static json_t *show_nic(struct router *r, unsigned k)
 	json_t *o =
 		json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
 			"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
-			method_text(r->fabric.method), "buffer_bytes", (int)r->fabric.buffer_bytes,
+			method_name(r->fabric.method), "buffer_bytes", (int)r->fabric.buffer_bytes,
 			"engine", nic->engine, "process", nic->unit->name, "pid",
 			(int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
 			"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
@@ -240,7 +237,7 @@ static json_t *show_router(struct router *r)
 	}
 	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "pid",
 		(int)getpid(), "configuration", r->config->path, "method",
-		method_text(r->fabric.method), "nics", (int)r->config->nics_count, "forwarding",
+		method_name(r->fabric.method), "nics", (int)r->config->nics_count, "forwarding",
 		(int)up, "driver_cpu_seconds", seconds, "data_packets_through_driver",
 		(json_int_t)through, "fib4_image_bytes", (json_int_t)table_image_bytes(r->table, 4),
 		"fib6_image_bytes", (json_int_t)table_image_bytes(r->table, 6), "table_loads",
