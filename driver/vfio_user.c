@@ -41,7 +41,8 @@ static int create(
 
 	if (!v) {
 		close(connection);
-		return error_set(error, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
+		error_set(error, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
+		return -ENOMEM;
 	}
 	v->base.ops = &vfio_user_device_ops;
 	v->base.timeout_ms = device_timeout_ms;
@@ -99,7 +100,7 @@ static int progress(struct device *device)
 
 int vfio_user_connect(struct device **device, int connection, struct error *error)
 {
-	struct vfio_user_device *v = NULL;
+	struct vfio_user_device *v;
 	int result = create(&v, connection, "connected", error);
 
 	if (!result)
@@ -110,7 +111,7 @@ int vfio_user_connect(struct device **device, int connection, struct error *erro
 static int open_begin(struct device **device, const char *path, struct error *error)
 {
 	struct sockaddr_un address;
-	struct vfio_user_device *v = NULL;
+	struct vfio_user_device *v;
 	int result = unix_address(&address, path);
 
 	if (result)
@@ -179,7 +180,7 @@ static int adopt_begin(struct device **device, const int *fds, unsigned count,
 	const struct device_window *windows, unsigned window_count, struct error *error)
 {
 	char name[sizeof(((struct device *)0)->name)];
-	struct vfio_user_device *v = NULL;
+	struct vfio_user_device *v;
 
 	if (count != 1) {
 		for (unsigned i = 0; i < count; i++)
