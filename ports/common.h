@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the port types share: error sentences, options, and where a frame stands in its buffer.
+ * What the port types share: options, and where a frame stands in its buffer.
  *
  * A received frame starts P2PNIC_HEADROOM bytes into its buffer. AF_XDP asks for that much in front
  * of a frame (XDP_PACKET_HEADROOM); the other types do likewise, and use the room to put back a

@@ -8,8 +8,7 @@
 #include "router/port_state.h"
 #include "router/process.h"
 
-#define ROUTER_PATH_BYTES   108 /* of a UNIX socket's name */
-#define ROUTER_TEXT_BYTES   512
+#define ROUTER_PATH_BYTES   108   /* of a UNIX socket's name */
 #define ROUTER_DEADLINE_MS  1000u /* of one request to a NIC */
 #define NIC_UNIT_TEXT_BYTES 32
 #define ROUTER_SPEC_BYTES   900 /* with process, MAC and more it fits into the keeper's text */
