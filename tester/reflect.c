@@ -214,8 +214,10 @@ static int open_station(struct reflect *r, unsigned i, struct error *error)
 	const char *text = r->config->ports[i], *options = strchr(text, ',');
 	size_t length = options ? (size_t)(options - text) : strlen(text);
 
-	if (length >= sizeof(s->target))
-		return error_set(error, -EINVAL, "socket path too long");
+	if (length >= sizeof(s->target)) {
+		error_set(error, -EINVAL, "socket path too long");
+		return -EINVAL;
+	}
 	memcpy(s->target, text, length);
 	s->port = aligned_alloc(64, (sizeof(*s->port) + 63) & ~63ul);
 	if (!s->port)
