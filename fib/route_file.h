@@ -63,8 +63,7 @@ struct route_line {
 
 /*
  * Hands a file's routes to `visit`, line by line; nothing of them is kept. 0 or -errno, with file,
- * line and reason in error; visit ends it by an -errno of its own, with a reason
- * in reason.
+ * line and reason in error; visit ends it by an -errno of its own, and says why in `reason`.
  */
 typedef int route_visit(void *context, const struct route_line *, struct error *reason);
 int route_file_each(const char *path, route_visit *visit, void *context, struct error *error);

@@ -54,8 +54,7 @@ struct port_ops {
 	const char *type;
 	size_t bytes; /* sizeof(struct TYPE_port); the caller allocates, zeroed, 64-byte aligned */
 
-	/* 0 or -errno with a sentence in error: what failed, on what, what to
-	 * do. */
+	/* 0 or -errno with a sentence in error: what failed, on what, what to do. */
 	int (*open)(void *port, const struct port_config *, struct error *error);
 	void (*close)(void *port);
 

@@ -9,8 +9,8 @@
 #include "ipc/error.h"
 
 /* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a
- * sentence in error, the router's own if it refused. own: only if the directory is
- * this user's alone (router/runtime.h); else whoever answers there may be anybody. */
+ * sentence in error, the router's own if it refused. own: only if the directory is this user's
+ * alone (router/runtime.h); else whoever answers there may be anybody. */
 json_t *api_ask(const char *runtime, bool own, json_t *question, struct error *error);
 
 /* The answer to {"show": what}, with "to" if it is not NULL: an object with that key. */

@@ -26,8 +26,7 @@ struct runtime {
 
 /*
  * A descriptor of the directory, checked; made, with those above it, if `make` and absent. Or
- * -errno with a sentence in error; -ENOENT: absent; -EPERM: others could have
- * put something there.
+ * -errno with a sentence in error; -ENOENT: absent; -EPERM: others could have put something there.
  */
 int runtime_directory(const char *path, bool make, struct error *error);
 

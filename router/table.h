@@ -77,9 +77,8 @@ int table_half(struct driver_nic *);
 /*
  * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that
  * takes a load, *table is another one afterwards. On error nothing has changed, neither here nor in
- * any NIC; a sentence in error: a gateway on no connected network, too many next
- * hops, a table that does not fit (with the numbers). -ECANCELED: it would shrink so, and that is
- * not confirmed.
+ * any NIC; a sentence in error: a gateway on no connected network, too many next hops, a table that
+ * does not fit (with the numbers). -ECANCELED: it would shrink so, and that is not confirmed.
  */
 int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
 	bool confirmed, const struct table_nics *, struct table_report *, struct error *error);

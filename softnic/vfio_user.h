@@ -124,8 +124,7 @@ struct vfu_config {
 	unsigned dma_timeout_ms;               /* 0: 2000 */
 };
 
-/* 0 or -errno with a sentence in error. Copies the configuration (not what it
- * points to). */
+/* 0 or -errno with a sentence in error. Copies the configuration (not what it points to). */
 int vfu_open(struct vfu **vfu, const struct vfu_config *config, struct error *error);
 
 /* Drops the client as a disconnect does, removes the socket's path. No engine may be inside. */

@@ -13,8 +13,7 @@
 /*
  * n addresses, each in a prefix picked at random and at random within it; the same for the same
  * seed. Multicast, loopback, 0/8, 240/4 and link-local addresses, which no router forwards, are
- * left out. Returns 0 and the addresses in host order (free them), or -errno with a sentence in
- * error.
+ * left out. 0 and the addresses in host order (free them), or -errno with a sentence in error.
  */
 int prefixes_pick(
 	const char *path, unsigned n, uint64_t seed, uint32_t **addresses, struct error *error);

@@ -21,8 +21,8 @@ enum vfio_user_fd_kind {
 
 /*
  * The kind of fd, fit to be used as [offset, offset + bytes) with access (VFIO_DMA_MAP_FLAG_READ,
- * _WRITE); or -errno with the reason in error. For an eventfd only offset matters: it must be
- * 0.
+ * _WRITE); or -errno with the reason in error. For an eventfd only offset matters: it must
+ * be 0.
  */
 int vfio_user_check_fd(
 	int fd, uint64_t offset, uint64_t bytes, uint32_t access, struct error *error);
