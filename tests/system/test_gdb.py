@@ -13,7 +13,8 @@ static p2pnic_fib_entry leaf = P2PNIC_LINE_TRIE_NEXT_HOP(9), far = P2PNIC_LINE_T
 	node = P2PNIC_LINE_TRIE_ENTRY(1000, P2PNIC_LINE_TRIE_BITMAP, 5);
 static p2pnic_state_jump_entry last = P2PNIC_STATE_JUMP_ENTRY(4, 0),
 	row = P2PNIC_STATE_JUMP_ENTRY(256, 2);
-static struct p2pnic_descriptor sent = {0x800, 64, 0}, punted = {0x840, 70, P2PNIC_DROP_TTL};
+static struct p2pnic_descriptor sent = {0x800, 64, 3 << 9},
+	punted = {0x840, 70, 5 << 9 | P2PNIC_DROP_TTL};
 static struct p2pnic_adjacency way = {
 	{{2, 0, 0, 0, 0, 9}}, {{2, 0, 0, 0, 0, 1}}, 1500, P2PNIC_ADJACENCY_FORWARD, 2},
 	hole = {.kind = P2PNIC_ADJACENCY_BLACKHOLE};
@@ -37,8 +38,8 @@ SAID = {
     "node": "bitmap, shape 5, at 0x1f40",
     "last": "next hop 4",
     "row": "row 256 of level 2",
-    "sent": "64 bytes at 0x800",
-    "punted": "70 bytes at 0x840, punted: P2PNIC_DROP_TTL",
+    "sent": "64 bytes at 0x800, tag 0x3",
+    "punted": "70 bytes at 0x840, tag 0x5, punted: P2PNIC_DROP_TTL",
     "way": "forward by NIC 2, 02:00:00:00:00:01 to 02:00:00:00:00:09, MTU 1500",
     "hole": "blackhole",
     "bus": "bus 0x100000000",
