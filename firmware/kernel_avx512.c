@@ -270,8 +270,8 @@ AVX512 static inline __mmask8 out_of_range8(const struct ring_in *in, __m512i le
 	       _mm512_cmpgt_epu64_mask(end, _mm512_set1_epi64((long long)in->bytes));
 }
 
-/* Up to eight at a time, a whole cache line of them. They are the peer's memory: read once. The next
- * eight do not wait for what these hold: the branch is taken for granted. */
+/* Up to eight at a time, a whole cache line of them. They are the peer's memory: read once. The
+ * next eight do not wait for what these hold: the branch is taken for granted. */
 AVX512 static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, unsigned room,
 	uint64_t *bytes, bool *refused)
 {
