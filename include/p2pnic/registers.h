@@ -120,7 +120,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
  * firmware handles from then on can have read what was unlinked before.
  */
 
-/* Transfer methods; macros, because the firmware is compiled for one of them. */
+/* Transfer methods; macros, as tests are compiled for one of them. */
 #define P2PNIC_METHOD_WRITE  1 /* Wr */
 #define P2PNIC_METHOD_READ   2 /* Rd */
 #define P2PNIC_METHOD_BOUNCE 3 /* Bn */
