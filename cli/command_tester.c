@@ -46,6 +46,9 @@ static const char help[] =
 	"                       or spelled out: 0>1,1>0+2   (1in-1out)\n"
 	"                       run: several, with ';' between\n"
 	"  -s, --size BYTES     of frames, with FCS   (64); run: several, with ',' between\n"
+	"      --buffer-bytes N of the tester's packet buffers: 2048, 4096, 16384   (2048); a "
+	"frame has at\n"
+	"                       most 256 less\n"
 	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no "
 	"limit)\n"
 	"      --gbps N         wire rate that --rate N% and curve refer to   (40)\n"
@@ -84,6 +87,7 @@ struct options {
 	struct tester_setup setup;
 	const char *patterns;
 	const char *sizes;
+	uint32_t buffer_bytes;
 	struct tester_load load;
 	double rate_percent, gbps, wait;
 	const char *destinations;
@@ -213,6 +217,7 @@ static int parse_near(struct options *o, const char *text)
 
 enum {
 	OPTION_GBPS = 256,
+	OPTION_BUFFER_BYTES,
 	OPTION_NO_CARRY,
 	OPTION_CPU2,
 	OPTION_REALTIME,
@@ -259,7 +264,7 @@ static int parse_option(struct options *o, int option, const char *value)
 	if (parse_number(value, &number))
 		return -EINVAL;
 	bool whole = option == 'l' || option == 'C' || option == OPTION_CPU2 ||
-		     option == OPTION_REALTIME;
+		     option == OPTION_REALTIME || option == OPTION_BUFFER_BYTES;
 	/* No packets are not "without limit". */
 	if ((option == 'n' && number < 1) ||
 		(whole && (number > INT_MAX || number != floor(number))))
@@ -288,6 +293,9 @@ static int parse_option(struct options *o, int option, const char *value)
 	case OPTION_CPU2:
 		o->cpu2 = (int)number;
 		return 0;
+	case OPTION_BUFFER_BYTES:
+		o->buffer_bytes = (uint32_t)number;
+		return p2pnic_buffer_bytes_valid(o->buffer_bytes) ? 0 : -EINVAL;
 	case 'W':
 		o->wait = number;
 		return 0;
@@ -305,18 +313,20 @@ static int parse_options(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {{"port", 1, NULL, 'p'}, {"pattern", 1, NULL, 'P'},
 		{"size", 1, NULL, 's'}, {"rate", 1, NULL, 'r'}, {"gbps", 1, NULL, OPTION_GBPS},
-		{"time", 1, NULL, 't'}, {"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'},
-		{"mode", 1, NULL, 'm'}, {"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'},
-		{"destinations", 1, NULL, 'd'}, {"mac", 1, NULL, 'M'},
-		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"cpu", 1, NULL, 'C'},
-		{"cpu2", 1, NULL, OPTION_CPU2}, {"realtime", 1, NULL, OPTION_REALTIME},
-		{"near", 1, NULL, OPTION_NEAR}, {"step", 1, NULL, OPTION_STEP},
-		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
+		{"buffer-bytes", 1, NULL, OPTION_BUFFER_BYTES}, {"time", 1, NULL, 't'},
+		{"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'},
+		{"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'}, {"destinations", 1, NULL, 'd'},
+		{"mac", 1, NULL, 'M'}, {"no-carry", 0, NULL, OPTION_NO_CARRY},
+		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
+		{"realtime", 1, NULL, OPTION_REALTIME}, {"near", 1, NULL, OPTION_NEAR},
+		{"step", 1, NULL, OPTION_STEP}, {"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'},
+		{"help", 0, NULL, 'h'}, {0}};
 	int option;
 
 	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
 		.patterns = "1in-1out",
 		.sizes = "64",
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
 		.load = {.seconds = 1, .warm_up = 0.1, .check = TESTER_CHECK_FULL, .sample = 1},
 		.gbps = 40,
 		.wait = 10,
@@ -601,7 +611,7 @@ static int act(const struct options *o, struct error *error)
 		mine.setup.destination = destinations;
 		mine.setup.destinations = (unsigned)n;
 	}
-	r = tester_open(&t, o->port, o->ports, error);
+	r = tester_open(&t, o->port, o->ports, o->buffer_bytes, error);
 	if (!r) {
 		for (unsigned i = 0; i < o->ports; i++)
 			if (o->mac_set[i])
@@ -643,6 +653,7 @@ static int device_ports(struct device *d, const struct options *o, bool opposite
 	}
 	d->config.ports = d->port;
 	d->config.count = o->ports;
+	d->config.buffer_bytes = o->buffer_bytes;
 	d->config.stop = &stop;
 	/* One wire for all runs: a list of patterns must be of one kind. */
 	char pattern[128];

@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #define RECEIVE_MAX 256u
-#define FRAME_ROOM  2048u
 #define SEND_BYTES  (160ull << 20) /* client: for frames; sparse */
 #define CHECK_AHEAD 8u
 
@@ -33,6 +32,7 @@ struct end_memif {
 	uint8_t *memory; /* client */
 	uint64_t bytes;
 	int fd;
+	uint32_t buffer_bytes;
 	uint32_t stride; /* client: between frames to send */
 	unsigned frames; /* client: laid out */
 	unsigned frame;  /* client: the next packet's */
@@ -53,7 +53,7 @@ static void close_end(void *opaque)
 
 static int client_memory(struct end_memif *e, struct memif_link_config *config)
 {
-	e->bytes = SEND_BYTES + ((uint64_t)FRAME_ROOM << config->log2_ring);
+	e->bytes = SEND_BYTES + ((uint64_t)e->buffer_bytes << config->log2_ring);
 	e->fd = memfd_create("tester", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (e->fd < 0 || ftruncate(e->fd, (off_t)e->bytes) ||
 		fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
@@ -71,7 +71,8 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 	return 0;
 }
 
-static int open_end(void **end, const struct port_ops *kind, const char *text, struct error *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text,
+	uint32_t buffer_bytes, struct error *error)
 {
 	char target[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	const char *options = strchr(text, ',');
@@ -91,6 +92,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		return error_set(error, -ENOMEM, "memif: out of memory");
 	memset(e, 0, sizeof(*e));
 	e->fd = -1;
+	e->buffer_bytes = buffer_bytes;
 	if (config.role == MEMIF_CLIENT) {
 		r = client_memory(e, &config);
 		if (r)
@@ -110,7 +112,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 
 static uint64_t buffer_at(const struct end_memif *e, unsigned slot)
 {
-	return SEND_BYTES + (uint64_t)slot * FRAME_ROOM;
+	return SEND_BYTES + (uint64_t)slot * e->buffer_bytes;
 }
 
 static bool service(void *opaque)
@@ -120,7 +122,7 @@ static bool service(void *opaque)
 
 	if (memif_link_service(&e->link) == MEMIF_UP && e->link.role == MEMIF_CLIENT) {
 		for (unsigned s = 0; s <= q->mask; s++)
-			memif_write(&q->ring->slot[s], MEMIF_CONTROL(0, 1, FRAME_ROOM),
+			memif_write(&q->ring->slot[s], MEMIF_CONTROL(0, 1, e->buffer_bytes),
 				buffer_at(e, s));
 		q->head = (uint16_t)(q->mask + 1);
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
@@ -333,7 +335,7 @@ static unsigned receive(void *opaque, struct tester *t, unsigned port, bool chec
 	if (client) {
 		for (unsigned i = 0; i < n; i++)
 			__atomic_store_n(&q->ring->slot[(uint16_t)(q->head + i) & q->mask].control,
-				MEMIF_CONTROL(0, 1, FRAME_ROOM), __ATOMIC_RELAXED);
+				MEMIF_CONTROL(0, 1, e->buffer_bytes), __ATOMIC_RELAXED);
 		q->head = (uint16_t)(q->head + n);
 		q->tail = (uint16_t)(q->tail + n);
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);

@@ -20,6 +20,7 @@ struct end_port {
 	const struct port_ops *ops;
 	uint8_t *memory;
 	uint64_t bytes;
+	uint32_t buffer_bytes;
 	int fd;
 	char target[256];
 	char options[256];
@@ -66,7 +67,7 @@ static int open_memory(struct end_port *e, struct error *error)
 {
 	void *memory = MAP_FAILED;
 
-	e->bytes = 2ull * BUFFERS * P2PNIC_BUFFER_BYTES_MIN;
+	e->bytes = 2ull * BUFFERS * e->buffer_bytes;
 	e->fd = memfd_create("tester", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (e->fd >= 0 && !ftruncate(e->fd, (off_t)e->bytes) &&
 		!fcntl(e->fd, F_ADD_SEALS, F_SEAL_SHRINK))
@@ -79,7 +80,8 @@ static int open_memory(struct end_port *e, struct error *error)
 	return 0;
 }
 
-static int open_end(void **end, const struct port_ops *kind, const char *text, struct error *error)
+static int open_end(void **end, const struct port_ops *kind, const char *text,
+	uint32_t buffer_bytes, struct error *error)
 {
 	uint32_t buffers[BUFFERS];
 	struct end_port *e = calloc(1, sizeof(*e));
@@ -90,6 +92,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		return r;
 	e->fd = -1;
 	e->ops = kind;
+	e->buffer_bytes = buffer_bytes;
 	r = split(e, text, error);
 	if (!r)
 		r = open_memory(e, error);
@@ -107,7 +110,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		.memory = e->memory,
 		.memory_bytes = e->bytes,
 		.memory_fd = e->fd,
-		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
+		.buffer_bytes = e->buffer_bytes};
 	r = e->ops->open(e->port, &config, error);
 	if (r) {
 		free(e->port);
@@ -115,7 +118,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text, s
 		goto fail;
 	}
 	for (uint32_t i = 0; i < BUFFERS; i++)
-		buffers[i] = i * P2PNIC_BUFFER_BYTES_MIN;
+		buffers[i] = i * e->buffer_bytes;
 	r = e->ops->start(e->port, buffers, BUFFERS);
 	if (r < 0) {
 		error_set(error, r, "%.200s does not start: %s", e->target, strerror(-r));
@@ -173,7 +176,7 @@ static unsigned send_burst(
 	if (n > TESTER_BURST)
 		n = TESTER_BURST;
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t offset = (BUFFERS + (e->head + i) % BUFFERS) * P2PNIC_BUFFER_BYTES_MIN;
+		uint32_t offset = (BUFFERS + (e->head + i) % BUFFERS) * e->buffer_bytes;
 		uint8_t *to = e->memory + offset;
 		uint32_t sequence = (uint32_t)(s->sent + i);
 		uint64_t value = probe && !((s->sent + i) & (probe - 1)) ? stamp : 0;

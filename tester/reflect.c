@@ -71,11 +71,11 @@ static inline void send_client(struct reflect *r, struct station *s)
 		unsigned sent = memif_port_ops.transmit(s->port, s->out, s->outs);
 		for (unsigned i = 0; i < sent; i++)
 			s->flight[s->flight_head++ & mask] =
-				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
+				s->out[i].offset & ~(r->config->buffer_bytes - 1);
 		/* The exit's ring is full: lost, as on any wire. */
 		for (unsigned i = sent; i < s->outs; i++)
 			s->pool.buffer[s->pool.count++] =
-				s->out[i].offset & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
+				s->out[i].offset & ~(r->config->buffer_bytes - 1);
 		memif_port_ops.flush(s->port);
 		s->outs = 0;
 	}
@@ -102,7 +102,7 @@ static void copy_all(struct reflect *r, unsigned i, const struct frame *frames, 
 		if (!out->pool.count)
 			continue;
 		offset = out->pool.buffer[--out->pool.count];
-		offset += 64 * (offset / P2PNIC_BUFFER_BYTES_MIN % COLOURS);
+		offset += 64 * (offset / r->config->buffer_bytes % COLOURS);
 		copy_frame(out->port->memory + offset, frames[k].data, frames[k].length);
 		send_from(r, out, offset, frames[k].length);
 	}
@@ -227,7 +227,7 @@ static int open_station(struct reflect *r, unsigned i, struct error *error)
 		.memory = r->memory,
 		.memory_bytes = r->bytes,
 		.memory_fd = r->fd,
-		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN};
+		.buffer_bytes = r->config->buffer_bytes};
 	int e = memif_port_ops.open(s->port, &config, error);
 	if (e) {
 		free(s->port);
@@ -245,8 +245,8 @@ static int open_station(struct reflect *r, unsigned i, struct error *error)
 		return -ENOMEM;
 	}
 	for (unsigned k = 0; k < r->slots; k++) {
-		buffers[k] = (first + k) * P2PNIC_BUFFER_BYTES_MIN;
-		s->pool.buffer[s->pool.count++] = (first + r->slots + k) * P2PNIC_BUFFER_BYTES_MIN;
+		buffers[k] = (first + k) * r->config->buffer_bytes;
+		s->pool.buffer[s->pool.count++] = (first + r->slots + k) * r->config->buffer_bytes;
 	}
 	memif_port_ops.start(s->port, buffers, slots);
 	free(buffers);
@@ -269,7 +269,7 @@ int reflect_run(const struct reflect_config *config, struct error *error)
 	}
 	r->slots = SLOTS;
 	/* Bursts under way are in no list; a ring's worth and theirs for every port. */
-	r->bytes = (uint64_t)config->count * 2 * r->slots * P2PNIC_BUFFER_BYTES_MIN;
+	r->bytes = (uint64_t)config->count * 2 * r->slots * r->config->buffer_bytes;
 	r->fd = memfd_create("reflect", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (r->fd < 0 || ftruncate(r->fd, (off_t)r->bytes) ||
 		fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK)) {

@@ -21,6 +21,7 @@
 #include "pattern.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 enum reflect_kind { REFLECT_WIRE, REFLECT_COPY };
 
@@ -28,6 +29,7 @@ struct reflect_config {
 	enum reflect_kind kind;
 	const char *const *ports; /* "SOCKET[,key=value…]"; all of one role */
 	unsigned count;
+	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES */
 	struct pattern pattern;
 	atomic_bool *stop;
 };

@@ -24,12 +24,13 @@
 #include "pattern.h"
 #include "sequence.h"
 
+#include <p2pnic/limits.h>
 #include <p2pnic/types.h>
 
 #define STREAM_SOURCES     256u
 #define STREAM_FRAME_MIN   64u
-#define STREAM_FRAME_MAX   1518u
 #define STREAM_FCS         4u
+#define STREAM_FRAME_MAX   (P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MAX) + STREAM_FCS)
 #define STREAM_AT_SOURCE   42u
 #define STREAM_AT_SEQUENCE 44u
 #define STREAM_AT_TAG      48u

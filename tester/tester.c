@@ -31,7 +31,8 @@ static double calibrate(void)
 	return (now - start) * 1e9 / (double)(tester_tsc() - tick);
 }
 
-int tester_open(struct tester **out, const char *const *ports, unsigned n, struct error *error)
+int tester_open(struct tester **out, const char *const *ports, unsigned n, uint32_t buffer_bytes,
+	struct error *error)
 {
 	struct tester *t = NULL;
 	int r = -EINVAL;
@@ -43,6 +44,7 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, struc
 	if (!t)
 		return error_set(error, -ENOMEM, "out of memory");
 	memset(t, 0, sizeof(*t));
+	t->buffer_bytes = buffer_bytes;
 	t->flow = calloc(TESTER_PORTS_MAX * TESTER_PORTS_MAX, sizeof(*t->flow));
 	if (!t->flow) {
 		r = error_set(error, -ENOMEM, "out of memory");
@@ -67,7 +69,7 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, struc
 			goto fail;
 		}
 		p->ops = kind == &memif_port_ops ? &tester_end_memif : &tester_end_port;
-		r = p->ops->open(&p->end, kind, text + length + 1, error);
+		r = p->ops->open(&p->end, kind, text + length + 1, buffer_bytes, error);
 		if (r)
 			goto fail;
 		stream_mac(false, t->ports, p->device_mac);
@@ -134,14 +136,17 @@ int tester_wait(struct tester *t, double seconds, struct error *error)
 
 int tester_prepare(struct tester *t, const struct tester_setup *setup, struct error *error)
 {
+	const uint32_t frame_max = P2PNIC_FRAME_BYTES_MAX(t->buffer_bytes) + STREAM_FCS;
+
 	if (pattern_parse(setup->pattern, &t->pattern))
 		return error_set(error, -EINVAL, "no such pattern: '%.60s'", setup->pattern);
 	if (t->pattern.ports > t->ports)
 		return error_set(error, -EINVAL, "pattern %.60s needs %u ports, there are %u",
 			setup->pattern, t->pattern.ports, t->ports);
-	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > STREAM_FRAME_MAX)
-		return error_set(error, -EINVAL, "frame size %u is not within %u to %u",
-			setup->frame_bytes, STREAM_FRAME_MIN, STREAM_FRAME_MAX);
+	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > frame_max)
+		return error_set(error, -EINVAL,
+			"frame size %u is not within %u to %u, which buffers of %u bytes hold",
+			setup->frame_bytes, STREAM_FRAME_MIN, frame_max, t->buffer_bytes);
 	t->mode = setup->mode;
 	t->series++;
 	for (unsigned i = 0; i < t->ports; i++) {

@@ -60,7 +60,8 @@ struct tester;
 /* A link's end on the tester's side. Each kind is one file end_KIND.c. */
 struct tester_end_ops {
 	/* text: "TARGET,key=value,…" after the kind, which is the name of a port type. */
-	int (*open)(void **end, const struct port_ops *kind, const char *text, struct error *error);
+	int (*open)(void **end, const struct port_ops *kind, const char *text,
+		uint32_t buffer_bytes, struct error *error);
 	void (*close)(void *end);
 	bool (*service)(void *end); /* true: the link is up */
 	bool (*called)(void *end);  /* somebody waits for service, or nobody is to be waited for */
@@ -146,6 +147,7 @@ struct tester_port {
 
 struct tester {
 	unsigned ports;
+	uint32_t buffer_bytes;
 	struct tester_port port[TESTER_PORTS_MAX];
 	struct pattern pattern;
 	enum tester_mode mode;
@@ -172,8 +174,10 @@ struct tester_setup {
 	bool no_carry;
 };
 
-/* ports[n] is "KIND:TARGET[,key=value…]". On error nothing is left open. */
-int tester_open(struct tester **, const char *const *ports, unsigned n, struct error *error);
+/* ports[n] is "KIND:TARGET[,key=value…]"; buffer_bytes: one of P2PNIC_BUFFER_SIZES, of each port. On
+ * error nothing is left open. */
+int tester_open(struct tester **, const char *const *ports, unsigned n, uint32_t buffer_bytes,
+	struct error *error);
 void tester_close(struct tester *);
 /* Until all links are up: 0, or -ETIMEDOUT. */
 int tester_wait(struct tester *, double seconds, struct error *error);

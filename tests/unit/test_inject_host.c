@@ -100,7 +100,7 @@ static int opens_tester(void *context)
 	struct tester *t;
 
 	inject_arm();
-	int result = tester_open(&t, ports, 1, &error);
+	int result = tester_open(&t, ports, 1, P2PNIC_BUFFER_BYTES_MIN, &error);
 	if (!result) {
 		result = tester_prepare(t, &setup, &error);
 		inject_disarm();

@@ -192,6 +192,7 @@ static void fake_tester(struct tester *t)
 	memset(t, 0, sizeof(*t));
 	memset(&device, 0, sizeof(device));
 	t->ports = 4;
+	t->buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
 	t->ns_per_tick = 1;
 	t->flow = calloc(TESTER_PORTS_MAX * TESTER_PORTS_MAX, sizeof(*t->flow));
 	assert_non_null(t->flow);
@@ -379,12 +380,13 @@ static void test_refused(void **state)
 	memcpy(longest, "pcap:", 5);
 	memcpy(longest_options, "pcap:a,b,colour=", 16);
 	for (unsigned n = 0; n <= TESTER_PORTS_MAX + 1; n += TESTER_PORTS_MAX + 1) {
-		assert_int_equal(tester_open(&none, one, n, &error), -EINVAL);
+		assert_int_equal(
+			tester_open(&none, one, n, P2PNIC_BUFFER_BYTES_MIN, &error), -EINVAL);
 		assert_non_null(strstr(error.text, "a tester has 1 to"));
 	}
 	for (unsigned k = 0; k < sizeof(ports) / sizeof(*ports); k++) {
 		one[0] = ports[k].port;
-		assert_true(tester_open(&none, one, 1, &error) < 0);
+		assert_true(tester_open(&none, one, 1, P2PNIC_BUFFER_BYTES_MIN, &error) < 0);
 		if (!strstr(error.text, ports[k].says))
 			fail_msg("%s: not '%s'", error.text, ports[k].says);
 	}
@@ -446,7 +448,8 @@ static void test_captures(void **state)
 	snprintf(name[2], sizeof(name[2]), "pcap:%.40s,", path[0]);
 	snprintf(name[3], sizeof(name[3]), "pcap:,%.40s", path[2]);
 	for (unsigned k = 0; k < 2; k++) {
-		if (tester_open(&t, k ? second : first, 2, &error) || tester_wait(t, 20, &error))
+		if (tester_open(&t, k ? second : first, 2, P2PNIC_BUFFER_BYTES_MIN, &error) ||
+			tester_wait(t, 20, &error))
 			fail_msg("%s", error.text);
 		setup.pattern = k ? "1>0" : "0>1";
 		assert_int_equal(tester_prepare(t, &setup, &error), 0);
@@ -480,10 +483,15 @@ static void *wire(void *config)
 static void wire_run(bool server, enum reflect_kind kind, const char *pattern, uint32_t bytes)
 {
 	char mine[4][128], theirs[4][128];
+	const uint32_t buffer_bytes =
+		bytes <= 1518 ? P2PNIC_BUFFER_BYTES_MIN : P2PNIC_BUFFER_BYTES_MAX;
 	struct error error = {""};
 	const char *my_ports[4], *their_ports[4];
-	struct reflect_config config = {
-		.kind = kind, .ports = their_ports, .count = 4, .stop = &stop};
+	struct reflect_config config = {.kind = kind,
+		.ports = their_ports,
+		.count = 4,
+		.buffer_bytes = buffer_bytes,
+		.stop = &stop};
 	struct tester *t;
 	pthread_t thread;
 
@@ -500,7 +508,7 @@ static void wire_run(bool server, enum reflect_kind kind, const char *pattern, u
 	assert_int_equal(pattern_parse(pattern, &config.pattern), 0);
 	atomic_store(&stop, false);
 	assert_int_equal(pthread_create(&thread, NULL, wire, &config), 0);
-	if (tester_open(&t, my_ports, 4, &error))
+	if (tester_open(&t, my_ports, 4, buffer_bytes, &error))
 		fail_msg("%s", error.text);
 	if (tester_wait(t, 20, &error))
 		fail_msg("%s", error.text);
@@ -532,6 +540,9 @@ static void test_wire(void **state)
 	wire_run(true, REFLECT_COPY, "4in-4out-mix", 1518);
 	wire_run(false, REFLECT_WIRE, "2in-2out-mix", 65);
 	wire_run(false, REFLECT_COPY, "4in-4out", 128);
+	wire_run(true, REFLECT_WIRE, "1in-1out", 9018);
+	wire_run(true, REFLECT_COPY, "2in-2out", 9216);
+	wire_run(false, REFLECT_COPY, "2in-2out-mix", 16132);
 }
 
 /* Nobody at the other end of a socket: that is said, for a server and for a client. */
@@ -545,7 +556,7 @@ static void test_nobody_there(void **state)
 	for (unsigned client = 0; client < 2; client++) {
 		snprintf(port, sizeof(port), "memif:/tmp/p2pnic-test-tester-%d-nobody,role=%s",
 			(int)getpid(), client ? "client" : "server");
-		assert_int_equal(tester_open(&t, ports, 1, &error), 0);
+		assert_int_equal(tester_open(&t, ports, 1, P2PNIC_BUFFER_BYTES_MIN, &error), 0);
 		assert_int_equal(tester_wait(t, 0.05, &error), -ETIMEDOUT);
 		assert_non_null(strstr(error.text, "port 0: no link within 0.05 s: "));
 		assert_non_null(strstr(error.text, client ? "No such file" : "nobody there"));
@@ -558,7 +569,10 @@ static void test_reflect_refuses(void **state)
 	char longest[200];
 	struct error error;
 	const char *ports[] = {longest};
-	struct reflect_config config = {.kind = REFLECT_WIRE, .ports = ports, .stop = &stop};
+	struct reflect_config config = {.kind = REFLECT_WIRE,
+		.ports = ports,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
+		.stop = &stop};
 
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = 0;
