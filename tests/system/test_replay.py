@@ -531,6 +531,27 @@ def test_summary_that_cannot_be_written(place):
     assert "standard output: No space left on device" in done.stderr
 
 
+@pytest.mark.parametrize("method", ["wr", "rd", "bn"])
+def test_jumbo_frames(place, method):
+    """An MTU of 9,202 makes buffers of 16 KiB, whose longest frame has 16,128 bytes."""
+    config = json.loads((place / "router.yaml").read_text())
+    config["router"] = {"method": method}
+    for nic in config["nics"]:
+        nic["mtu"] = 9202
+    (place / "router.yaml").write_text(json.dumps(config))
+    lengths = [60, 1514, 9014, 9216, 9217, 16128, 16129]
+    frames = [Ether(dst=mac(1), src=mac(1, 2)) / IP(src="10.0.1.2", dst="10.0.2.2", id=n) /
+              UDP(sport=n, dport=9, chksum=0) / Raw(random.Random(n).randbytes(length - 42))
+              for n, length in enumerate(lengths)]
+    wrpcap(str(place / "in1.pcap"), frames)
+    done = replay(place, captures=["in1.pcap"])
+    assert done.returncode == 0, done.stderr
+    fate = [row[-1] for row in verdicts(place).values()]
+    assert fate == ["to:nic2"] * 4 + ["dropped:mtu"] * 2 + ["not-delivered:oversize"]
+    came = rdpcap(str(place / "out" / "nic2.pcap"))
+    assert [raw(p[Raw]) for p in came] == [raw(f[Raw]) for f in frames[:4]]
+
+
 def test_frames_of_all_lengths(place):
     frames = [Ether(dst=mac(1), src=mac(1, 2), type=0x800) / Raw(b"E" * n) for n in range(
         0, 3000, 37)]
