@@ -174,8 +174,8 @@ struct tester_setup {
 	bool no_carry;
 };
 
-/* ports[n] is "KIND:TARGET[,key=value…]"; buffer_bytes: one of P2PNIC_BUFFER_SIZES, of each port. On
- * error nothing is left open. */
+/* ports[n] is "KIND:TARGET[,key=value…]"; buffer_bytes: one of P2PNIC_BUFFER_SIZES, of each port.
+ * On error nothing is left open. */
 int tester_open(struct tester **, const char *const *ports, unsigned n, uint32_t buffer_bytes,
 	struct error *error);
 void tester_close(struct tester *);
