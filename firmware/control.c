@@ -229,7 +229,10 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->entry = e;
 	out->open = in->open = true;
 	n->peer[n->open_peers++] = (uint8_t)peer;
-	announce_link(n, peer);
+	/* The driver has zeroed the word: nothing to say of a link that is up. So nothing is written
+	 * while the host waits for its command. */
+	if (!n->link)
+		announce_link(n, peer);
 	return P2PNIC_OK;
 }
 
@@ -241,8 +244,7 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 
 	if (!peer_is_open(n, peer))
 		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
-	ring_out_discard(n, out);
-	rings_publish(n); /* so that this one stands in the counters, and is dirty no more */
+	ring_out_close(n, peer);
 	ring_in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
 		struct nic_run *run = &n->run[r % NIC_FLIGHT_MAX];
@@ -292,17 +294,9 @@ static enum p2pnic_result reset(struct nic *n)
 
 void nic_windows_changed(struct nic *n)
 {
-	uint8_t gone[P2PNIC_MAILBOXES];
-	unsigned count = 0;
-
-	/* First all of them: nothing may be written through a region of before. */
-	for (unsigned k = 0; k < n->open_peers; k++)
+	for (unsigned k = n->open_peers; k-- > 0;)
 		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
-			gone[count++] = n->peer[k];
-	for (unsigned k = 0; k < count; k++)
-		ring_out_discard(n, &n->out[gone[k]]);
-	while (count)
-		peer_close(n, gone[--count]);
+			peer_close(n, n->peer[k]);
 }
 
 static enum p2pnic_result use_image(struct nic *n, unsigned family)
@@ -400,8 +394,6 @@ static enum p2pnic_result use_stations(struct nic *n)
 static enum p2pnic_result command(struct nic *n, uint32_t value)
 {
 	uint32_t argument = value >> 8;
-
-	rings_publish(n); /* what a full burst has left */
 	switch (value & 0xff) {
 	case P2PNIC_OP_RESET:
 		return reset(n);

@@ -76,6 +76,18 @@ static inline void set_limit(struct ring_out *out)
 	out->limit = out->held || link_is_down(out) ? out->produced : out->consumed + out->capacity;
 }
 
+static inline void count_traffic(struct nic *n, unsigned peer)
+{
+	struct ring_out *out = &n->out[peer];
+	struct p2pnic_traffic *t =
+		peer >= P2PNIC_NICS_MAX ? &n->counters->punted : &n->counters->to_ring[peer];
+
+	count(&t->packets, out->produced - out->counted);
+	count(&t->bytes, out->bytes);
+	out->counted = out->produced;
+	out->bytes = 0;
+}
+
 /* The fence orders our descriptors before the read of `asleep`; it pairs with the one in nic_arm,
  * where the other end writes `asleep` and then reads the next descriptor: at least one of the two
  * sees the other. */
@@ -84,17 +96,11 @@ void rings_publish(struct nic *n)
 	if (!n->dirty)
 		return;
 	for (unsigned k = 0; k < n->dirty; k++) {
-		unsigned peer = n->dirty_peer[k];
-		struct ring_out *out = &n->out[peer];
-		struct p2pnic_traffic *t = peer >= P2PNIC_NICS_MAX ? &n->counters->punted
-								   : &n->counters->to_ring[peer];
+		struct ring_out *out = &n->out[n->dirty_peer[k]];
 
 		if (out->produced != out->published)
 			publish(n, out);
-		count(&t->packets, out->produced - out->counted);
-		count(&t->bytes, out->bytes);
-		out->counted = out->produced;
-		out->bytes = 0;
+		count_traffic(n, n->dirty_peer[k]);
 	}
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned k = 0; k < n->dirty; k++) {
@@ -113,6 +119,30 @@ void rings_publish(struct nic *n)
 
 /* --- Buffers ---------------------------------------------------------------------------------- */
 
+/* What a full burst has left, and nobody was told of. */
+static void discard_pending(struct nic *n, struct ring_out *out)
+{
+	count_drop(n, P2PNIC_DROP_STALE, out->produced - out->published);
+	while (out->produced != out->published) {
+		uint64_t word = out->batch_word[--out->produced - out->published];
+
+		out->bytes -= (uint16_t)(word >> 32);
+		if (!n->writes)
+			n->free[n->frees++] = out->slot_buffer[out->produced & out->mask];
+	}
+}
+
+static void discard(struct nic *n, struct ring_out *out)
+{
+	discard_pending(n, out);
+	count_drop(n, P2PNIC_DROP_STALE, out->held);
+	n->held -= out->held;
+	for (; out->held; out->held--) {
+		n->free[n->frees++] = buffer_of(n, out->hold[out->hold_head].offset);
+		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
+	}
+}
+
 /* Acquire: pairs with the peer's dma_write64, so a buffer is not written again before the egress
  * NIC has done with it. */
 void ring_out_reclaim(struct nic *n, struct ring_out *out)
@@ -126,7 +156,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
 		out->open = false;
-		ring_out_discard(n, out);
+		discard(n, out);
 		out->limit = out->produced;
 		return;
 	}
@@ -184,28 +214,19 @@ static inline uint32_t begins_for(uint32_t longest)
 
 /* --- Held packets ----------------------------------------------------------------------------- */
 
-/* What a full burst has left, and nobody was told of. */
-static void discard_pending(struct nic *n, struct ring_out *out)
+void ring_out_close(struct nic *n, unsigned peer)
 {
-	count_drop(n, P2PNIC_DROP_STALE, out->produced - out->published);
-	while (out->produced != out->published) {
-		uint64_t word = out->batch_word[--out->produced - out->published];
+	struct ring_out *out = &n->out[peer];
+	unsigned at = 0;
 
-		out->bytes -= (uint16_t)(word >> 32);
-		if (!n->writes)
-			n->free[n->frees++] = out->slot_buffer[out->produced & out->mask];
-	}
-}
-
-void ring_out_discard(struct nic *n, struct ring_out *out)
-{
-	discard_pending(n, out);
-	count_drop(n, P2PNIC_DROP_STALE, out->held);
-	n->held -= out->held;
-	for (; out->held; out->held--) {
-		n->free[n->frees++] = buffer_of(n, out->hold[out->hold_head].offset);
-		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
-	}
+	discard(n, out);
+	count_traffic(n, peer);
+	if (!out->dirty)
+		return;
+	out->dirty = false;
+	while (n->dirty_peer[at] != peer) /* it is there: it was dirty */
+		at++;
+	n->dirty_peer[at] = n->dirty_peer[--n->dirty];
 }
 
 /* The ring is full: the packet waits in own memory, up to a limit that leaves room for other

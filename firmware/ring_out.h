@@ -79,7 +79,8 @@ void ring_out_reclaim(struct nic *, struct ring_out *);
 /* Moves held packets into the ring as far as there is room. */
 void ring_out_drain(struct nic *, unsigned peer);
 
-/* Drops held packets, of a ring that closes. */
-void ring_out_discard(struct nic *, struct ring_out *);
+/* Drops what is held and what nobody was told of, of a ring that closes. Writes nothing by DMA: its
+ * window may be gone. */
+void ring_out_close(struct nic *, unsigned peer);
 
 #endif

@@ -401,6 +401,35 @@ static void words_of_another_life_are_ignored(void **state)
 	rig_free(r);
 }
 
+/* What a full burst has left for the next one is dropped when its pair closes, however it does. */
+static void pending_when_a_pair_closes(void **state)
+{
+	for (unsigned how = 0; how < 3; how++) {
+		struct rig *r = rig_new(3, &(struct rig_config){.slots = 128, .batch = 5});
+
+		for (unsigned k = 0; k < 64; k++)
+			receive4(r, 0, k % 2 ? 1 : 2, 100, k);
+		nic_poll(r->at[0].nic);
+		assert_int_equal(r->at[0].nic->dirty, 2);
+		if (how == 0)
+			rig_command(r, 0, P2PNIC_OP_PEER_CLOSE, 1);
+		else if (how == 1)
+			rig_unmap(r, 0, 1);
+		else
+			rig_command(r, 0, P2PNIC_OP_RESET, 0);
+		assert_int_equal(r->at[0].nic->dirty, how < 2);
+		if (how < 2) { /* 32 packets: six batches of 5, and two left */
+			assert_int_equal(rig_drops(r, 0, P2PNIC_DROP_STALE), 2);
+			assert_int_equal(rig_count(&r->at[0].counters->to_ring[1].packets), 30);
+		}
+		rig_run(r);
+		assert_int_equal(take_sent(r, 1), 30);
+		assert_int_equal(take_sent(r, 2), how < 2 ? 32 : 30);
+		rig_check(r);
+		rig_free(r);
+	}
+}
+
 static void reset_in_every_state(void **state)
 {
 	for (unsigned polls = 0; polls < 12; polls++) {
@@ -718,6 +747,7 @@ int main(void)
 		cmocka_unit_test(closed_on_one_side_only),
 		cmocka_unit_test(many_lives),
 		cmocka_unit_test(words_of_another_life_are_ignored),
+		cmocka_unit_test(pending_when_a_pair_closes),
 		cmocka_unit_test(reset_in_every_state),
 		cmocka_unit_test(windows_vanish),
 		cmocka_unit_test(faults_are_counted),
