@@ -229,7 +229,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->entry = e;
 	out->open = in->open = true;
 	n->peer[n->open_peers++] = (uint8_t)peer;
-	/* The driver has zeroed the word: nothing to say of a link that is up. So nothing is written
+	/* The driver has zeroed the word: nothing to say of a link that is up, and nothing to write
 	 * while the host waits for its command. */
 	if (!n->link)
 		announce_link(n, peer);
