@@ -455,9 +455,9 @@ static void a_sleeping_nic_is_woken(void **state)
 	bounce_close(r->bounce, 0, 1);
 	int bell = r->plain[1].doorbell;
 	r->plain[1].doorbell = -ENOENT;
-	bounce_open(r->bounce, &r->nic[0], &r->nic[1], EPOCH + 1);
 	bounce_clear(r->bounce, 0, 1);
 	memset(near(r, 1, 0), 0, sizeof(struct p2pnic_mailbox));
+	bounce_open(r->bounce, &r->nic[0], &r->nic[1], EPOCH + 1);
 	struct p2pnic_descriptor d = descriptor(0);
 	d.flags = p2pnic_tag(EPOCH + 1, 0, SLOTS);
 	put(far(r, 0, 1), 0, d);
