@@ -39,7 +39,7 @@ void nic_set_mac(struct nic *n, struct mac_addr mac)
 	__builtin_memcpy(&n->stations.mac[0], &mac, sizeof(mac));
 }
 
-/* What peers do then: link_down in p2pnic/ring.h. */
+/* Tells a peer whether this port has a carrier (link_down in p2pnic/ring.h). */
 static void announce_link(struct nic *n, unsigned peer)
 {
 	board_dma_write32(n->board, &n->out[peer].mailbox,

@@ -7,24 +7,28 @@
 #include "punt.h"
 
 /* A descriptor's flags tell the host why, and as what. */
-static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k)
+static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint64_t *clock)
 {
 	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
 	enum p2pnic_punt_class class = punt_class(b, k);
 	struct selection one;
 	unsigned peer;
 
-	if (class == P2PNIC_PUNT_COUNT || !n->out[P2PNIC_HOST_PEER(punt_ring(class))].open) {
+	if (class == P2PNIC_PUNT_COUNT) {
 		count_drop(n, reason, 1);
 		return;
 	}
-	if (!punt_passes(n, b, k, class)) {
+	peer = P2PNIC_HOST_PEER(punt_ring(class));
+	if (!n->out[peer].open) {
+		count_drop(n, reason, 1);
+		return;
+	}
+	if (!punt_passes(n, b, k, class, clock)) {
 		count(&n->counters->punt[class].policed, 1);
 		count_drop(n, P2PNIC_DROP_POLICED, 1);
 		return;
 	}
 	count(&n->counters->punt[class].passed, 1);
-	peer = P2PNIC_HOST_PEER(punt_ring(class));
 	one.count = 1;
 	one.frame[0] = (uint8_t)k;
 	one.length[0] = b->length[k];
@@ -34,6 +38,7 @@ static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k)
 void dispatch(struct nic *n, const struct burst *b)
 {
 	uint64_t left = ~0ull >> (P2PNIC_BURST_MAX - b->frames);
+	uint64_t clock = 0;
 	struct selection s;
 
 	_Static_assert(P2PNIC_BURST_MAX == 64, "a bit for each frame");
@@ -43,7 +48,7 @@ void dispatch(struct nic *n, const struct burst *b)
 		if (!(left >> k & 1))
 			continue;
 		if (unlikely(egress == BURST_NOWHERE)) {
-			punt_or_drop(n, b, k);
+			punt_or_drop(n, b, k, &clock);
 			left &= ~(1ull << k);
 		} else {
 			left &= ~n->kernel->select(b, egress, &s);

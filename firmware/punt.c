@@ -4,23 +4,6 @@
 #include "header.h"
 #include "nic.h"
 
-/* What the host wants to see if it listens; all else is dropped. The three of NO_CLASS depend on
- * the packet. */
-#define NO_CLASS 1
-static const uint8_t class_of_reason[P2PNIC_DROP_COUNT] = {
-	[P2PNIC_DROP_ETHERTYPE] = NO_CLASS,
-	[P2PNIC_DROP_LINK_SCOPE] = NO_CLASS,
-	[P2PNIC_DROP_LOCAL] = NO_CLASS,
-	[P2PNIC_DROP_TTL] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_NO_ROUTE] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_UNREACHABLE] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_PROHIBIT] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_MTU] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_OPTIONS] = 2 + P2PNIC_PUNT_EXCEPTION,
-	[P2PNIC_DROP_NO_NEIGHBOR] = 2 + P2PNIC_PUNT_GLEAN,
-	[P2PNIC_DROP_KERNEL] = 2 + P2PNIC_PUNT_KERNEL,
-};
-
 enum { ICMPV6 = 58, EIGRP = 88, OSPF = 89, PIM = 103, VRRP = 112 };
 
 /* UDP ports of routing protocols (IANA), by destination. */
@@ -85,13 +68,28 @@ static enum p2pnic_punt_class class_of_packet(
 
 enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
 {
-	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
+	const uint8_t *data = b->frame[k].data;
 
-	if (class_of_reason[reason] == NO_CLASS)
-		return class_of_packet(b->frame[k].data, b->length[k],
-			reason == P2PNIC_DROP_LOCAL ? P2PNIC_PUNT_LOCAL : P2PNIC_PUNT_LINK);
-	return class_of_reason[reason] ? (enum p2pnic_punt_class)(class_of_reason[reason] - 2)
-				       : P2PNIC_PUNT_COUNT;
+	switch (VERDICT_REASON(b->verdict[k])) {
+	case P2PNIC_DROP_LOCAL:
+		return class_of_packet(data, b->length[k], P2PNIC_PUNT_LOCAL);
+	case P2PNIC_DROP_ETHERTYPE:
+	case P2PNIC_DROP_LINK_SCOPE:
+		return class_of_packet(data, b->length[k], P2PNIC_PUNT_LINK);
+	case P2PNIC_DROP_NO_NEIGHBOR:
+		return P2PNIC_PUNT_GLEAN;
+	case P2PNIC_DROP_KERNEL:
+		return P2PNIC_PUNT_KERNEL;
+	case P2PNIC_DROP_TTL:
+	case P2PNIC_DROP_NO_ROUTE:
+	case P2PNIC_DROP_UNREACHABLE:
+	case P2PNIC_DROP_PROHIBIT:
+	case P2PNIC_DROP_MTU:
+	case P2PNIC_DROP_OPTIONS:
+		return P2PNIC_PUNT_EXCEPTION;
+	default:
+		return P2PNIC_PUNT_COUNT;
+	}
 }
 
 /* --- Rates ------------------------------------------------------------------------------------ */
@@ -128,26 +126,27 @@ static uint32_t source_bucket(const struct burst *b, unsigned k)
 	return mix(source) & (P2PNIC_PUNT_SOURCES - 1);
 }
 
-bool punt_passes(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_punt_class class)
+bool punt_passes(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_punt_class class,
+	uint64_t *clock)
 {
 	struct p2pnic_policers *p = n->policers;
 	struct p2pnic_tokens *all = &p->all[class];
 	struct p2pnic_tokens *source = &p->source[class][source_bucket(b, k)];
 	struct p2pnic_policer limit = p->policer[class];
-	uint64_t now;
 
 	/* The host may change it meanwhile: one copy decides. */
 	__asm__ volatile("" : "+m"(limit));
 	if (!limit.all.rate && !limit.source.rate)
 		return true;
-	now = board_clock(n->board);
+	if (!*clock)
+		*clock = board_clock(n->board);
 	if (limit.source.rate) {
-		refill(source, limit.source.rate, now);
+		refill(source, limit.source.rate, *clock);
 		if (!has_token(source, limit.source.burst))
 			return false;
 	}
 	if (limit.all.rate) {
-		refill(all, limit.all.rate, now);
+		refill(all, limit.all.rate, *clock);
 		if (!has_token(all, limit.all.burst))
 			return false;
 		all->spent += TOKEN;

@@ -13,8 +13,10 @@ struct nic;
  * it is dropped. */
 enum p2pnic_punt_class punt_class(const struct burst *, unsigned k);
 
-/* Takes a token for it. False: its class or its source has none left. */
-bool punt_passes(struct nic *, const struct burst *, unsigned k, enum p2pnic_punt_class);
+/* Takes a token for it. False: its class or its source has none left. *clock: 0, or the time of an
+ * earlier call in this burst; it is read only if it is needed, and only once. */
+bool punt_passes(
+	struct nic *, const struct burst *, unsigned k, enum p2pnic_punt_class, uint64_t *clock);
 
 static inline enum p2pnic_host_ring punt_ring(enum p2pnic_punt_class class)
 {

@@ -25,7 +25,7 @@ struct ring_in {
 	uint32_t orphans;   /* frames of an earlier life that the port still has */
 	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
 	uint64_t bytes;     /* how much its descriptors may name */
-	uint32_t longest;   /* frame */
+	uint32_t longest;   /* bytes of the longest frame that fits a buffer */
 	struct p2pnic_mailbox *mailbox;
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
 };

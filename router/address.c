@@ -108,6 +108,16 @@ const char *mac_text(struct mac_addr mac, char text[ADDRESS_TEXT_BYTES])
 	return text;
 }
 
+int address_order(
+	uint8_t family, const struct fib_ipv6 *a, uint8_t other_family, const struct fib_ipv6 *b)
+{
+	if (family != other_family)
+		return family < other_family ? -1 : 1;
+	if (a->high != b->high)
+		return a->high < b->high ? -1 : 1;
+	return a->low < b->low ? -1 : a->low > b->low;
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
 	return a->family == b->family && a->bits.high == b->bits.high && a->bits.low == b->bits.low;

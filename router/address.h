@@ -37,6 +37,9 @@ static inline unsigned address_bits(const struct address *a)
 	return a->family == 4 ? 32 : 128;
 }
 
+/* IPv4 before IPv6, then by number: below, at or above 0. Bits as in struct address. */
+int address_order(
+	uint8_t family, const struct fib_ipv6 *, uint8_t other_family, const struct fib_ipv6 *);
 bool address_equal(const struct address *, const struct address *);
 /* The network part of an address. */
 struct prefix prefix_of(const struct address *, unsigned length);

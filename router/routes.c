@@ -9,13 +9,9 @@
 
 int route_order(const struct route *a, const struct route *b)
 {
-	if (a->family != b->family)
-		return a->family < b->family ? -1 : 1;
-	if (a->prefix.high != b->prefix.high)
-		return a->prefix.high < b->prefix.high ? -1 : 1;
-	if (a->prefix.low != b->prefix.low)
-		return a->prefix.low < b->prefix.low ? -1 : 1;
-	return (int)a->length - (int)b->length;
+	int by_address = address_order(a->family, &a->prefix, b->family, &b->prefix);
+
+	return by_address ? by_address : (int)a->length - (int)b->length;
 }
 
 const struct route *routes_longest(const struct routes *routes, const struct address *to)
