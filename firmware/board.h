@@ -68,10 +68,13 @@ bool board_dma_read(
 /* A hint: a frame will be written there soon. A board for which that means nothing does nothing. */
 void board_dma_expect(const struct dma_region *, uint64_t offset);
 
-/* Writes a frame whose first 32 bytes are `head` and whose rest is data[32..length). Up to 63 bytes
- * behind the frame may be overwritten as well: whole blocks are copied. length ≥ 34. */
+/* Writes a frame whose first head_bytes bytes are at `head` and whose rest is data[head_bytes..
+ * length). Nearly all have FRAME_HEAD_BYTES, a constant where this is called; 0: the frame as it
+ * lies. A frame that grows has `data` before where it was received: nothing is read there. A short
+ * frame may end within its head. Up to 63 bytes behind the frame may be overwritten as well: whole
+ * blocks are copied. length ≥ P2PNIC_FRAME_BYTES_MIN. */
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
-	const struct frame_head *head, const uint8_t *data, uint32_t length);
+	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length);
 
 /* Nanoseconds since some moment, never back. Read once a burst at most, for punted packets. */
 uint64_t board_clock(struct board *);

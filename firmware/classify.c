@@ -46,7 +46,7 @@ static verdict classify_ipv4(const struct nic *n, struct burst *b, unsigned k)
 {
 	const uint8_t *data = b->frame[k].data;
 	const struct frame_head *h = &b->head[k];
-	uint32_t header = ipv4_ihl(h) * 4;
+	uint32_t header = b->layer4[k] - ETHERNET_BYTES;
 	uint16_t tail = load16(data + 32);
 	verdict v = ipv4_check(h, tail, &b->length[k]);
 
@@ -65,7 +65,7 @@ static verdict classify_ipv6(const struct nic *n, struct burst *b, unsigned k)
 	struct fib_ipv6 from, to;
 	verdict v;
 
-	if (b->length[k] < ETHERNET_BYTES + IPV6_BYTES)
+	if (!b->layer4[k])
 		return VERDICT(RUNT);
 	from = ipv6_address(data + 22);
 	to = ipv6_address(data + 38);
@@ -79,12 +79,27 @@ static verdict classify_ipv6(const struct nic *n, struct burst *b, unsigned k)
 	return VERDICT_FORWARD;
 }
 
+static uint8_t layer4(const struct frame_head *h, uint32_t length)
+{
+	uint32_t at = 0, header = 0;
+
+	if (ethertype_le(h) == ETHERTYPE_IPV4_LE) {
+		header = IPV4_BYTES;
+		at = ETHERNET_BYTES + ipv4_ihl(h) * 4;
+	} else if (ethertype_le(h) == ETHERTYPE_IPV6_LE) {
+		header = IPV6_BYTES;
+		at = ETHERNET_BYTES + IPV6_BYTES;
+	}
+	return length >= ETHERNET_BYTES + header ? (uint8_t)at : 0;
+}
+
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
 static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 {
 	const struct frame_head *h = &b->head[k];
 
 	b->length[k] = b->frame[k].length;
+	b->layer4[k] = layer4(h, b->length[k]);
 	if (b->length[k] < ETHERNET_BYTES)
 		return VERDICT(RUNT);
 	/* Group addresses are for the host (ARP, neighbour discovery), never routed. */

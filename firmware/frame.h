@@ -16,5 +16,7 @@ typedef uint64_t frame_half __attribute__((vector_size(16)));
 struct frame_head {
 	frame_half low, high;
 };
+#define FRAME_HEAD_BYTES 32u
+_Static_assert(sizeof(struct frame_head) == FRAME_HEAD_BYTES, "two registers");
 
 #endif

@@ -396,17 +396,16 @@ static inline uint64_t flow_ports(
 	return (uint64_t)protocol << 40;
 }
 
-/* The flow of a packet, for ECMP: addresses, protocol and ports. `length`: of the packet with its
- * Ethernet header. */
-static inline uint32_t ipv4_flow(
-	const struct frame_head *h, uint32_t destination, const uint8_t *data, uint32_t length)
+/* The flow of a packet, for ECMP: addresses, protocol and ports. `layer4`: where they begin;
+ * `length`: of the packet with its Ethernet header. */
+static inline uint32_t ipv4_flow(const struct frame_head *h, uint32_t destination,
+	const uint8_t *data, uint32_t layer4, uint32_t length)
 {
-	uint32_t header = ETHERNET_BYTES + ipv4_ihl(h) * 4;
 	uint8_t protocol = (uint8_t)(h->high[0] >> 56);
 	bool fragment = swap16((uint16_t)(h->high[0] >> 32)) & 0x3fff;
 	uint64_t x = (uint64_t)ipv4_source(h) << 32 | destination;
 
-	return mix(x ^ flow_ports(data, header, protocol, fragment ? 0 : length));
+	return mix(x ^ flow_ports(data, layer4, protocol, fragment ? 0 : length));
 }
 
 /* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do

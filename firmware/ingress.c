@@ -11,6 +11,7 @@
 
 #include "burst.h"
 #include "dispatch.h"
+#include "header.h"
 #include "kernel.h"
 #include "resolve.h"
 
@@ -51,6 +52,7 @@ unsigned nic_ingress(struct nic *n)
 		return 0;
 	}
 	__builtin_memset(b.egress, BURST_NOWHERE, sizeof(b.egress));
+	__builtin_memset(b.layer4, ETHERNET_BYTES + IPV4_BYTES, sizeof(b.layer4));
 	n->kernel->classify(n, &b);
 	look_up(n, &b);
 	resolve(n, &b);

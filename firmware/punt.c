@@ -47,8 +47,10 @@ static enum p2pnic_punt_class class_of_protocol(const uint8_t *data, uint32_t le
 }
 
 static enum p2pnic_punt_class class_of_packet(
-	const uint8_t *data, uint32_t length, enum p2pnic_punt_class other)
+	const struct burst *b, unsigned k, enum p2pnic_punt_class other)
 {
+	const uint8_t *data = b->frame[k].data;
+	uint32_t length = b->length[k];
 	uint16_t type = swap16(load16(data + 12));
 
 	if (type == 0x0806)
@@ -56,26 +58,23 @@ static enum p2pnic_punt_class class_of_packet(
 	/* IS-IS: a length in place of the type, and LLC (ISO/IEC 10589 §8.4) */
 	if (type < 0x0600 && length >= 17 && load16(data + 14) == 0xfefe)
 		return P2PNIC_PUNT_HELLO;
-	if (type == 0x0800 && length >= ETHERNET_BYTES + IPV4_BYTES &&
-		!(swap16(load16(data + 20)) & 0x1fff)) /* fragments have no ports */
-		return class_of_protocol(
-			data, length, ETHERNET_BYTES + (data[14] & 0xf) * 4u, data[23], other);
-	if (type == 0x86dd && length >= ETHERNET_BYTES + IPV6_BYTES)
-		return class_of_protocol(
-			data, length, ETHERNET_BYTES + IPV6_BYTES, data[20], other);
-	return other;
+	if (!b->layer4[k])
+		return other;
+	if (type == 0x86dd)
+		return class_of_protocol(data, length, b->layer4[k], data[20], other);
+	if (swap16(load16(data + 20)) & 0x1fff) /* later fragments have no ports */
+		return other;
+	return class_of_protocol(data, length, b->layer4[k], data[23], other);
 }
 
 enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
 {
-	const uint8_t *data = b->frame[k].data;
-
 	switch (VERDICT_REASON(b->verdict[k])) {
 	case P2PNIC_DROP_LOCAL:
-		return class_of_packet(data, b->length[k], P2PNIC_PUNT_LOCAL);
+		return class_of_packet(b, k, P2PNIC_PUNT_LOCAL);
 	case P2PNIC_DROP_ETHERTYPE:
 	case P2PNIC_DROP_LINK_SCOPE:
-		return class_of_packet(data, b->length[k], P2PNIC_PUNT_LINK);
+		return class_of_packet(b, k, P2PNIC_PUNT_LINK);
 	case P2PNIC_DROP_NO_NEIGHBOR:
 		return P2PNIC_PUNT_GLEAN;
 	case P2PNIC_DROP_KERNEL:
@@ -119,9 +118,9 @@ static uint32_t source_bucket(const struct burst *b, unsigned k)
 	uint16_t type = load16(data + 12);
 	uint64_t source = load64(data + 4) >> 16; /* the MAC address */
 
-	if (type == ETHERTYPE_IPV4_LE && b->length[k] >= ETHERNET_BYTES + IPV4_BYTES)
+	if (b->layer4[k] && type == ETHERTYPE_IPV4_LE)
 		source = load32(data + 26);
-	else if (type == ETHERTYPE_IPV6_LE && b->length[k] >= ETHERNET_BYTES + IPV6_BYTES)
+	else if (b->layer4[k])
 		source = load64(data + 22) + 3 * load64(data + 30);
 	return mix(source) & (P2PNIC_PUNT_SOURCES - 1);
 }

@@ -124,9 +124,10 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 		unsigned k = b->index4[j];
 		struct frame_head *head = &b->head[k];
 		uint32_t word = next_hop_word(&tables, b->hop4[j]);
-		uint32_t flow = unlikely(is_group(word)) ? ipv4_flow(head, b->address4[j],
-								   b->frame[k].data, b->length[k])
-							 : 0;
+		uint32_t flow = unlikely(is_group(word))
+					? ipv4_flow(head, b->address4[j], b->frame[k].data,
+						  b->layer4[k], b->length[k])
+					: 0;
 		const struct p2pnic_adjacency *adjacency =
 			leave_by(n, &tables, b, k, word, flow, ipv4_expired(head));
 

@@ -261,7 +261,6 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_descriptor d)
 {
 	uint32_t slot = out->produced & out->mask;
-	struct frame_head head;
 
 	if (!n->writes) {
 		out->slot_buffer[slot] = buffer_of(n, d.offset);
@@ -270,8 +269,8 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 	out->slot_buffer[slot] = out->peer_free[out->produced - out->consumed];
 	uint32_t offset = out->slot_buffer[slot] & begins_for(d.length);
 
-	__builtin_memcpy(&head, n->bar4 + d.offset, sizeof(head));
-	board_dma_write_frame(n->board, &out->buffers, offset, &head, n->bar4 + d.offset, d.length);
+	board_dma_write_frame(
+		n->board, &out->buffers, offset, NULL, 0, n->bar4 + d.offset, d.length);
 	n->free[n->frees++] = buffer_of(n, d.offset);
 	return offset;
 }
@@ -334,7 +333,7 @@ static __attribute__((noinline)) void write_frames(struct board *board,
 
 		board_dma_expect(&buffers, peer_free[i + RING_EXPECT_AHEAD] & begins);
 		board_dma_write_frame(board, &buffers, peer_free[i] & begins, &b->head[k],
-			b->frame[k].data, length[i]);
+			FRAME_HEAD_BYTES, b->frame[k].data, length[i]);
 	}
 }
 

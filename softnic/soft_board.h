@@ -125,27 +125,36 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 
 /* Not inlined: windows without memory are for correctness, not for speed. */
 __attribute__((noinline)) static void dma_write_frame_message(struct board *b, struct bus_addr bus,
-	const struct frame_head *head, const uint8_t *data, uint32_t length)
+	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length)
 {
 	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
 
-	memcpy(frame, data, length);
-	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
+	head_bytes = head_bytes < length ? head_bytes : length;
+	if (head_bytes)
+		memcpy(frame, head, head_bytes);
+	memcpy(frame + head_bytes, data + head_bytes, length - head_bytes);
 	dma_write(b->dma, bus, frame, length);
 }
 
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
-	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
+	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length)
 {
 	uint8_t *to = (uint8_t *)r->board + offset;
+	uint32_t k = head_bytes;
 
 	if (__builtin_expect(!r->board, 0)) {
-		dma_write_frame_message(b, bus_addr_add(r->bus, offset), head, data, length);
+		dma_write_frame_message(
+			b, bus_addr_add(r->bus, offset), head, head_bytes, data, length);
 		return;
 	}
-	memcpy(to, head, 32);
-	memcpy(to + 32, data + 32, 32);
-	for (uint32_t k = 64; k < length; k += 64)
+	if (head_bytes)
+		memcpy(to, head, head_bytes);
+	if (head_bytes == FRAME_HEAD_BYTES) { /* the rest in aligned blocks */
+		memcpy(to + 32, data + 32, 32);
+		k = 64;
+	}
+	for (; k < length; k += 64)
 		memcpy(to + k, data + k, 64);
 }
 

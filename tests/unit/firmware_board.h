@@ -378,7 +378,8 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 
 /* The bytes behind the frame that a board may overwrite are overwritten, with rubbish. */
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
-	uint64_t offset, const struct frame_head *head, const uint8_t *data, uint32_t length)
+	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length)
 {
 	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
 	uint8_t *to = board_target(r, offset, length + 63);
@@ -386,8 +387,10 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN &&
 		     length <= P2PNIC_FRAME_BYTES_MAX(b->buffer_bytes));
 	BOARD_ASSERT(offset % b->buffer_bytes + length + 63 <= b->buffer_bytes);
-	memcpy(frame, data, length);
-	memcpy(frame, head, length < sizeof(*head) ? length : sizeof(*head));
+	head_bytes = head_bytes < length ? head_bytes : length;
+	if (head_bytes)
+		memcpy(frame, head, head_bytes);
+	memcpy(frame + head_bytes, data + head_bytes, length - head_bytes);
 	memset(frame + length, 0xa5, 63);
 	if (to)
 		memcpy(to, frame, length + 63);
