@@ -20,8 +20,8 @@ struct burst {
 	struct frame frame[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	struct frame_head head[P2PNIC_BURST_MAX]; /* as received; with an egress, as sent */
 	uint32_t length[P2PNIC_BURST_MAX];        /* of checked packets, with Ethernet header */
-	/* Where what follows the IPv4 header and its options, or the fixed IPv6 header, begins. 0: no
-	 * such header. IP itself begins behind the Ethernet header. */
+	/* Where layer 4 begins: behind the IPv4 header and its options, or the fixed IPv6 header.
+	 * 0: no such header. Layer 3 begins behind the Ethernet header. */
 	uint8_t layer4[P2PNIC_BURST_MAX];
 	unsigned frames;
 	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */

@@ -5,6 +5,135 @@
 #include "header.h"
 #include "resolve.h"
 
+/* --- Checks ----------------------------------------------------------------------------------- */
+
+/*
+ * True for what nearly every packet is: to this MAC, IPv4 without options, nothing that ipv4_check
+ * could refuse, and of ordinary addresses. All conditions are computed and joined, for one branch
+ * instead of a dozen. `total`: of the frame, as ipv4_check would leave it in *length.
+ */
+static inline bool ipv4_plain(const struct frame_head *h, uint16_t tail, uint32_t length,
+	const struct stations *stations, uint32_t *total)
+{
+	uint32_t ip = ipv4_total_length(h);
+	uint64_t wrong = !stations_has(stations, h->low[0]);
+
+	wrong |= (h->low[1] >> 32 ^ 0x450008) & 0xffffff;
+	wrong |= (uint16_t)~fold(ipv4_sum(h, tail));
+	wrong |= ipv4_suspect(h->high[1] >> 16);
+	wrong |= ipv4_suspect(h->high[1] >> 48);
+	wrong |= ip < IPV4_BYTES;
+	wrong |= ETHERNET_BYTES + ip > length;
+	*total = ETHERNET_BYTES + ip;
+	return wrong == 0;
+}
+
+/*
+ * The five checks of RFC 1812 §5.2.2, for a frame to this station's MAC with Ethernet type IPv4.
+ * `length`: of the frame; becomes that of the packet with its Ethernet header (Ethernet pads short
+ * frames). Checksums of headers with options: ipv4_check_options.
+ */
+static inline verdict ipv4_check(const struct frame_head *h, uint16_t tail, uint32_t *length)
+{
+	uint32_t total = ipv4_total_length(h);
+	uint32_t header = ipv4_ihl(h) * 4;
+
+	if (*length < ETHERNET_BYTES + IPV4_BYTES) /* (1) */
+		return VERDICT(RUNT);
+	if ((h->low[1] >> 52 & 0xf) != 4) /* (3), before what a wrong version has elsewhere */
+		return VERDICT(VERSION);
+	if (header < IPV4_BYTES) /* (4), before a checksum over so many bytes */
+		return VERDICT(HEADER_LENGTH);
+	if (header == IPV4_BYTES && fold(ipv4_sum(h, tail)) != 0xffff) /* (2) */
+		return VERDICT(CHECKSUM);
+	if (total < header || total > *length - ETHERNET_BYTES) /* (5) */
+		return VERDICT(TOTAL_LENGTH);
+	*length = ETHERNET_BYTES + total;
+	return VERDICT_FORWARD;
+}
+
+/*
+ * A header with options, checksum included, on a copy: the frame's memory may change meanwhile, and
+ * an option's length that becomes 0 between its check and its use would never end. What leaves is
+ * the frame as it is then: a stranger who changes it harms his own packet. Source routes are
+ * refused (RFC 7126 §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass
+ * unchanged.
+ */
+static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
+{
+	uint8_t ip[60];
+	uint64_t sum = 0;
+	uint32_t at = IPV4_BYTES;
+
+	__builtin_memcpy(ip, data, header);
+	__asm__ volatile("" : "+m"(ip)); /* no second look at the original */
+	for (uint32_t k = 0; k < header; k += 2)
+		sum += load16(ip + k);
+	if (fold(sum) != 0xffff)
+		return VERDICT(CHECKSUM);
+	while (at < header) {
+		uint8_t kind = ip[at];
+
+		if (kind == 0) /* end of list */
+			break;
+		if (kind == 1) { /* no operation */
+			at++;
+			continue;
+		}
+		if (kind == 131 || kind == 137) /* loose and strict source route */
+			return VERDICT(OPTIONS);
+		if (at + 1 >= header || ip[at + 1] < 2 || at + ip[at + 1] > header)
+			return VERDICT(OPTIONS);
+		at += ip[at + 1];
+	}
+	return VERDICT_FORWARD;
+}
+
+/*
+ * RFC 8200 §3: the same for IPv6. Payload length 0 means that the header is all there is (what
+ * follows is padding), unless a hop-by-hop header follows: then the length should be in a jumbo
+ * payload option, and is above 65,535 (RFC 2675 §2, §3). Option or not, the frame does not hold
+ * such a packet.
+ */
+static inline verdict ipv6_check(const struct frame_head *h, uint32_t *length)
+{
+	uint32_t payload = ipv6_payload_length(h);
+	uint32_t total = IPV6_BYTES + payload;
+
+	if ((h->low[1] >> 52 & 0xf) != 6)
+		return VERDICT(VERSION);
+	if (total > *length - ETHERNET_BYTES)
+		return VERDICT(TOTAL_LENGTH);
+	if (payload == 0 && ipv6_next_header(h) == HOP_BY_HOP)
+		return VERDICT(TOTAL_LENGTH);
+	*length = ETHERNET_BYTES + total;
+	return VERDICT_FORWARD;
+}
+
+/* By what the addresses are (p2pnic/special.h), for a packet to no address of this router. */
+static inline verdict special_check(enum p2pnic_special from, enum p2pnic_special to)
+{
+	if (from >= P2PNIC_SPECIAL_GROUP)
+		return VERDICT(MARTIAN_SOURCE);
+	if (to == P2PNIC_SPECIAL_NEVER)
+		return VERDICT(MARTIAN_DESTINATION);
+	if (from == P2PNIC_SPECIAL_LINK || to >= P2PNIC_SPECIAL_LINK)
+		return VERDICT(LINK_SCOPE);
+	if (from == P2PNIC_SPECIAL_STAY)
+		return VERDICT(MARTIAN_SOURCE);
+	if (to == P2PNIC_SPECIAL_STAY)
+		return VERDICT(MARTIAN_DESTINATION);
+	return VERDICT_FORWARD;
+}
+
+/* Does it go on nevertheless if its destination is an address of this router? */
+static inline bool special_may_end_here(enum p2pnic_special from, enum p2pnic_special to)
+{
+	return from <= P2PNIC_SPECIAL_STAY && to <= P2PNIC_SPECIAL_STAY && from + to > 0;
+}
+
+/* --- Classify --------------------------------------------------------------------------------- */
+
 static inline void look_up4(struct burst *b, unsigned k, uint32_t destination)
 {
 	b->address4[b->n4] = destination;

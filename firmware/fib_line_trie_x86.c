@@ -301,23 +301,30 @@ AVX2 void line_trie_lookup4_avx2(
  * IPv6: the same two passes for each octet, over the lookups that are still under way. Their
  * entries and numbers are kept packed; a result is scattered to its place as soon as it is known.
  */
-AVX512 void line_trie_lookup6_avx512(
-	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
-{
-	const uint8_t *const bytes = image;
-	const __m512i one = _mm512_set1_epi32(1), four = _mm512_set1_epi32(4);
+struct walk6 {
 	uint32_t entry[P2PNIC_BURST_MAX + 16] __attribute__((aligned(64)));
 	uint32_t number[P2PNIC_BURST_MAX + 16] __attribute__((aligned(64)));
 	uint32_t key[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	uint32_t scale[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	uint32_t result[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
+	unsigned left;
+	struct aim aim;
+};
+
+AVX512 static inline __mmask16 first16(unsigned n)
+{
+	return n < 16 ? (__mmask16)_bzhi_u32(0xffff, n) : 0xffff;
+}
+
+AVX512 static inline void begin6(
+	struct walk6 *w, const uint8_t *bytes, const struct fib_ipv6 *address, unsigned n)
+{
 	const __m512i lanes =
 		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	unsigned left = 0;
-	struct aim aim;
 
+	w->left = 0;
 	for (unsigned i = 0; i < n; i += 16) {
-		__mmask16 some = n - i < 16 ? (__mmask16)_bzhi_u32(0xffff, n - i) : 0xffff;
+		__mmask16 some = first16(n - i);
 		__m512i who = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));
 		__m512i top = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some,
 			_mm512_slli_epi32(who, 2), (const uint8_t *)address + 4, 4);
@@ -326,103 +333,125 @@ AVX512 void line_trie_lookup6_avx512(
 		__mmask16 rest =
 			some & _mm512_cmpge_epu32_mask(e, _mm512_set1_epi32((int)LEAVES_END));
 
-		_mm512_store_si512(result + i, leaf_of(e));
-		_mm512_storeu_si512(entry + left, _mm512_maskz_compress_epi32(rest, e));
-		_mm512_storeu_si512(number + left, _mm512_maskz_compress_epi32(rest, who));
-		left += (unsigned)_mm_popcnt_u32(rest);
+		_mm512_store_si512(w->result + i, leaf_of(e));
+		_mm512_storeu_si512(w->entry + w->left, _mm512_maskz_compress_epi32(rest, e));
+		_mm512_storeu_si512(w->number + w->left, _mm512_maskz_compress_epi32(rest, who));
+		w->left += (unsigned)_mm_popcnt_u32(rest);
 	}
-	for (unsigned octet = 2; left; octet++) {
-		/* Octet k of a half is byte 7 - k: in 32-bit word (7 - k) / 4 of it. */
-		unsigned byte = (octet & 8) + (7 - (octet & 7));
-		unsigned still = 0;
+}
 
-		for (unsigned i = 0; i < left; i += 16) {
-			__mmask16 some =
-				left - i < 16 ? (__mmask16)_bzhi_u32(0xffff, left - i) : 0xffff;
-			__m512i e = _mm512_maskz_loadu_epi32(some, entry + i);
-			__m512i who = _mm512_maskz_loadu_epi32(some, number + i);
-			__m512i word = _mm512_i32gather_epi32(_mm512_slli_epi32(who, 2),
-				(const uint8_t *)address + (byte & ~3u), 4);
-			__m512i k = _mm512_and_si512(
-				_mm512_srli_epi32(word, 8 * (byte & 3)), _mm512_set1_epi32(255));
-			__m512i part = _mm512_srli_epi32(k, 6);
-			__mmask16 leaf = _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_LEAF));
-			__mmask16 node = (__mmask16)~leaf;
-			__mmask16 bitmap =
-				node & _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_BITMAP));
-			__mmask16 entries =
-				node & _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_ENTRIES));
-			__m512i offset = _mm512_maskz_and_epi32(
-				node, _mm512_srli_epi32(e, 9), _mm512_set1_epi32(~7));
-			__m512i ranges = _mm512_maskz_and_epi32(node & (__mmask16)~bitmap, e,
-				_mm512_set1_epi32(P2PNIC_LINE_TRIE_RANGES_MAX - 1));
-			__m512i units = _mm512_mask_mov_epi32(part_units(e, part), entries, part);
-			__m512i at = _mm512_mask_add_epi32(
-				offset, bitmap, offset, _mm512_slli_epi32(units, 3));
-			/* Where results begin: behind the boundaries, or behind the map. */
-			__m512i begin = _mm512_add_epi32(
-				offset, _mm512_mask_and_epi32(ranges, entries,
-						_mm512_add_epi32(ranges, _mm512_set1_epi32(7)),
-						_mm512_set1_epi32(~7)));
-			__m512i before;
+/* Where one octet of each address leads, as far as registers tell. */
+AVX512 static inline void aim6(
+	struct walk6 *w, const uint8_t *bytes, const struct fib_ipv6 *address, unsigned octet)
+{
+	const __m512i one = _mm512_set1_epi32(1), four = _mm512_set1_epi32(4);
+	/* Octet k of a half is byte 7 - k: in 32-bit word (7 - k) / 4 of it. */
+	unsigned byte = (octet & 8) + (7 - (octet & 7));
 
-			begin = _mm512_mask_add_epi32(begin, bitmap, at, _mm512_set1_epi32(8));
-			/* Runs in the parts before: a byte behind the four maps. */
-			before = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(),
-				bitmap & entries, _mm512_add_epi32(offset, part), bytes + 32, 1);
-			before = _mm512_and_si512(before, _mm512_set1_epi32(255));
-			begin = _mm512_mask_add_epi32(begin, bitmap & entries,
-				_mm512_add_epi32(offset, _mm512_set1_epi32(40)),
-				_mm512_mullo_epi32(before, four));
-			_mm512_store_si512(key + i, k);
-			_mm512_store_si512(aim.at + i, at);
-			_mm512_store_si512(aim.leaf + i, begin);
-			_mm512_store_si512(aim.ranges + i, ranges);
-			_mm512_store_si512(aim.bits + i,
-				_mm512_maskz_add_epi32(
-					bitmap, _mm512_and_si512(k, _mm512_set1_epi32(63)), one));
-			_mm512_store_si512(
-				scale + i, _mm512_maskz_mov_epi32(entries, _mm512_set1_epi32(2)));
-		}
-		for (unsigned i = 0; i < left; i++)
-			__builtin_prefetch(bytes + aim.at[i]);
-		/* 4 bytes, of which a leaf is the first: the image's last 8 bytes hold no node. */
-		for (unsigned i = 0; i < left; i++) {
-			uint64_t at =
-				aim.leaf[i] + ((uint64_t)rank_of(bytes, aim.at[i], (uint8_t)key[i],
-						       aim.ranges[i], aim.bits[i])
-						      << scale[i]);
+	for (unsigned i = 0; i < w->left; i += 16) {
+		__mmask16 some = first16(w->left - i);
+		__m512i e = _mm512_maskz_loadu_epi32(some, w->entry + i);
+		__m512i who = _mm512_maskz_loadu_epi32(some, w->number + i);
+		__m512i word = _mm512_i32gather_epi32(
+			_mm512_slli_epi32(who, 2), (const uint8_t *)address + (byte & ~3u), 4);
+		__m512i k = _mm512_and_si512(
+			_mm512_srli_epi32(word, 8 * (byte & 3)), _mm512_set1_epi32(255));
+		__m512i part = _mm512_srli_epi32(k, 6);
+		__mmask16 leaf = _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_LEAF));
+		__mmask16 node = (__mmask16)~leaf;
+		__mmask16 bitmap = node & _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_BITMAP));
+		__mmask16 entries =
+			node & _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_ENTRIES));
+		__m512i offset = _mm512_maskz_and_epi32(
+			node, _mm512_srli_epi32(e, 9), _mm512_set1_epi32(~7));
+		__m512i ranges = _mm512_maskz_and_epi32(node & (__mmask16)~bitmap, e,
+			_mm512_set1_epi32(P2PNIC_LINE_TRIE_RANGES_MAX - 1));
+		__m512i units = _mm512_mask_mov_epi32(part_units(e, part), entries, part);
+		__m512i at =
+			_mm512_mask_add_epi32(offset, bitmap, offset, _mm512_slli_epi32(units, 3));
+		/* Where results begin: behind the boundaries, or behind the map. */
+		__m512i begin = _mm512_add_epi32(
+			offset, _mm512_mask_and_epi32(ranges, entries,
+					_mm512_add_epi32(ranges, _mm512_set1_epi32(7)),
+					_mm512_set1_epi32(~7)));
+		__m512i before;
 
-			__builtin_memcpy(&key[i], bytes + at, 4);
-		}
-		for (unsigned i = 0; i < left; i += 16) {
-			__mmask16 some =
-				left - i < 16 ? (__mmask16)_bzhi_u32(0xffff, left - i) : 0xffff;
-			__m512i e = _mm512_load_si512(entry + i);
-			__m512i who = _mm512_load_si512(number + i);
-			__m512i next = _mm512_load_si512(key + i);
-			__mmask16 leaf = _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_LEAF));
-			__mmask16 entries =
-				_mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_ENTRIES));
-			__mmask16 done;
+		begin = _mm512_mask_add_epi32(begin, bitmap, at, _mm512_set1_epi32(8));
+		/* Runs in the parts before: a byte behind the four maps. */
+		before = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), bitmap & entries,
+			_mm512_add_epi32(offset, part), bytes + 32, 1);
+		before = _mm512_and_si512(before, _mm512_set1_epi32(255));
+		begin = _mm512_mask_add_epi32(begin, bitmap & entries,
+			_mm512_add_epi32(offset, _mm512_set1_epi32(40)),
+			_mm512_mullo_epi32(before, four));
+		_mm512_store_si512(w->key + i, k);
+		_mm512_store_si512(w->aim.at + i, at);
+		_mm512_store_si512(w->aim.leaf + i, begin);
+		_mm512_store_si512(w->aim.ranges + i, ranges);
+		_mm512_store_si512(
+			w->aim.bits + i, _mm512_maskz_add_epi32(bitmap,
+						 _mm512_and_si512(k, _mm512_set1_epi32(63)), one));
+		_mm512_store_si512(
+			w->scale + i, _mm512_maskz_mov_epi32(entries, _mm512_set1_epi32(2)));
+	}
+}
 
-			next = _mm512_mask_or_epi32(next, (__mmask16)~entries,
-				_mm512_slli_epi32(
-					_mm512_and_si512(next, _mm512_set1_epi32(255)), 12),
-				_mm512_set1_epi32(TYPE_LEAF));
-			next = _mm512_mask_mov_epi32(next, leaf, e);
-			done = some & _mm512_test_epi32_mask(next, _mm512_set1_epi32(TYPE_LEAF));
-			_mm512_mask_i32scatter_epi32(
-				result, done, who, _mm512_srli_epi32(next, 12), 4);
-			some &= (__mmask16)~done;
-			_mm512_storeu_si512(entry + still, _mm512_maskz_compress_epi32(some, next));
-			_mm512_storeu_si512(number + still, _mm512_maskz_compress_epi32(some, who));
-			still += (unsigned)_mm_popcnt_u32(some);
-		}
-		left = still;
+/* 4 bytes of each, of which a leaf is the first: the image's last 8 bytes hold no node. */
+AVX512 static inline void rank6(struct walk6 *w, const uint8_t *bytes)
+{
+	for (unsigned i = 0; i < w->left; i++)
+		__builtin_prefetch(bytes + w->aim.at[i]);
+	for (unsigned i = 0; i < w->left; i++) {
+		uint64_t at =
+			w->aim.leaf[i] + ((uint64_t)rank_of(bytes, w->aim.at[i], (uint8_t)w->key[i],
+						  w->aim.ranges[i], w->aim.bits[i])
+						 << w->scale[i]);
+
+		__builtin_memcpy(&w->key[i], bytes + at, 4);
+	}
+}
+
+/* Those that are done go to their results, the others close up. */
+AVX512 static inline void settle6(struct walk6 *w)
+{
+	unsigned still = 0;
+
+	for (unsigned i = 0; i < w->left; i += 16) {
+		__mmask16 some = first16(w->left - i);
+		__m512i e = _mm512_load_si512(w->entry + i);
+		__m512i who = _mm512_load_si512(w->number + i);
+		__m512i next = _mm512_load_si512(w->key + i);
+		__mmask16 leaf = _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_LEAF));
+		__mmask16 entries = _mm512_test_epi32_mask(e, _mm512_set1_epi32(TYPE_ENTRIES));
+		__mmask16 done;
+
+		next = _mm512_mask_or_epi32(next, (__mmask16)~entries,
+			_mm512_slli_epi32(_mm512_and_si512(next, _mm512_set1_epi32(255)), 12),
+			_mm512_set1_epi32(TYPE_LEAF));
+		next = _mm512_mask_mov_epi32(next, leaf, e);
+		done = some & _mm512_test_epi32_mask(next, _mm512_set1_epi32(TYPE_LEAF));
+		_mm512_mask_i32scatter_epi32(w->result, done, who, _mm512_srli_epi32(next, 12), 4);
+		some &= (__mmask16)~done;
+		_mm512_storeu_si512(w->entry + still, _mm512_maskz_compress_epi32(some, next));
+		_mm512_storeu_si512(w->number + still, _mm512_maskz_compress_epi32(some, who));
+		still += (unsigned)_mm_popcnt_u32(some);
+	}
+	w->left = still;
+}
+
+AVX512 void line_trie_lookup6_avx512(
+	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
+{
+	struct walk6 w;
+
+	begin6(&w, image, address, n);
+	for (unsigned octet = 2; w.left; octet++) {
+		aim6(&w, image, address, octet);
+		rank6(&w, image);
+		settle6(&w);
 	}
 	for (unsigned i = 0; i < n; i++)
-		next_hop[i] = (uint16_t)result[i];
+		next_hop[i] = (uint16_t)w.result[i];
 }
 
 #endif

@@ -10,9 +10,9 @@
 #include "nic.h"
 
 #include "burst.h"
-#include "dispatch.h"
 #include "header.h"
 #include "kernel.h"
+#include "punt.h"
 #include "resolve.h"
 
 /* Takes frames from the port; the sum of their lengths. */
@@ -40,6 +40,60 @@ static void look_up(const struct nic *n, struct burst *b)
 		fib6_lookup(n->fib6, b->address6, b->hop6, b->n6);
 	else if (b->n6)
 		__builtin_memset(b->hop6, 0, sizeof(b->hop6));
+}
+
+/* A descriptor's flags tell the host why, and as what. */
+static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint64_t *clock)
+{
+	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
+	enum p2pnic_punt_class class = punt_class(b, k);
+	struct selection one;
+	unsigned peer;
+
+	if (class == P2PNIC_PUNT_COUNT) {
+		count_drop(n, reason, 1);
+		return;
+	}
+	peer = P2PNIC_HOST_PEER(punt_ring(class));
+	if (!n->out[peer].open) {
+		count_drop(n, reason, 1);
+		return;
+	}
+	if (!punt_passes(n, b, k, class, clock)) {
+		count(&n->counters->punt[class].policed, 1);
+		count_drop(n, P2PNIC_DROP_POLICED, 1);
+		return;
+	}
+	count(&n->counters->punt[class].passed, 1);
+	one.count = 1;
+	one.frame[0] = (uint8_t)k;
+	one.length[0] = b->length[k];
+	ring_out_enqueue(n, b, peer, &one, P2PNIC_FLAGS(reason, class));
+}
+
+/* The last stage acts on verdicts: each frame goes into the ring of its egress, in order of
+ * arrival; without one it is punted or dropped. Nothing else counts drops of a burst, punts or
+ * enqueues. */
+static void dispatch(struct nic *n, const struct burst *b)
+{
+	uint64_t left = ~0ull >> (P2PNIC_BURST_MAX - b->frames);
+	uint64_t clock = 0;
+	struct selection s;
+
+	_Static_assert(P2PNIC_BURST_MAX == 64, "a bit for each frame");
+	for (unsigned k = 0; left; k++) {
+		uint8_t egress = b->egress[k];
+
+		if (!(left >> k & 1))
+			continue;
+		if (unlikely(egress == BURST_NOWHERE)) {
+			punt_or_drop(n, b, k, &clock);
+			left &= ~(1ull << k);
+		} else {
+			left &= ~n->kernel->select(b, egress, &s);
+			ring_out_enqueue(n, b, egress, &s, 0);
+		}
+	}
 }
 
 unsigned nic_ingress(struct nic *n)

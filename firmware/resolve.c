@@ -4,6 +4,115 @@
 #include "burst.h"
 #include "header.h"
 
+/* --- Rewrite ---------------------------------------------------------------------------------- */
+
+/* Destination and source MAC are the first 12 bytes of an adjacency. */
+static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
+{
+	const frame_half mac = {~0ull, 0xffffffffull};
+	frame_half macs;
+
+	__builtin_memcpy(&macs, adjacency, sizeof(macs));
+	h->low = (macs & mac) | (h->low & ~mac);
+}
+
+/* A head as 16-bit words: vector registers where the processor has some, and the compiler's loop
+ * elsewhere. */
+typedef uint16_t frame_words __attribute__((vector_size(32)));
+
+/*
+ * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'),
+ * where m is the 16-bit word that holds TTL and protocol. Read little-endian, TTL is its low byte,
+ * so m' = m − 1 and HC' is HC + 1 modulo 0xffff, whatever m was. TTL ≥ 1.
+ */
+static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
+{
+	/* Words 0 to 5 are the MAC addresses, 11 TTL and protocol, 12 the checksum. */
+	const frame_words macs = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
+	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xffff, 1};
+	const frame_words end = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfffe};
+	const frame_words carry = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+	frame_words w, to;
+
+	_Static_assert(sizeof(*adjacency) >= sizeof(to), "the MAC addresses and what follows");
+	__builtin_memcpy(&w, h, sizeof(w));
+	__builtin_memcpy(&to, adjacency, sizeof(to));
+	w = ((to & macs) | (w & ~macs)) + step + ((frame_words)(w >= end) & carry);
+	__builtin_memcpy(h, &w, sizeof(w));
+}
+
+static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
+{
+	rewrite_macs(h, adjacency);
+	h->high[0] -= 1ull << 40;
+}
+
+/* --- Flows ------------------------------------------------------------------------------------ */
+
+/*
+ * What tells flows between two addresses apart: ports and protocol, in words that lie apart. `at`:
+ * where the header of `protocol` begins. Extension headers before it are passed over (RFC 8200
+ * §4.3, §4.4, §4.6; RFC 4302 §2.2), up to eight. A fragment has no ports, the first of a packet
+ * neither: all of them take one path.
+ */
+static inline uint64_t flow_ports(
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length)
+{
+	for (unsigned headers = 0; headers <= 8 && at + 4 <= length; headers++) {
+		uint32_t word = load32(data + at), bytes;
+
+		__asm__ volatile("" : "+r"(word)); /* no second look at a stranger's memory */
+		switch (protocol) {
+		case TCP:
+		case UDP:
+		case DCCP:
+		case SCTP:
+		case UDP_LITE:
+			return word * 0x9e3779b97f4a7c15ull ^ (uint64_t)protocol << 40;
+		case HOP_BY_HOP:
+		case ROUTING:
+		case DESTINATION_OPTIONS:
+			bytes = ((word >> 8 & 0xff) + 1) * 8;
+			break;
+		case AUTHENTICATION:
+			bytes = ((word >> 8 & 0xff) + 2) * 4;
+			break;
+		default:
+			return (uint64_t)protocol << 40;
+		}
+		protocol = (uint8_t)word;
+		at += bytes;
+	}
+	return (uint64_t)protocol << 40;
+}
+
+/* The flow of a packet, for ECMP: addresses, protocol and ports. `layer4`: where they begin;
+ * `length`: of the packet with its Ethernet header. */
+static inline uint32_t ipv4_flow(const struct frame_head *h, uint32_t destination,
+	const uint8_t *data, uint32_t layer4, uint32_t length)
+{
+	uint8_t protocol = (uint8_t)(h->high[0] >> 56);
+	bool fragment = swap16((uint16_t)(h->high[0] >> 32)) & 0x3fff;
+	uint64_t x = (uint64_t)ipv4_source(h) << 32 | destination;
+
+	return mix(x ^ flow_ports(data, layer4, protocol, fragment ? 0 : length));
+}
+
+/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do
+ * (RFC 6437 §3). */
+static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data, uint32_t length)
+{
+	uint64_t label = (h->low[1] >> 56 & 0xf) | (h->high[0] & 0xffff) << 4;
+	uint64_t x = load64(data + 22) + 3 * load64(data + 30) + 5 * load64(data + 38) +
+		     7 * load64(data + 46);
+
+	if (label)
+		return mix(x + (label << 32));
+	return mix(x ^ flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length));
+}
+
+/* --- Resolve ---------------------------------------------------------------------------------- */
+
 /* The host's tables, by value: what a burst needs of them stays in registers. */
 struct tables {
 	const p2pnic_next_hop *next_hop;

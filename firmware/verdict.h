@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a check finds: nothing against forwarding a packet, or a reason not to (p2pnic/counters.h).
- * Stages pass verdicts on; dispatch.c alone acts on them.
+ * Stages pass verdicts on; dispatch (ingress.c) alone acts on them.
  */
 #ifndef P2PNIC_FIRMWARE_VERDICT_H
 #define P2PNIC_FIRMWARE_VERDICT_H
