@@ -39,7 +39,7 @@
  *   - an eventfd that is none: refused. Writes to it are guarded by poll, so a full one does not
  *     block.
  *
- * Branches of memif*.c that tests/unit/test_memif.c does not take: calls the kernel fails only
+ * Branches of memif*.c that tests/unit/test_memif_edges.c is for: calls the kernel fails only
  * without memory or for a descriptor it has just taken (calloc, fcntl, fstat), regions of huge
  * pages, control messages that no AF_UNIX socket makes, and arguments that the options forbid.
  *
