@@ -3,11 +3,16 @@
 
 #include "fib/check.h"
 #include "firmware/fib_lookup.h"
+#include "router/config_routes.h"
 
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 /* --- NICs ------------------------------------------------------------------------------------- */
 
@@ -283,4 +288,176 @@ size_t world_probes(const struct world *w, struct address *probe, size_t room)
 	for (unsigned k = 0; k < GATEWAYS && n < room; k++)
 		probe[n++] = world_gateway(k);
 	return n;
+}
+
+/* --- A table over these NICs -------------------------------------------------------------------- */
+
+static uint64_t seed = 1;
+
+void rig_arguments(int argc, char **argv)
+{
+	if (argc > 1)
+		seed = strtoull(argv[1], NULL, 0);
+	if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
+	printf("seed %llu\n", (unsigned long long)seed);
+}
+
+struct rig *rig_new(uint64_t number, const char *kind, uint32_t bar2_bytes)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+
+	assert_non_null(r);
+	world_new(&r->world, seed * 1000 + number);
+	r->world.router.table = (char *)kind;
+	for (unsigned k = 0; k < RIG_NICS; k++) {
+		fake_open(&r->nic[k], k, bar2_bytes);
+		r->nics.nic[r->nics.n++] = &r->nic[k].driver;
+	}
+	fake_open(&r->fresh, 9, bar2_bytes);
+	r->probes = world_probes(&r->world, r->probe, RIG_PROBES);
+	assert_int_equal(table_new(&r->table, bar2_bytes, table_kind(&r->world.config), 0), 0);
+	return r;
+}
+
+void rig_free(struct rig *r)
+{
+	table_free(r->table);
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		fake_close(&r->nic[k]);
+	fake_close(&r->fresh);
+	free(r);
+}
+
+int configure(struct rig *r)
+{
+	return table_configure(
+		&r->table, &r->world.config, r->world.mac, false, &r->nics, &r->report, &r->error);
+}
+
+void configured(struct rig *r)
+{
+	if (configure(r))
+		fail_msg("%s", r->error.text);
+}
+
+void make_fresh(struct rig *r)
+{
+	const struct table_nics only = {{&r->fresh.driver}, 1};
+	struct table_report report;
+	struct table *t;
+
+	memset(r->fresh.reg, 0, sizeof(r->fresh.reg));
+	r->fresh.in_force[0] = r->fresh.in_force[1] = 0;
+	assert_int_equal(
+		table_new(&t, r->fresh.driver.bar2_bytes, table_kind(&r->world.config), 0), 0);
+	if (table_configure(&t, &r->world.config, r->world.mac, false, &only, &report, &r->error))
+		fail_msg("%s", r->error.text);
+	assert_int_equal(report.loaded, 1);
+	table_free(t);
+}
+
+unsigned way_count(const struct way *w, const struct p2pnic_adjacency *a)
+{
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < w->buckets; b++)
+		n += !memcmp(&w->adjacency[b], a, sizeof(*a));
+	return n;
+}
+
+/* The same adjacencies, each with the same share, rounded down or up. */
+static void assert_same_way(const struct way *got, const struct way *want)
+{
+	const struct p2pnic_adjacency *seen[64];
+	unsigned n = 0, k, found = 0;
+
+	for (unsigned b = 0; b < want->buckets; b++) {
+		const struct p2pnic_adjacency *a = &want->adjacency[b];
+
+		for (k = 0; k < n; k++)
+			if (!memcmp(seen[k], a, sizeof(*a)))
+				break;
+		if (k < n)
+			continue;
+		assert_true(n < 64);
+		seen[n++] = a;
+	}
+	for (k = 0; k < n; k++) {
+		unsigned has = way_count(got, seen[k]);
+		double more =
+			(double)has / got->buckets - (double)way_count(want, seen[k]) / want->buckets;
+
+		assert_true(has > 0);
+		assert_true(more < 1.0 / got->buckets + 1.0 / want->buckets);
+		assert_true(-more < 1.0 / got->buckets + 1.0 / want->buckets);
+		found += has;
+	}
+	assert_int_equal(found, got->buckets);
+}
+
+void assert_right(struct rig *r, const struct fake_nic *nic)
+{
+	static struct way got, want;
+
+	for (size_t k = 0; k < r->probes; k++) {
+		fake_way(nic, &r->probe[k], &got);
+		fake_way(&r->fresh, &r->probe[k], &want);
+		assert_same_way(&got, &want);
+	}
+}
+
+/* The list of routes is that of the configuration, too. */
+static void assert_routes(struct rig *r)
+{
+	struct next_hops *hops = next_hops_new();
+	const struct routes *got = table_routes(r->table);
+	struct routes want;
+
+	assert_int_equal(config_routes(&want, hops, &r->world.config, r->world.mac, &r->error), 0);
+	assert_int_equal(got->n, want.n);
+	for (size_t k = 0; k < want.n; k++) {
+		assert_int_equal(route_order(&got->route[k], &want.route[k]), 0);
+		assert_int_equal(got->route[k].source, want.route[k].source);
+	}
+	routes_free(&want);
+	free(hops);
+}
+
+void assert_all_right(struct rig *r)
+{
+	make_fresh(r);
+	assert_routes(r);
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		assert_right(r, &r->nic[k]);
+}
+
+struct config_route *one_route(struct rig *r, unsigned members)
+{
+	struct world *w = &r->world;
+	struct config_route *route = &w->route[0];
+
+	memset(w->neighbor_is, 0, sizeof(w->neighbor_is));
+	memset(w->route_is, 0, sizeof(w->route_is));
+	*route = (struct config_route){.prefix = WORLD_TEXT("198.51.100.0/24"),
+		.destination = {{{(uint64_t)0xc6336400 << 32, 0}, 4}, 24},
+		.next_hops = w->next_hop[0],
+		.next_hops_count = members};
+	w->config.routes_count = 1;
+	w->config.neighbors_count = 6;
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		w->mtu[k] = 1500;
+	for (unsigned k = 0; k < 6; k++) {
+		unsigned number = k % 3 + k / 3 * RIG_NICS * 2; /* IPv4 ones of each NIC */
+
+		w->neighbor[k] = (struct config_neighbor){.address = WORLD_TEXT("neighbor"),
+			.nic_index = number % RIG_NICS,
+			.ip = world_gateway(number),
+			.mac_address = {{2, 1, 0, 0, 0, (uint8_t)k}}};
+		w->weight[0][k] = 1;
+		w->next_hop[0][k] = (struct config_next_hop){.via = WORLD_TEXT("gateway"),
+			.weight = &w->weight[0][k],
+			.gateway = world_gateway(number)};
+	}
+	return route;
 }

@@ -67,4 +67,41 @@ struct address world_gateway(unsigned number);
 /* First and last address of each prefix that the world knows, and their neighbours. */
 size_t world_probes(const struct world *, struct address *probe, size_t room);
 
+/* --- A table over these NICs, and the same one made anew --------------------------------------- */
+
+#define RIG_PROBES 1024u
+
+struct rig {
+	struct fake_nic nic[RIG_NICS], fresh;
+	struct table_nics nics;
+	struct table *table;
+	struct world world;
+	struct table_report report;
+	struct error error;
+	struct address probe[RIG_PROBES];
+	size_t probes;
+};
+
+/* Of a program called as NAME [SEED [TEST]]. */
+void rig_arguments(int argc, char **argv);
+
+struct rig *rig_new(uint64_t number, const char *kind, uint32_t bar2_bytes);
+void rig_free(struct rig *);
+int configure(struct rig *);
+/* It must succeed. */
+void configured(struct rig *);
+
+/* The world as it is, made anew, in r->fresh. */
+void make_fresh(struct rig *);
+/* Each probe leads the NIC where r->fresh leads it, and in groups with the same shares. */
+void assert_right(struct rig *, const struct fake_nic *);
+/* Made anew: every NIC is right, and the list of routes is that of the configuration. */
+void assert_all_right(struct rig *);
+
+/* Buckets that lead to this adjacency. */
+unsigned way_count(const struct way *, const struct p2pnic_adjacency *);
+
+/* One route, 198.51.100.0/24, to gateways of NIC 0 to 2, all of them neighbours. */
+struct config_route *one_route(struct rig *, unsigned members);
+
 #endif
