@@ -148,7 +148,9 @@ static bool af_xdp_starts(char why_not[256])
 	pid = fork();
 	if (pid == 0) {
 		const struct port_ops *ops = port_find("af_xdp");
-		struct port_config config = {.target = "nic1", .memory_fd = -1};
+		struct port_config config = {.target = "nic1",
+			.memory_fd = -1,
+			.buffer_bytes = config_buffer_bytes(LAB_MTU)};
 		int code = namespace_enter(LAB_ROUTER);
 		void *port = NULL;
 

@@ -22,6 +22,7 @@
 #define LAB_NICS   4u
 #define LAB_ROUTER "p2pnic-lab-router"
 #define LAB_NAME   "lab" /* the router's: `p2pnic show --name lab` */
+#define LAB_MTU    1500u
 struct lab {
 	char runtime[256];     /* the router's directory of sockets */
 	char config[264];      /* its configuration file */

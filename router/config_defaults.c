@@ -37,18 +37,24 @@ static int text(char **key, const char *value)
 
 #define MTU_DEFAULT 1500u /* Ethernet's */
 
-/* The smallest that hold a packet of the largest MTU. */
-static unsigned buffer_bytes(const struct config *c)
+unsigned config_buffer_bytes(unsigned mtu)
 {
 	static const unsigned size[] = {P2PNIC_BUFFER_SIZES};
-	unsigned mtu = MTU_DEFAULT, k = 0;
+	unsigned k = 0;
+
+	while (k + 1 < sizeof(size) / sizeof(*size) && P2PNIC_MTU_MAX(size[k]) < mtu)
+		k++;
+	return size[k];
+}
+
+static unsigned largest_mtu(const struct config *c)
+{
+	unsigned mtu = MTU_DEFAULT;
 
 	for (unsigned n = 0; n < c->nics_count; n++)
 		if (c->nics[n].mtu && *c->nics[n].mtu > mtu)
 			mtu = *c->nics[n].mtu;
-	while (k + 1 < sizeof(size) / sizeof(*size) && P2PNIC_MTU_MAX(size[k]) < mtu)
-		k++;
-	return size[k];
+	return mtu;
 }
 
 /* As many as there can be, unless so many NICs, or so large buffers, would need too much packet
@@ -85,7 +91,7 @@ static int router(struct config *c)
 	if (!error)
 		error = text(&r->table, "line-trie");
 	if (!error)
-		error = number(&r->buffer_bytes, buffer_bytes(c));
+		error = number(&r->buffer_bytes, config_buffer_bytes(largest_mtu(c)));
 	if (!error)
 		error = number(&r->ring_slots, ring_slots(c));
 	if (!error)
