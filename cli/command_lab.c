@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic lab run [--json]\n"
-	"       p2pnic lab up | down\n"
+	"usage: p2pnic lab run [--mtu BYTES] [--json]\n"
+	"       p2pnic lab up [--mtu BYTES]\n"
+	"       p2pnic lab down\n"
 	"       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
 	"\n"
 	"A router of four soft NICs and four hosts, in network namespaces of this machine.\n"
@@ -27,10 +28,14 @@ static const char usage[] =
 	"        iperf3 failed or a packet is not accounted for.\n"
 	"  up    makes it, to be used\n"
 	"  exec  runs a command at a host (or beside the router) of a lab that is up\n"
-	"  down  removes it, or what is left of it\n";
+	"  down  removes it, or what is left of it\n"
+	"\n"
+	"  -m, --mtu BYTES  of hosts, links and NICs: 1280 to 16114 (1500)\n"
+	"  -j, --json       results as JSON\n";
 
 struct run {
 	bool json;
+	unsigned mtu; /* 0: not said */
 };
 
 static void say_flows(const json_t *results, const char *key)
@@ -107,7 +112,7 @@ static int run_capture(const struct run *options, const char *why)
 		"the "
 		"same soft NICs.\n",
 		why);
-	results = capture_replay(&error);
+	results = capture_replay(options->mtu, &error);
 	if (!results) {
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
@@ -129,7 +134,7 @@ static int run(const struct sandbox *sandbox, void *argument)
 	struct lab lab;
 	bool well;
 
-	if (lab_up(&lab, &error) < 0) {
+	if (lab_up(&lab, options->mtu, &error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
@@ -143,7 +148,7 @@ static int run(const struct sandbox *sandbox, void *argument)
 		if (lab.why_not[0])
 			printf("  not af_xdp: %s\n", lab.why_not);
 	}
-	well = traffic_pings(results);
+	well = traffic_pings(results, options->mtu);
 	if (!options->json)
 		say_pings(results);
 	well &= traffic_tcp(results);
@@ -177,12 +182,12 @@ static int lab_run(const struct run *options)
 	return result;
 }
 
-static int lab_stay(void)
+static int lab_stay(unsigned mtu)
 {
 	const bool root = geteuid() == 0;
 	struct error error = {""};
 
-	if (lasting_up(&error) < 0) {
+	if (lasting_up(mtu, &error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
@@ -210,42 +215,67 @@ static int lab_go(void)
 	return COMMAND_OK;
 }
 
-int command_lab(int argc, char **argv)
+/* Options up to the first word that is none. False: what is wrong has been said. */
+static bool take_options(int argc, char **argv, struct run *run, bool *help)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-	struct run run_options = {0};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+		{"mtu", required_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'}, {0}};
+	unsigned long mtu;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+jh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+jm:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'j':
-			run_options.json = true;
+			run->json = true;
+			break;
+		case 'm':
+			if (!command_number(optarg, LAB_MTU_MIN, LAB_MTU_MAX, &mtu)) {
+				fprintf(stderr, "p2pnic lab: --mtu %s: want %u to %u\n", optarg,
+					LAB_MTU_MIN, LAB_MTU_MAX);
+				return false;
+			}
+			run->mtu = (unsigned)mtu;
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
+			*help = true;
+			return true;
 		default:
 			fputs(usage, stderr);
-			return COMMAND_USAGE;
+			return false;
 		}
 	}
-	argc -= optind;
-	argv += optind;
+	return true;
+}
+
+int command_lab(int argc, char **argv)
+{
+	struct run options = {0};
+	const char *action;
+	bool help = false, run, up;
+
+	if (!take_options(argc, argv, &options, &help))
+		return COMMAND_USAGE;
+	action = optind < argc && !help ? argv[optind++] : "";
+	run = !strcmp(action, "run");
+	up = !strcmp(action, "up");
 	/* `lab run --json` as well as `lab --json run`. */
-	if (argc == 2 && !strcmp(argv[0], "run") &&
-		(!strcmp(argv[1], "--json") || !strcmp(argv[1], "-j"))) {
-		run_options.json = true;
-		argc--;
+	if ((run || up) && !take_options(argc, argv, &options, &help))
+		return COMMAND_USAGE;
+	if (help) {
+		fputs(usage, stdout);
+		return COMMAND_OK;
 	}
-	if (argc == 1 && !strcmp(argv[0], "run"))
-		return lab_run(&run_options);
-	if (argc == 1 && !strcmp(argv[0], "up"))
-		return lab_stay();
-	if (argc == 1 && !strcmp(argv[0], "down"))
-		return lab_go();
-	if (argc >= 3 && !strcmp(argv[0], "exec"))
-		return lasting_exec(argv[1], (const char *const *)argv + 2);
+	if (!options.json && !options.mtu) {
+		if (!strcmp(action, "down") && optind == argc)
+			return lab_go();
+		if (!strcmp(action, "exec") && argc - optind >= 2)
+			return lasting_exec(argv[optind], (const char *const *)argv + optind + 1);
+	}
+	options.mtu = options.mtu ? options.mtu : LAB_MTU;
+	if (run && optind == argc)
+		return lab_run(&options);
+	if (up && optind == argc && !options.json)
+		return lab_stay(options.mtu);
 	fputs(usage, stderr);
 	return COMMAND_USAGE;
 }

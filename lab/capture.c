@@ -14,7 +14,8 @@
 
 #define ROUNDS             100u
 #define ETHERNET_BYTES     14u
-#define HEADER_BYTES       (ETHERNET_BYTES + 20u + 8u) /* with IPv4 and UDP */
+#define UDP_HEADERS        (20u + 8u) /* IPv4 and UDP */
+#define HEADER_BYTES       (ETHERNET_BYTES + UDP_HEADERS)
 #define REPLAY_PATIENCE_MS 50000u
 #define FIRST_SECOND       1700000000
 
@@ -29,7 +30,8 @@ static uint32_t make_frame(const struct packet *p, uint8_t *frame)
 	uint8_t *ip = frame + ETHERNET_BYTES, *udp = ip + 20;
 	const uint8_t ethernet[ETHERNET_BYTES] = {
 		2, 0, 0, 0, (uint8_t)p->from, 1, 2, 0, 0, 0, (uint8_t)p->from, 2, 8, 0};
-	const uint16_t total = (uint16_t)(28 + p->payload), datagram = (uint16_t)(8 + p->payload);
+	const uint16_t total = (uint16_t)(UDP_HEADERS + p->payload),
+		       datagram = (uint16_t)(8 + p->payload);
 	uint16_t sum;
 
 	memset(frame, 0, HEADER_BYTES);
@@ -54,17 +56,18 @@ static uint32_t make_frame(const struct packet *p, uint8_t *frame)
 	return HEADER_BYTES + p->payload;
 }
 
-static int make_capture(const char *path, unsigned from)
+static int make_capture(const char *path, unsigned from, unsigned mtu)
 {
 	pcap_t *type = pcap_open_dead(DLT_EN10MB, 65535);
 	pcap_dumper_t *file = type ? pcap_dump_open(type, path) : NULL;
+	const unsigned step = (mtu - UDP_HEADERS - LAB_NICS) / ROUNDS;
 	unsigned n = 0;
 	int error = file ? 0 : -EIO;
 
 	for (unsigned round = 0; round < ROUNDS && file; round++)
 		for (unsigned to = 0; to <= LAB_NICS; to++) {
-			uint8_t frame[2048];
-			struct packet p = {from, to, 64, (uint16_t)(round * 14 + to)};
+			uint8_t frame[P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MAX)];
+			struct packet p = {from, to, 64, (uint16_t)(round * step + to)};
 			struct pcap_pkthdr header = {
 				.ts = {FIRST_SECOND, (suseconds_t)(n++ * 100 + from)}};
 
@@ -86,12 +89,12 @@ static int make_capture(const char *path, unsigned from)
 	return error;
 }
 
-static json_t *run(const char *directory, struct error *error)
+static json_t *run(const char *directory, unsigned mtu, struct error *error)
 {
 	static char in[LAB_NICS][64], config[64], out[64];
 	const char *const argv[] = {"p2pnic", "replay", in[0], in[1], in[2], in[3], "-c", config,
 		"-o", out, "--json", NULL};
-	struct lab lab = {.port_type = "pcap"};
+	struct lab lab = {.mtu = mtu, .port_type = "pcap"};
 	json_t *results = NULL;
 	struct child child;
 	char *text;
@@ -100,7 +103,7 @@ static json_t *run(const char *directory, struct error *error)
 	error->text[0] = 0;
 	for (unsigned k = 0; k < LAB_NICS && !status; k++) {
 		snprintf(in[k], sizeof(in[k]), "%s/h%u.pcap", directory, k + 1);
-		status = make_capture(in[k], k + 1);
+		status = make_capture(in[k], k + 1, mtu);
 	}
 	snprintf(config, sizeof(config), "%s/lab.yaml", directory);
 	snprintf(out, sizeof(out), "%s/out", directory);
@@ -125,7 +128,7 @@ static json_t *run(const char *directory, struct error *error)
 	return results;
 }
 
-json_t *capture_replay(struct error *error)
+json_t *capture_replay(unsigned mtu, struct error *error)
 {
 	char directory[] = "/tmp/p2pnic-lab-XXXXXX";
 	const char *const argv[] = {"rm", "-rf", "--", directory, NULL};
@@ -136,7 +139,7 @@ json_t *capture_replay(struct error *error)
 		error_set(error, -errno, "%s: %s", directory, strerror(errno));
 		return NULL;
 	}
-	results = run(directory, error);
+	results = run(directory, mtu, error);
 	command_run(NULL, argv, NULL, &ignored);
 	return results;
 }

@@ -80,6 +80,11 @@ static int note_holder(pid_t pid, struct error *error)
 
 /* --- The holder ------------------------------------------------------------------------------- */
 
+struct holding {
+	unsigned mtu;
+	int told_by[2]; /* a pipe */
+};
+
 struct told {
 	int result;
 	struct error error;
@@ -87,14 +92,15 @@ struct told {
 
 static int hold(const struct sandbox *sandbox, void *argument)
 {
-	const int *pipe = argument;
+	const struct holding *holding = argument;
+	const int *pipe = holding->told_by;
 	struct told told = {0};
 	struct lab lab;
 	int null;
 
 	(void)sandbox;
 	close(pipe[0]);
-	told.result = lab_up(&lab, &told.error);
+	told.result = lab_up(&lab, holding->mtu, &told.error);
 	if (write(pipe[1], &told, sizeof(told)) != sizeof(told) || told.result)
 		return 1;
 	close(pipe[1]);
@@ -107,17 +113,18 @@ static int hold(const struct sandbox *sandbox, void *argument)
 			pause();
 }
 
-static int up_in_sandbox(struct error *error)
+static int up_in_sandbox(unsigned mtu, struct error *error)
 {
 	struct sandbox sandbox;
 	struct told told = {-ECHILD, {"its first process ended"}};
-	int told_by[2], result;
+	struct holding holding = {.mtu = mtu};
+	int *told_by = holding.told_by, result;
 
 	if (pipe2(told_by, O_CLOEXEC) < 0) {
 		result = -errno;
 		return error_set(error, result, "pipe: %s", strerror(-result));
 	}
-	result = sandbox_start(&sandbox, true, hold, told_by, error);
+	result = sandbox_start(&sandbox, true, hold, &holding, error);
 	close(told_by[1]);
 	if (!result) {
 		if (read(told_by[0], &told, sizeof(told)) != sizeof(told))
@@ -136,7 +143,7 @@ static int up_in_sandbox(struct error *error)
 
 /* --- Commands --------------------------------------------------------------------------------- */
 
-int lasting_up(struct error *error)
+int lasting_up(unsigned mtu, struct error *error)
 {
 	struct process holder;
 	char runtime[256];
@@ -152,14 +159,14 @@ int lasting_up(struct error *error)
 		return error_set(error, -EEXIST, "it is up already");
 	}
 	if (geteuid() != 0)
-		return up_in_sandbox(error);
+		return up_in_sandbox(mtu, error);
 	runtime_of_name(LAB_NAME, runtime, sizeof(runtime));
 	answer = api_show(runtime, true, "router", NULL, &reason);
 	json_decref(answer);
 	if (answer)
 		return error_set(error, -EEXIST, "it is up already");
 	lab_down();
-	result = lab_up(&lab, error);
+	result = lab_up(&lab, mtu, error);
 	return result;
 }
 

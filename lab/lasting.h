@@ -14,7 +14,7 @@
 
 /* 0, or -errno with sentences; -EEXIST: there is one already. A dead one's leftovers are removed
  * first. */
-int lasting_up(struct error *error);
+int lasting_up(unsigned mtu, struct error *error);
 
 /* 1: there was one, or leftovers of one; 0: there was none; -errno with a sentence: nothing was
  * touched. */

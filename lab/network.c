@@ -74,7 +74,7 @@ static int write_text(const char *path, const char *text, struct error *error)
 	return whole ? 0 : -EIO;
 }
 
-static int make_links(struct error *error)
+static int make_links(unsigned mtu, struct error *error)
 {
 	struct script s = {0};
 
@@ -83,9 +83,9 @@ static int make_links(struct error *error)
 		line(&s, "netns add p2pnic-lab-h%u", k);
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,
-			"link add nic%u address 02:00:00:00:%02x:01 netns %s type veth "
-			"peer name eth0 address 02:00:00:00:%02x:02 netns p2pnic-lab-h%u",
-			k, k, LAB_ROUTER, k, k);
+			"link add nic%u mtu %u address 02:00:00:00:%02x:01 netns %s type veth "
+			"peer name eth0 mtu %u address 02:00:00:00:%02x:02 netns p2pnic-lab-h%u",
+			k, mtu, k, LAB_ROUTER, mtu, k, k);
 	return ip_batch(NULL, &s, error);
 }
 
@@ -133,7 +133,7 @@ static int make_host(unsigned k, struct error *error)
 
 /* Whether an af_xdp port can be opened on nic1: in a child, since it enters the router's
  * namespace. */
-static bool af_xdp_starts(char why_not[256])
+static bool af_xdp_starts(unsigned mtu, char why_not[256])
 {
 	struct error error = {""};
 	int told[2], status;
@@ -150,7 +150,7 @@ static bool af_xdp_starts(char why_not[256])
 		const struct port_ops *ops = port_find("af_xdp");
 		struct port_config config = {.target = "nic1",
 			.memory_fd = -1,
-			.buffer_bytes = config_buffer_bytes(LAB_MTU)};
+			.buffer_bytes = config_buffer_bytes(mtu)};
 		int code = namespace_enter(LAB_ROUTER);
 		void *port = NULL;
 
@@ -192,15 +192,18 @@ int lab_write_config(const struct lab *lab, struct error *error)
 	line(&s, "# The router of `p2pnic lab`.");
 	/* TCP over links without a rate sends in long bursts, and a veth gives frames back only
 	 * when the receiver has read them: with rings of 256 TCP sent 6 to 8 times as much again
-	 * (two cores). */
-	line(&s, "router:\n  name: " LAB_NAME "\n  ring_slots: 1024\n  rx_buffers: 4096");
+	 * (two cores). Buffers for jumbo frames hold as much in fewer, and would take 128 MiB of
+	 * each NIC. */
+	line(&s, "router:\n  name: " LAB_NAME);
+	if (config_buffer_bytes(lab->mtu) < P2PNIC_BUFFER_BYTES_MAX)
+		line(&s, "  ring_slots: 1024\n  rx_buffers: 4096");
 	line(&s, "nics:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,
-			"  - name: nic%u\n    mac: \"02:00:00:00:%02x:01\"\n    port: {type: %s, "
-			"target: nic%u}\n"
+			"  - name: nic%u\n    mac: \"02:00:00:00:%02x:01\"\n    mtu: %u\n"
+			"    port: {type: %s, target: nic%u}\n"
 			"    addresses: [10.0.%u.1/24, \"fd00:%u::1/64\"]",
-			k, k, lab->port_type, k, k, k);
+			k, k, lab->mtu, lab->port_type, k, k, k);
 	line(&s, "neighbors:");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		for (unsigned six = 0; six < 2; six++) {
@@ -242,20 +245,20 @@ static int start_router(struct lab *lab, struct error *error)
 	return result ? result : -ETIMEDOUT;
 }
 
-int lab_up(struct lab *lab, struct error *error)
+int lab_up(struct lab *lab, unsigned mtu, struct error *error)
 {
 	int result;
 
-	*lab = (struct lab){.router = {.pidfd = -1, .output = -1}};
+	*lab = (struct lab){.mtu = mtu, .router = {.pidfd = -1, .output = -1}};
 	runtime_of_name(LAB_NAME, lab->runtime, sizeof(lab->runtime));
 	snprintf(lab->config, sizeof(lab->config), "%s.yaml", lab->runtime);
-	result = make_links(error);
+	result = make_links(mtu, error);
 	if (!result)
 		result = make_router_side(error);
 	for (unsigned k = 1; k <= LAB_NICS && !result; k++)
 		result = make_host(k, error);
 	if (!result) {
-		lab->port_type = af_xdp_starts(lab->why_not) ? "af_xdp" : "af_packet";
+		lab->port_type = af_xdp_starts(mtu, lab->why_not) ? "af_xdp" : "af_packet";
 		result = lab_write_config(lab, error);
 	}
 	if (!result)

@@ -19,11 +19,14 @@
 #include "ipc/error.h"
 #include "lab/child.h"
 
+#include <p2pnic/limits.h>
+
 #define LAB_NICS   4u
 #define LAB_ROUTER "p2pnic-lab-router"
 #define LAB_NAME   "lab" /* the router's: `p2pnic show --name lab` */
-#define LAB_MTU    1500u
+#define LAB_MTU    1500u /* where none is asked for */
 struct lab {
+	unsigned mtu;          /* of the links, the hosts and the NICs */
 	char runtime[256];     /* the router's directory of sockets */
 	char config[264];      /* its configuration file */
 	const char *port_type; /* af_xdp or af_packet */
@@ -34,9 +37,13 @@ struct lab {
 void lab_host(unsigned host, char name[32]); /* namespace of host 1 to LAB_NICS */
 void lab_address(unsigned host, bool six, char text[40]);
 
+/* What the MTU may be: hosts have IPv6 addresses (RFC 8200 §5). */
+#define LAB_MTU_MIN 1280u
+#define LAB_MTU_MAX P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX)
+
 /* Makes namespaces and links, chooses the port type, starts the router and waits until it forwards.
  * 0, or -errno with sentences in error; then whatever it made is removed. */
-int lab_up(struct lab *, struct error *error);
+int lab_up(struct lab *, unsigned mtu, struct error *error);
 
 /* Writes the router's configuration to lab->config, in a directory that is this user's. 0, or
  * -errno with a sentence. */

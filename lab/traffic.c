@@ -9,6 +9,7 @@
 
 #define PING_COUNT        3u
 #define PING_PATIENCE_MS  10000u
+#define ICMP_ECHO_HEADER  8u /* RFC 792, RFC 4443 */
 #define TCP_SECONDS       "3"
 #define UDP_SECONDS       "1"
 #define UDP_BITS          "100M" /* a second, each of two streams: a burst, not a flood */
@@ -25,31 +26,34 @@ struct ping {
 	bool six;
 };
 
-static void start_ping(struct ping *p)
+/* No fragments: what a link does not carry is not answered. */
+static void start_ping(struct ping *p, unsigned mtu)
 {
 	static const char count[] = {'0' + PING_COUNT, 0};
-	char address[40], name[32];
-	const char *const argv[] = {
-		"ping", "-n", "-c", count, "-i", "0.2", "-W", "2", address, NULL};
+	char address[40], name[32], payload[12];
+	const char *const argv[] = {"ping", "-n", "-c", count, "-i", "0.2", "-W", "2", "-M", "do",
+		"-s", payload, address, NULL};
 
+	snprintf(payload, sizeof(payload), "%u", mtu - (p->six ? 40 : 20) - ICMP_ECHO_HEADER);
 	lab_address(p->to, p->six, address);
 	lab_host(p->from, name);
 	child_start(&p->child, name, argv, NULL, false);
 }
 
+/* An answer of other bytes than were asked is none. */
 static unsigned answered(const struct child *c)
 {
 	char *text = child_output(c);
 	const char *at = text ? strstr(text, " packets transmitted, ") : NULL;
 	unsigned n = 0;
 
-	if (at)
+	if (at && !strstr(text, "wrong data byte"))
 		sscanf(at, " packets transmitted, %u received", &n);
 	free(text);
 	return n;
 }
 
-bool traffic_pings(json_t *results)
+bool traffic_pings(json_t *results, unsigned mtu)
 {
 	struct ping ping[LAB_NICS * LAB_NICS * 2];
 	unsigned pings = 0, got = 0;
@@ -65,7 +69,7 @@ bool traffic_pings(json_t *results)
 				if (from != to) {
 					ping[pings] = (struct ping){
 						.from = from, .to = to, .six = family == 1};
-					start_ping(&ping[pings++]);
+					start_ping(&ping[pings++], mtu);
 				}
 		for (unsigned k = first; k < pings; k++) {
 			char address[40], name[32];
@@ -85,7 +89,7 @@ bool traffic_pings(json_t *results)
 		}
 	}
 	json_object_set_new(results, "pings",
-		json_pack("{s:i, s:i, s:i, s:o}", "pairs", (int)pings, "sent",
+		json_pack("{s:i, s:i, s:i, s:i, s:o}", "mtu", (int)mtu, "pairs", (int)pings, "sent",
 			(int)(pings * PING_COUNT), "answered", (int)got, "lost", lost));
 	return got == pings * PING_COUNT;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the lab sends: pings between all hosts, TCP between two pairs at once, a burst of UDP.
+ * What the lab sends: pings as long as the MTU allows between all hosts, TCP between two pairs at once, a burst of UDP.
  *
  * Each function adds its results to `results` and returns whether all went as it should: no ping
  * lost, no iperf3 failed. Lost datagrams of the burst are told, not a failure: a burst may be more
@@ -13,8 +13,8 @@
 
 #include <jansson.h>
 
-/* "pings": {"pairs", "sent", "answered", "lost": [{"from", "to"}…]} */
-bool traffic_pings(json_t *results);
+/* "pings": {"mtu", "pairs", "sent", "answered", "lost": [{"from", "to"}…]} */
+bool traffic_pings(json_t *results, unsigned mtu);
 
 /* "tcp": [{"from", "to", "bits_per_second", "retransmissions"} or {…, "error"}…] */
 bool traffic_tcp(json_t *results);

@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -106,16 +107,74 @@ def test_text(for_nobody):
     assert "data packets through the driver: 0" in lines
 
 
-def test_where_nothing_is_allowed():
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_where_nothing_is_allowed(mtu):
     """No capabilities and no user namespaces to be had: captures."""
     command = "echo 0 >/proc/sys/user/max_user_namespaces && " \
-              f"exec setpriv --bounding-set=-all --inh-caps=-all {P2PNIC} lab run --json"
+              f"exec setpriv --bounding-set=-all --inh-caps=-all {P2PNIC} lab run --json " \
+              f"--mtu {mtu}"
     done = run("unshare", "--user", "--map-root-user", "sh", "-c", command)
     if "unshare" in done.stderr or "max_user_namespaces" in done.stderr:
         pytest.skip(f"cannot forbid it: {done.stderr.strip()}")
     result = good(done, "none")
     assert "p2pnic replay" in done.stderr
     assert result["packets"]["sent"] == 1200 and result["packets"]["dropped"] == 8
+    # Lengths up to the MTU, evenly: half of it in the mean, less a step.
+    assert {round(row["bytes"] / row["packets"] / mtu, 1) for row in result["ring"]
+            if row["packets"]} == {0.5}
+
+
+def test_jumbo_frames(for_nobody):
+    """Pings as long as the MTU allows; pairs that no iperf3 uses saw nothing else."""
+    result = good(run(*for_nobody, "lab", "run", "--mtu", "9000", "--json"), "namespace")
+    check_traffic(result)
+    assert result["pings"]["mtu"] == 9000
+    assert {r["bytes"] / r["packets"] for r in result["ring"]
+            if (r["ingress"], r["egress"]) == ("nic1", "nic3")} == {9014}
+
+
+RECEIVE = """
+import hashlib, socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.bind(("10.0.3.2", 4000))
+    s.settimeout(30)
+    print("ready", flush=True)
+    for _ in range(3):
+        print(hashlib.sha256(s.recv(65536)).hexdigest(), flush=True)
+"""
+SEND = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    for name in {names}:
+        with open(name, "rb") as file:
+            s.sendto(file.read(), ("10.0.3.2", 4000))
+"""
+
+
+def test_jumbo_frames_byte_for_byte(permitted, tmp_path):
+    """Hosts, links and NICs of a lab that stays have the MTU, and its bytes arrive as they were."""
+    up = run(P2PNIC, "lab", "up", "--mtu", "9000")
+    assert up.returncode == 0, up.stderr
+    try:
+        nic = json.loads(run(P2PNIC, "lab", "exec", "router", "p2pnic", "show", "nic", "-j",
+                             "--name", "lab").stdout)["nic"]
+        assert {(row["mtu"], row["buffer_bytes"]) for row in nic} == {(9000, 16384)}
+        ping = [P2PNIC, "lab", "exec", "h1", "ping", "-M", "do", "-c", "1", "-W", "5", "10.0.3.2"]
+        assert run(*ping, "-s", str(9000 - 28)).returncode == 0
+        too_long = run(*ping, "-s", str(9000 - 27))
+        assert too_long.returncode and "mtu=9000" in too_long.stdout + too_long.stderr
+        sent = [os.urandom(n) for n in (9000 - 28, 8900, 1473)]
+        for k, octets in enumerate(sent):
+            (tmp_path / str(k)).write_bytes(octets)
+        with subprocess.Popen([P2PNIC, "lab", "exec", "h3", "python3", "-c", RECEIVE],
+                              stdout=subprocess.PIPE, text=True) as receiver:
+            assert receiver.stdout.readline() == "ready\n"
+            names = [str(tmp_path / str(k)) for k in range(len(sent))]
+            assert run(P2PNIC, "lab", "exec", "h1", "python3", "-c",
+                       SEND.format(names=names)).returncode == 0
+            assert receiver.stdout.read().split() == [hashlib.sha256(o).hexdigest() for o in sent]
+    finally:
+        run(P2PNIC, "lab", "down")
 
 
 CHROOT = """
@@ -268,6 +327,13 @@ def test_what_failed_is_told(for_nobody, pretend):
     assert "tcp h1 -> h2 failed: no way there" in lines
     assert "tcp h3 -> h4 failed: broken" in lines
     assert "udp h1 -> h4 failed: it failed" in lines
+
+
+def test_answers_of_other_bytes(pretend):
+    """They are none."""
+    wrong = ANSWERED.replace("echo", 'echo "wrong data byte #4 should be 0x4 but was 0x5"; echo', 1)
+    done = run(P2PNIC, "lab", "run", "--json", env=pretend(ping=wrong, iperf3=MEASURED))
+    assert done.returncode == 1 and json.loads(done.stdout)["pings"]["answered"] == 0
 
 
 @pytest.mark.parametrize("words", [["--json", "run"], ["-j", "run"], ["run", "-j"]])
@@ -562,7 +628,16 @@ def test_router_that_does_not_start(permitted, inject, what):
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "now"], ["--nonsense"], ["exec", "h1"],
-                                       ["walk", "h1", "true"], ["down", "now"], ["up", "--json"]])
+                                       ["walk", "h1", "true"], ["down", "now"], ["up", "--json"],
+                                       ["run", "--mtu"], ["down", "--mtu", "9000"]])
 def test_usage(arguments):
     done = run(P2PNIC, "lab", *arguments)
     assert done.returncode == 2 and "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("mtu", ["1279", "16115", "-1", "9k", ""])
+@pytest.mark.parametrize("words", [["run", "--mtu"], ["up", "-m"], ["-m"]])
+def test_mtu_that_cannot_be(words, mtu):
+    done = run(P2PNIC, "lab", *words, mtu, *(["run"] if words == ["-m"] else []))
+    assert done.returncode == 2
+    assert done.stderr == f"p2pnic lab: --mtu {mtu}: want 1280 to 16114\n"
