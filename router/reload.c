@@ -56,7 +56,6 @@ static const char *router_differs(const struct config_router *old, const struct 
 {
 	return text_differs(old->name, new->name)                   ? "name"
 	       : old->method_number != new->method_number           ? "method"
-	       : *old->buffer_bytes != *new->buffer_bytes           ? "buffer_bytes"
 	       : *old->ring_slots != *new->ring_slots               ? "ring_slots"
 	       : *old->batch != *new->batch                         ? "batch"
 	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"
@@ -95,6 +94,19 @@ static const char *engine_differs(const struct config_engine *old, const struct 
 	       : core_differs(old->core, new->core)       ? "core"
 	       : *old->shared != *new->shared             ? "shared"
 							  : NULL;
+}
+
+/* Whoever changed no more than an mtu learns here that it decides. */
+static int same_buffers(struct router *r, const struct config *new)
+{
+	const unsigned old = *r->config->router->buffer_bytes, bytes = *new->router->buffer_bytes;
+
+	if (old == bytes)
+		return 0;
+	return error_set(&r->error, -EINVAL,
+		"%s: router: buffer_bytes differs: that needs a restart; nothing changed. It is "
+		"%u; the file asks for %u, by this key or else by its largest mtu",
+		new->path, old, bytes);
 }
 
 /* What NICs were started with, and the router itself, stays as it is until a restart. */
@@ -175,7 +187,9 @@ static int reload(struct router *r, bool force, struct table_report *report)
 
 	if (result)
 		return result;
-	result = same_but_for_tables(r, config);
+	result = same_buffers(r, config);
+	if (!result)
+		result = same_but_for_tables(r, config);
 	if (!result) {
 		reachable(r, &nics);
 		result =
