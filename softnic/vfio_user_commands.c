@@ -210,9 +210,10 @@ static int do_device_info(struct vfu *vfu, struct vfio_user_message *message)
 }
 
 /*
- * A request with too small an argsz gets the size it should have asked for, the capabilities' flag,
- * and nothing to follow; a descriptor goes only with the whole reply, so that a client that asks
- * twice does not get it twice.
+ * A request with too small an argsz gets the size it should have asked for ("Message sizes") and
+ * nothing to follow. So the capabilities' flag, which says that they are "found in the reply", is
+ * not set: clients refuse one with an offset of 0. A descriptor goes only with the whole reply: a
+ * client that asks twice does not get it twice, as with libvfio-user.
  */
 static int do_region_info(struct vfu *vfu, struct vfio_user_message *message)
 {
@@ -237,14 +238,14 @@ static int do_region_info(struct vfu *vfu, struct vfio_user_message *message)
 		info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
 		info.offset = region->fd_offset;
 	}
-	if (sparse) {
-		info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+	if (sparse)
 		info.argsz += (uint32_t)(sizeof(struct vfio_user_sparse) +
 					 region->area_count * sizeof(struct vfio_user_area));
-	}
 	bool whole = room >= info.argsz;
-	if (sparse && whole)
+	if (sparse && whole) {
+		info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
 		info.capability_offset = sizeof(info);
+	}
 	reply_add(vfu, &info, sizeof(info));
 	if (!whole)
 		return 0;

@@ -126,7 +126,8 @@ static void test_region_info(void **state)
 	struct vfio_user_area area;
 	uint32_t full = sizeof(info) + sizeof(sparse) + sizeof(area);
 
-	/* Too little room for the capability: told how much, and no descriptor yet. */
+	/* Too little room for the capability: told how much; neither its flag nor a descriptor yet,
+	 * or QEMU refuses the region. */
 	for (uint32_t argsz = sizeof(info); argsz < full; argsz++) {
 		info = (struct vfio_user_region_info){.argsz = argsz, .index = BAR0};
 		assert_int_equal(
@@ -135,7 +136,7 @@ static void test_region_info(void **state)
 		assert_int_equal(b->reply->fd_count, 0);
 		memcpy(&info, b->reply->payload, sizeof(info));
 		assert_int_equal(info.argsz, full);
-		assert_int_equal(info.flags, 0xf);
+		assert_int_equal(info.flags, 0x7);
 		assert_int_equal(info.capability_offset, 0);
 	}
 	for (uint32_t argsz = full; argsz < UINT32_MAX / 2; argsz *= 3) {
@@ -145,6 +146,7 @@ static void test_region_info(void **state)
 		assert_int_equal(b->reply->bytes, full);
 		assert_int_equal(b->reply->fd_count, 1);
 		memcpy(&info, b->reply->payload, sizeof(info));
+		assert_int_equal(info.flags, 0xf);
 		memcpy(&sparse, b->reply->payload + info.capability_offset, sizeof(sparse));
 		memcpy(&area, b->reply->payload + info.capability_offset + sizeof(sparse),
 			sizeof(area));
