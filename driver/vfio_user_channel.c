@@ -164,8 +164,8 @@ reply:
 /*
  * Reads one message: a command is served (0), a reply handed out (1); 0 also if nothing came. A
  * command leaves the socket only after it was served: if this process is killed in between, the
- * next serves it again, and nothing is missed. Doing it twice does no harm: the server sends the
- * next one after it has heard of this one, and does not mind to hear twice.
+ * next serves it again, and nothing is missed. Doing it twice does no harm: none that came after it
+ * has been done yet, and the server does not mind to hear twice.
  */
 static int receive(struct channel *channel, struct vfio_user_message **reply, bool *idle)
 {

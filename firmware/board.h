@@ -62,7 +62,9 @@ void board_dma_publish(struct board *, const struct dma_region *, uint64_t offse
 	const uint64_t *descriptor, unsigned count);
 void board_dma_write32(struct board *, const struct dma_region *, uint64_t offset, uint32_t value);
 void board_dma_write64(struct board *, const struct dma_region *, uint64_t offset, uint64_t value);
-bool board_dma_read(
+/* DMA_LATER: a board whose bus is slow does not wait for it (nic_poll goes on with other rings) and
+ * wakes the NIC when the answer has come, or is asked again within a millisecond. */
+enum dma_status board_dma_read(
 	struct board *, const struct dma_region *, uint64_t offset, void *data, uint32_t bytes);
 
 /* A hint: a frame will be written there soon. A board for which that means nothing does nothing. */

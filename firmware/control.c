@@ -419,7 +419,7 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 	}
 }
 
-uint32_t nic_register_read(struct nic *n, uint32_t offset)
+uint32_t nic_register_read(const struct nic *n, uint32_t offset)
 {
 	switch (offset) {
 	case P2PNIC_REG_MAGIC:
@@ -442,9 +442,9 @@ uint32_t nic_register_read(struct nic *n, uint32_t offset)
 	case P2PNIC_REG_MAC_HIGH:
 		return (uint32_t)(n->stations.mac[0] >> 32);
 	case P2PNIC_REG_LINK:
-		return n->link;
+		return atomic_load_explicit(&n->link, memory_order_relaxed);
 	case P2PNIC_REG_SPEED:
-		return n->speed;
+		return atomic_load_explicit(&n->speed, memory_order_relaxed);
 	case P2PNIC_REG_BAR2_BYTES:
 		return n->bar2_bytes;
 	case P2PNIC_REG_BAR4_BYTES:

@@ -16,4 +16,7 @@ struct dma_region {
 #define DMA_READ  1u
 #define DMA_WRITE 2u
 
+/* Of a read: done; under way, ask again with the same arguments; it cannot be done. */
+enum dma_status { DMA_DONE, DMA_LATER, DMA_FAULT };
+
 #endif

@@ -24,19 +24,23 @@ static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frame
 			(struct nic_run){(uint8_t)peer, (uint8_t)kind, (uint16_t)frames};
 }
 
-/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out). `d` is changed
- * to where they lie now. A read that faults sends nothing: the frame is dropped, the descriptor
- * refused. */
-static unsigned fetch(
-	struct nic *n, struct ring_in *in, struct p2pnic_descriptor *d, unsigned frames)
+/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out, or while the board
+ * waits for one). `d` is changed to where they lie now. A read that faults sends nothing: the frame
+ * is dropped, the descriptor refused. */
+static unsigned fetch(struct nic *n, struct ring_in *in, struct p2pnic_descriptor *d,
+	unsigned frames, bool *fault)
 {
 	unsigned k;
 
 	for (k = 0; k < frames && n->frees > 0; k++) {
 		uint32_t buffer = n->free[n->frees - 1];
+		enum dma_status status = board_dma_read(
+			n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length);
 
-		if (!board_dma_read(
-			    n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length))
+		*fault = status == DMA_FAULT;
+		if (status == DMA_LATER)
+			n->fetching = true;
+		if (status != DMA_DONE)
 			break;
 		n->frees--;
 		d[k].offset = buffer;
@@ -74,7 +78,7 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* dequeue writes eight at a time */
 	enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
 	unsigned valid, fetched, sent;
-	bool refused = false;
+	bool refused = false, fault = false;
 	uint64_t bytes = 0;
 	uint32_t room;
 
@@ -84,12 +88,12 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	if (!room)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
-	fetched = n->reads ? fetch(n, in, d, valid) : valid;
+	fetched = n->reads ? fetch(n, in, d, valid, &fault) : valid;
 	sent = fetched ? board_transmit(n->board, d, fetched) : 0;
 	if (n->reads)
 		note_fetched(n, d, fetched, sent);
 	if (fetched < valid) {
-		refused = n->frees > 0; /* what stopped it was no lack of buffers */
+		refused = fault; /* what stopped it was no lack of buffers */
 		reason = P2PNIC_DROP_DMA_FAULT;
 	}
 	refused = refused && sent == fetched;
@@ -150,6 +154,7 @@ unsigned nic_egress(struct nic *n)
 {
 	unsigned work = 0;
 
+	n->fetching = false;
 	for (unsigned ring = 0; ring < P2PNIC_HOST_RINGS; ring++)
 		if (n->in[P2PNIC_HOST_PEER(ring)].open)
 			work += transmit(n, P2PNIC_HOST_PEER(ring));

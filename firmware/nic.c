@@ -43,8 +43,11 @@ static bool rings_wait(struct nic *n)
 	return false;
 }
 
-static void announce_sleep(struct nic *n, uint32_t asleep)
+static void announce_sleep(struct nic *n, bool asleep)
 {
+	if (n->asleep == asleep)
+		return;
+	n->asleep = asleep;
 	for (unsigned k = 0; k < n->open_peers; k++)
 		board_dma_write32(n->board, &n->out[n->peer[k]].mailbox,
 			offsetof(struct p2pnic_mailbox, asleep), asleep);
@@ -54,7 +57,10 @@ enum nic_rest nic_arm(struct nic *n)
 {
 	bool port_waits;
 
-	announce_sleep(n, 1);
+	/* The answer comes at once, or the next look does. */
+	if (n->fetching)
+		return board_port_arm(n->board) && n->running ? NIC_BUSY : NIC_WAITING;
+	announce_sleep(n, true);
 	port_waits = board_port_arm(n->board);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in rings_publish */
 	/* Some ports say of frames that wait though they were stopped; the test board's does
@@ -70,5 +76,5 @@ enum nic_rest nic_arm(struct nic *n)
 void nic_disarm(struct nic *n)
 {
 	board_port_disarm(n->board);
-	announce_sleep(n, 0);
+	announce_sleep(n, false);
 }

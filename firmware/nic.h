@@ -77,6 +77,8 @@ struct nic {
 	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
 	uint32_t held;                        /* packets held, all egresses */
 	bool completions;                     /* some ring has some to announce */
+	bool fetching;                        /* Rd, Bn: the board waits for a packet */
+	bool asleep;                          /* as the peers were last told */
 
 	uint32_t run_head, run_tail; /* of run[], free-running */
 	uint32_t in_flight;
@@ -84,7 +86,7 @@ struct nic {
 
 	/* Registers as written by the host. */
 	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, result;
-	uint32_t link, speed; /* set by the board */
+	_Atomic uint32_t link, speed; /* set by the board, by the engine while the host reads */
 
 	struct ring_in in[P2PNIC_MAILBOXES];
 	struct ring_out out[P2PNIC_MAILBOXES];
@@ -105,8 +107,9 @@ void nic_init(struct nic *n, struct board *, unsigned method, uint32_t buffer_by
 /* One burst each way; how many packets moved. 0: nothing to do. */
 unsigned nic_poll(struct nic *n);
 
-/* BAR0 page 0, by naturally aligned 32-bit words. */
-uint32_t nic_register_read(struct nic *n, uint32_t offset);
+/* BAR0 page 0, by naturally aligned 32-bit words. A read may come at any time, from the thread that
+ * writes registers; a write only between two calls of the others. */
+uint32_t nic_register_read(const struct nic *n, uint32_t offset);
 void nic_register_write(struct nic *n, uint32_t offset, uint32_t value);
 
 /* The board's own address, and what it knows of its link; missed: frames lost before the port had
@@ -119,7 +122,8 @@ void nic_windows_changed(struct nic *n);
 
 enum nic_rest {
 	NIC_BUSY, /* something waits: poll on */
-	/* Nothing to do now, but packets are held or in flight: look again within a millisecond. */
+	/* Nothing to do now, but packets are held, in flight or being fetched: poll again within a
+	 * millisecond. */
 	NIC_WAITING,
 	NIC_IDLE, /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
 };

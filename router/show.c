@@ -168,6 +168,7 @@ static json_t *show_counter(struct router *r, unsigned k)
 	json_object_set_new(o, "dropped", drops(c));
 	json_object_set_new(o, "missed", number(&c->port_missed));
 	json_object_set_new(o, "dma_faults", number(&c->dma_faults));
+	json_object_set_new(o, "dma_lost", number(&c->dma_lost));
 	json_object_set_new(o, "bad_words", number(&c->bad_words));
 	json_object_set_new(o, "doorbells", number(&c->doorbells));
 	json_object_set_new(o, "sleeps", number(&c->sleeps));

@@ -96,7 +96,7 @@ bool dma_resolve(struct dma *dma, struct bus_addr bus, uint64_t bytes, unsigned 
 	const struct dma_window *w = find(dma, bus.value, bytes, access);
 
 	*region = (struct dma_region){0};
-	if (!w || !bytes)
+	if (!w || !bytes || (dma->lost && w->kind == VFU_WINDOW_MESSAGE))
 		return false;
 	region->bus = bus;
 	region->bytes = bytes;
@@ -105,9 +105,14 @@ bool dma_resolve(struct dma *dma, struct bus_addr bus, uint64_t bytes, unsigned 
 	return true;
 }
 
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 static bool fault(struct dma *dma)
 {
-	atomic_fetch_add_explicit(&dma->counters->dma_faults, 1, memory_order_relaxed);
+	count(&dma->counters->dma_faults);
 	return false;
 }
 
@@ -130,24 +135,36 @@ bool dma_write(struct dma *dma, struct bus_addr bus, const void *data, size_t by
 			return true;
 		break;
 	}
-	case VFU_WINDOW_MESSAGE:
-		if (vfu_dma_write(dma->vfu, bus, data, bytes) == 0)
+	case VFU_WINDOW_MESSAGE: {
+		int error = dma->lost ? -ENOBUFS : vfu_dma_write(dma->vfu, bus, data, bytes);
+
+		if (!error)
 			return true;
+		dma->lost = error == -ENOBUFS;
+		if (dma->lost) {
+			count(&dma->counters->dma_lost);
+			return false;
+		}
 		break;
+	}
 	}
 	return fault(dma);
 }
 
-bool dma_read(struct dma *dma, struct bus_addr bus, void *data, size_t bytes)
+enum dma_status dma_read(struct dma *dma, struct bus_addr bus, void *data, size_t bytes)
 {
 	const struct dma_window *w = find(dma, bus.value, bytes, DMA_READ);
+	int error = -EFAULT;
 
 	if (w && w->kind == VFU_WINDOW_MEMORY) {
 		memcpy(data, w->memory + (bus.value - w->bus), bytes);
-		return true;
+		error = 0;
+	} else if (w && w->kind == VFU_WINDOW_MESSAGE) {
+		error = vfu_dma_read(dma->vfu, bus, data, bytes);
 	}
-	if (w && w->kind == VFU_WINDOW_MESSAGE && vfu_dma_read(dma->vfu, bus, data, bytes) == 0)
-		return true;
+	if (!error || error == -EAGAIN)
+		return error ? DMA_LATER : DMA_DONE;
 	memset(data, 0, bytes);
-	return fault(dma);
+	fault(dma);
+	return DMA_FAULT;
 }

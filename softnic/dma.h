@@ -35,6 +35,10 @@ struct dma {
 	unsigned windows, capacity;
 	/* Bus Master Enable in the command register; without it every access is a fault. */
 	bool enabled;
+	/* A posted write found no room and was lost. What comes after it would announce what never
+	 * arrived, so no message is written any more until the NIC has closed the pairs that need
+	 * them, and clears this. Engine's. */
+	bool lost;
 	struct vfu *vfu; /* for message windows */
 	struct p2pnic_counters *counters;
 };
@@ -49,8 +53,8 @@ void dma_unmap_all(struct dma *);
 bool dma_resolve(struct dma *, struct bus_addr bus, uint64_t bytes, unsigned access,
 	struct dma_region *region);
 
-/* Any kind of window, looked up now; counts a fault and returns false if it cannot be done. */
+/* Any kind of window, looked up now; a fault, or a lost write, is counted. */
 bool dma_write(struct dma *, struct bus_addr bus, const void *data, size_t bytes);
-bool dma_read(struct dma *, struct bus_addr bus, void *data, size_t bytes);
+enum dma_status dma_read(struct dma *, struct bus_addr bus, void *data, size_t bytes);
 
 #endif

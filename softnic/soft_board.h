@@ -107,13 +107,13 @@ static inline void board_dma_write64(
 			memory_order_release);
 }
 
-static inline bool board_dma_read(
+static inline enum dma_status board_dma_read(
 	struct board *b, const struct dma_region *r, uint64_t offset, void *data, uint32_t bytes)
 {
 	if (__builtin_expect(!r->board, 0))
 		return dma_read(b->dma, bus_addr_add(r->bus, offset), data, bytes);
 	memcpy(data, (uint8_t *)r->board + offset, bytes);
-	return true;
+	return DMA_DONE;
 }
 
 /* The peer's port read that buffer last, perhaps on another core: its line is fetched for writing

@@ -51,14 +51,16 @@ static int bar0_access(struct soft_nic *s, uint64_t offset, void *data, uint32_t
 	}
 	if (bytes != 4 || offset % 4)
 		return -EINVAL;
-	engine_park(s->engine);
-	if (write) {
-		memcpy(&value, data, 4);
-		nic_register_write(s->nic, (uint32_t)offset, value);
-	} else {
+	if (!write) {
 		value = nic_register_read(s->nic, (uint32_t)offset);
 		memcpy(data, &value, 4);
+		return 0;
 	}
+	engine_park(s->engine);
+	memcpy(&value, data, 4);
+	nic_register_write(s->nic, (uint32_t)offset, value);
+	/* A pair may have been closed: what was asked for in its life is nothing for the next. */
+	vfu_dma_cancel(s->vfu);
 	engine_resume(s->engine);
 	return 0;
 }
@@ -153,6 +155,7 @@ static void on_unmap(void *device, struct bus_addr bus, uint64_t bytes)
 
 	engine_park(s->engine);
 	dma_unmap(&s->dma, bus, bytes);
+	vfu_dma_cancel(s->vfu);
 	nic_windows_changed(s->nic);
 	engine_resume(s->engine);
 }
@@ -163,8 +166,17 @@ static void on_unmap_all(void *device)
 
 	engine_park(s->engine);
 	dma_unmap_all(&s->dma);
+	vfu_dma_cancel(s->vfu);
 	nic_windows_changed(s->nic);
 	engine_resume(s->engine);
+}
+
+/* The engine may sleep. */
+static void on_read_done(void *device)
+{
+	const struct soft_nic *s = device;
+
+	eventfd_write(s->doorbell, 1);
 }
 
 static void say(const struct soft_nic *s, enum log_level level, const char *text)
@@ -189,6 +201,7 @@ static const struct vfu_ops vfu_ops = {
 	.dma_unmap = on_unmap,
 	.dma_unmap_all = on_unmap_all,
 	.reset = on_reset,
+	.read_done = on_read_done,
 	.log = on_log,
 };
 
@@ -435,6 +448,10 @@ void soft_nic_service(struct soft_nic *s)
 	s->board.ops->info(s->board.port, &info);
 	if (show_port(s, &info))
 		vfu_interrupt(s->vfu, P2PNIC_VECTOR_EVENT);
+	if (s->dma.lost) {
+		nic_windows_changed(s->nic); /* closes the pairs that need messages */
+		s->dma.lost = false;
+	}
 }
 
 void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])

@@ -24,72 +24,48 @@ void vfu_log_line(struct vfu *vfu, const char *text)
 	vfu->config.ops->log(vfu->config.device, text);
 }
 
-static void signal_event(int fd)
+void vfu_wake(struct vfu *vfu)
 {
 	uint64_t one = 1;
-	ssize_t n = write(fd, &one, sizeof(one));
+	ssize_t n = write(vfu->wake, &one, sizeof(one));
 
 	(void)n; /* a full counter is a signal too */
 }
 
-void vfu_wake(struct vfu *vfu)
-{
-	signal_event(vfu->wake);
-}
-
 /* --- Input ------------------------------------------------------------------------------------ */
 
-void vfu_pump(struct vfu *vfu)
+/* The next message; NULL if there is none now. */
+static struct vfio_user_message *next_message(struct vfu *vfu)
 {
-	while (!vfu->input_error && vfu->queued < VFU_QUEUE_MAX) {
-		struct vfio_user_message *message;
-		int result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
+	struct vfio_user_message *message = NULL;
+	int result = vfu->input_error;
 
-		/* Without memory for it now, it waits in the socket. */
-		if (result == 0 || result == -ENOMEM)
-			return;
-		if (result < 0) {
-			vfu->input_error = result;
-			vfu->broken = true;
-			return;
-		}
-		vfu->silent = false;
-		vfu->heard = true;
-		if (!vfio_user_is_reply(&message->header)) {
-			*vfu->queue_end = message;
-			vfu->queue_end = &message->next;
-			vfu->queued++;
-		} else if (vfu->awaiting && !vfu->answer && message->header.id == vfu->awaited_id &&
-			   message->header.command == vfu->awaited_command) {
-			vfu->answer = message;
-			signal_event(vfu->answered);
-		} else {
-			/* Late, or meant for another life of the client: nobody's. */
-			vfio_user_message_free(message);
-		}
+	if (!result)
+		result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
+	/* Without memory for it now, it waits in the socket. */
+	if (result < 0 && result != -ENOMEM) {
+		vfu->input_error = result;
+		vfu->broken = true;
 	}
-}
-
-/* The next command; NULL if there is none now. */
-static struct vfio_user_message *next_command(struct vfu *vfu)
-{
-	struct vfio_user_message *message;
-
-	pthread_mutex_lock(&vfu->receive);
-	if (!vfu->queue)
-		vfu_pump(vfu);
-	message = vfu->queue;
-	if (message) {
-		vfu->queue = message->next;
-		if (!vfu->queue)
-			vfu->queue_end = &vfu->queue;
-		vfu->queued--;
-	}
-	pthread_mutex_unlock(&vfu->receive);
-	return message;
+	return result == 1 ? message : NULL;
 }
 
 /* --- Output ----------------------------------------------------------------------------------- */
+
+/* With `transmit` held: the first of the queue is done with. */
+static void drop_unsent(struct vfu *vfu)
+{
+	struct vfu_unsent *first = vfu->unsent;
+
+	vfu->unsent = first->next;
+	if (!vfu->unsent)
+		vfu->unsent_end = &vfu->unsent;
+	if (first->posted)
+		vfu->posted_bytes -= sizeof(*first) + first->bytes;
+	else
+		vfu->unsent_owed--;
+	free(first);
+}
 
 /* With `transmit` held. */
 static void flush_locked(struct vfu *vfu)
@@ -106,12 +82,8 @@ static void flush_locked(struct vfu *vfu)
 			vfu->broken = true;
 		else
 			first->done += (size_t)n;
-		if (n < 0 || first->done == first->bytes) {
-			vfu->unsent = first->next;
-			if (!vfu->unsent)
-				vfu->unsent_end = &vfu->unsent;
-			free(first);
-		}
+		if (n < 0 || first->done == first->bytes)
+			drop_unsent(vfu);
 	}
 }
 
@@ -125,33 +97,47 @@ bool vfu_flush(struct vfu *vfu)
 }
 
 /* With `transmit` held: the message less the first `done` bytes waits its turn. */
-static void queue_unsent(struct vfu *vfu, const struct iovec *parts, unsigned count, size_t done,
-	const int *fds, unsigned fd_count)
+static int queue_unsent(struct vfu *vfu, const struct iovec *parts, unsigned count, size_t done,
+	const int *fds, unsigned fd_count, bool posted)
 {
+	struct vfu_unsent *unsent = NULL;
 	size_t bytes = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		bytes += parts[i].iov_len;
-	struct vfu_unsent *unsent = malloc(sizeof(*unsent) + bytes);
+	if (!posted || done || vfu->posted_bytes + sizeof(*unsent) + bytes <= VFU_POSTED_MAX)
+		unsent = malloc(sizeof(*unsent) + bytes);
+	if (!unsent && posted && !done)
+		return -ENOBUFS;
 	if (!unsent) {
 		vfu->broken = true; /* half a message may be out: the stream is lost */
-		return;
+		return -ENOTCONN;
 	}
-	*unsent = (struct vfu_unsent){.bytes = bytes, .done = done, .fd_count = fd_count};
+	*unsent = (struct vfu_unsent){
+		.posted = posted, .bytes = bytes, .done = done, .fd_count = fd_count};
 	if (fd_count)
 		memcpy(unsent->fds, fds, fd_count * sizeof(int));
 	for (size_t i = 0, at = 0; i < count; at += parts[i].iov_len, i++)
 		if (parts[i].iov_len)
 			memcpy(unsent->data + at, parts[i].iov_base, parts[i].iov_len);
+	if (posted)
+		vfu->posted_bytes += sizeof(*unsent) + bytes;
+	else
+		vfu->unsent_owed++;
+	if (!vfu->unsent)
+		vfu_wake(vfu); /* whose thread waits for room to send */
 	*vfu->unsent_end = unsent;
 	vfu->unsent_end = &unsent->next;
+	return 0;
 }
 
-void vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const struct iovec *parts,
+int vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const struct iovec *parts,
 	unsigned part_count, const int *fds, unsigned fd_count)
 {
+	bool posted = header->flags & VFIO_USER_NO_REPLY;
 	struct iovec all[4];
 	ssize_t n = 0;
+	int result = 0;
 
 	all[0] = (struct iovec){(void *)header, sizeof(*header)};
 	for (unsigned i = 0; i < part_count && i < 3; i++)
@@ -164,27 +150,30 @@ void vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const 
 		n = vfio_user_send(vfu->connection, all, part_count, fds, fd_count);
 	if (n == -EAGAIN)
 		n = 0;
-	if (n < 0)
+	if (n < 0) {
 		vfu->broken = true;
-	else if ((size_t)n < header->size)
-		queue_unsent(vfu, all, part_count, (size_t)n, fds, fd_count);
+		result = -ENOTCONN;
+	} else if ((size_t)n < header->size) {
+		result = queue_unsent(vfu, all, part_count, (size_t)n, fds, fd_count, posted);
+	}
 	pthread_mutex_unlock(&vfu->transmit);
+	return result;
 }
 
 /* --- Connections ------------------------------------------------------------------------------ */
 
-/* Waits for input, or, while replies are stuck, only for room: a client that does not read its
- * replies gets no commands done. */
-static void set_interest(struct vfu *vfu, bool output)
+/* Waits for room to send what is queued; for input unless replies are stuck: a client that does not
+ * read its replies gets no commands done. */
+static void set_interest(struct vfu *vfu, bool queued, bool stuck)
 {
 	struct epoll_event event = {
-		.events = output ? EPOLLOUT : EPOLLIN,
+		.events = (stuck ? 0u : EPOLLIN) | (queued ? EPOLLOUT : 0u),
 		.data.fd = vfu->connection,
 	};
 
-	if (vfu->wants_output == output)
+	if (vfu->interest == event.events)
 		return;
-	vfu->wants_output = output;
+	vfu->interest = event.events;
 	epoll_ctl(vfu->epoll, EPOLL_CTL_MOD, vfu->connection, &event);
 }
 
@@ -198,15 +187,16 @@ static int watch(struct vfu *vfu, int fd)
 static void connect_client(struct vfu *vfu, int connection)
 {
 	pthread_mutex_lock(&vfu->dma);
-	pthread_mutex_lock(&vfu->receive);
+	pthread_mutex_lock(&vfu->transmit);
 	vfu->connection = connection;
+	pthread_mutex_unlock(&vfu->transmit);
 	vfu->broken = false;
 	vfu->silent = false;
-	vfu->input_error = 0;
-	pthread_mutex_unlock(&vfu->receive);
+	vfu->heard = 0;
 	pthread_mutex_unlock(&vfu->dma);
+	vfu->input_error = 0;
 	vfu->give_up = false;
-	vfu->wants_output = false;
+	vfu->interest = EPOLLIN;
 	vfu->logged = 0;
 }
 
@@ -217,39 +207,34 @@ static void disconnect_client(struct vfu *vfu)
 	if (vfu->input_error == -EPROTO)
 		vfu_log(vfu, "vfio-user: client sent what is no message; disconnected");
 
-	/* An engine inside sees this and leaves; then nobody uses the connection. */
-	vfu->negotiated = false;
-	vfu->broken = true;
-	shutdown(vfu->connection, SHUT_RDWR);
-	signal_event(vfu->answered);
-
+	vfu_dma_cancel(vfu);
 	pthread_mutex_lock(&vfu->dma);
-	pthread_mutex_lock(&vfu->receive);
+	vfu->negotiated = false; /* an engine that holds dma has found it true and is done */
+	pthread_mutex_lock(&vfu->transmit);
+	shutdown(vfu->connection, SHUT_RDWR);
 	close(vfu->connection); /* leaves the epoll set with it */
 	vfu->connection = -1;
-	vfio_user_stream_reset(&vfu->stream);
-	while (vfu->queue) {
-		struct vfio_user_message *message = vfu->queue;
-		vfu->queue = message->next;
-		vfio_user_message_free(message);
-	}
-	vfu->queue_end = &vfu->queue;
-	vfu->queued = 0;
-	pthread_mutex_unlock(&vfu->receive);
-
-	pthread_mutex_lock(&vfu->transmit);
-	while (vfu->unsent) {
-		struct vfu_unsent *unsent = vfu->unsent;
-		vfu->unsent = unsent->next;
-		free(unsent);
-	}
-	vfu->unsent_end = &vfu->unsent;
+	while (vfu->unsent)
+		drop_unsent(vfu);
 	pthread_mutex_unlock(&vfu->transmit);
 	pthread_mutex_unlock(&vfu->dma);
+	vfio_user_stream_reset(&vfu->stream);
 
 	vfu_forget_client(vfu);
 	if (was_negotiated && vfu->config.ops->disconnected)
 		vfu->config.ops->disconnected(vfu->config.device);
+}
+
+/* Sends what is queued; whether a reply is left. */
+static bool replies_stuck(struct vfu *vfu)
+{
+	bool queued = !vfu_flush(vfu);
+
+	pthread_mutex_lock(&vfu->transmit);
+	bool stuck = vfu->unsent_owed;
+	pthread_mutex_unlock(&vfu->transmit);
+	set_interest(vfu, queued, stuck);
+	return stuck;
 }
 
 /* True if something was done. */
@@ -258,22 +243,18 @@ static bool serve_client(struct vfu *vfu)
 	unsigned budget = VFU_BUDGET;
 
 	while (vfu->connection >= 0) {
-		bool flushed = vfu_flush(vfu);
-
-		if (!flushed && !vfu->broken) {
-			set_interest(vfu, true);
+		if (replies_stuck(vfu) && !vfu->broken)
 			break;
-		}
-		struct vfio_user_message *message = next_command(vfu);
+		struct vfio_user_message *message = next_message(vfu);
 		if (!message) {
-			if (!vfu->broken) {
-				set_interest(vfu, false);
+			if (!vfu->broken)
 				break;
-			}
 			disconnect_client(vfu);
 			return true;
 		}
-		vfu_command(vfu, message);
+		vfu_hear(vfu, message);
+		if (!vfio_user_is_reply(&message->header))
+			vfu_command(vfu, message);
 		vfio_user_message_free(message);
 		if (vfu->give_up) {
 			disconnect_client(vfu);
@@ -414,9 +395,7 @@ int vfu_open(struct vfu **result, const struct vfu_config *config, struct error 
 	if (!vfu->config.dma_timeout_ms)
 		vfu->config.dma_timeout_ms = 2000;
 	vfu->listener.fd = vfu->connection = -1;
-	vfu->queue_end = &vfu->queue;
 	vfu->unsent_end = &vfu->unsent;
-	pthread_mutex_init(&vfu->receive, NULL);
 	pthread_mutex_init(&vfu->transmit, NULL);
 	pthread_mutex_init(&vfu->dma, NULL);
 	pthread_mutex_init(&vfu->irq, NULL);
@@ -426,10 +405,9 @@ int vfu_open(struct vfu **result, const struct vfu_config *config, struct error 
 	vfu->reply = malloc(VFIO_USER_MESSAGE_MAX);
 	vfu->epoll = epoll_create1(EPOLL_CLOEXEC);
 	vfu->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	vfu->answered = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!vfu->reply)
 		status = -ENOMEM;
-	else if (vfu->epoll < 0 || vfu->wake < 0 || vfu->answered < 0)
+	else if (vfu->epoll < 0 || vfu->wake < 0)
 		status = -errno;
 	else
 		status = watch(vfu, vfu->wake);
@@ -468,12 +446,11 @@ void vfu_close(struct vfu *vfu)
 		close(vfu->epoll);
 	if (vfu->wake >= 0)
 		close(vfu->wake);
-	if (vfu->answered >= 0)
-		close(vfu->answered);
-	pthread_mutex_destroy(&vfu->receive);
 	pthread_mutex_destroy(&vfu->transmit);
 	pthread_mutex_destroy(&vfu->dma);
 	pthread_mutex_destroy(&vfu->irq);
+	for (unsigned i = 0; i < VFU_READS_MAX; i++)
+		free(vfu->read[i].data);
 	free(vfu->window);
 	free(vfu->reply);
 	free(vfu);

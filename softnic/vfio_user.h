@@ -16,16 +16,15 @@
  * devices: nothing in vfu_service waits for a client. All ops run inside vfu_service, without a
  * lock held. The engine functions may be called by any thread, at any time between open and close.
  *
- * Messages from the engine. A window without a descriptor is reached by asking the client
- * (DMA_READ, DMA_WRITE), and its answer comes over the socket that also brings commands. The
- * control thread may at that moment be in an op that waits for the very engine that waits for the
- * answer. So a waiting engine reads the socket itself: its answer ends the wait, commands go into a
- * queue that the control thread works off, in order, later (vfu_fd becomes readable). Nobody waits
- * for anybody but the client, and for the client at most dma_timeout_ms. The specification's twin
- * socket would do the same for clients that offer it; this does it for all.
+ * Messages from the engine. A window without a descriptor is reached by asking the client. No
+ * engine waits for it: writes are posted (DMA_WRITE with No_reply), reads are asked for (DMA_READ)
+ * and fetched when the answer has come. So a client that waits for a reply of ours while it owes us
+ * one, as QEMU does under its lock, meets nobody who waits for it; and a client that hangs stops
+ * the rings that need it and no others. The specification's twin socket, meant for the same, is not
+ * needed.
  *
- * After a time-out the client counts as unresponsive: DMA messages fail at once until it says
- * something again, so a hung client costs an engine one time-out, not one a packet.
+ * After a read's time-out the client counts as unresponsive: reads fail at once until it says
+ * something again.
  */
 #ifndef SOFTNIC_VFIO_USER_H
 #define SOFTNIC_VFIO_USER_H
@@ -75,6 +74,9 @@ struct vfu_ops {
 
 	/* The window may be used as soon as this returns 0. */
 	int (*dma_map)(void *device, const struct vfu_window *window);
+	/* The client has answered, or refused, a vfu_dma_read: ask again. May be NULL. */
+	void (*read_done)(void *device);
+
 	/* Exactly one that was mapped. On return the device holds nothing of it and no access to it
 	 * is under way; it must not fail. */
 	void (*dma_unmap)(void *device, struct bus_addr bus, uint64_t bytes);
@@ -149,11 +151,21 @@ int vfu_interrupt(struct vfu *vfu, unsigned vector);
 
 /*
  * Moves bytes between data and the client's bus addresses by messages, split to what the client
- * takes. Returns when the client has confirmed, so that writes take effect in the order of the
- * calls. Any length. 0; -ENOTCONN no client; -ETIMEDOUT; -EFAULT and others as the client answers;
- * -EPROTO for an answer that is none. After an error any part may have been done.
+ * takes. Any length. After an error any part may have been done.
+ *
+ * write: posted, as on PCIe: it returns when the message is on its way, and takes effect in the
+ * order of the calls; the client is asked not to reply (No_reply), so what goes wrong there is not
+ * heard of here. What the socket does not take waits in a queue of 16 MiB. 0; -ENOTCONN no client;
+ * -ENOBUFS the queue is full: the client has stopped reading.
+ *
+ * read: 0; -EAGAIN: asked for, call again with the same arguments (ops.read_done tells when);
+ * -ENOTCONN; -ETIMEDOUT; -ENOMEM; -EFAULT and others as the client answers; -EPROTO for an answer
+ * that is none. A read nobody comes for is forgotten after the time-out.
  */
 int vfu_dma_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes);
 int vfu_dma_write(struct vfu *vfu, struct bus_addr bus, const void *data, size_t bytes);
+
+/* Forgets all reads: what they would bring may not be what lies there now. */
+void vfu_dma_cancel(struct vfu *vfu);
 
 #endif

@@ -4,7 +4,7 @@
 #include "ipc/clock.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,154 +30,195 @@ int vfu_interrupt(struct vfu *vfu, unsigned vector)
 	return result;
 }
 
-/* With `receive` held: stop waiting, drop an answer that came too late. */
-static struct vfio_user_message *take_answer(struct vfu *vfu)
+/* --- Reads: asked, heard, fetched ------------------------------------------------------------- */
+
+/* With `dma` held. Asks for what is missing, as much as the client takes at once. */
+static void ask(struct vfu *vfu, struct vfu_read *r)
 {
-	struct vfio_user_message *answer = vfu->answer;
-
-	vfu->answer = NULL;
-	vfu->awaiting = false;
-	return answer;
-}
-
-/*
- * Waits for the answer and works as the socket's reader meanwhile. With `dma` held. Two threads may
- * poll the socket at once; whoever reads the answer signals `answered`, so the other cannot miss
- * it.
- */
-static struct vfio_user_message *await_answer(struct vfu *vfu, int64_t deadline, int *result)
-{
-	for (;;) {
-		uint64_t count;
-		ssize_t n = read(vfu->answered, &count, sizeof(count));
-		bool sent = vfu_flush(vfu);
-
-		(void)n;
-		pthread_mutex_lock(&vfu->receive);
-		unsigned queued = vfu->queued;
-		vfu_pump(vfu);
-		bool full = vfu->queued == VFU_QUEUE_MAX;
-		bool more = vfu->queued > queued;
-		int64_t left = deadline - clock_now_ms();
-		struct vfio_user_message *answer = NULL;
-		bool over = vfu->answer || vfu->broken || left <= 0;
-		if (over)
-			answer = take_answer(vfu);
-		/* Decided under the lock: a message that comes now undoes it. A client that said
-		 * something since is there, though this answer is lost: a driver can be replaced
-		 * while it owes one. */
-		if (over && !answer && !vfu->heard)
-			vfu->silent = true;
-		pthread_mutex_unlock(&vfu->receive);
-
-		if (more || (over && !answer))
-			vfu_wake(vfu);
-		if (answer)
-			return answer;
-		if (over) {
-			*result = vfu->broken ? -ENOTCONN : -ETIMEDOUT;
-			return NULL;
-		}
-
-		/* With the queue full the socket is not read; the control thread makes room. */
-		struct pollfd wait[2] = {
-			{.fd = vfu->answered, .events = POLLIN},
-			{.fd = vfu->connection,
-				.events = (short)((full ? 0 : POLLIN) | (sent ? 0 : POLLOUT))},
-		};
-		if (full && left > 5)
-			left = 5;
-		poll(wait, wait[1].events ? 2 : 1, (int)left);
-	}
-}
-
-/* One DMA message and its answer. With `dma` held. */
-static int transfer(struct vfu *vfu, uint16_t command, uint64_t bus, uint8_t *into,
-	const uint8_t *from, uint32_t bytes)
-{
-	struct vfio_user_dma_access access = {bus, bytes};
+	size_t left = r->bytes - r->done;
+	struct vfio_user_dma_access access = {.address = r->bus + r->done,
+		.count = left < vfu->client_transfer ? left : vfu->client_transfer};
 	struct vfio_user_header header = {
 		.id = vfu->next_id++,
-		.command = command,
-		.size = (uint32_t)(sizeof(header) + sizeof(access) + (from ? bytes : 0)),
+		.command = VFIO_USER_DMA_READ,
+		.size = (uint32_t)(sizeof(header) + sizeof(access)),
 	};
-	struct iovec parts[2] = {
-		{&access, sizeof(access)},
-		{(void *)from, from ? bytes : 0},
-	};
-	int result = 0;
+	struct iovec part = {&access, sizeof(access)};
 
-	pthread_mutex_lock(&vfu->receive);
-	if (vfu->silent)
-		vfu_pump(vfu);
-	bool silent = vfu->silent;
-	bool ready = !vfu->broken; /* negotiated: move has looked */
-	if (ready && !silent) {
-		vfu->heard = false;
-		vfu->awaiting = true;
-		vfu->awaited_id = header.id;
-		vfu->awaited_command = command;
-	}
-	pthread_mutex_unlock(&vfu->receive);
-	if (!ready)
-		return -ENOTCONN;
-	if (silent)
-		return -ETIMEDOUT;
+	r->id = header.id;
+	r->step = (uint32_t)access.count;
+	r->heard = vfu->heard;
+	r->deadline = clock_now_ms() + vfu->config.dma_timeout_ms;
+	r->result = vfu_transmit(vfu, &header, &part, 1, NULL, 0);
+	if (!r->result)
+		r->result = -EAGAIN;
+}
 
-	vfu_transmit(vfu, &header, parts, from ? 2 : 1, NULL, 0);
-	struct vfio_user_message *answer =
-		await_answer(vfu, clock_now_ms() + vfu->config.dma_timeout_ms, &result);
-	if (!answer)
-		return result;
+/* With `dma` held. What an answer to the read says: 0 or -errno. */
+static int take(const struct vfio_user_message *answer, struct vfu_read *r)
+{
+	struct vfio_user_dma_access access;
 
 	if (answer->header.flags & VFIO_USER_ERROR) {
 		uint32_t error = answer->header.error;
-		result = error > 0 && error < 4096 ? -(int)error : -EIO;
-	} else if (into) {
-		/* The count may be less than asked for; then the client could not read it all. */
-		if (answer->bytes != sizeof(access) + bytes)
-			result = -EPROTO;
-		else
-			memcpy(&access, answer->payload, sizeof(access));
-		if (!result && (access.address != bus || access.count != bytes))
-			result = -EPROTO;
-		if (!result)
-			memcpy(into, answer->payload + sizeof(access), bytes);
+
+		/* "It may be zero even if the Error bit is set" ("Header"). */
+		return error > 0 && error < 4096 ? -(int)error : -EIO;
 	}
-	vfio_user_message_free(answer);
-	return result;
+	/* The count may be less than asked for; then the client could not read it all. */
+	if (answer->bytes != sizeof(access) + r->step)
+		return -EPROTO;
+	memcpy(&access, answer->payload, sizeof(access));
+	if (access.address != r->bus + r->done || access.count != r->step)
+		return -EPROTO;
+	memcpy(r->data + r->done, answer->payload + sizeof(access), r->step);
+	r->done += r->step;
+	return 0;
 }
 
-static int move(struct vfu *vfu, uint16_t command, struct bus_addr bus, uint8_t *into,
-	const uint8_t *from, size_t bytes)
+void vfu_hear(struct vfu *vfu, const struct vfio_user_message *message)
 {
-	int result = 0;
+	bool over = false;
 
 	pthread_mutex_lock(&vfu->dma);
-	if (!vfu->negotiated)
-		result = -ENOTCONN;
-	while (!result && bytes) {
-		uint32_t step =
-			bytes < vfu->client_transfer ? (uint32_t)bytes : vfu->client_transfer;
+	vfu->silent = false;
+	vfu->heard++;
+	/* Others are late, or meant for another life of the client: nobody's. */
+	if (vfio_user_is_reply(&message->header) && message->header.command == VFIO_USER_DMA_READ)
+		for (unsigned i = 0; i < VFU_READS_MAX; i++) {
+			struct vfu_read *r = &vfu->read[i];
 
-		result = transfer(vfu, command, bus.value, into, from, step);
-		bus = bus_addr_add(bus, step);
-		bytes -= step;
-		if (into)
-			into += step;
-		if (from)
-			from += step;
-	}
+			if (!r->bytes || r->result != -EAGAIN || r->id != message->header.id)
+				continue;
+			r->result = take(message, r);
+			if (!r->result && r->done < r->bytes)
+				ask(vfu, r);
+			over = r->result != -EAGAIN;
+			break;
+		}
 	pthread_mutex_unlock(&vfu->dma);
+	if (over && vfu->config.ops->read_done)
+		vfu->config.ops->read_done(vfu->config.device);
+}
+
+/* With `dma` held. A client that said something since is there, though this answer is lost: a
+ * driver can be replaced while it owes one. */
+static bool timed_out(struct vfu *vfu, struct vfu_read *r)
+{
+	if (r->result != -EAGAIN || clock_now_ms() < r->deadline)
+		return false;
+	if (vfu->heard == r->heard)
+		vfu->silent = true;
+	r->result = -ETIMEDOUT;
+	return true;
+}
+
+/* With `dma` held. The read that was asked for, else a new one; NULL: all are under way. */
+static struct vfu_read *find_read(struct vfu *vfu, uint64_t bus, size_t bytes)
+{
+	struct vfu_read *unused = NULL;
+
+	for (unsigned i = 0; i < VFU_READS_MAX; i++) {
+		struct vfu_read *r = &vfu->read[i];
+
+		if (r->bytes == bytes && r->bus == bus)
+			return r;
+		/* Nobody has come for one that is over its time. */
+		if (!unused && (!r->bytes || timed_out(vfu, r)))
+			unused = r;
+	}
+	if (unused)
+		unused->bytes = 0;
+	return unused;
+}
+
+static int begin(struct vfu *vfu, struct vfu_read *r, uint64_t bus, size_t bytes)
+{
+	if (vfu->silent)
+		return -ETIMEDOUT;
+	if (bytes > r->room) {
+		uint8_t *more = realloc(r->data, bytes);
+
+		if (!more)
+			return -ENOMEM;
+		r->data = more;
+		r->room = bytes;
+	}
+	r->bus = bus;
+	r->bytes = bytes;
+	r->done = 0;
+	ask(vfu, r);
+	return r->result;
+}
+
+static int read_or_ask(struct vfu *vfu, uint64_t bus, void *data, size_t bytes)
+{
+	struct vfu_read *r = find_read(vfu, bus, bytes);
+
+	if (!r)
+		return -EAGAIN;
+	int result = r->bytes ? r->result : begin(vfu, r, bus, bytes);
+	if (result == -EAGAIN && !timed_out(vfu, r))
+		return result;
+	result = result == -EAGAIN ? -ETIMEDOUT : result;
+	if (!result)
+		memcpy(data, r->data, bytes);
+	r->bytes = 0;
 	return result;
 }
 
 int vfu_dma_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes)
 {
-	return move(vfu, VFIO_USER_DMA_READ, bus, data, NULL, bytes);
+	int result = 0;
+
+	pthread_mutex_lock(&vfu->dma);
+	if (!vfu->negotiated || vfu->broken)
+		result = -ENOTCONN;
+	else if (bytes)
+		result = read_or_ask(vfu, bus.value, data, bytes);
+	pthread_mutex_unlock(&vfu->dma);
+	return result;
+}
+
+void vfu_dma_cancel(struct vfu *vfu)
+{
+	pthread_mutex_lock(&vfu->dma);
+	for (unsigned i = 0; i < VFU_READS_MAX; i++)
+		vfu->read[i].bytes = 0;
+	pthread_mutex_unlock(&vfu->dma);
+}
+
+/* --- Writes ----------------------------------------------------------------------------------- */
+
+/* With `dma` held. */
+static int post(struct vfu *vfu, uint64_t bus, const uint8_t *data, uint32_t bytes)
+{
+	struct vfio_user_dma_access access = {bus, bytes};
+	struct vfio_user_header header = {
+		.id = vfu->next_id++,
+		.command = VFIO_USER_DMA_WRITE,
+		.size = (uint32_t)(sizeof(header) + sizeof(access) + bytes),
+		.flags = VFIO_USER_NO_REPLY,
+	};
+	struct iovec parts[2] = {{&access, sizeof(access)}, {(void *)data, bytes}};
+
+	return vfu_transmit(vfu, &header, parts, 2, NULL, 0);
 }
 
 int vfu_dma_write(struct vfu *vfu, struct bus_addr bus, const void *data, size_t bytes)
 {
-	return move(vfu, VFIO_USER_DMA_WRITE, bus, NULL, data, bytes);
+	int result = 0;
+
+	pthread_mutex_lock(&vfu->dma);
+	if (!vfu->negotiated || vfu->broken)
+		result = -ENOTCONN;
+	for (size_t done = 0; !result && done < bytes;) {
+		size_t left = bytes - done;
+		uint32_t step = left < vfu->client_transfer ? (uint32_t)left : vfu->client_transfer;
+
+		result = post(vfu, bus.value + done, (const uint8_t *)data + done, step);
+		done += step;
+	}
+	pthread_mutex_unlock(&vfu->dma);
+	return result;
 }

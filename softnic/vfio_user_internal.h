@@ -6,14 +6,13 @@
  *   vfio_user_commands.c  one function for each command
  *   vfio_user_engine.c    interrupts and DMA messages; what engine threads call
  *
- * Locks, in the order they are taken:
- *   dma      one DMA message at a time; held while waiting for its answer
- *   receive  the input: reassembly, queue, the awaited answer; never held while waiting
- *   transmit the output queue; never held while waiting
- *   irq      the vectors; never held while waiting
+ * Locks, in the order they are taken; none is held while waiting:
+ *   dma      DMA messages: the reads under way, and whether there is a client
+ *   transmit the output queue
+ *   irq      the vectors
  *
- * `connection` is written by the control thread alone, holding dma and receive: whoever holds one
- * of them may use it. Windows, limits and the reply buffer are the control thread's alone.
+ * `connection` is written by the control thread alone, holding dma and transmit. Input, windows,
+ * limits and the reply buffer are the control thread's alone.
  */
 #ifndef SOFTNIC_VFIO_USER_INTERNAL_H
 #define SOFTNIC_VFIO_USER_INTERNAL_H
@@ -26,17 +25,21 @@
 #include <vfio_user/message.h>
 #include <vfio_user/version.h>
 
-/* Commands read ahead while an engine waits for an answer. Each may hold VFIO_USER_FDS_MAX
- * descriptors. */
-#define VFU_QUEUE_MAX 64u
-/* Commands handled in one vfu_service, so that other devices of the thread get their turn. */
+/* DMA_READs under way: one for each ring. */
+#define VFU_READS_MAX 68u
+/* Messages handled in one vfu_service, so that other devices of the thread get their turn. */
 #define VFU_BUDGET    64u
 /* Lines one client can make us log. */
 #define VFU_LOG_MAX   32u
 
+/* Bytes of posted writes that wait for the client at most: more than a NIC and its peers send each
+ * other before they wait for consumer words (eight rings of 1024 frames of 1792 bytes). */
+#define VFU_POSTED_MAX (16u << 20)
+
 /* Part of a message that the socket did not take. */
 struct vfu_unsent {
 	struct vfu_unsent *next;
+	bool posted; /* a DMA_WRITE; else a reply or a DMA_READ */
 	size_t bytes;
 	size_t done;
 	int fds[VFIO_USER_FDS_MAX]; /* go with the first byte; regions' descriptors, so borrowed */
@@ -49,6 +52,20 @@ struct vfu_range {
 	uint64_t last; /* inclusive: a window may end at the top of the address space */
 };
 
+/* A read of the engine's, and how far it is. */
+struct vfu_read {
+	uint64_t bus;
+	size_t bytes; /* 0: this one is free */
+	size_t done;
+	int result; /* -EAGAIN: the client owes the answer to message `id` */
+	uint16_t id;
+	uint32_t step;  /* asked for by that message */
+	uint64_t heard; /* vfu.heard when it was sent */
+	int64_t deadline;
+	uint8_t *data; /* `room` bytes */
+	size_t room;
+};
+
 struct vfu_vector {
 	int fd; /* -1: none */
 	bool masked;
@@ -59,34 +76,28 @@ struct vfu {
 	struct vfu_config config;
 	int epoll;
 	struct unix_listener listener; /* none: one connection only */
-	int wake;     /* eventfd: an engine left something for the control thread */
-	int answered; /* eventfd: something happened that an engine waits for */
+	int wake; /* eventfd: an engine left something for the control thread */
 
 	int connection; /* -1: no client */
 	_Atomic bool negotiated;
 	_Atomic bool broken; /* the connection is to be given up once its commands are done */
 	bool give_up;        /* no more commands from this client: disconnect (control thread's) */
-	bool wants_output;   /* epoll waits for room to send instead of input */
+	uint32_t interest;   /* of epoll in the connection: EPOLLIN, EPOLLOUT */
 	unsigned logged;
 
-	pthread_mutex_t receive;
 	struct vfio_user_stream stream;
-	struct vfio_user_message *queue;
-	struct vfio_user_message **queue_end;
-	unsigned queued;
 	int input_error; /* 0, or why there is no more input */
-	bool heard;      /* something came since the last DMA message was sent */
-	bool silent;     /* a DMA message timed out, and nothing has come since it was sent */
-	bool awaiting;   /* an engine waits for the answer below */
-	uint16_t awaited_id;
-	uint16_t awaited_command;
-	struct vfio_user_message *answer;
 
 	pthread_mutex_t transmit;
 	struct vfu_unsent *unsent;
 	struct vfu_unsent **unsent_end;
+	size_t posted_bytes;  /* of unsent that are posted, with their heads */
+	unsigned unsent_owed; /* of unsent that are not posted */
 
 	pthread_mutex_t dma;
+	struct vfu_read read[VFU_READS_MAX];
+	uint64_t heard; /* messages of this client */
+	bool silent;    /* a read timed out, and nothing has come since it was sent */
 	uint16_t next_id;
 	uint32_t client_transfer; /* what the client takes in one message */
 
@@ -116,12 +127,9 @@ void vfu_log_line(struct vfu *vfu, const char *text);
 /* Makes vfu_fd readable. */
 void vfu_wake(struct vfu *vfu);
 
-/* Reads what has come, without waiting: answers to the engine, commands to the queue. `receive`
- * held. */
-void vfu_pump(struct vfu *vfu);
-
-/* Sends, or queues what the socket does not take. */
-void vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const struct iovec *parts,
+/* Sends, or queues what the socket does not take. 0; -ENOTCONN; a message with VFIO_USER_NO_REPLY
+ * for which the queue has no room is not sent: -ENOBUFS. */
+int vfu_transmit(struct vfu *vfu, const struct vfio_user_header *header, const struct iovec *parts,
 	unsigned part_count, const int *fds, unsigned fd_count);
 
 /* Sends what is queued; true if nothing is left. */
@@ -129,6 +137,9 @@ bool vfu_flush(struct vfu *vfu);
 
 /* Runs one command and replies. */
 void vfu_command(struct vfu *vfu, struct vfio_user_message *message);
+
+/* Takes a message for a sign of life, and a reply for the answer to a read. */
+void vfu_hear(struct vfu *vfu, const struct vfio_user_message *message);
 
 /* Forgets the client's windows, eventfds and limits, and tells the device. */
 void vfu_forget_client(struct vfu *vfu);

@@ -89,7 +89,8 @@ struct p2pnic_counters {
 	_Atomic uint64_t doorbells;     /* times a peer was woken */
 	_Atomic uint64_t sleeps;        /* times this NIC went to sleep */
 	struct p2pnic_punted punt[P2PNIC_PUNT_COUNT]; /* by enum p2pnic_punt_class */
-	uint8_t reserved0[256 - 4 * 16 - 6 * 8 - 8 * 16];
+	_Atomic uint64_t dma_lost; /* posted writes given up because their queue was full */
+	uint8_t reserved0[256 - 4 * 16 - 7 * 8 - 8 * 16];
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
 	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */
@@ -97,6 +98,7 @@ struct p2pnic_counters {
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_counters, 4096);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, punt, 112);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dma_lost, 240);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, to_ring, 256);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dropped, 2304);
 

@@ -95,6 +95,7 @@ struct board {
 	bool copies_on_keep;    /* as a port that reads from a stranger's memory */
 	bool refuses_start;
 	bool frames_change; /* peers are hostile: frames may change in transmission */
+	uint64_t slow_bus;  /* reads of the region that begins there are under way */
 
 	struct packet_queue wire_in;  /* waits to be received */
 	struct packet_queue wire_out; /* was sent */
@@ -359,16 +360,18 @@ static inline void board_dma_write64(
 		board_dma_slow(b, r, offset, &value, 8, DMA_WRITE);
 }
 
-static inline bool board_dma_read(
+static inline enum dma_status board_dma_read(
 	struct board *b, const struct dma_region *r, uint64_t offset, void *data, uint32_t bytes)
 {
 	uint8_t *from = board_target(r, offset, bytes);
 
+	if (b->slow_bus && r->bus.value == b->slow_bus)
+		return DMA_LATER;
 	if (!from)
-		return board_dma_slow(b, r, offset, data, bytes, DMA_READ);
+		return board_dma_slow(b, r, offset, data, bytes, DMA_READ) ? DMA_DONE : DMA_FAULT;
 	memmove(data, from,
 		bytes); /* rubbish in its ring to itself: it may read over its own buffer */
-	return true;
+	return DMA_DONE;
 }
 
 static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)

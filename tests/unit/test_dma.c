@@ -133,7 +133,7 @@ static void accesses_lie_inside_one_window(void **state)
 	assert_true(dma_write(&dma, at(0x10000), bytes, 32));
 	assert_true(dma_write(&dma, at(0x10fe0), bytes, 32));
 	assert_memory_equal(memory + 0xfe0, bytes, 32);
-	assert_true(dma_read(&dma, at(0x10fe0), got, 32));
+	assert_int_equal(dma_read(&dma, at(0x10fe0), got, 32), DMA_DONE);
 	assert_memory_equal(got, bytes, 32);
 	assert_int_equal(faults(), 0);
 	assert_false(dma_write(&dma, at(0x0ffff), bytes, 32));
@@ -143,7 +143,7 @@ static void accesses_lie_inside_one_window(void **state)
 	assert_false(dma_write(&dma, at(0x20000), bytes, 32)); /* may only be read */
 	assert_int_equal(faults(), 5);
 	memset(got, 0xee, sizeof(got));
-	assert_false(dma_read(&dma, at(0x30000), got, 32));
+	assert_int_equal(dma_read(&dma, at(0x30000), got, 32), DMA_FAULT);
 	assert_int_equal(got[0] | got[31], 0);
 	assert_int_equal(faults(), 6);
 	assert_false(dma_resolve(&dma, at(0x10000), 0, DMA_READ, &region));
@@ -154,7 +154,7 @@ static void accesses_lie_inside_one_window(void **state)
 	dma.enabled = false;
 	assert_false(dma_resolve(&dma, at(0x10000), 1, DMA_READ, &region));
 	assert_false(dma_write(&dma, at(0x10000), bytes, 32));
-	assert_false(dma_read(&dma, at(0x10000), got, 32));
+	assert_int_equal(dma_read(&dma, at(0x10000), got, 32), DMA_FAULT);
 	dma.enabled = true;
 	/* Only the very window is unmapped. */
 	dma_unmap(&dma, at(0x10000), 2 * PAGE);
@@ -188,7 +188,7 @@ static void doorbells(void **state)
 	assert_int_equal(write(bell, &count, sizeof(count)), 8);
 	assert_true(dma_write(&dma, at(0x10000), "1234", 4));
 	assert_int_equal(faults(), 0);
-	assert_false(dma_read(&dma, at(0x10000), &count, sizeof(count)));
+	assert_int_equal(dma_read(&dma, at(0x10000), &count, sizeof(count)), DMA_FAULT);
 	assert_int_equal(count, 0);
 	assert_int_equal(faults(), 1);
 	/* A descriptor that takes no writes. */
@@ -203,25 +203,41 @@ static void doorbells(void **state)
 static void windows_by_message(void **state)
 {
 	struct dma dma = fresh();
+	struct dma_region region;
 	uint8_t got[8] = {0};
 
 	assert_int_equal(
 		map(&dma, 0x10000, PAGE, DMA_READ | DMA_WRITE, VFU_WINDOW_MESSAGE, -1, 0), 0);
 	messages = 0;
 	assert_true(dma_write(&dma, at(0x10000), got, 8));
-	assert_true(dma_read(&dma, at(0x10000), got, 8));
+	assert_int_equal(dma_read(&dma, at(0x10000), got, 8), DMA_DONE);
 	assert_int_equal(got[7], 0x55);
 	assert_int_equal(messages, 2);
+	message_error = -EAGAIN;
+	assert_int_equal(dma_read(&dma, at(0x10000), got, 8), DMA_LATER);
+	assert_int_equal(faults(), 0);
 	message_error = -EIO;
 	assert_false(dma_write(&dma, at(0x10000), got, 8));
-	assert_false(dma_read(&dma, at(0x10000), got, 8));
+	assert_int_equal(dma_read(&dma, at(0x10000), got, 8), DMA_FAULT);
 	assert_int_equal(got[7], 0);
-	message_error = 0;
 	assert_int_equal(faults(), 2);
+	/* No room: lost, and so is all that would follow it, until the pairs are closed. */
+	message_error = -ENOBUFS;
+	messages = 0;
+	assert_false(dma_write(&dma, at(0x10000), got, 8));
+	message_error = 0;
+	assert_false(dma_write(&dma, at(0x10000), got, 8));
+	assert_int_equal(messages, 1);
+	assert_int_equal(counters.dma_lost, 2);
+	assert_int_equal(faults(), 2);
+	assert_false(dma_resolve(&dma, at(0x10000), 8, DMA_WRITE, &region));
+	dma.lost = false;
+	assert_true(dma_resolve(&dma, at(0x10000), 8, DMA_WRITE, &region));
+	assert_true(dma_write(&dma, at(0x10000), got, 8));
 	/* No such kind: nobody maps one. */
 	dma.window[0].kind = (enum vfu_window_kind)99;
 	assert_false(dma_write(&dma, at(0x10000), got, 8));
-	assert_false(dma_read(&dma, at(0x10000), got, 8));
+	assert_int_equal(dma_read(&dma, at(0x10000), got, 8), DMA_FAULT);
 	dma_unmap_all(&dma);
 }
 

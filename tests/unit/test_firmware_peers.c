@@ -569,6 +569,37 @@ static void faults_are_counted(void **state)
 	rig_free(r);
 }
 
+/* A packet that the bus has not brought yet holds its own ring up, and no other. */
+static void a_slow_read_holds_one_ring(void **state)
+{
+	if (P2PNIC_METHOD == P2PNIC_METHOD_WRITE)
+		return; /* it reads nothing */
+
+	struct rig *r = rig_new(3, &(struct rig_config){0});
+	struct nic *n = r->at[1].nic;
+
+	n->board->slow_bus = n->in[0].packets.bus.value;
+	receive4(r, 0, 1, 100, 1);
+	receive4(r, 0, 1, 100, 2);
+	rig_run(r);
+	assert_int_equal(rig_count(&r->at[1].counters->sent.packets), 0);
+	crosses(r, 2, 1);
+	/* It looks again soon, and says to nobody that it sleeps. */
+	assert_int_equal(nic_arm(n), NIC_WAITING);
+	rig_relay(r);
+	assert_int_equal(*r->at[2].nic->out[1].asleep, 0);
+	nic_disarm(n);
+	receive4(r, 1, 0, 100, 3);
+	assert_int_equal(nic_arm(n), NIC_BUSY); /* its port has something */
+	nic_disarm(n);
+	n->board->slow_bus = 0;
+	rig_run(r);
+	assert_int_equal(rig_count(&r->at[1].counters->sent.packets), 3);
+	assert_int_equal(rig_drops(r, 1, P2PNIC_DROP_DMA_FAULT), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
 /* --- Peers that lie --------------------------------------------------------------------------- */
 
 /* A peer that publishes on and on gets no more taken than its ring has slots. */
@@ -751,6 +782,7 @@ int main(void)
 		cmocka_unit_test(reset_in_every_state),
 		cmocka_unit_test(windows_vanish),
 		cmocka_unit_test(faults_are_counted),
+		cmocka_unit_test(a_slow_read_holds_one_ring),
 		cmocka_unit_test(a_peer_that_overruns_its_ring),
 		cmocka_unit_test(bad_descriptors_are_counted_and_passed_over),
 		cmocka_unit_test(bad_descriptors_at_a_slow_port),

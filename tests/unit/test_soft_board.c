@@ -23,10 +23,10 @@ bool dma_write(struct dma *dma, struct bus_addr bus, const void *data, size_t by
 	return true;
 }
 
-bool dma_read(struct dma *dma, struct bus_addr bus, void *data, size_t bytes)
+enum dma_status dma_read(struct dma *dma, struct bus_addr bus, void *data, size_t bytes)
 {
 	fail();
-	return false;
+	return DMA_FAULT;
 }
 
 bool dma_resolve(struct dma *dma, struct bus_addr bus, uint64_t bytes, unsigned access,

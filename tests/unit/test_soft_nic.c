@@ -571,7 +571,7 @@ static void dma_stays_in_its_windows(void **state)
 	assert_memory_equal(memory + 0x1000, out, 64);
 	assert_true(dma_write(&dma, (struct bus_addr){0x11fc0}, out, 64));
 	assert_memory_equal(memory + 0x2fc0, out, 64);
-	assert_true(dma_read(&dma, (struct bus_addr){0x20000}, in, 64));
+	assert_int_equal(dma_read(&dma, (struct bus_addr){0x20000}, in, 64), DMA_DONE);
 	assert_memory_equal(in, out, 64);
 	static const struct {
 		uint64_t bus;
@@ -584,7 +584,7 @@ static void dma_stays_in_its_windows(void **state)
 
 		memset(in, 1, sizeof(in));
 		if (wrong[k].read) {
-			assert_false(dma_read(&dma, bus, in, 64));
+			assert_int_equal(dma_read(&dma, bus, in, 64), DMA_FAULT);
 			assert_memory_equal(in, zero, 64);
 		} else {
 			assert_false(dma_write(&dma, bus, out, 64));

@@ -324,7 +324,7 @@ static void *move(void *argument)
 	struct mover *m = argument;
 
 	m->result = m->write ? vfu_dma_write(m->vfu, m->bus, m->data, m->bytes)
-			     : vfu_dma_read(m->vfu, m->bus, m->data, m->bytes);
+			     : rig_read(m->vfu, m->bus, m->data, m->bytes);
 	m->done = true;
 	return NULL;
 }
@@ -343,6 +343,11 @@ static int move_served(struct pair *pair, struct mover *m)
 		assert_int_equal(device_service(pair->device), 0);
 	}
 	pthread_join(thread, NULL);
+	if (m->write) {
+		uint32_t value; /* whose reply comes after what was posted */
+
+		assert_int_equal(device_read32(pair->device, BAR0, RIG_SCRATCH, &value), 0);
+	}
 	return m->result;
 }
 
@@ -380,10 +385,14 @@ static void test_messages(void **state)
 	assert_int_equal(device_unmap(pair->device, BUS, bytes), 0);
 	m.bus = BUS;
 	assert_int_equal(move_served(pair, &m), -EFAULT);
+	/* A write is posted: the driver refuses it, and the device does not hear of that. */
 	assert_int_equal(
 		device_map_memory(pair->device, BUS, 0x1000, DEVICE_READ, memory, -1, 0), 0);
 	m.write = true;
-	assert_int_equal(move_served(pair, &m), -EFAULT);
+	memory[0] = 1;
+	data[0] = 2;
+	assert_int_equal(move_served(pair, &m), 0);
+	assert_int_equal(memory[0], 1);
 	assert_int_equal(device_unmap_all(pair->device), 0);
 	free(memory);
 	free(data);
@@ -431,18 +440,17 @@ static void test_paused_engine(void **state)
 	free(memory);
 }
 
-/* A driver that does not serve: one time-out, then errors at once, until it speaks again. */
+/* A driver that does not serve: reads time out once, then fail at once, until it speaks again. */
 static void test_silent_client(void **state)
 {
 	struct pair *pair = *state;
 	uint64_t *memory = aligned_alloc(4096, 4096);
 	struct mover m = {.vfu = pair->rig.vfu, .bus = BUS, .bytes = 8};
-	uint64_t word = 42;
+	uint64_t word = 0;
 	uint32_t value;
 
-	memset(memory, 0, 4096);
+	memset(memory, 0x2a, 4096);
 	m.data = (uint8_t *)&word;
-	m.write = true;
 	assert_int_equal(device_map_memory(pair->device, BUS, 4096, DEVICE_READ | DEVICE_WRITE,
 				 memory, -1, 0),
 		0);
@@ -454,10 +462,9 @@ static void test_silent_client(void **state)
 	}
 	/* It answers what it was asked, late and for nobody, and is heard again. */
 	assert_int_equal(device_read32(pair->device, BAR0, RIG_SCRATCH, &value), 0);
-	assert_int_equal(memory[0], 42);
-	word = 43;
+	assert_int_equal(word, 0);
 	assert_int_equal(move_served(pair, &m), 0);
-	assert_int_equal(memory[0], 43);
+	assert_int_equal(word, memory[0]);
 	assert_int_equal(device_unmap_all(pair->device), 0);
 	free(memory);
 }

@@ -546,15 +546,14 @@ static void test_deaf_client(void **state)
 		assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
 		raw_say(&b, VFIO_USER_REGION_READ, &access, sizeof(access), NULL, 0);
 		if (k == 1)
-			inject_one("malloc", 2, ENOMEM); /* of the rest of a reply */
+			inject_one("malloc", 1, ENOMEM); /* of the rest of a reply */
 		raw_say(&b, VFIO_USER_DEVICE_GET_REGION_INFO, &region, sizeof(region), NULL, 0);
 		raw_serve(&b);
 		inject_one("", 0, 0);
-		/* An engine's message waits behind, and nobody answers it in time. */
+		/* An engine's message waits behind. */
 		if (k == 0)
 			assert_int_equal(
-				vfu_dma_write(b.rig.vfu, (struct bus_addr){0x1000}, &region, 8),
-				-ETIMEDOUT);
+				vfu_dma_write(b.rig.vfu, (struct bus_addr){0x1000}, &region, 8), 0);
 		if (k == 2)
 			shutdown(b.socket, SHUT_RD);
 		else if (k == 0)

@@ -151,6 +151,11 @@ static int reset(void *device)
 	return 0;
 }
 
+static void read_done(void *device)
+{
+	((struct rig *)device)->reads_done++;
+}
+
 static void connected(void *device)
 {
 	((struct rig *)device)->connects++;
@@ -175,6 +180,7 @@ static const struct vfu_ops ops = {
 	.dma_unmap = dma_unmap,
 	.dma_unmap_all = dma_unmap_all,
 	.reset = reset,
+	.read_done = read_done,
 	.connected = connected,
 	.disconnected = disconnected,
 	.log = log_line,
@@ -200,22 +206,33 @@ void rig_serve(struct rig *rig)
 	assert_int_equal(pthread_create(&rig->control, NULL, control_thread, rig), 0);
 }
 
-/* One round: write a number through the window, read it back. */
+int rig_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes)
+{
+	int result;
+
+	while ((result = vfu_dma_read(vfu, bus, data, bytes)) == -EAGAIN)
+		rig_sleep_ms(1);
+	return result;
+}
+
+/* Writes a number through the window, then reads it back; never waits. */
 static void *engine_thread(void *argument)
 {
 	struct rig *rig = argument;
-	uint64_t number = 0;
+	uint64_t number = 0, back = 0;
+	bool reading = false;
 
 	while (!rig->engine_stop) {
-		uint64_t back = 0;
-		bool good;
+		int result = reading ? vfu_dma_read(rig->vfu, rig->bus, &back, sizeof(back))
+				     : vfu_dma_write(rig->vfu, rig->bus, &number, sizeof(number));
+		bool good = !result || result == -EAGAIN;
 
-		number++;
-		good = vfu_dma_write(rig->vfu, rig->bus, &number, sizeof(number)) == 0 &&
-		       vfu_dma_read(rig->vfu, rig->bus, &back, sizeof(back)) == 0 && back == number;
-		if (good)
-			rig->moved++;
-		else
+		if (reading && !result) {
+			good = back == number++;
+			rig->moved += good;
+		}
+		reading = result == -EAGAIN || (!result && !reading);
+		if (!good)
 			rig->faults++;
 		if (!good && vfu_connected(rig->vfu))
 			rig->faults_connected++;

@@ -40,7 +40,7 @@ struct rig {
 	struct vfio_user_area shown;
 	struct vfu_io_fd io_fd;
 	struct rig_window window[RIG_WINDOWS];
-	_Atomic unsigned windows, resets, connects, disconnects;
+	_Atomic unsigned windows, resets, connects, disconnects, reads_done;
 	char log[256]; /* the last line */
 
 	/* Control thread. */
@@ -67,6 +67,9 @@ void rig_close(struct rig *rig);
 
 /* Serves in a thread of its own until rig_close. */
 void rig_serve(struct rig *rig);
+
+/* vfu_dma_read, asked until it is answered. */
+int rig_read(struct vfu *vfu, struct bus_addr bus, void *data, size_t bytes);
 
 void rig_engine_start(struct rig *rig, struct bus_addr bus);
 void rig_engine_stop(struct rig *rig);
