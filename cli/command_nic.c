@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic nic [--method wr|rd|bn] [--buffer-bytes 2048|4096|16384] { [--engine "
-	"NAME[:CORE[:shared]]] NIC... }...\n"
+	"usage: p2pnic nic [--method wr|rd|bn] [--buffer-bytes 2048|4096|16384] [--whole-bus]\n"
+	"                  { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
 	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
 	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
 	"\n"
@@ -118,8 +118,9 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 		return false;
 	}
 	p->nics++;
-	*config = (struct soft_nic_config){
-		.method = config->method, .buffer_bytes = config->buffer_bytes};
+	*config = (struct soft_nic_config){.method = config->method,
+		.buffer_bytes = config->buffer_bytes,
+		.whole_bus = config->whole_bus};
 	return true;
 }
 
@@ -130,6 +131,7 @@ static int start(struct process *p, int argc, char **argv)
 	static const struct option options[] = {
 		{"method", required_argument, NULL, 'm'},
 		{"buffer-bytes", required_argument, NULL, 'b'},
+		{"whole-bus", no_argument, NULL, 'w'},
 		{"engine", required_argument, NULL, 'e'},
 		{"nic", required_argument, NULL, 'n'},
 		{"socket", required_argument, NULL, 's'},
@@ -166,6 +168,9 @@ static int start(struct process *p, int argc, char **argv)
 				return COMMAND_USAGE;
 			}
 			config.buffer_bytes = (uint32_t)number;
+			break;
+		case 'w':
+			config.whole_bus = true;
 			break;
 		case 'e':
 			if (!start_nic(p, &config) || !start_engine(p, optarg))

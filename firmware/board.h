@@ -14,8 +14,8 @@
  *
  * Port: what each function must do stands in ports/port.h, under the same names.
  *
- * DMA: a region is a range of bus addresses that lies in one window, found once when a pair is
- * opened and then used with offsets. The board never lets an access leave the region's window: it
+ * DMA: a region is a range of bus addresses that lies in windows, found once when a pair is
+ * opened and then used with offsets. The board never lets an access leave the region's windows: it
  * counts a fault and does nothing (a read yields zeros). The firmware resolves regions again when
  * the board says that windows changed (nic_windows_changed).
  *
@@ -52,7 +52,7 @@ void board_port_disarm(struct board *);
 int board_port_start(struct board *, const uint32_t *buffers, unsigned n);
 unsigned board_port_stop(struct board *, uint32_t *buffers);
 
-/* True if [bus, bus + bytes) lies in one window with that access. */
+/* True if [bus, bus + bytes) lies in windows with that access, which touch. */
 bool board_dma_resolve(
 	struct board *, struct bus_addr bus, uint64_t bytes, unsigned access, struct dma_region *);
 

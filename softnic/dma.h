@@ -4,12 +4,13 @@
  *
  * A window is a range of bus addresses that the driver mapped (vfio-user DMA_MAP). It is memory
  * that this process maps too, or a doorbell (an eventfd), or nothing the NIC can map: then each
- * access travels to the driver as a message. An access that does not lie in one window with the
- * right permission is a counted fault and goes nowhere.
+ * access travels to the driver as a message. An access that does not lie in windows with the right
+ * permission is a counted fault and goes nowhere. Windows that touch are as good as one: an IOMMU
+ * hands a region out in pieces.
  *
- * The firmware resolves a range once, when a pair is opened, and gets a pointer for memory; the
- * other kinds are looked up at each access. Windows change only while the engine is parked, after
- * which the firmware resolves again, so no pointer outlives its window.
+ * The firmware resolves a range once, when a pair is opened, and gets a pointer if all of it is
+ * memory in one piece here; everything else is looked up at each access. Windows change only while
+ * the engine is parked, after which the firmware resolves again, so no pointer outlives its window.
  */
 #ifndef SOFTNIC_DMA_H
 #define SOFTNIC_DMA_H
@@ -31,8 +32,11 @@ struct dma_window {
 };
 
 struct dma {
-	struct dma_window *window;
+	struct dma_window *window; /* by bus address; disjoint */
 	unsigned windows, capacity;
+	/* Addresses in no window are reached by messages: the client puts them on its bus. Without
+	 * it they are faults. */
+	bool whole_bus;
 	/* Bus Master Enable in the command register; without it every access is a fault. */
 	bool enabled;
 	/* A posted write found no room and was lost. What comes after it would announce what never
@@ -45,11 +49,12 @@ struct dma {
 
 /* Control thread, engine parked. 0 or -errno. */
 int dma_map(struct dma *, const struct vfu_window *);
+/* All windows in the range, which cuts none. */
 void dma_unmap(struct dma *, struct bus_addr bus, uint64_t bytes);
 void dma_unmap_all(struct dma *);
 
-/* Engine. `access`: DMA_READ, DMA_WRITE. region->board is the memory, or NULL for the other
- * kinds. */
+/* Engine. `access`: DMA_READ, DMA_WRITE. region->board is the memory, or NULL if it is not all
+ * memory in one piece. */
 bool dma_resolve(struct dma *, struct bus_addr bus, uint64_t bytes, unsigned access,
 	struct dma_region *region);
 

@@ -382,6 +382,7 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		goto fail;
 	}
 	s->dma.counters = counters_of(s);
+	s->dma.whole_bus = s->config.whole_bus;
 	nic_init(s->nic, &s->board, config->method, s->config.buffer_bytes, counters_of(s),
 		s->bar[1]->memory, s->config.bar2_bytes, s->bar[2]->memory, s->config.bar4_bytes);
 	result = make_port(s, &reason);

@@ -34,6 +34,7 @@ struct soft_nic_config {
 	uint32_t bar2_bytes;      /* powers of two from the contract's minimum; 0: that minimum */
 	uint32_t bar4_bytes;
 	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES; 0: the least */
+	bool whole_bus;        /* dma.h */
 };
 
 struct soft_nic {

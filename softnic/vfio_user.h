@@ -77,8 +77,9 @@ struct vfu_ops {
 	/* The client has answered, or refused, a vfu_dma_read: ask again. May be NULL. */
 	void (*read_done)(void *device);
 
-	/* Exactly one that was mapped. On return the device holds nothing of it and no access to it
-	 * is under way; it must not fail. */
+	/* All windows in [bus, bus + bytes): one or more that were mapped, none of them in part. On
+	 * return the device holds nothing of them and no access to them is under way; it must not
+	 * fail. */
 	void (*dma_unmap)(void *device, struct bus_addr bus, uint64_t bytes);
 	/* All of them, likewise; also when a client goes. */
 	void (*dma_unmap_all)(void *device);

@@ -163,31 +163,54 @@ static void unmap_all(struct vfu *vfu)
 	vfu->config.ops->dma_unmap_all(vfu->config.device);
 }
 
+/*
+ * The specification wants "exactly a previous mapping"; QEMU unmaps whatever range its guest's IOMMU
+ * invalidates, which covers many mappings or none. So this does as the kernel's VFIO does
+ * (VFIO_IOMMU_UNMAP_DMA of type 1, version 2): all mappings in the range go; a range that would cut
+ * one is refused, and nothing goes. Afterwards no window is left in a range that was unmapped.
+ */
+static int unmap_range(struct vfu *vfu, uint64_t address, uint64_t size)
+{
+	uint64_t last;
+
+	if (!size || (size | address) % VFU_PAGE ||
+		__builtin_add_overflow(address, size - 1, &last))
+		return -EINVAL;
+	unsigned at = find_window(vfu, address), end = find_window(vfu, last);
+
+	if (end < vfu->window_count && vfu->window[end].first <= last) {
+		if (vfu->window[end].last > last)
+			return -EINVAL;
+		end++;
+	}
+	if (at == end)
+		return 0;
+	if (vfu->window[at].first < address)
+		return -EINVAL;
+	vfu->config.ops->dma_unmap(vfu->config.device, (struct bus_addr){address}, size);
+	memmove(&vfu->window[at], &vfu->window[end],
+		(vfu->window_count - end) * sizeof(vfu->window[0]));
+	vfu->window_count -= end - at;
+	return 0;
+}
+
 static int do_dma_unmap(struct vfu *vfu, struct vfio_user_message *message)
 {
 	struct vfio_user_dma_unmap unmap;
+	int result = 0;
 
 	if (!request(message, &unmap, sizeof(unmap)) || unmap.argsz < sizeof(unmap))
 		return -EINVAL;
-	if (unmap.flags == VFIO_DMA_UNMAP_FLAG_ALL) {
-		if (unmap.address || unmap.size)
-			return -EINVAL;
+	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EINVAL;
+	if (!unmap.flags)
+		result = unmap_range(vfu, unmap.address, unmap.size);
+	else if (unmap.address || unmap.size)
+		result = -EINVAL;
+	else
 		unmap_all(vfu);
-	} else {
-		if (unmap.flags || !unmap.size)
-			return -EINVAL;
-		unsigned at = find_window(vfu, unmap.address);
-		if (at == vfu->window_count || vfu->window[at].first != unmap.address ||
-			vfu->window[at].last - unmap.address != unmap.size - 1)
-			return -ENOENT;
-		vfu->config.ops->dma_unmap(
-			vfu->config.device, (struct bus_addr){unmap.address}, unmap.size);
-		vfu->window_count--;
-		memmove(&vfu->window[at], &vfu->window[at + 1],
-			(vfu->window_count - at) * sizeof(vfu->window[0]));
-	}
 	reply_add(vfu, &unmap, sizeof(unmap));
-	return 0;
+	return result;
 }
 
 /* --- Information ------------------------------------------------------------------------------ */

@@ -488,7 +488,7 @@ static void test_client_edges(void **state)
 		-ENOTSUP);
 	assert_int_equal(device_doorbell_fd(device, VFIO_PCI_BAR0_REGION_INDEX, 4), -ENOENT);
 	assert_int_equal(device_doorbell_fd(device, VFIO_PCI_BAR2_REGION_INDEX, 0), -ENOENT);
-	assert_int_equal(device_unmap(device, (struct bus_addr){0x50000}, DEVICE_PAGE), -ENOENT);
+	assert_int_equal(device_unmap(device, (struct bus_addr){0x50000}, DEVICE_PAGE), 0);
 	assert_null(device_pointer(device, VFIO_PCI_BAR0_REGION_INDEX, 0, 4));
 	assert_null(device_pointer(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4));
 	assert_int_equal(device_write32(device, VFIO_PCI_BAR0_REGION_INDEX, RIG_BAR0, 4), -EINVAL);

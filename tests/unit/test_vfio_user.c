@@ -189,13 +189,14 @@ static void test_windows(void **state)
 		0);
 	assert_int_equal(pair->rig.windows, 4);
 
-	/* Unmapping matches exactly. */
-	assert_int_equal(device_unmap(d, BUS, 0x1000), -ENOENT);
-	assert_int_equal(device_unmap(d, within, 0x1000), -ENOENT);
-	assert_int_equal(device_unmap(d, before, 0x3000), -ENOENT);
+	/* Unmapping cuts no window, and leaves none. */
+	assert_int_equal(device_unmap(d, BUS, 0x1000), -EINVAL);
+	assert_int_equal(device_unmap(d, within, 0x1000), -EINVAL);
+	assert_int_equal(pair->rig.windows, 4);
+	assert_int_equal(device_unmap(d, before, 0x3000), 0);
+	assert_int_equal(pair->rig.windows, 2);
 	assert_int_equal(device_unmap(d, BUS, 0x2000), 0);
-	assert_int_equal(device_unmap(d, BUS, 0x2000), -ENOENT);
-	assert_int_equal(pair->rig.windows, 3);
+	assert_int_equal(pair->rig.windows, 2);
 	assert_int_equal(device_unmap_all(d), 0);
 	assert_int_equal(pair->rig.windows, 0);
 	close(memory);
@@ -422,7 +423,7 @@ static void test_paused_engine(void **state)
 
 	/* Unmapping waits for the engine as well; afterwards its accesses are refused. */
 	assert_int_equal(device_unmap(pair->device, BUS, 4096), 0);
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 0; !pair->rig.faults && i < 1000000; i++)
 		assert_int_equal(device_write32(pair->device, BAR0, RIG_REG_PAUSE, i), 0);
 	uint64_t moved = pair->rig.moved;
 	assert_true(pair->rig.faults > 0);

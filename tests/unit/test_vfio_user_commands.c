@@ -106,16 +106,51 @@ static void test_window_ranges(void **state)
 	assert_int_equal(map(b, VFU_READ, 0, 0x1000, 0x1000), -EEXIST);
 
 	assert_int_equal(unmap(b, 0, 0, 0), -EINVAL);
-	assert_int_equal(unmap(b, 0, 0, 0x1000), -ENOENT);
-	assert_int_equal(unmap(b, 0, ~0xfffull, 0x2000), -ENOENT);
-	assert_int_equal(unmap(b, 1, 0, ~0xfffull), -EINVAL); /* no dirty pages here */
+	assert_int_equal(unmap(b, 0, 0, 0x1800), -EINVAL);
+	assert_int_equal(unmap(b, 0, 0x800, 0x1000), -EINVAL);
+	assert_int_equal(unmap(b, 0, ~0xfffull, 0x2000), -EINVAL); /* beyond the end */
+	assert_int_equal(unmap(b, 1, 0, ~0xfffull), -EINVAL);      /* no dirty pages here */
 	assert_int_equal(unmap(b, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0x1000), -EINVAL);
+	assert_int_equal(unmap(b, VFIO_DMA_UNMAP_FLAG_ALL, 0x1000, 0), -EINVAL);
 	assert_int_equal(unmap(b, ~0u, 0, 0), -EINVAL);
 	assert_int_equal(b->rig.windows, 2);
 	assert_int_equal(unmap(b, 0, 0, ~0xfffull), 0);
 	assert_int_equal(b->reply->bytes, sizeof(struct vfio_user_dma_unmap));
 	assert_int_equal(unmap(b, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0), 0);
 	assert_int_equal(b->rig.windows, 0);
+}
+
+/* As QEMU unmaps what its guest's IOMMU invalidates: ranges that cover many windows, or none. Those
+ * that would cut one change nothing. */
+static void test_unmap_ranges(void **state)
+{
+	struct raw *b = *state;
+
+	for (unsigned k = 0; k < 8; k++) /* 0x10000, 0x12000, ... of one page each */
+		assert_int_equal(map(b, VFU_READ, 0, 0x10000 + k * 0x2000, 0x1000), 0);
+	assert_int_equal(map(b, VFU_READ, 0, 0x40000, 0x4000), 0);
+	assert_int_equal(unmap(b, 0, 0x900000, 0x1000), 0); /* never mapped: before, between */
+	assert_int_equal(unmap(b, 0, 0x1000, 0x1000), 0);
+	assert_int_equal(unmap(b, 0, 0x11000, 0x1000), 0);
+	assert_int_equal(b->rig.windows, 9);
+	/* In part: at the front, at the end, in the middle; others in the range stay too. */
+	assert_int_equal(unmap(b, 0, 0x40000, 0x1000), -EINVAL);
+	assert_int_equal(unmap(b, 0, 0x43000, 0x1000), -EINVAL);
+	assert_int_equal(unmap(b, 0, 0x41000, 0x1000), -EINVAL);
+	assert_int_equal(unmap(b, 0, 0x10000, 0x31000), -EINVAL);
+	assert_int_equal(unmap(b, 0, 0x43000, 0x100000), -EINVAL);
+	assert_int_equal(b->rig.windows, 9);
+	/* Three and the gaps around them, by one that begins and ends beside any window. */
+	assert_int_equal(unmap(b, 0, 0x11000, 0x7000), 0);
+	assert_int_equal(b->reply->bytes, sizeof(struct vfio_user_dma_unmap));
+	assert_int_equal(b->rig.windows, 6);
+	assert_int_equal(map(b, VFU_READ, 0, 0x10000, 0x1000), -EEXIST);
+	assert_int_equal(map(b, VFU_READ, 0, 0x11000, 0x7000), 0);
+	assert_int_equal(map(b, VFU_READ, 0, 0x18000, 0x1000), -EEXIST);
+	/* Everything, by a range that reaches the top of the address space. */
+	assert_int_equal(unmap(b, 0, 0x1000, ~0xfffull), 0);
+	assert_int_equal(b->rig.windows, 0);
+	assert_int_equal(map(b, VFU_READ, 0, 0, ~0xfffull), 0);
 }
 
 static void test_region_info(void **state)
@@ -364,6 +399,7 @@ int main(void)
 		RAW_TEST(test_commands_that_are_none),
 		RAW_TEST(test_short_requests),
 		RAW_TEST(test_window_ranges),
+		RAW_TEST(test_unmap_ranges),
 		RAW_TEST(test_region_info),
 		RAW_TEST(test_io_fds),
 		RAW_TEST(test_region_ranges),
