@@ -35,7 +35,7 @@ unsigned nic_poll(struct nic *n)
 	return work;
 }
 
-static bool rings_wait(struct nic *n)
+bool nic_waits(const struct nic *n)
 {
 	for (unsigned k = 0; k < n->open_peers; k++)
 		if (ring_in_waits(&n->in[n->peer[k]]))
@@ -65,11 +65,14 @@ enum nic_rest nic_arm(struct nic *n)
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in rings_publish */
 	/* Some ports say of frames that wait though they were stopped; the test board's does
 	 * not. */
-	if ((port_waits && n->running) || rings_wait(n))
+	if ((port_waits && n->running) || nic_waits(n))
 		return NIC_BUSY;
 	if (n->held || n->in_flight)
 		return NIC_WAITING;
 	count(&n->counters->sleeps, 1);
+	for (unsigned k = 0; k < n->open_peers; k++)
+		if (board_dma_posts(n->board, &n->out[n->peer[k]].mailbox))
+			return NIC_POSTED;
 	return NIC_IDLE;
 }
 

@@ -125,6 +125,9 @@ enum nic_rest {
 	/* Nothing to do now, but packets are held, in flight or being fetched: poll again within a
 	 * millisecond. */
 	NIC_WAITING,
+	/* Nothing, but a peer may not have heard yet that this NIC sleeps: as NIC_IDLE, and look at
+	 * nic_waits every millisecond. */
+	NIC_POSTED,
 	NIC_IDLE, /* nothing: sleep until the port, the doorbell or the host wakes the NIC */
 };
 
@@ -132,6 +135,9 @@ enum nic_rest {
  * nic_disarm must follow before the next nic_poll. */
 enum nic_rest nic_arm(struct nic *n);
 void nic_disarm(struct nic *n);
+
+/* Whether a peer has published something. */
+bool nic_waits(const struct nic *n);
 
 /* --- Between the firmware's own files --------------------------------------------------------- */
 

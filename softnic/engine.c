@@ -95,6 +95,27 @@ static bool is_control(const struct engine *e, int fd)
 	return false;
 }
 
+static bool anything_waits(const struct engine *e)
+{
+	for (unsigned k = 0; k < e->nics; k++)
+		if (nic_waits(e->nic[k]->nic))
+			return true;
+	return false;
+}
+
+/* Sleeps until something wakes the engine, or as long as it may. A peer that publishes before it has
+ * heard that a NIC sleeps rings no doorbell: then the rings are looked at every millisecond. */
+static int sleep_till(struct engine *e, enum nic_rest rest, struct epoll_event *events, int room)
+{
+	unsigned naps = rest == NIC_POSTED ? ENGINE_SERVICE_MS : 1;
+	int n;
+
+	do
+		n = epoll_wait(e->epoll, events, room, rest == NIC_IDLE ? ENGINE_SERVICE_MS : 1);
+	while (n == 0 && --naps && !anything_waits(e));
+	return n;
+}
+
 /* Sleeps unless something came up while arming. */
 static void rest(struct engine *e)
 {
@@ -110,7 +131,7 @@ static void rest(struct engine *e)
 			rest = r;
 	}
 	if (rest != NIC_BUSY) {
-		n = epoll_wait(e->epoll, events, 16, rest == NIC_WAITING ? 1 : ENGINE_SERVICE_MS);
+		n = sleep_till(e, rest, events, 16);
 		if (n > 0)
 			drain(e->wake);
 		for (int k = 0; k < n; k++)

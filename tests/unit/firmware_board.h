@@ -95,6 +95,7 @@ struct board {
 	bool copies_on_keep;    /* as a port that reads from a stranger's memory */
 	bool refuses_start;
 	bool frames_change; /* peers are hostile: frames may change in transmission */
+	bool posts;         /* the bus posts writes */
 	uint64_t slow_bus;  /* reads of the region that begins there are under way */
 
 	struct packet_queue wire_in;  /* waits to be received */
@@ -358,6 +359,11 @@ static inline void board_dma_write64(
 		atomic_store_explicit((_Atomic uint64_t *)to, value, memory_order_release);
 	else
 		board_dma_slow(b, r, offset, &value, 8, DMA_WRITE);
+}
+
+static inline bool board_dma_posts(struct board *b, const struct dma_region *r)
+{
+	return b->posts;
 }
 
 static inline enum dma_status board_dma_read(

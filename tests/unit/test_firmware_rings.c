@@ -572,6 +572,39 @@ static void an_idle_nic_sleeps_and_is_woken(void **state)
 	rig_free(r);
 }
 
+/* `asleep` may still be on its way: what the peer publishes then without a doorbell is found by
+ * looking. */
+static void over_a_bus_that_posts_it_looks_again(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){0});
+	uint32_t last = 0;
+
+	r->at[1].board.posts = true;
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_POSTED);
+	assert_int_equal(rig_count(&r->at[1].counters->sleeps), 1);
+	assert_false(nic_waits(r->at[1].nic));
+	atomic_store(r->at[0].nic->out[1].asleep, 0); /* not heard of */
+	receive4(r, 0, 1, 100, 1);
+	nic_poll(r->at[0].nic);
+	rig_relay(r);
+	assert_int_equal(r->at[1].board.rung, 0);
+	assert_true(nic_waits(r->at[1].nic));
+	nic_disarm(r->at[1].nic);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 1);
+	/* What waits or is held comes first. */
+	r->at[1].board.stuck = true;
+	receive4(r, 0, 1, 100, 2);
+	for (unsigned k = 0; k < 4; k++)
+		rig_poll(r);
+	assert_int_equal(nic_arm(r->at[1].nic), NIC_WAITING);
+	nic_disarm(r->at[1].nic);
+	r->at[1].board.stuck = false;
+	rig_run(r);
+	rig_check(r);
+	rig_free(r);
+}
+
 static void packets_before_the_last_look_keep_it_awake(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){0});
@@ -771,6 +804,7 @@ int main(void)
 		cmocka_unit_test(few_buffers_drop_and_recover),
 		cmocka_unit_test(messages_do_the_same),
 		cmocka_unit_test(an_idle_nic_sleeps_and_is_woken),
+		cmocka_unit_test(over_a_bus_that_posts_it_looks_again),
 		cmocka_unit_test(packets_before_the_last_look_keep_it_awake),
 		cmocka_unit_test(the_sleeping_host_is_interrupted),
 		cmocka_unit_test(a_take_has_limits),
