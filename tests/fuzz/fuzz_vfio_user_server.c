@@ -147,6 +147,20 @@ static int lowest_free_fd(void)
 	return fd;
 }
 
+/* The engine's messages: their ids count from 0, so an input can answer them. */
+static void move(struct vfu *vfu, size_t turn)
+{
+	static uint8_t data[5000];
+	struct bus_addr bus = {turn % 3 * 0x1000};
+	int result = vfu_dma_read(vfu, bus, data, turn & 4 ? 8 : sizeof(data));
+
+	check(result <= 0 && result > -4096);
+	if (turn % 5 == 0)
+		vfu_dma_cancel(vfu);
+	result = vfu_dma_write(vfu, bus, data, turn % 64);
+	check(result == 0 || result == -107); /* ENOTCONN */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static const uint8_t version[] = "\0\0\1\0{\"capabilities\":{\"max_msg_fds\":4}}";
@@ -211,6 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		}
 		serve(vfu, ends[1]);
 		vfu_interrupt(vfu, bytes & 3);
+		move(vfu, bytes);
 	}
 	close(ends[1]);
 	vfu_close(vfu);
