@@ -208,6 +208,10 @@ static int start(struct process *p, int argc, char **argv)
 				log_say(LOG_ERROR, "p2pnic nic", "'%s' is no MAC address", optarg);
 				return COMMAND_USAGE;
 			}
+			if (config.mac.octet[0] & 1) {
+				log_say(LOG_ERROR, "p2pnic nic", "%s is a group address", optarg);
+				return COMMAND_USAGE;
+			}
 			break;
 		case '2':
 			if (!parse_mib(optarg, &config.bar2_bytes))

@@ -37,6 +37,7 @@ void nic_set_mac(struct nic *n, struct mac_addr mac)
 {
 	n->stations.mac[0] = 0;
 	__builtin_memcpy(&n->stations.mac[0], &mac, sizeof(mac));
+	n->mac_low = (uint32_t)n->stations.mac[0];
 }
 
 /* Tells a peer whether this port has a carrier (link_down in p2pnic/ring.h). */
@@ -286,6 +287,7 @@ static enum p2pnic_result reset(struct nic *n)
 		n->bar4, n->bar4_bytes);
 	n->kernel = kernel;
 	n->stations.mac[0] = mac;
+	n->mac_low = (uint32_t)mac;
 	n->link = link;
 	n->speed = speed;
 	n->ready = true;
@@ -373,20 +375,28 @@ static enum p2pnic_result use_sources(struct nic *n)
 	return P2PNIC_OK;
 }
 
+/* Neither a group address (IEEE 802: the lowest bit of octet 0) nor 0. */
+static bool is_station(uint64_t mac)
+{
+	return mac && !(mac & 1);
+}
+
 static enum p2pnic_result use_stations(struct nic *n)
 {
 	const struct p2pnic_stations *list =
 		(const struct p2pnic_stations *)(n->bar2 + P2PNIC_BAR2_STATIONS);
+	uint64_t mac[P2PNIC_STATIONS_MAX] = {0};
 	uint32_t count = list->count;
 
 	__asm__ volatile("" : "+r"(count)); /* read once */
 	if (count > P2PNIC_STATIONS_MAX)
 		return P2PNIC_BAD_ARGUMENT;
 	for (uint32_t k = 0; k < count; k++) {
-		n->stations.mac[1 + k] = 0;
-		__builtin_memcpy(
-			&n->stations.mac[1 + k], &list->address[k], sizeof(list->address[k]));
+		__builtin_memcpy(&mac[k], &list->address[k], sizeof(list->address[k]));
+		if (!is_station(mac[k]))
+			return P2PNIC_BAD_ARGUMENT;
 	}
+	__builtin_memcpy(&n->stations.mac[1], mac, count * sizeof(mac[0]));
 	n->stations.count = 1 + count;
 	return P2PNIC_OK;
 }
@@ -469,7 +479,7 @@ uint32_t nic_register_read(const struct nic *n, uint32_t offset)
 
 void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 {
-	uint64_t *mac = &n->stations.mac[0];
+	uint64_t mac;
 
 	switch (offset) {
 	case P2PNIC_REG_COMMAND:
@@ -484,10 +494,12 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 			n->mtu = value;
 		break;
 	case P2PNIC_REG_MAC_LOW:
-		*mac = (*mac & 0xffff00000000ull) | value;
+		n->mac_low = value;
 		break;
 	case P2PNIC_REG_MAC_HIGH:
-		*mac = (*mac & 0xffffffffull) | (uint64_t)(value & 0xffff) << 32;
+		mac = n->mac_low | (uint64_t)(value & 0xffff) << 32;
+		if (is_station(mac))
+			n->stations.mac[0] = mac;
 		break;
 	case P2PNIC_REG_RX_OFFSET:
 		if (!n->rx_started)

@@ -85,7 +85,7 @@ struct nic {
 	uint32_t frees; /* how many of free[] */
 
 	/* Registers as written by the host. */
-	uint32_t index, mtu, rx_offset, rx_buffers, fib_offset[2], epoch, result;
+	uint32_t index, mtu, mac_low, rx_offset, rx_buffers, fib_offset[2], epoch, result;
 	_Atomic uint32_t link, speed; /* set by the board, by the engine while the host reads */
 
 	struct ring_in in[P2PNIC_MAILBOXES];

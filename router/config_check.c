@@ -60,6 +60,11 @@ static int check_engine(struct config *config, unsigned k, const struct config_t
 	return 0;
 }
 
+static bool mac_is_zero(struct mac_addr mac)
+{
+	return !memcmp(&mac, &(struct mac_addr){{0}}, sizeof(mac));
+}
+
 static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	struct config_nic *n = &config->nics[k];
@@ -72,6 +77,8 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 		return wrong(tree, "nics", k, "mac", 0, "'%s' is no MAC address", n->mac);
 	if (n->mac && (n->mac_address.octet[0] & 1))
 		return wrong(tree, "nics", k, "mac", 0, "%s is a group address", n->mac);
+	if (n->mac && mac_is_zero(n->mac_address))
+		return wrong(tree, "nics", k, "mac", 0, "%s is no address", n->mac);
 	if (n->mtu && buffer_bytes && *n->mtu > P2PNIC_MTU_MAX(*buffer_bytes))
 		return config_tree_wrong(tree, line_of(tree, "nics", k, "mtu", 0),
 			"mtu %u: want %u to %u, or larger buffer_bytes", *n->mtu, P2PNIC_MTU_MIN,
@@ -100,7 +107,8 @@ static int check_neighbor(struct config *config, unsigned k, const struct config
 	n->nic_index = (unsigned)index;
 	if (!address_parse(n->address, &n->ip))
 		return wrong(tree, "neighbors", k, "address", 0, "'%s' is no address", n->address);
-	if (!mac_parse(n->mac, &n->mac_address) || (n->mac_address.octet[0] & 1))
+	if (!mac_parse(n->mac, &n->mac_address) || (n->mac_address.octet[0] & 1) ||
+		mac_is_zero(n->mac_address))
 		return wrong(
 			tree, "neighbors", k, "mac", 0, "'%s' is no station's MAC address", n->mac);
 	return 0;

@@ -95,8 +95,8 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_RESULT     0x014u /* ro  enum p2pnic_result of the last command */
 #define P2PNIC_REG_NIC_INDEX  0x018u /* rw  this NIC's number, 0 to P2PNIC_NICS_MAX - 1 */
 #define P2PNIC_REG_MTU        0x01cu /* rw  of the port, bytes of IP packet; adjacencies decide */
-#define P2PNIC_REG_MAC_LOW    0x020u /* rw  octets 0–3, octet 0 in the low byte */
-#define P2PNIC_REG_MAC_HIGH   0x024u /* rw  octets 4–5 */
+#define P2PNIC_REG_MAC_LOW    0x020u /* rw  octets 0–3, octet 0 in the low byte; in force with */
+#define P2PNIC_REG_MAC_HIGH   0x024u /* rw  octets 4–5, unless that is a group address or 0 */
 #define P2PNIC_REG_LINK       0x028u /* ro  1: up */
 #define P2PNIC_REG_SPEED      0x02cu /* ro  Mb/s; 0: unknown */
 #define P2PNIC_REG_BAR2_BYTES 0x030u /* ro */

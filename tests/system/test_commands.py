@@ -77,6 +77,7 @@ NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
     (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"),
     (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
     (["--mac", "02:00"], 2, "'02:00' is no MAC address"),
+    (["--mac", "03:00:00:00:00:01"], 2, "03:00:00:00:00:01 is a group address"),
     (["--engine", "e:9999"] + NIC, 1, "engine 'e:9999': "),
     (NIC + ["--table-memory", "3"], 1, "powers of two"), (
         NIC + ["--packet-memory", "9999"], 2, "no number of MiB"),

@@ -74,45 +74,7 @@ static void lie_descriptor(
 		r->relay[peer][nic]->descriptor[slot] = d;
 }
 
-/* --- Registers and commands ------------------------------------------------------------------- */
-
-static void registers(void **state)
-{
-	struct rig *r = rig_new(1, &(struct rig_config){0});
-	struct nic *n = r->at[0].nic;
-
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_MAGIC), P2PNIC_MAGIC);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_VERSION), P2PNIC_VERSION);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_METHOD), P2PNIC_METHOD);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_BAR4_BYTES), r->at[0].bar4_bytes);
-	for (uint32_t reg = 0; reg < 0x1000; reg += 4)
-		if (reg != P2PNIC_REG_COMMAND) {
-			uint32_t before = nic_register_read(n, reg);
-
-			nic_register_write(n, reg, 0xffffffff);
-			nic_register_write(n, reg, before);
-			assert_int_equal(nic_register_read(n, reg), before);
-		}
-	nic_register_write(n, P2PNIC_REG_NIC_INDEX, P2PNIC_NICS_MAX);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_NIC_INDEX), 0);
-	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN) + 1);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_MTU), 1500);
-	nic_register_write(n, P2PNIC_REG_MTU, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
-	assert_int_equal(
-		nic_register_read(n, P2PNIC_REG_MTU), P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN));
-	nic_register_write(n, P2PNIC_REG_EPOCH, 77);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_EPOCH_SEEN), 77);
-	nic_register_write(n, P2PNIC_REG_BUFFER_BYTES, P2PNIC_BUFFER_BYTES_MAX); /* read only */
-	nic_register_write(n, P2PNIC_REG_RX_BUFFERS, 99); /* it has started: no change */
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_RX_BUFFERS), r->config.rx_buffers);
-	assert_int_equal(rig_command(r, 0, 0, 0), P2PNIC_BAD_OPERATION);
-	assert_int_equal(rig_command(r, 0, 200, 0), P2PNIC_BAD_OPERATION);
-	assert_int_equal(rig_command(r, 0, P2PNIC_OP_RESET, 0), P2PNIC_OK);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_BUFFER_BYTES), P2PNIC_BUFFER_BYTES_MIN);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_MTU), 1500);
-	assert_int_equal(nic_register_read(n, P2PNIC_REG_RX_BUFFERS), 0);
-	rig_free(r);
-}
+/* --- Commands --------------------------------------------------------------------------------- */
 
 static void start_and_stop(void **state)
 {
@@ -770,7 +732,6 @@ static void a_wrong_consumer_closes_its_direction_only(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers),
 		cmocka_unit_test(start_and_stop),
 		cmocka_unit_test(images_are_checked),
 		cmocka_unit_test(bad_entries_open_nothing),

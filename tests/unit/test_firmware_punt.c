@@ -312,6 +312,19 @@ static void more_station_addresses(void **state)
 	assert_int_equal(rig_drops(r, 0, P2PNIC_DROP_FOREIGN_MAC), 17 * (15 * 16 / 2 + 16));
 	list->count = P2PNIC_STATIONS_MAX + 1;
 	assert_int_equal(rig_command(r, 0, P2PNIC_OP_STATIONS, 0), P2PNIC_BAD_ARGUMENT);
+	/* No address of a station among others: those in force stay. */
+	for (unsigned k = 0; k < 2; k++) {
+		list->count = 2;
+		list->address[0] = (struct mac_addr){{2, 7, 7, 7, 7, 7}};
+		list->address[1] = (struct mac_addr){{(uint8_t)(k ? 3 : 0)}};
+		assert_int_equal(rig_command(r, 0, P2PNIC_OP_STATIONS, 0), P2PNIC_BAD_ARGUMENT);
+		packet_ipv4(&p, 0, PACKET_TO(1), 64, 40, k);
+		memcpy(p.bytes, (const uint8_t[]){0, 0, 0x5e, 0, 1, 0}, 6);
+		rig_receive(r, 0, &p);
+		rig_run(r);
+		assert_non_null(got = rig_sent(r, 1));
+		free(got);
+	}
 	rig_free(r);
 }
 
