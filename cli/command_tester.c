@@ -602,7 +602,7 @@ static int act(const struct options *o, struct error *error)
 		double n = 65536;
 		if (colon && (parse_number(colon + 1, &n) || n < 1 || n > 1 << 20))
 			return error_set(error, -EINVAL,
-				"number of destinations '%.40s' is not 1 to 1048576", colon + 1);
+				"number of destinations '%s' is not 1 to 1048576", colon + 1);
 		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095,
 			o->destinations);
 		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);

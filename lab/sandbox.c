@@ -185,8 +185,7 @@ int sandbox_start(struct sandbox *s, bool lasting, int (*body)(const struct sand
 		code = start(s, lasting, body, argument, error);
 	}
 	if (code && root)
-		error_set(error, code, "%.200s; in a user namespace: %.200s", as_root.text,
-			error->text);
+		error_set(error, code, "%s; in a user namespace: %s", as_root.text, error->text);
 	return code;
 }
 

@@ -249,8 +249,7 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, struct er
 	}
 	if (busy)
 		code = -EBUSY;
-	return error_set(error, code,
-		"%s: AF_XDP cannot start (%.150s)%s; or use port type af_packet",
+	return error_set(error, code, "%s: AF_XDP cannot start (%s)%s; or use port type af_packet",
 		port->interface.name, tried.text,
 		code == -EBUSY     ? ": another program or socket is on it"
 		: code == -ENOBUFS ? ": locked memory is limited, `ulimit -l unlimited`"
@@ -294,8 +293,7 @@ static int parse(struct af_xdp_port *port, const char *options, struct error *er
 	while ((more = port_option_next(&options, &option, error)) > 0) {
 		if (!strcmp(option.key, "mode")) {
 			more = error_set(error, -EINVAL,
-				"option mode=%.64s: want zero-copy, native or generic",
-				option.value);
+				"option mode=%s: want zero-copy, native or generic", option.value);
 			for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++)
 				if (!strcmp(option.value, mode_name[mode])) {
 					port->mode_forced[mode] = port->any_forced = true;

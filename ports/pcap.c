@@ -117,7 +117,7 @@ static uint64_t time_of(struct pcap_port *port, const struct timeval *time)
 
 	if (seconds >= 0 && seconds <= latest)
 		return (uint64_t)seconds * SECOND_NS + nanoseconds;
-	FAULT(port, "%.96s: frame %" PRIu64 ": the time %" PRId64 " s is not of 1970 to 2554",
+	FAULT(port, "%s: frame %" PRIu64 ": the time %" PRId64 " s is not of 1970 to 2554",
 		port->in_path, port->frames, seconds);
 	return seconds < 0 ? 0 : PCAP_TIME_NONE - 1;
 }
@@ -132,8 +132,8 @@ static bool peek(struct pcap_port *port)
 		if (got != 1) {
 			port->ended = true;
 			if (got == PCAP_ERROR)
-				FAULT(port, "%.96s: ended after frame %" PRIu64 ": %.96s",
-					port->in_path, port->frames, pcap_geterr(port->in));
+				FAULT(port, "%s: ended after frame %" PRIu64 ": %s", port->in_path,
+					port->frames, pcap_geterr(port->in));
 			break;
 		}
 		port->frames++;
@@ -214,7 +214,7 @@ static void write_out(struct pcap_port *port)
 	uint32_t lost = pcap_writer_flush(&port->out, &error);
 
 	if (lost)
-		FAULT(port, "%.128s: cannot write: %.96s", port->out_path, strerror(-error));
+		FAULT(port, "%s: cannot write: %s", port->out_path, strerror(-error));
 	port->failed += lost;
 }
 
@@ -240,7 +240,7 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		if (!pcap_writer_fits(&port->out, frame.length))
 			write_out(port);
 		if (!pcap_writer_add(&port->out, now, port->memory + frame.offset, frame.length))
-			FAULT(port, "%.128s: a time after 2106 cannot be written", port->out_path);
+			FAULT(port, "%s: a time after 2106 cannot be written", port->out_path);
 	}
 	return n;
 }
@@ -260,21 +260,21 @@ static int open_in(struct pcap_port *port, struct error *error)
 	if (!port->in) {
 		int code = errno == ENOENT || errno == EACCES ? -errno : -EINVAL;
 		bool named = !strncmp(reason, port->in_path, strlen(port->in_path));
-		return error_set(error, code, "cannot read capture: %.128s%s%.100s",
+		return error_set(error, code, "cannot read capture: %s%s%s",
 			named ? "" : port->in_path, named ? "" : ": ", reason);
 	}
 	int type = pcap_datalink(port->in);
 	if (type != DLT_EN10MB) {
 		const char *name = pcap_datalink_val_to_name(type);
 		return error_set(error, -EPROTOTYPE,
-			"%.128s: link type %d (%s), not Ethernet (EN10MB); a NIC receives Ethernet "
+			"%s: link type %d (%s), not Ethernet (EN10MB); a NIC receives Ethernet "
 			"frames",
 			port->in_path, type, name ? name : "unknown");
 	}
 	/* Read as it is written, it would have no end. */
 	if (flock(fileno(pcap_file(port->in)), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return error_set(error, -EBUSY,
-			"cannot read capture: %.128s: another port writes it", port->in_path);
+		return error_set(error, -EBUSY, "cannot read capture: %s: another port writes it",
+			port->in_path);
 	port->is_pcapng = pcap_major_version(port->in) == 1;
 	port->ended = false;
 	return 0;
@@ -299,7 +299,7 @@ static int parse(struct pcap_port *port, const struct port_config *config, struc
 			port->skip_cut = true;
 		else if (!strcmp(option.key, "cut"))
 			more = error_set(
-				error, -EINVAL, "option cut=%.64s: want pad or skip", option.value);
+				error, -EINVAL, "option cut=%s: want pad or skip", option.value);
 		else if (!strcmp(option.key, "verdict") && !port->verdict.file)
 			more = verdict_open(&port->verdict, option.value, config->counters, error);
 		else
@@ -319,11 +319,11 @@ static int split_target(struct pcap_port *port, const char *target, struct error
 
 	if (!comma || strchr(comma + 1, ','))
 		return error_set(error, -EINVAL,
-			"'%.128s': want IN.pcap,OUT.pcap (either may be empty)", target);
+			"'%s': want IN.pcap,OUT.pcap (either may be empty)", target);
 	port->in_path = strndup(target, (size_t)(comma - target));
 	port->out_path = strdup(comma + 1);
 	if (!port->in_path || !port->out_path)
-		return error_set(error, -ENOMEM, "%.128s: out of memory", target);
+		return error_set(error, -ENOMEM, "%s: out of memory", target);
 	return 0;
 }
 
@@ -368,7 +368,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 			P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes), error);
 	if (!code && port->timeline && timeline_join(port)) {
 		port->timeline = false;
-		code = error_set(error, -ENOSPC, "%.128s: more than %u ports with timeline=on",
+		code = error_set(error, -ENOSPC, "%s: more than %u ports with timeline=on",
 			config->target, TIMELINE_MEMBERS);
 	}
 	if (code)
@@ -403,7 +403,7 @@ static void port_info(void *p, struct port_info *info)
 	struct pcap_port *port = p;
 
 	if (port->verdict.file && ferror(port->verdict.file))
-		FAULT(port, "%.128s: not all verdicts could be written", port->in_path);
+		FAULT(port, "%s: not all verdicts could be written", port->in_path);
 	*info = (struct port_info){
 		.link = true,
 		.oversize = port->oversize,

@@ -46,12 +46,11 @@ static int check_kind(struct pcap_writer *w, const char *path, struct error *err
 
 	if (fstat(w->fd, &is) < 0)
 		return error_set(
-			error, -errno, "cannot write capture: %.128s: %s", path, strerror(errno));
+			error, -errno, "cannot write capture: %s: %s", path, strerror(errno));
 	w->regular = S_ISREG(is.st_mode);
 	if (!w->regular && !S_ISCHR(is.st_mode))
 		return error_set(error, -EINVAL,
-			"cannot write capture: %.128s is neither a file nor a character device",
-			path);
+			"cannot write capture: %s is neither a file nor a character device", path);
 	return 0;
 }
 
@@ -69,15 +68,15 @@ static int take(struct pcap_writer *w, const char *path, struct error *error)
 	/* A file system without locks has none to respect. */
 	if (w->regular && flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return error_set(error, -EBUSY,
-			"cannot write capture: %.128s: another port reads or writes it", path);
+			"cannot write capture: %s: another port reads or writes it", path);
 	if (w->regular && !pcap_writer_may_overwrite(w->fd))
 		return error_set(error, -EEXIST,
-			"cannot write capture: %.128s holds something else: remove it or name "
+			"cannot write capture: %s holds something else: remove it or name "
 			"another file",
 			path);
 	w->buffer = malloc(w->bytes);
 	if (!w->buffer)
-		return error_set(error, -ENOMEM, "%.128s: out of memory", path);
+		return error_set(error, -ENOMEM, "%s: out of memory", path);
 	ssize_t got =
 		w->regular && ftruncate(w->fd, 0) < 0 ? -1 : write(w->fd, &first, sizeof(first));
 	/* A device may be full already; then each record fails. */
@@ -85,7 +84,7 @@ static int take(struct pcap_writer *w, const char *path, struct error *error)
 		int code = got < 0 ? -errno : -ENOSPC;
 
 		return error_set(
-			error, code, "cannot write capture: %.128s: %s", path, strerror(-code));
+			error, code, "cannot write capture: %s: %s", path, strerror(-code));
 	}
 	w->end = sizeof(first);
 	return 0;
@@ -100,11 +99,10 @@ int pcap_writer_open(struct pcap_writer *w, const char *path, uint32_t longest, 
 	w->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
 	if (w->fd < 0 && errno == ELOOP)
 		return error_set(error, -ELOOP,
-			"cannot write capture: %.128s is a symbolic link: name the file itself",
-			path);
+			"cannot write capture: %s is a symbolic link: name the file itself", path);
 	if (w->fd < 0)
 		return error_set(
-			error, -errno, "cannot write capture: %.128s: %s", path, strerror(errno));
+			error, -errno, "cannot write capture: %s: %s", path, strerror(errno));
 	code = check_kind(w, path, error);
 	if (!code)
 		code = take(w, path, error);

@@ -70,7 +70,7 @@ int port_option_number(const struct port_option *option, unsigned low, unsigned 
 	unsigned long long number = strtoull(option->value, &end, 10);
 	if (option->value[0] < '0' || option->value[0] > '9' || *end || errno || number < low ||
 		number > high)
-		return error_set(error, -EINVAL, "option %s=%.64s: want a number from %u to %u",
+		return error_set(error, -EINVAL, "option %s=%s: want a number from %u to %u",
 			option->key, option->value, low, high);
 	*value = (unsigned)number;
 	return 0;
@@ -92,7 +92,7 @@ int port_option_switch(const struct port_option *option, bool *value, struct err
 			return 0;
 		}
 	return error_set(
-		error, -EINVAL, "option %s=%.64s: want on or off", option->key, option->value);
+		error, -EINVAL, "option %s=%s: want on or off", option->key, option->value);
 }
 
 int port_option_unknown(

@@ -85,14 +85,14 @@ int verdict_open(struct verdict *verdict, const char *path, const struct p2pnic_
 	struct error *error)
 {
 	if (!counters)
-		return error_set(error, -EINVAL,
-			"verdict=%.128s: this NIC shows the port no counters", path);
+		return error_set(
+			error, -EINVAL, "verdict=%s: this NIC shows the port no counters", path);
 	verdict->counters = counters;
 	verdict->pending = false;
 	verdict->file = fopen(path, "wxe"); /* never over what is there */
 	if (!verdict->file)
 		return error_set(
-			error, -errno, "verdict=%.128s: cannot write: %s", path, strerror(errno));
+			error, -errno, "verdict=%s: cannot write: %s", path, strerror(errno));
 	return 0;
 }
 

@@ -46,7 +46,7 @@ static json_t *ask(const char *runtime, const json_t *question, struct error *er
 
 	snprintf(path, sizeof(path), "%s/api.sock", runtime);
 	if (unix_address(&address, path)) {
-		error_set(error, -ENAMETOOLONG, "%.150s: %s", path, UNIX_ADDRESS_ERROR);
+		error_set(error, -ENAMETOOLONG, "%s: %s", path, UNIX_ADDRESS_ERROR);
 		return NULL;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -109,7 +109,7 @@ json_t *api_show(
 
 	if (!answer || json_object_get(answer, what))
 		return answer;
-	error_set(error, -EPROTO, "%.200s/api.sock: the answer there is no router's", runtime);
+	error_set(error, -EPROTO, "%s/api.sock: the answer there is no router's", runtime);
 	json_decref(answer);
 	return NULL;
 }

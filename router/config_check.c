@@ -160,10 +160,9 @@ static int check_route_file(struct config *config, unsigned k, const struct conf
 		return -ENOMEM;
 	}
 	if (stat(f->path, &is) < 0 || access(f->path, R_OK) < 0)
-		return config_tree_wrong(
-			tree, f->line, "file: %.128s: %s", f->path, strerror(errno));
+		return config_tree_wrong(tree, f->line, "file: %s: %s", f->path, strerror(errno));
 	if (!S_ISREG(is.st_mode))
-		return config_tree_wrong(tree, f->line, "file: %.128s is no file", f->path);
+		return config_tree_wrong(tree, f->line, "file: %s is no file", f->path);
 	for (unsigned v = 0; v < f->via_count; v++)
 		if (!address_parse(f->via[v], &f->gateway[v]))
 			return wrong(

@@ -163,7 +163,7 @@ static int set_file(struct source *s, unsigned index)
 	else
 		result = route_file_each(from->path, set_line, &f, &reason);
 	if (result)
-		error_set(s->resolver.error, result, "%.200s:%u: %s", s->config->path, from->line,
+		error_set(s->resolver.error, result, "%s:%u: %s", s->config->path, from->line,
 			reason.text);
 	free(f.via[0]);
 	free(f.via[1]);

@@ -38,15 +38,13 @@ static int check_parent(const struct walk *w, const struct stat *s)
 	if (s->st_uid != 0 && s->st_uid != geteuid() &&
 		(stat("/", &top) < 0 || s->st_uid != top.st_uid))
 		return error_set(w->error, -EPERM,
-			"%.200s belongs to user %u (mode %04o), who can replace what is in it: "
-			"remove "
-			"it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
+			"%s belongs to user %u (mode %04o), who can replace what is in it: "
+			"remove it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
 			w->here, s->st_uid, s->st_mode & 07777u);
 	if ((s->st_mode & WRITABLE) && !(s->st_mode & S_ISVTX))
 		return error_set(w->error, -EPERM,
-			"%.200s (owner %u, mode %04o): others can write there and replace what is "
-			"in "
-			"it: chmod go-w it, or choose another directory",
+			"%s (owner %u, mode %04o): others can write there and replace what is "
+			"in it: chmod go-w it, or choose another directory",
 			w->here, s->st_uid, s->st_mode & 07777u);
 	return 0;
 }
@@ -55,13 +53,12 @@ static int check_own(const struct walk *w, const struct stat *s)
 {
 	if (s->st_uid != geteuid())
 		return error_set(w->error, -EPERM,
-			"%.200s belongs to user %u (mode %04o), not to user %u who runs this: "
-			"remove "
-			"it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
+			"%s belongs to user %u (mode %04o), not to user %u who runs this: "
+			"remove it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
 			w->here, s->st_uid, s->st_mode & 07777u, geteuid());
 	if (s->st_mode & WRITABLE)
 		return error_set(w->error, -EPERM,
-			"%.200s (owner %u, mode %04o): others can write there: see what they put "
+			"%s (owner %u, mode %04o): others can write there: see what they put "
 			"there, then chmod go-w it",
 			w->here, s->st_uid, s->st_mode & 07777u);
 	return 0;
@@ -88,8 +85,8 @@ static int follow(struct walk *w, int link, const char *part, const struct stat 
 
 	if (parent->st_mode & WRITABLE)
 		return error_set(w->error, -EPERM,
-			"%.200s/%.60s is a symbolic link where others can write: not followed",
-			w->here, part);
+			"%s/%s is a symbolic link where others can write: not followed", w->here,
+			part);
 	n = readlinkat(link, "", target, sizeof(target) - 1);
 	if (n < 0)
 		return -errno;
@@ -163,9 +160,9 @@ static int walk_to(const char *path, bool may_make, bool shared, struct error *e
 
 	error->text[0] = 0;
 	if (path[0] != '/' && !getcwd(here, sizeof(here)))
-		return error_set(error, -errno, "%.200s: %s", path, strerror(errno));
+		return error_set(error, -errno, "%s: %s", path, strerror(errno));
 	if (snprintf(w.rest, sizeof(w.rest), "%s/%s", here, path) >= (int)sizeof(w.rest))
-		return error_set(error, -ENAMETOOLONG, "%.200s: %s", path, strerror(ENAMETOOLONG));
+		return error_set(error, -ENAMETOOLONG, "%s: %s", path, strerror(ENAMETOOLONG));
 	w.at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (w.at < 0)
 		return error_set(error, -errno, "/: %s", strerror(errno));
@@ -181,7 +178,7 @@ static int walk_to(const char *path, bool may_make, bool shared, struct error *e
 	}
 	close(w.at);
 	if (result && !error->text[0])
-		error_set(error, result, "%.200s: %s", path, strerror(-result));
+		error_set(error, result, "%s: %s", path, strerror(-result));
 	return result ? result : fd;
 }
 
@@ -213,17 +210,16 @@ static int take_lock(int directory, const char *path, struct error *error)
 	if (fd < 0)
 		return errno == ENOENT
 			       ? -EAGAIN
-			       : error_set(error, -errno, "%.200s/lock: %s", path, strerror(errno));
+			       : error_set(error, -errno, "%s/lock: %s", path, strerror(errno));
 	if (fstat(fd, &locked) < 0)
-		result = error_set(error, -errno, "%.200s/lock: %s", path, strerror(errno));
+		result = error_set(error, -errno, "%s/lock: %s", path, strerror(errno));
 	else if (!S_ISREG(locked.st_mode) || locked.st_uid != geteuid())
 		result = error_set(
-			error, -EPERM, "%.200s/lock is not a file of this user: remove it", path);
+			error, -EPERM, "%s/lock is not a file of this user: remove it", path);
 	else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		result = errno == EWOULDBLOCK
-				 ? error_set(error, -EBUSY, "another router runs in %.200s", path)
-				 : error_set(
-					   error, -errno, "%.200s/lock: %s", path, strerror(errno));
+				 ? error_set(error, -EBUSY, "another router runs in %s", path)
+				 : error_set(error, -errno, "%s/lock: %s", path, strerror(errno));
 	/* A router that ended unlinks the file before it lets go: this lock may be of a file that
 	 * is gone. */
 	else if (fstatat(directory, "lock", &there, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -252,7 +248,7 @@ int runtime_open(struct runtime *r, const char *path, struct error *error)
 			r->lock = result;
 	}
 	if (result == -EAGAIN)
-		error_set(error, result, "%.200s: others make and remove it all the time", path);
+		error_set(error, result, "%s: others make and remove it all the time", path);
 	if (result < 0)
 		*r = (struct runtime){-1, -1};
 	return result < 0 ? result : 0;

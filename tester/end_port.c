@@ -121,7 +121,7 @@ static int open_end(void **end, const struct port_ops *kind, const char *text,
 		buffers[i] = i * e->buffer_bytes;
 	r = e->ops->start(e->port, buffers, BUFFERS);
 	if (r < 0) {
-		error_set(error, r, "%.200s does not start: %s", e->target, strerror(-r));
+		error_set(error, r, "%s does not start: %s", e->target, strerror(-r));
 		goto fail;
 	}
 	*end = e;

@@ -71,7 +71,7 @@ int prefixes_pick(
 	if (r)
 		goto out;
 	if (!all.count) {
-		r = error_set(error, -EINVAL, "%.180s: no IPv4 prefix in it", path);
+		r = error_set(error, -EINVAL, "%s: no IPv4 prefix in it", path);
 		goto out;
 	}
 	*addresses = calloc(n, sizeof(**addresses));
@@ -86,7 +86,7 @@ int prefixes_pick(
 		if (forwardable(a)) {
 			(*addresses)[i++] = a;
 		} else if (++tries > 1000ull * n + 1000) {
-			error_set(error, -EINVAL, "%.180s: no forwardable address in it", path);
+			error_set(error, -EINVAL, "%s: no forwardable address in it", path);
 			free(*addresses);
 			r = -EINVAL;
 			goto out;

@@ -64,7 +64,7 @@ int tester_open(struct tester **out, const char *const *ports, unsigned n, uint3
 			kind = port_find(name);
 		if (!kind) {
 			r = error_set(error, -EINVAL,
-				"port %u: '%.80s' is no KIND:TARGET that the tester has", t->ports,
+				"port %u: '%s' is no KIND:TARGET that the tester has", t->ports,
 				text);
 			goto fail;
 		}
@@ -121,7 +121,7 @@ int tester_wait(struct tester *t, double seconds, struct error *error)
 	}
 	while ((down = service(t)) >= 0) {
 		if (clock_now_seconds() > end)
-			return error_set(error, -ETIMEDOUT, "port %d: no link within %g s: %.120s",
+			return error_set(error, -ETIMEDOUT, "port %d: no link within %g s: %s",
 				down, seconds, t->port[down].ops->trouble(t->port[down].end));
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
@@ -130,7 +130,7 @@ int tester_wait(struct tester *t, double seconds, struct error *error)
 	down = service(t);
 	if (down < 0)
 		return 0;
-	return error_set(error, -ECONNRESET, "port %d: the link came up and went: %.120s", down,
+	return error_set(error, -ECONNRESET, "port %d: the link came up and went: %s", down,
 		t->port[down].ops->trouble(t->port[down].end));
 }
 
@@ -139,9 +139,9 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, struct er
 	const uint32_t frame_max = P2PNIC_FRAME_BYTES_MAX(t->buffer_bytes) + STREAM_FCS;
 
 	if (pattern_parse(setup->pattern, &t->pattern))
-		return error_set(error, -EINVAL, "no such pattern: '%.60s'", setup->pattern);
+		return error_set(error, -EINVAL, "no such pattern: '%s'", setup->pattern);
 	if (t->pattern.ports > t->ports)
-		return error_set(error, -EINVAL, "pattern %.60s needs %u ports, there are %u",
+		return error_set(error, -EINVAL, "pattern %s needs %u ports, there are %u",
 			setup->pattern, t->pattern.ports, t->ports);
 	if (setup->frame_bytes < STREAM_FRAME_MIN || setup->frame_bytes > frame_max)
 		return error_set(error, -EINVAL,

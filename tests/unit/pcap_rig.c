@@ -10,7 +10,7 @@ const char *in_directory(const char *format, ...)
 {
 	static char path[8][256];
 	static unsigned turn;
-	char name[160];
+	char name[224];
 	va_list arguments;
 
 	va_start(arguments, format);

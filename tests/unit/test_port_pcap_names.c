@@ -21,6 +21,21 @@ static void refuses_output(
 		fail_msg("%s", rigs[rig].error.text);
 }
 
+/* A name is said whole, and what is wrong with it after that. */
+static void test_long_names(void **state)
+{
+	char name[200];
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = 0;
+	assert_int_equal(mkdir(in_directory("%s", name), 0700), 0);
+	refuses_output(0, "", name, -EISDIR, "x: Is a directory");
+	teardown(NULL);
+	assert_int_equal(open_port(rigs, name, "", NULL, NULL), -EINVAL);
+	assert_non_null(strstr(rigs->error.text, name));
+	teardown(NULL);
+}
+
 /* What is no file of its own name is left as it is. */
 static void test_output_names(void **state)
 {
@@ -129,6 +144,7 @@ static void test_one_file_twice(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_long_names, teardown),
 		cmocka_unit_test_teardown(test_output_names, teardown),
 		cmocka_unit_test_teardown(test_one_file_twice, teardown),
 		cmocka_unit_test_teardown(test_verdict_names, teardown),

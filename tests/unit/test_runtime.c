@@ -109,6 +109,20 @@ static void test_relative(void **state)
 	assert_int_equal(chdir(here), 0);
 }
 
+/* It is said whole, and the remedy after it. */
+static void test_long_name(void **state)
+{
+	char name[251];
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = 0;
+	make_directory(in_place(name), 0777);
+	assert_int_equal(try(in_place(name)), -EPERM);
+	assert_non_null(strstr(error.text, in_place(name)));
+	assert_non_null(strstr(error.text, "chmod go-w"));
+	rmdir(in_place(name));
+}
+
 /* Others can write in it, or in one above it: refused by name, mode and remedy. */
 static void test_writable(void **state)
 {
@@ -295,6 +309,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_made),
 		cmocka_unit_test(test_relative),
+		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_writable),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_links),
