@@ -80,7 +80,7 @@ int device_complete(struct device **device, int result, struct error *error)
 		poll(&input, 1, (int)left);
 	}
 	if (result) {
-		error_set(error, result, "%.100s: %.150s", (*device)->name, (*device)->error.text);
+		error_set(error, result, "%s: %s", (*device)->name, (*device)->error.text);
 		device_close(*device);
 		*device = NULL;
 	}

@@ -61,7 +61,7 @@ static int greet(
 	if (!result)
 		result = vfio_user_greet(v);
 	if (result) {
-		error_set(error, result, "%.100s: %.150s", v->base.name,
+		error_set(error, result, "%s: %s", v->base.name,
 			v->base.error.text[0] ? v->base.error.text : strerror(-result));
 		close_device(&v->base);
 		return result;
@@ -115,19 +115,19 @@ static int open_begin(struct device **device, const char *path, struct error *er
 	int result = unix_address(&address, path);
 
 	if (result)
-		return error_set(error, result, "vfio-user:%.120s: %s", path, UNIX_ADDRESS_ERROR);
+		return error_set(error, result, "vfio-user:%s: %s", path, UNIX_ADDRESS_ERROR);
 	int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection < 0)
-		return error_set(error, -errno, "vfio-user:%.100s: %s", path, strerror(errno));
+		return error_set(error, -errno, "vfio-user:%s: %s", path, strerror(errno));
 	if (connect(connection, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		result = errno == EINTR ? -EAGAIN : -errno;
-		error_set(error, result, "vfio-user:%.100s: %s: is the soft NIC running?", path,
+		error_set(error, result, "vfio-user:%s: %s: is the soft NIC running?", path,
 			strerror(-result));
 	} else {
 		result = unix_peer_is_ours(connection);
 		if (result)
 			error_set(error, result,
-				"vfio-user:%.100s: who listens there is neither this user nor root",
+				"vfio-user:%s: who listens there is neither this user nor root",
 				path);
 	}
 	if (result) {
@@ -323,7 +323,7 @@ static int map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 	int fd = peer->ops->doorbell_fd(peer, region, offset);
 	if (fd >= 0)
 		return map_fd(v, bus, bytes, access, fd, 0);
-	return vfio_user_fail(v, -ENOTSUP, "region %u of %.60s cannot be mapped at 0x%llx", region,
+	return vfio_user_fail(v, -ENOTSUP, "region %u of %s cannot be mapped at 0x%llx", region,
 		peer->name, (unsigned long long)offset);
 }
 

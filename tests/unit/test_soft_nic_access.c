@@ -304,6 +304,13 @@ static void test_devices_that_are_none(void **state)
 			"which-fit-into-the-address-of-a-unix-domain-socket-on-linux",
 			&error),
 		-ENAMETOOLONG);
+	assert_int_equal(
+		device_open(&device,
+			"vfio-user:/nowhere/at-all/a-path-as-long-as-fits-into-the-address-of-a-"
+			"unix-socket-is-said-whole-with-its-end.sock",
+			&error),
+		-ENOENT);
+	assert_non_null(strstr(error.text, "with-its-end.sock: No such file or directory"));
 	/* Descriptors are taken over on failure too. */
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, &error), -ENODEV);
