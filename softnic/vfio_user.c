@@ -268,9 +268,11 @@ static bool serve_client(struct vfu *vfu)
 	return budget < VFU_BUDGET;
 }
 
-/* "One client at a time": said in the only words a client listens for at that point. */
-static void refuse_client(struct vfu *vfu, int connection)
+/* "One client at a time": said in the reply to its VERSION, which carries the id of that. False: it
+ * has not come yet. */
+static bool refuse_client(struct vfu *vfu, int connection)
 {
+	struct vfio_user_header version;
 	struct vfio_user_header busy = {
 		.command = VFIO_USER_VERSION,
 		.size = sizeof(busy),
@@ -278,10 +280,38 @@ static void refuse_client(struct vfu *vfu, int connection)
 		.error = EBUSY,
 	};
 	struct iovec part = {&busy, sizeof(busy)};
+	ssize_t n = recv(connection, &version, sizeof(version), MSG_DONTWAIT | MSG_PEEK);
 
-	vfio_user_send(connection, &part, 1, NULL, 0);
+	if (n > 0 ? n < (ssize_t)sizeof(version) : n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n > 0) {
+		busy.id = version.id;
+		vfio_user_send(connection, &part, 1, NULL, 0);
+		vfu_log(vfu, "vfio-user: refused a second client: one at a time");
+	}
 	close(connection);
-	vfu_log(vfu, "vfio-user: refused a second client: one at a time");
+	return true;
+}
+
+/* Edge-triggered: half a header must not keep the thread awake. */
+static bool refuse_later(struct vfu *vfu, int connection)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = connection};
+
+	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
+		if (vfu->refused[i] < 0 &&
+			epoll_ctl(vfu->epoll, EPOLL_CTL_ADD, connection, &event) == 0) {
+			vfu->refused[i] = connection;
+			return true;
+		}
+	return false;
+}
+
+static void refuse_clients(struct vfu *vfu)
+{
+	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
+		if (vfu->refused[i] >= 0 && refuse_client(vfu, vfu->refused[i]))
+			vfu->refused[i] = -1;
 }
 
 static bool has_gone(int connection)
@@ -312,7 +342,8 @@ static void accept_clients(struct vfu *vfu)
 			continue;
 		}
 		if (vfu->connection >= 0) {
-			refuse_client(vfu, connection);
+			if (!refuse_client(vfu, connection) && !refuse_later(vfu, connection))
+				close(connection);
 		} else if (watch(vfu, connection) != 0) {
 			close(connection);
 		} else {
@@ -328,6 +359,7 @@ void vfu_service(struct vfu *vfu)
 
 	(void)n;
 	serve_client(vfu);
+	refuse_clients(vfu);
 	accept_clients(vfu);
 }
 
@@ -401,6 +433,8 @@ int vfu_open(struct vfu **result, const struct vfu_config *config, struct error 
 	pthread_mutex_init(&vfu->irq, NULL);
 	for (unsigned i = 0; i < VFU_VECTORS_MAX; i++)
 		vfu->vector[i].fd = -1;
+	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
+		vfu->refused[i] = -1;
 
 	vfu->reply = malloc(VFIO_USER_MESSAGE_MAX);
 	vfu->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -442,6 +476,9 @@ void vfu_close(struct vfu *vfu)
 	if (vfu->connection >= 0)
 		disconnect_client(vfu);
 	unix_unlisten(&vfu->listener);
+	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
+		if (vfu->refused[i] >= 0)
+			close(vfu->refused[i]);
 	if (vfu->epoll >= 0)
 		close(vfu->epoll);
 	if (vfu->wake >= 0)

@@ -248,8 +248,8 @@ static int do_region_info(struct vfu *vfu, struct vfio_user_message *message)
 		return -EINVAL;
 	const struct vfu_region *region = &vfu->config.region[info.index];
 	uint32_t room = info.argsz;
-	bool sparse = region->mappable && region->area_count;
-	bool mappable = region->mappable && region->bytes;
+	bool mappable = region->mappable && region->bytes && vfu->client_fds;
+	bool sparse = mappable && region->area_count;
 
 	info = (struct vfio_user_region_info){
 		.argsz = sizeof(info),

@@ -26,11 +26,13 @@
 #include <vfio_user/version.h>
 
 /* DMA_READs under way: one for each ring. */
-#define VFU_READS_MAX 68u
+#define VFU_READS_MAX   68u
 /* Messages handled in one vfu_service, so that other devices of the thread get their turn. */
-#define VFU_BUDGET    64u
+#define VFU_BUDGET      64u
+/* Second clients that have not said anything yet; what comes beyond is closed. */
+#define VFU_REFUSED_MAX 4u
 /* Lines one client can make us log. */
-#define VFU_LOG_MAX   32u
+#define VFU_LOG_MAX     32u
 
 /* Bytes of posted writes that wait for the client at most: more than a NIC and its peers send each
  * other before they wait for consumer words (eight rings of 1024 frames of 1792 bytes). */
@@ -78,7 +80,8 @@ struct vfu {
 	struct unix_listener listener; /* none: one connection only */
 	int wake; /* eventfd: an engine left something for the control thread */
 
-	int connection; /* -1: no client */
+	int connection;               /* -1: no client */
+	int refused[VFU_REFUSED_MAX]; /* -1: none */
 	_Atomic bool negotiated;
 	_Atomic bool broken; /* the connection is to be given up once its commands are done */
 	bool give_up;        /* no more commands from this client: disconnect (control thread's) */

@@ -6,16 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One limit: absent is fine; 1 to `most` (larger values are clamped). */
-static int parse_limit(json_t *capabilities, const char *key, uint64_t most, uint64_t *value,
-	unsigned *named, unsigned bit, struct error *error)
+/* One limit: absent is fine; `least` to `most` (larger values are clamped). */
+static int parse_limit(json_t *capabilities, const char *key, int64_t least, uint64_t most,
+	uint64_t *value, unsigned *named, unsigned bit, struct error *error)
 {
 	json_t *item = json_object_get(capabilities, key);
 
 	if (!item)
 		return 0;
-	if (!json_is_integer(item) || json_integer_value(item) <= 0)
-		return error_set(error, -EINVAL, "VERSION: %s is not a positive number", key);
+	if (!json_is_integer(item) || json_integer_value(item) < least)
+		return error_set(error, -EINVAL, "VERSION: %s is not a number from %lld on", key,
+			(long long)least);
 	*value = (uint64_t)json_integer_value(item);
 	if (*value > most)
 		*value = most;
@@ -34,16 +35,16 @@ static int parse_capabilities(
 	if (!json_is_object(capabilities)) { /* GCOVR_EXCL_BR_LINE: the macro asks for NULL too */
 		return error_set(error, -EINVAL, "VERSION: capabilities is not an object");
 	}
-	result = parse_limit(capabilities, "max_msg_fds", UINT32_MAX, &fds, &limits->named,
+	result = parse_limit(capabilities, "max_msg_fds", 0, UINT32_MAX, &fds, &limits->named,
 		VFIO_USER_HAS_FDS, error);
 	if (!result)
-		result = parse_limit(capabilities, "max_data_xfer_size", UINT32_MAX, &transfer,
+		result = parse_limit(capabilities, "max_data_xfer_size", 1, UINT32_MAX, &transfer,
 			&limits->named, VFIO_USER_HAS_TRANSFER, error);
 	if (!result)
-		result = parse_limit(capabilities, "max_dma_maps", UINT32_MAX, &maps,
+		result = parse_limit(capabilities, "max_dma_maps", 1, UINT32_MAX, &maps,
 			&limits->named, VFIO_USER_HAS_MAPS, error);
 	if (!result)
-		result = parse_limit(capabilities, "pgsizes", INT64_MAX, &limits->pgsizes,
+		result = parse_limit(capabilities, "pgsizes", 1, INT64_MAX, &limits->pgsizes,
 			&limits->named, VFIO_USER_HAS_PAGES, error);
 	if (result)
 		return result;

@@ -243,7 +243,7 @@ static void test_versions(void **state)
 		{"[]", "not an object"},
 		{"{\"capabilities\":", "not JSON"},
 		{"{\"capabilities\":[]}", "capabilities is not an object"},
-		{"{\"capabilities\":{\"max_msg_fds\":0}}", "max_msg_fds is not a positive number"},
+		{"{\"capabilities\":{\"max_msg_fds\":-1}}", "max_msg_fds is not a number from 0 on"},
 		{"{\"capabilities\":{\"max_msg_fds\":\"1\"}}", "max_msg_fds"},
 		{"{\"capabilities\":{\"max_data_xfer_size\":-1}}", "max_data_xfer_size"},
 		{"{\"capabilities\":{\"max_dma_maps\":1.5}}", "max_dma_maps"},
