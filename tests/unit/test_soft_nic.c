@@ -311,6 +311,36 @@ static void and_does_by_messages(void **state)
 		punt_and_inject(size[k], true);
 }
 
+/* A posted write is lost when the client has stopped reading: the pair that needs messages closes, so
+ * that nothing announces what never arrived. */
+static void lost_writes_close_the_pair(void **state)
+{
+	for (unsigned messages = 0; messages < 2; messages++) {
+		struct soft_rig *r = soft_rig_new(method, 1);
+		bool lost = true;
+		struct host host;
+
+		soft_add(r, 0, true);
+		host_open(r, &host, 0, messages);
+		engine_park(r->engine[0]);
+		r->soft[0]->dma.lost = true;
+		engine_resume(r->engine[0]);
+		for (unsigned tries = 0; lost && tries < 10000; tries++) {
+			soft_serve(r, 1);
+			engine_park(r->engine[0]);
+			lost = r->soft[0]->dma.lost;
+			engine_resume(r->engine[0]);
+		}
+		assert_false(lost);
+		/* One that is memory alone is left as it is. */
+		assert_int_equal(driver_nic_command(host.nic, P2PNIC_OP_PEER_CLOSE,
+					 P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)),
+			messages ? P2PNIC_BAD_STATE : P2PNIC_OK);
+		host_close(&host);
+		soft_rig_free(r);
+	}
+}
+
 /* By messages `asleep` arrives late: a packet that finds it unset rings no doorbell, and does not
  * wait for the engine's housekeeping, 100 ms later, all the same. */
 static void a_packet_without_a_doorbell(void **state)
@@ -648,6 +678,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(idle_engines_sleep_and_wake),
 		cmocka_unit_test(the_host_punts_and_injects),
 		cmocka_unit_test(and_does_by_messages),
+		cmocka_unit_test(lost_writes_close_the_pair),
 		cmocka_unit_test(a_packet_without_a_doorbell),
 		cmocka_unit_test(a_nic_dies_and_is_replaced),
 		cmocka_unit_test(a_new_driver_takes_over),
