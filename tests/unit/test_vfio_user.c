@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -525,6 +526,42 @@ static void test_one_client_at_a_time(void **state)
 	assert_int_equal(rig_count_fds(), fds);
 }
 
+/* Second clients that say nothing, or half of it, hold nobody up; the server goes before them. */
+static void test_silent_second_clients(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	unsigned fds = rig_count_fds();
+	struct device *first, *second;
+	struct error error = {""};
+	char where[128];
+	struct rig rig;
+	int silent[8];
+
+	snprintf(where, sizeof(where), "vfio-user:%s", socket_path());
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path());
+	rig_open(&rig, socket_path(), -1, 0);
+	rig_serve(&rig);
+	assert_int_equal(device_open(&first, where, &error), 0);
+	for (unsigned k = 0; k < 8; k++) {
+		silent[k] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(
+			connect(silent[k], (struct sockaddr *)&address, sizeof(address)), 0);
+		if (k == 1)
+			assert_int_equal(write(silent[k], "123", 3), 3);
+	}
+	assert_int_equal(device_write32(first, BAR0, RIG_SCRATCH, 99), 0);
+	close(silent[0]); /* its place is another's */
+	for (int tries = 0; device_open(&second, where, &error) != -EBUSY; tries++) {
+		assert_true(tries < 1000);
+		rig_sleep_ms(1);
+	}
+	device_close(first);
+	rig_close(&rig);
+	for (unsigned k = 1; k < 8; k++)
+		close(silent[k]);
+	assert_int_equal(rig_count_fds(), fds);
+}
+
 /* A path left behind by a server that died is taken over; one that is in use is not, nor is a
  * file. */
 static void test_stale_socket(void **state)
@@ -594,6 +631,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_silent_client, open_impatient_pair, close_pair),
 		cmocka_unit_test(test_one_client_at_a_time),
+		cmocka_unit_test(test_silent_second_clients),
 		cmocka_unit_test(test_stale_socket),
 		cmocka_unit_test(test_server_gone),
 	};

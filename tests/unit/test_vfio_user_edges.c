@@ -243,7 +243,8 @@ static void test_versions(void **state)
 		{"[]", "not an object"},
 		{"{\"capabilities\":", "not JSON"},
 		{"{\"capabilities\":[]}", "capabilities is not an object"},
-		{"{\"capabilities\":{\"max_msg_fds\":-1}}", "max_msg_fds is not a number from 0 on"},
+		{"{\"capabilities\":{\"max_msg_fds\":-1}}",
+			"max_msg_fds is not a number from 0 on"},
 		{"{\"capabilities\":{\"max_msg_fds\":\"1\"}}", "max_msg_fds"},
 		{"{\"capabilities\":{\"max_data_xfer_size\":-1}}", "max_data_xfer_size"},
 		{"{\"capabilities\":{\"max_dma_maps\":1.5}}", "max_dma_maps"},
@@ -382,7 +383,7 @@ static void test_lesser_device(void **state)
 	ops = *b.rig.config.ops;
 	ops.reset = NULL;
 	ops.log = NULL;
-	ops.connected = ops.disconnected = NULL;
+	ops.connected = ops.disconnected = ops.read_done = NULL;
 	vfu_close(b.rig.vfu);
 	close(b.socket);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, lesser), 0);
@@ -405,7 +406,58 @@ static void test_lesser_device(void **state)
 	assert_int_equal(b.reply->fd_count, 0);
 	assert_int_equal(raw_access(&b, false, 0, 2, 4, 0), 0);
 	assert_int_equal(raw_access(&b, true, 0, 2, 4, 4), -EPERM);
+	/* It does not care to be told when a read is done. */
+	assert_int_equal(vfu_dma_read(b.rig.vfu, (struct bus_addr){0}, &region, 8), -EAGAIN);
+	assert_non_null(raw_hear(&b));
+	raw_say_flags(&b, VFIO_USER_DMA_READ, VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR, 16, NULL, 0,
+		NULL, 0);
+	raw_serve(&b);
+	assert_int_equal(vfu_dma_read(b.rig.vfu, (struct bus_addr){0}, &region, 8), -EAGAIN);
+	struct vfio_user_header refusal = {b.reply->header.id, VFIO_USER_DMA_READ, 16,
+		VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR, EFAULT};
+	struct iovec part = {&refusal, sizeof(refusal)};
+	assert_int_equal(vfio_user_send(b.socket, &part, 1, NULL, 0), 16);
+	raw_serve(&b);
+	assert_int_equal(vfu_dma_read(b.rig.vfu, (struct bus_addr){0}, &region, 8), -EFAULT);
 	raw_disconnect(&b);
+}
+
+/* An engine's messages without memory, and on a connection that breaks. */
+static void test_engine_without_memory(void **state)
+{
+	const struct bus_addr bus = {0x1000};
+	static uint8_t much[VFIO_USER_DEFAULT_TRANSFER];
+
+	for (unsigned k = 0; k < 3; k++) {
+		static struct raw b;
+		int result;
+
+		raw_connect(&b);
+		assert_int_equal(raw_negotiate(&b, RAW_CAPS), 0);
+		switch (k) {
+		case 0: /* a read, and its request */
+			inject_one("realloc", 0, ENOMEM);
+			assert_int_equal(vfu_dma_read(b.rig.vfu, bus, much, 64), -ENOMEM);
+			inject_one("sendmsg", 0, EPIPE);
+			assert_int_equal(vfu_dma_read(b.rig.vfu, bus, much, 64), -ENOTCONN);
+			break;
+		case 1: /* a write of which nothing is sent: it is lost, and nothing else */
+			do
+				result = vfu_dma_write(b.rig.vfu, bus, much, 16);
+			while (!result && !b.rig.vfu->unsent);
+			inject_one("malloc", 0, ENOMEM);
+			assert_int_equal(vfu_dma_write(b.rig.vfu, bus, much, 16), -ENOBUFS);
+			assert_true(vfu_connected(b.rig.vfu));
+			break;
+		default: /* a write of which a part is sent */
+			inject_one("malloc", 0, ENOMEM);
+			assert_int_equal(
+				vfu_dma_write(b.rig.vfu, bus, much, sizeof(much)), -ENOTCONN);
+		}
+		inject_one("", 0, 0);
+		assert_int_equal(vfu_connected(b.rig.vfu), k == 1);
+		raw_disconnect(&b);
+	}
 }
 
 static int maps_all(void *device, const struct vfu_window *window)
@@ -591,6 +643,7 @@ int main(void)
 		cmocka_unit_test(test_versions),
 		cmocka_unit_test_setup_teardown(test_descriptions, raw_set_up, raw_tear_down),
 		cmocka_unit_test(test_lesser_device),
+		cmocka_unit_test(test_engine_without_memory),
 		cmocka_unit_test(test_many_windows),
 		cmocka_unit_test_setup_teardown(test_interrupt_requests, raw_set_up, raw_tear_down),
 		cmocka_unit_test(test_version_without_reply),
