@@ -37,11 +37,9 @@ void vfu_wake(struct vfu *vfu)
 /* The next message; NULL if there is none now. */
 static struct vfio_user_message *next_message(struct vfu *vfu)
 {
-	struct vfio_user_message *message = NULL;
-	int result = vfu->input_error;
+	struct vfio_user_message *message;
+	int result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
 
-	if (!result)
-		result = vfio_user_receive(&vfu->stream, vfu->connection, &message);
 	/* Without memory for it now, it waits in the socket. */
 	if (result < 0 && result != -ENOMEM) {
 		vfu->input_error = result;
@@ -282,7 +280,7 @@ static bool refuse_client(struct vfu *vfu, int connection)
 	struct iovec part = {&busy, sizeof(busy)};
 	ssize_t n = recv(connection, &version, sizeof(version), MSG_DONTWAIT | MSG_PEEK);
 
-	if (n > 0 ? n < (ssize_t)sizeof(version) : n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n > 0 ? n < (ssize_t)sizeof(version) : n < 0 && errno == EAGAIN)
 		return false;
 	if (n > 0) {
 		busy.id = version.id;

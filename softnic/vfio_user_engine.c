@@ -101,15 +101,16 @@ void vfu_hear(struct vfu *vfu, const struct vfio_user_message *message)
 		vfu->config.ops->read_done(vfu->config.device);
 }
 
-/* With `dma` held. A client that said something since is there, though this answer is lost: a
- * driver can be replaced while it owes one. */
-static bool timed_out(struct vfu *vfu, struct vfu_read *r)
+/* With `dma` held: is its time over? A client that said something since is there, though this answer
+ * is lost: a driver can be replaced while it owes one. */
+static bool is_over(struct vfu *vfu, struct vfu_read *r)
 {
-	if (r->result != -EAGAIN || clock_now_ms() < r->deadline)
+	if (clock_now_ms() < r->deadline)
 		return false;
-	if (vfu->heard == r->heard)
-		vfu->silent = true;
-	r->result = -ETIMEDOUT;
+	if (r->result == -EAGAIN) {
+		vfu->silent = vfu->silent || vfu->heard == r->heard;
+		r->result = -ETIMEDOUT;
+	}
 	return true;
 }
 
@@ -123,8 +124,8 @@ static struct vfu_read *find_read(struct vfu *vfu, uint64_t bus, size_t bytes)
 
 		if (r->bytes == bytes && r->bus == bus)
 			return r;
-		/* Nobody has come for one that is over its time. */
-		if (!unused && (!r->bytes || timed_out(vfu, r)))
+		/* Nobody has come for one whose time is over. */
+		if (!unused && (!r->bytes || is_over(vfu, r)))
 			unused = r;
 	}
 	if (unused)
@@ -158,7 +159,7 @@ static int read_or_ask(struct vfu *vfu, uint64_t bus, void *data, size_t bytes)
 	if (!r)
 		return -EAGAIN;
 	int result = r->bytes ? r->result : begin(vfu, r, bus, bytes);
-	if (result == -EAGAIN && !timed_out(vfu, r))
+	if (result == -EAGAIN && !is_over(vfu, r))
 		return result;
 	result = result == -EAGAIN ? -ETIMEDOUT : result;
 	if (!result)
