@@ -102,7 +102,7 @@ static int read_file(const struct folder *folder, const char *file, void *data, 
 	return have ? (int)have : error;
 }
 
-/* A text file without its line's end. */
+/* A text file without its line's end. What is no printable character is shown as '?'. */
 static int read_text(const struct folder *folder, const char *file, char *text, size_t size)
 {
 	int n = read_file(folder, file, text, size - 1);
@@ -111,7 +111,24 @@ static int read_text(const struct folder *folder, const char *file, char *text, 
 		return n;
 	text[n] = 0;
 	text[strcspn(text, "\n")] = 0;
+	for (char *c = text; *c; c++)
+		if (!isprint((unsigned char)*c))
+			*c = '?';
 	return 0;
+}
+
+/* A name that is short enough, and that any terminal shows. */
+static bool copy_name(char name[PCI_NAME_BYTES], const char *text)
+{
+	size_t length = strlen(text);
+
+	if (!length || length >= PCI_NAME_BYTES)
+		return false;
+	for (const char *c = text; *c; c++)
+		if (!isgraph((unsigned char)*c))
+			return false;
+	memcpy(name, text, length + 1);
+	return true;
 }
 
 /* "0x1209" and nothing else. */
@@ -134,7 +151,7 @@ static int read_hex(const struct folder *folder, const char *file, unsigned digi
 }
 
 /* The name that a link's target ends with. 0, or -errno; -ENOENT: no link. */
-static int read_link(const struct folder *folder, const char *file, char *name, size_t size)
+static int read_link(const struct folder *folder, const char *file, char name[PCI_NAME_BYTES])
 {
 	char path[PATH_MAX + 64], target[PATH_MAX];
 	const char *slash;
@@ -146,11 +163,7 @@ static int read_link(const struct folder *folder, const char *file, char *name, 
 		return -errno;
 	target[n] = 0;
 	slash = strrchr(target, '/');
-	slash = slash ? slash + 1 : target;
-	if (!*slash || strlen(slash) >= size)
-		return -EINVAL;
-	memcpy(name, slash, strlen(slash) + 1);
-	return 0;
+	return copy_name(name, slash ? slash + 1 : target) ? 0 : -EINVAL;
 }
 
 /* A decimal number, or `unknown`. */
@@ -266,17 +279,16 @@ static int read_place(
 		read_config(&above, &bridge->type, &bridge->acs);
 		f->bridges++;
 	}
-	if (!slash || strncmp(slash + 1, "pci", 3) != 0 || strlen(slash + 1) >= sizeof(f->host))
+	if (!slash || strncmp(slash + 1, "pci", 3) != 0 || !copy_name(f->host, slash + 1))
 		return error_set(error, -EINVAL,
 			"%s: %s: does not lie below a host bridge (devices/pciDDDD:BB)",
 			folder->name, folder->path);
-	memcpy(f->host, slash + 1, strlen(slash + 1) + 1);
 	return 0;
 }
 
 static int read_driver(const struct folder *folder, char *driver, struct error *error)
 {
-	int status = read_link(folder, "driver", driver, PCI_NAME_BYTES);
+	int status = read_link(folder, "driver", driver);
 
 	if (status == -ENOENT) {
 		*driver = 0;
@@ -290,7 +302,7 @@ static int read_driver(const struct folder *folder, char *driver, struct error *
 static int read_group_number(const struct folder *folder, int *group, struct error *error)
 {
 	char name[PCI_NAME_BYTES] = "", *end;
-	int status = read_link(folder, "iommu_group", name, sizeof(name));
+	int status = read_link(folder, "iommu_group", name);
 	long value;
 
 	*group = PCI_GROUP_NONE;
@@ -321,8 +333,8 @@ static void read_cdev(const struct folder *folder, char *cdev)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, "vfio", 4) && strlen(entry->d_name) < PCI_NAME_BYTES)
-			memcpy(cdev, entry->d_name, strlen(entry->d_name) + 1);
+		if (!strncmp(entry->d_name, "vfio", 4) && copy_name(cdev, entry->d_name))
+			break;
 	closedir(dir);
 }
 

@@ -178,6 +178,7 @@ static void test_broken(void **state)
 		{"vendor", NULL, -ENOENT},
 		{"vendor", "", -EINVAL},
 		{"vendor", "1209\n", -EINVAL},
+		{"vendor", "\377\033[2J\n", -EINVAL},
 		{"device", "0xx\n", -EINVAL},
 		{"device", "0x12345\n", -EINVAL},
 		{"class", "0x02 0000\n", -EINVAL},
@@ -201,6 +202,7 @@ static void test_broken(void **state)
 		assert_int_equal(read_it("0000:03:00.0"), texts[k].status);
 		assert_non_null(strstr(error.text, "0000:03:00.0: "));
 		assert_non_null(strstr(error.text, texts[k].file));
+		assert_null(strchr(error.text, '\033'));
 		tear_down(state);
 	}
 }
@@ -217,6 +219,7 @@ static void test_broken_links(void **state)
 		{NIC "/iommu_group", "/groups/99999999999", -EINVAL, "'99999999999' is no number"},
 		{NIC "/iommu_group", "/groups/-1", -EINVAL, "'-1' is no number"},
 		{NIC "/driver", "drivers/", -EINVAL, "driver: Invalid argument"},
+		{NIC "/driver", "drivers/\033[2J", -EINVAL, "driver: Invalid argument"},
 		{NIC "/driver",
 			"/drivers/a-name-that-is-longer-than-any-driver-has-ever-had-in-any-kernel",
 			-EINVAL, "driver: Invalid argument"},
