@@ -25,6 +25,7 @@ static inline bool command_number(
 	return *text >= '0' && *text <= '9' && !*end && !errno && *value >= low && *value <= high;
 }
 
+int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);
 int command_keeper(int argc, char **argv);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/nic_list.h"
 #include "driver/method.h"
 #include "ipc/log.h"
 #include "ipc/secret.h"
@@ -23,6 +24,7 @@ static const char usage[] =
 	"                  { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
 	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
 	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
+	"       p2pnic nic list [-j] [--sysfs DIR]    PCI NICs of this host, and who reaches whom\n"
 	"\n"
 	"Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at PATH. NICs "
 	"behind an\n"
@@ -258,6 +260,9 @@ int command_nic(int argc, char **argv)
 	static struct process process;
 	sigset_t signals;
 	int status, end;
+
+	if (argc > 1 && !strcmp(argv[1], "list"))
+		return nic_list(argc - 1, argv + 1);
 
 	/* Before any thread exists, so that all of them leave these to signalfd. */
 	sigemptyset(&signals);

@@ -247,7 +247,7 @@ struct pci_pair pci_topology_pair(const struct pci_topology *t, unsigned a, unsi
 			return pair(PCI_WAY_NONE,
 				"IOMMU group %d holds %s too, with driver %s: VFIO does not open "
 				"the group",
-				nic[k]->group->number, pci_address_text(at, member->address),
+				nic[k]->function.group, pci_address_text(at, member->address),
 				member->driver);
 	}
 	if (!meet(f, g, &below_f, &below_g)) {

@@ -24,7 +24,8 @@ def test_top():
     assert done.returncode == 2 and "no command 'fly'" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["nic", "keeper", "router", "lab", "show", "replay", "fib"])
+@pytest.mark.parametrize("name", ["nic", "keeper", "router", "lab", "show", "replay", "fib",
+                                  "doctor"])
 def test_help(name):
     done = run(P2PNIC, name, "--help")
     assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
