@@ -148,17 +148,21 @@ static bool shown(const struct pci_topology *t, unsigned nic, const struct pci_b
 static void print_ports(const struct pci_topology *t)
 {
 	char link[CELL], acs[CELL], at[PCI_ADDRESS_TEXT];
+	unsigned ports = 0;
 
-	printf("\n%-13s  %-10s  %-9s  %-14s  %s\n", "port", "type", "id", "link", "acs");
 	for (unsigned k = 0; k < t->nics; k++)
 		for (unsigned i = t->nic[k].function.bridges; i-- > 0;) {
 			const struct pci_bridge *port = &t->nic[k].function.bridge[i];
 
-			if (!shown(t, k, port))
-				printf("%-13s  %-10s  %04x:%04x  %-14s  %s\n",
-					pci_address_text(at, port->address), port_name(port->type),
-					port->vendor, port->device, link_cell(link, &port->link),
-					acs_cell(acs, &port->acs));
+			if (shown(t, k, port))
+				continue;
+			if (!ports++)
+				printf("\n%-13s  %-10s  %-9s  %-14s  %s\n", "port", "type", "id",
+					"link", "acs");
+			printf("%-13s  %-10s  %04x:%04x  %-14s  %s\n",
+				pci_address_text(at, port->address), port_name(port->type),
+				port->vendor, port->device, link_cell(link, &port->link),
+				acs_cell(acs, &port->acs));
 		}
 }
 

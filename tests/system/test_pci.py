@@ -175,6 +175,7 @@ def test_no_iommu_and_unknowns(host):
         "resource": "0x0 0x0 0x0\n" * 6})
     row = section(nic_list(host).stdout, ["nic", "driver"])[0].split()
     assert row == ["0000:09:00.0", "-", "-", "-", "-", "-", "-", "-", "unknown", "pci0000:00"]
+    assert "port  " not in nic_list(host).stdout
     nic, = as_json(host)["nics"]
     assert nic["iommu_group"] is None and nic["numa_node"] is None and nic["ports"] == []
     assert nic["link"] == {"speed": None, "width": None}
