@@ -365,7 +365,9 @@ int pci_function_read(
 
 	*f = (struct pci_function){.address = address};
 	folder_of(&folder, sysfs, address);
-	status = pci_function_identity(sysfs, address, &f->vendor, &f->device, error);
+	status = read_place(f, sysfs, &folder, error);
+	if (!status)
+		status = pci_function_identity(sysfs, address, &f->vendor, &f->device, error);
 	if (!status)
 		status = read_hex(&folder, "class", 6, &class, error);
 	if (!status)
@@ -374,8 +376,6 @@ int pci_function_read(
 		status = read_driver(&folder, f->driver, error);
 	if (!status)
 		status = read_group_number(&folder, &f->group, error);
-	if (!status)
-		status = read_place(f, sysfs, &folder, error);
 	if (status)
 		return status;
 	f->class = (uint32_t) class;

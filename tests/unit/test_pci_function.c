@@ -265,6 +265,10 @@ static void test_wrong_kinds(void **state)
 	tree_remove(&tree, NIC "/driver");
 	tree_text(&tree, NIC "/driver", "vfio-pci");
 	assert_int_equal(read_it("0000:03:00.0"), -EINVAL);
+	tree_remove(&tree, "bus/pci/devices/0000:04:00.0/iommu_group");
+	tree_text(&tree, "bus/pci/devices/0000:04:00.0/iommu_group", "11");
+	assert_int_equal(read_it("0000:04:00.0"), -EINVAL);
+	assert_non_null(strstr(error.text, "iommu_group: Invalid argument"));
 	tree_remove(&tree, NIC "/vendor");
 	snprintf(path, sizeof(path), "%s/" NIC "/vendor", tree.sysfs);
 	assert_int_equal(mkfifo(path, 0644), 0);

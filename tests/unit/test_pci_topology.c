@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/inject.h"
 #include "tests/unit/pci_tree.h"
 
 static struct tree tree;
@@ -331,6 +332,30 @@ static void test_broken(void **state)
 	topology = NULL;
 }
 
+static int read_it(void *context)
+{
+	int status;
+
+	inject_arm();
+	status = pci_topology_read(&topology, tree.sysfs, tree.dev, &error);
+	inject_disarm();
+	if (!status) {
+		/* A NIC is there with all that a driver acts on, or not at all. */
+		for (unsigned k = 0; k < topology->nics; k++)
+			assert_int_equal(topology->nic[k].function.bar[4].bytes, 0x1000000);
+		assert_true(topology->nics + topology->problems >= 2);
+		pci_topology_free(topology);
+	}
+	topology = NULL;
+	return status;
+}
+
+static void test_calls_that_fail(void **state)
+{
+	tree_add_switch(&tree, 2, 0, 0, 0);
+	assert_true(inject_each(read_it, NULL, &error) > 20);
+}
+
 static void test_too_many(void **state)
 {
 	char address[16];
@@ -361,6 +386,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nested, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_access, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_broken, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_calls_that_fail, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_too_many, set_up, tear_down),
 	};
 
