@@ -63,8 +63,8 @@ def test_switch(host):
                                "0000:01:00.0", ">", "0000:02:01.0"]
     pairs = section(text, ["nic", "nic"])
     assert len(pairs) == 6
-    assert all(row.endswith("switch        switch 0000:01:00.0 is above both, and no port redirects")
-               for row in pairs)
+    reason = "switch 0000:01:00.0 is above both, and no port redirects"
+    assert all(row.endswith(f"switch        {reason}") for row in pairs)
     ports = section(text, ["port", "type"])
     assert [row.split()[:2] for row in ports] == [
         ["0000:00:01.0", "root"], ["0000:01:00.0", "upstream"]] + [
