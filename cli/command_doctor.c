@@ -122,9 +122,8 @@ static void check_pairs(struct findings *findings, const struct pci_topology *t)
 			"through the root complex; not every host's routes that (the kernel lists "
 			"those "
 			"that do in drivers/pci/p2pdma.c)",
-			"NICs below one switch; where ACS at a port is the reason: kernel "
-			"parameter "
-			"pci=disable_acs_redir=PORT, and those NICs share an IOMMU group"},
+			"put the NICs below one switch; where ACS at a port is the reason, kernel "
+			"parameter pci=disable_acs_redir=PORT"},
 		[PCI_WAY_PORT] = {NOTE,
 			"behind one port that is no switch's; it depends on the device", ""},
 		[PCI_WAY_UNKNOWN] = {NOTE, "by a switch, unless ACS redirects, which is unknown",
