@@ -88,11 +88,11 @@ static void check_nic(
 
 	pci_address_text(at, n->address);
 	check_bars(findings, at, n);
-	if (!nic->group)
+	if (!nic->group) {
 		say(findings, FAULT, at,
 			"firmware set-up: VT-d or AMD-Vi; kernel parameter intel_iommu=on",
-			"no IOMMU group, so VFIO does not open it");
-	if (strcmp(n->driver, PCI_DRIVER_VFIO) != 0) {
+			"no IOMMU group, and vfio-pci takes no NIC without one");
+	} else if (strcmp(n->driver, PCI_DRIVER_VFIO) != 0) {
 		pci_host_bind(host, command, n->address, n->driver);
 		say(findings, FAULT, at, command, "driver %s, not " PCI_DRIVER_VFIO,
 			*n->driver ? n->driver : "none");

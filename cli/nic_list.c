@@ -202,22 +202,34 @@ static void print_pairs(const struct pci_topology *t)
 		}
 }
 
+/* What root can do about it: "bind", "free", or NULL: vfio-pci refuses what has no IOMMU group. */
+static const char *command_of(const struct pci_host *host, const struct pci_nic *nic,
+	char command[PCI_HOST_COMMAND_BYTES])
+{
+	const struct pci_function *n = &nic->function;
+
+	if (!strcmp(n->driver, PCI_DRIVER_VFIO)) {
+		pci_host_release(command, n->address);
+		return "free";
+	}
+	if (!nic->group)
+		return NULL;
+	pci_host_bind(host, command, n->address, n->driver);
+	return "bind";
+}
+
 static void print_commands(const struct pci_host *host)
 {
-	const struct pci_topology *t = host->topology;
 	char command[PCI_HOST_COMMAND_BYTES], at[PCI_ADDRESS_TEXT];
 
 	printf("\n%-13s  %-4s  %s\n", "nic", "to", "command, as root");
-	for (unsigned k = 0; k < t->nics; k++) {
-		const struct pci_function *n = &t->nic[k].function;
-		bool bound = !strcmp(n->driver, PCI_DRIVER_VFIO);
+	for (unsigned k = 0; k < host->topology->nics; k++) {
+		const struct pci_nic *nic = &host->topology->nic[k];
+		const char *what = command_of(host, nic, command);
 
-		if (bound)
-			pci_host_release(command, n->address);
-		else
-			pci_host_bind(host, command, n->address, n->driver);
-		printf("%-13s  %-4s  %s\n", pci_address_text(at, n->address),
-			bound ? "free" : "bind", command);
+		printf("%-13s  %-4s  %s\n", pci_address_text(at, nic->function.address),
+			what ? what : "-",
+			what ? command : "no IOMMU group, and vfio-pci takes no NIC without one");
 	}
 }
 
@@ -283,7 +295,8 @@ static json_t *json_nic(const struct pci_host *host, const struct pci_nic *nic)
 {
 	const struct pci_function *n = &nic->function;
 	json_t *bars = json_array(), *ports = json_array();
-	char bind[PCI_HOST_COMMAND_BYTES], release[PCI_HOST_COMMAND_BYTES] = "";
+	char command[PCI_HOST_COMMAND_BYTES];
+	const char *what = command_of(host, nic, command);
 
 	for (unsigned k = 0; k < PCI_BARS; k++)
 		if (n->bar[k].bytes)
@@ -292,18 +305,13 @@ static json_t *json_nic(const struct pci_host *host, const struct pci_nic *nic)
 							    (json_int_t)n->bar[k].bytes));
 	for (unsigned k = n->bridges; k-- > 0;)
 		json_array_append_new(ports, json_port(&n->bridge[k]));
-	if (!strcmp(n->driver, PCI_DRIVER_VFIO)) {
-		*bind = 0;
-		pci_host_release(release, n->address);
-	} else {
-		pci_host_bind(host, bind, n->address, n->driver);
-	}
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o}", "address",
 		json_address(n->address), "driver", json_text(n->driver), "iommu_group",
 		json_group(nic->group), "numa_node", json_number(n->numa_node), "link",
 		json_link(&n->link), "bars", bars, "host_bridge", n->host, "access",
 		access_name(nic), "cdev", json_text(n->cdev), "ports", ports, "bind",
-		json_text(bind), "free", json_text(release));
+		json_text(what && *what == 'b' ? command : ""), "free",
+		json_text(what && *what == 'f' ? command : ""));
 }
 
 static void print_json(const struct pci_host *host)

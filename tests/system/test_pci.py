@@ -176,7 +176,10 @@ def test_no_iommu_and_unknowns(host):
     row = section(nic_list(host).stdout, ["nic", "driver"])[0].split()
     assert row == ["0000:09:00.0", "-", "-", "-", "-", "-", "-", "-", "unknown", "pci0000:00"]
     assert "port  " not in nic_list(host).stdout
+    assert section(nic_list(host).stdout, ["nic", "to"]) == [
+        "0000:09:00.0   -     no IOMMU group, and vfio-pci takes no NIC without one"]
     nic, = as_json(host)["nics"]
+    assert nic["bind"] is None and nic["free"] is None
     assert nic["iommu_group"] is None and nic["numa_node"] is None and nic["ports"] == []
     assert nic["link"] == {"speed": None, "width": None}
 
@@ -234,17 +237,20 @@ def test_doctor_well(host):
 
 def test_doctor_drivers_and_groups(host):
     host.switch(2, driver="other", group=5)
+    host.add("pci0000:00/0000:0a:00.0", group=6)
     host.add("pci0000:00/0000:00:1e.0", (0x144d, 0xa808), driver="nvme", group=5)
     host.add("pci0000:00/0000:09:00.0")
     checks, fixes = doctor(host, status=1)
     assert fixes["0000:03:00.0", "driver other, not vfio-pci"] == as_json(host)["nics"][0]["bind"]
-    assert fixes["0000:09:00.0", "driver none, not vfio-pci"]
-    assert "intel_iommu=on" in fixes["0000:09:00.0", "no IOMMU group, so VFIO does not open it"]
+    assert fixes["0000:0a:00.0", "driver none, not vfio-pci"]
+    reason = "no IOMMU group, and vfio-pci takes no NIC without one"
+    assert "intel_iommu=on" in fixes["0000:09:00.0", reason]
+    assert [subject for subject, _ in fixes].count("0000:09:00.0") == 1
     group = [(subject, text) for level, subject, text in checks if "nvme" in text]
     assert [subject for subject, _ in group] == ["0000:03:00.0", "0000:04:00.0"]
     assert "Free that one only if this host can do without it" in group[0][1]
     assert fixes[group[0]].endswith("echo 0000:00:1e.0 > driver/unbind)")
-    assert ("fault", "peer-to-peer", "3 pairs of NICs: not at all; `p2pnic nic list` says why") in (
+    assert ("fault", "peer-to-peer", "5 pairs of NICs: not at all; `p2pnic nic list` says why") in (
         checks)
 
 
