@@ -15,12 +15,13 @@
 #ifndef DRIVER_PCI_FUNCTION_H
 #define DRIVER_PCI_FUNCTION_H
 
+#include <linux/pci_regs.h>
 #include <p2pnic/registers.h>
 #include <stdbool.h>
 
 #include "ipc/error.h"
 
-#define PCI_BRIDGES_MAX      32u /* a host has 256 buses in a domain; more than 6 were never seen */
+#define PCI_BRIDGES_MAX      32u /* a deeper tree is refused */
 #define PCI_BARS             6u
 #define PCI_GROUP_NONE       (-1)
 #define PCI_NUMA_UNKNOWN     (-1)
@@ -29,6 +30,7 @@
 #define PCI_NAME_BYTES       40u
 #define PCI_GROUP_MEMBERS    256u
 #define PCI_DRIVER_VFIO      "vfio-pci"
+/* Of a control word: transfers are sent up instead of across, as the kernel judges too. */
 #define PCI_ACS_REDIRECTS(c) ((c) & (PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_EC))
 
 struct pci_address {
