@@ -67,8 +67,9 @@ void board_dma_write64(struct board *, const struct dma_region *, uint64_t offse
 enum dma_status board_dma_read(
 	struct board *, const struct dma_region *, uint64_t offset, void *data, uint32_t bytes);
 
-/* Whether a write may still be under way when a call here has returned, and the barrier that follows
- * (nic_arm) does not wait for it: a bus that posts writes, without a read that flushes them. */
+/* Whether a write may still be under way when a call here has returned, and the barrier that
+ * follows (nic_arm) does not wait for it: a bus that posts writes, without a read that flushes
+ * them. */
 bool board_dma_posts(struct board *, const struct dma_region *);
 
 /* A hint: a frame will be written there soon. A board for which that means nothing does nothing. */

@@ -24,10 +24,10 @@ static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frame
 			(struct nic_run){(uint8_t)peer, (uint8_t)kind, (uint16_t)frames};
 }
 
-/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out, or while the board
- * waits for one). `d` is changed to where they lie now. A read that faults sends nothing: the frame
- * is dropped, the descriptor refused. Not inlined: it would cost Wr, which fetches nothing, 1 to 2 %
- * (bench/firmware_loop). */
+/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out, or while the
+ * board waits for one). `d` is changed to where they lie now. A read that faults sends nothing:
+ * the frame is dropped, the descriptor refused. Not inlined: it would cost Wr, which fetches
+ * nothing, 1 to 2 % (bench/firmware_loop). */
 static __attribute__((noinline)) unsigned fetch(struct nic *n, struct ring_in *in,
 	struct p2pnic_descriptor *d, unsigned frames, bool *fault)
 {

@@ -2,8 +2,8 @@
 /*
  * The lab where no namespace may be made: its hosts' packets in captures, through `p2pnic replay`.
  *
- * Each host sends datagrams of many lengths, up to the MTU, to each other, one whose TTL runs out and one to
- * nowhere.
+ * Each host sends datagrams of many lengths, up to the MTU, to each other, one whose TTL runs out
+ * and one to nowhere.
  */
 #ifndef LAB_CAPTURE_H
 #define LAB_CAPTURE_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the lab sends: pings as long as the MTU allows between all hosts, TCP between two pairs at once, a burst of UDP.
+ * What the lab sends: pings as long as the MTU allows between all hosts, TCP between two pairs at
+ * once, a burst of UDP.
  *
  * Each function adds its results to `results` and returns whether all went as it should: no ping
  * lost, no iperf3 failed. Lost datagrams of the burst are told, not a failure: a burst may be more

@@ -103,8 +103,8 @@ static bool anything_waits(const struct engine *e)
 	return false;
 }
 
-/* Sleeps until something wakes the engine, or as long as it may. A peer that publishes before it has
- * heard that a NIC sleeps rings no doorbell: then the rings are looked at every millisecond. */
+/* Sleeps until something wakes the engine, or as long as it may. A peer that publishes before it
+ * has heard that a NIC sleeps rings no doorbell: then the rings are looked at every millisecond. */
 static int sleep_till(struct engine *e, enum nic_rest rest, struct epoll_event *events, int room)
 {
 	unsigned naps = rest == NIC_POSTED ? ENGINE_SERVICE_MS : 1;

@@ -164,10 +164,11 @@ static void unmap_all(struct vfu *vfu)
 }
 
 /*
- * The specification wants "exactly a previous mapping"; QEMU unmaps whatever range its guest's IOMMU
- * invalidates, which covers many mappings or none. So this does as the kernel's VFIO does
- * (VFIO_IOMMU_UNMAP_DMA of type 1, version 2): all mappings in the range go; a range that would cut
- * one is refused, and nothing goes. Afterwards no window is left in a range that was unmapped.
+ * The specification wants "exactly a previous mapping"; QEMU unmaps whatever range its guest's
+ * IOMMU invalidates, which covers many mappings or none. So this does as the kernel's VFIO does
+ * (VFIO_IOMMU_UNMAP_DMA of type 1, version 2): all mappings in the range go; a range that would
+ * cut one is refused, and nothing goes. Afterwards no window is left in a range that was
+ * unmapped.
  */
 static int unmap_range(struct vfu *vfu, uint64_t address, uint64_t size)
 {

@@ -101,8 +101,8 @@ void vfu_hear(struct vfu *vfu, const struct vfio_user_message *message)
 		vfu->config.ops->read_done(vfu->config.device);
 }
 
-/* With `dma` held: is its time over? A client that said something since is there, though this answer
- * is lost: a driver can be replaced while it owes one. */
+/* With `dma` held: is its time over? A client that said something since is there, though this
+ * answer is lost: a driver can be replaced while it owes one. */
 static bool is_over(struct vfu *vfu, struct vfu_read *r)
 {
 	if (clock_now_ms() < r->deadline)

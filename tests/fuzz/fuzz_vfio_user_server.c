@@ -4,8 +4,9 @@
  * a list of messages (command, flags, descriptors, length, payload) framed for it, else it is the
  * stream itself, in pieces of 1 to 256 bytes.
  *
- * Beyond what sanitizers see, the device checks that the server keeps its promises: accesses inside
- * regions, windows that do not wrap or overlap, unmapping of whole windows, and no descriptor left at the end.
+ * Beyond what sanitizers see, the device checks that the server keeps its promises: accesses
+ * inside regions, windows that do not wrap or overlap, unmapping of whole windows, and no
+ * descriptor left at the end.
  */
 #include "softnic/vfio_user.h"
 

@@ -290,7 +290,7 @@ size_t world_probes(const struct world *w, struct address *probe, size_t room)
 	return n;
 }
 
-/* --- A table over these NICs -------------------------------------------------------------------- */
+/* --- A table over these NICs ------------------------------------------------------------------ */
 
 static uint64_t seed = 1;
 
@@ -385,8 +385,8 @@ static void assert_same_way(const struct way *got, const struct way *want)
 	}
 	for (k = 0; k < n; k++) {
 		unsigned has = way_count(got, seen[k]);
-		double more =
-			(double)has / got->buckets - (double)way_count(want, seen[k]) / want->buckets;
+		double wanted = (double)way_count(want, seen[k]) / want->buckets;
+		double more = (double)has / got->buckets - wanted;
 
 		assert_true(has > 0);
 		assert_true(more < 1.0 / got->buckets + 1.0 / want->buckets);

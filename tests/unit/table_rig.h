@@ -67,7 +67,7 @@ struct address world_gateway(unsigned number);
 /* First and last address of each prefix that the world knows, and their neighbours. */
 size_t world_probes(const struct world *, struct address *probe, size_t room);
 
-/* --- A table over these NICs, and the same one made anew --------------------------------------- */
+/* --- A table over these NICs, and the same one made anew -------------------------------------- */
 
 #define RIG_PROBES 1024u
 

@@ -311,8 +311,8 @@ static void and_does_by_messages(void **state)
 		punt_and_inject(size[k], true);
 }
 
-/* A posted write is lost when the client has stopped reading: the pair that needs messages closes, so
- * that nothing announces what never arrived. */
+/* A posted write is lost when the client has stopped reading: the pair that needs messages closes,
+ * so that nothing announces what never arrived. */
 static void lost_writes_close_the_pair(void **state)
 {
 	for (unsigned messages = 0; messages < 2; messages++) {
