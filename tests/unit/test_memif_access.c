@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who may be the peer of a memif port: newcomers, users, secrets, memory, and the options for them. */
+/* Who may be the peer of a memif port: newcomers, users, secrets, memory, and the options for
+ * them. */
 #include "ipc/unix_address.h"
 #include "tests/unit/memif_rig.h"
 
