@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include "ipc/clock.h"
+#include "vfio_kernel.h"
 #include "vfio_user.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ unsigned device_timeout_ms = 5000;
 
 static const struct device_ops *const kinds[] = {
 	&vfio_user_device_ops,
+	&vfio_kernel_device_ops,
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

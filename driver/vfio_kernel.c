@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/pci_regs.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define VECTORS_MAX 64u
+#define RANGES_MAX  16u
+#define INFO_BYTES  4096u /* the longest answer with capabilities that is read */
+
+enum { CONTAINER, GROUP, DEVICE, KEPT };
+
+struct range {
+	uint64_t first, last;
+};
+
+struct vfio_kernel_device {
+	struct device base;
+	int fd[KEPT];
+	int request; /* eventfd: the kernel wants the device back */
+	int vector[VECTORS_MAX];
+	struct range range[RANGES_MAX]; /* bus addresses that the IOMMU takes; none: any */
+	unsigned ranges;
+};
+
+static struct vfio_kernel_device *of(struct device *device)
+{
+	return (struct vfio_kernel_device *)device;
+}
+
+/* Makes "FORMAT: reason" the device's error; returns the result. */
+__attribute__((format(printf, 3, 4))) static int fail(
+	struct vfio_kernel_device *v, int result, const char *format, ...)
+{
+	struct error *error = &v->base.error;
+	va_list arguments;
+
+	va_start(arguments, format);
+	error_set_list(error, result, format, arguments);
+	va_end(arguments);
+	return error_set(error, result, "%s: %s", error->text, strerror(-result));
+}
+
+/* --- What the device is ----------------------------------------------------------------------- */
+
+/* The capability of that kind; NULL: none. A list that loops or leaves the answer ends there. */
+static const void *capability(
+	const uint8_t *info, uint32_t bytes, uint32_t at, uint16_t id, size_t least)
+{
+	while (at && at + sizeof(struct vfio_info_cap_header) <= bytes) {
+		const struct vfio_info_cap_header *header = (const void *)(info + at);
+
+		if (header->id == id)
+			return at + least <= bytes ? header : NULL;
+		if (header->next <= at)
+			break;
+		at = header->next;
+	}
+	return NULL;
+}
+
+static void load_areas(struct device_region *region, const struct vfio_region_info *info)
+{
+	const struct vfio_region_info_cap_sparse_mmap *sparse = NULL;
+
+	if (info->flags & VFIO_REGION_INFO_FLAG_CAPS)
+		sparse = capability((const void *)info, INFO_BYTES, info->cap_offset,
+			VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*sparse));
+	if (!sparse) {
+		region->area[region->area_count++] = (struct device_area){0, region->bytes};
+		return;
+	}
+	for (unsigned k = 0; k < sparse->nr_areas && region->area_count < DEVICE_AREAS_MAX; k++)
+		if (sparse->areas[k].size)
+			region->area[region->area_count++] = (struct device_area){
+				sparse->areas[k].offset, sparse->areas[k].size};
+}
+
+static int load_region(struct vfio_kernel_device *v, unsigned index)
+{
+	struct device_region *region = &v->base.region[index];
+	union {
+		struct vfio_region_info info;
+		uint8_t bytes[INFO_BYTES];
+	} answer = {.info = {.argsz = sizeof(answer), .index = index}};
+
+	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_GET_REGION_INFO, &answer) < 0) {
+		/* VGA of a device that is none, for example. */
+		return errno == EINVAL ? 0 : fail(v, -errno, "asking about region %u", index);
+	}
+	region->bytes = answer.info.size;
+	region->flags =
+		answer.info.flags & (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+					    VFIO_REGION_INFO_FLAG_MMAP);
+	region->fd_offset = answer.info.offset;
+	region->fd = v->fd[DEVICE];
+	if (region->bytes && (region->flags & VFIO_REGION_INFO_FLAG_MMAP))
+		load_areas(region, &answer.info);
+	return 0;
+}
+
+static int load_ranges(struct vfio_kernel_device *v)
+{
+	const struct vfio_iommu_type1_info_cap_iova_range *list = NULL;
+	union {
+		struct vfio_iommu_type1_info info;
+		uint8_t bytes[INFO_BYTES];
+	} answer = {.info = {.argsz = sizeof(answer)}};
+
+	if (ioctl(v->fd[CONTAINER], VFIO_IOMMU_GET_INFO, &answer) < 0)
+		return fail(v, -errno, "asking about the IOMMU");
+	if (answer.info.flags & VFIO_IOMMU_INFO_CAPS)
+		list = capability(answer.bytes, sizeof(answer), answer.info.cap_offset,
+			VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, sizeof(*list));
+	for (unsigned k = 0; list && k < list->nr_iovas && v->ranges < RANGES_MAX; k++)
+		v->range[v->ranges++] =
+			(struct range){list->iova_ranges[k].start, list->iova_ranges[k].end};
+	return 0;
+}
+
+/* The device is lost when the kernel asks for it (it is unbound, or pulled), or reports an error of
+ * it that the bus could not mend (AER). */
+static void watch_requests(struct vfio_kernel_device *v)
+{
+	static const uint32_t kind[] = {VFIO_PCI_REQ_IRQ_INDEX, VFIO_PCI_ERR_IRQ_INDEX};
+	struct {
+		struct vfio_irq_set set;
+		int32_t fd;
+	} request = {.set = {.argsz = sizeof(request),
+			     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			     .count = 1},
+		.fd = v->request};
+
+	/* Not every device has them. */
+	for (unsigned k = 0; k < sizeof(kind) / sizeof(*kind); k++) {
+		request.set.index = kind[k];
+		ioctl(v->fd[DEVICE], VFIO_DEVICE_SET_IRQS, &request);
+	}
+}
+
+static int load(struct vfio_kernel_device *v)
+{
+	struct vfio_device_info info = {.argsz = sizeof(info)};
+	struct vfio_irq_info irq = {.argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX};
+	int result = 0;
+
+	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_GET_INFO, &info) < 0)
+		return fail(v, -errno, "asking what the device is");
+	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
+		return fail(v, -ENODEV, "not a PCI device");
+	for (unsigned k = 0; !result && k < info.num_regions && k < DEVICE_REGIONS; k++)
+		result = load_region(v, k);
+	if (!result)
+		result = load_ranges(v);
+	if (result)
+		return result;
+	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_GET_IRQ_INFO, &irq) < 0)
+		return fail(v, -errno, "asking about interrupts");
+	v->base.vectors = irq.count < VECTORS_MAX ? irq.count : VECTORS_MAX;
+	v->request = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (v->request < 0)
+		return fail(v, -errno, "an eventfd for the kernel's requests");
+	watch_requests(v);
+	return 0;
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+static void close_device(struct device *device)
+{
+	struct vfio_kernel_device *v = of(device);
+
+	if (v->request >= 0)
+		close(v->request);
+	for (unsigned k = KEPT; k-- > 0;)
+		if (v->fd[k] >= 0)
+			close(v->fd[k]);
+	free(v);
+}
+
+static struct vfio_kernel_device *create(const char *name)
+{
+	struct vfio_kernel_device *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->base.ops = &vfio_kernel_device_ops;
+	v->base.timeout_ms = device_timeout_ms;
+	snprintf(v->base.name, sizeof(v->base.name), "%s", name);
+	v->request = -1;
+	for (unsigned k = 0; k < KEPT; k++)
+		v->fd[k] = -1;
+	for (unsigned k = 0; k < VECTORS_MAX; k++)
+		v->vector[k] = -1;
+	for (unsigned k = 0; k < DEVICE_REGIONS; k++)
+		v->base.region[k].fd = -1;
+	return v;
+}
+
+/* The last part of what a link of the function in sysfs leads to; false: there is no such link. */
+static bool sysfs_link(const char *address, const char *link, char name[NAME_MAX + 1])
+{
+	char path[128], target[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.40s/%s", address, link);
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return false;
+	target[n] = '\0';
+	const char *slash = strrchr(target, '/');
+	snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, slash ? slash + 1 : target);
+	return true;
+}
+
+static int find_group(struct vfio_kernel_device *v, char group[NAME_MAX + 1])
+{
+	const char *address = v->base.name;
+	char driver[NAME_MAX + 1], path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.40s", address);
+	if (access(path, F_OK) < 0)
+		return error_set(
+			&v->base.error, -ENODEV, "no such PCI function, or no access to %s", path);
+	if (!sysfs_link(address, "driver", driver))
+		snprintf(driver, sizeof(driver), "none");
+	if (strcmp(driver, "vfio-pci") != 0)
+		return error_set(&v->base.error, -ENODEV,
+			"its driver is %.40s; to give it to this one, as root: modprobe vfio-pci; "
+			"driverctl set-override %.40s vfio-pci",
+			driver, address);
+	if (!sysfs_link(address, "iommu_group", group))
+		return error_set(&v->base.error, -ENODEV,
+			"it has no IOMMU group: turn the IOMMU on (firmware setup; kernel: "
+			"intel_iommu=on)");
+	return 0;
+}
+
+static int open_container(struct vfio_kernel_device *v)
+{
+	v->fd[CONTAINER] = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (v->fd[CONTAINER] < 0)
+		return fail(v, -errno, "/dev/vfio/vfio");
+	if (ioctl(v->fd[CONTAINER], VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
+		ioctl(v->fd[CONTAINER], VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) <= 0)
+		return error_set(&v->base.error, -ENOTSUP,
+			"this kernel's VFIO has no type 1 IOMMU: modprobe vfio_iommu_type1");
+	return 0;
+}
+
+static int open_group(struct vfio_kernel_device *v, const char *group)
+{
+	struct vfio_group_status status = {.argsz = sizeof(status)};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%.40s", group);
+	v->fd[GROUP] = open(path, O_RDWR | O_CLOEXEC);
+	if (v->fd[GROUP] < 0 && errno == EBUSY)
+		return error_set(&v->base.error, -EBUSY,
+			"%s is open: another driver has it, or a NIC that shares the IOMMU group",
+			path);
+	if (v->fd[GROUP] < 0)
+		return fail(v, -errno, "%s", path);
+	if (ioctl(v->fd[GROUP], VFIO_GROUP_GET_STATUS, &status) < 0)
+		return fail(v, -errno, "%s", path);
+	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		return error_set(&v->base.error, -EPERM,
+			"%s: other devices of the IOMMU group have drivers that are not VFIO's: "
+			"unbind them",
+			path);
+	return 0;
+}
+
+static int open_function(struct vfio_kernel_device *v)
+{
+	char group[NAME_MAX + 1];
+	int result = find_group(v, group);
+
+	if (!result)
+		result = open_container(v);
+	if (!result)
+		result = open_group(v, group);
+	if (result)
+		return result;
+	if (ioctl(v->fd[GROUP], VFIO_GROUP_SET_CONTAINER, &v->fd[CONTAINER]) < 0)
+		return fail(v, -errno, "IOMMU group %.20s: its container", group);
+	if (ioctl(v->fd[CONTAINER], VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
+		return fail(v, -errno, "IOMMU group %.20s: its IOMMU", group);
+	v->fd[DEVICE] = ioctl(v->fd[GROUP], VFIO_GROUP_GET_DEVICE_FD, v->base.name);
+	if (v->fd[DEVICE] < 0)
+		return fail(v, -errno, "the device of IOMMU group %.20s", group);
+	fcntl(v->fd[DEVICE], F_SETFD, FD_CLOEXEC);
+	return load(v);
+}
+
+/* Closes the device on failure. */
+static int finish(
+	struct device **device, struct vfio_kernel_device *v, int result, struct error *error)
+{
+	if (result) {
+		error_set(error, result, "vfio:%.60s: %.180s", v->base.name, v->base.error.text);
+		close_device(&v->base);
+		return result;
+	}
+	*device = &v->base;
+	return 0;
+}
+
+static int open_begin(struct device **device, const char *address, struct error *error)
+{
+	struct vfio_kernel_device *v = create(address);
+
+	if (!v)
+		return error_set(error, -ENOMEM, "vfio:%.60s: %s", address, strerror(ENOMEM));
+	return finish(device, v, open_function(v), error);
+}
+
+static int adopt_begin(struct device **device, const int *fds, unsigned count,
+	const struct device_window *windows, unsigned window_count, struct error *error)
+{
+	struct vfio_kernel_device *v = count == KEPT ? create("adopted") : NULL;
+
+	if (!v) {
+		for (unsigned k = 0; k < count; k++)
+			close(fds[k]);
+		return count == KEPT ? error_set(error, -ENOMEM, "vfio: %s", strerror(ENOMEM))
+				     : error_set(error, -EINVAL,
+					       "vfio: a device is kept by %d descriptors, not %u",
+					       KEPT, count);
+	}
+	memcpy(v->fd, fds, sizeof(v->fd));
+	return finish(device, v, load(v), error);
+}
+
+static int progress(struct device *device)
+{
+	return 0;
+}
+
+static int keep(struct device *device, int *fds)
+{
+	memcpy(fds, of(device)->fd, sizeof(of(device)->fd));
+	return KEPT;
+}
+
+/* --- Access ----------------------------------------------------------------------------------- */
+
+static off_t at(const struct device *device, unsigned region, uint64_t offset)
+{
+	return (off_t)(device->region[region].fd_offset + offset);
+}
+
+static int read_region(
+	struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes)
+{
+	struct vfio_kernel_device *v = of(device);
+	ssize_t n = pread(v->fd[DEVICE], data, bytes, at(device, region, offset));
+
+	return n == (ssize_t)bytes ? 0
+				   : fail(v, n < 0 ? -errno : -EIO, "reading region %u at 0x%llx",
+					     region, (unsigned long long)offset);
+}
+
+static int write_region(
+	struct device *device, unsigned region, uint64_t offset, const void *data, size_t bytes)
+{
+	struct vfio_kernel_device *v = of(device);
+	ssize_t n = pwrite(v->fd[DEVICE], data, bytes, at(device, region, offset));
+
+	return n == (ssize_t)bytes ? 0
+				   : fail(v, n < 0 ? -errno : -EIO, "writing region %u at 0x%llx",
+					     region, (unsigned long long)offset);
+}
+
+/* --- Windows ---------------------------------------------------------------------------------- */
+
+static int check_range(struct vfio_kernel_device *v, struct bus_addr bus, uint64_t bytes)
+{
+	uint64_t last;
+
+	if (!bus.value || !bytes || (bus.value | bytes) % DEVICE_PAGE ||
+		__builtin_add_overflow(bus.value, bytes - 1, &last))
+		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
+			(unsigned long long)bytes, (unsigned long long)bus.value);
+	for (unsigned k = 0; k < v->ranges; k++)
+		if (bus.value >= v->range[k].first && last <= v->range[k].last)
+			return 0;
+	if (!v->ranges)
+		return 0;
+	return error_set(&v->base.error, -ERANGE,
+		"bus addresses 0x%llx to 0x%llx are outside of what the IOMMU takes for it (the "
+		"last is 0x%llx)",
+		(unsigned long long)bus.value, (unsigned long long)last,
+		(unsigned long long)v->range[v->ranges - 1].last);
+}
+
+static int map_address(struct vfio_kernel_device *v, struct bus_addr bus, uint64_t bytes,
+	uint32_t access, const void *address)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = access,
+		.vaddr = (uintptr_t)address,
+		.iova = bus.value,
+		.size = bytes,
+	};
+
+	if (ioctl(v->fd[CONTAINER], VFIO_IOMMU_MAP_DMA, &map) < 0)
+		return fail(v, -errno, "mapping %llu bytes at bus address 0x%llx",
+			(unsigned long long)bytes, (unsigned long long)bus.value);
+	return 0;
+}
+
+/* The kernel wants an address and pins what is there: descriptors are not needed. */
+static int map_memory(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
+	void *address, int fd, uint64_t fd_offset)
+{
+	int result = check_range(of(device), bus, bytes);
+
+	return result ? result : map_address(of(device), bus, bytes, access, address);
+}
+
+static int map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, uint32_t access,
+	struct device *peer, unsigned region, uint64_t offset)
+{
+	struct vfio_kernel_device *v = of(device);
+	int result = check_range(v, bus, bytes);
+
+	if (result)
+		return result;
+	const void *address = device_pointer(peer, region, offset, bytes);
+	if (!address)
+		return error_set(
+			&v->base.error, -errno, "%.60s: %.150s", peer->name, device_error(peer));
+	return map_address(v, bus, bytes, access, address);
+}
+
+static int remove_windows(
+	struct vfio_kernel_device *v, uint32_t flags, uint64_t bus, uint64_t bytes)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .flags = flags, .iova = bus, .size = bytes};
+
+	return ioctl(v->fd[CONTAINER], VFIO_IOMMU_UNMAP_DMA, &unmap) < 0 ? -errno : 0;
+}
+
+static int unmap(struct device *device, struct bus_addr bus, uint64_t bytes)
+{
+	int result = check_range(of(device), bus, bytes);
+
+	if (!result)
+		result = remove_windows(of(device), 0, bus.value, bytes);
+	return result ? fail(of(device), result, "unmapping bus address 0x%llx",
+				(unsigned long long)bus.value)
+		      : 0;
+}
+
+static int unmap_all(struct device *device)
+{
+	struct vfio_kernel_device *v = of(device);
+	int result = remove_windows(v, VFIO_DMA_UNMAP_FLAG_ALL, 0, 0);
+
+	return result ? fail(v, result, "unmapping all") : 0;
+}
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+/* Always all vectors: kernels before 6.5 cannot add any once MSI-X is on. An adopter so takes away
+ * the eventfds of the dead. */
+static int irqs(struct device *device, unsigned first, const int *fds, unsigned count)
+{
+	struct vfio_kernel_device *v = of(device);
+	struct {
+		struct vfio_irq_set set;
+		int32_t fd[VECTORS_MAX];
+	} request = {.set = {.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			     .index = VFIO_PCI_MSIX_IRQ_INDEX,
+			     .count = device->vectors}};
+
+	if (first > device->vectors || count > device->vectors - first)
+		return fail(v, -EINVAL, "interrupts %u to %u of %u", first, first + count,
+			device->vectors);
+	request.set.argsz = (uint32_t)(sizeof(request.set) + device->vectors * sizeof(int32_t));
+	memcpy(&v->vector[first], fds, count * sizeof(*fds));
+	memcpy(request.fd, v->vector, sizeof(request.fd));
+	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_SET_IRQS, &request) < 0)
+		return fail(v, -errno, "assigning interrupts");
+	return 0;
+}
+
+static int reset(struct device *device)
+{
+	struct vfio_kernel_device *v = of(device);
+
+	return ioctl(v->fd[DEVICE], VFIO_DEVICE_RESET) < 0 ? fail(v, -errno, "reset") : 0;
+}
+
+static int doorbell_fd(struct device *device, unsigned region, uint64_t offset)
+{
+	return -ENOENT;
+}
+
+static int get_fd(const struct device *device)
+{
+	return ((const struct vfio_kernel_device *)device)->request;
+}
+
+static int service(struct device *device)
+{
+	eventfd_t count;
+
+	if (eventfd_read(of(device)->request, &count) < 0)
+		return 0;
+	return error_set(&device->error, -ENOTCONN,
+		"the kernel takes the device back, or the bus reports an error of it");
+}
+
+/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones. */
+static int ask(struct device *device)
+{
+	uint32_t id;
+	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
+
+	if (!result && id == UINT32_MAX)
+		result = error_set(&device->error, -ENOTCONN, "it is gone from the bus");
+	return result;
+}
+
+static bool silent(const struct device *device)
+{
+	return false;
+}
+
+static unsigned unanswered(const struct device *device)
+{
+	return 0;
+}
+
+static void give_up(struct device *device)
+{
+}
+
+const struct device_ops vfio_kernel_device_ops = {
+	.type = "vfio",
+	.open_begin = open_begin,
+	.adopt_begin = adopt_begin,
+	.progress = progress,
+	.ask = ask,
+	.silent = silent,
+	.unanswered = unanswered,
+	.give_up = give_up,
+	.close = close_device,
+	.keep = keep,
+	.read = read_region,
+	.write = write_region,
+	.map_memory = map_memory,
+	.map_peer = map_peer,
+	.unmap = unmap,
+	.unmap_all = unmap_all,
+	.irqs = irqs,
+	.reset = reset,
+	.doorbell_fd = doorbell_fd,
+	.fd = get_fd,
+	.service = service,
+};
