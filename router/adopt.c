@@ -154,7 +154,7 @@ static int note_halves(struct router *r, struct findings *all)
 	int result = 0;
 
 	for (struct nic_unit *u = r->unit; !result && u < r->unit + r->units; u++)
-		if (u->adopted && !whole(r, u))
+		if (u->adopted && !whole(r, u) && u->process.pid)
 			result = note_ending(r, all, u->process.pid, u->process.started);
 	return result;
 }

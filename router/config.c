@@ -98,6 +98,8 @@ int config_replace_ports(struct config *config, const struct config_port *port, 
 			error = replace_text(&n->port.options, port[k].options);
 		if (!error)
 			error = replace_text(&n->engine, engine);
+		if (!error)
+			error = replace_text(&n->pci, NULL);
 	}
 	return error;
 }

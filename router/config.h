@@ -25,7 +25,9 @@ struct config_port {
 struct config_nic {
 	char *name;
 	char *engine; /* one that is not among the engines is the NIC's own */
+	/* Of a soft NIC; type absent: the NIC is the PCI function `pci`, DDDD:BB:DD.F. */
 	struct config_port port;
+	char *pci;
 	char *mac; /* absent: the interface's */
 	unsigned *mtu;
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */

@@ -65,12 +65,37 @@ static bool mac_is_zero(struct mac_addr mac)
 	return !memcmp(&mac, &(struct mac_addr){{0}}, sizeof(mac));
 }
 
+/* What a NIC is: a process with a port, or a PCI function. */
+static int check_carrier(struct config *config, unsigned k, const struct config_tree *tree)
+{
+	const struct config_nic *n = &config->nics[k];
+
+	if (!n->port.type == !n->pci)
+		return wrong(tree, "nics", k, NULL, 0, "NIC %s: want one of port, pci", n->name);
+	if (!n->pci)
+		return 0;
+	if (n->engine)
+		return wrong(tree, "nics", k, "engine", 0,
+			"a PCI NIC has its own processors: leave it out");
+	if (config->router->method_number == P2PNIC_METHOD_BOUNCE)
+		return wrong(tree, "nics", k, "pci", 0,
+			"method bn: the host thread reaches the doorbells of soft NICs only");
+	for (unsigned other = 0; other < k; other++)
+		if (config->nics[other].pci && !strcmp(config->nics[other].pci, n->pci))
+			return wrong(tree, "nics", k, "pci", 0, "NIC %s is %s already",
+				config->nics[other].name, n->pci);
+	return 0;
+}
+
 static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	struct config_nic *n = &config->nics[k];
 	const unsigned *buffer_bytes = config->router->buffer_bytes;
 	bool found = !n->engine || !config->engines_count;
+	int code = check_carrier(config, k, tree);
 
+	if (code)
+		return code;
 	if (config_nic_index(config, n->name) != (int)k)
 		return wrong(tree, "nics", k, "name", 0, "two NICs are named '%s'", n->name);
 	if (n->mac && !mac_parse(n->mac, &n->mac_address))

@@ -95,6 +95,22 @@ static bool action_valid(const char *text)
 	       !strcmp(text, "prohibit");
 }
 
+/* As sysfs names a PCI function: hexadecimal digits, in lower case. */
+static bool pci_valid(const char *text)
+{
+	static const char form[] = "hhhh:hh:hh.7";
+
+	for (unsigned k = 0; k < sizeof(form); k++) {
+		const bool digit = text[k] >= '0' && text[k] <= '9';
+
+		if (form[k] == 'h'       ? !digit && (text[k] < 'a' || text[k] > 'f')
+			: form[k] == '7' ? !digit || text[k] > '7'
+					 : text[k] != form[k])
+			return false;
+	}
+	return true;
+}
+
 static const struct field router_fields[] = {
 	TEXT(name, struct config_router, NAME),
 	TEXT(runtime, struct config_router, ANY),
@@ -132,7 +148,8 @@ static const struct schema port_schema = SCHEMA(port_fields, struct config_port)
 static const struct field nic_fields[] = {
 	TEXT(name, struct config_nic, REQUIRED, NAME),
 	TEXT(engine, struct config_nic, NAME),
-	MAPPING(port, struct config_nic, struct config_port, REQUIRED, .schema = &port_schema),
+	MAPPING(port, struct config_nic, struct config_port, ANY, .schema = &port_schema),
+	TEXT(pci, struct config_nic, .valid = pci_valid, .want = "want DDDD:BB:DD.F"),
 	TEXT(mac, struct config_nic, ANY),
 	NUMBER(mtu, struct config_nic,
 		RANGE(P2PNIC_MTU_MIN, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX))),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/plan.h"
+#include "router/pci_function.h"
 #include "router/router.h"
 #include "router/soft_process.h"
 
@@ -37,14 +38,15 @@ static bool engine_shared(const struct config_engine *e)
 	return *e->shared;
 }
 
-static struct nic_unit *unit_of(struct router *r, const char *name)
+static struct nic_unit *unit_of(
+	struct router *r, const char *name, const struct nic_backend *backend)
 {
 	for (unsigned k = 0; k < r->units; k++)
 		if (!strcmp(r->unit[k].name, name))
 			return &r->unit[k];
 	struct nic_unit *u = &r->unit[r->units++];
 
-	*u = (struct nic_unit){.router = r, .backend = &soft_process_backend, .process.pidfd = -1};
+	*u = (struct nic_unit){.router = r, .backend = backend, .process.pidfd = -1};
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	return u;
 }
@@ -79,7 +81,8 @@ int plan_make(struct router *r)
 		nic->router = r;
 		nic->event = -1;
 		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
-		nic->unit = unit_of(r, e ? e->process : nic->engine);
+		nic->unit = unit_of(r, e ? e->process : nic->engine,
+			n->pci ? &pci_function_backend : &soft_process_backend);
 		snprintf(name, sizeof(name), "%s.sock", n->name);
 		router_path(r, name, nic->socket);
 		if (e && e->core)
@@ -87,7 +90,8 @@ int plan_make(struct router *r)
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
 			"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
-			nic->unit->name, nic->engine, core, n->port.type, n->port.target,
+			nic->unit->name, nic->engine, core, n->pci ? "pci" : n->port.type,
+			n->pci ? n->pci : n->port.target,
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
 			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
 			*c->router->table_memory_mib, r->fabric.method, r->fabric.buffer_bytes,
