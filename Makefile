@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
+.PHONY: all run test test-vm check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
 	format clean
 
 all: build
@@ -31,6 +31,11 @@ ifdef T
 else
 	@scripts/test
 endif
+
+# The driver in a virtual machine, over the kernel's VFIO (docs/testing.md): no root, under three minutes once QEMU is
+# fetched.
+test-vm: setup
+	@scripts/test vm
 
 # After every edit: build, format what changed, unit tests without network.
 check: build

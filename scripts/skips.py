@@ -8,10 +8,10 @@ import socket
 import subprocess
 
 
-def _fails(*command):
+def _fails(*command, seconds=60):
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=60, check=False).returncode != 0
+                              stderr=subprocess.DEVNULL, timeout=seconds, check=False).returncode != 0
     except (OSError, subprocess.TimeoutExpired):
         return True
 
@@ -44,6 +44,7 @@ PROBES = {
     "no-avx512": _no_avx512,
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",
                                          "/run"),
+    "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),
     "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
 }
 

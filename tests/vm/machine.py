@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A virtual machine of stock QEMU with soft NICs as its PCI devices.
+
+Host: `p2pnic nic` processes, and QEMU with a vfio-user-pci for each behind one PCIe switch. Guest:
+Debian's kernel, busybox and the p2pnic of a build for any x86-64-v2, in an initramfs. Nothing here
+needs root, a network namespace or KVM.
+"""
+
+import base64
+import contextlib
+import io
+import lzma
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic/vm")
+MODULES = ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
+PCI_ID = "1209:0002"
+BOOT_SECONDS = 90
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+for module in %s; do
+	insmod /lib/modules/$module.ko $([ $module != vfio-pci ] || echo ids=%s)
+done
+exec 3<>/dev/ttyS1
+stty raw -echo <&3
+echo @@0 >&3
+while read -r line; do
+	eval "$line" 2>&1
+	echo "@@$?"
+done <&3 >&3
+poweroff -f
+"""
+
+
+class Absent(Exception):
+    """QEMU or the guest cannot be had here."""
+
+
+def fetch():
+    try:
+        subprocess.run([f"{HERE}/fetch", CACHE], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.PIPE, text=True, timeout=600)
+    except subprocess.CalledProcessError as error:
+        raise Absent((error.stderr.strip().splitlines() or ["fetch failed"])[-1]) from None
+    except subprocess.TimeoutExpired:
+        raise Absent("fetching QEMU took longer than 10 minutes") from None
+
+
+# --- The initramfs --------------------------------------------------------------------------------
+
+class Archive:
+    """cpio, "newc" (Documentation/driver-api/early-userspace/buffer-format.rst of Linux)."""
+
+    def __init__(self):
+        self.out, self.inode, self.folders = io.BytesIO(), 0, set()
+
+    def _entry(self, name, mode, data=b""):
+        self.inode += 1
+        fields = (self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+        self.out.write(head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4))
+
+    def folder(self, path):
+        if path and path not in self.folders:
+            self.folder(os.path.dirname(path))
+            self.folders.add(path)
+            self._entry(path, 0o040755)
+
+    def add(self, path, data):
+        self.folder(os.path.dirname(path))
+        self._entry(path, 0o100755, data)
+
+    def close(self):
+        self._entry("TRAILER!!!", 0)
+        return self.out.getvalue()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def libraries(program):
+    for line in subprocess.check_output(["ldd", program], text=True).splitlines():
+        found = re.search(r"(/\S+) \(0x", line)
+        if found:
+            yield found[1]
+
+
+def initramfs(program):
+    archive = Archive()
+    for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
+        archive.folder(folder)
+    archive.add("bin/busybox", read(f"{CACHE}/guest/usr/bin/busybox"))
+    archive.add("bin/p2pnic", read(program))
+    for library in libraries(program):
+        archive.add(library.lstrip("/"), read(library))
+    for folder, _, files in os.walk(f"{CACHE}/guest/usr/lib/modules"):
+        for file in files:
+            name = file.split(".ko")[0]
+            if name in MODULES:
+                archive.add(f"lib/modules/{name}.ko", lzma.decompress(read(f"{folder}/{file}")))
+    archive.add("init", (INIT % (" ".join(MODULES), PCI_ID)).encode())
+    return archive.close()
+
+
+# --- The machine ----------------------------------------------------------------------------------
+
+def kernel():
+    boot = f"{CACHE}/guest/boot"
+    return f"{boot}/{max(f for f in os.listdir(boot) if f.startswith('vmlinuz'))}"
+
+
+def qemu():
+    """Run by its own loader, with its own libraries: this system's are older."""
+    lib = f"{CACHE}/qemu/usr/lib/x86_64-linux-gnu"
+    return [f"{lib}/ld-linux-x86-64.so.2", "--library-path", lib,
+            f"{CACHE}/qemu/usr/bin/qemu-system-x86_64", "-L", f"{CACHE}/qemu/usr/share/qemu",
+            "-L", f"{CACHE}/qemu/usr/share/seabios"]
+
+
+class Machine:
+    def __init__(self, folder, program, sockets):
+        self.folder, self.console = folder, f"{folder}/console"
+        with open(f"{folder}/initramfs", "wb") as file:
+            file.write(initramfs(program))
+        control = f"{folder}/control"
+        switch = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
+                  "-device", "x3130-upstream,id=up,bus=rp0"]
+        for n, path in enumerate(sockets):
+            switch += ["-device", f"xio3130-downstream,id=d{n},bus=up,chassis={n + 2},slot={n}",
+                       "-device", '{"driver":"vfio-user-pci","bus":"d%d",'
+                       '"socket":{"type":"unix","path":"%s"}}' % (n, path)]
+        with open(f"{folder}/qemu.log", "wb") as log:
+            self.process = subprocess.Popen(
+                qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem", "-accel", "tcg", "-cpu", "max",
+                          "-smp", "2", "-m", "512M", "-object",
+                          "memory-backend-memfd,id=mem,size=512M,share=on",
+                          "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                          "-serial", f"file:{self.console}",
+                          "-serial", f"unix:{control},server=on,wait=off",
+                          "-device", "intel-iommu,caching-mode=on", *switch,
+                          "-kernel", kernel(), "-initrd", f"{folder}/initramfs", "-append",
+                          "console=ttyS0 panic=-1 intel_iommu=on iommu=nopt"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.control = socket.socket(socket.AF_UNIX)
+        self.unread = b""
+        deadline = time.monotonic() + BOOT_SECONDS
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                self.control.connect(control)
+                break
+            self._alive(deadline)
+            time.sleep(0.05)
+        self._answer(BOOT_SECONDS)
+
+    def _alive(self, deadline):
+        if self.process.poll() is not None:
+            raise AssertionError(f"QEMU ended: {read(f'{self.folder}/qemu.log').decode()}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the guest does not answer; its console:\n{self.log()}")
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError):
+            return read(self.console).decode(errors="replace")
+        return ""
+
+    def _answer(self, seconds):
+        deadline = time.monotonic() + seconds
+        while True:
+            found = re.search(rb"@@(\d+)\r?\n", self.unread)
+            if found:
+                text, self.unread = self.unread[:found.start()], self.unread[found.end():]
+                return int(found[1]), text.decode(errors="replace").replace("\r", "")
+            self._alive(deadline)
+            if select.select([self.control], [], [], 0.2)[0]:
+                self.unread += self.control.recv(65536)
+
+    def run(self, command, seconds=30, fails=False):
+        """Of a shell line in the guest: what it printed. It has to succeed."""
+        self.control.sendall(command.encode() + b"\n")
+        code, text = self._answer(seconds)
+        assert fails or not code, f"in the guest: {command}: {code}: {text}\n{self.log()[-2000:]}"
+        return text
+
+    def put(self, path, text):
+        data = base64.b64encode(text.encode()).decode()
+        self.run(f": >{path}.64")
+        for k in range(0, len(data), 512):
+            self.run(f"echo {data[k:k + 512]} >>{path}.64")
+        self.run(f"base64 -d {path}.64 >{path}")
+
+    def functions(self):
+        """PCI addresses of the NICs, in the order of the switch's ports."""
+        found = self.run("cd /sys/bus/pci/drivers/vfio-pci; ls -d 0000:*; cd /")
+        return sorted(found.split())
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.control.sendall(b"poweroff -f\n")
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.control.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

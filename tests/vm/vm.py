@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""`make test-vm`: the driver in a stock Linux guest, over the kernel's VFIO.
+
+    tests/vm/vm.py build-vm/cli/p2pnic
+
+The NICs are soft NICs of this machine, PCI devices of the guest behind one PCIe switch and an IOMMU
+(machine.py). Their wires are memif peers in this process. Exit status 77: not run, and why.
+"""
+
+import argparse
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, f"{os.path.dirname(HERE)}/system")
+sys.path.insert(0, HERE)
+from machine import Absent, Machine, fetch  # noqa: E402
+from memif_peer import Server  # noqa: E402
+
+NICS = 4
+PAIRS = [(a, b) for a in range(NICS) for b in range(NICS) if a != b]
+PER_PAIR = 700  # a ring has 1024 slots
+SKIPPED = 77
+
+
+def mac(nic, station=1):
+    return bytes((2, 0, 0, 0, nic, station))
+
+
+def text_of(address):
+    return ":".join(f"{octet:02x}" for octet in address)
+
+
+def checksum(header):
+    total = sum(struct.unpack("!10H", header))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def frame(a, b, number, arrived=False):
+    """Datagram `number` from behind NIC a to behind NIC b, as sent, or as it has to arrive."""
+    length = 64 + number * 37 % 1400
+    payload = (struct.pack("!BBI", a, b, number) * (length // 6 + 1))[:length]
+    udp = struct.pack("!4H", 5000, 9, 8 + length, 0) + payload
+
+    def ip(check):
+        return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), number & 0xffff, 0,
+                           63 if arrived else 64, 17, check, bytes((10, 0, a, 2)),
+                           bytes((10, 0, b, 2)))
+    ends = mac(b, 2) + mac(b) if arrived else mac(a) + mac(a, 2)
+    return ends + b"\x08\x00" + ip(checksum(ip(0))) + udp
+
+
+def configuration(functions):
+    text = "router: {name: vm}\nnics:\n"
+    for n, function in enumerate(functions):
+        text += f"  - {{name: n{n}, pci: \"{function}\", mac: \"{text_of(mac(n))}\", " \
+                f"addresses: [10.0.{n}.1/24]}}\n"
+    text += "neighbors:\n"
+    for n in range(len(functions)):
+        text += f"  - {{nic: n{n}, address: 10.0.{n}.2, mac: \"{text_of(mac(n, 2))}\"}}\n"
+    return text
+
+
+class Bench:
+    """Soft NICs, their wires, and the machine that they are devices of."""
+
+    def __init__(self, folder, program):
+        self.nics, self.wires, self.machine, self.packets = [], [], None, 0
+        self.folder = folder
+        sockets = [f"{folder}/n{n}.sock" for n in range(NICS)]
+        wires = [Server(f"{folder}/w{n}.sock") for n in range(NICS)]
+        for n in range(NICS):
+            with open(f"{folder}/n{n}.log", "wb") as log:
+                self.nics.append(subprocess.Popen(
+                    [program, "nic", "--whole-bus", "--nic", f"n{n}", "--socket", sockets[n],
+                     "--port", f"memif:{folder}/w{n}.sock", "--port-options", "role=client",
+                     "--mac", text_of(mac(n))], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        self.wires = [wire.connect() for wire in wires]
+        eventually(lambda: all(map(os.path.exists, sockets)), "the soft NICs")
+        os.mkdir(f"{folder}/vm")
+        self.machine = Machine(f"{folder}/vm", program, sockets)
+
+    def close(self):
+        if self.machine:
+            self.machine.close()
+        for nic in self.nics:
+            nic.terminate()
+        for nic in self.nics:
+            nic.wait(20)
+        for wire in self.wires:
+            wire.close()
+
+    # --- The router in the guest
+
+    def start_router(self):
+        self.machine.run("p2pnic router -c /tmp/p2pnic.yaml >>/tmp/router.log 2>&1 & echo $! >/tmp/pid")
+        eventually(self.forwards, "the router in the guest", 40,
+                   lambda: self.machine.run("cat /tmp/router.log"))
+
+    def forwards(self):
+        try:
+            return all(row["state"] == "forwarding" for row in self.show("nic"))
+        except ValueError:
+            return False
+
+    def show(self, what):
+        """Rows; ValueError: there is no router."""
+        return json.loads(self.machine.run(f"p2pnic show {what} -j --name vm", fails=True))[what]
+
+    def check_counters(self):
+        rows = self.show("counter")
+        for row in rows:
+            assert row["dma_faults"] == 0 and row["bad_words"] == 0, row
+            assert row.get("unaccounted", 0) == 0, row
+        return rows
+
+    # --- Traffic
+
+    def exchange(self, numbers, pairs=tuple(PAIRS), meanwhile=lambda: None):
+        """Sends to all, and checks that each arrives once, whole and in order."""
+        came = {n: [] for n in range(NICS)}
+
+        def collect():
+            for n, wire in enumerate(self.wires):
+                while (packet := wire.receive()) is not None:
+                    came[n].append(packet)
+            return sum(map(len, came.values())) >= len(numbers) * len(pairs)
+        for number in numbers:
+            for a, b in pairs:
+                self.wires[a].send(frame(a, b, number))
+            collect()
+            meanwhile()
+        eventually(collect, f"{len(numbers) * len(pairs)} frames", 30,
+                   lambda: f"{sum(map(len, came.values()))} came; {self.show('counter')}", meanwhile)
+        for n, packets in came.items():
+            for a, b in pairs:
+                if b != n:
+                    continue
+                flow = [p for p in packets if p[26:30] == bytes((10, 0, a, 2))]
+                expected = [frame(a, b, number, True) for number in numbers]
+                assert flow == expected, f"n{a} to n{b}: {len(flow)} frames, " \
+                    f"the first that differs is {first_difference(flow, expected)}"
+        self.packets += len(numbers) * len(pairs)
+
+
+def first_difference(a, b):
+    return next((k for k, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+def eventually(condition, what, seconds=20, detail=lambda: "", meanwhile=lambda: None):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within {seconds} s: {detail()}"
+        meanwhile()
+        time.sleep(0.01)
+
+
+# --- What is shown --------------------------------------------------------------------------------
+
+def bytes_and_order(bench):
+    """every frame of 12 pairs arrives, byte for byte and in order"""
+    bench.exchange(range(PER_PAIR))
+    bench.check_counters()
+
+
+TESTS = [bytes_and_order]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", nargs="?", help="of a build for x86-64-v2")
+    parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
+    arguments = parser.parse_args()
+    try:
+        fetch()
+    except Absent as why:
+        print(f"vm: not run: {why}")
+        return SKIPPED
+    if arguments.fetch:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
+        begun, bench = time.monotonic(), None
+        try:
+            bench = Bench(folder, arguments.program)
+            functions = bench.machine.functions()
+            assert len(functions) == NICS, (functions, bench.machine.log())
+            print(f"vm: booted, {' '.join(functions)}: {time.monotonic() - begun:.1f} s", flush=True)
+            bench.machine.put("/tmp/p2pnic.yaml", configuration(functions))
+            bench.start_router()
+            print(f"vm: router forwards: {time.monotonic() - begun:.1f} s", flush=True)
+            for test in TESTS:
+                began = time.monotonic()
+                test(bench)
+                print(f"vm: {test.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
+            faults = sum(row["dma_faults"] for row in bench.show("counter"))
+        except BaseException:
+            if bench and bench.machine:
+                print(bench.machine.log()[-3000:])
+            for n in range(NICS):
+                with open(f"{folder}/n{n}.log", encoding="utf8") as log:
+                    print(f"n{n}: {log.read()[-1500:]}")
+            raise
+        finally:
+            if bench:
+                bench.close()
+        print(f"vm: {NICS} NICs behind one PCIe switch, {bench.packets} packets forwarded by "
+              f"peer-to-peer DMA, {faults} DMA faults")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
