@@ -259,6 +259,8 @@ void nic_adopt(struct router_nic *nic, struct device *device)
 	nic->kept = true;
 	nic->state = NIC_CONNECTING;
 	int result = listen_to(nic);
+	/* A PCI function says nothing by itself. */
+	loop_after(&nic->router->loop, &nic->timer, 0, step_again, nic);
 	if (result)
 		nic->router->failed =
 			router_fail(nic->router, result, "%s: %s", name_of(nic), strerror(-result));
