@@ -20,10 +20,12 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic/vm")
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+                     "p2pnic/vm")
 MODULES = ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
 PCI_ID = "1209:0002"
 BOOT_SECONDS = 90
+AGAIN_SECONDS = 3
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -36,10 +38,12 @@ for module in %s; do
 done
 exec 3<>/dev/ttyS1
 stty raw -echo <&3
-echo @@0 >&3
-while read -r line; do
-	eval "$line" 2>&1
-	echo "@@$?"
+last=
+while read -r number length line; do
+	[ "$number" != "$last" ] && [ "$length" = "${#line}" ] || continue
+	last=$number
+	eval "$line" </dev/null 2>&1
+	echo "@@$number $?@@"
 done <&3 >&3
 poweroff -f
 """
@@ -146,8 +150,8 @@ class Machine:
                        '"socket":{"type":"unix","path":"%s"}}' % (n, path)]
         with open(f"{folder}/qemu.log", "wb") as log:
             self.process = subprocess.Popen(
-                qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem", "-accel", "tcg", "-cpu", "max",
-                          "-smp", "2", "-m", "512M", "-object",
+                qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem",
+                          "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512M", "-object",
                           "memory-backend-memfd,id=mem,size=512M,share=on",
                           "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                           "-serial", f"file:{self.console}",
@@ -157,7 +161,7 @@ class Machine:
                           "console=ttyS0 panic=-1 intel_iommu=on iommu=nopt"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.control = socket.socket(socket.AF_UNIX)
-        self.unread = b""
+        self.number = 0
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
             with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
@@ -165,7 +169,7 @@ class Machine:
                 break
             self._alive(deadline)
             time.sleep(0.05)
-        self._answer(BOOT_SECONDS)
+        self.run("true", BOOT_SECONDS)
 
     def _alive(self, deadline):
         if self.process.poll() is not None:
@@ -178,21 +182,26 @@ class Machine:
             return read(self.console).decode(errors="replace")
         return ""
 
-    def _answer(self, seconds):
-        deadline = time.monotonic() + seconds
+    def _ask(self, command, seconds):
+        """The serial line may lose what is sent: a line has a number and its length, and is sent
+        again until it is answered; the guest takes each number once."""
+        self.number += 1
+        line = f"{self.number} {len(command)} {command}\n".encode()
+        deadline, again, heard = time.monotonic() + seconds, 0, b""
         while True:
-            found = re.search(rb"@@(\d+)\r?\n", self.unread)
+            found = re.search(rb"@@%d (\d+)@@" % self.number, heard)
             if found:
-                text, self.unread = self.unread[:found.start()], self.unread[found.end():]
-                return int(found[1]), text.decode(errors="replace").replace("\r", "")
+                return int(found[1]), heard[:found.start()].decode(errors="replace")
             self._alive(deadline)
+            if time.monotonic() > again:
+                self.control.sendall(line)
+                again = time.monotonic() + AGAIN_SECONDS
             if select.select([self.control], [], [], 0.2)[0]:
-                self.unread += self.control.recv(65536)
+                heard += self.control.recv(65536)
 
     def run(self, command, seconds=30, fails=False):
         """Of a shell line in the guest: what it printed. It has to succeed."""
-        self.control.sendall(command.encode() + b"\n")
-        code, text = self._answer(seconds)
+        code, text = self._ask(command, seconds)
         assert fails or not code, f"in the guest: {command}: {code}: {text}\n{self.log()[-2000:]}"
         return text
 
@@ -210,7 +219,7 @@ class Machine:
 
     def close(self):
         with contextlib.suppress(OSError):
-            self.control.sendall(b"poweroff -f\n")
+            self.control.sendall(b"0 11 poweroff -f\n")
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

@@ -27,6 +27,7 @@ from memif_peer import Server  # noqa: E402
 NICS = 4
 PAIRS = [(a, b) for a in range(NICS) for b in range(NICS) if a != b]
 PER_PAIR = 700  # a ring has 1024 slots
+READS = 20
 SKIPPED = 77
 
 
@@ -102,7 +103,8 @@ class Bench:
     # --- The router in the guest
 
     def start_router(self):
-        self.machine.run("p2pnic router -c /tmp/p2pnic.yaml >>/tmp/router.log 2>&1 & echo $! >/tmp/pid")
+        self.machine.run("p2pnic router -c /tmp/p2pnic.yaml >>/tmp/router.log 2>&1 & "
+                         "echo $! >/tmp/pid")
         eventually(self.forwards, "the router in the guest", 40,
                    lambda: self.machine.run("cat /tmp/router.log"))
 
@@ -140,7 +142,8 @@ class Bench:
             collect()
             meanwhile()
         eventually(collect, f"{len(numbers) * len(pairs)} frames", 30,
-                   lambda: f"{sum(map(len, came.values()))} came; {self.show('counter')}", meanwhile)
+                   lambda: f"{sum(map(len, came.values()))} came; {self.show('counter')}",
+                   meanwhile)
         for n, packets in came.items():
             for a, b in pairs:
                 if b != n:
@@ -172,7 +175,52 @@ def bytes_and_order(bench):
     bench.check_counters()
 
 
-TESTS = [bytes_and_order]
+def registers(bench):
+    """the same while the driver reads registers"""
+    bench.machine.run(": >/tmp/reads; while [ ! -e /tmp/stop ]; do p2pnic show port -j --name vm "
+                      ">/tmp/port; echo >>/tmp/reads; done &")
+
+    def traffic():
+        bench.exchange(range(100))
+        return int(bench.machine.run("wc -l </tmp/reads")) >= READS
+    eventually(traffic, f"{READS} times all ports' registers", 60)
+    bench.machine.run("touch /tmp/stop")
+    bench.check_counters()
+
+
+def restart(bench):
+    """driver killed and started again while frames cross: none is lost"""
+    def meanwhile():
+        nonlocal steps
+        steps += 1
+        if steps == 20:
+            bench.machine.run("kill -9 $(cat /tmp/pid)")
+        if steps == 100:
+            bench.start_router()
+    steps = 0
+    bench.exchange(range(200), meanwhile=meanwhile)
+    said = bench.machine.run("cat /tmp/router.log")
+    for n in range(NICS):
+        assert f"nic n{n}: adopted, it forwards on" in said, said
+    bench.check_counters()
+    bench.exchange(range(200, 400))
+
+
+def link(bench):
+    """a link goes and comes back: the driver is told by MSI-X"""
+    path = f"{bench.folder}/w2.sock"
+
+    def says(what):
+        return lambda: what in bench.machine.run("tail -n 1 /tmp/router.log")
+    bench.wires[2].close()
+    os.unlink(path)
+    eventually(says("nic n2: link down"), "word of the link that went")
+    bench.wires[2] = Server(path).connect()
+    eventually(says("nic n2: link up"), "word of the link that came")
+    bench.exchange(range(100))
+
+
+TESTS = [bytes_and_order, registers, restart, link]
 
 
 def main():
@@ -193,7 +241,8 @@ def main():
             bench = Bench(folder, arguments.program)
             functions = bench.machine.functions()
             assert len(functions) == NICS, (functions, bench.machine.log())
-            print(f"vm: booted, {' '.join(functions)}: {time.monotonic() - begun:.1f} s", flush=True)
+            print(f"vm: booted, {' '.join(functions)}: {time.monotonic() - begun:.1f} s",
+                  flush=True)
             bench.machine.put("/tmp/p2pnic.yaml", configuration(functions))
             bench.start_router()
             print(f"vm: router forwards: {time.monotonic() - begun:.1f} s", flush=True)
