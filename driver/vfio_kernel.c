@@ -128,24 +128,27 @@ static int load_ranges(struct vfio_kernel_device *v)
 	return 0;
 }
 
+/* Eventfds for all vectors of a kind, from its first. */
+static int set_irqs(struct vfio_kernel_device *v, uint32_t kind, const int *fds, uint32_t count)
+{
+	union {
+		struct vfio_irq_set set;
+		uint8_t bytes[sizeof(struct vfio_irq_set) + VECTORS_MAX * sizeof(int32_t)];
+	} request = {.set = {.argsz = (uint32_t)(sizeof(request.set) + count * sizeof(int32_t)),
+			     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			     .index = kind,
+			     .count = count}};
+
+	memcpy(request.set.data, fds, count * sizeof(*fds));
+	return ioctl(v->fd[DEVICE], VFIO_DEVICE_SET_IRQS, &request) < 0 ? -errno : 0;
+}
+
 /* The device is lost when the kernel asks for it (it is unbound, or pulled), or reports an error of
- * it that the bus could not mend (AER). */
+ * it that the bus could not mend (AER). Not every device has these. */
 static void watch_requests(struct vfio_kernel_device *v)
 {
-	static const uint32_t kind[] = {VFIO_PCI_REQ_IRQ_INDEX, VFIO_PCI_ERR_IRQ_INDEX};
-	struct {
-		struct vfio_irq_set set;
-		int32_t fd;
-	} request = {.set = {.argsz = sizeof(request),
-			     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			     .count = 1},
-		.fd = v->request};
-
-	/* Not every device has them. */
-	for (unsigned k = 0; k < sizeof(kind) / sizeof(*kind); k++) {
-		request.set.index = kind[k];
-		ioctl(v->fd[DEVICE], VFIO_DEVICE_SET_IRQS, &request);
-	}
+	set_irqs(v, VFIO_PCI_REQ_IRQ_INDEX, &v->request, 1);
+	set_irqs(v, VFIO_PCI_ERR_IRQ_INDEX, &v->request, 1);
 }
 
 static int load(struct vfio_kernel_device *v)
@@ -479,22 +482,13 @@ static int unmap_all(struct device *device)
 static int irqs(struct device *device, unsigned first, const int *fds, unsigned count)
 {
 	struct vfio_kernel_device *v = of(device);
-	struct {
-		struct vfio_irq_set set;
-		int32_t fd[VECTORS_MAX];
-	} request = {.set = {.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			     .index = VFIO_PCI_MSIX_IRQ_INDEX,
-			     .count = device->vectors}};
 
 	if (first > device->vectors || count > device->vectors - first)
 		return fail(v, -EINVAL, "interrupts %u to %u of %u", first, first + count,
 			device->vectors);
-	request.set.argsz = (uint32_t)(sizeof(request.set) + device->vectors * sizeof(int32_t));
 	memcpy(&v->vector[first], fds, count * sizeof(*fds));
-	memcpy(request.fd, v->vector, sizeof(request.fd));
-	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_SET_IRQS, &request) < 0)
-		return fail(v, -errno, "assigning interrupts");
-	return 0;
+	int result = set_irqs(v, VFIO_PCI_MSIX_IRQ_INDEX, v->vector, device->vectors);
+	return result ? fail(v, result, "assigning interrupts") : 0;
 }
 
 static int reset(struct device *device)
