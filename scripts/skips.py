@@ -11,7 +11,8 @@ import subprocess
 def _fails(*command, seconds=60):
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=seconds, check=False).returncode != 0
+                              stderr=subprocess.DEVNULL, timeout=seconds,
+                              check=False).returncode != 0
     except (OSError, subprocess.TimeoutExpired):
         return True
 
