@@ -313,7 +313,10 @@ static void test_devices_that_are_none(void **state)
 	assert_non_null(strstr(error.text, "with-its-end.sock: No such file or directory"));
 	/* Descriptors are taken over on failure too. */
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, &error), -ENODEV);
+	assert_int_equal(device_adopt(&device, "carrier-pigeon", fds, 2, NULL, 0, &error), -ENODEV);
+	assert_int_equal(close(fds[0]), -1);
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(device_adopt(&device, "vfio", fds, 2, NULL, 0, &error), -EINVAL);
 	assert_int_equal(close(fds[0]), -1);
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(device_adopt(&device, "vfio-user", fds, 2, NULL, 0, &error), -EINVAL);
