@@ -278,11 +278,14 @@ static bool refuse_client(struct vfu *vfu, int connection)
 		.error = EBUSY,
 	};
 	struct iovec part = {&busy, sizeof(busy)};
+	struct pollfd state = {.fd = connection, .events = POLLRDHUP};
+	/* Asked before the look: what a client that is gone has sent, has arrived. */
+	bool gone = poll(&state, 1, 0) > 0;
 	ssize_t n = recv(connection, &version, sizeof(version), MSG_DONTWAIT | MSG_PEEK);
 
-	if (n > 0 ? n < (ssize_t)sizeof(version) : n < 0 && errno == EAGAIN)
+	if (!gone && (n > 0 ? n < (ssize_t)sizeof(version) : n < 0 && errno == EAGAIN))
 		return false;
-	if (n > 0) {
+	if (n == (ssize_t)sizeof(version)) {
 		busy.id = version.id;
 		vfio_user_send(connection, &part, 1, NULL, 0);
 		vfu_log(vfu, "vfio-user: refused a second client: one at a time");
@@ -294,7 +297,8 @@ static bool refuse_client(struct vfu *vfu, int connection)
 /* Edge-triggered: half a header must not keep the thread awake. */
 static bool refuse_later(struct vfu *vfu, int connection)
 {
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = connection};
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = connection};
 
 	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
 		if (vfu->refused[i] < 0 &&

@@ -353,6 +353,18 @@ def test_second_client(nic, client):
         other.close()
 
 
+def test_second_client_that_ends_within_its_header(nic, client):
+    for said in (b"", b"\0" * 7, b"\0" * 15) * 4:  # more than wait at a time
+        other = Client(nic.path)
+        if said:
+            other.raw(said)
+        other.socket.shutdown(socket.SHUT_WR)
+        with pytest.raises(Gone):
+            other.hear()
+        other.close()
+    well(client)
+
+
 # --- "VFIO_USER_DEVICE_GET_INFO" and its like -----------------------------------------------------
 
 
