@@ -311,6 +311,10 @@ static bool refuse_later(struct vfu *vfu, int connection)
 
 static void refuse_clients(struct vfu *vfu)
 {
+	struct epoll_event all[VFU_REFUSED_MAX + 3]; /* the client, the listener and `wake` */
+
+	/* Only this takes edges back: without it they would keep `epoll` readable. */
+	epoll_wait(vfu->epoll, all, VFU_REFUSED_MAX + 3, 0);
 	for (unsigned i = 0; i < VFU_REFUSED_MAX; i++)
 		if (vfu->refused[i] >= 0 && refuse_client(vfu, vfu->refused[i]))
 			vfu->refused[i] = -1;

@@ -353,6 +353,24 @@ def test_second_client(nic, client):
         other.close()
 
 
+def test_second_client_within_its_header(nic, client):
+    """Half a header does not keep the thread awake."""
+    def ticks():
+        with open(f"/proc/{nic.process.pid}/stat") as file:
+            return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
+
+    others = [Client(nic.path) for _ in range(3)]
+    for other in others:
+        other.raw(b"\0" * 7)
+    well(client)
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before < os.sysconf("SC_CLK_TCK") / 2
+    for other in others:
+        other.close()
+    well(client)
+
+
 def test_second_client_that_ends_within_its_header(nic, client):
     for said in (b"", b"\0" * 7, b"\0" * 15) * 4:  # more than wait at a time
         other = Client(nic.path)
