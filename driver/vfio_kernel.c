@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_kernel.h"
+#include "pci_function.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/pci_regs.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 
 #define VECTORS_MAX 64u
 #define RANGES_MAX  16u
+#define GROUP_TEXT  16u
 #define INFO_BYTES  4096u /* the longest answer with capabilities that is read */
 
 enum { CONTAINER, GROUP, DEVICE, KEPT };
@@ -210,41 +211,27 @@ static struct vfio_kernel_device *create(const char *name)
 	return v;
 }
 
-/* The last part of what a link of the function in sysfs leads to; false: there is no such link. */
-static bool sysfs_link(const char *address, const char *link, char name[NAME_MAX + 1])
+static int find_group(struct vfio_kernel_device *v, char group[GROUP_TEXT])
 {
-	char path[128], target[PATH_MAX];
+	struct pci_function function;
+	struct pci_address address;
+	int result;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.40s/%s", address, link);
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	if (n <= 0)
-		return false;
-	target[n] = '\0';
-	const char *slash = strrchr(target, '/');
-	snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, slash ? slash + 1 : target);
-	return true;
-}
-
-static int find_group(struct vfio_kernel_device *v, char group[NAME_MAX + 1])
-{
-	const char *address = v->base.name;
-	char driver[NAME_MAX + 1], path[128];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.40s", address);
-	if (access(path, F_OK) < 0)
-		return error_set(
-			&v->base.error, -ENODEV, "no such PCI function, or no access to %s", path);
-	if (!sysfs_link(address, "driver", driver))
-		snprintf(driver, sizeof(driver), "none");
-	if (strcmp(driver, "vfio-pci") != 0)
+	if (!pci_address_parse(v->base.name, &address))
+		return error_set(&v->base.error, -EINVAL, "want DDDD:BB:DD.F");
+	result = pci_function_read(&function, "/sys", address, &v->base.error);
+	if (result)
+		return result;
+	if (strcmp(function.driver, PCI_DRIVER_VFIO) != 0)
 		return error_set(&v->base.error, -ENODEV,
-			"its driver is %.40s; to give it to this one, as root: modprobe vfio-pci; "
-			"driverctl set-override %.40s vfio-pci",
-			driver, address);
-	if (!sysfs_link(address, "iommu_group", group))
+			"its driver is %s; `p2pnic nic list` says how to bind it "
+			"to " PCI_DRIVER_VFIO,
+			*function.driver ? function.driver : "none");
+	if (function.group == PCI_GROUP_NONE)
 		return error_set(&v->base.error, -ENODEV,
 			"it has no IOMMU group: turn the IOMMU on (firmware setup; kernel: "
 			"intel_iommu=on)");
+	snprintf(group, GROUP_TEXT, "%d", function.group);
 	return 0;
 }
 
@@ -285,7 +272,7 @@ static int open_group(struct vfio_kernel_device *v, const char *group)
 
 static int open_function(struct vfio_kernel_device *v)
 {
-	char group[NAME_MAX + 1];
+	char group[GROUP_TEXT];
 	int result = find_group(v, group);
 
 	if (!result)
