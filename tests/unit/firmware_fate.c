@@ -71,3 +71,30 @@ void punts(struct rig *r, const struct packet *p, enum p2pnic_drop reason, uint3
 		assert_null(rig_sent(r, nic));
 	rig_check(r);
 }
+
+void receive4(struct rig *r, unsigned nic, unsigned egress, uint32_t payload, uint32_t seed)
+{
+	struct packet p;
+
+	packet_ipv4(&p, nic, PACKET_TO(egress), 64, payload, seed);
+	rig_receive(r, nic, &p);
+}
+
+unsigned take_in_order(struct rig *r, unsigned egress, unsigned ingress, uint32_t *last)
+{
+	unsigned n = 0;
+
+	for (struct packet *got; (got = rig_sent(r, egress)); n++) {
+		uint32_t seed = packet_seed(got);
+		struct packet want;
+
+		packet_ipv4(&want, ingress, PACKET_TO(egress), 64, got->length - 42, seed);
+		packet_forwarded(&want, ingress, egress);
+		assert_int_equal(got->length, want.length);
+		assert_memory_equal(got->bytes, want.bytes, got->length);
+		assert_true(seed > *last);
+		*last = seed;
+		free(got);
+	}
+	return n;
+}

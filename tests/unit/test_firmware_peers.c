@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands, lives of pairs, windows that vanish, and peers that lie. For each transfer method. */
-#include "tests/unit/firmware_rig.h"
+#include "tests/unit/firmware_fate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static void receive4(struct rig *r, unsigned nic, unsigned egress, uint32_t payload, uint32_t seed)
-{
-	struct packet p;
-
-	packet_ipv4(&p, nic, PACKET_TO(egress), 64, payload, seed);
-	rig_receive(r, nic, &p);
-}
 
 static unsigned take_sent(struct rig *r, unsigned nic)
 {
