@@ -4,103 +4,24 @@ knows nothing else (vfio_user_peer.py). Section names in quotes are the specific
 
 import contextlib
 import errno
-import fcntl
 import json
 import mmap
 import os
-import shutil
-import signal
 import socket
 import struct
-import subprocess
-import tempfile
 import time
 
 import pytest
 
-from network import P2PNIC, eventually
+from network import eventually
+from vfio_user_nic import (BAR0, BAR2, BAR4, BOOL, CAPABILITIES, CONFIG, EVENTFD, MASK, MSG_MAX,
+                           MSIX, NONE, PACKET_MEMORY, REGIONS, TRIGGER, UNMASK, close_all, events,
+                           memory, running, well)
 from vfio_user_peer import (DMA_MAP, DMA_READ, DMA_UNMAP, DMA_WRITE, ERROR, FEATURE, GET_INFO,
                             GET_IRQ_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, MIG_DATA_READ,
                             MIG_DATA_WRITE, NO_REPLY, READ, REGION_READ, REGION_WRITE,
                             REGION_WRITE_MULTI, REPLY, RESET, SET_IRQS, UNMAP_ALL, VERSION, WRITE,
                             Client, Gone, access, dma_map, irq_set, pack, version)
-
-CAPABILITIES = {"max_msg_fds": 8, "max_data_xfer_size": 1048576, "pgsizes": 4096,
-                "max_dma_maps": 65535, "write_multiple": True}
-BAR0, BAR2, BAR4, CONFIG = 0, 2, 4, 7
-REGIONS = 9
-MSIX = 2
-NONE, BOOL, EVENTFD, MASK, UNMASK, TRIGGER = (1 << k for k in range(6))  # of SET_IRQS
-MSG_MAX = 0x100000 + 64  # a transfer of the default size, and the structures before it
-COUNTER_SENT, COUNTER_DMA_FAULTS, COUNTER_DMA_LOST = 0x1010, 0x1050, 0x10f0
-PACKET_MEMORY = 16 << 20
-
-
-def capture(path, packets):
-    """IPv4 packets to the NIC."""
-    with open(path, "wb") as file:
-        file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
-        for k in range(packets):
-            header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 60, k, 0, 64, 17, 0,
-                                 socket.inet_aton("198.18.0.1"), socket.inet_aton("198.18.1.1"))
-            words = sum(struct.unpack(">10H", header))
-            words = (words & 0xffff) + (words >> 16)
-            header = header[:10] + struct.pack(">H", ~((words & 0xffff) + (words >> 16)) & 0xffff) \
-                + header[12:]
-            frame = bytes.fromhex("020000000001" "020000000002" "0800") + header + bytes(40)
-            file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
-
-
-class Nic:
-    def __init__(self, *options, packets=0):
-        self.place = tempfile.mkdtemp(prefix="pl-vfu-")
-        self.path = f"{self.place}/nic.sock"
-        capture(f"{self.place}/in.pcap", packets)
-        self.process = subprocess.Popen(
-            [P2PNIC, "nic", *options, "--nic", "nic0", "--socket", self.path, "--port",
-             f"pcap:{self.place}/in.pcap,", "--mac", "02:00:00:00:00:01"],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        eventually(self.listens, 20, "the NIC's socket")
-
-    def listens(self):
-        with contextlib.suppress(OSError):
-            Client(self.path).close()
-            return True
-        return False
-
-    def connect(self):
-        """The client before may be on its way out."""
-        while True:
-            client = Client(self.path)
-            message = client.negotiate(CAPABILITIES)
-            if not message.flags & ERROR:
-                return client
-            assert message.error == errno.EBUSY
-            client.close()
-            time.sleep(0.01)
-
-    def fds(self):
-        """What they lead to; one that goes meanwhile is no more."""
-        found = []
-        for fd in os.listdir(f"/proc/{self.process.pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):
-                found.append(os.readlink(f"/proc/{self.process.pid}/fd/{fd}"))
-        return sorted(found)
-
-    def close(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.log = self.process.communicate(timeout=20)[1]
-        shutil.rmtree(self.place)
-        assert self.process.returncode == 0, self.log
-
-
-@contextlib.contextmanager
-def running(*options, **settings):
-    nic = Nic(*options, **settings)
-    try:
-        yield nic
-    finally:
-        nic.close()
 
 
 @pytest.fixture(scope="module")
@@ -125,38 +46,6 @@ def client(nic):
     c = nic.connect()
     yield c
     c.close()
-
-
-@contextlib.contextmanager
-def memory(size, seals=fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW):
-    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, size)
-        if seals:
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def events(count):
-    fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(count)]
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def close_all(fds):
-    for fd in fds:
-        os.close(fd)
-
-
-def well(client):
-    """It still answers, and rightly."""
-    assert client.read32(BAR0, 0) == 0x4e503250
 
 
 # --- "Header" and "Message sizes" -----------------------------------------------------------------
@@ -821,125 +710,3 @@ def test_client_goes(nic):
     client = nic.connect()
     client.done(RESET)
     client.close()
-
-
-# --- "VFIO_USER_DMA_READ" and "VFIO_USER_DMA_WRITE": a NIC at work --------------------------------
-
-SLOTS, BUFFER = 64, 2048
-PEER = 66  # the host's ring of exceptions
-MAILBOX, PACKETS = 0x1_0000_0000, 0x2_0000_0000
-OPEN, CLOSE, START, RESET_NIC = 4, 5, 2, 1
-
-
-def command(client, operation, argument=0):
-    """Result of a command of the NIC's."""
-    client.write32(BAR0, 0x10, operation | argument << 8)
-    return client.read32(BAR0, 0x14)
-
-
-def prepare(client):
-    """Up to where the host's ring of exceptions can be opened."""
-    client.region_write(CONFIG, 4, struct.pack("=H", 6))  # memory space, bus master
-    assert command(client, RESET_NIC) == 0
-    client.write32(BAR0, 0x38, 0)
-    client.write32(BAR0, 0x3c, 512)
-
-
-def open_ring(client, epoch=1, in_buffers=0):
-    entry = struct.pack("=IIQQQIIQIIII", epoch, 8, MAILBOX, 0, PACKETS, SLOTS, SLOTS, in_buffers,
-                        PACKET_MEMORY - SLOTS * BUFFER, SLOTS, SLOTS, 0)
-    client.region_write(BAR2, 0x110000 + 128 * PEER, entry.ljust(128, b"\0"))
-    client.region_write(BAR2, 16384 * PEER, bytes(16384))
-    return command(client, OPEN, PEER)
-
-
-def punted(client, slots=range(SLOTS)):
-    """Frames announced in the host's mailbox, as they lie in its buffers."""
-    frames = []
-    for slot in slots:
-        at = 4096 + 8 * slot
-        page = max(b for b in client.memory if b <= MAILBOX + at)
-        offset, length, flags = struct.unpack_from("=IHH", client.memory[page],
-                                                   MAILBOX + at - page)
-        if flags:
-            frames.append(bytes(client.memory[PACKETS][offset:offset + length]))
-    return frames
-
-
-def counter(client, offset):
-    """By register access; the page can be mapped as well."""
-    return struct.unpack("=Q", client.region_read(BAR0, offset, 8))[0]
-
-
-def test_dma_writes(nic):
-    """A region in pieces; writes posted, in windows, in order: a descriptor after its packet."""
-    with running(packets=40) as one:
-        client = one.connect()
-        prepare(client)
-        for k in range(4):
-            assert client.map(MAILBOX + 0x1000 * k, 0x1000) == 0
-        assert open_ring(client) == 3  # BAD_WINDOW: no packet buffers
-        assert client.map(PACKETS, SLOTS * BUFFER) == 0
-        assert open_ring(client) == 0
-        assert command(client, START) == 0
-        client.serve_until(lambda: len(punted(client)) == 40)
-        frames = punted(client)
-        assert [struct.unpack_from(">H", f, 18)[0] for f in frames] == list(range(40))
-        assert all(len(f) == 74 for f in frames)
-        seen = set()
-        for address, data in client.writes:
-            if address >= PACKETS:
-                seen.add((address - PACKETS) // BUFFER)
-            elif MAILBOX + 4096 <= address:
-                for k in range(0, len(data), 8):
-                    assert struct.unpack_from("=I", data, k)[0] // BUFFER in seen
-        assert counter(client, COUNTER_DMA_FAULTS) == counter(client, COUNTER_DMA_LOST) == 0
-        # A window goes: so does the pair, at once.
-        client.writes.clear()
-        assert client.unmap(MAILBOX + 0x3000, 0x1000) == 0
-        assert command(client, CLOSE, PEER) == 5  # BAD_STATE: closed already
-        client.close()
-
-
-def test_registers_while_dma_waits():
-    """A client that serves no DMA before its own command is answered, as QEMU does under its lock:
-    reads and writes of registers are answered all the same, and nothing is lost by it. (This needed
-    the 2 s time-out of each DMA message once.)"""
-    with running("--method", "rd") as one:
-        client = one.connect()
-        prepare(client)
-        assert client.map(MAILBOX, 0x4000) == 0
-        assert client.map(PACKETS, SLOTS * BUFFER) == 0
-        assert open_ring(client, in_buffers=PACKETS) == 0
-        assert command(client, START) == 0
-        # Inject a frame: the NIC must read it from us.
-        frame = bytes(range(64)) * 2
-        client.memory[PACKETS][:len(frame)] = frame
-        client.region_write(BAR2, 16384 * PEER + 4096, struct.pack(
-            "=IHH", 0, len(frame), 1 << 9 | 1 << 10), serve=False)
-        client.write32(BAR0, 0x2000, 1, serve=False)
-        read = client.hear_until(DMA_READ)
-        assert struct.unpack("=QQ", read.payload) == (PACKETS, len(frame))
-        for k in range(200):
-            client.write32(BAR0, 0x48, k, serve=False)
-            assert client.read32(BAR0, 0x4c, serve=False) == k
-        # What a register's write cut short is asked for again.
-        assert [m.command for m in client.unserved].count(DMA_READ) > 1
-        client.serve_until(lambda: counter(client, COUNTER_SENT) == 1)
-        assert counter(client, COUNTER_DMA_FAULTS) == 0
-        client.close()
-
-
-def test_whole_bus():
-    """--whole-bus: what is in no window is a message too, and is the client's to refuse."""
-    for options in ((), ("--whole-bus",)):
-        with running(*options, packets=3) as one:
-            client = one.connect()
-            prepare(client)
-            client.memory = {MAILBOX: bytearray(0x4000), PACKETS: bytearray(SLOTS * BUFFER)}
-            assert open_ring(client) == (0 if options else 3)
-            if options:
-                assert command(client, START) == 0
-                client.serve_until(lambda: len(punted(client)) == 3)
-                assert counter(client, COUNTER_DMA_FAULTS) == 0
-            client.close()
