@@ -61,7 +61,7 @@ int device_adopt_begin(struct device **device, const char *type, const int *fds,
 
 int device_progress(struct device *device)
 {
-	return device->ops->progress(device);
+	return device->ops->progress ? device->ops->progress(device) : 0;
 }
 
 int device_complete(struct device **device, int result, struct error *error)
@@ -273,7 +273,8 @@ int device_irqs(struct device *device, unsigned first, const int *fds, unsigned 
 
 int device_doorbell_fd(struct device *device, unsigned region, uint64_t offset)
 {
-	return device->ops->doorbell_fd(device, region, offset);
+	return device->ops->doorbell_fd ? device->ops->doorbell_fd(device, region, offset)
+					: -ENOENT;
 }
 
 int device_fd(const struct device *device)
@@ -293,17 +294,22 @@ int device_ask(struct device *device)
 
 bool device_silent(const struct device *device)
 {
-	return device->ops->silent(device);
+	return device->ops->silent && device->ops->silent(device);
+}
+
+static bool unanswered(const struct device *device)
+{
+	return device->ops->unanswered && device->ops->unanswered(device);
 }
 
 bool device_waits(const struct device *device)
 {
-	return device->ops->unanswered(device) && !device->ops->silent(device);
+	return unanswered(device) && !device_silent(device);
 }
 
 void device_give_up(struct device *device)
 {
-	if (device->ops->unanswered(device))
+	if (unanswered(device))
 		device->ops->give_up(device);
 }
 

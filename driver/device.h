@@ -83,11 +83,7 @@ struct device_ops {
 	int (*open_begin)(struct device **device, const char *where, struct error *error);
 	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
 		const struct device_window *windows, unsigned window_count, struct error *error);
-	int (*progress)(struct device *device);
 	int (*ask)(struct device *device);
-	bool (*silent)(const struct device *device);
-	unsigned (*unanswered)(const struct device *device);
-	void (*give_up)(struct device *device);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
 	int (*read)(
@@ -102,9 +98,14 @@ struct device_ops {
 	int (*unmap_all)(struct device *device);
 	int (*irqs)(struct device *device, unsigned first, const int *fds, unsigned count);
 	int (*reset)(struct device *device);
-	int (*doorbell_fd)(struct device *device, unsigned region, uint64_t offset);
 	int (*fd)(const struct device *device);
 	int (*service)(struct device *device);
+	/* Of a carrier whose other end is a process, which answers later or never; else NULL. */
+	int (*progress)(struct device *device);
+	bool (*silent)(const struct device *device);
+	unsigned (*unanswered)(const struct device *device);
+	void (*give_up)(struct device *device);
+	int (*doorbell_fd)(struct device *device, unsigned region, uint64_t offset);
 };
 
 /* The time limit that a device is opened with: 5000. */

@@ -331,11 +331,6 @@ static int adopt_begin(struct device **device, const int *fds, unsigned count,
 	return finish(device, v, load(v), error);
 }
 
-static int progress(struct device *device)
-{
-	return 0;
-}
-
 static int keep(struct device *device, int *fds)
 {
 	memcpy(fds, of(device)->fd, sizeof(of(device)->fd));
@@ -485,11 +480,6 @@ static int reset(struct device *device)
 	return ioctl(v->fd[DEVICE], VFIO_DEVICE_RESET) < 0 ? fail(v, -errno, "reset") : 0;
 }
 
-static int doorbell_fd(struct device *device, unsigned region, uint64_t offset)
-{
-	return -ENOENT;
-}
-
 static int get_fd(const struct device *device)
 {
 	return ((const struct vfio_kernel_device *)device)->request;
@@ -516,29 +506,11 @@ static int ask(struct device *device)
 	return result;
 }
 
-static bool silent(const struct device *device)
-{
-	return false;
-}
-
-static unsigned unanswered(const struct device *device)
-{
-	return 0;
-}
-
-static void give_up(struct device *device)
-{
-}
-
 const struct device_ops vfio_kernel_device_ops = {
 	.type = "vfio",
 	.open_begin = open_begin,
 	.adopt_begin = adopt_begin,
-	.progress = progress,
 	.ask = ask,
-	.silent = silent,
-	.unanswered = unanswered,
-	.give_up = give_up,
 	.close = close_device,
 	.keep = keep,
 	.read = read_region,
@@ -549,7 +521,6 @@ const struct device_ops vfio_kernel_device_ops = {
 	.unmap_all = unmap_all,
 	.irqs = irqs,
 	.reset = reset,
-	.doorbell_fd = doorbell_fd,
 	.fd = get_fd,
 	.service = service,
 };

@@ -320,7 +320,7 @@ static int map_peer(struct device *device, struct bus_addr bus, uint64_t bytes, 
 			return map_fd(
 				v, bus, bytes, access, target->fd, target->fd_offset + offset);
 	}
-	int fd = peer->ops->doorbell_fd(peer, region, offset);
+	int fd = device_doorbell_fd(peer, region, offset);
 	if (fd >= 0)
 		return map_fd(v, bus, bytes, access, fd, 0);
 	return vfio_user_fail(v, -ENOTSUP, "region %u of %s cannot be mapped at 0x%llx", region,
