@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 unsigned device_timeout_ms = 5000;
+const char *device_sysfs = "/sys";
 
 static const struct device_ops *const kinds[] = {
 	&vfio_user_device_ops,
@@ -287,9 +288,20 @@ int device_service(struct device *device)
 	return device->ops->service(device);
 }
 
+/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones. */
+static int ask_bus(struct device *device)
+{
+	uint32_t id;
+	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
+
+	if (!result && id == UINT32_MAX)
+		result = error_set(&device->error, -ENOTCONN, "it is gone from the bus");
+	return result;
+}
+
 int device_ask(struct device *device)
 {
-	return device->ops->ask(device);
+	return device->ops->ask ? device->ops->ask(device) : ask_bus(device);
 }
 
 bool device_silent(const struct device *device)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A PCI device as the driver sees it, whatever carries it: vfio-user to a soft NIC (vfio_user.h),
- * or kernel VFIO to real PCIe. The rest of the driver knows nothing else.
+ * or kernel VFIO (vfio_kernel.h) to real PCIe. The rest of the driver knows nothing else.
  *
  * Life: device_open → registers, map, eventfds → device_close, which ends the connection, and with
  * it the device's windows and eventfds (VFIO resets the device, vfio-user keeps its state).
@@ -15,7 +15,8 @@
  * assigns new eventfds, and looks at its rings once, because events in between went to a dead
  * eventfd.
  *
- * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0.
+ * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0. Not so those of
+ * a device without an IOMMU (device->physical): it reaches a peer's region where that lies.
  *
  * Errors are -errno. device_error() tells more. -ETIMEDOUT: the device did not answer within
  * device->timeout_ms; the connection stays good, the device is silent (device_silent) and every
@@ -31,13 +32,15 @@
 #include <p2pnic/types.h>
 
 #include <linux/vfio.h>
+#include <stdbool.h>
 
 #include "ipc/error.h"
 
-#define DEVICE_REGIONS   VFIO_PCI_NUM_REGIONS /* index: VFIO_PCI_BAR0_REGION_INDEX … */
-#define DEVICE_AREAS_MAX 4u                   /* mappable parts of one region */
-#define DEVICE_KEEP_MAX  4u                   /* descriptors that keep a device */
-#define DEVICE_PAGE      4096u
+#define DEVICE_REGIONS    VFIO_PCI_NUM_REGIONS /* index: VFIO_PCI_BAR0_REGION_INDEX … */
+#define DEVICE_AREAS_MAX  4u                   /* mappable parts of one region */
+#define DEVICE_KEEP_MAX   4u                   /* descriptors that keep a device */
+#define DEVICE_RANGES_MAX 16u                  /* more of them are not used */
+#define DEVICE_PAGE       4096u
 
 #define DEVICE_READ  VFIO_DMA_MAP_FLAG_READ  /* the device may read */
 #define DEVICE_WRITE VFIO_DMA_MAP_FLAG_WRITE /* the device may write */
@@ -52,7 +55,8 @@ struct device_region {
 	uint64_t bytes; /* 0: absent */
 	uint32_t flags; /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
 	int fd;         /* to map it; owned by the device (or the device's own); -1: not mappable */
-	uint64_t fd_offset;                        /* where the region begins in fd */
+	uint64_t fd_offset; /* where the region begins in fd */
+	uint64_t bus;       /* where it lies on the bus, for peers without an IOMMU; 0: not known */
 	struct device_area area[DEVICE_AREAS_MAX]; /* the mappable parts, in order */
 	unsigned area_count;
 	uint8_t *map[DEVICE_AREAS_MAX]; /* device_pointer fills it */
@@ -66,15 +70,23 @@ struct device_window {
 	void *address;
 };
 
+/* Bus addresses, both ends included. */
+struct device_range {
+	uint64_t first, last;
+};
+
 struct device_ops;
 
 struct device {
 	const struct device_ops *ops;
 	char name[108];      /* what was opened, for messages */
 	unsigned timeout_ms; /* for one request */
-	uint32_t vectors;    /* MSI-X */
+	uint32_t vectors;    /* MSI-X; 0: it can only be polled */
+	bool physical;       /* its bus addresses are the bus's own */
 	struct device_region region[DEVICE_REGIONS];
-	struct error error; /* a sentence about the last failure */
+	struct device_range range[DEVICE_RANGES_MAX]; /* what its IOMMU takes, in order */
+	unsigned ranges;                              /* 0: any */
+	struct error error;                           /* a sentence about the last failure */
 };
 
 /* A second implementation is a second one of these. Call through the functions below. */
@@ -83,7 +95,6 @@ struct device_ops {
 	int (*open_begin)(struct device **device, const char *where, struct error *error);
 	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
 		const struct device_window *windows, unsigned window_count, struct error *error);
-	int (*ask)(struct device *device);
 	void (*close)(struct device *device);
 	int (*keep)(struct device *device, int *fds);
 	int (*read)(
@@ -101,6 +112,7 @@ struct device_ops {
 	int (*fd)(const struct device *device);
 	int (*service)(struct device *device);
 	/* Of a carrier whose other end is a process, which answers later or never; else NULL. */
+	int (*ask)(struct device *device);
 	int (*progress)(struct device *device);
 	bool (*silent)(const struct device *device);
 	unsigned (*unanswered)(const struct device *device);
@@ -110,6 +122,9 @@ struct device_ops {
 
 /* The time limit that a device is opened with: 5000. */
 extern unsigned device_timeout_ms;
+
+/* Where PCI functions are described: "/sys"; a test has a tree of its own. */
+extern const char *device_sysfs;
 
 /* --- Life ------------------------------------------------------------------------------------- */
 

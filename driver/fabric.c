@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/fabric.h"
 
+#include "driver/bus_plan.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,18 +11,16 @@
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
 #define BAR4 VFIO_PCI_BAR4_REGION_INDEX
 
-#define BUS_MAILBOX  0x00000000ull
-#define BUS_DOORBELL 0x00100000ull
-#define BUS_PACKETS  0x10000000ull
-
 #define ENTRY_CLOSED                                                                               \
 	1u /* p2pnic_peer.flags of a pair the driver has closed; a NIC refuses to open it */
-#define BUS_BOUNCED 0x20000000ull
 
-static struct bus_addr bus_of(unsigned peer, uint64_t part)
-{
-	return (struct bus_addr){((uint64_t)(peer + 1) << 32) + part};
-}
+/* What one NIC reaches of another. */
+struct window {
+	unsigned region;
+	uint64_t offset, bytes;
+	uint32_t access;
+	struct bus_addr bus;
+};
 
 static uint64_t rx_bytes(const struct fabric *f)
 {
@@ -50,14 +50,45 @@ static int fail(struct error *error, const struct driver_nic *n, const struct dr
 		peer->name, what, driver_nic_result(result));
 }
 
-/* A window that is there already is one of an earlier driver; *made counts those that were not. */
-static int map(struct driver_nic *n, struct driver_nic *peer, uint64_t part, uint32_t access,
-	unsigned region, uint64_t offset, uint64_t bytes, unsigned *made)
+static struct window window_of(const struct fabric *f, const struct driver_nic *n,
+	const struct driver_nic *peer, enum bus_part part)
 {
-	int result = device_map_peer(
-		n->device, bus_of(peer->index, part), bytes, access, peer->device, region, offset);
+	struct window w = {.access = DEVICE_WRITE};
 
-	if (!result)
+	if (part == BUS_MAILBOX) {
+		w.region = BAR2;
+		w.offset = P2PNIC_BAR2_MAILBOXES + n->index * sizeof(struct p2pnic_mailbox);
+		w.bytes = sizeof(struct p2pnic_mailbox);
+	} else if (part == BUS_DOORBELL) {
+		w.region = BAR0;
+		w.offset = P2PNIC_BAR0_DOORBELL;
+		w.bytes = DEVICE_PAGE;
+	} else if (f->method == P2PNIC_METHOD_WRITE) {
+		w.region = BAR4;
+		w.offset = ring_buffers(f, n->index);
+		w.bytes = ring_bytes(f);
+	} else {
+		w.region = BAR4;
+		w.bytes = rx_bytes(f);
+		w.access = DEVICE_READ;
+	}
+	if (n->device->physical)
+		w.bus.value = peer->device->region[w.region].bus + w.offset;
+	else
+		w.bus = bus_plan_address(n->device, peer->index, part);
+	return w;
+}
+
+/* A window that is there already is one of an earlier driver, or is always there; *made counts
+ * those that were not. */
+static int map(const struct fabric *f, struct driver_nic *n, struct driver_nic *peer,
+	enum bus_part part, unsigned *made)
+{
+	const struct window w = window_of(f, n, peer, part);
+	int result = device_map_peer(
+		n->device, w.bus, w.bytes, w.access, peer->device, w.region, w.offset);
+
+	if (!result && !n->device->physical)
 		++*made;
 	return result == -EEXIST && n->adopted ? 0 : result;
 }
@@ -69,22 +100,22 @@ static int map_windows(
 	int result;
 
 	if (f->method == P2PNIC_METHOD_BOUNCE)
-		return bounce_map(f->bounce, n, peer->index, bus_of(peer->index, BUS_MAILBOX),
-			bus_of(peer->index, BUS_DOORBELL), bus_of(peer->index, BUS_PACKETS),
-			bus_of(peer->index, BUS_BOUNCED));
-	result = map(n, peer, BUS_MAILBOX, DEVICE_WRITE, BAR2,
-		P2PNIC_BAR2_MAILBOXES + n->index * sizeof(struct p2pnic_mailbox),
-		sizeof(struct p2pnic_mailbox), made);
-
+		return bounce_map(f->bounce, n, peer->index,
+			bus_plan_address(n->device, peer->index, BUS_MAILBOX),
+			bus_plan_address(n->device, peer->index, BUS_DOORBELL),
+			bus_plan_address(n->device, peer->index, BUS_PACKETS),
+			bus_plan_address(n->device, peer->index, BUS_BOUNCED));
+	result = map(f, n, peer, BUS_MAILBOX, made);
 	if (!result)
-		result = map(n, peer, BUS_DOORBELL, DEVICE_WRITE, BAR0, P2PNIC_BAR0_DOORBELL,
-			DEVICE_PAGE, made);
-	if (!result && f->method == P2PNIC_METHOD_WRITE)
-		result = map(n, peer, BUS_PACKETS, DEVICE_WRITE, BAR4, ring_buffers(f, n->index),
-			ring_bytes(f), made);
-	if (!result && f->method == P2PNIC_METHOD_READ)
-		result = map(n, peer, BUS_PACKETS, DEVICE_READ, BAR4, 0, rx_bytes(f), made);
+		result = map(f, n, peer, BUS_DOORBELL, made);
+	if (!result)
+		result = map(f, n, peer, BUS_PACKETS, made);
 	return result;
+}
+
+static void unmap(struct driver_nic *n, unsigned peer, enum bus_part part, uint64_t bytes)
+{
+	device_unmap(n->device, bus_plan_address(n->device, peer, part), bytes);
 }
 
 /* Those of an earlier driver with other settings have the sizes that its entry in the peer table
@@ -96,37 +127,38 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 							  : entry->out_buffer_count) *
 			 (uint64_t)f->buffer_bytes;
 
-	device_unmap(n->device, bus_of(peer, BUS_MAILBOX), sizeof(struct p2pnic_mailbox));
-	device_unmap(n->device, bus_of(peer, BUS_DOORBELL), DEVICE_PAGE);
-	device_unmap(n->device, bus_of(peer, BUS_PACKETS), bytes);
+	unmap(n, peer, BUS_MAILBOX, sizeof(struct p2pnic_mailbox));
+	unmap(n, peer, BUS_DOORBELL, DEVICE_PAGE);
+	unmap(n, peer, BUS_PACKETS, bytes);
 	if (f->method == P2PNIC_METHOD_BOUNCE)
-		device_unmap(n->device, bus_of(peer, BUS_BOUNCED), bytes);
+		unmap(n, peer, BUS_BOUNCED, bytes);
 }
 
-static struct p2pnic_peer plan(
-	const struct fabric *f, const struct driver_nic *peer, uint32_t epoch)
+static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *n,
+	const struct driver_nic *peer, uint32_t epoch)
 {
+	const struct bus_addr packets = window_of(f, n, peer, BUS_PACKETS).bus;
 	struct p2pnic_peer e = {
 		.epoch = epoch,
 		.batch = f->batch,
-		.mailbox = bus_of(peer->index, BUS_MAILBOX),
-		.doorbell = bus_of(peer->index, BUS_DOORBELL),
+		.mailbox = window_of(f, n, peer, BUS_MAILBOX).bus,
+		.doorbell = window_of(f, n, peer, BUS_DOORBELL).bus,
 		.out_slots = f->ring_slots,
 		.in_slots = f->ring_slots,
 	};
 
 	if (f->method == P2PNIC_METHOD_WRITE) {
-		e.out_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.out_buffers = packets;
 		e.out_buffer_count = f->ring_slots;
 		e.in_offset = (uint32_t)ring_buffers(f, peer->index);
 		e.in_buffer_count = f->ring_slots;
 	} else if (f->method == P2PNIC_METHOD_READ) {
-		e.in_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.in_buffers = packets;
 		e.in_buffer_count = f->rx_buffers;
 	} else {
-		e.out_buffers = bus_of(peer->index, BUS_PACKETS);
+		e.out_buffers = packets;
 		e.out_buffer_count = f->ring_slots;
-		e.in_buffers = bus_of(peer->index, BUS_BOUNCED);
+		e.in_buffers = bus_plan_address(n->device, peer->index, BUS_BOUNCED);
 		e.in_buffer_count = f->ring_slots;
 	}
 	return e;
@@ -138,7 +170,7 @@ static int open_side(const struct fabric *f, struct driver_nic *n, struct driver
 	unsigned made = 0;
 	int result;
 
-	driver_nic_peers(n)[peer->index] = plan(f, peer, epoch);
+	driver_nic_peers(n)[peer->index] = plan(f, n, peer, epoch);
 	result = map_windows(f, n, peer, &made);
 	if (result)
 		return error_set(error, result, "%s: window onto %s: %s", n->name, peer->name,
@@ -186,7 +218,7 @@ static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic 
 static int side_in_place(
 	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, uint32_t epoch)
 {
-	const struct p2pnic_peer want = plan(f, peer, epoch);
+	const struct p2pnic_peer want = plan(f, n, peer, epoch);
 	unsigned made = 0;
 	int result;
 
@@ -267,6 +299,7 @@ static int open_pair(
 
 int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 {
+	struct error room;
 	int result = 0;
 
 	if (n->method != f->method)
@@ -283,6 +316,10 @@ int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 			"%u slots for %u NICs need %llu KiB at %u bytes a buffer",
 			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
 			(unsigned long long)ring_buffers(f, n->index + 1) >> 10, f->buffer_bytes);
+	if (!n->device->physical &&
+		bus_plan_check(n->device,
+			f->method == P2PNIC_METHOD_READ ? rx_bytes(f) : ring_bytes(f), &room))
+		return error_set(error, -ENOSPC, "%s: %s", n->name, room.text);
 	/* Running with buffers laid out otherwise: those of its peers would lie upon them. */
 	if (n->adopted) {
 		uint32_t buffers;

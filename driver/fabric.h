@@ -6,16 +6,17 @@
  * packets cross without it. Every choice follows from the NICs' numbers and the settings, so a
  * driver that was restarted computes the same plan again and finds it in place.
  *
- * Bus addresses of NIC n, for peer p (p = n for packets that leave where they came in):
+ * Windows of NIC n onto peer p (p = n for packets that leave where they came in), at the bus
+ * addresses of bus_plan.h, or, without an IOMMU, where the peer's BARs are:
  *
- *     (p + 1) << 32  +  0x0000_0000   mailbox of n in p's BAR2             (write)
- *                    +  0x0010_0000   doorbell page of p's BAR0            (write)
- *                    +  0x1000_0000   Wr: n's buffers in p's BAR4          (write)
- *                                     Rd: p's receive buffers in BAR4      (read)
+ *     mailbox of n in p's BAR2             (write)
+ *     doorbell page of p's BAR0            (write)
+ *     Wr: n's buffers in p's BAR4          (write)
+ *     Rd: p's receive buffers in BAR4      (read)
  *
  * With Bn all of these are host memory that stands in for p (bounce.h), and there is one more:
  *
- *                    +  0x2000_0000   the buffers that p fills for n       (read)
+ *     the buffers that p fills for n       (read)
  *
  * Packet memory (BAR4) of a NIC:
  *
@@ -61,7 +62,7 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
  * number of receive buffers than the settings' is reset (then it is not adopted any more). 0 also
  * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method
  * or size of buffers,
- * -ENOSPC too little packet memory, -EAGAIN as driver_nic_attach, or it does not answer.
+ * -ENOSPC too little packet memory, or room on the bus, -EAGAIN as driver_nic_attach, or it does not answer.
  */
 int fabric_add(struct fabric *, struct driver_nic *, struct error *error);
 

@@ -15,23 +15,16 @@
 #include <unistd.h>
 
 #define VECTORS_MAX 64u
-#define RANGES_MAX  16u
 #define GROUP_TEXT  16u
 #define INFO_BYTES  4096u /* the longest answer with capabilities that is read */
 
 enum { CONTAINER, GROUP, DEVICE, KEPT };
-
-struct range {
-	uint64_t first, last;
-};
 
 struct vfio_kernel_device {
 	struct device base;
 	int fd[KEPT];
 	int request; /* eventfd: the kernel wants the device back */
 	int vector[VECTORS_MAX];
-	struct range range[RANGES_MAX]; /* bus addresses that the IOMMU takes; none: any */
-	unsigned ranges;
 };
 
 static struct vfio_kernel_device *of(struct device *device)
@@ -123,9 +116,9 @@ static int load_ranges(struct vfio_kernel_device *v)
 	if (answer.info.flags & VFIO_IOMMU_INFO_CAPS)
 		list = capability(answer.bytes, sizeof(answer), answer.info.cap_offset,
 			VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, sizeof(*list));
-	for (unsigned k = 0; list && k < list->nr_iovas && v->ranges < RANGES_MAX; k++)
-		v->range[v->ranges++] =
-			(struct range){list->iova_ranges[k].start, list->iova_ranges[k].end};
+	for (unsigned k = 0; list && k < list->nr_iovas && v->base.ranges < DEVICE_RANGES_MAX; k++)
+		v->base.range[v->base.ranges++] =
+			(struct device_range){list->iova_ranges[k].start, list->iova_ranges[k].end};
 	return 0;
 }
 
@@ -219,7 +212,7 @@ static int find_group(struct vfio_kernel_device *v, char group[GROUP_TEXT])
 
 	if (!pci_address_parse(v->base.name, &address))
 		return error_set(&v->base.error, -EINVAL, "want DDDD:BB:DD.F");
-	result = pci_function_read(&function, "/sys", address, &v->base.error);
+	result = pci_function_read(&function, device_sysfs, address, &v->base.error);
 	if (result)
 		return result;
 	if (strcmp(function.driver, PCI_DRIVER_VFIO) != 0)
@@ -376,16 +369,16 @@ static int check_range(struct vfio_kernel_device *v, struct bus_addr bus, uint64
 		__builtin_add_overflow(bus.value, bytes - 1, &last))
 		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
 			(unsigned long long)bytes, (unsigned long long)bus.value);
-	for (unsigned k = 0; k < v->ranges; k++)
-		if (bus.value >= v->range[k].first && last <= v->range[k].last)
+	for (unsigned k = 0; k < v->base.ranges; k++)
+		if (bus.value >= v->base.range[k].first && last <= v->base.range[k].last)
 			return 0;
-	if (!v->ranges)
+	if (!v->base.ranges)
 		return 0;
 	return error_set(&v->base.error, -ERANGE,
 		"bus addresses 0x%llx to 0x%llx are outside of what the IOMMU takes for it (the "
 		"last is 0x%llx)",
 		(unsigned long long)bus.value, (unsigned long long)last,
-		(unsigned long long)v->range[v->ranges - 1].last);
+		(unsigned long long)v->base.range[v->base.ranges - 1].last);
 }
 
 static int map_address(struct vfio_kernel_device *v, struct bus_addr bus, uint64_t bytes,
@@ -495,22 +488,10 @@ static int service(struct device *device)
 		"the kernel takes the device back, or the bus reports an error of it");
 }
 
-/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones. */
-static int ask(struct device *device)
-{
-	uint32_t id;
-	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
-
-	if (!result && id == UINT32_MAX)
-		result = error_set(&device->error, -ENOTCONN, "it is gone from the bus");
-	return result;
-}
-
 const struct device_ops vfio_kernel_device_ops = {
 	.type = "vfio",
 	.open_begin = open_begin,
 	.adopt_begin = adopt_begin,
-	.ask = ask,
 	.close = close_device,
 	.keep = keep,
 	.read = read_region,

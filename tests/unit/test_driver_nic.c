@@ -491,6 +491,41 @@ static void test_fabric_refuses(void **state)
 	assert_null(fabric.nic[0]);
 }
 
+/* A NIC's windows lie where its IOMMU takes them, whatever its peer's takes; without room it is
+ * refused. */
+static void test_ranges(void **state)
+{
+	power_on_all(P2PNIC_METHOD_WRITE);
+	fake[0].device.range[0] = (struct device_range){1ull << 40, (1ull << 41) - 1};
+	fake[1].device.range[0] = (struct device_range){0, (1ull << 38) - 1};
+	fake[0].device.ranges = fake[1].device.ranges = 1;
+	add_all();
+	for (unsigned k = 0; k < NICS; k++)
+		for (unsigned j = 0; j < NICS; j++) {
+			const struct p2pnic_peer *entry = &driver_nic_peers(&fake[k].nic)[j];
+			const uint64_t at[] = {entry->mailbox.value, entry->doorbell.value,
+				entry->out_buffers.value};
+
+			assert_int_equal(at[0] >> 40, k == 0);
+			for (unsigned w = 0; w < 3; w++) {
+				bool mapped = false;
+
+				for (unsigned m = 0; m < WINDOWS; m++)
+					mapped |= fake[k].window[m] == at[w];
+				assert_true(mapped);
+			}
+		}
+	power_on_all(P2PNIC_METHOD_WRITE);
+	fake[0].device.range[0] = (struct device_range){0, UINT32_MAX};
+	fake[0].device.ranges = 1;
+	assert_int_equal(attach(0), 0);
+	assert_int_equal(fabric_add(&fabric, &fake[0].nic, &error), -ENOSPC);
+	assert_string_equal(error.text,
+		"nought: no room on the bus for 64 peers of 64 MiB each; its "
+		"IOMMU takes 0x0 to 0xffffffff");
+	assert_null(fabric.nic[0]);
+}
+
 /* Buffers of an earlier driver that lie otherwise: the NIC begins anew. */
 static void test_other_buffers(void **state)
 {
@@ -560,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_taken_over),
 		cmocka_unit_test(test_half_taken_over),
 		cmocka_unit_test(test_fabric_refuses),
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_other_buffers),
 		cmocka_unit_test(test_removed_while_silent),
 	};
