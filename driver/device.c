@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include "ipc/clock.h"
+#include "pci_sysfs.h"
 #include "vfio_kernel.h"
 #include "vfio_user.h"
 
@@ -20,6 +21,7 @@ const char *device_sysfs = "/sys";
 static const struct device_ops *const kinds[] = {
 	&vfio_user_device_ops,
 	&vfio_kernel_device_ops,
+	&pci_sysfs_device_ops,
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

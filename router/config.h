@@ -28,7 +28,8 @@ struct config_nic {
 	/* Of a soft NIC; type absent: the NIC is the PCI function `pci`, DDDD:BB:DD.F. */
 	struct config_port port;
 	char *pci;
-	char *mac; /* absent: the interface's */
+	char *access; /* to it: vfio, or sysfs, which works without an IOMMU, and guards nothing */
+	char *mac;    /* absent: the interface's */
 	unsigned *mtu;
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
 	unsigned addresses_count;

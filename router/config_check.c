@@ -65,6 +65,11 @@ static bool mac_is_zero(struct mac_addr mac)
 	return !memcmp(&mac, &(struct mac_addr){{0}}, sizeof(mac));
 }
 
+static bool by_sysfs(const struct config_nic *n)
+{
+	return n->access && !strcmp(n->access, "sysfs");
+}
+
 /* What a NIC is: a process with a port, or a PCI function. */
 static int check_carrier(struct config *config, unsigned k, const struct config_tree *tree)
 {
@@ -72,6 +77,13 @@ static int check_carrier(struct config *config, unsigned k, const struct config_
 
 	if (!n->port.type == !n->pci)
 		return wrong(tree, "nics", k, NULL, 0, "NIC %s: want one of port, pci", n->name);
+	if (!n->pci && n->access)
+		return wrong(tree, "nics", k, "access", 0, "a soft NIC has none: leave it out");
+	if (by_sysfs(n) != by_sysfs(&config->nics[0]))
+		return wrong(tree, "nics", k, NULL, 0,
+			"NIC %s: access sysfs for all NICs, or for none: bus addresses without an "
+			"IOMMU lead to no other",
+			n->name);
 	if (!n->pci)
 		return 0;
 	if (n->engine)

@@ -128,6 +128,8 @@ int config_defaults(struct config *c)
 		error = text(&c->nics[k].engine, c->nics[k].name);
 		if (!error)
 			error = number(&c->nics[k].mtu, MTU_DEFAULT);
+		if (!error && c->nics[k].pci)
+			error = text(&c->nics[k].access, "vfio");
 	}
 	for (unsigned k = 0; k < c->routes_count; k++)
 		for (unsigned n = 0; n < c->routes[k].next_hops_count && !error; n++)

@@ -111,6 +111,11 @@ static bool pci_valid(const char *text)
 	return true;
 }
 
+static bool access_valid(const char *text)
+{
+	return !strcmp(text, "vfio") || !strcmp(text, "sysfs");
+}
+
 static const struct field router_fields[] = {
 	TEXT(name, struct config_router, NAME),
 	TEXT(runtime, struct config_router, ANY),
@@ -150,6 +155,7 @@ static const struct field nic_fields[] = {
 	TEXT(engine, struct config_nic, NAME),
 	MAPPING(port, struct config_nic, struct config_port, ANY, .schema = &port_schema),
 	TEXT(pci, struct config_nic, .valid = pci_valid, .want = "want DDDD:BB:DD.F"),
+	TEXT(access, struct config_nic, .valid = access_valid, .want = "want vfio or sysfs"),
 	TEXT(mac, struct config_nic, ANY),
 	NUMBER(mtu, struct config_nic,
 		RANGE(P2PNIC_MTU_MIN, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX))),

@@ -47,6 +47,16 @@ static void on_event(void *context, uint32_t events)
 	events_look(nic);
 }
 
+void events_poll(struct router *r)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct router_nic *nic = &r->nic[k];
+
+		if (nic_answers(nic) && !nic->device->vectors)
+			events_look(nic);
+	}
+}
+
 int events_open(struct router *r)
 {
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
@@ -73,7 +83,9 @@ void events_close(struct router *r)
 
 int events_watch(struct router_nic *nic)
 {
-	int error = device_irqs(nic->driver.device, P2PNIC_VECTOR_EVENT, &nic->event, 1);
+	int error = nic->device->vectors
+			    ? device_irqs(nic->device, P2PNIC_VECTOR_EVENT, &nic->event, 1)
+			    : 0; /* events_poll */
 
 	if (device_error_passes(error))
 		return error;

@@ -12,5 +12,7 @@ void events_close(struct router *);
 int events_watch(struct router_nic *);
 /* Says what has changed since it was last said. */
 void events_look(struct router_nic *);
+/* The same of those without interrupts. */
+void events_poll(struct router *);
 
 #endif

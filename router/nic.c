@@ -75,8 +75,9 @@ void nic_lose(struct router_nic *nic)
 {
 	if (nic->driver.device)
 		fabric_remove(&nic->router->fabric, &nic->driver);
-	nic_forget(nic);
+	/* The last holder of a function puts it to rest (pci_sysfs.h). */
 	keep_drop(nic);
+	nic_forget(nic);
 }
 
 /* --- A NIC comes ------------------------------------------------------------------------------ */
@@ -339,6 +340,7 @@ static void give_up(struct router *r)
 static void tick(void *context)
 {
 	give_up(context);
+	events_poll(context);
 	ask(context);
 	nics_tick(context);
 }

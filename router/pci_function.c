@@ -25,7 +25,8 @@ static int open_nic(struct router_nic *nic, struct error *error)
 {
 	char where[32];
 
-	snprintf(where, sizeof(where), "vfio:%s", config_of(nic->unit)->pci);
+	snprintf(where, sizeof(where), "%s:%s", config_of(nic->unit)->access,
+		config_of(nic->unit)->pci);
 	return device_open_begin(&nic->device, where, error);
 }
 

@@ -90,7 +90,7 @@ int plan_make(struct router *r)
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
 			"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
-			nic->unit->name, nic->engine, core, n->pci ? "pci" : n->port.type,
+			nic->unit->name, nic->engine, core, n->pci ? n->access : n->port.type,
 			n->pci ? n->pci : n->port.target,
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
 			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
@@ -101,6 +101,13 @@ int plan_make(struct router *r)
 				"nic %s: the target of its port is longer than %d bytes", n->name,
 				ROUTER_SPEC_BYTES - 100);
 	}
+	for (unsigned k = 0; k < c->nics_count; k++)
+		if (c->nics[k].pci && !strcmp(c->nics[k].access, "sysfs"))
+			router_warn(r,
+				"nic %s: access sysfs: no IOMMU guards this host; a fault of %s or "
+				"of "
+				"its firmware can write any memory",
+				c->nics[k].name, c->nics[k].pci);
 	return 0;
 }
 

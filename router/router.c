@@ -273,6 +273,8 @@ void router_stop(struct router *r)
 	/* Its thread reads and writes the NICs' memory, which goes with the connections. */
 	bounce_free(r->fabric.bounce);
 	r->fabric.bounce = NULL;
+	/* Before the connections: their last holder puts a function to rest. */
+	keep_close(r, r->leave);
 	if (r->nic && r->unit) {
 		/* Their connections only: pairs end with processes. */
 		for (unsigned k = 0; k < r->config->nics_count; k++)
@@ -281,7 +283,6 @@ void router_stop(struct router *r)
 		for (unsigned k = 0; !r->leave && k < r->config->nics_count; k++)
 			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
-	keep_close(r, r->leave);
 	api_close(r);
 	runtime_close(&r->held, r->runtime, !r->leave);
 	events_close(r);

@@ -233,6 +233,13 @@ static const struct mistake {
 	{2, "pci '0000:03:00.8': want", "nics:\n  - {name: a, pci: \"0000:03:00.8\"}\n"},
 	{2, "pci '0000:0A:00.0': want", "nics:\n  - {name: a, pci: \"0000:0A:00.0\"}\n"},
 	{2, "pci '0000:03:00.00': want", "nics:\n  - {name: a, pci: \"0000:03:00.00\"}\n"},
+	{2, "access 'mmap': want vfio or sysfs",
+		"nics:\n  - {name: a, pci: \"0000:03:00.0\", access: mmap}\n"},
+	{2, "access: a soft NIC has none",
+		"nics:\n  - {name: a, port: {type: tap, target: t}, access: vfio}\n"},
+	{3, "NIC b: access sysfs for all NICs, or for none",
+		"nics:\n  - {name: a, pci: \"0000:03:00.0\", access: sysfs}\n"
+		"  - {name: b, pci: \"0000:04:00.0\"}\n"},
 	{2, "a PCI NIC has its own processors",
 		"nics:\n  - {name: a, engine: e, pci: \"0000:03:00.0\"}\n"},
 	{3, "method bn: the host thread reaches",
