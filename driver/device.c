@@ -130,10 +130,12 @@ void device_close(struct device *device)
 
 /* --- Registers and memory --------------------------------------------------------------------- */
 
-static int bad_range(struct device *device, unsigned region, uint64_t offset)
+static int bad_range(struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
 {
-	return error_set(&device->error, -EINVAL, "region %u has no offset 0x%llx of that length",
-		region, (unsigned long long)offset);
+	return error_set(&device->error, -EINVAL,
+		"%llu bytes at 0x%llx of region %u, which is of %llu", (unsigned long long)bytes,
+		(unsigned long long)offset, region,
+		region < DEVICE_REGIONS ? (unsigned long long)device->region[region].bytes : 0);
 }
 
 static bool in_region(const struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
@@ -145,7 +147,7 @@ static bool in_region(const struct device *device, unsigned region, uint64_t off
 int device_read(struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes)
 {
 	if (!in_region(device, region, offset, bytes))
-		return bad_range(device, region, offset);
+		return bad_range(device, region, offset, bytes);
 	return device->ops->read(device, region, offset, data, bytes);
 }
 
@@ -153,7 +155,7 @@ int device_write(
 	struct device *device, unsigned region, uint64_t offset, const void *data, size_t bytes)
 {
 	if (!in_region(device, region, offset, bytes))
-		return bad_range(device, region, offset);
+		return bad_range(device, region, offset, bytes);
 	return device->ops->write(device, region, offset, data, bytes);
 }
 
@@ -171,14 +173,14 @@ int device_config_read(struct device *device, unsigned offset, unsigned bytes, u
 {
 	*value = 0;
 	if (bytes != 1 && bytes != 2 && bytes != 4)
-		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset);
+		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, bytes);
 	return device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, value, bytes);
 }
 
 int device_config_write(struct device *device, unsigned offset, unsigned bytes, uint32_t value)
 {
 	if (bytes != 1 && bytes != 2 && bytes != 4)
-		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset);
+		return bad_range(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, bytes);
 	return device_write(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, &value, bytes);
 }
 
@@ -220,7 +222,7 @@ static uint8_t *map_area(struct device *device, struct device_region *region, un
 void *device_pointer(struct device *device, unsigned region, uint64_t offset, uint64_t bytes)
 {
 	if (!in_region(device, region, offset, bytes)) {
-		errno = -bad_range(device, region, offset);
+		errno = -bad_range(device, region, offset, bytes);
 		return NULL;
 	}
 	struct device_region *r = &device->region[region];
@@ -234,8 +236,9 @@ void *device_pointer(struct device *device, unsigned region, uint64_t offset, ui
 			r->map[i] = map_area(device, r, i);
 		return r->map[i] ? r->map[i] + (offset - area->offset) : NULL;
 	}
-	error_set(&device->error, -EIO, "region %u cannot be mapped at 0x%llx", region,
-		(unsigned long long)offset);
+	error_set(&device->error, -EIO,
+		"region %u: %llu bytes at 0x%llx are in no part that can be mapped", region,
+		(unsigned long long)bytes, (unsigned long long)offset);
 	errno = EIO;
 	return NULL;
 }

@@ -45,6 +45,14 @@ __attribute__((format(printf, 3, 4))) static int fail(
 	return error_set(error, result, "%s: %s", error->text, strerror(-result));
 }
 
+/* Says what to do where the failure is that one; returns it. */
+static int advise(struct vfio_kernel_device *v, int result, int which, const char *what)
+{
+	return result == which
+		       ? error_set(&v->base.error, result, "%s: %s", v->base.error.text, what)
+		       : result;
+}
+
 /* --- What the device is ----------------------------------------------------------------------- */
 
 /* The capability of that kind; NULL: none. A list that loops or leaves the answer ends there. */
@@ -63,21 +71,38 @@ static const void *capability(
 	return NULL;
 }
 
-static void load_areas(struct device_region *region, const struct vfio_region_info *info)
+static int load_areas(
+	struct vfio_kernel_device *v, unsigned index, const struct vfio_region_info *info)
 {
+	struct device_region *region = &v->base.region[index];
 	const struct vfio_region_info_cap_sparse_mmap *sparse = NULL;
 
-	if (info->flags & VFIO_REGION_INFO_FLAG_CAPS)
-		sparse = capability((const void *)info, INFO_BYTES, info->cap_offset,
-			VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*sparse));
-	if (!sparse) {
+	if (!(info->flags & VFIO_REGION_INFO_FLAG_CAPS)) {
 		region->area[region->area_count++] = (struct device_area){0, region->bytes};
-		return;
+		return 0;
 	}
-	for (unsigned k = 0; k < sparse->nr_areas && region->area_count < DEVICE_AREAS_MAX; k++)
-		if (sparse->areas[k].size)
-			region->area[region->area_count++] = (struct device_area){
-				sparse->areas[k].offset, sparse->areas[k].size};
+	/* Without its capabilities it is not known what can be mapped. */
+	if (info->argsz > INFO_BYTES)
+		return error_set(&v->base.error, -E2BIG,
+			"region %u: the kernel's description is of %u bytes, longer than %u", index,
+			info->argsz, INFO_BYTES);
+	sparse = capability((const void *)info, INFO_BYTES, info->cap_offset,
+		VFIO_REGION_INFO_CAP_SPARSE_MMAP, sizeof(*sparse));
+	if (!sparse)
+		region->area[region->area_count++] = (struct device_area){0, region->bytes};
+	for (unsigned k = 0; sparse && k < sparse->nr_areas && k < DEVICE_AREAS_MAX; k++) {
+		const struct device_area area = {sparse->areas[k].offset, sparse->areas[k].size};
+
+		if (area.offset > region->bytes || area.bytes > region->bytes - area.offset)
+			return error_set(&v->base.error, -EPROTO,
+				"region %u: a mappable part of %llu bytes at 0x%llx leaves its "
+				"%llu bytes",
+				index, (unsigned long long)area.bytes,
+				(unsigned long long)area.offset, (unsigned long long)region->bytes);
+		if (area.bytes)
+			region->area[region->area_count++] = area;
+	}
+	return 0;
 }
 
 static int load_region(struct vfio_kernel_device *v, unsigned index)
@@ -99,7 +124,7 @@ static int load_region(struct vfio_kernel_device *v, unsigned index)
 	region->fd_offset = answer.info.offset;
 	region->fd = v->fd[DEVICE];
 	if (region->bytes && (region->flags & VFIO_REGION_INFO_FLAG_MMAP))
-		load_areas(region, &answer.info);
+		return load_areas(v, index, &answer.info);
 	return 0;
 }
 
@@ -154,7 +179,7 @@ static int load(struct vfio_kernel_device *v)
 	if (ioctl(v->fd[DEVICE], VFIO_DEVICE_GET_INFO, &info) < 0)
 		return fail(v, -errno, "asking what the device is");
 	if (!(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		return fail(v, -ENODEV, "not a PCI device");
+		return error_set(&v->base.error, -ENODEV, "not a PCI device");
 	for (unsigned k = 0; !result && k < info.num_regions && k < DEVICE_REGIONS; k++)
 		result = load_region(v, k);
 	if (!result)
@@ -228,11 +253,26 @@ static int find_group(struct vfio_kernel_device *v, char group[GROUP_TEXT])
 	return 0;
 }
 
+static int open_file(struct vfio_kernel_device *v, unsigned which, const char *path)
+{
+	v->fd[which] = open(path, O_RDWR | O_CLOEXEC);
+	if (v->fd[which] >= 0)
+		return 0;
+	const int result = fail(v, -errno, "%s", path);
+
+	advise(v, result, -EBUSY, "another driver has it, or a NIC that shares the IOMMU group");
+	advise(v, result, -ENOENT, "modprobe vfio-pci");
+	advise(v, result, -ENODEV, "modprobe vfio-pci");
+	advise(v, result, -EACCES, "give this user read and write access");
+	return result;
+}
+
 static int open_container(struct vfio_kernel_device *v)
 {
-	v->fd[CONTAINER] = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (v->fd[CONTAINER] < 0)
-		return fail(v, -errno, "/dev/vfio/vfio");
+	const int result = open_file(v, CONTAINER, "/dev/vfio/vfio");
+
+	if (result)
+		return result;
 	if (ioctl(v->fd[CONTAINER], VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
 		ioctl(v->fd[CONTAINER], VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) <= 0)
 		return error_set(&v->base.error, -ENOTSUP,
@@ -246,13 +286,10 @@ static int open_group(struct vfio_kernel_device *v, const char *group)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/dev/vfio/%.40s", group);
-	v->fd[GROUP] = open(path, O_RDWR | O_CLOEXEC);
-	if (v->fd[GROUP] < 0 && errno == EBUSY)
-		return error_set(&v->base.error, -EBUSY,
-			"%s is open: another driver has it, or a NIC that shares the IOMMU group",
-			path);
-	if (v->fd[GROUP] < 0)
-		return fail(v, -errno, "%s", path);
+	const int result = open_file(v, GROUP, path);
+
+	if (result)
+		return result;
 	if (ioctl(v->fd[GROUP], VFIO_GROUP_GET_STATUS, &status) < 0)
 		return fail(v, -errno, "%s", path);
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
@@ -277,7 +314,8 @@ static int open_function(struct vfio_kernel_device *v)
 	if (ioctl(v->fd[GROUP], VFIO_GROUP_SET_CONTAINER, &v->fd[CONTAINER]) < 0)
 		return fail(v, -errno, "IOMMU group %.20s: its container", group);
 	if (ioctl(v->fd[CONTAINER], VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
-		return fail(v, -errno, "IOMMU group %.20s: its IOMMU", group);
+		return advise(v, fail(v, -errno, "IOMMU group %.20s: its IOMMU", group), -EPERM,
+			"does it remap interrupts? The kernel's log says more");
 	v->fd[DEVICE] = ioctl(v->fd[GROUP], VFIO_GROUP_GET_DEVICE_FD, v->base.name);
 	if (v->fd[DEVICE] < 0)
 		return fail(v, -errno, "the device of IOMMU group %.20s", group);
@@ -369,16 +407,7 @@ static int check_range(struct vfio_kernel_device *v, struct bus_addr bus, uint64
 		__builtin_add_overflow(bus.value, bytes - 1, &last))
 		return fail(v, -EINVAL, "window of %llu bytes at bus address 0x%llx",
 			(unsigned long long)bytes, (unsigned long long)bus.value);
-	for (unsigned k = 0; k < v->base.ranges; k++)
-		if (bus.value >= v->base.range[k].first && last <= v->base.range[k].last)
-			return 0;
-	if (!v->base.ranges)
-		return 0;
-	return error_set(&v->base.error, -ERANGE,
-		"bus addresses 0x%llx to 0x%llx are outside of what the IOMMU takes for it (the "
-		"last is 0x%llx)",
-		(unsigned long long)bus.value, (unsigned long long)last,
-		(unsigned long long)v->base.range[v->base.ranges - 1].last);
+	return 0;
 }
 
 static int map_address(struct vfio_kernel_device *v, struct bus_addr bus, uint64_t bytes,
@@ -392,10 +421,13 @@ static int map_address(struct vfio_kernel_device *v, struct bus_addr bus, uint64
 		.size = bytes,
 	};
 
-	if (ioctl(v->fd[CONTAINER], VFIO_IOMMU_MAP_DMA, &map) < 0)
-		return fail(v, -errno, "mapping %llu bytes at bus address 0x%llx",
-			(unsigned long long)bytes, (unsigned long long)bus.value);
-	return 0;
+	if (ioctl(v->fd[CONTAINER], VFIO_IOMMU_MAP_DMA, &map) == 0)
+		return 0;
+	const int result = fail(v, -errno, "mapping %llu bytes at bus address 0x%llx",
+		(unsigned long long)bytes, (unsigned long long)bus.value);
+
+	advise(v, result, -ENOSPC, "raise dma_entry_limit of vfio_iommu_type1");
+	return advise(v, result, -ENOMEM, "raise the limit of locked memory (ulimit -l)");
 }
 
 /* The kernel wants an address and pins what is there: descriptors are not needed. */
@@ -459,7 +491,8 @@ static int irqs(struct device *device, unsigned first, const int *fds, unsigned 
 	struct vfio_kernel_device *v = of(device);
 
 	if (first > device->vectors || count > device->vectors - first)
-		return fail(v, -EINVAL, "interrupts %u to %u of %u", first, first + count,
+		return error_set(&device->error, -EINVAL,
+			"interrupt vector %u is wanted, and it has %u", first + count - 1,
 			device->vectors);
 	memcpy(&v->vector[first], fds, count * sizeof(*fds));
 	int result = set_irqs(v, VFIO_PCI_MSIX_IRQ_INDEX, v->vector, device->vectors);
