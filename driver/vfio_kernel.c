@@ -427,6 +427,9 @@ static int map_address(struct vfio_kernel_device *v, struct bus_addr bus, uint64
 		(unsigned long long)bytes, (unsigned long long)bus.value);
 
 	advise(v, result, -ENOSPC, "raise dma_entry_limit of vfio_iommu_type1");
+	advise(v, result, -EFAULT,
+		"a container of iommufd maps no BAR of a peer; want a kernel with "
+		"CONFIG_VFIO_CONTAINER");
 	return advise(v, result, -ENOMEM, "raise the limit of locked memory (ulimit -l)");
 }
 

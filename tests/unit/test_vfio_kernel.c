@@ -289,6 +289,13 @@ static void test_windows(void **state)
 	assert_string_equal(device_error(a),
 		"mapping 4096 bytes at bus address 0x300000000: No space left on device: raise "
 		"dma_entry_limit of vfio_iommu_type1");
+	fake_fail(VFIO_IOMMU_MAP_DMA, EFAULT);
+	assert_int_equal(device_map_peer(a, (struct bus_addr){0x300000000}, 0x1000, DEVICE_WRITE, b,
+				 BAR4, 0),
+		-EFAULT);
+	assert_string_equal(device_error(a),
+		"mapping 4096 bytes at bus address 0x300000000: Bad address: a container of "
+		"iommufd maps no BAR of a peer; want a kernel with CONFIG_VFIO_CONTAINER");
 	fake_fail(VFIO_IOMMU_MAP_DMA, ENOMEM);
 	assert_int_equal(device_map_memory(a, hole, 0x1000, DEVICE_WRITE, memory, -1, 0), -ENOMEM);
 	assert_non_null(strstr(device_error(a), "raise the limit of locked memory (ulimit -l)"));
