@@ -24,10 +24,10 @@ enum kind { CONTAINER, GROUP, DEVICE };
 
 /* What a descriptor, or a duplicate of it, leads to. */
 struct object {
-	enum kind kind;
 	ino_t inode;
 	struct fake_function *function; /* CONTAINER: NULL before it has a group */
-	bool typed;                     /* CONTAINER: VFIO_SET_IOMMU was called */
+	enum kind kind;
+	bool typed; /* CONTAINER: VFIO_SET_IOMMU was called */
 };
 
 struct fake fake;
@@ -319,6 +319,7 @@ static int map(struct fake_function *f, const struct vfio_iommu_type1_dma_map *m
 {
 	const uint64_t last = m->iova + m->size - 1;
 	bool inside = !f->ranges;
+	void *at;
 
 	if (m->argsz < sizeof(*m) ||
 		m->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) || !m->flags ||
@@ -334,7 +335,8 @@ static int map(struct fake_function *f, const struct vfio_iommu_type1_dma_map *m
 	if (!inside)
 		return -EINVAL;
 	/* Nothing to pin there. */
-	if (msync((void *)(uintptr_t)m->vaddr, m->size, MS_ASYNC) < 0)
+	memcpy(&at, &m->vaddr, sizeof(at));
+	if (msync(at, m->size, MS_ASYNC) < 0)
 		return -EFAULT;
 	f->window[f->windows++] = (struct fake_window){m->iova, m->size, m->vaddr, m->flags};
 	return 0;
@@ -452,8 +454,11 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	result = o->kind == CONTAINER ? container_request(o, request, argument)
 		 : o->kind == GROUP   ? group_request(o, request, argument)
 				      : device_request(o->function, request, argument);
-	if (result >= 0)
-		return result;
-	errno = -result;
-	return -1;
+	if (result < 0) {
+		errno = -result;
+		return -1;
+	}
+	if (fake.told && o->kind != GROUP && o->function)
+		fake.told((unsigned)(o->function - fake.function), request, argument);
+	return result;
 }

@@ -56,6 +56,8 @@ struct fake {
 	unsigned calls, failing; /* opens and requests since fake_count; which of them fails */
 	int error;               /* of that, or of fake_fail */
 	unsigned long request;   /* of fake_fail; 0: none */
+	/* Told of each request to a container or device that succeeded; NULL: nobody is. */
+	void (*told)(unsigned function, unsigned long request, const void *argument);
 };
 
 extern struct fake fake;
