@@ -88,6 +88,8 @@ static void test_narrow(void **state)
 	assert_int_equal(bus_plan_address(&device, 0, BUS_MAILBOX).value, 512 * MIB);
 	assert_int_equal(bus_plan_address(&device, 5, BUS_MAILBOX).value, 3 * GIB);
 	assert_int_equal(bus_plan_address(&device, 6, BUS_MAILBOX).value, 4 * GIB);
+	/* A peer that there is no slot for has no address. */
+	assert_int_equal(bus_plan_address(&device, 1000, BUS_PACKETS).value, 0);
 }
 
 /* Ranges that begin and end within a slot; one at the end of all addresses. */

@@ -223,6 +223,10 @@ static void test_access(void **state)
 	write_at(0, "config", 0, &value, sizeof(value));
 	assert_int_equal(device_ask(device), -ENOTCONN);
 
+	/* Nothing ever comes. */
+	assert_true(device_fd(device) >= 0);
+	assert_int_equal(device_service(device), 0);
+
 	const int fd = -1;
 	assert_int_equal(device_irqs(device, 0, &fd, 1), -ENOTSUP);
 	assert_int_equal(device_map_memory(device, (struct bus_addr){0x1000}, 4096, DEVICE_WRITE,
@@ -262,7 +266,10 @@ static void test_life(void **state)
 	assert_false(enabled(0));
 	assert_int_equal(get_command(0), PCI_COMMAND_MEMORY);
 
-	/* What keeps another kind of device. */
+	/* What keeps another kind of device; no memory. */
+	kept = open("/dev/null", O_RDWR);
+	inject_one("alloc", 0, ENOMEM);
+	assert_int_equal(device_adopt(&device, "sysfs", &kept, 1, NULL, 0, &error), -ENOMEM);
 	int wrong[] = {open("/dev/null", O_RDWR), open("/dev/null", O_RDWR)};
 	assert_int_equal(device_adopt(&device, "sysfs", wrong, 2, NULL, 0, &error), -EINVAL);
 	wrong[0] = open("/dev/null", O_RDWR);
@@ -316,7 +323,29 @@ static void test_refused(void **state)
 	refuse(-ENXIO, "BAR 0 was given no address");
 }
 
-/* Each file that is not there is named. */
+/* BARs that share a page with others' are not mapped, and so not reached. */
+static void test_small_bar(void **state)
+{
+	struct device *device;
+	uint32_t value = 0;
+
+	tree_text(&tree, file_of(0, "resource"),
+		"0x00000000fe000800 0x00000000fe000fff 0x0000000000040200\n"
+		"0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+		"0x000000000000e000 0x000000000000e0ff 0x0000000000040101\n"
+		"0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+		"0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+		"0x0000000000000000 0x0000000000000000 0x0000000000000000\n");
+	device = open_nic(0);
+	assert_int_equal(device_read32(device, BAR0, 0, &value), -EIO);
+	assert_int_equal(device_write32(device, BAR0, 0, value), -EIO);
+	assert_string_equal(
+		device_error(device), "region 0: 4 bytes at 0x0 are in no part that can be mapped");
+	assert_int_equal(device->region[BAR2].bytes, 0); /* I/O ports are none of ours */
+	device_close(device);
+}
+
+/* Each file that is not there is named, and one that cannot be read. */
 static void test_files(void **state)
 {
 	static const char *const files[] = {"resource4", "resource0", "config"};
@@ -328,6 +357,9 @@ static void test_files(void **state)
 		tree_remove(&tree, file_of(0, files[k]));
 		refuse(-ENOENT, text);
 	}
+	tree_link(&tree, file_of(0, "iommu_group"), "../../../../kernel/iommu_groups/7");
+	tree_text(&tree, "kernel/iommu_groups/7/type/folder", "");
+	refuse(-EISDIR, "iommu_group/type: Is a directory");
 }
 
 static void test_peers(void **state)
@@ -426,6 +458,7 @@ int main(void)
 		TEST(test_access),
 		TEST(test_life),
 		TEST(test_refused),
+		TEST(test_small_bar),
 		TEST(test_files),
 		TEST(test_peers),
 		TEST(test_fabric),

@@ -21,6 +21,35 @@
 
 static struct error error;
 
+/* Nothing more of that, once. */
+static bool no_memory, no_eventfd;
+
+void *__real_calloc(size_t n, size_t bytes);
+void *__wrap_calloc(size_t n, size_t bytes);
+int __real_eventfd(unsigned count, int flags);
+int __wrap_eventfd(unsigned count, int flags);
+
+static bool once(bool *flag)
+{
+	const bool set = *flag;
+
+	*flag = false;
+	return set;
+}
+
+void *__wrap_calloc(size_t n, size_t bytes)
+{
+	return once(&no_memory) ? NULL : __real_calloc(n, bytes);
+}
+
+int __wrap_eventfd(unsigned count, int flags)
+{
+	if (!once(&no_eventfd))
+		return __real_eventfd(count, flags);
+	errno = EMFILE;
+	return -1;
+}
+
 static int set_up(void **state)
 {
 	fake_begin();
@@ -117,6 +146,9 @@ static void test_host(void **state)
 	refused(-ENODEV, "not a PCI device");
 	f->flags = VFIO_DEVICE_FLAGS_PCI;
 
+	struct device *device;
+	assert_int_equal(device_open(&device, "vfio:03:00.0", &error), -EINVAL);
+	assert_string_equal(error.text, "vfio:03:00.0: want DDDD:BB:DD.F");
 	tree_link(&fake.tree, driver, "../../../../bus/pci/drivers/nvme");
 	refused(-ENODEV, "its driver is nvme; `p2pnic nic list` says how to bind it to vfio-pci");
 	tree_remove(&fake.tree, driver);
@@ -152,6 +184,10 @@ static void test_requests(void **state)
 		{VFIO_DEVICE_GET_IRQ_INFO, EIO, "asking about interrupts: Input/output error"},
 	};
 
+	no_memory = true;
+	refused(-ENOMEM, "Cannot allocate memory");
+	no_eventfd = true;
+	refused(-EMFILE, "an eventfd for the kernel's requests: Too many open files");
 	for (unsigned k = 0; k < sizeof(wrong) / sizeof(*wrong); k++) {
 		fake_fail(wrong[k].request, wrong[k].error);
 		refused(-wrong[k].error, wrong[k].text);
@@ -194,6 +230,12 @@ static void test_sparse(void **state)
 	const unsigned before = fake_descriptors();
 	struct device *device;
 
+	/* A capability that says nothing of parts: all of it; and one before that which does. */
+	f->msix_mappable = true;
+	device = open_nic(0);
+	assert_int_equal(device->region[BAR0].area_count, 1);
+	assert_non_null(device_pointer(device, BAR0, 0, P2PNIC_BAR0_BYTES));
+	device_close(device);
 	f->areas[BAR0] = 2;
 	f->area[BAR0][0] = (struct device_area){0x1000, 0x2000};
 	f->area[BAR0][1] = (struct device_area){0x8000, 0};
@@ -376,14 +418,18 @@ static void test_kept(void **state)
 		kept[k] = dup(fds[k]);
 	device_close(device);
 
-	/* The wrong number of them, or one that is gone: all are closed. */
+	/* The wrong number of them, no memory, or what is none: all are closed. */
 	assert_int_equal(device_adopt(&device, "vfio", kept, 2, NULL, 0, &error), -EINVAL);
 	assert_string_equal(error.text, "vfio: a device is kept by 3 descriptors, not 2");
 	for (unsigned k = 0; k < 2; k++)
 		kept[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	fake_fail(VFIO_DEVICE_GET_INFO, ENODEV);
-	assert_int_equal(device_adopt(&device, "vfio", kept, 3, NULL, 0, &error), -ENODEV);
-	assert_string_equal(error.text, "vfio:adopted: asking what the device is: No such device");
+	no_memory = true;
+	assert_int_equal(device_adopt(&device, "vfio", kept, 3, NULL, 0, &error), -ENOMEM);
+	for (unsigned k = 0; k < 3; k++)
+		kept[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(device_adopt(&device, "vfio", kept, 3, NULL, 0, &error), -ENOTTY);
+	assert_string_equal(error.text,
+		"vfio:adopted: asking what the device is: Inappropriate ioctl for device");
 	assert_int_equal(fake_descriptors(), before);
 }
 

@@ -242,14 +242,16 @@ int __wrap_open64(const char *path, int flags, ...)
 static int region_info(const struct fake_function *f, struct vfio_region_info *info)
 {
 	const uint32_t k = info->index;
-	struct vfio_region_info_cap_sparse_mmap *sparse = (void *)(info + 1);
+	struct vfio_info_cap_header *mappable = (void *)(info + 1);
+	const bool first = f->msix_mappable && info->index == VFIO_PCI_BAR0_REGION_INDEX;
+	struct vfio_region_info_cap_sparse_mmap *sparse = (void *)(mappable + first);
 
 	if (info->argsz < sizeof(*info) || k >= DEVICE_REGIONS || k == VFIO_PCI_VGA_REGION_INDEX)
 		return -EINVAL;
 	info->size = f->bytes[k];
 	info->flags = f->region_flags[k];
 	info->offset = k * FAKE_REGION_OFFSET;
-	if (!f->areas[k])
+	if (!f->areas[k] && !first)
 		return 0;
 	info->flags |= VFIO_REGION_INFO_FLAG_CAPS;
 	if (f->long_answer) {
@@ -258,6 +260,11 @@ static int region_info(const struct fake_function *f, struct vfio_region_info *i
 		return 0;
 	}
 	info->cap_offset = sizeof(*info);
+	if (first)
+		*mappable = (struct vfio_info_cap_header){VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1,
+			f->areas[k] ? sizeof(*info) + sizeof(*mappable) : 0};
+	if (!f->areas[k])
+		return 0;
 	*sparse = (struct vfio_region_info_cap_sparse_mmap){
 		.header = {VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, 0}, .nr_areas = f->areas[k]};
 	for (unsigned a = 0; a < f->areas[k]; a++)

@@ -33,6 +33,7 @@ struct fake_function {
 	uint32_t region_flags[DEVICE_REGIONS];
 	struct device_area area[DEVICE_REGIONS][FAKE_AREAS];
 	unsigned areas[DEVICE_REGIONS]; /* 0: no capability; the whole region */
+	bool msix_mappable;             /* as Linux says of a BAR with the MSI-X table: BAR0 here */
 	bool long_answer;               /* about regions: more than the asker has room for */
 	uint32_t vectors;
 	bool viable, busy; /* its group */
