@@ -293,15 +293,16 @@ int device_service(struct device *device)
 	return device->ops->service(device);
 }
 
-/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones. */
+/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones, or its file
+ * has no more to say. */
 static int ask_bus(struct device *device)
 {
 	uint32_t id;
 	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
 
-	if (!result && id == UINT32_MAX)
-		result = error_set(&device->error, -ENOTCONN, "it is gone from the bus");
-	return result;
+	return result || id == UINT32_MAX
+		       ? error_set(&device->error, -ENOTCONN, "it is gone from the bus")
+		       : 0;
 }
 
 int device_ask(struct device *device)

@@ -186,6 +186,7 @@ static void test_access(void **state)
 	const unsigned before = descriptors();
 	struct device *device = open_nic(0);
 	uint8_t back[sizeof(odd)];
+	char path[PATH_MAX];
 	uint32_t value;
 
 	assert_true(device->physical && device->vectors == 0);
@@ -221,6 +222,9 @@ static void test_access(void **state)
 	assert_int_equal(device_ask(device), 0);
 	value = UINT32_MAX;
 	write_at(0, "config", 0, &value, sizeof(value));
+	assert_int_equal(device_ask(device), -ENOTCONN);
+	file_path(path, 0, "config");
+	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(device_ask(device), -ENOTCONN);
 
 	/* Nothing ever comes. */
