@@ -293,16 +293,23 @@ int device_service(struct device *device)
 	return device->ops->service(device);
 }
 
-/* Nobody answers but the bus, and that at once. One that was pulled reads as all ones, or its file
- * has no more to say. */
+/* Nobody answers but the bus, and that at once. A function that was pulled reads as all ones, or its
+ * file has no more to say. A read of memory that reaches no device gives all ones, or in QEMU 0; the
+ * first register is neither. What peers posted meanwhile is lost, which leaves holes in rings: the
+ * device has to join anew. */
 static int ask_bus(struct device *device)
 {
-	uint32_t id;
+	uint32_t id, first;
 	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
 
-	return result || id == UINT32_MAX
-		       ? error_set(&device->error, -ENOTCONN, "it is gone from the bus")
-		       : 0;
+	if (result || id == UINT32_MAX)
+		return error_set(&device->error, -ENOTCONN, "it is gone from the bus");
+	result = device_read32(device, VFIO_PCI_BAR0_REGION_INDEX, 0, &first);
+	if (!result && (first == UINT32_MAX || !first))
+		result = error_set(&device->error, -ENOTCONN,
+			"its memory is out of reach: a bridge above it has its memory space off "
+			"(setpci COMMAND)");
+	return result;
 }
 
 int device_ask(struct device *device)
