@@ -24,8 +24,11 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
                      "p2pnic/vm")
 MODULES = ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
 PCI_ID = "1209:0002"
-BOOT_SECONDS = 90
+BOOT_SECONDS = 180
 AGAIN_SECONDS = 3
+# How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this machine: QEMU takes
+# the late answer for garbage and leaves the connection (hw/vfio-user/proxy.c, "unexpected reply").
+NIC_SECONDS = 120
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -104,13 +107,14 @@ def libraries(program):
             yield found[1]
 
 
-def initramfs(program):
+def initramfs(programs):
     archive = Archive()
     for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
         archive.folder(folder)
     archive.add("bin/busybox", read(f"{CACHE}/guest/usr/bin/busybox"))
-    archive.add("bin/p2pnic", read(program))
-    for library in libraries(program):
+    for program in programs:
+        archive.add(f"bin/{os.path.basename(program)}", read(program))
+    for library in {library for program in programs for library in libraries(program)}:
         archive.add(library.lstrip("/"), read(library))
     for folder, _, files in os.walk(f"{CACHE}/guest/usr/lib/modules"):
         for file in files:
@@ -137,24 +141,25 @@ def qemu():
 
 
 class Machine:
-    def __init__(self, folder, program, sockets):
-        self.folder, self.console = folder, f"{folder}/console"
+    def __init__(self, folder, programs, sockets):
+        self.folder = folder
         with open(f"{folder}/initramfs", "wb") as file:
-            file.write(initramfs(program))
+            file.write(initramfs(programs))
         control = f"{folder}/control"
         switch = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
                   "-device", "x3130-upstream,id=up,bus=rp0"]
         for n, path in enumerate(sockets):
             switch += ["-device", f"xio3130-downstream,id=d{n},bus=up,chassis={n + 2},slot={n}",
                        "-device", '{"driver":"vfio-user-pci","bus":"d%d",'
-                       '"socket":{"type":"unix","path":"%s"}}' % (n, path)]
+                       '"socket":{"type":"unix","path":"%s"},"x-msg-timeout":%d}'
+                       % (n, path, NIC_SECONDS * 1000)]
         with open(f"{folder}/qemu.log", "wb") as log:
             self.process = subprocess.Popen(
                 qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem",
                           "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512M", "-object",
                           "memory-backend-memfd,id=mem,size=512M,share=on",
                           "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                          "-serial", f"file:{self.console}",
+                          "-serial", f"file:{folder}/console",
                           "-serial", f"unix:{control},server=on,wait=off",
                           "-device", "intel-iommu,caching-mode=on", *switch,
                           "-kernel", kernel(), "-initrd", f"{folder}/initramfs", "-append",
@@ -173,14 +178,17 @@ class Machine:
 
     def _alive(self, deadline):
         if self.process.poll() is not None:
-            raise AssertionError(f"QEMU ended: {read(f'{self.folder}/qemu.log').decode()}")
+            raise AssertionError(f"QEMU ended: {self.log()}")
         if time.monotonic() > deadline:
-            raise AssertionError(f"the guest does not answer; its console:\n{self.log()}")
+            raise AssertionError(f"the guest does not answer: {self.log()}")
 
     def log(self):
-        with contextlib.suppress(FileNotFoundError):
-            return read(self.console).decode(errors="replace")
-        return ""
+        """What the guest's kernel and QEMU said last."""
+        text = ""
+        for name in ("console", "qemu.log"):
+            with contextlib.suppress(FileNotFoundError):
+                text += f"{name}:\n{read(f'{self.folder}/{name}').decode(errors='replace')[-3000:]}"
+        return text
 
     def _ask(self, command, seconds):
         """The serial line may lose what is sent: a line has a number and its length, and is sent
@@ -199,10 +207,10 @@ class Machine:
             if select.select([self.control], [], [], 0.2)[0]:
                 heard += self.control.recv(65536)
 
-    def run(self, command, seconds=30, fails=False):
+    def run(self, command, seconds=60, fails=False):
         """Of a shell line in the guest: what it printed. It has to succeed."""
         code, text = self._ask(command, seconds)
-        assert fails or not code, f"in the guest: {command}: {code}: {text}\n{self.log()[-2000:]}"
+        assert fails or not code, f"in the guest: {command}: {code}: {text}\n{self.log()}"
         return text
 
     def put(self, path, text):
@@ -216,6 +224,19 @@ class Machine:
         """PCI addresses of the NICs, in the order of the switch's ports."""
         found = self.run("cd /sys/bus/pci/drivers/vfio-pci; ls -d 0000:*; cd /")
         return sorted(found.split())
+
+    def faults(self):
+        """Of each DMA access that the IOMMU refused and the kernel logged: whose it was."""
+        said = self.run("dmesg | grep 'DMAR: \\[DMA'", fails=True)
+        return [f"0000:{function}" for function in re.findall(r"Request device \[(\S+)\]", said)]
+
+    def memory_space(self, function, on):
+        """Of the switch's port above a NIC: whether it forwards memory accesses down."""
+        port = self.run(f"basename $(dirname $(readlink -f /sys/bus/pci/devices/{function}))")
+        command = f"/sys/bus/pci/devices/{port.strip()}/config bs=1 count=1"
+        old = int(self.run(f"dd if={command} skip=4 2>/dev/null | hexdump -e '1/1 \"%u\"'"))
+        new = old | 2 if on else old & ~2
+        self.run(f"printf '\\{new:03o}' | dd of={command} seek=4 conv=notrunc 2>/dev/null")
 
     def close(self):
         with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`make test-vm`: the driver in a stock Linux guest, over the kernel's VFIO.
 
-    tests/vm/vm.py build-vm/cli/p2pnic
+    tests/vm/vm.py build-vm
 
 The NICs are soft NICs of this machine, PCI devices of the guest behind one PCIe switch and an IOMMU
 (machine.py). Their wires are memif peers in this process. Exit status 77: not run, and why.
@@ -28,6 +28,7 @@ NICS = 4
 PAIRS = [(a, b) for a in range(NICS) for b in range(NICS) if a != b]
 PER_PAIR = 700  # a ring has 1024 slots
 READS = 20
+LOST = 20  # frames sent to where they cannot arrive
 SKIPPED = 77
 
 
@@ -74,8 +75,10 @@ def configuration(functions):
 class Bench:
     """Soft NICs, their wires, and the machine that they are devices of."""
 
-    def __init__(self, folder, program):
+    def __init__(self, folder, build):
         self.nics, self.wires, self.machine, self.packets = [], [], None, 0
+        self.provoked = 0  # DMA faults
+        program = f"{build}/cli/p2pnic"
         self.folder = folder
         sockets = [f"{folder}/n{n}.sock" for n in range(NICS)]
         wires = [Server(f"{folder}/w{n}.sock") for n in range(NICS)]
@@ -88,7 +91,9 @@ class Bench:
         self.wires = [wire.connect() for wire in wires]
         eventually(lambda: all(map(os.path.exists, sockets)), "the soft NICs")
         os.mkdir(f"{folder}/vm")
-        self.machine = Machine(f"{folder}/vm", program, sockets)
+        self.machine = Machine(f"{folder}/vm", [program, f"{build}/tests/window"], sockets)
+        self.functions = self.machine.functions()
+        assert len(self.functions) == NICS, (self.functions, self.machine.log())
 
     def close(self):
         if self.machine:
@@ -99,6 +104,14 @@ class Bench:
             nic.wait(20)
         for wire in self.wires:
             wire.close()
+
+    def cut(self, n):
+        self.wires[n].close()
+        os.unlink(f"{self.folder}/w{n}.sock")
+
+    def join(self, n):
+        self.wires[n] = Server(f"{self.folder}/w{n}.sock").connect()
+        eventually(self.says(f"nic n{n}: link up"), "word of the link that came")
 
     # --- The router in the guest
 
@@ -118,12 +131,18 @@ class Bench:
         """Rows; ValueError: there is no router."""
         return json.loads(self.machine.run(f"p2pnic show {what} -j --name vm", fails=True))[what]
 
+    def says(self, what):
+        return lambda: what in self.machine.run("tail -n 1 /tmp/router.log")
+
     def check_counters(self):
-        rows = self.show("counter")
-        for row in rows:
+        for row in self.show("counter"):
             assert row["dma_faults"] == 0 and row["bad_words"] == 0, row
-            assert row.get("unaccounted", 0) == 0, row
-        return rows
+            assert row["unaccounted"] == 0, row
+
+    def faults(self):
+        """That no test provoked: of the NICs, and of the IOMMU."""
+        return sum(row["dma_faults"] for row in self.show("counter")) + \
+            len(self.machine.faults()) - self.provoked
 
     # --- Traffic
 
@@ -208,24 +227,87 @@ def restart(bench):
 
 def link(bench):
     """a link goes and comes back: the driver is told by MSI-X"""
-    path = f"{bench.folder}/w2.sock"
-
-    def says(what):
-        return lambda: what in bench.machine.run("tail -n 1 /tmp/router.log")
-    bench.wires[2].close()
-    os.unlink(path)
-    eventually(says("nic n2: link down"), "word of the link that went")
-    bench.wires[2] = Server(path).connect()
-    eventually(says("nic n2: link up"), "word of the link that came")
+    bench.cut(2)
+    eventually(bench.says("nic n2: link down"), "word of the link that went")
+    bench.join(2)
     bench.exchange(range(100))
 
 
-TESTS = [bytes_and_order, registers, restart, link]
+def withdrawn(bench):
+    """a window onto packet memory withdrawn: the IOMMU faults, other pairs go on; mapped again"""
+    a, b = bench.functions[0], bench.functions[1]
+
+    def counters():
+        return bench.show("counter")[1]
+    before = counters()
+    bench.machine.run(f"window $(cat /tmp/pid) {a} {b} off")
+    for number in range(LOST):
+        bench.wires[0].send(frame(0, 1, number))
+    eventually(bench.machine.faults, "DMA fault in the guest's kernel log")
+    eventually(lambda: counters()["from_rings"]["packets"] ==
+               before["from_rings"]["packets"] + LOST, f"{LOST} descriptors")
+    stale = counters()["sent"]["packets"] - before["sent"]["packets"]
+    print(f"vm: {stale} of {LOST} frames were sent though they had not arrived")
+    assert set(bench.machine.faults()) == {a}, bench.machine.faults()
+    bench.exchange(range(100), [pair for pair in PAIRS if pair != (0, 1)])
+    bench.machine.run(f"window $(cat /tmp/pid) {a} {b} on")
+    bench.exchange(range(100))
+    bench.provoked += len(bench.machine.faults())
+    bench.check_counters()
+
+
+def memory_space(bench):
+    """memory space off at one port of the switch: no DMA to that NIC; others go on; back"""
+    others = [pair for pair in PAIRS if 3 not in pair]
+    bench.machine.memory_space(bench.functions[3], False)
+    for number in range(LOST):
+        bench.wires[0].send(frame(0, 3, number))
+    bench.exchange(range(100), others)
+    eventually(bench.says("nic n3: "), "word of the NIC that is out of reach")
+    bench.exchange(range(100), others)
+    assert bench.wires[3].receive() is None
+    bench.machine.memory_space(bench.functions[3], True)
+    eventually(bench.forwards, "forwarding by all NICs")
+    bench.cut(3)  # the NIC was reset, and its port with it
+    bench.join(3)
+    bench.exchange(range(100))
+    bench.check_counters()
+
+
+TESTS = [bytes_and_order, registers, restart, link, withdrawn, memory_space]
+
+
+def run_all(folder, build):
+    begun, bench = time.monotonic(), None
+    try:
+        bench = Bench(folder, build)
+        print(f"vm: booted, {' '.join(bench.functions)}: {time.monotonic() - begun:.1f} s",
+              flush=True)
+        bench.machine.put("/tmp/p2pnic.yaml", configuration(bench.functions))
+        bench.start_router()
+        print(f"vm: router forwards: {time.monotonic() - begun:.1f} s", flush=True)
+        for test in TESTS:
+            began = time.monotonic()
+            test(bench)
+            faults = bench.faults()
+            assert faults == 0, (faults, bench.show("counter"), bench.machine.log())
+            print(f"vm: {test.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
+        return bench.packets, faults
+    except BaseException:
+        if bench and bench.machine:
+            print(bench.machine.log())
+        for n in range(NICS):
+            with open(f"{folder}/n{n}.log", encoding="utf8") as log:
+                print(f"n{n}: {log.read()[-1500:]}")
+        raise
+    finally:
+        if bench:
+            bench.close()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("program", nargs="?", help="of a build for x86-64-v2")
+    parser.add_argument("build", nargs="?", help="folder, of a build for x86-64-v2")
     parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
     arguments = parser.parse_args()
     try:
@@ -236,33 +318,9 @@ def main():
     if arguments.fetch:
         return 0
     with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
-        begun, bench = time.monotonic(), None
-        try:
-            bench = Bench(folder, arguments.program)
-            functions = bench.machine.functions()
-            assert len(functions) == NICS, (functions, bench.machine.log())
-            print(f"vm: booted, {' '.join(functions)}: {time.monotonic() - begun:.1f} s",
-                  flush=True)
-            bench.machine.put("/tmp/p2pnic.yaml", configuration(functions))
-            bench.start_router()
-            print(f"vm: router forwards: {time.monotonic() - begun:.1f} s", flush=True)
-            for test in TESTS:
-                began = time.monotonic()
-                test(bench)
-                print(f"vm: {test.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
-            faults = sum(row["dma_faults"] for row in bench.show("counter"))
-        except BaseException:
-            if bench and bench.machine:
-                print(bench.machine.log()[-3000:])
-            for n in range(NICS):
-                with open(f"{folder}/n{n}.log", encoding="utf8") as log:
-                    print(f"n{n}: {log.read()[-1500:]}")
-            raise
-        finally:
-            if bench:
-                bench.close()
-        print(f"vm: {NICS} NICs behind one PCIe switch, {bench.packets} packets forwarded by "
-              f"peer-to-peer DMA, {faults} DMA faults")
+        packets, faults = run_all(folder, arguments.build)
+    print(f"vm: {NICS} NICs behind one PCIe switch, {packets} packets forwarded by peer-to-peer "
+          f"DMA, {faults} DMA faults")
     return 0
 
 
