@@ -252,7 +252,7 @@ def withdrawn(bench):
     eventually(bench.machine.faults, "DMA fault in the guest's kernel log")
     eventually(done, f"{LOST} descriptors", 20, lambda: bench.show("counter"))
     print(f"vm: {stale} of {LOST} frames were sent that had not arrived")
-    assert set(bench.machine.faults()) == {a}, bench.machine.faults()
+    assert {function for function, _ in bench.machine.faults()} == {a}, bench.machine.faults()
     bench.exchange(range(100), [pair for pair in PAIRS if pair != (0, 1)])
     bench.machine.run(f"window $(cat /tmp/pid) {a} {b} on")
     bench.exchange(range(100))
@@ -263,6 +263,7 @@ def withdrawn(bench):
 def memory_space(bench):
     """memory space off at one port of the switch: no DMA to that NIC; others go on; back"""
     others = [pair for pair in PAIRS if 3 not in pair]
+    before = len(bench.machine.faults())
     bench.machine.memory_space(bench.functions[3], False)
     for number in range(LOST):
         bench.wires[0].send(frame(0, 3, number))
@@ -275,6 +276,9 @@ def memory_space(bench):
     bench.cut(3)  # the NIC was reset, and its port with it
     bench.join(3)
     bench.exchange(range(100))
+    # What peers posted to it may come after their windows onto it (4 << 32: driver/fabric.h) were
+    # withdrawn: in QEMU an answer overtakes posted writes, which on PCIe it must not.
+    bench.provoked += sum(address >> 32 == 4 for _, address in bench.machine.faults()[before:])
     bench.check_counters()
 
 
@@ -323,6 +327,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
         packets, faults = run_all(folder, arguments.build)
+    print("vm: not tested: a guest without an IOMMU")
     print(f"vm: {NICS} NICs behind one PCIe switch, {packets} packets forwarded by peer-to-peer "
           f"DMA, {faults} DMA faults")
     return 0
