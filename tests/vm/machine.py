@@ -27,7 +27,8 @@ PCI_ID = "1209:0002"
 BOOT_SECONDS = 180
 # How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this
 # machine: QEMU takes the late answer for garbage and leaves the connection (hw/vfio-user/proxy.c,
-# "unexpected reply"). For the same reason the guest's kernel does not check its timer at boot.
+# "unexpected reply"). For the same reason the guest's kernel does not check its timer at boot. Its
+# timer is periodic: on a busy machine QEMU was seen to lose one, and nothing sets the next.
 NIC_SECONDS = 120
 
 INIT = """#!/bin/busybox sh
@@ -162,7 +163,8 @@ class Machine:
                           "-device", "virtconsole,chardev=control",
                           "-device", "intel-iommu,caching-mode=on", *switch,
                           "-kernel", kernel(), "-initrd", f"{folder}/initramfs", "-append",
-                          "console=ttyS0 panic=-1 no_timer_check intel_iommu=on iommu=nopt"],
+                          "console=ttyS0 panic=-1 no_timer_check nohz=off highres=off "
+                          "intel_iommu=on iommu=nopt"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.control = socket.socket(socket.AF_UNIX)
         self.number = 0
