@@ -78,7 +78,7 @@ int driver_nic_set_mac(struct driver_nic *n, struct mac_addr mac)
 
 static int identify(struct driver_nic *n, struct error *error)
 {
-	uint32_t id, magic, version, low, high;
+	uint32_t id, magic, low, high;
 	uint64_t mac;
 	int result = device_config_read(n->device, 0, 4, &id);
 
@@ -88,11 +88,11 @@ static int identify(struct driver_nic *n, struct error *error)
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_MAGIC, &magic);
 	if (!result)
-		result = driver_nic_read(n, P2PNIC_REG_VERSION, &version);
-	if (!result && (magic != P2PNIC_MAGIC || version >> 16 != P2PNIC_VERSION >> 16))
+		result = driver_nic_read(n, P2PNIC_REG_VERSION, &n->version);
+	if (!result && (magic != P2PNIC_MAGIC || n->version >> 16 != P2PNIC_VERSION >> 16))
 		return error_set(error, -EPROTO,
 			"%s: contract version %u.%u (magic %08x); this driver needs %u.x", n->name,
-			version >> 16, version & 0xffff, magic, P2PNIC_VERSION >> 16);
+			n->version >> 16, n->version & 0xffff, magic, P2PNIC_VERSION >> 16);
 	if (!result)
 		result = driver_nic_read(n, P2PNIC_REG_METHOD, &n->method);
 	if (!result)

@@ -18,6 +18,7 @@ struct driver_nic {
 	char name[DRIVER_NIC_NAME_BYTES];
 	unsigned index; /* its number among its peers */
 	struct device *device;
+	uint32_t version;      /* of the contract */
 	unsigned method;       /* P2PNIC_METHOD_* of its firmware */
 	uint32_t buffer_bytes; /* of each packet buffer */
 	uint32_t bar2_bytes, bar4_bytes;

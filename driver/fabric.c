@@ -11,8 +11,6 @@
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
 #define BAR4 VFIO_PCI_BAR4_REGION_INDEX
 
-#define ENTRY_CLOSED                                                                               \
-	1u /* p2pnic_peer.flags of a pair the driver has closed; a NIC refuses to open it */
 
 /* What one NIC reaches of another. */
 struct window {
@@ -145,6 +143,7 @@ static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *
 		.doorbell = window_of(f, n, peer, BUS_DOORBELL).bus,
 		.out_slots = f->ring_slots,
 		.in_slots = f->ring_slots,
+		.flags = P2PNIC_PEER_CHECK(f->check),
 	};
 
 	if (f->method == P2PNIC_METHOD_WRITE) {
@@ -186,7 +185,7 @@ static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 {
 	/* The mark is for a driver that comes after this one was killed here: not in place any
 	 * more. */
-	driver_nic_peers(n)[peer].flags = ENTRY_CLOSED;
+	driver_nic_peers(n)[peer].flags = P2PNIC_PEER_CLOSED;
 	f->to_close[n->index][peer] = driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer) < 0;
 	if (!f->to_close[n->index][peer])
 		unmap_windows(f, n, peer);
@@ -212,6 +211,12 @@ static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic 
 	return 0;
 }
 
+/* n has given its pair with that peer up. */
+static bool given_up(const struct driver_nic *n, unsigned peer)
+{
+	return driver_nic_count(&n->counters->given_up) >> peer & 1;
+}
+
 /* n's side was left by an earlier driver just as this one would make it, and its windows are there
  * still: they go with a connection, and the firmware then closes the pair. 1: yes; 0: no; -errno:
  * not known, which is no reason to touch it. */
@@ -222,7 +227,7 @@ static int side_in_place(
 	unsigned made = 0;
 	int result;
 
-	if (!n->adopted || epoch == 0 ||
+	if (!n->adopted || epoch == 0 || given_up(n, peer->index) ||
 		memcmp(&driver_nic_peers(n)[peer->index], &want, sizeof(want)) != 0)
 		return 0;
 	result = map_windows(f, n, peer, &made);
@@ -310,6 +315,12 @@ int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 			"%s: its packet buffers are of %u bytes, those of this fabric of %u; start "
 			"it with --buffer-bytes %u",
 			n->name, n->buffer_bytes, f->buffer_bytes, f->buffer_bytes);
+	if (f->check && n->version < 0x00020001)
+		return error_set(error, -EINVAL,
+			"%s: its firmware is of contract %u.%u, which checks no transfers (2.1 "
+			"does): "
+			"update it, or set check: none",
+			n->name, n->version >> 16, n->version & 0xffff);
 	if (ring_buffers(f, n->index + 1) > n->bar4_bytes && f->method == P2PNIC_METHOD_WRITE)
 		return error_set(error, -ENOSPC,
 			"%s: packet memory of %u KiB is too small: %u receive buffers and rings of "
@@ -377,6 +388,25 @@ unsigned fabric_mend(struct fabric *f, struct error *error)
 		}
 	}
 	return waiting;
+}
+
+unsigned fabric_given_up(struct fabric *f, struct error *error)
+{
+	unsigned pairs = 0;
+
+	for (unsigned x = 0; x < P2PNIC_NICS_MAX; x++)
+		for (unsigned y = 0; y < P2PNIC_NICS_MAX; y++) {
+			if (!f->nic[x] || !f->nic[y] || f->to_open[x][y] || !given_up(f->nic[x], y))
+				continue;
+			/* Not in place any more, on either side. */
+			driver_nic_peers(f->nic[x])[y].flags = P2PNIC_PEER_CLOSED;
+			driver_nic_peers(f->nic[y])[x].flags = P2PNIC_PEER_CLOSED;
+			f->to_open[x][y] = f->to_open[y][x] = true;
+			error_set(error, -EIO, "%s has given up its pair with %s", f->nic[x]->name,
+				f->nic[y]->name);
+			pairs++;
+		}
+	return pairs;
 }
 
 void fabric_remove(struct fabric *f, struct driver_nic *n)

@@ -40,6 +40,7 @@
 
 struct fabric {
 	unsigned method;       /* P2PNIC_METHOD_* */
+	unsigned check;        /* enum p2pnic_check of all pairs */
 	uint32_t buffer_bytes; /* of each packet buffer of every NIC */
 	uint32_t ring_slots;   /* a power of two */
 	uint32_t batch;
@@ -61,14 +62,18 @@ uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
  * included. Pairs of adopted NICs that are in place stay as they are; an adopted NIC with another
  * number of receive buffers than the settings' is reset (then it is not adopted any more). 0 also
  * if some pairs have to wait. On failure the NIC is not part of the fabric: -EINVAL another method
- * or size of buffers,
- * -ENOSPC too little packet memory, or room on the bus, -EAGAIN as driver_nic_attach, or it does not answer.
+ * or size of buffers, or it knows no checks; -ENOSPC too little packet memory, or room on the
+ * bus, -EAGAIN as driver_nic_attach, or it does not answer.
  */
 int fabric_add(struct fabric *, struct driver_nic *, struct error *error);
 
 /* Opens and closes what waits, as far as both sides answer. How many pairs wait still, whose NICs
  * answer: those it is worth trying again soon; error says why the last of them waits. */
 unsigned fabric_mend(struct fabric *, struct error *error);
+
+/* Looks for pairs that a NIC has given up (struct p2pnic_counters): they are to be opened again, by
+ * fabric_mend. How many are new; error says which was the last of them. */
+unsigned fabric_given_up(struct fabric *, struct error *error);
 
 /* Parts with a NIC, dead or alive: every other NIC closes its pair and loses its windows onto it,
  * so that packets for it are counted as `no-peer` and nothing of it is written again. */

@@ -19,3 +19,20 @@ unsigned method_of_name(const char *name)
 			return method;
 	return 0;
 }
+
+static const char *const checks[P2PNIC_CHECK_COUNT] = {
+	[P2PNIC_CHECK_NONE] = "none", [P2PNIC_CHECK_STAMP] = "stamp", [P2PNIC_CHECK_CRC] = "crc"};
+
+const char *check_name(unsigned check)
+{
+	return check < P2PNIC_CHECK_COUNT ? checks[check] : "unknown";
+}
+
+unsigned check_of_name(const char *name)
+{
+	unsigned check = 0;
+
+	while (check < P2PNIC_CHECK_COUNT && strcmp(name, checks[check]) != 0)
+		check++;
+	return check;
+}

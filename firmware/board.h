@@ -83,6 +83,11 @@ void board_dma_expect(const struct dma_region *, uint64_t offset);
 void board_dma_write_frame(struct board *, const struct dma_region *, uint64_t offset,
 	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length);
 
+/* Likewise, in one write with `word`, which lies at p2pnic_check_at(length) and is what the target
+ * sees last. */
+void board_dma_write_checked(struct board *, const struct dma_region *, uint64_t offset,
+	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length, uint32_t word);
+
 /* Nanoseconds since some moment, never back. Read once a burst at most, for punted packets. */
 uint64_t board_clock(struct board *);
 

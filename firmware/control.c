@@ -44,7 +44,8 @@ void nic_set_mac(struct nic *n, struct mac_addr mac)
 static void announce_link(struct nic *n, unsigned peer)
 {
 	board_dma_write32(n->board, &n->out[peer].mailbox,
-		offsetof(struct p2pnic_mailbox, link_down), !n->link);
+		offsetof(struct p2pnic_mailbox, link_down),
+		n->link ? P2PNIC_LINK_UP : P2PNIC_LINK_DOWN);
 }
 
 void nic_set_port(struct nic *n, bool link, uint32_t speed_mbps, uint64_t missed)
@@ -118,7 +119,9 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 	__asm__ volatile("" : "+m"(*entry));
 	const struct p2pnic_peer *e = entry;
 
-	if (e->epoch == 0 || e->batch == 0 || e->batch > P2PNIC_BURST_MAX || e->flags != 0)
+	if (e->epoch == 0 || e->batch == 0 || e->batch > P2PNIC_BURST_MAX ||
+		P2PNIC_PEER_CHECKED(e->flags) >= P2PNIC_CHECK_COUNT ||
+		e->flags != P2PNIC_PEER_CHECK(P2PNIC_PEER_CHECKED(e->flags)))
 		return P2PNIC_BAD_ARGUMENT;
 	if (e->out_slots < P2PNIC_RING_SLOTS_MIN || e->out_slots > P2PNIC_RING_SLOTS_MAX ||
 		(e->out_slots & (e->out_slots - 1)) != 0)
@@ -213,7 +216,8 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	if (!resolve_regions(n, peer, &e))
 		return P2PNIC_BAD_WINDOW;
 	out->epoch = in->epoch = e.epoch;
-	out->batch = (uint16_t)e.batch;
+	out->batch = (uint8_t)e.batch;
+	out->check = in->check = P2PNIC_PEER_CHECKED(e.flags);
 	out->mask = e.out_slots - 1;
 	out->capacity = out->limit = e.out_slots;
 	for (uint32_t k = 0; k < e.out_slots && n->writes; k++)
@@ -223,6 +227,10 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	in->longest = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes);
 	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * n->buffer_bytes;
+	if (in->check) { /* the word behind a frame lies inside, too */
+		in->longest -= P2PNIC_CHECK_BYTES;
+		in->bytes -= in->bytes ? P2PNIC_CHECK_BYTES : 0;
+	}
 	in->mailbox = mailbox_of(n, peer);
 	out->consumer = &in->mailbox->consumer;
 	out->asleep = &in->mailbox->asleep;
@@ -230,11 +238,27 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	out->entry = e;
 	out->open = in->open = true;
 	n->peer[n->open_peers++] = (uint8_t)peer;
+	mark_given_up(n, peer, false);
 	/* The driver has zeroed the word: nothing to say of a link that is up, and nothing to write
 	 * while the host waits for its command. */
 	if (!n->link)
 		announce_link(n, peer);
 	return P2PNIC_OK;
+}
+
+/* The driver closes a pair that was closed by the NIC: the peer's side may be open still, so what
+ * it reads stays. What it wrote since is dropped. */
+static enum p2pnic_result closed_already(struct nic *n, unsigned peer)
+{
+	bool given_up =
+		peer < P2PNIC_NICS_MAX &&
+		atomic_load_explicit(&n->counters->given_up, memory_order_relaxed) >> peer & 1;
+
+	if (!given_up)
+		return take_back(n, &n->out[peer]) ? P2PNIC_OK : P2PNIC_BAD_STATE;
+	ring_in_discard(n, peer);
+	mark_given_up(n, peer, false);
+	return P2PNIC_BAD_STATE;
 }
 
 static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
@@ -244,7 +268,8 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 	unsigned at = 0;
 
 	if (!peer_is_open(n, peer))
-		return take_back(n, out) ? P2PNIC_OK : P2PNIC_BAD_STATE;
+		return closed_already(n, peer);
+	mark_given_up(n, peer, false);
 	ring_out_close(n, peer);
 	ring_in_discard(n, peer);
 	for (uint32_t r = n->run_head; r != n->run_tail; r++) {
@@ -294,11 +319,32 @@ static enum p2pnic_result reset(struct nic *n)
 	return P2PNIC_OK;
 }
 
+static void give_up(struct nic *n, unsigned peer)
+{
+	peer_close(n, peer);
+	mark_given_up(n, peer, true);
+}
+
 void nic_windows_changed(struct nic *n)
 {
 	for (unsigned k = n->open_peers; k-- > 0;)
 		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
-			peer_close(n, n->peer[k]);
+			give_up(n, n->peer[k]);
+}
+
+/* Their peers hear of it, and send no more. */
+void nic_give_up(struct nic *n)
+{
+	n->failing = false;
+	for (unsigned k = n->open_peers; k-- > 0;) {
+		unsigned peer = n->peer[k];
+
+		if (n->in[peer].failures < RING_FAILURES_MAX)
+			continue;
+		board_dma_write32(n->board, &n->out[peer].mailbox,
+			offsetof(struct p2pnic_mailbox, link_down), P2PNIC_LINK_GIVEN_UP);
+		give_up(n, peer);
+	}
 }
 
 static enum p2pnic_result use_image(struct nic *n, unsigned family)

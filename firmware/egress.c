@@ -24,6 +24,12 @@ static void run_push(struct nic *n, unsigned peer, unsigned kind, unsigned frame
 			(struct nic_run){(uint8_t)peer, (uint8_t)kind, (uint16_t)frames};
 }
 
+/* What lies behind a frame is fetched with it. */
+static inline uint32_t fetched_bytes(const struct ring_in *in, uint32_t length)
+{
+	return in->check ? p2pnic_check_end(length) : length;
+}
+
 /* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out, or while the
  * board waits for one). `d` is changed to where they lie now. A read that faults sends nothing:
  * the frame is dropped, the descriptor refused. Not inlined: it would cost Wr, which fetches
@@ -35,8 +41,8 @@ static __attribute__((noinline)) unsigned fetch(struct nic *n, struct ring_in *i
 
 	for (k = 0; k < frames && n->frees > 0; k++) {
 		uint32_t buffer = n->free[n->frees - 1];
-		enum dma_status status = board_dma_read(
-			n->board, &in->packets, d[k].offset, n->bar4 + buffer, d[k].length);
+		enum dma_status status = board_dma_read(n->board, &in->packets, d[k].offset,
+			n->bar4 + buffer, fetched_bytes(in, d[k].length));
 
 		*fault = status == DMA_FAULT;
 		if (status == DMA_LATER)
@@ -59,6 +65,35 @@ static void note_fetched(
 		n->free[n->frees++] = d[k - 1].offset;
 }
 
+/* How many of the first frames have arrived, as the words behind them say (p2pnic/ring.h). */
+static __attribute__((noinline)) unsigned whole(const struct nic *n, const struct ring_in *in,
+	const struct p2pnic_descriptor *d, unsigned frames)
+{
+	unsigned k;
+
+	for (k = 0; k < frames; k++) {
+		const uint8_t *frame = n->bar4 + d[k].offset;
+		uint32_t want = p2pnic_stamp(in->epoch, in->dequeued + k), word;
+
+		if (in->check == P2PNIC_CHECK_CRC)
+			want = n->kernel->crc(want, frame, d[k].length);
+		__builtin_memcpy(&word, frame + p2pnic_check_at(d[k].length), sizeof(word));
+		if (word != want)
+			break;
+	}
+	return k;
+}
+
+/* A transfer has failed. One too many, and the pair is given up at the end of this round. */
+static void note_failure(struct nic *n, struct ring_in *in)
+{
+	if (in->dequeued - in->failed_from >= RING_FAILURES_OF) {
+		in->failed_from = in->dequeued;
+		in->failures = 0;
+	}
+	n->failing |= ++in->failures >= RING_FAILURES_MAX;
+}
+
 /* How many descriptors to look at now. A ring adds two runs at most. */
 static inline uint32_t room_for(const struct nic *n, const struct ring_in *in)
 {
@@ -78,7 +113,7 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	struct p2pnic_traffic *from = nic_traffic_in(n, peer);
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* dequeue writes eight at a time */
 	enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
-	unsigned valid, fetched, sent;
+	unsigned valid, fetched, ready, sent;
 	bool refused = false, fault = false;
 	uint64_t bytes = 0;
 	uint32_t room;
@@ -90,14 +125,19 @@ static unsigned transmit(struct nic *n, unsigned peer)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
 	fetched = n->reads ? fetch(n, in, d, valid, &fault) : valid;
-	sent = fetched ? board_transmit(n->board, d, fetched) : 0;
+	ready = unlikely(in->check) ? whole(n, in, d, fetched) : fetched;
+	sent = ready ? board_transmit(n->board, d, ready) : 0;
 	if (n->reads)
 		note_fetched(n, d, fetched, sent);
 	if (fetched < valid) {
 		refused = fault; /* what stopped it was no lack of buffers */
 		reason = P2PNIC_DROP_DMA_FAULT;
 	}
-	refused = refused && sent == fetched;
+	if (unlikely(ready < fetched)) {
+		refused = true;
+		reason = P2PNIC_DROP_BAD_TRANSFER;
+	}
+	refused = refused && sent == ready;
 	for (unsigned k = sent; k < valid; k++)
 		bytes -= d[k].length;
 	if (sent)
@@ -105,6 +145,8 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	if (unlikely(refused)) {
 		run_push(n, peer, RUN_SKIPPED, 1);
 		count_drop(n, reason, 1);
+		if (in->check && reason != P2PNIC_DROP_BAD_DESCRIPTOR)
+			note_failure(n, in);
 	}
 	in->dequeued += sent + refused;
 	n->in_flight += sent;
@@ -175,5 +217,7 @@ unsigned nic_egress(struct nic *n)
 		work += complete(n);
 	if (n->completions)
 		rings_complete(n, work == 0);
+	if (unlikely(n->failing))
+		nic_give_up(n);
 	return work;
 }

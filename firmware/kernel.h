@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What some processors do for many packets at once. Each function has a scalar form
- * (kernel_scalar.c), which says what it does, and an AVX-512 form (kernel_avx512.c) that gives the
- * same results; tests compare them. Which of the two a NIC uses is chosen when it starts
+ * (kernel_scalar.c), which says what it does, and an AVX-512 form (kernel_avx512.c; of the CRC:
+ * crc32c_x86.c) that gives the same results; tests compare them. Which of the two a NIC uses is chosen when it starts
  * (kernel_best), so its path reads as if there were one. A call a burst or a ring.
  */
 #ifndef P2PNIC_FIRMWARE_KERNEL_H
@@ -36,11 +36,18 @@ struct kernel {
 
 	/* A few dozen words. */
 	void (*copy)(uint32_t *to, const uint32_t *from, unsigned words);
+
+	/* CRC32C (RFC 3720, 12.1 and appendix B.4) of what `crc` is the CRC of, and these bytes
+	 * behind it; of nothing it is 0. */
+	uint32_t (*crc)(uint32_t crc, const uint8_t *data, uint32_t bytes);
 };
 
 extern const struct kernel kernel_scalar;
 #ifdef __x86_64__
 extern const struct kernel kernel_avx512; /* where x86_has_avx512 */
+
+/* `crc` by the processor's own instructions; where x86_has_crc. */
+uint32_t crc32c_x86(uint32_t crc, const uint8_t *data, uint32_t bytes);
 #endif
 
 /* The fastest that this processor has. */

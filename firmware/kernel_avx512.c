@@ -326,6 +326,7 @@ const struct kernel kernel_avx512 = {
 	.describe = describe,
 	.dequeue = dequeue,
 	.copy = copy_sixteens,
+	.crc = crc32c_x86,
 };
 
 #endif

@@ -77,6 +77,7 @@ struct nic {
 	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
 	uint32_t held;                        /* packets held, all egresses */
 	bool completions;                     /* some ring has some to announce */
+	bool failing;                         /* some pair is to be given up */
 	bool fetching;                        /* Rd, Bn: the board waits for a packet */
 	bool asleep;                          /* as the peers were last told */
 
@@ -95,6 +96,10 @@ struct nic {
 		[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
 	uint32_t fetched[NIC_FLIGHT_MAX]; /* Rd, Bn: own buffers of frames in flight */
 	uint32_t fetched_head, fetched_tail;
+
+	/* A frame of a ring with CRC on its way out: what is summed is what is written, even if a
+	 * stranger changes the port's memory. Whole blocks are read. */
+	uint8_t staging[P2PNIC_BUFFER_BYTES_MAX + 64];
 };
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
@@ -152,6 +157,21 @@ static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t p
 {
 	count(&n->counters->dropped[reason], packets);
 }
+
+/* The pair is of no use before the driver closes and opens it; given_up tells it. The host's rings
+ * are its own. */
+static inline void mark_given_up(struct nic *n, unsigned peer, bool given_up)
+{
+	uint64_t pairs = atomic_load_explicit(&n->counters->given_up, memory_order_relaxed);
+
+	if (peer < P2PNIC_NICS_MAX)
+		atomic_store_explicit(&n->counters->given_up,
+			(pairs & ~(1ull << peer)) | (uint64_t)given_up << peer,
+			memory_order_relaxed);
+}
+
+/* Closes the pairs whose transfers fail. */
+void nic_give_up(struct nic *n);
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

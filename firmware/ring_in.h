@@ -16,6 +16,8 @@ struct nic;
 
 struct ring_in {
 	bool open;
+	uint8_t check;     /* enum p2pnic_check */
+	uint16_t failures; /* transfers that failed, of the frames since failed_from */
 	uint32_t epoch;
 	uint32_t slots;
 	uint32_t dequeued;  /* next index to take */
@@ -26,6 +28,7 @@ struct ring_in {
 	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
 	uint64_t bytes;     /* how much its descriptors may name */
 	uint32_t longest;   /* bytes of the longest frame that fits a buffer */
+	uint32_t failed_from;
 	struct p2pnic_mailbox *mailbox;
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
 };
@@ -50,6 +53,14 @@ static inline bool ring_in_waits(const struct ring_in *in)
 	return ring_in_published(in, in->dequeued, ring_in_word(in, in->dequeued)) &&
 	       in->dequeued - in->completed < in->slots;
 }
+
+/*
+ * A pair is given up when RING_FAILURES_MAX transfers of RING_FAILURES_OF frames have failed. A
+ * window that was taken away fails them all, so few are lost before; one that fails now and then
+ * for another reason costs its frame, not the pair: 8 of 65536 is more than a link may lose.
+ */
+#define RING_FAILURES_MAX 8u
+#define RING_FAILURES_OF  65536u
 
 /* Counts what waits in a ring that is about to close. */
 void ring_in_discard(struct nic *, unsigned peer);

@@ -64,8 +64,8 @@ static void wake(struct nic *n, unsigned peer)
 	count(&n->counters->doorbells, 1);
 }
 
-/* Its port has no carrier: what it has in its ring and in its port is more than enough. */
-static inline bool link_is_down(const struct ring_out *out)
+/* Not P2PNIC_LINK_UP: what it has in its ring and in its port is more than enough. */
+static inline uint32_t link_is_down(const struct ring_out *out)
 {
 	return atomic_load_explicit(out->link_down, memory_order_relaxed);
 }
@@ -155,6 +155,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 	if (unlikely(index - out->consumed > out->published - out->consumed)) {
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
+		mark_given_up(n, (unsigned)(out - n->out), true);
 		out->open = false;
 		discard(n, out);
 		out->limit = out->produced;
@@ -212,6 +213,48 @@ static inline uint32_t begins_for(uint32_t longest)
 	return longest < 1024 ? ~0u : ~0x300u;
 }
 
+/* --- Checks ----------------------------------------------------------------------------------- */
+
+/* Of the frame with that index, when it has its place. */
+static inline uint32_t check_word(const struct nic *n, const struct ring_out *out, uint32_t index,
+	const uint8_t *frame, uint32_t length)
+{
+	uint32_t stamp = p2pnic_stamp(out->epoch, index);
+
+	return out->check == P2PNIC_CHECK_CRC ? n->kernel->crc(stamp, frame, length) : stamp;
+}
+
+/* Wr, Bn: writes a frame and its word. */
+static inline void write_checked(struct nic *n, const struct ring_out *out, uint32_t index,
+	uint32_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length)
+{
+	if (out->check == P2PNIC_CHECK_CRC) {
+		head_bytes = least(head_bytes, length);
+		if (head_bytes)
+			__builtin_memcpy(n->staging, head, head_bytes);
+		__builtin_memcpy(n->staging + head_bytes, data + head_bytes, length - head_bytes);
+		head_bytes = 0;
+		data = n->staging;
+	}
+	board_dma_write_checked(n->board, &out->buffers, offset, head, head_bytes, data, length,
+		check_word(n, out, index, data, length));
+}
+
+/* Rd: puts the word behind a frame that is kept. Without room for it the frame is too long for this
+ * ring, and its consumer refuses it. */
+static void put_word(
+	struct nic *n, const struct ring_out *out, uint32_t index, uint32_t at, uint32_t length)
+{
+	uint8_t *frame = n->bar4 + at;
+
+	if (at - buffer_of(n, at) + p2pnic_check_end(length) > n->buffer_bytes)
+		return;
+	uint32_t word = check_word(n, out, index, frame, length);
+
+	__builtin_memcpy(frame + p2pnic_check_at(length), &word, sizeof(word));
+}
+
 /* --- Held packets ----------------------------------------------------------------------------- */
 
 void ring_out_close(struct nic *n, unsigned peer)
@@ -264,13 +307,18 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 
 	if (!n->writes) {
 		out->slot_buffer[slot] = buffer_of(n, d.offset);
+		if (out->check)
+			put_word(n, out, out->produced, d.offset, d.length);
 		return d.offset;
 	}
 	out->slot_buffer[slot] = out->peer_free[out->produced - out->consumed];
 	uint32_t offset = out->slot_buffer[slot] & begins_for(d.length);
 
-	board_dma_write_frame(
-		n->board, &out->buffers, offset, NULL, 0, n->bar4 + d.offset, d.length);
+	if (out->check)
+		write_checked(n, out, out->produced, offset, NULL, 0, n->bar4 + d.offset, d.length);
+	else
+		board_dma_write_frame(
+			n->board, &out->buffers, offset, NULL, 0, n->bar4 + d.offset, d.length);
 	n->free[n->frees++] = buffer_of(n, d.offset);
 	return offset;
 }
@@ -317,6 +365,8 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 			descriptor_word(at[i], length[i], flags);
 		out->bytes += length[i];
 	}
+	for (uint32_t i = 0; out->check && i < kept; i++)
+		put_word(n, out, out->produced - kept + i, at[i], length[i]);
 	if (unlikely(kept < count))
 		count_drop(n, P2PNIC_DROP_NO_BUFFER, count - kept);
 }
@@ -337,6 +387,20 @@ static __attribute__((noinline)) void write_frames(struct board *board,
 	}
 }
 
+/* The same, with checks. */
+static __attribute__((noinline)) void write_frames_checked(struct nic *n,
+	const struct ring_out *out, const uint32_t *peer_free, uint32_t begins,
+	const struct burst *b, const uint8_t *frames, const uint32_t *length, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		unsigned k = frames[i];
+
+		board_dma_expect(&out->buffers, peer_free[i + RING_EXPECT_AHEAD] & begins);
+		write_checked(n, out, out->produced + i, peer_free[i] & begins, &b->head[k],
+			FRAME_HEAD_BYTES, b->frame[k].data, length[i]);
+	}
+}
+
 /* Wr, Bn: writes frames into the peer's buffers, and puts their descriptors into the ring. */
 static void enqueue_written(struct nic *n, const struct burst *b, struct ring_out *out,
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
@@ -347,7 +411,10 @@ static void enqueue_written(struct nic *n, const struct burst *b, struct ring_ou
 	out->bytes += n->kernel->describe(peer_free, length, count, begins, flags,
 		out->slot_buffer + (out->produced & out->mask),
 		out->batch_word + (out->produced - out->published));
-	write_frames(n->board, &out->buffers, peer_free, begins, b, frames, length, count);
+	if (unlikely(out->check))
+		write_frames_checked(n, out, peer_free, begins, b, frames, length, count);
+	else
+		write_frames(n->board, &out->buffers, peer_free, begins, b, frames, length, count);
 	out->produced += count;
 }
 
@@ -359,7 +426,7 @@ static __attribute__((noinline)) bool find_room(struct nic *n, const struct burs
 
 	if (out->open)
 		ring_out_reclaim(n, out);
-	if (!out->open)
+	if (!out->open || link_is_down(out) == P2PNIC_LINK_GIVEN_UP)
 		count_drop(n, P2PNIC_DROP_NO_PEER, 1);
 	else if (link_is_down(out))
 		count_drop(n, P2PNIC_DROP_LINK_DOWN, 1);

@@ -34,7 +34,8 @@ struct selection;
 struct ring_out {
 	bool open;
 	bool dirty; /* in nic.dirty_peer */
-	uint16_t batch;
+	uint8_t batch;
+	uint8_t check; /* enum p2pnic_check */
 	uint32_t epoch;
 	uint32_t mask; /* slots - 1 */
 	/* Descriptors outstanding at most: slots, and buffers to put packets in. */

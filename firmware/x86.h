@@ -25,6 +25,18 @@ static inline bool x86_has_avx2(void)
 #endif
 }
 
+/* Every processor with AVX-512 has these, too. */
+#define CRC __attribute__((target("sse4.2,pclmul")))
+
+static inline bool x86_has_crc(void)
+{
+#if defined(__SSE4_2__) && defined(__PCLMUL__)
+	return true;
+#else
+	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+#endif
+}
+
 /* ThreadSanitizer sees no order between vector loads and stores, though x86 keeps them in one. What
  * it checks is the scalar form. */
 #ifdef __has_feature

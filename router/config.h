@@ -83,6 +83,7 @@ struct config_router {
 	char *name;
 	char *runtime;               /* directory of sockets; absent: see config_runtime */
 	char *method;                /* wr, rd, bn */
+	char *check;                 /* none, stamp, crc */
 	unsigned *buffer_bytes;      /* of each packet buffer: 2048, 4096 or 16384 */
 	unsigned *ring_slots;        /* descriptors of each ring, a power of two */
 	unsigned *batch;             /* descriptors held back at most */
@@ -93,6 +94,7 @@ struct config_router {
 	char *table;      /* line-trie or state-jump, see fib.h */
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
+	unsigned check_number;  /* enum p2pnic_check */
 };
 
 struct config {

@@ -49,6 +49,16 @@ static int check_buffer_bytes(struct config *config, const struct config_tree *t
 	return 0;
 }
 
+/* Where an IOMMU is in between, it may refuse what a NIC writes, and the NIC does not hear of it. What
+ * a soft NIC maps it cannot lose. */
+static unsigned check_default(const struct config *config)
+{
+	for (unsigned k = 0; k < config->nics_count; k++)
+		if (config->nics[k].pci)
+			return P2PNIC_CHECK_STAMP;
+	return P2PNIC_CHECK_NONE;
+}
+
 static int check_engine(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	const struct config_engine *e = &config->engines[k];
@@ -103,6 +113,10 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 {
 	struct config_nic *n = &config->nics[k];
 	const unsigned *buffer_bytes = config->router->buffer_bytes;
+	const unsigned check = config->router->check_number;
+	const unsigned mtu_max =
+		P2PNIC_MTU_MAX(buffer_bytes ? *buffer_bytes : P2PNIC_BUFFER_BYTES_MAX) -
+		(check ? P2PNIC_CHECK_BYTES : 0);
 	bool found = !n->engine || !config->engines_count;
 	int code = check_carrier(config, k, tree);
 
@@ -116,10 +130,11 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 		return wrong(tree, "nics", k, "mac", 0, "%s is a group address", n->mac);
 	if (n->mac && mac_is_zero(n->mac_address))
 		return wrong(tree, "nics", k, "mac", 0, "%s is no address", n->mac);
-	if (n->mtu && buffer_bytes && *n->mtu > P2PNIC_MTU_MAX(*buffer_bytes))
+	if (n->mtu && *n->mtu > mtu_max)
 		return config_tree_wrong(tree, line_of(tree, "nics", k, "mtu", 0),
-			"mtu %u: want %u to %u, or larger buffer_bytes", *n->mtu, P2PNIC_MTU_MIN,
-			P2PNIC_MTU_MAX(*buffer_bytes));
+			"mtu %u: want %u to %u%s%s", *n->mtu, P2PNIC_MTU_MIN, mtu_max,
+			buffer_bytes ? ", or larger buffer_bytes" : "",
+			check ? ", or check: none" : "");
 	for (unsigned e = 0; e < config->engines_count && !found; e++)
 		found = !strcmp(config->engines[e].name, n->engine);
 	if (!found)
@@ -214,6 +229,8 @@ int config_check(struct config *config, const struct config_tree *tree)
 	config->router->method_number = config->router->method
 						? method_of_name(config->router->method)
 						: P2PNIC_METHOD_WRITE;
+	config->router->check_number = config->router->check ? check_of_name(config->router->check)
+							     : check_default(config);
 	for (unsigned k = 0; k < config->engines_count && !code; k++)
 		code = check_engine(config, k, tree);
 	for (unsigned k = 0; k < config->nics_count && !code; k++)

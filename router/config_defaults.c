@@ -11,6 +11,7 @@
 #include "router/config.h"
 
 #include "driver/fabric.h"
+#include "driver/method.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ unsigned config_buffer_bytes(unsigned mtu)
 	return size[k];
 }
 
+/* Of what a buffer must hold; the word that checks a transfer lies in it, too. */
 static unsigned largest_mtu(const struct config *c)
 {
 	unsigned mtu = MTU_DEFAULT;
@@ -54,7 +56,7 @@ static unsigned largest_mtu(const struct config *c)
 	for (unsigned n = 0; n < c->nics_count; n++)
 		if (c->nics[n].mtu && *c->nics[n].mtu > mtu)
 			mtu = *c->nics[n].mtu;
-	return mtu;
+	return mtu + (c->router->check_number ? P2PNIC_CHECK_BYTES : 0);
 }
 
 /* As many as there can be, unless so many NICs, or so large buffers, would need too much packet
@@ -88,6 +90,8 @@ static int router(struct config *c)
 
 	if (!error)
 		error = text(&r->method, "wr");
+	if (!error)
+		error = text(&r->check, check_name(r->check_number));
 	if (!error)
 		error = text(&r->table, "line-trie");
 	if (!error)

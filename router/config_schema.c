@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <p2pnic/limits.h>
+#include <p2pnic/registers.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +84,11 @@ static bool method_valid(const char *text)
 	return method_of_name(text);
 }
 
+static bool check_valid(const char *text)
+{
+	return check_of_name(text) < P2PNIC_CHECK_COUNT;
+}
+
 static bool table_valid(const char *text)
 {
 	return !strcmp(text, "line-trie") || !strcmp(text, "state-jump");
@@ -120,6 +125,7 @@ static const struct field router_fields[] = {
 	TEXT(name, struct config_router, NAME),
 	TEXT(runtime, struct config_router, ANY),
 	TEXT(method, struct config_router, .valid = method_valid, .want = "want " METHOD_NAMES),
+	TEXT(check, struct config_router, .valid = check_valid, .want = "want " CHECK_NAMES),
 	NUMBER(buffer_bytes, struct config_router,
 		RANGE(P2PNIC_BUFFER_BYTES_MIN, P2PNIC_BUFFER_BYTES_MAX)),
 	POWER(ring_slots, struct config_router,

@@ -337,10 +337,23 @@ static void give_up(struct router *r)
 	}
 }
 
+/* At most once a second: what made a NIC give a pair up may last. */
+static void mend_given_up(struct router *r)
+{
+	struct error error;
+
+	if (!fabric_given_up(&r->fabric, &error))
+		return;
+	router_warn(r, "nic %s: transfers fail, or a window has gone; the pair is opened again",
+		error.text);
+	nics_mend(r);
+}
+
 static void tick(void *context)
 {
 	give_up(context);
 	events_poll(context);
+	mend_given_up(context);
 	ask(context);
 	nics_tick(context);
 }

@@ -56,6 +56,7 @@ int plan_make(struct router *r)
 	const struct config *c = r->config;
 
 	r->fabric.method = c->router->method_number;
+	r->fabric.check = c->router->check_number;
 	r->fabric.buffer_bytes = *c->router->buffer_bytes;
 	r->fabric.ring_slots = *c->router->ring_slots;
 	r->fabric.batch = *c->router->batch;

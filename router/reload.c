@@ -56,6 +56,7 @@ static const char *router_differs(const struct config_router *old, const struct 
 {
 	return text_differs(old->name, new->name)                   ? "name"
 	       : old->method_number != new->method_number           ? "method"
+	       : old->check_number != new->check_number             ? "check"
 	       : *old->ring_slots != *new->ring_slots               ? "ring_slots"
 	       : *old->batch != *new->batch                         ? "batch"
 	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"

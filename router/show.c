@@ -74,15 +74,15 @@ static json_t *show_nic(struct router *r, unsigned k)
 	const struct router_nic *nic = &r->nic[k];
 	char mac[ADDRESS_TEXT_BYTES];
 	json_t *addresses = json_array();
-	json_t *o =
-		json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
-			"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
-			method_name(r->fabric.method), "buffer_bytes", (int)r->fabric.buffer_bytes,
-			"engine", nic->engine, "process", nic->unit->name, "pid",
-			(int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
-			"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
-			(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
-			"table_memory_bytes", (int)nic->driver.bar2_bytes);
+	json_t *o = json_pack(
+		"{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
+		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
+		method_name(r->fabric.method), "check", check_name(r->fabric.check), "buffer_bytes",
+		(int)r->fabric.buffer_bytes, "engine", nic->engine, "process", nic->unit->name,
+		"pid", (int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
+		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
+		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
+		"table_memory_bytes", (int)nic->driver.bar2_bytes);
 
 	for (unsigned a = 0; a < n->addresses_count; a++)
 		json_array_append_new(addresses, json_string(n->addresses[a]));
@@ -117,6 +117,14 @@ static json_t *show_port(struct router *r, unsigned k)
 	return o;
 }
 
+/* Either side may have; the ring is dead then. */
+static bool given_up(const struct router *r, unsigned a, unsigned b)
+{
+	return (driver_nic_count(&r->nic[a].driver.counters->given_up) >> b |
+		       driver_nic_count(&r->nic[b].driver.counters->given_up) >> a) &
+	       1;
+}
+
 /* The rings out of this NIC, one row for each egress. */
 static void show_rings(struct router *r, unsigned k, json_t *rows)
 {
@@ -135,6 +143,9 @@ static void show_rings(struct router *r, unsigned k, json_t *rows)
 		json_object_set_new(row, "slots", json_integer(entry->out_slots));
 		json_object_set_new(row, "batch", json_integer(entry->batch));
 		json_object_set_new(row, "epoch", json_integer(entry->epoch));
+		json_object_set_new(
+			row, "check", json_string(check_name(P2PNIC_PEER_CHECKED(entry->flags))));
+		json_object_set_new(row, "given_up", json_boolean(given_up(r, k, e)));
 		json_object_set_new(
 			row, "taken", traffic(&r->nic[e].driver.counters->from_ring[k]));
 		json_array_append_new(rows, row);

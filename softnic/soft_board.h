@@ -132,15 +132,20 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 
 /* Not inlined: windows without memory are for correctness, not for speed. */
 __attribute__((noinline)) static void dma_write_frame_message(struct board *b, struct bus_addr bus,
-	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length)
+	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length,
+	const uint32_t *word)
 {
-	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
+	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX + P2PNIC_CHECK_BYTES];
 
 	head_bytes = head_bytes < length ? head_bytes : length;
 	if (head_bytes)
 		memcpy(frame, head, head_bytes);
 	memcpy(frame + head_bytes, data + head_bytes, length - head_bytes);
-	dma_write(b->dma, bus, frame, length);
+	if (word) {
+		memset(frame + length, 0, sizeof(*word));
+		memcpy(frame + p2pnic_check_at(length), word, sizeof(*word));
+	}
+	dma_write(b->dma, bus, frame, word ? p2pnic_check_end(length) : length);
 }
 
 static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
@@ -152,7 +157,7 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 
 	if (__builtin_expect(!r->board, 0)) {
 		dma_write_frame_message(
-			b, bus_addr_add(r->bus, offset), head, head_bytes, data, length);
+			b, bus_addr_add(r->bus, offset), head, head_bytes, data, length, NULL);
 		return;
 	}
 	if (head_bytes)
@@ -163,6 +168,19 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	}
 	for (; k < length; k += 64)
 		memcpy(to + k, data + k, 64);
+}
+
+static inline void board_dma_write_checked(struct board *b, const struct dma_region *r,
+	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length, uint32_t word)
+{
+	if (__builtin_expect(!r->board, 0)) {
+		dma_write_frame_message(
+			b, bus_addr_add(r->bus, offset), head, head_bytes, data, length, &word);
+		return;
+	}
+	board_dma_write_frame(b, r, offset, head, head_bytes, data, length);
+	memcpy((uint8_t *)r->board + offset + p2pnic_check_at(length), &word, sizeof(word));
 }
 
 static inline uint64_t board_clock(struct board *b)

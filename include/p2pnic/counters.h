@@ -54,7 +54,8 @@
 	X(BROADCAST, "broadcast", "to a connected network's broadcast address: RFC 2644")          \
 	X(KERNEL, "kernel", "route leaves by no NIC, and no host to hand it to")                   \
 	X(LINK_DOWN, "link-down", "the egress NIC's port has no carrier")                          \
-	X(POLICED, "policed", "punt above the rate of its class or source: punt.h")
+	X(POLICED, "policed", "punt above the rate of its class or source: punt.h")                \
+	X(BAD_TRANSFER, "bad-transfer", "did not arrive whole from its ingress NIC: ring.h")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
@@ -90,7 +91,10 @@ struct p2pnic_counters {
 	_Atomic uint64_t sleeps;        /* times this NIC went to sleep */
 	struct p2pnic_punted punt[P2PNIC_PUNT_COUNT]; /* by enum p2pnic_punt_class */
 	_Atomic uint64_t dma_lost; /* posted writes given up because their queue was full */
-	uint8_t reserved0[256 - 4 * 16 - 7 * 8 - 8 * 16];
+	/* A bit for each NIC: the pair with it is given up, until the driver closes and opens it.
+	 * Its consumer words were out of range, its transfers failed their checks, or its windows
+	 * have gone. */
+	_Atomic uint64_t given_up;
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
 	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */
@@ -99,6 +103,7 @@ struct p2pnic_counters {
 P2PNIC_ASSERT_SIZE(struct p2pnic_counters, 4096);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, punt, 112);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dma_lost, 240);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, given_up, 248);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, to_ring, 256);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dropped, 2304);
 

@@ -39,7 +39,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00020000u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00020001u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 
@@ -181,9 +181,14 @@ struct p2pnic_peer {
 	uint32_t in_offset; /* (host) Wr: bar_offset in own BAR4 of the buffers the peer writes */
 	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
 	uint32_t in_slots;        /* (host) descriptors of the ring in, a power of two */
-	uint32_t flags;           /* (host) zero */
+	uint32_t flags;           /* (host) P2PNIC_PEER_* */
 	uint8_t reserved[64];
 };
+/* flags: the host's mark of a pair that it has closed; a NIC refuses to open it. */
+#define P2PNIC_PEER_CLOSED         1u
+/* flags: enum p2pnic_check of both rings, alike on both sides. */
+#define P2PNIC_PEER_CHECK(check)   ((uint32_t)(check) << 1)
+#define P2PNIC_PEER_CHECKED(flags) ((flags) >> 1 & 3u)
 P2PNIC_ASSERT_SIZE(struct p2pnic_peer, 128);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, mailbox, 8);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, out_buffers, 24);

@@ -44,6 +44,29 @@
  * another epoch. Index and epoch of a consumer travel in one 64-bit word; a word whose epoch is not
  * the one the driver set for the pair is no index.
  *
+ * Check: a posted write can fail without its writer noticing (an IOMMU takes a window away), and the
+ * descriptor still arrives: the egress NIC would send what lay in the buffer before, a packet of
+ * somebody else. So the driver may ask, for each pair, that a word follow each frame, by which the
+ * consumer tells before it sends (p2pnic_check_at):
+ *
+ *   none    no word
+ *   stamp   p2pnic_stamp(epoch, index): finds a write that did not arrive
+ *   crc     CRC32C of the frame, begun with that stamp: finds one that arrived in part, too
+ *
+ * The word is part of the write of the frame, and its last bytes: posted writes of one requester do
+ * not pass one another, so where an access is refused from some moment on, the word is missing as
+ * soon as anything is. In front of the frame it would arrive first. It is four bytes, where an
+ * Ethernet frame has its FCS: the shortest frame, 60 bytes, and its word are one line of a cache,
+ * and one write of 64 bytes. Eight bytes would take a second line for every short frame.
+ *
+ * The index of a ring runs on, so what an earlier frame left in the same buffer does not match: two
+ * stamps of one life are alike only 2^32 frames apart, those of two lives only if their indices are
+ * billions apart. A CRC register goes through different states from different begins, whatever
+ * follows: an old frame that lies there whole, with its old CRC, does not match either.
+ *
+ * A check is for writes that fail. It is no defence against a peer that lies: that one can write
+ * any word.
+ *
  * Hostile peer: a consumer copies a descriptor once, then checks it: offset + length (in 64 bits)
  * lies in the peer's own buffers, the length is a frame's. One that fails is counted
  * (P2PNIC_DROP_BAD_DESCRIPTOR). It takes no more descriptors than there are slots before it has
@@ -96,18 +119,47 @@ static inline uint16_t p2pnic_tag(uint32_t epoch, uint32_t index, uint32_t slots
 	return (uint16_t)(epoch << 10 | (uint32_t) !(index & slots) << 9);
 }
 
+/* Of a pair, as the driver asks for it (struct p2pnic_peer, flags). */
+enum p2pnic_check { P2PNIC_CHECK_NONE = 0, P2PNIC_CHECK_STAMP = 1, P2PNIC_CHECK_CRC = 2 };
+#define P2PNIC_CHECK_COUNT 3u
+/* The word, and what aligns it: the longest frame of a checked ring is shorter by so much. */
+#define P2PNIC_CHECK_BYTES 8u
+
+/* Where the word begins and ends, counted from the frame's first byte; up to three bytes of no
+ * meaning lie between. */
+static inline uint32_t p2pnic_check_at(uint32_t length)
+{
+	return (length + 3) & ~3u;
+}
+
+static inline uint32_t p2pnic_check_end(uint32_t length)
+{
+	return p2pnic_check_at(length) + 4;
+}
+
+/* Of the frame with that index, in that life. The factor (2^32 divided by the golden ratio) keeps
+ * the stamps of lives apart. */
+static inline uint32_t p2pnic_stamp(uint32_t epoch, uint32_t index)
+{
+	return index + epoch * 0x9e3779b1u;
+}
+
 /*
  * A mailbox: all that one peer writes into this NIC. 16 KiB, page-aligned in BAR2, one for each
  * peer. The words a NIC reads and the descriptors are 128 bytes apart: processors prefetch lines in
  * pairs.
  */
+#define P2PNIC_LINK_UP       0u
+#define P2PNIC_LINK_DOWN     1u /* its port has no carrier */
+#define P2PNIC_LINK_GIVEN_UP 2u /* it has given the pair up (struct p2pnic_counters) */
+
 struct p2pnic_mailbox {
 	uint8_t reserved0[128];
 	p2pnic_ring_word
 		consumer; /* (egress: the peer) ring this→peer: next index to be consumed */
 	uint8_t reserved1[120];
 	_Atomic uint32_t asleep; /* (egress: the peer) 1: ring its doorbell after publishing */
-	/* (egress: the peer) 1: its port has no carrier; packets for it are dropped at once */
+	/* (egress: the peer) packets for it are dropped at once: P2PNIC_LINK_* */
 	_Atomic uint32_t link_down;
 	uint8_t reserved2[120];
 	uint8_t reserved3[4096 - 384];

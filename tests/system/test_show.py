@@ -16,13 +16,13 @@ from network import P2PNIC, Network, mac, run
 
 TRAFFIC = {"packets": int, "bytes": int}
 SCHEMA = {
-    "nic": [{"name": str, "index": int, "state": str, "method": str, "engine": str, "process": str,
+    "nic": [{"name": str, "index": int, "state": str, "method": str, "check": str, "engine": str, "process": str,
              "pid": int, "engine_cpu_seconds": float, "restarts": int, "mac": str, "mtu": int,
              "packet_memory_bytes": int, "table_memory_bytes": int, "addresses": [str]}],
     "port": [{"nic": str, "type": str, "target": str, "mode": str, "link": bool, "speed_mbps": int,
               "received": TRAFFIC, "sent": TRAFFIC, "missed": int}],
     "ring": [{"ingress": str, "egress": str, "packets": int, "bytes": int, "taken": TRAFFIC,
-              "slots": int, "batch": int, "epoch": int}],
+              "slots": int, "batch": int, "epoch": int, "check": str, "given_up": bool}],
     "counter": [{"nic": str, "received": TRAFFIC, "from_rings": TRAFFIC,
                  "injected": TRAFFIC, "sent": TRAFFIC, "to_rings": TRAFFIC, "punted": TRAFFIC,
                  "held": int, "dropped": dict, "missed": int, "dma_faults": int, "bad_words": int,

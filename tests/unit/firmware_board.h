@@ -94,9 +94,13 @@ struct board {
 	bool stuck;             /* reports nothing sent */
 	bool copies_on_keep;    /* as a port that reads from a stranger's memory */
 	bool refuses_start;
-	bool frames_change; /* peers are hostile: frames may change in transmission */
-	bool posts;         /* the bus posts writes */
-	uint64_t slow_bus;  /* reads of the region that begins there are under way */
+	bool frames_change;   /* peers are hostile: frames may change in transmission */
+	bool posts;           /* the bus posts writes */
+	uint64_t slow_bus;    /* reads of the region that begins there are under way */
+	unsigned write_fails; /* each nth write of a frame fails… */
+	uint32_t write_part;  /* …but for its first bytes… */
+	bool write_tail;      /* …and what lies behind the frame */
+	uint64_t read_turned; /* likewise reads: they yield ones, and are said to be done */
 
 	struct packet_queue wire_in;  /* waits to be received */
 	struct packet_queue wire_out; /* was sent */
@@ -120,7 +124,8 @@ struct board {
 	int eventfd;           /* written at each, or 0 */
 	unsigned interrupts[P2PNIC_VECTORS];
 	unsigned publications; /* dma_publish calls */
-	uint64_t clock_ns;     /* a test turns it */
+	unsigned writes, failed_writes;
+	uint64_t clock_ns; /* a test turns it */
 };
 
 static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
@@ -373,6 +378,10 @@ static inline enum dma_status board_dma_read(
 
 	if (b->slow_bus && r->bus.value == b->slow_bus)
 		return DMA_LATER;
+	if (b->read_turned && r->bus.value == b->read_turned) {
+		memset(data, 0xff, bytes);
+		return DMA_DONE;
+	}
 	if (!from)
 		return board_dma_slow(b, r, offset, data, bytes, DMA_READ) ? DMA_DONE : DMA_FAULT;
 	memmove(data, from,
@@ -385,13 +394,16 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 	(void)r, (void)offset;
 }
 
-/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish. */
-static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
-	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
-	uint32_t length)
+/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish; `word`, if it
+ * is not NULL, lies among them. Of a write that fails, write_part bytes arrive. */
+static inline void board_write(struct board *b, const struct dma_region *r, uint64_t offset,
+	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length,
+	const uint32_t *word)
 {
 	uint8_t frame[P2PNIC_BUFFER_BYTES_MAX];
 	uint8_t *to = board_target(r, offset, length + 63);
+	uint32_t bytes = word ? p2pnic_check_end(length) : length;
+	const bool fails = b->write_fails && ++b->writes % b->write_fails == 0;
 
 	BOARD_ASSERT(length >= P2PNIC_FRAME_BYTES_MIN &&
 		     length <= P2PNIC_FRAME_BYTES_MAX(b->buffer_bytes));
@@ -401,10 +413,31 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 		memcpy(frame, head, head_bytes);
 	memcpy(frame + head_bytes, data + head_bytes, length - head_bytes);
 	memset(frame + length, 0xa5, 63);
+	if (word)
+		memcpy(frame + p2pnic_check_at(length), word, sizeof(*word));
+	b->failed_writes += fails;
+	if (fails)
+		bytes = b->write_part < bytes ? b->write_part : bytes;
 	if (to)
-		memcpy(to, frame, length + 63);
-	else
-		board_dma_slow(b, r, offset, frame, length, DMA_WRITE);
+		memcpy(to, frame, fails ? bytes : length + 63);
+	else if (bytes)
+		board_dma_slow(b, r, offset, frame, bytes, DMA_WRITE);
+	if (fails && b->write_tail && to)
+		memcpy(to + length, frame + length, 63);
+}
+
+static inline void board_dma_write_frame(struct board *b, const struct dma_region *r,
+	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length)
+{
+	board_write(b, r, offset, head, head_bytes, data, length, NULL);
+}
+
+static inline void board_dma_write_checked(struct board *b, const struct dma_region *r,
+	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
+	uint32_t length, uint32_t word)
+{
+	board_write(b, r, offset, head, head_bytes, data, length, &word);
 }
 
 static inline uint64_t board_clock(struct board *b)

@@ -131,8 +131,10 @@ struct p2pnic_peer rig_entry(const struct rig *r, unsigned nic, unsigned peer, u
 		.in_buffer_count = r->config.slots,
 	};
 
-	if (peer < P2PNIC_NICS_MAX)
+	if (peer < P2PNIC_NICS_MAX) {
 		e.doorbell = bus_of(peer, BUS_DOORBELL);
+		e.flags = P2PNIC_PEER_CHECK(r->config.check);
+	}
 	if (RIG_INGRESS_WRITES) {
 		e.out_buffers = bus_of(peer, BUS_OUT);
 		e.out_buffer_count = r->config.slots;

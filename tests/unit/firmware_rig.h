@@ -55,6 +55,7 @@ struct rig_config {
 	uint32_t buffer_bytes; /* 0: 2048 */
 	bool host;             /* open the host's rings */
 	bool messages;         /* windows without pointers */
+	unsigned check;        /* enum p2pnic_check of pairs of NICs */
 };
 
 /* The host's end of two of the rings between it and a NIC. */

@@ -218,6 +218,7 @@ static void test_counters(void **state)
 	ASSERT_COUNTER(sleeps, "word");
 	ASSERT_COUNTER(punt, "2 words [8]");
 	ASSERT_COUNTER(dma_lost, "word");
+	ASSERT_COUNTER(given_up, "word");
 	ASSERT_COUNTER(to_ring, "traffic [64]");
 	ASSERT_COUNTER(from_ring, "traffic [64]");
 	ASSERT_COUNTER(dropped, "word [64]");
