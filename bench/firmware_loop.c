@@ -3,10 +3,11 @@
  * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward
  * from one to the other. What it shows is the work of the path itself; it says nothing of a wire.
  *
- *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES [BUFFER_BYTES]]]]]
+ *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES
+ *                               [BUFFER_BYTES [CHECK]]]]]]
  *
  * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of
- * four NICs.
+ * four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc.
  */
 #include "softnic/firmware.h"
 
@@ -42,6 +43,7 @@ static uint8_t *memory(size_t bytes)
 }
 
 static unsigned method = P2PNIC_METHOD_WRITE;
+static unsigned check = P2PNIC_CHECK_NONE;
 static uint32_t buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
 /* Receive buffers, then those of the ring, in a power of two. */
@@ -94,7 +96,8 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 		.in_buffers = {0x200000000},
 		.in_offset = RX_BUFFERS * buffer_bytes,
 		.in_buffer_count = method == P2PNIC_METHOD_WRITE ? SLOTS : RX_BUFFERS,
-		.in_slots = SLOTS};
+		.in_slots = SLOTS,
+		.flags = P2PNIC_PEER_CHECK(check)};
 	nic_register_write(
 		&m->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_PEER_OPEN, peer_index));
 	if (m->nic.result != P2PNIC_OK)
@@ -139,6 +142,8 @@ int main(int argc, char **argv)
 		method = P2PNIC_METHOD_READ;
 	if (argc > 5)
 		buffer_bytes = (uint32_t)atoi(argv[5]);
+	if (argc > 6)
+		check = (unsigned)atoi(argv[6]);
 	if (!p2pnic_buffer_bytes_valid(buffer_bytes) ||
 		length > P2PNIC_FRAME_BYTES_MAX(buffer_bytes)) {
 		fprintf(stderr, "frames of %u bytes do not fit buffers of %u bytes\n", length,
@@ -160,6 +165,7 @@ int main(int argc, char **argv)
 			.kind = P2PNIC_ADJACENCY_FORWARD,
 			.egress = 1};
 	nic_register_write(&a.nic, P2PNIC_REG_MAC_LOW, 2);
+	nic_register_write(&a.nic, P2PNIC_REG_MAC_HIGH, 0);
 	nic_register_write(&a.nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
 	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);
 	struct p2pnic_sources *sources = (struct p2pnic_sources *)(a.bar2 + P2PNIC_BAR2_SOURCES);
