@@ -545,6 +545,40 @@ static void a_new_driver_finds_no_windows(void **state)
 	soft_rig_free(r);
 }
 
+/* A window goes while NICs run: the NIC gives that pair up, and says so; the driver opens it again,
+ * once. Its check is in force on both sides. */
+static void a_withdrawn_window(void **state)
+{
+	struct soft_rig *r = soft_rig_new(method, 2);
+	const struct bus_addr mailbox = {2ull << 32}; /* of 0 in 1 (driver/fabric.h) */
+	struct error error = {""};
+
+	r->fabric.check = P2PNIC_CHECK_CRC;
+	write_capture(r, 0, 2, 40);
+	for (unsigned k = 0; k < 2; k++)
+		soft_add(r, k, k == 1);
+	assert_int_equal(
+		P2PNIC_PEER_CHECKED(driver_nic_peers(&r->driver[1])[0].flags), P2PNIC_CHECK_CRC);
+	assert_int_equal(fabric_given_up(&r->fabric, &error), 0);
+	assert_int_equal(
+		device_unmap(r->driver[0].device, mailbox, sizeof(struct p2pnic_mailbox)), 0);
+	assert_int_equal(driver_nic_count(&r->driver[0].counters->given_up), 1 << 1);
+	const uint32_t epoch = driver_nic_peers(&r->driver[0])[1].epoch;
+
+	assert_int_equal(fabric_given_up(&r->fabric, &error), 1);
+	assert_non_null(strstr(error.text, "has given up its pair with"));
+	assert_int_equal(fabric_given_up(&r->fabric, &error), 0);
+	for (unsigned tries = 0; fabric_mend(&r->fabric, &error); tries++)
+		assert_true(tries < 1000);
+	assert_int_equal(driver_nic_count(&r->driver[0].counters->given_up), 0);
+	assert_int_equal(driver_nic_peers(&r->driver[0])[1].epoch, epoch + 1);
+	assert_int_equal(driver_nic_peers(&r->driver[1])[0].epoch, epoch + 1);
+	soft_start(r, 0);
+	assert_true(soft_wait_sent(r, 1, 20));
+	assert_true(soft_accounts_even(r));
+	soft_rig_free(r);
+}
+
 static void a_device_reset(void **state)
 {
 	struct soft_rig *r = soft_rig_new(method, 1);
@@ -685,6 +719,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_driver_killed_in_between),
 		cmocka_unit_test(settings_change_at_a_restart),
 		cmocka_unit_test(a_new_driver_finds_no_windows),
+		cmocka_unit_test(a_withdrawn_window),
 		cmocka_unit_test(a_device_reset),
 		cmocka_unit_test(descriptors_stay_the_same),
 	};
