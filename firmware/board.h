@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The board: all that the firmware may call. A board is what surrounds the processor of a NIC: the
- * Ethernet port, the DMA engine, the interrupt line. There are two:
+ * Ethernet port, the DMA engine, the interrupt line. There are two kinds:
  *
  *   - the soft NIC's and the tests', static inline functions of a header that P2PNIC_BOARD_HEADER
  *     names (softnic/soft_board.h): a DMA write there is a copy of a few instructions;
- *   - any other: the prototypes below, resolved when the firmware is linked for that board. `make
- *     firmware-riscv` proves that nothing else is undefined.
+ *   - any other: the prototypes below, resolved when the firmware is linked for that board. card/
+ *     is one; `make firmware-riscv` proves that nothing else is undefined.
  *
  * The firmware runs one `struct nic` to completion: no function here is called by two processors
  * for one NIC, none may call back into the firmware, and none may block longer than a bus access
