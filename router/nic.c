@@ -351,11 +351,15 @@ static void mend_given_up(struct router *r)
 
 static void tick(void *context)
 {
-	give_up(context);
-	events_poll(context);
-	mend_given_up(context);
-	ask(context);
-	nics_tick(context);
+	struct router *r = context;
+
+	/* What was asked for a question, perhaps this moment, has the question's deadline. */
+	if (!r->questions)
+		give_up(r);
+	events_poll(r);
+	mend_given_up(r);
+	ask(r);
+	nics_tick(r);
 }
 
 void nics_tick(struct router *r)
