@@ -17,6 +17,7 @@ static void begin(struct nic_unit *u)
 	/* A keeper that holds it for another configuration would keep its IOMMU group busy. */
 	if (u->router->keeper.socket >= 0)
 		keeper_drop(u->router->keeper.socket, config_of(u)->name);
+	unit_next(u, NULL)->restarts += !u->router->starting;
 	u->born_ns = clock_now_ns();
 	unit_connect(u);
 }
