@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device.h"
 
+#include "card.h"
 #include "ipc/clock.h"
 #include "pci_sysfs.h"
 #include "vfio_kernel.h"
@@ -22,6 +23,7 @@ static const struct device_ops *const kinds[] = {
 	&vfio_user_device_ops,
 	&vfio_kernel_device_ops,
 	&pci_sysfs_device_ops,
+	&card_device_ops,
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A PCI device as the driver sees it, whatever carries it: vfio-user to a soft NIC (vfio_user.h),
- * to real PCIe kernel VFIO (vfio_kernel.h) or, without an IOMMU, sysfs (pci_sysfs.h). The rest of
- * the driver knows nothing else.
+ * to real PCIe kernel VFIO (vfio_kernel.h) or, without an IOMMU, sysfs (pci_sysfs.h); to an emulated
+ * card shared memory (card.h). The rest of the driver knows nothing else.
  *
  * Life: device_open → registers, map, eventfds → device_close, which ends the connection, and with
  * it the device's windows and eventfds (VFIO resets the device, vfio-user keeps its state).
@@ -90,9 +90,9 @@ struct device {
 	struct error error;                           /* a sentence about the last failure */
 };
 
-/* A second implementation is a second one of these. Call through the functions below. */
+/* Another implementation is another one of these. Call through the functions below. */
 struct device_ops {
-	const char *type; /* "vfio-user", "vfio", "sysfs" */
+	const char *type; /* "vfio-user", "vfio", "sysfs", "card" */
 	int (*open_begin)(struct device **device, const char *where, struct error *error);
 	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
 		const struct device_window *windows, unsigned window_count, struct error *error);
@@ -129,10 +129,9 @@ extern const char *device_sysfs;
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-/* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" or
- * "sysfs:DDDD:BB:DD.F" of a PCI function. 0, or
- * -errno with a sentence in error. -EBUSY: another driver has it. Waits for the device's answer,
- * device_timeout_ms at most. */
+/* where: "vfio-user:PATH" of a soft NIC's socket; "vfio:DDDD:BB:DD.F" or "sysfs:DDDD:BB:DD.F" of a
+ * PCI function; "card:PATH" of a card's memory. 0, or -errno with a sentence in error. -EBUSY:
+ * another driver has it. Waits for the device's answer, device_timeout_ms at most. */
 int device_open(struct device **device, const char *where, struct error *error);
 
 /*
