@@ -100,6 +100,8 @@ int config_replace_ports(struct config *config, const struct config_port *port, 
 			error = replace_text(&n->engine, engine);
 		if (!error)
 			error = replace_text(&n->pci, NULL);
+		if (!error)
+			error = replace_text(&n->card, NULL);
 	}
 	return error;
 }

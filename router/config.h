@@ -25,11 +25,13 @@ struct config_port {
 struct config_nic {
 	char *name;
 	char *engine; /* one that is not among the engines is the NIC's own */
-	/* Of a soft NIC; type absent: the NIC is the PCI function `pci`, DDDD:BB:DD.F. */
+	/* Of a soft NIC; type absent: the NIC is the PCI function `pci`, DDDD:BB:DD.F, or the card
+	 * whose memory is the file `card`. */
 	struct config_port port;
 	char *pci;
 	char *access; /* to it: vfio, or sysfs, which works without an IOMMU, and guards nothing */
-	char *mac;    /* absent: the interface's */
+	char *card;
+	char *mac; /* absent: the interface's */
 	unsigned *mtu;
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
 	unsigned addresses_count;
@@ -37,6 +39,18 @@ struct config_nic {
 	struct mac_addr mac_address; /* of `mac`; zero if absent */
 	struct prefix *address;      /* of `addresses` */
 };
+
+/* What runs a NIC, and which: "tap" and its interface, "pci" and its address, "card" and its
+ * file. */
+static inline const char *config_nic_type(const struct config_nic *n)
+{
+	return n->pci ? "pci" : n->card ? "card" : n->port.type;
+}
+
+static inline const char *config_nic_target(const struct config_nic *n)
+{
+	return n->pci ? n->pci : n->card ? n->card : n->port.target;
+}
 
 struct config_neighbor {
 	char *nic;

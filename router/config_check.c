@@ -80,32 +80,40 @@ static bool by_sysfs(const struct config_nic *n)
 	return n->access && !strcmp(n->access, "sysfs");
 }
 
-/* What a NIC is: a process with a port, or a PCI function. */
+/* What a NIC is: a process with a port, a PCI function, or a card. */
 static int check_carrier(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	const struct config_nic *n = &config->nics[k];
 
-	if (!n->port.type == !n->pci)
-		return wrong(tree, "nics", k, NULL, 0, "NIC %s: want one of port, pci", n->name);
+	if (!!n->port.type + !!n->pci + !!n->card != 1)
+		return wrong(
+			tree, "nics", k, NULL, 0, "NIC %s: want one of port, pci, card", n->name);
 	if (!n->pci && n->access)
-		return wrong(tree, "nics", k, "access", 0, "a soft NIC has none: leave it out");
+		return wrong(tree, "nics", k, "access", 0, "%s has none: leave it out",
+			n->card ? "a card" : "a soft NIC");
 	if (by_sysfs(n) != by_sysfs(&config->nics[0]))
 		return wrong(tree, "nics", k, NULL, 0,
 			"NIC %s: access sysfs for all NICs, or for none: bus addresses without an "
 			"IOMMU lead to no other",
 			n->name);
-	if (!n->pci)
+	if (!n->card != !config->nics[0].card)
+		return wrong(tree, "nics", k, NULL, 0,
+			"NIC %s: cards for all NICs, or for none: a card reaches cards only",
+			n->name);
+	if (n->port.type)
 		return 0;
+	const char *type = config_nic_type(n), *target = config_nic_target(n);
 	if (n->engine)
 		return wrong(tree, "nics", k, "engine", 0,
-			"a PCI NIC has its own processors: leave it out");
+			"a %s has its own processors: leave it out", n->pci ? "PCI NIC" : "card");
 	if (config->router->method_number == P2PNIC_METHOD_BOUNCE)
-		return wrong(tree, "nics", k, "pci", 0,
+		return wrong(tree, "nics", k, type, 0,
 			"method bn: the host thread reaches the doorbells of soft NICs only");
 	for (unsigned other = 0; other < k; other++)
-		if (config->nics[other].pci && !strcmp(config->nics[other].pci, n->pci))
-			return wrong(tree, "nics", k, "pci", 0, "NIC %s is %s already",
-				config->nics[other].name, n->pci);
+		if (!strcmp(config_nic_type(&config->nics[other]), type) &&
+			!strcmp(config_nic_target(&config->nics[other]), target))
+			return wrong(tree, "nics", k, type, 0, "NIC %s is %s already",
+				config->nics[other].name, target);
 	return 0;
 }
 

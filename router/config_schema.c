@@ -162,6 +162,7 @@ static const struct field nic_fields[] = {
 	MAPPING(port, struct config_nic, struct config_port, ANY, .schema = &port_schema),
 	TEXT(pci, struct config_nic, .valid = pci_valid, .want = "want DDDD:BB:DD.F"),
 	TEXT(access, struct config_nic, .valid = access_valid, .want = "want vfio or sysfs"),
+	TEXT(card, struct config_nic),
 	TEXT(mac, struct config_nic, ANY),
 	NUMBER(mtu, struct config_nic,
 		RANGE(P2PNIC_MTU_MIN, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX))),

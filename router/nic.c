@@ -130,7 +130,7 @@ static int join_step(struct router_nic *nic)
 	if (!nic->driver.adopted)
 		result = driver_nic_write(&nic->driver, P2PNIC_REG_MTU, *n->mtu);
 	/* A soft NIC was started with it. */
-	if (!result && n->pci && n->mac)
+	if (!result && !n->port.type && n->mac)
 		result = driver_nic_set_mac(&nic->driver, n->mac_address);
 	if (result)
 		return router_fail(r, result, "%s: %s", n->name, device_error(nic->driver.device));

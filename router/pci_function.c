@@ -5,6 +5,7 @@
 #include "ipc/clock.h"
 #include "router/router.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static const struct config_nic *config_of(const struct nic_unit *u)
@@ -24,10 +25,13 @@ static void begin(struct nic_unit *u)
 
 static int open_nic(struct router_nic *nic, struct error *error)
 {
-	char where[32];
+	const struct config_nic *n = config_of(nic->unit);
+	char where[ROUTER_PATH_BYTES];
 
-	snprintf(where, sizeof(where), "%s:%s", config_of(nic->unit)->access,
-		config_of(nic->unit)->pci);
+	if (snprintf(where, sizeof(where), "%s:%s", n->pci ? n->access : "card",
+		    config_nic_target(n)) >= (int)sizeof(where))
+		return error_set(error, -ENAMETOOLONG, "card %s: want a path of at most %u bytes",
+			n->card, ROUTER_PATH_BYTES - 6);
 	return device_open_begin(&nic->device, where, error);
 }
 
@@ -44,7 +48,9 @@ static void end(struct nic_unit *u, const char *why)
 
 static const char *describe(const struct nic_unit *u, char text[NIC_UNIT_TEXT_BYTES])
 {
-	snprintf(text, NIC_UNIT_TEXT_BYTES, "PCI %s", config_of(u)->pci);
+	const struct config_nic *n = config_of(u);
+
+	snprintf(text, NIC_UNIT_TEXT_BYTES, "%s %s", n->pci ? "PCI" : "card", config_nic_target(n));
 	return text;
 }
 

@@ -83,7 +83,7 @@ int plan_make(struct router *r)
 		nic->event = -1;
 		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
 		nic->unit = unit_of(r, e ? e->process : nic->engine,
-			n->pci ? &pci_function_backend : &soft_process_backend);
+			n->port.type ? &soft_process_backend : &pci_function_backend);
 		snprintf(name, sizeof(name), "%s.sock", n->name);
 		router_path(r, name, nic->socket);
 		if (e && e->core)
@@ -91,8 +91,8 @@ int plan_make(struct router *r)
 				engine_shared(e) ? ":shared" : "");
 		int bytes = snprintf(nic->spec, sizeof(nic->spec),
 			"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
-			nic->unit->name, nic->engine, core, n->pci ? n->access : n->port.type,
-			n->pci ? n->pci : n->port.target,
+			nic->unit->name, nic->engine, core, n->pci ? n->access : config_nic_type(n),
+			config_nic_target(n),
 			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
 			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
 			*c->router->table_memory_mib, r->fabric.method, r->fabric.buffer_bytes,

@@ -83,6 +83,7 @@ static const char *nic_differs(const struct config_nic *old, const struct config
 	       : text_differs(old->port.options, new->port.options) ? "port.options"
 	       : text_differs(old->pci, new->pci)                   ? "pci"
 	       : text_differs(old->access, new->access)             ? "access"
+	       : text_differs(old->card, new->card)                 ? "card"
 	       : text_differs(old->engine, new->engine)             ? "engine"
 	       : !old->mac != !new->mac || memcmp(&old->mac_address, &new->mac_address,
 						   sizeof(old->mac_address)) != 0

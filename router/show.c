@@ -96,9 +96,8 @@ static json_t *show_port(struct router *r, unsigned k)
 	struct driver_nic *d = &r->nic[k].driver;
 	const struct p2pnic_counters *c = d->counters;
 	const char *state = state_of(r, k);
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "nic", n->name, "type",
-		n->pci ? "pci" : n->port.type, "target", n->pci ? n->pci : n->port.target, "state",
-		state);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "nic", n->name, "type", config_nic_type(n),
+		"target", config_nic_target(n), "state", state);
 	struct port_state port;
 
 	if (!d->device)
