@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test test-vm check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
+.PHONY: all run test test-vm test-card check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
 	format clean
 
 all: build
@@ -36,6 +36,10 @@ endif
 # fetched.
 test-vm: setup
 	@scripts/test vm
+
+# The firmware bare-metal on emulated cards, RISC-V (docs/testing.md): no root, half a minute.
+test-card: setup
+	@scripts/test card
 
 # After every edit: build, format what changed, unit tests without network.
 check: build
