@@ -16,8 +16,9 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
 	uint8_t *t = to;
 	const uint8_t *f = from;
 
-	for (; n >= 8 && (((uintptr_t)t | (uintptr_t)f) & 7) == 0; n -= 8, t += 8, f += 8)
-		*(uint64_t *)t = *(const uint64_t *)f;
+	if ((((uintptr_t)t | (uintptr_t)f) & 7) == 0)
+		for (; n >= 8; n -= 8, t += 8, f += 8)
+			*(uint64_t *)t = *(const uint64_t *)f;
 	while (n--)
 		*t++ = *f++;
 	return to;
