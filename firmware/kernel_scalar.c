@@ -15,7 +15,7 @@ static uint64_t select_frames(const struct burst *b, uint8_t egress, struct sele
 	uint64_t frames = 0;
 
 	s->count = 0;
-	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
+	for (unsigned k = 0; k < b->frames; k++) {
 		bool here = b->egress[k] == egress;
 
 		s->length[s->count] = b->length[k];
