@@ -45,11 +45,11 @@ static inline void fence_all(void)
 	__asm__ volatile("fence iorw, iorw" ::: "memory");
 }
 
-/* Stores before are seen before stores after: a peer's memory is on the bus, which the processor
- * may order as devices (o) or as memory (w). */
+/* What was read and written before is done before stores after. A peer's memory is on the bus: the
+ * processor may order it as a device (o) or as memory (w). */
 static inline void fence_stores(void)
 {
-	__asm__ volatile("fence ow, ow" ::: "memory");
+	__asm__ volatile("fence iorw, ow" ::: "memory");
 }
 
 /* Prints: %s, %x (32 bits), %lx (64), %u. */
