@@ -24,6 +24,7 @@ struct burst {
 	 * 0: no such header. Layer 3 begins behind the Ethernet header. */
 	uint8_t layer4[P2PNIC_BURST_MAX];
 	unsigned frames;
+	uint64_t bytes;   /* of all frames */
 	uint32_t lengths; /* of all frames, or-ed: below a power of two when all are */
 
 	/* IPv4 and IPv6 packets to look up: their frame, destination and next hop. A group is

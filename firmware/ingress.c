@@ -15,19 +15,16 @@
 #include "punt.h"
 #include "resolve.h"
 
-/* Takes frames from the port; the sum of their lengths. */
-static uint64_t receive(struct nic *n, struct burst *b)
+void nic_receive(struct nic *n, struct burst *b)
 {
-	uint64_t bytes = 0;
-
+	b->bytes = 0;
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
 	b->n4 = b->n6 = b->lengths = 0;
 	for (unsigned k = 0; k < b->frames; k++) {
 		__builtin_prefetch(b->frame[k].data);
-		bytes += b->frame[k].length;
+		b->bytes += b->frame[k].length;
 		b->lengths |= b->frame[k].length;
 	}
-	return bytes;
 }
 
 static void look_up(const struct nic *n, struct burst *b)
@@ -96,26 +93,22 @@ static void dispatch(struct nic *n, const struct burst *b)
 	}
 }
 
-unsigned nic_ingress(struct nic *n)
+void nic_ingress(struct nic *n, struct burst *b)
 {
-	struct burst b;
-	uint64_t bytes = receive(n, &b);
-
-	if (b.frames == 0) {
+	if (b->frames == 0) {
 		rings_publish(n);
-		return 0;
+		return;
 	}
-	__builtin_memset(b.egress, BURST_NOWHERE, sizeof(b.egress));
-	__builtin_memset(b.layer4, ETHERNET_BYTES + IPV4_BYTES, sizeof(b.layer4));
-	n->kernel->classify(n, &b);
-	look_up(n, &b);
-	resolve(n, &b);
-	dispatch(n, &b);
+	__builtin_memset(b->egress, BURST_NOWHERE, sizeof(b->egress));
+	__builtin_memset(b->layer4, ETHERNET_BYTES + IPV4_BYTES, sizeof(b->layer4));
+	n->kernel->classify(n, b);
+	look_up(n, b);
+	resolve(n, b);
+	dispatch(n, b);
 
-	if (b.frames < P2PNIC_BURST_MAX)
+	if (b->frames < P2PNIC_BURST_MAX)
 		rings_publish(n);
 	board_release(n->board);
-	count(&n->counters->received.packets, b.frames);
-	count(&n->counters->received.bytes, bytes);
-	return b.frames;
+	count(&n->counters->received.packets, b->frames);
+	count(&n->counters->received.bytes, b->bytes);
 }

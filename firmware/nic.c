@@ -2,6 +2,8 @@
 /* What a board calls over and over: one round of work, and going to sleep. */
 #include "nic.h"
 
+#include "burst.h"
+
 /* Held packets move on first, so that new ones queue behind them. Rd: completions free own
  * buffers. */
 static void serve_rings_out(struct nic *n)
@@ -20,19 +22,22 @@ static void serve_rings_out(struct nic *n)
 		rings_publish(n);
 }
 
+/* Frames are received before the rings in are served, and looked at behind them: meanwhile their
+ * heads come into the cache. 7 % at 64 bytes, four ports (median of eight pairs of bench-quick). */
 unsigned nic_poll(struct nic *n)
 {
+	struct burst b;
 	unsigned work;
 
+	b.frames = 0;
+	if (n->running)
+		nic_receive(n, &b);
 	if (!n->writes || unlikely(n->held))
 		serve_rings_out(n);
 	work = nic_egress(n);
-	if (n->running)
-		work += nic_ingress(n);
-	else
-		rings_publish(n);
+	nic_ingress(n, &b);
 	atomic_store_explicit(&n->counters->held, n->held + n->in_flight, memory_order_relaxed);
-	return work;
+	return work + b.frames;
 }
 
 bool nic_waits(const struct nic *n)
