@@ -31,7 +31,7 @@ struct ring_in {
 	uint32_t failed_from;
 	struct p2pnic_mailbox *mailbox;
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
-};
+} __attribute__((aligned(64)));
 
 /* As it stands in a slot: read once, in one access; its peer may change it at any time, to no
  * effect then. Acquire: pairs with the peer's board_dma_publish, so the packet is visible. */

@@ -31,6 +31,7 @@ struct selection;
  * a look. */
 #define RING_RECLAIM_FROM 128u
 
+/* On lines of its own: what each burst touches is in the first two, and vectors cross none. */
 struct ring_out {
 	bool open;
 	bool dirty; /* in nic.dirty_peer */
@@ -56,16 +57,18 @@ struct ring_out {
 		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
 	struct dma_region buffers;
 	struct dma_region doorbell;
-	struct p2pnic_peer entry;              /* as read at peer-open, to find the regions again */
-	uint64_t batch_word[P2PNIC_BURST_MAX]; /* descriptors of [published, produced) */
+	struct p2pnic_peer entry; /* as read at peer-open, to find the regions again */
+	/* Descriptors of [published, produced). */
+	uint64_t batch_word[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	struct p2pnic_descriptor hold[RING_HOLD_MAX]; /* offset: of the frame in own BAR4 */
-	uint32_t slot_buffer[P2PNIC_RING_SLOTS_MAX];  /* the buffer that comes back on completion */
+	/* The buffer that comes back on completion. */
+	uint32_t slot_buffer[P2PNIC_RING_SLOTS_MAX] __attribute__((aligned(64)));
 
 	/* Wr, Bn: the peer's free buffers are peer_free[produced - consumed] to peer_free[capacity
 	 * - 1], the last ones completed first: the warmest. RING_EXPECT_AHEAD more words lie behind
 	 * them. */
 	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
-};
+} __attribute__((aligned(64)));
 
 /* Puts the selected frames, with their new heads, into the ring of that peer. */
 void ring_out_enqueue(struct nic *, const struct burst *, unsigned peer, const struct selection *,
