@@ -163,8 +163,7 @@ void board_dma_write_frame(struct board *b, const struct dma_region *r, uint64_t
 void board_dma_write_checked(struct board *b, const struct dma_region *r, uint64_t offset,
 	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length, uint32_t word)
 {
-	volatile uint32_t *at =
-		(volatile uint32_t *)target(b, r, offset + p2pnic_check_at(length));
+	volatile uint32_t *at = (volatile uint32_t *)target(b, r, offset + p2pnic_check_at(length));
 
 	if (!at)
 		return;

@@ -295,10 +295,10 @@ int device_service(struct device *device)
 	return device->ops->service(device);
 }
 
-/* Nobody answers but the bus, and that at once. A function that was pulled reads as all ones, or its
- * file has no more to say. A read of memory that reaches no device gives all ones, or in QEMU 0; the
- * first register is neither. What peers posted meanwhile is lost, which leaves holes in rings: the
- * device has to join anew. */
+/* Nobody answers but the bus, and that at once. A function that was pulled reads as all ones, or
+ * its file has no more to say. A read of memory that reaches no device gives all ones, or in QEMU
+ * 0; the first register is neither. What peers posted meanwhile is lost, which leaves holes in
+ * rings: the device has to join anew. */
 static int ask_bus(struct device *device)
 {
 	uint32_t id, first;

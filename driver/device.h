@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A PCI device as the driver sees it, whatever carries it: vfio-user to a soft NIC (vfio_user.h),
- * to real PCIe kernel VFIO (vfio_kernel.h) or, without an IOMMU, sysfs (pci_sysfs.h); to an emulated
- * card shared memory (card.h). The rest of the driver knows nothing else.
+ * to real PCIe kernel VFIO (vfio_kernel.h) or, without an IOMMU, sysfs (pci_sysfs.h); to an
+ * emulated card shared memory (card.h). The rest of the driver knows nothing else.
  *
  * Life: device_open → registers, map, eventfds → device_close, which ends the connection, and with
  * it the device's windows and eventfds (VFIO resets the device, vfio-user keeps its state).
@@ -16,8 +16,8 @@
  * assigns new eventfds, and looks at its rings once, because events in between went to a dead
  * eventfd.
  *
- * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0. Not so those of
- * a device without an IOMMU (device->physical): it reaches a peer's region where that lies.
+ * Bus addresses are the driver's choice: page-aligned, a multiple of 4 KiB, never 0. Not so those
+ * of a device without an IOMMU (device->physical): it reaches a peer's region where that lies.
  *
  * Errors are -errno. device_error() tells more. -ETIMEDOUT: the device did not answer within
  * device->timeout_ms; the connection stays good, the device is silent (device_silent) and every

@@ -11,7 +11,6 @@
 #define BAR2 VFIO_PCI_BAR2_REGION_INDEX
 #define BAR4 VFIO_PCI_BAR4_REGION_INDEX
 
-
 /* What one NIC reaches of another. */
 struct window {
 	unsigned region;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The names of transfer methods (P2PNIC_METHOD_*), and of checks of transfers (enum p2pnic_check), in
- * configuration, commands and answers. */
+/* The names of transfer methods (P2PNIC_METHOD_*), and of checks of transfers (enum p2pnic_check),
+ * in configuration, commands and answers. */
 #ifndef P2PNIC_DRIVER_METHOD_H
 #define P2PNIC_DRIVER_METHOD_H
 

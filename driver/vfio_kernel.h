@@ -12,13 +12,13 @@
  * (VFIO_IOMMU_MAP_DMA pins no memory of a BAR). The window outlives the mapping, not the container.
  *
  * Why not iommufd (/dev/iommu and /dev/vfio/devices/vfioN): its IOMMU_IOAS_MAP pins pages, and a
- * mapped BAR has none, so the map that this driver lives from is EFAULT on every kernel, through its
- * stand-in for /dev/vfio/vfio as well (CONFIG_IOMMUFD_VFIO_CONTAINER). From Linux 6.19 on a BAR can
- * be exported as a dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF) and mapped by IOMMU_IOAS_MAP_FILE; the
+ * mapped BAR has none, so the map that this driver lives from is EFAULT on every kernel, through
+ * its stand-in for /dev/vfio/vfio as well (CONFIG_IOMMUFD_VFIO_CONTAINER). From Linux 6.19 on a BAR
+ * can be exported as a dma-buf (VFIO_DEVICE_FEATURE_DMA_BUF) and mapped by IOMMU_IOAS_MAP_FILE; the
  * kernel takes that mapping away for good when the peer is reset or its memory space goes off, and
  * each would have to be made again. It brings nothing that the container lacks. Debian's kernels up
- * to 6.12 have no iommufd (CONFIG_IOMMUFD is not set). A kernel without CONFIG_VFIO_CONTAINER is one
- * where this driver does not work.
+ * to 6.12 have no iommufd (CONFIG_IOMMUFD is not set). A kernel without CONFIG_VFIO_CONTAINER is
+ * one where this driver does not work.
  *
  * Registers go through pread and pwrite, not through a mapping: the kernel then checks that the
  * device's memory space is on, where a mapping would end the process by SIGBUS.

@@ -3,17 +3,19 @@
  * CRC32C by the instructions that x86 has for it; where x86_has_crc.
  *
  * The CRC instruction takes eight bytes each three cycles: one waits for the other. So long data is
- * first folded, by multiplications without carry, to sixteen bytes with the same remainder (V. Gopal
- * et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009):
+ * first folded, by multiplications without carry, to sixteen bytes with the same remainder (V.
+ * Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel
+ * 2009):
  *
  *     four registers of 16 bytes:  r = fold(r, 64 bytes) ^ next 64 bytes, as long as there are 64
  *     one:                         the first three are folded onto the fourth
  *
  * A register r stands D bits before another. Its halves, 64 bits each, are worth low · x^(D+64) and
  * high · x^D there, and may be replaced by anything with the same remainder by the polynomial P:
- * low · (x^(D+64) mod P) + high · (x^D mod P). Bits are in reversed order in memory and registers, and
- * the product of two reversed factors stands one bit too low, which is a factor of x: the constants
- * are of D+63 and D-1. A reversed remainder of 32 bits has its place in the upper half of 64.
+ * low · (x^(D+64) mod P) + high · (x^D mod P). Bits are in reversed order in memory and registers,
+ * and the product of two reversed factors stands one bit too low, which is a factor of x: the
+ * constants are of D+63 and D-1. A reversed remainder of 32 bits has its place in the upper half of
+ * 64.
  */
 #include "x86.h"
 

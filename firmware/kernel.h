@@ -2,8 +2,9 @@
 /*
  * What some processors do for many packets at once. Each function has a scalar form
  * (kernel_scalar.c), which says what it does, and an AVX-512 form (kernel_avx512.c; of the CRC:
- * crc32c_x86.c) that gives the same results; tests compare them. Which of the two a NIC uses is chosen when it starts
- * (kernel_best), so its path reads as if there were one. A call a burst or a ring.
+ * crc32c_x86.c) that gives the same results; tests compare them. Which of the two a NIC uses is
+ * chosen when it starts (kernel_best), so its path reads as if there were one. A call a burst or a
+ * ring.
  */
 #ifndef P2PNIC_FIRMWARE_KERNEL_H
 #define P2PNIC_FIRMWARE_KERNEL_H

@@ -181,8 +181,8 @@ static inline struct p2pnic_traffic *nic_traffic_in(struct nic *n, unsigned peer
 	return peer >= P2PNIC_NICS_MAX ? &n->counters->injected : &n->counters->from_ring[peer];
 }
 
-/* One burst from the port, and into rings (ingress.c); from rings to the port (egress.c). A burst that
- * was received must go through nic_ingress: the port keeps its frames until then. */
+/* One burst from the port, and into rings (ingress.c); from rings to the port (egress.c). A burst
+ * that was received must go through nic_ingress: the port keeps its frames until then. */
 void nic_receive(struct nic *, struct burst *);
 void nic_ingress(struct nic *, struct burst *);
 unsigned nic_egress(struct nic *n);

@@ -49,8 +49,8 @@ static int check_buffer_bytes(struct config *config, const struct config_tree *t
 	return 0;
 }
 
-/* Where an IOMMU is in between, it may refuse what a NIC writes, and the NIC does not hear of it. What
- * a soft NIC maps it cannot lose. */
+/* Where an IOMMU is in between, it may refuse what a NIC writes, and the NIC does not hear of it.
+ * What a soft NIC maps it cannot lose. */
 static unsigned check_default(const struct config *config)
 {
 	for (unsigned k = 0; k < config->nics_count; k++)

@@ -44,10 +44,10 @@
  * another epoch. Index and epoch of a consumer travel in one 64-bit word; a word whose epoch is not
  * the one the driver set for the pair is no index.
  *
- * Check: a posted write can fail without its writer noticing (an IOMMU takes a window away), and the
- * descriptor still arrives: the egress NIC would send what lay in the buffer before, a packet of
- * somebody else. So the driver may ask, for each pair, that a word follow each frame, by which the
- * consumer tells before it sends (p2pnic_check_at):
+ * Check: a posted write can fail without its writer noticing (an IOMMU takes a window away), and
+ * the descriptor still arrives: the egress NIC would send what lay in the buffer before, a packet
+ * of somebody else. So the driver may ask, for each pair, that a word follow each frame, by which
+ * the consumer tells before it sends (p2pnic_check_at):
  *
  *   none    no word
  *   stamp   p2pnic_stamp(epoch, index): finds a write that did not arrive

@@ -496,7 +496,8 @@ def test_shrinking_table_is_confirmed(make_network):
     assert to(network, "198.18.0.1") == (2, mac(2, 2)) and to(network, "198.18.200.1") is None
 
 
-DEFAULTS = {"name": "p2pnic", "method": "wr", "check": "none", "buffer_bytes": 2048, "ring_slots": 1024, "batch": 8,
+DEFAULTS = {"name": "p2pnic", "method": "wr", "check": "none", "buffer_bytes": 2048,
+            "ring_slots": 1024, "batch": 8,
             "rx_buffers": 1024, "packet_memory_mib": 16, "table_memory_mib": 16,
             "table": "line-trie"}
 
@@ -509,8 +510,9 @@ def test_default_by_name(make_network):
     for key, value in DEFAULTS.items():
         config["router"][key] = value
         assert "configuration read again" in reload(network), key
-    for key, other in (("name", "other"), ("method", "rd"), ("check", "stamp"), ("buffer_bytes", 4096),
-                       ("ring_slots", 256), ("batch", 7), ("rx_buffers", 512),
+    for key, other in (("name", "other"), ("method", "rd"), ("check", "stamp"),
+                       ("buffer_bytes", 4096), ("ring_slots", 256), ("batch", 7),
+                       ("rx_buffers", 512),
                        ("packet_memory_mib", 32), ("table_memory_mib", 32), ("bounce_core", 0)):
         before = config["router"].get(key)
         config["router"][key] = other

@@ -16,8 +16,9 @@ from network import P2PNIC, Network, mac, run
 
 TRAFFIC = {"packets": int, "bytes": int}
 SCHEMA = {
-    "nic": [{"name": str, "index": int, "state": str, "method": str, "check": str, "engine": str, "process": str,
-             "pid": int, "engine_cpu_seconds": float, "restarts": int, "mac": str, "mtu": int,
+    "nic": [{"name": str, "index": int, "state": str, "method": str, "check": str,
+             "engine": str, "process": str, "pid": int, "engine_cpu_seconds": float,
+             "restarts": int, "mac": str, "mtu": int,
              "packet_memory_bytes": int, "table_memory_bytes": int, "addresses": [str]}],
     "port": [{"nic": str, "type": str, "target": str, "mode": str, "link": bool, "speed_mbps": int,
               "received": TRAFFIC, "sent": TRAFFIC, "missed": int}],

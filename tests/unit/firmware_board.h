@@ -394,8 +394,8 @@ static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 	(void)r, (void)offset;
 }
 
-/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish; `word`, if it
- * is not NULL, lies among them. Of a write that fails, write_part bytes arrive. */
+/* The bytes behind the frame that a board may overwrite are overwritten, with rubbish; `word`, if
+ * it is not NULL, lies among them. Of a write that fails, write_part bytes arrive. */
 static inline void board_write(struct board *b, const struct dma_region *r, uint64_t offset,
 	const void *head, uint32_t head_bytes, const uint8_t *data, uint32_t length,
 	const uint32_t *word)

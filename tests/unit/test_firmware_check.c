@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Transfers that fail (p2pnic/ring.h, "Check"): lost, in part, answered with something else. No frame
- * of an earlier packet is ever sent: take_in_order would see its seed. For each transfer method.
+ * Transfers that fail (p2pnic/ring.h, "Check"): lost, in part, answered with something else. No
+ * frame of an earlier packet is ever sent: take_in_order would see its seed. For each transfer
+ * method.
  */
 #include "tests/unit/firmware_fate.h"
 
@@ -369,7 +370,7 @@ static void a_pair_is_given_up(void **state)
 			assert_null(rig_sent(r, 1));
 			assert_int_equal(rig_count(&r->at[1].counters->given_up), 1);
 			assert_int_equal(rig_count(&r->at[0].counters->given_up), 0);
-			/* Nothing of it waits for anybody: the other side has been told, and drops. */
+			/* Nothing of it waits for anybody: the other side knows, and drops. */
 			breaks(r, false);
 			for (unsigned j = 0; j < 100; j++)
 				receive4(r, 0, 1, 300, 300 + j);
@@ -433,7 +434,7 @@ static void words_of_an_earlier_life(void **state)
 
 		for (unsigned life = 0; life < 3; life++) {
 			reopen(r, 0, 1);
-			/* The same buffers in the same order, from index 0 on, and nothing arrives. */
+			/* The same buffers in the same order from index 0, and nothing arrives. */
 			breaks(r, true);
 			for (unsigned k = 0; k < RING_FAILURES_MAX; k++)
 				receive4(r, 0, 1, 300, 1 + k);

@@ -4,7 +4,7 @@
  * --wrap=ioctl and --wrap=open64. It judges requests as linux/vfio.h and the type 1 IOMMU of Linux
  * do. A device's descriptor is a memfd with all regions, so pread, pwrite and mmap need no wrap.
  *
- *     fake_begin()                          two functions in the tree of fake.tree, IOMMU groups 10, 11
+ *     fake_begin()                          two functions in fake.tree, IOMMU groups 10, 11
  *     fake.function[0].vectors = 0; …       other than usual
  *     fake_fail(VFIO_GROUP_GET_STATUS, EIO) the next such request fails
  *     device_open(&device, fake_where(0), …)
