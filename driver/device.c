@@ -301,7 +301,7 @@ int device_service(struct device *device)
  * rings: the device has to join anew. */
 static int ask_bus(struct device *device)
 {
-	uint32_t id, first;
+	uint32_t id, first = 0;
 	int result = device_config_read(device, PCI_VENDOR_ID, 4, &id);
 
 	if (result || id == UINT32_MAX)
