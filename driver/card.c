@@ -119,7 +119,7 @@ static int request(struct card_device *c, enum card_operation operation,
 	post(c, operation, argument);
 	result = await(c);
 	if (!result)
-		result = error_of(c, c->carrier->result);
+		result = error_of(c, __atomic_load_n(&c->carrier->result, __ATOMIC_RELAXED));
 	if (!result && value)
 		*value = c->carrier->value;
 	return result;

@@ -78,8 +78,12 @@ static int write_word(const struct sysfs_device *s, const char *file, const char
 static void disable_if_last(struct sysfs_device *s)
 {
 	uint16_t command;
-	const int config = open_file(s, "config", O_RDWR);
+	const int driver = open_file(s, "driver", O_PATH);
+	const int config = driver < 0 ? open_file(s, "config", O_RDWR) : -1;
 
+	/* A driver that was bound meanwhile needs the function as it is. */
+	if (driver >= 0)
+		close(driver);
 	if (config < 0)
 		return;
 	if (flock(config, LOCK_EX | LOCK_NB) == 0 &&

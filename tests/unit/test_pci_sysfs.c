@@ -293,6 +293,19 @@ static void refuse(int expected, const char *text)
 	assert_false(enabled(0));
 }
 
+/* A driver of the kernel that was bound to it meanwhile keeps what it needs. */
+static void test_bound_meanwhile(void **state)
+{
+	struct device *device = open_nic(0);
+
+	assert_int_equal(device_enable(device), 0);
+	tree_link(&tree, file_of(0, "driver"), "../../../../bus/pci/drivers/vfio-pci");
+	device_close(device);
+	assert_true(enabled(0));
+	assert_int_equal(get_command(0), PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	tree_remove(&tree, file_of(0, "driver"));
+}
+
 static void test_refused(void **state)
 {
 	struct device *device;
@@ -461,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_access),
 		TEST(test_life),
+		TEST(test_bound_meanwhile),
 		TEST(test_refused),
 		TEST(test_small_bar),
 		TEST(test_files),
