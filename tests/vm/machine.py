@@ -168,6 +168,13 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.control = socket.socket(socket.AF_UNIX)
         self.number = 0
+        try:
+            self._boot(control)
+        except BaseException:
+            self.close()
+            raise
+
+    def _boot(self, control):
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
             with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):

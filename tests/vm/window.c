@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * window PID A B off|on: in the guest, withdraws NIC A's window onto NIC B's packet memory from A's
- * IOMMU domain, or maps it again. A and B are PCI addresses.
+ * window PID A B: in the guest, withdraws NIC A's window onto NIC B's packet memory from A's IOMMU
+ * domain. A and B are PCI addresses.
  *
  * The descriptors are those of process PID, the router, which hears nothing of it: as if the IOMMU
  * had been programmed by another hand. Where the window lies is what the router told the NICs.
@@ -100,30 +100,17 @@ static const struct p2pnic_peer *peers(const struct nic *nic)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5)
-		errx(2, "usage: window PID A B off|on");
+	if (argc != 4)
+		errx(2, "usage: window PID A B");
 	const struct nic a = find(atoi(argv[1]), argv[2]), b = find(atoi(argv[1]), argv[3]);
 	const struct p2pnic_peer *of_a = &peers(&a)[read_register(&b, P2PNIC_REG_NIC_INDEX)];
-	const struct p2pnic_peer *of_b = &peers(&b)[read_register(&a, P2PNIC_REG_NIC_INDEX)];
 	const uint64_t bytes =
 		(uint64_t)of_a->out_buffer_count * read_register(&b, P2PNIC_REG_BUFFER_BYTES);
 
-	if (!strcmp(argv[4], "off")) {
-		struct vfio_iommu_type1_dma_unmap unmap = {
-			.argsz = sizeof(unmap), .iova = of_a->out_buffers.value, .size = bytes};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = of_a->out_buffers.value, .size = bytes};
 
-		if (ioctl(a.container, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0 || unmap.size != bytes)
-			err(1, "withdrawing the window");
-	} else {
-		struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
-			.flags = VFIO_DMA_MAP_FLAG_WRITE,
-			.vaddr = (uintptr_t)map_region(
-				&b, VFIO_PCI_BAR4_REGION_INDEX, of_b->in_offset, bytes),
-			.iova = of_a->out_buffers.value,
-			.size = bytes};
-
-		if (ioctl(a.container, VFIO_IOMMU_MAP_DMA, &map) < 0)
-			err(1, "mapping the window");
-	}
+	if (ioctl(a.container, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0 || unmap.size != bytes)
+		err(1, "withdrawing the window");
 	return 0;
 }
