@@ -5,8 +5,8 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test test-vm test-card check debug chaos coverage setup build firmware-riscv bench bench-quick bench-setup bench-fib figures \
-	format clean
+.PHONY: all run test test-vm test-card check debug chaos coverage setup build firmware-riscv \
+	bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 

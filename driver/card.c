@@ -219,21 +219,13 @@ static int look(struct card_device *c)
 static int begin(struct device **device, const char *name, int fd, struct error *error)
 {
 	struct card_device *c = create(name, fd);
-	int result = -ENOMEM;
 
 	if (!c) {
 		if (fd >= 0)
 			close(fd);
-		return error_set(error, result, "card:%.60s: %s", name, strerror(ENOMEM));
+		return error_set(error, -ENOMEM, "card:%.60s: %s", name, strerror(ENOMEM));
 	}
-	result = look(c);
-	if (result) {
-		error_set(error, result, "card:%.60s: %.180s", name, c->base.error.text);
-		close_device(&c->base);
-		return result;
-	}
-	*device = &c->base;
-	return 0;
+	return device_begun(device, &c->base, look(c), error);
 }
 
 /* progress takes away what an earlier driver left. */
@@ -250,14 +242,10 @@ static int open_begin(struct device **device, const char *path, struct error *er
 	return result;
 }
 
-static int adopt_begin(struct device **device, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, struct error *error)
+static int adopt_begin(struct device **device, const int *fds, const struct device_window *windows,
+	unsigned window_count, struct error *error)
 {
-	if (count == 1)
-		return begin(device, "adopted", fds[0], error);
-	for (unsigned k = 0; k < count; k++)
-		close(fds[k]);
-	return error_set(error, -EINVAL, "card: a device is kept by one descriptor, not %u", count);
+	return begin(device, "adopted", fds[0], error);
 }
 
 static void drain(struct card_device *c)
@@ -286,10 +274,9 @@ static int progress(struct device *device)
 		&device->error, -ETIMEDOUT, "the card does not answer: does its machine run?");
 }
 
-static int keep(struct device *device, int *fds)
+static void keep(struct device *device, int *fds)
 {
 	fds[0] = of(device)->fd;
-	return 1;
 }
 
 /* --- Access ----------------------------------------------------------------------------------- */
@@ -478,6 +465,7 @@ const struct device_ops card_device_ops = {
 	.unanswered = unanswered,
 	.give_up = give_up,
 	.close = close_device,
+	.kept = 1,
 	.keep = keep,
 	.read = read_region,
 	.write = write_region,

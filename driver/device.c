@@ -57,11 +57,25 @@ int device_adopt_begin(struct device **device, const char *type, const int *fds,
 {
 	const struct device_ops *ops = find_kind(type, strlen(type));
 
-	if (ops)
-		return ops->adopt_begin(device, fds, count, windows, window_count, error);
+	if (ops && count == ops->kept)
+		return ops->adopt_begin(device, fds, windows, window_count, error);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
-	return unknown_kind(type, error);
+	return ops ? error_set(error, -EINVAL, "%s: a device is kept by %u descriptor%s, not %u",
+			     type, ops->kept, ops->kept == 1 ? "" : "s", count)
+		   : unknown_kind(type, error);
+}
+
+int device_begun(struct device **device, struct device *begun, int result, struct error *error)
+{
+	if (result) {
+		error_set(error, result, "%s:%.60s: %.180s", begun->ops->type, begun->name,
+			begun->error.text);
+		device_close(begun);
+		return result;
+	}
+	*device = begun;
+	return 0;
 }
 
 int device_progress(struct device *device)
@@ -116,7 +130,8 @@ int device_adopt(struct device **device, const char *type, const int *fds, unsig
 
 int device_keep(struct device *device, int fds[DEVICE_KEEP_MAX])
 {
-	return device->ops->keep(device, fds);
+	device->ops->keep(device, fds);
+	return (int)device->ops->kept;
 }
 
 void device_close(struct device *device)

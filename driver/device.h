@@ -94,10 +94,11 @@ struct device {
 struct device_ops {
 	const char *type; /* "vfio-user", "vfio", "sysfs", "card" */
 	int (*open_begin)(struct device **device, const char *where, struct error *error);
-	int (*adopt_begin)(struct device **device, const int *fds, unsigned count,
+	int (*adopt_begin)(struct device **device, const int *fds, /* `kept` of them */
 		const struct device_window *windows, unsigned window_count, struct error *error);
 	void (*close)(struct device *device);
-	int (*keep)(struct device *device, int *fds);
+	unsigned kept; /* descriptors that keep a device */
+	void (*keep)(struct device *device, int *fds);
 	int (*read)(
 		struct device *device, unsigned region, uint64_t offset, void *data, size_t bytes);
 	int (*write)(struct device *device, unsigned region, uint64_t offset, const void *data,
@@ -120,6 +121,10 @@ struct device_ops {
 	void (*give_up)(struct device *device);
 	int (*doorbell_fd)(struct device *device, unsigned region, uint64_t offset);
 };
+
+/* How open_begin and adopt_begin end: with the device, or, if result is not 0, with it closed and
+ * its sentence in error. */
+int device_begun(struct device **device, struct device *begun, int result, struct error *error);
 
 /* The time limit that a device is opened with: 5000. */
 extern unsigned device_timeout_ms;

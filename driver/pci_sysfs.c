@@ -218,7 +218,6 @@ static int load(struct sysfs_device *s)
 static int begin(struct device **device, const char *name, int config, struct error *error)
 {
 	struct sysfs_device *s = calloc(1, sizeof(*s));
-	int result;
 
 	if (!s) {
 		if (config >= 0)
@@ -233,14 +232,7 @@ static int begin(struct device **device, const char *name, int config, struct er
 	s->idle = -1;
 	for (unsigned k = 0; k < DEVICE_REGIONS; k++)
 		s->base.region[k].fd = -1;
-	result = load(s);
-	if (result) {
-		error_set(error, result, "sysfs:%.60s: %s", name, s->base.error.text);
-		close_device(&s->base);
-		return result;
-	}
-	*device = &s->base;
-	return 0;
+	return device_begun(device, &s->base, load(s), error);
 }
 
 static int open_begin(struct device **device, const char *address, struct error *error)
@@ -264,25 +256,18 @@ static void name_of(int fd, char name[PCI_ADDRESS_TEXT])
 	snprintf(name, PCI_ADDRESS_TEXT, "%s", slash ? slash + 1 : "");
 }
 
-static int adopt_begin(struct device **device, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, struct error *error)
+static int adopt_begin(struct device **device, const int *fds, const struct device_window *windows,
+	unsigned window_count, struct error *error)
 {
 	char name[PCI_ADDRESS_TEXT];
 
-	if (count != 1) {
-		for (unsigned k = 0; k < count; k++)
-			close(fds[k]);
-		return error_set(
-			error, -EINVAL, "sysfs: a device is kept by one descriptor, not %u", count);
-	}
 	name_of(fds[0], name);
 	return begin(device, name, fds[0], error);
 }
 
-static int keep(struct device *device, int *fds)
+static void keep(struct device *device, int *fds)
 {
 	fds[0] = of(device)->config;
-	return 1;
 }
 
 static int reset(struct device *device)
@@ -426,6 +411,7 @@ const struct device_ops pci_sysfs_device_ops = {
 	.open_begin = open_begin,
 	.adopt_begin = adopt_begin,
 	.close = close_device,
+	.kept = 1,
 	.keep = keep,
 	.read = read_region,
 	.write = write_region,

@@ -323,49 +323,32 @@ static int open_function(struct vfio_kernel_device *v)
 	return load(v);
 }
 
-/* Closes the device on failure. */
-static int finish(
-	struct device **device, struct vfio_kernel_device *v, int result, struct error *error)
-{
-	if (result) {
-		error_set(error, result, "vfio:%.60s: %.180s", v->base.name, v->base.error.text);
-		close_device(&v->base);
-		return result;
-	}
-	*device = &v->base;
-	return 0;
-}
-
 static int open_begin(struct device **device, const char *address, struct error *error)
 {
 	struct vfio_kernel_device *v = create(address);
 
 	if (!v)
 		return error_set(error, -ENOMEM, "vfio:%.60s: %s", address, strerror(ENOMEM));
-	return finish(device, v, open_function(v), error);
+	return device_begun(device, &v->base, open_function(v), error);
 }
 
-static int adopt_begin(struct device **device, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, struct error *error)
+static int adopt_begin(struct device **device, const int *fds, const struct device_window *windows,
+	unsigned window_count, struct error *error)
 {
-	struct vfio_kernel_device *v = count == KEPT ? create("adopted") : NULL;
+	struct vfio_kernel_device *v = create("adopted");
 
 	if (!v) {
-		for (unsigned k = 0; k < count; k++)
+		for (unsigned k = 0; k < KEPT; k++)
 			close(fds[k]);
-		return count == KEPT ? error_set(error, -ENOMEM, "vfio: %s", strerror(ENOMEM))
-				     : error_set(error, -EINVAL,
-					       "vfio: a device is kept by %d descriptors, not %u",
-					       KEPT, count);
+		return error_set(error, -ENOMEM, "vfio: %s", strerror(ENOMEM));
 	}
 	memcpy(v->fd, fds, sizeof(v->fd));
-	return finish(device, v, load(v), error);
+	return device_begun(device, &v->base, load(v), error);
 }
 
-static int keep(struct device *device, int *fds)
+static void keep(struct device *device, int *fds)
 {
 	memcpy(fds, of(device)->fd, sizeof(of(device)->fd));
-	return KEPT;
 }
 
 /* --- Access ----------------------------------------------------------------------------------- */
@@ -529,6 +512,7 @@ const struct device_ops vfio_kernel_device_ops = {
 	.open_begin = open_begin,
 	.adopt_begin = adopt_begin,
 	.close = close_device,
+	.kept = KEPT,
 	.keep = keep,
 	.read = read_region,
 	.write = write_region,

@@ -176,18 +176,12 @@ static void name_of(int connection, char *name, size_t room)
 		snprintf(name, room, "adopted");
 }
 
-static int adopt_begin(struct device **device, const int *fds, unsigned count,
-	const struct device_window *windows, unsigned window_count, struct error *error)
+static int adopt_begin(struct device **device, const int *fds, const struct device_window *windows,
+	unsigned window_count, struct error *error)
 {
 	char name[sizeof(((struct device *)0)->name)];
 	struct vfio_user_device *v;
 
-	if (count != 1) {
-		for (unsigned i = 0; i < count; i++)
-			close(fds[i]);
-		return error_set(error, -EINVAL,
-			"vfio-user: a device is kept by one descriptor, not %u", count);
-	}
 	name_of(fds[0], name, sizeof(name));
 	int result = create(&v, fds[0], name, error);
 	if (result)
@@ -198,10 +192,9 @@ static int adopt_begin(struct device **device, const int *fds, unsigned count,
 	return greet(device, v, result, error);
 }
 
-static int keep(struct device *device, int *fds)
+static void keep(struct device *device, int *fds)
 {
 	fds[0] = of(device)->channel.socket;
-	return 1;
 }
 
 /* --- Access ----------------------------------------------------------------------------------- */
@@ -460,6 +453,7 @@ const struct device_ops vfio_user_device_ops = {
 	.unanswered = unanswered,
 	.give_up = give_up,
 	.close = close_device,
+	.kept = 1,
 	.keep = keep,
 	.read = read_region,
 	.write = write_region,

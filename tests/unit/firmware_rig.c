@@ -201,6 +201,19 @@ void rig_close(struct rig *r, unsigned a, unsigned b)
 		BOARD_ASSERT(rig_command(r, b, P2PNIC_OP_PEER_CLOSE, a) == P2PNIC_OK);
 }
 
+void rig_near_wrap(struct rig *r, unsigned a, unsigned b)
+{
+	struct ring_out *out = &r->at[a].nic->out[b];
+	struct ring_in *in = &r->at[b].nic->in[a];
+
+	out->counted = out->produced = out->published = out->consumed = in->dequeued =
+		in->completed = in->announced = 0xfffffff0u;
+	out->limit = out->consumed + out->capacity;
+	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
+	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE)
+		r->relay[b][a]->consumer = *out->consumer;
+}
+
 void rig_adjacency(
 	struct rig *r, unsigned nic, unsigned index, unsigned kind, unsigned egress, unsigned mtu)
 {

@@ -99,6 +99,8 @@ unsigned rig_open_side(struct rig *, unsigned nic, unsigned peer, uint32_t epoch
 /* Opens both sides with the next epoch. */
 void rig_open(struct rig *, unsigned a, unsigned b);
 void rig_close(struct rig *, unsigned a, unsigned b);
+/* The ring from `a` to `b`, before its first frame: 16 more, and its 32-bit indices are at 0. */
+void rig_near_wrap(struct rig *, unsigned a, unsigned b);
 void rig_map(struct rig *, unsigned nic, unsigned peer);
 /* Takes windows of `nic` onto `peer` away, and tells the firmware. */
 void rig_unmap(struct rig *, unsigned nic, unsigned peer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "inject.h"
+#include "tests/unit/descriptors.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -135,18 +135,6 @@ void inject_forget(void)
 	pthread_mutex_unlock(&lock);
 }
 
-static unsigned descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
-
 /* --- Rounds ----------------------------------------------------------------------------------- */
 
 static bool as_the_call(int result)
@@ -159,7 +147,7 @@ static bool play(unsigned nth, int (*call)(void *), void *context,
 	bool (*expect)(void *context, int result), struct error *error)
 {
 	const char *said = error ? error->text : "";
-	unsigned before = descriptors();
+	unsigned before = open_descriptors();
 
 	if (error)
 		error->text[0] = '\0';
@@ -179,9 +167,9 @@ static bool play(unsigned nth, int (*call)(void *), void *context,
 			strerror(failed_error), result, said);
 	if (failed && result && error && !error->text[0])
 		fail_msg("round %u: %s failed, and nothing was said", nth, failed);
-	if (descriptors() != before)
+	if (open_descriptors() != before)
 		fail_msg("round %u: %s failed, and %d descriptors more are open: %s", nth,
-			failed ? failed : "nothing", (int)(descriptors() - before), said);
+			failed ? failed : "nothing", (int)(open_descriptors() - before), said);
 	for (unsigned k = 0; k < HELD_MAX; k++)
 		if (held[k].address)
 			fail_msg("round %u: %s failed, and %zu bytes of %s were left behind: %s",

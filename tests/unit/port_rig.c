@@ -2,7 +2,6 @@
 #include "port_rig.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
@@ -189,18 +188,6 @@ void rig_frame(uint8_t *bytes, unsigned length, uint32_t seed)
 		bytes[12] = RIG_ETHERTYPE >> 8;
 		bytes[13] = RIG_ETHERTYPE & 0xff;
 	}
-}
-
-int rig_open_descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (directory && readdir(directory))
-		n++;
-	if (directory)
-		closedir(directory);
-	return n;
 }
 
 void rig_sleep_ms(unsigned ms)

@@ -67,7 +67,6 @@ bool rig_wire_send(int wire, const uint8_t *bytes, unsigned length);
 /* A frame of that length whose every byte follows from seed; bytes 12–13 are RIG_ETHERTYPE. */
 void rig_frame(uint8_t *bytes, unsigned length, uint32_t seed);
 
-int rig_open_descriptors(void);
 void rig_sleep_ms(unsigned ms);
 
 #endif

@@ -400,15 +400,3 @@ uint64_t soft_engine_time(const struct soft_rig *r)
 	closedir(tasks);
 	return sum;
 }
-
-unsigned soft_descriptors(void)
-{
-	DIR *fds = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	REQUIRE(fds, "/proc/self/fd");
-	while (readdir(fds))
-		n++;
-	closedir(fds);
-	return n;
-}

@@ -71,6 +71,4 @@ bool soft_accounts_even(struct soft_rig *);
 
 /* Processor time of the engine threads so far, in nanoseconds; open descriptors of this process. */
 uint64_t soft_engine_time(const struct soft_rig *);
-unsigned soft_descriptors(void);
-
 #endif

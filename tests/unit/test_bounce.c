@@ -4,12 +4,12 @@
  * would write through its windows, and looks at what arrives in their mailboxes.
  */
 #include "driver/bounce.h"
+#include "tests/unit/descriptors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 /* cmocka wants those first. */
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -69,17 +69,6 @@ static int doorbell_fd(struct device *device, unsigned region, uint64_t offset)
 
 static const struct device_ops ops = {
 	.type = "plain", .map_memory = map_memory, .doorbell_fd = doorbell_fd};
-
-static unsigned descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static int set_up(void **state)
 {
@@ -248,7 +237,7 @@ static void a_window_that_is_refused(void **state)
 
 static void nothing_is_left(void **state)
 {
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 	struct bounce *b;
 
 	for (unsigned k = 0; k < 5; k++) {
@@ -257,7 +246,7 @@ static void nothing_is_left(void **state)
 		bounce_free(b);
 	}
 	bounce_free(NULL);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* --- Carrying --------------------------------------------------------------------------------- */

@@ -201,15 +201,8 @@ static void words_when_indices_wrap(void **state)
 {
 	for (unsigned check = P2PNIC_CHECK_STAMP; check <= P2PNIC_CHECK_CRC; check++) {
 		struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .check = check});
-		struct ring_out *out = &r->at[0].nic->out[1];
-		struct ring_in *in = &r->at[1].nic->in[0];
 
-		out->counted = out->produced = out->published = out->consumed = in->dequeued =
-			in->completed = in->announced = 0xfffffff0u;
-		out->limit = out->consumed + out->capacity;
-		*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
-		if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE)
-			r->relay[1][0]->consumer = *out->consumer;
+		rig_near_wrap(r, 0, 1);
 		for (uint32_t k = 0; k < 100; k++) {
 			uint32_t last = 0;
 
@@ -217,7 +210,7 @@ static void words_when_indices_wrap(void **state)
 			rig_run(r);
 			assert_int_equal(take_in_order(r, 1, 0, &last), 1);
 		}
-		assert_int_equal(out->produced, 84);
+		assert_int_equal(r->at[0].nic->out[1].produced, 84);
 		assert_int_equal(rig_all_drops(r, 1), 0);
 		rig_free(r);
 	}

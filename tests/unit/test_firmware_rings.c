@@ -134,15 +134,8 @@ static void indices_wrap(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){.slots = 16, .rx_buffers = 64});
 	uint32_t seed = 0, last = 0;
-	struct ring_out *out = &r->at[0].nic->out[1];
-	struct ring_in *in = &r->at[1].nic->in[0];
 
-	out->counted = out->produced = out->published = out->consumed = in->dequeued =
-		in->completed = in->announced = 0xfffffff0u;
-	out->limit = out->consumed + out->capacity;
-	*out->consumer = P2PNIC_RING_WORD(out->epoch, out->consumed);
-	if (P2PNIC_METHOD == P2PNIC_METHOD_BOUNCE)
-		r->relay[1][0]->consumer = *out->consumer;
+	rig_near_wrap(r, 0, 1);
 	for (unsigned k = 0; k < 100; k++) {
 		receive4(r, 0, 1, 100, ++seed);
 		if (k % 3 == 0)

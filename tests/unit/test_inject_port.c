@@ -9,6 +9,7 @@
 
 #include "inject.h"
 #include "port_rig.h"
+#include "tests/unit/descriptors.h"
 
 #include <ports/af_packet.h>
 #include <ports/af_xdp.h>
@@ -104,7 +105,7 @@ static void test_refusals(void **state)
 	for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
 		if (cases[k].path != rig.path)
 			continue;
-		int before = rig_open_descriptors();
+		int before = open_descriptors();
 		rig.config.options = cases[k].options;
 		inject_one(cases[k].call, cases[k].skip, cases[k].error);
 		int code = rig.path->open(rig.port, &rig.config, &rig.error);
@@ -113,7 +114,7 @@ static void test_refusals(void **state)
 			fail_msg("%s: not '%s'", rig.error.text, cases[k].says);
 		assert_non_null(
 			strstr(rig.error.text, cases[k].call[0] == 'o' ? "" : rig.config.target));
-		assert_int_equal(rig_open_descriptors(), before);
+		assert_int_equal(open_descriptors(), before);
 		tried++;
 	}
 	rig.config.options = NULL;

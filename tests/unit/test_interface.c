@@ -9,6 +9,7 @@
 
 #include "inject.h"
 #include "port_rig.h"
+#include "tests/unit/descriptors.h"
 
 #include <ports/interface.h>
 
@@ -38,7 +39,7 @@ static void test_names(void **state)
 	if (rig_run("ip tuntap add pp-tun mode tun"))
 		skip();
 	for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
-		int before = rig_open_descriptors();
+		int before = open_descriptors();
 
 		error.text[0] = '\0';
 		assert_int_equal(interface_open(&interface, cases[k].name, &error), cases[k].error);
@@ -46,7 +47,7 @@ static void test_names(void **state)
 			fail_msg("'%s', not '%s'", error.text, cases[k].says);
 		if (!cases[k].error)
 			interface_close(&interface);
-		assert_int_equal(rig_open_descriptors(), before);
+		assert_int_equal(open_descriptors(), before);
 	}
 	assert_int_equal(rig_run("ip link del pp-tun"), 0);
 }

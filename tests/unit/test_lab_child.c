@@ -2,6 +2,7 @@
 /* Programs that the lab starts: what becomes of them, what they say, and calls that fail. */
 #include "inject.h"
 #include "lab/child.h"
+#include "tests/unit/descriptors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,24 +138,12 @@ static void test_start_fails(void **state)
 	assert_true(inject_each(starts, (void *)"input", NULL) >= 2);
 }
 
-static unsigned descriptors(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
-}
-
 /* What fails is said; neither a process nor a descriptor stays. */
 static void test_command_fails(void **state)
 {
 	static const char *const calls[] = {"fork", "syscall", "write"};
 	static const char *const argv[] = {"cat", NULL};
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 	struct child c;
 	int result;
 
@@ -171,13 +160,13 @@ static void test_command_fails(void **state)
 		assert_int_equal(result, -reason);
 		snprintf(wanted, sizeof(wanted), "cat: %s", strerror(reason));
 		assert_string_equal(error.text, wanted);
-		assert_int_equal(descriptors(), before);
+		assert_int_equal(open_descriptors(), before);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	}
 	/* Somebody else has waited for it. */
 	failing = "waitpid";
 	assert_int_equal(command_run(NULL, argv, NULL, &error), -ECHILD);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 	assert_true(waitpid(-1, NULL, 0) <= 0);
 }
 

@@ -4,10 +4,10 @@
  * reads as 0, done.
  */
 #include "driver/fabric.h"
+#include "tests/unit/descriptors.h"
 #include "tests/unit/inject.h"
 #include "tests/unit/pci_tree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -104,17 +104,6 @@ static bool enabled(unsigned nic)
 	return c == '1';
 }
 
-static unsigned descriptors(void)
-{
-	unsigned n = 0;
-	DIR *dir = opendir("/proc/self/fd");
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static void add_nic(unsigned nic)
 {
 	static const uint64_t bytes[] = {
@@ -183,7 +172,7 @@ static struct device *open_nic(unsigned nic)
 static void test_access(void **state)
 {
 	static const uint8_t odd[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device = open_nic(0);
 	uint8_t back[sizeof(odd)];
 	char path[PATH_MAX];
@@ -238,13 +227,13 @@ static void test_access(void **state)
 		-ENOTSUP);
 	assert_non_null(strstr(device_error(device), "methods wr and rd need none"));
 	device_close(device);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* Power and bus mastering: on when asked for, off with the last holder, whoever that is. */
 static void test_life(void **state)
 {
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device = open_nic(0), *other;
 	int fds[DEVICE_KEEP_MAX], kept;
 
@@ -278,18 +267,18 @@ static void test_life(void **state)
 	assert_int_equal(device_adopt(&device, "sysfs", wrong, 2, NULL, 0, &error), -EINVAL);
 	wrong[0] = open("/dev/null", O_RDWR);
 	assert_int_equal(device_adopt(&device, "sysfs", wrong, 1, NULL, 0, &error), -EINVAL);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void refuse(int expected, const char *text)
 {
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device;
 
 	assert_int_equal(device_open(&device, where[0], &error), expected);
 	if (!strstr(error.text, text))
 		fail_msg("%s", error.text);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 	assert_false(enabled(0));
 }
 

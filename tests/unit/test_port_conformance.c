@@ -11,6 +11,7 @@
 
 #include "port_capture.h"
 #include "port_rig.h"
+#include "tests/unit/descriptors.h"
 
 #include <ports/af_packet.h>
 #include <ports/af_xdp.h>
@@ -516,18 +517,18 @@ static void test_descriptors_flat(void **state)
 
 	rig_up(&rig, NULL, 0, RIG_BUFFERS);
 	rig_down(&rig);
-	int before = rig_open_descriptors();
+	int before = open_descriptors();
 	for (unsigned i = 0; i < 10; i++) {
 		rig_up(&rig, NULL, 0, RIG_BUFFERS);
 		rig_down(&rig);
 	}
-	assert_int_equal(rig_open_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_open_refuses(void **state)
 {
 	static struct rig rig;
-	int before = rig_open_descriptors();
+	int before = open_descriptors();
 
 	rig_memory(&rig, path);
 	rig.config.target = "no,such/thing";
@@ -552,7 +553,7 @@ static void test_open_refuses(void **state)
 	rig.config.memory_bytes = 1000;
 	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig_free(&rig);
-	assert_int_equal(rig_open_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_registry(void **state)

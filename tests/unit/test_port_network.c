@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "port_rig.h"
+#include "tests/unit/descriptors.h"
 
 #include <ports/af_packet.h>
 #include <ports/af_xdp.h>
@@ -610,7 +611,7 @@ static void test_down_unnoticed(void **state)
 
 static void test_deleted_and_back(void **state)
 {
-	int before = rig_open_descriptors();
+	int before = open_descriptors();
 
 	for (unsigned round = 0; round < 3; round++) {
 		assert_int_equal(
@@ -623,7 +624,7 @@ static void test_deleted_and_back(void **state)
 		wait_link(&rig, true);
 		assert_alive();
 	}
-	assert_in_range(rig_open_descriptors(), 0, before);
+	assert_in_range(open_descriptors(), 0, before);
 }
 
 /* A process killed with the port open leaves nothing that keeps the next from opening it. */

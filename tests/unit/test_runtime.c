@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The runtime directory: whose it must be, what is not followed, and one lock at a time. */
 #include "router/runtime.h"
+#include "tests/unit/descriptors.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -281,27 +281,16 @@ static void test_one_at_a_time(void **state)
 	assert_int_equal(try(path), 0);
 }
 
-static unsigned descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static void test_descriptors_flat(void **state)
 {
-	const unsigned before = descriptors();
+	const unsigned before = open_descriptors();
 
 	test_made(state);
 	test_writable(state);
 	test_links(state);
 	test_lock_is_something_else(state);
 	test_names(state);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 int main(void)

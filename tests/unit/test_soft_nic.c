@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Soft NICs, engines, vfio-user, driver and fabric together, with captures for wires. */
+#include "tests/unit/descriptors.h"
 #include "tests/unit/soft_rig.h"
 
 #include <errno.h>
@@ -622,15 +623,15 @@ static void descriptors_stay_the_same(void **state)
 			soft_kill(r, 1);
 		/* The control thread lets go of the connection when it comes round. */
 		for (unsigned tries = 0; cycle > 1 && tries < 1000; tries++) {
-			if (soft_descriptors() == before)
+			if (open_descriptors() == before)
 				break;
 			usleep(1000);
 		}
 		if (cycle == 1)
 			usleep(20000);
 		if (cycle > 1)
-			assert_int_equal(soft_descriptors(), before);
-		before = soft_descriptors();
+			assert_int_equal(open_descriptors(), before);
+		before = open_descriptors();
 	}
 	assert_true(soft_accounts_even(r));
 	soft_rig_free(r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A soft NIC's regions by message, and what it refuses to be made of. */
+#include "tests/unit/descriptors.h"
 #include "tests/unit/soft_rig.h"
 
 #include <setjmp.h>
@@ -165,7 +166,7 @@ static void test_refused(void **state)
 		{{.port_target = "/no/such/capture,"}, -ENOENT, "/no/such/capture"},
 		{{.socket = "/no/such/directory/socket"}, -ENOENT, "/no/such/directory/socket"},
 	};
-	unsigned before = soft_descriptors();
+	unsigned before = open_descriptors();
 
 	snprintf(target, sizeof(target), ",%s/refused", r->directory);
 	snprintf(socket, sizeof(socket), "%s/refused.sock", r->directory);
@@ -181,7 +182,7 @@ static void test_refused(void **state)
 		assert_int_equal(soft_nic_new(&nic, &c, r->engine[0], &error), cases[k].error);
 		if (!strstr(error.text, cases[k].says) || strncmp(error.text, "nic bad: ", 9))
 			fail_msg("'%s', not '%s'", error.text, cases[k].says);
-		assert_int_equal(soft_descriptors(), before);
+		assert_int_equal(open_descriptors(), before);
 	}
 	unlink(target + 1);
 }
@@ -210,11 +211,11 @@ static void test_engine_parks(void **state)
 static void test_engine_without_core(void **state)
 {
 	struct engine *engine;
-	unsigned before = soft_descriptors();
+	unsigned before = open_descriptors();
 
 	assert_int_equal(engine_new(&engine, "none", 1023, false), -EINVAL);
 	assert_int_equal(engine_new(&engine, "none", 100000, false), -EINVAL);
-	assert_int_equal(soft_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_engine_is_full(void **state)
@@ -320,7 +321,7 @@ static void test_devices_that_are_none(void **state)
 	assert_int_equal(close(fds[0]), -1);
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(device_adopt(&device, "vfio-user", fds, 2, NULL, 0, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "by one descriptor, not 2"));
+	assert_non_null(strstr(error.text, "by 1 descriptor, not 2"));
 	assert_int_equal(close(fds[1]), -1);
 }
 

@@ -2,6 +2,7 @@
 /* The driver over the kernel's VFIO, on a kernel of the test's own: what each refusal says, that
  * nothing is left of a failure, and windows onto peers. */
 #include "driver/fabric.h"
+#include "tests/unit/descriptors.h"
 #include "tests/unit/vfio_fake.h"
 
 #include <errno.h>
@@ -73,14 +74,14 @@ static struct device *open_nic(unsigned k)
 
 static void refused(int expected, const char *text)
 {
-	const unsigned before = fake_descriptors();
+	const unsigned before = open_descriptors();
 	char whole[400];
 	struct device *device;
 
 	assert_int_equal(device_open(&device, fake_where(0), &error), expected);
 	snprintf(whole, sizeof(whole), "vfio:0000:03:00.0: %s", text);
 	assert_string_equal(error.text, whole);
-	assert_int_equal(fake_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* --- Opening ---------------------------------------------------------------------------------- */
@@ -197,7 +198,7 @@ static void test_requests(void **state)
 /* Whichever call fails: it opens, where that was not vital, or says so; nothing is left. */
 static void test_each_fails(void **state)
 {
-	const unsigned before = fake_descriptors();
+	const unsigned before = open_descriptors();
 	unsigned number = 0, failed = 0;
 	bool met;
 
@@ -215,7 +216,7 @@ static void test_each_fails(void **state)
 		} else {
 			device_close(device);
 		}
-		assert_int_equal(fake_descriptors(), before);
+		assert_int_equal(open_descriptors(), before);
 	} while (met);
 	/* All but two: to be told of errors, and of being unbound. */
 	assert_int_equal(failed, number - 1 - 2);
@@ -227,7 +228,7 @@ static void test_each_fails(void **state)
 static void test_sparse(void **state)
 {
 	struct fake_function *f = &fake.function[0];
-	const unsigned before = fake_descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device;
 
 	/* A capability that says nothing of parts: all of it; and one before that which does. */
@@ -258,20 +259,20 @@ static void test_sparse(void **state)
 		"region 0: a mappable part of 4096 bytes at 0x20000 leaves its 65536 bytes");
 	f->long_answer = true;
 	refused(-E2BIG, "region 0: the kernel's description is of 8192 bytes, longer than 4096");
-	assert_int_equal(fake_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* What a NIC lacks is found when it is attached. */
 static void attach_refused(int expected, const char *text)
 {
-	const unsigned before = fake_descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device = open_nic(0);
 	struct driver_nic nic;
 
 	assert_int_equal(driver_nic_attach(&nic, "n0", 0, device, &error), expected);
 	assert_string_equal(error.text, text);
 	device_close(device);
-	assert_int_equal(fake_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void test_regions(void **state)
@@ -396,7 +397,7 @@ static void test_interrupts(void **state)
 
 static void test_kept(void **state)
 {
-	const unsigned before = fake_descriptors();
+	const unsigned before = open_descriptors();
 	struct device *device = open_nic(0), *peer = open_nic(1);
 	int fds[DEVICE_KEEP_MAX], kept[3];
 
@@ -430,7 +431,7 @@ static void test_kept(void **state)
 	assert_int_equal(device_adopt(&device, "vfio", kept, 3, NULL, 0, &error), -ENOTTY);
 	assert_string_equal(error.text,
 		"vfio:adopted: asking what the device is: Inappropriate ioctl for device");
-	assert_int_equal(fake_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* --- The fabric over it ----------------------------------------------------------------------- */

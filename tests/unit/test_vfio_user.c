@@ -2,6 +2,7 @@
 /* Client against server: everything device.h promises, over a real socket. */
 #include "driver/device.h"
 #include "driver/vfio_user.h"
+#include "tests/unit/descriptors.h"
 #include "vfio_user_rig.h"
 
 #include <setjmp.h>
@@ -40,7 +41,7 @@ static int open_pair_for(void **state, unsigned dma_timeout_ms)
 	struct error error = {""};
 	int ends[2];
 
-	pair.fds = rig_count_fds();
+	pair.fds = open_descriptors();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	rig_open(&pair.rig, NULL, ends[0], dma_timeout_ms);
 	rig_serve(&pair.rig);
@@ -69,7 +70,7 @@ static int close_pair(void **state)
 	rig_close(&pair->rig);
 	assert_int_equal(pair->rig.connects, 1);
 	assert_int_equal(pair->rig.disconnects, 1);
-	assert_int_equal(rig_count_fds(), pair->fds);
+	assert_int_equal(open_descriptors(), pair->fds);
 	return 0;
 }
 
@@ -490,7 +491,7 @@ static void test_one_client_at_a_time(void **state)
 	struct error error = {""};
 	uint32_t value;
 	struct stat status;
-	unsigned fds = rig_count_fds();
+	unsigned fds = open_descriptors();
 
 	snprintf(where, sizeof(where), "vfio-user:%s", socket_path());
 	assert_int_equal(device_open(&first, where, &error), -ENOENT);
@@ -523,14 +524,14 @@ static void test_one_client_at_a_time(void **state)
 	device_close(second);
 	rig_close(&rig);
 	assert_int_equal(stat(socket_path(), &status), -1);
-	assert_int_equal(rig_count_fds(), fds);
+	assert_int_equal(open_descriptors(), fds);
 }
 
 /* Second clients that say nothing, or half of it, hold nobody up; the server goes before them. */
 static void test_silent_second_clients(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	unsigned fds = rig_count_fds();
+	unsigned fds = open_descriptors();
 	struct device *first, *second;
 	struct error error = {""};
 	char where[128];
@@ -559,7 +560,7 @@ static void test_silent_second_clients(void **state)
 	rig_close(&rig);
 	for (unsigned k = 1; k < 8; k++)
 		close(silent[k]);
-	assert_int_equal(rig_count_fds(), fds);
+	assert_int_equal(open_descriptors(), fds);
 }
 
 /* A path left behind by a server that died is taken over; one that is in use is not, nor is a

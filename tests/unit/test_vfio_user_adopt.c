@@ -14,6 +14,7 @@
  */
 #include "driver/device.h"
 #include "driver/vfio_user.h"
+#include "tests/unit/descriptors.h"
 #include "vfio_user_rig.h"
 
 #include <setjmp.h>
@@ -143,7 +144,7 @@ static void run_driver(
 
 static void test_lives(void **state)
 {
-	unsigned fds = rig_count_fds();
+	unsigned fds = open_descriptors();
 	volatile uint64_t *memory =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int ends[2];
@@ -189,7 +190,7 @@ static void test_lives(void **state)
 	close(ends[1]);
 	assert_int_equal(waitpid(device, &status, 0), device);
 	assert_int_equal(status, 0);
-	assert_int_equal(rig_count_fds(), fds);
+	assert_int_equal(open_descriptors(), fds);
 	munmap((void *)memory, 4096);
 }
 

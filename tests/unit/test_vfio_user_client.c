@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The client, connected, against a server that does not mean well: its replies, and its DMA
  * messages. */
+#include "tests/unit/descriptors.h"
 #include "vfio_user_middle.h"
 
 #include <setjmp.h>
@@ -223,7 +224,7 @@ static void test_dma_messages(void **state)
 	struct device *device;
 	struct error error;
 	int ends[2];
-	unsigned fds = rig_count_fds();
+	unsigned fds = open_descriptors();
 	uint8_t *memory = aligned_alloc(4096, 8192);
 
 	/* Connected through the rig's server, which is then closed behind a duplicate of its
@@ -274,7 +275,7 @@ static void test_dma_messages(void **state)
 	rig_close(&rig);
 	close(server);
 	free(memory);
-	assert_int_equal(rig_count_fds(), fds);
+	assert_int_equal(open_descriptors(), fds);
 }
 
 /* --- Chance ----------------------------------------------------------------------------------- */

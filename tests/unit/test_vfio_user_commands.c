@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Each command of the server: what it answers, and what it refuses. */
+#include "tests/unit/descriptors.h"
 #include "vfio_user_raw.h"
 
 #include <setjmp.h>
@@ -324,7 +325,7 @@ static void test_irqs(void **state)
 	const uint32_t unmask = VFIO_IRQ_SET_ACTION_UNMASK;
 	const uint32_t msix = VFIO_PCI_MSIX_IRQ_INDEX;
 	int fds[3] = {eventfd(0, EFD_NONBLOCK), eventfd(0, EFD_NONBLOCK), -1};
-	unsigned before = rig_count_fds();
+	unsigned before = open_descriptors();
 
 	fds[2] = b->rig.bar0_fd;
 	/* Flags that are not one kind of data and one action. */
@@ -352,11 +353,11 @@ static void test_irqs(void **state)
 	assert_int_equal(irqs(b, event | mask, msix, 0, 1, NULL, fds, 1), -ENOTSUP);
 	assert_int_equal(irqs(b, none | trigger, msix, 0, 1, NULL, fds, 1), -EINVAL);
 	assert_int_equal(irqs(b, boolean | trigger, msix, 0, 2, "1", NULL, 0), -EINVAL);
-	assert_int_equal(rig_count_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 2, NULL, fds, 2), 0);
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 2, NULL, fds, 2), 0);
-	assert_int_equal(rig_count_fds(), before + 2);
+	assert_int_equal(open_descriptors(), before + 2);
 	assert_int_equal(irqs(b, none | trigger, msix, 0, 2, NULL, NULL, 0), 0);
 	assert_int_equal(irqs(b, boolean | trigger, msix, 0, 2, "01", NULL, 0), 0);
 	assert_int_equal(take(fds[0]), 1);
@@ -375,9 +376,9 @@ static void test_irqs(void **state)
 	assert_int_equal(take(fds[0]), 0);
 
 	assert_int_equal(irqs(b, event | trigger, msix, 0, 1, NULL, NULL, 0), 0);
-	assert_int_equal(rig_count_fds(), before + 1);
+	assert_int_equal(open_descriptors(), before + 1);
 	assert_int_equal(irqs(b, none | trigger, msix, 0, 0, NULL, NULL, 0), 0);
-	assert_int_equal(rig_count_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 	assert_int_equal(irqs(b, none | trigger, VFIO_PCI_INTX_IRQ_INDEX, 0, 0, NULL, NULL, 0), 0);
 
 	for (uint32_t index = 0; index < 7; index++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The server against clients that do not mean well: framing, negotiation, flow, and chance. */
+#include "tests/unit/descriptors.h"
 #include "vfio_user_raw.h"
 
 #include <setjmp.h>
@@ -133,7 +134,7 @@ static void test_too_many_fds(void **state)
 		struct cmsghdr header;
 		char room[CMSG_SPACE(sizeof(fds))];
 	} control = {0};
-	unsigned before = rig_count_fds();
+	unsigned before = open_descriptors();
 
 	for (unsigned i = 0; i < VFIO_USER_FDS_MAX * 2; i++)
 		fds[i] = memory;
@@ -156,7 +157,7 @@ static void test_too_many_fds(void **state)
 	raw_serve(b);
 	assert_non_null(raw_hear(b));
 	assert_int_equal(b->reply->header.error, EINVAL);
-	assert_int_equal(rig_count_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 
 	/* A server at its limit of descriptors cannot take one in: MSG_CTRUNC as well. */
 	struct rlimit limit;
@@ -172,12 +173,12 @@ static void test_too_many_fds(void **state)
 	assert_int_equal(raw_ask_fds(b, VFIO_USER_DMA_MAP, &map, sizeof(map), fds, 1), 0);
 
 	/* Descriptors nobody asked for. */
-	before = rig_count_fds();
+	before = open_descriptors();
 	struct vfio_user_device_info info = {.argsz = sizeof(info)};
 	assert_int_equal(raw_ask_fds(b, VFIO_USER_DEVICE_GET_INFO, &info, sizeof(info), fds, 9), 0);
 	assert_int_equal(raw_ask_fds(b, VFIO_USER_DEVICE_RESET, NULL, 0, fds, 3), 0);
 	assert_int_equal(raw_ask_fds(b, 999, NULL, 0, fds, 3), -ENOTSUP);
-	assert_int_equal(rig_count_fds(), before);
+	assert_int_equal(open_descriptors(), before);
 	close(memory);
 	raw_assert_well(b);
 }
@@ -427,7 +428,7 @@ static void test_random_messages(void **state)
 	}
 	b.rig.vfu = NULL;
 	rig_close(&b.rig);
-	assert_int_equal(rig_count_fds(), b.fds);
+	assert_int_equal(open_descriptors(), b.fds);
 	close(memory);
 	close(event);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/vfio_fake.h"
+#include "tests/unit/descriptors.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <p2pnic/registers.h>
@@ -54,17 +54,6 @@ const char *fake_where(unsigned function)
 	static const char *const where[] = {"vfio:0000:03:00.0", "vfio:0000:04:00.0"};
 
 	return where[function];
-}
-
-unsigned fake_descriptors(void)
-{
-	unsigned n = 0;
-	DIR *dir = opendir("/proc/self/fd");
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 void fake_fail(unsigned long request, int error)
@@ -152,7 +141,7 @@ static void add_function(unsigned k)
 
 void fake_begin(void)
 {
-	before = fake_descriptors();
+	before = open_descriptors();
 	fake = (struct fake){.version = VFIO_API_VERSION, .type1 = true};
 	objects = 0;
 	tree_make(&fake.tree);
@@ -166,7 +155,7 @@ void fake_end(void)
 	for (unsigned k = 0; k < FAKE_FUNCTIONS; k++)
 		close(fake.function[k].memory);
 	tree_remove_all(&fake.tree);
-	assert_int_equal(fake_descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 /* --- Descriptors ------------------------------------------------------------------------------ */

@@ -78,6 +78,4 @@ void fake_count(unsigned failing, int error);
 void fake_set_register(unsigned function, unsigned reg, uint32_t value);
 uint32_t fake_get_register(unsigned function, unsigned reg);
 
-unsigned fake_descriptors(void);
-
 #endif

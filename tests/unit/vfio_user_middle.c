@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user_middle.h"
+#include "tests/unit/descriptors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,7 +103,7 @@ void middle_begin(struct middle *m, const struct twist *twist)
 
 	memset(m, 0, sizeof(*m));
 	m->twist = twist;
-	m->fds = rig_count_fds();
+	m->fds = open_descriptors();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, near), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, far), 0);
 	m->client_end = near[0];
@@ -121,7 +122,7 @@ void middle_end(struct middle *m)
 	close(m->client);
 	close(m->server);
 	rig_close(&m->rig);
-	assert_int_equal(rig_count_fds(), m->fds);
+	assert_int_equal(open_descriptors(), m->fds);
 }
 
 void middle_begin_connected(struct middle *m, const struct twist *twist)

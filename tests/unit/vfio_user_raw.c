@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vfio_user_raw.h"
+#include "tests/unit/descriptors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,7 +110,7 @@ void raw_connect_for(struct raw *b, unsigned dma_timeout_ms)
 	int ends[2];
 
 	memset(b, 0, sizeof(*b));
-	b->fds = rig_count_fds();
+	b->fds = open_descriptors();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	b->socket = ends[1];
 	rig_open(&b->rig, NULL, ends[0], dma_timeout_ms);
@@ -129,7 +130,7 @@ void raw_disconnect(struct raw *b)
 	assert_int_equal(b->rig.windows, 0);
 	assert_false(vfu_connected(b->rig.vfu));
 	rig_close(&b->rig);
-	assert_int_equal(rig_count_fds(), b->fds);
+	assert_int_equal(open_descriptors(), b->fds);
 }
 
 int raw_set_up(void **state)

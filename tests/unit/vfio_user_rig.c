@@ -5,7 +5,6 @@
 #include <stdarg.h>
 /* cmocka wants those first. */
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,18 +31,6 @@ int rig_memfd(uint64_t bytes, unsigned seals)
 	if (seals)
 		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
 	return fd;
-}
-
-unsigned rig_count_fds(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		count++;
-	closedir(directory);
-	return count;
 }
 
 /* --- The device ------------------------------------------------------------------------------- */

@@ -76,7 +76,6 @@ void rig_engine_stop(struct rig *rig);
 
 /* A memfd of that size, sealed. */
 int rig_memfd(uint64_t bytes, unsigned seals);
-unsigned rig_count_fds(void);
 void rig_sleep_ms(unsigned ms);
 
 #endif
