@@ -62,6 +62,22 @@ static void memif_release(void *opaque)
 	}
 }
 
+/* Client: frames that will be in the next burst. Their descriptors and first bytes come from the
+ * peer's core meanwhile. */
+static inline void memif_prefetch_next(const struct memif_port *port, unsigned n, unsigned waiting)
+{
+	const struct memif_queue *q = &port->link.receive;
+	unsigned next = waiting - n < P2PNIC_BURST_MAX ? waiting - n : P2PNIC_BURST_MAX;
+
+	for (unsigned k = 0; k < next; k++) {
+		unsigned slot = (uint16_t)(q->tail + n + k) & q->mask;
+
+		if (k % 4 == 0)
+			__builtin_prefetch(&q->ring->slot[slot]);
+		__builtin_prefetch(port->memory + port->posted[slot], 0, 2);
+	}
+}
+
 static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
 {
 	struct memif_port *port = opaque;
@@ -82,12 +98,26 @@ static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)
 		n = client ? port->kernel->receive(port, frames, limit)
 			   : memif_receive_server(port, frames, limit);
 	port->consumed = n;
+	if (client)
+		memif_prefetch_next(port, n, (unsigned)waiting);
 	if (__builtin_expect(n < limit, 0))
 		n = memif_receive_rest(port, frames, n, limit, (unsigned)waiting);
 	/* The caller has nothing to release then. */
 	if (n == 0)
 		memif_release(port);
 	return n;
+}
+
+static void memif_prefetch(void *opaque)
+{
+	const struct memif_port *port = opaque;
+
+	if (!port->link.connected)
+		return;
+	__builtin_prefetch(port->link.role == MEMIF_CLIENT ? &port->link.receive.ring->tail
+							   : &port->link.receive.ring->head);
+	__builtin_prefetch(port->link.role == MEMIF_CLIENT ? &port->link.send.ring->tail
+							   : &port->link.send.ring->head);
 }
 
 static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t *at)
@@ -446,6 +476,7 @@ const struct port_ops memif_port_ops = {
 	.info = memif_info,
 	.service = memif_service,
 	.control_fd = memif_control_fd,
+	.prefetch = memif_prefetch,
 	.receive = memif_receive,
 	.keep = memif_keep,
 	.release = memif_release,

@@ -35,6 +35,9 @@ AVX512 static unsigned receive(struct memif_port *port, struct frame *frames, un
 	const struct memif_queue *q = &port->link.receive;
 	unsigned n = 0;
 
+	/* The first bytes of frames: where they are stands in no descriptor. */
+	for (unsigned k = 0; k < limit; k++)
+		__builtin_prefetch(port->memory + port->posted[(uint16_t)(q->tail + k) & q->mask]);
 	while (n < limit) {
 		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
 

@@ -85,7 +85,11 @@ struct port_ops {
 	 * frame, and at[i] the bar_offset of the frame's first byte. (A port that receives into own
 	 * packet memory swaps the two and copies nothing; one that reads frames from a peer's
 	 * memory copies the frame into the buffer given.)
+	 *
+	 * prefetch: a poll of this port is next; it fetches what is looked at first, an index that
+	 * another core writes. NULL: nothing.
 	 */
+	void (*prefetch)(void *port);
 	unsigned (*receive)(void *port, struct frame *frames, unsigned max);
 	void (*keep)(void *port, const uint8_t *frame, unsigned n, uint32_t *at);
 	void (*release)(void *port);

@@ -168,8 +168,10 @@ static void *run(void *argument)
 
 		if (__builtin_expect(atomic_load_explicit(&e->park, memory_order_acquire), 0))
 			parked(e);
-		for (unsigned k = 0; k < e->nics; k++)
+		for (unsigned k = 0; k < e->nics; k++) {
+			soft_nic_prefetch(e->nic[k + 1 < e->nics ? k + 1 : 0]);
 			work += soft_nic_poll(e->nic[k]);
+		}
 		if (e->shared)
 			sched_yield();
 		/* The clock costs as much as a packet: look at it when idle, or every 256

@@ -173,6 +173,8 @@ static void receive_and_keep(unsigned buffers)
 			fed = to < SIZES ? to : SIZES;
 		}
 		unsigned max = 1 + (unsigned)rand() % P2PNIC_BURST_MAX;
+		if (path->prefetch)
+			path->prefetch(rig.port); /* a hint: it changes nothing */
 		unsigned n = path->receive(rig.port, frames, max);
 		assert_in_range(n, 0, max);
 		if (n == 0) {
