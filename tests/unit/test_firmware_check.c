@@ -331,12 +331,10 @@ static void reopen(struct rig *r, unsigned a, unsigned b)
 /* Breaks all transfers from 0 to 1, or mends them. */
 static void breaks(struct rig *r, bool broken)
 {
-	struct board *egress = &r->at[1].board;
-
 	if (RIG_INGRESS_WRITES)
 		r->at[0].board.write_fails = broken;
 	else
-		egress->read_turned = broken ? rig_entry(r, 1, 0, 1).in_buffers.value : 0;
+		r->at[1].board.read_turned = broken ? rig_entry(r, 1, 0, 1).in_buffers.value : 0;
 }
 
 static void a_pair_is_given_up(void **state)
