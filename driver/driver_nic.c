@@ -118,7 +118,6 @@ int driver_nic_reset(struct driver_nic *n, struct error *error)
 	uint32_t mtu = 0;
 	int result = driver_nic_read(n, P2PNIC_REG_MTU, &mtu);
 
-	n->adopted = false;
 	if (!result)
 		result = driver_nic_command(n, P2PNIC_OP_RESET, 0);
 	if (result != P2PNIC_OK)
@@ -127,6 +126,7 @@ int driver_nic_reset(struct driver_nic *n, struct error *error)
 			: result == P2PNIC_BAD_STATE ? -EAGAIN
 						     : -EIO,
 			"%s: reset: %s", n->name, driver_nic_result(result));
+	n->adopted = false;
 	/* Windows of an earlier driver, whatever its settings were. */
 	result = device_unmap_all(n->device);
 	if (!result)

@@ -42,7 +42,7 @@ int driver_nic_attach(struct driver_nic *, const char *name, unsigned index, str
 void driver_nic_detach(struct driver_nic *);
 
 /* Power-on state, without windows, under its number and with its MTU; no longer adopted. -EAGAIN as
- * above. */
+ * above: nothing has changed. */
 int driver_nic_reset(struct driver_nic *, struct error *error);
 
 /* Registers; -errno. */

@@ -437,6 +437,28 @@ static void test_fabric(void **state)
 	}
 }
 
+/* A running NIC with other settings is reset, and no other way is tried while it refuses that. */
+static void test_reset_refused(void **state)
+{
+	struct fabric fabric = new_fabric();
+	struct driver_nic nic;
+
+	set_register(0, P2PNIC_REG_STATUS, P2PNIC_STATUS_RUNNING);
+	set_register(0, P2PNIC_REG_RX_BUFFERS, fabric.rx_buffers * 2);
+	set_register(0, P2PNIC_REG_RESULT, P2PNIC_BAD_STATE);
+	assert_int_equal(driver_nic_attach(&nic, address[0], 0, open_nic(0), &error), 0);
+	for (unsigned try = 0; try < 2; try++) {
+		assert_int_equal(fabric_add(&fabric, &nic, &error), -EAGAIN);
+		assert_true(nic.adopted);
+		assert_int_equal(get_register(0, P2PNIC_REG_RX_BUFFERS), fabric.rx_buffers * 2);
+	}
+	set_register(0, P2PNIC_REG_RESULT, P2PNIC_OK);
+	assert_int_equal(fabric_add(&fabric, &nic, &error), 0);
+	assert_false(nic.adopted);
+	assert_int_equal(get_register(0, P2PNIC_REG_RX_BUFFERS), fabric.rx_buffers);
+	driver_nic_detach(&nic);
+}
+
 /* Whatever call fails, nothing is left open, and the function is as it was. */
 static int open_and_close(void *context)
 {
@@ -469,6 +491,7 @@ int main(void)
 		TEST(test_files),
 		TEST(test_peers),
 		TEST(test_fabric),
+		TEST(test_reset_refused),
 		TEST(test_inject),
 	};
 
