@@ -202,13 +202,14 @@ static void print_pairs(const struct pci_topology *t)
 		}
 }
 
-/* What root can do about it: "bind", "free", or NULL: vfio-pci refuses what has no IOMMU group. */
+/* What root can do about it: "bind", "free", or NULL: vfio-pci refuses what has no IOMMU group, and
+ * access by sysfs wants no driver. */
 static const char *command_of(const struct pci_host *host, const struct pci_nic *nic,
 	char command[PCI_HOST_COMMAND_BYTES])
 {
 	const struct pci_function *n = &nic->function;
 
-	if (!strcmp(n->driver, PCI_DRIVER_VFIO)) {
+	if (!strcmp(n->driver, PCI_DRIVER_VFIO) || (!nic->group && *n->driver)) {
 		pci_host_release(command, n->address);
 		return "free";
 	}

@@ -175,11 +175,15 @@ def test_no_iommu_and_unknowns(host):
         "resource": "0x0 0x0 0x0\n" * 6})
     row = section(nic_list(host).stdout, ["nic", "driver"])[0].split()
     assert row == ["0000:09:00.0", "-", "-", "-", "-", "-", "-", "-", "unknown", "pci0000:00"]
+    host.add("pci0000:00/0000:0a:00.0", driver="other")
     assert "port  " not in nic_list(host).stdout
     assert section(nic_list(host).stdout, ["nic", "to"]) == [
-        "0000:09:00.0   -     no IOMMU group, and vfio-pci takes no NIC without one"]
-    nic, = as_json(host)["nics"]
+        "0000:09:00.0   -     no IOMMU group, and vfio-pci takes no NIC without one",
+        "0000:0a:00.0   free  (cd /sys/bus/pci/devices/0000:0a:00.0 && echo > driver_override && "
+        "echo 0000:0a:00.0 > driver/unbind)"]
+    nic, held = as_json(host)["nics"]
     assert nic["bind"] is None and nic["free"] is None
+    assert held["bind"] is None and held["free"].endswith("driver/unbind)")
     assert nic["iommu_group"] is None and nic["numa_node"] is None and nic["ports"] == []
     assert nic["link"] == {"speed": None, "width": None}
 
@@ -245,6 +249,7 @@ def test_doctor_drivers_and_groups(host):
     assert fixes["0000:0a:00.0", "driver none, not vfio-pci"]
     reason = "no IOMMU group, and vfio-pci takes no NIC without one"
     assert "intel_iommu=on" in fixes["0000:09:00.0", reason]
+    assert "access: sysfs" in fixes["0000:09:00.0", reason]
     assert [subject for subject, _ in fixes].count("0000:09:00.0") == 1
     group = [(subject, text) for level, subject, text in checks if "nvme" in text]
     assert [subject for subject, _ in group] == ["0000:03:00.0", "0000:04:00.0"]
