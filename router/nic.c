@@ -124,6 +124,9 @@ static int join_step(struct router_nic *nic)
 
 	if (!nic->driver.device)
 		result = driver_nic_attach(&nic->driver, n->name, index, nic->device, &error);
+	/* It was lost, and runs on: what it and its peers posted meanwhile is missing in rings. */
+	if (!result && nic->driver.adopted && nic->restarts)
+		result = driver_nic_reset(&nic->driver, &error);
 	if (result)
 		return router_fail(r, result, "%s", error.text);
 	keep_put(nic);
@@ -356,9 +359,10 @@ static void tick(void *context)
 	/* What was asked for a question, perhaps this moment, has the question's deadline. */
 	if (!r->questions)
 		give_up(r);
+	ask(r);
+	/* Of those that are there: others read as links that are down and pairs given up. */
 	events_poll(r);
 	mend_given_up(r);
-	ask(r);
 	nics_tick(r);
 }
 
