@@ -32,8 +32,8 @@ else
 	@scripts/test
 endif
 
-# The driver in a virtual machine, over the kernel's VFIO (docs/testing.md): no root, under three minutes once QEMU is
-# fetched.
+# The driver in virtual machines, over the kernel's VFIO and without an IOMMU (docs/testing.md): no root, under three
+# minutes once QEMU is fetched.
 test-vm: setup
 	@scripts/test vm
 

@@ -22,8 +22,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
                      "p2pnic/vm")
-MODULES = ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
 PCI_ID = "1209:0002"
+# The guest's kernel modules, in order; the last is the NICs' driver. vfio-pci takes no function
+# that no IOMMU guards. pci-stub takes any, and does nothing.
+MODULES = {True: ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"],
+           False: ["pci-stub"]}  # by whether there is an IOMMU
 BOOT_SECONDS = 180
 # How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this
 # machine: QEMU takes the late answer for garbage and leaves the connection (hw/vfio-user/proxy.c,
@@ -38,7 +41,7 @@ mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 for module in %s; do
-	insmod /lib/modules/$module.ko $([ $module != vfio-pci ] || echo ids=%s)
+	insmod /lib/modules/$module.ko $([ $module != %s ] || echo ids=%s)
 done
 exec 3<>/dev/hvc0
 stty raw -echo <&3
@@ -105,7 +108,7 @@ def libraries(program):
             yield found[1]
 
 
-def initramfs(programs):
+def initramfs(programs, modules):
     archive = Archive()
     for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
         archive.folder(folder)
@@ -117,9 +120,9 @@ def initramfs(programs):
     for folder, _, files in os.walk(f"{CACHE}/guest/usr/lib/modules"):
         for file in files:
             name = file.split(".ko")[0]
-            if name in MODULES:
+            if name in modules:
                 archive.add(f"lib/modules/{name}.ko", lzma.decompress(read(f"{folder}/{file}")))
-    archive.add("init", (INIT % (" ".join(MODULES), PCI_ID)).encode())
+    archive.add("init", (INIT % (" ".join(modules), modules[-1], PCI_ID)).encode())
     return archive.close()
 
 
@@ -139,10 +142,10 @@ def qemu():
 
 
 class Machine:
-    def __init__(self, folder, programs, sockets):
-        self.folder = folder
+    def __init__(self, folder, programs, sockets, iommu):
+        self.folder, self.driver = folder, MODULES[iommu][-1]
         with open(f"{folder}/initramfs", "wb") as file:
-            file.write(initramfs(programs))
+            file.write(initramfs(programs, MODULES[iommu]))
         control = f"{folder}/control"
         switch = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
                   "-device", "x3130-upstream,id=up,bus=rp0"]
@@ -161,7 +164,7 @@ class Machine:
                           "-chardev", f"socket,id=control,path={control},server=on,wait=off",
                           "-device", "virtio-serial-pci",
                           "-device", "virtconsole,chardev=control",
-                          "-device", "intel-iommu,caching-mode=on", *switch,
+                          *(["-device", "intel-iommu,caching-mode=on"] if iommu else []), *switch,
                           "-kernel", kernel(), "-initrd", f"{folder}/initramfs", "-append",
                           "console=ttyS0 panic=-1 no_timer_check nohz=off highres=off "
                           "intel_iommu=on iommu=nopt"],
@@ -227,9 +230,22 @@ class Machine:
         self.run(f"base64 -d {path}.64 >{path}")
 
     def functions(self):
-        """PCI addresses of the NICs, in the order of the switch's ports."""
-        found = self.run("cd /sys/bus/pci/drivers/vfio-pci; ls -d 0000:*; cd /")
-        return sorted(found.split())
+        """PCI addresses of the NICs that have their driver, in the order of the switch's ports."""
+        found = self.run(f"ls /sys/bus/pci/drivers/{self.driver}")
+        return sorted(name for name in found.split() if name.startswith("0000:"))
+
+    def tree(self):
+        """A line for each PCI function, indented below the bridge that it hangs on."""
+        said = self.run("cd /sys/bus/pci/devices; for f in *; do echo $(readlink -f $f) $(cat "
+                        "$f/vendor $f/device) $(readlink $f/driver) $(readlink $f/iommu_group); "
+                        "done; cd /")
+        for line in sorted(said.splitlines()):
+            path, vendor, device, *links = line.split()
+            text = f"{'  ' * path.count('/0000:')}{os.path.basename(path)} " \
+                   f"{vendor[2:]}:{device[2:]}"
+            for link in links:
+                text += f" {'group ' if 'iommu_groups' in link else ''}{os.path.basename(link)}"
+            yield text
 
     def faults(self):
         """Each DMA access that the IOMMU refused and the kernel logged: whose, and its address."""
@@ -237,13 +253,18 @@ class Machine:
         return [(f"0000:{function}", int(address, 16)) for function, address in
                 re.findall(r"Request device \[(\S+)\] fault addr (\S+)", said)]
 
+    def command(self, function):
+        """Its command register, the low byte."""
+        return int(self.run("hexdump -s 4 -n 1 -e '1/1 \"%u\"' "
+                            f"/sys/bus/pci/devices/{function}/config"))
+
     def memory_space(self, function, on):
         """Of the switch's port above a NIC: whether it forwards memory accesses down."""
         port = self.run(f"basename $(dirname $(readlink -f /sys/bus/pci/devices/{function}))")
-        command = f"/sys/bus/pci/devices/{port.strip()}/config bs=1 count=1"
-        old = int(self.run(f"dd if={command} skip=4 2>/dev/null | hexdump -e '1/1 \"%u\"'"))
-        new = old | 2 if on else old & ~2
-        self.run(f"printf '\\{new:03o}' | dd of={command} seek=4 conv=notrunc 2>/dev/null")
+        port = port.strip()
+        new = self.command(port) | 2 if on else self.command(port) & ~2
+        self.run(f"printf '\\{new:03o}' | dd of=/sys/bus/pci/devices/{port}/config bs=1 count=1 "
+                 "seek=4 conv=notrunc 2>/dev/null")
 
     def close(self):
         with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""`make test-vm`: the driver in a stock Linux guest, over the kernel's VFIO.
+"""`make test-vm`: the driver in stock Linux guests, one with an IOMMU and one without.
 
     tests/vm/vm.py build-vm
 
-The NICs are soft NICs of this machine, PCI devices of the guest behind one PCIe switch and an IOMMU
+The NICs are soft NICs of this machine, PCI devices of the guest behind one PCIe switch
 (machine.py). Their wires are memif peers in this process. Exit status 77: not run, and why.
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,6 +31,7 @@ PER_PAIR = 700  # a ring has 1024 slots
 READS = 20
 LOST = 20  # frames sent to where they cannot arrive
 GIVEN_UP = 8  # transfers that fail, and the pair is given up (docs/operations.md)
+MASTER = 4  # bus mastering, in the command register
 SKIPPED = 77
 
 
@@ -62,11 +64,11 @@ def frame(a, b, number, arrived=False):
     return ends + b"\x08\x00" + ip(checksum(ip(0))) + udp
 
 
-def configuration(functions):
+def configuration(functions, access):
     text = "router: {name: vm}\nnics:\n"
     for n, function in enumerate(functions):
-        text += f"  - {{name: n{n}, pci: \"{function}\", mac: \"{text_of(mac(n))}\", " \
-                f"addresses: [10.0.{n}.1/24]}}\n"
+        text += f"  - {{name: n{n}, pci: \"{function}\", access: {access}, " \
+                f"mac: \"{text_of(mac(n))}\", addresses: [10.0.{n}.1/24]}}\n"
     text += "neighbors:\n"
     for n in range(len(functions)):
         text += f"  - {{nic: n{n}, address: 10.0.{n}.2, mac: \"{text_of(mac(n, 2))}\"}}\n"
@@ -76,8 +78,9 @@ def configuration(functions):
 class Bench:
     """Soft NICs, their wires, and the machine that they are devices of."""
 
-    def __init__(self, folder, build):
-        self.nics, self.wires, self.machine, self.packets = [], [], None, 0
+    def __init__(self, folder, build, guest):
+        self.guest, self.nics, self.wires, self.machine, self.packets = guest, [], [], None, 0
+        self.routes = False  # a router is there
         self.provoked = 0  # DMA faults
         program = f"{build}/cli/p2pnic"
         self.folder = folder
@@ -100,9 +103,11 @@ class Bench:
             wire.connect()
         eventually(lambda: all(map(os.path.exists, sockets)), "the soft NICs")
         os.mkdir(f"{folder}/vm")
-        self.machine = Machine(f"{folder}/vm", [program, f"{build}/tests/window"], sockets)
+        self.machine = Machine(f"{folder}/vm", [program, f"{build}/tests/window"], sockets,
+                               self.guest.iommu)
         self.functions = self.machine.functions()
         assert len(self.functions) == NICS, (self.functions, self.machine.log())
+        self.machine.put("/tmp/p2pnic.yaml", configuration(self.functions, self.guest.access))
 
     def close(self):
         if self.machine:
@@ -120,15 +125,20 @@ class Bench:
 
     def join(self, n):
         self.wires[n] = Server(f"{self.folder}/w{n}.sock").connect()
-        eventually(self.says(f"nic n{n}: link up"), "word of the link that came")
+        eventually(lambda: self.show("port")[n]["link"], "link")
 
     # --- The router in the guest
 
     def start_router(self):
         self.machine.run("p2pnic router -c /tmp/p2pnic.yaml >>/tmp/router.log 2>&1 & "
                          "echo $! >/tmp/pid")
-        eventually(self.forwards, "the router in the guest", 40,
-                   lambda: self.machine.run("cat /tmp/router.log"))
+        eventually(self.forwards, "the router in the guest", 40, self.log)
+        self.routes = True
+
+    def stop_router(self):
+        self.machine.run("kill $(cat /tmp/pid)")
+        eventually(lambda: not self.machine.run("pidof p2pnic", fails=True), "end of the router")
+        self.routes = False
 
     def forwards(self):
         try:
@@ -141,7 +151,11 @@ class Bench:
         return json.loads(self.machine.run(f"p2pnic show {what} -j --name vm", fails=True))[what]
 
     def says(self, what):
-        return lambda: what in self.machine.run("tail -n 1 /tmp/router.log")
+        """For eventually: whether the router has said it."""
+        return lambda: what in self.log()
+
+    def log(self):
+        return self.machine.run("cat /tmp/router.log", fails=True)
 
     def check_counters(self):
         for row in self.show("counter"):
@@ -149,9 +163,9 @@ class Bench:
             assert row["unaccounted"] == 0, row
 
     def faults(self):
-        """That no test provoked: of the NICs, and of the IOMMU."""
-        return sum(row["dma_faults"] for row in self.show("counter")) + \
-            len(self.machine.faults()) - self.provoked
+        """That no test provoked: of the NICs, as the router knows, and of the IOMMU."""
+        counted = sum(row["dma_faults"] for row in self.show("counter")) if self.routes else 0
+        return counted + len(self.machine.faults()) - self.provoked
 
     # --- Traffic
 
@@ -198,6 +212,29 @@ def eventually(condition, what, seconds=20, detail=lambda: "", meanwhile=lambda:
 
 # --- What is shown --------------------------------------------------------------------------------
 
+def held(bench):
+    """a kernel driver has the functions: the router takes none away; who asked for it frees them"""
+    said = bench.machine.run("p2pnic router -c /tmp/p2pnic.yaml 2>&1", fails=True)
+    assert f"its driver is {bench.machine.driver}; access by sysfs wants none" in said, said
+    assert bench.machine.functions() == bench.functions, said
+    for nic in json.loads(bench.machine.run("p2pnic nic list -j"))["nics"]:
+        bench.machine.run(nic["free"])
+    assert bench.machine.functions() == []
+
+
+def doctor(bench):
+    """p2pnic doctor says what can drive the functions, and that all pairs share a switch"""
+    said = bench.machine.run("p2pnic doctor", fails=True)
+    for function in bench.functions:
+        assert f"{function}: {bench.guest.verdict}" in said, said
+    assert "peer-to-peer: 6 pairs of NICs: by a switch" in said, said
+
+
+def started(bench):
+    """the router forwards"""
+    bench.start_router()
+
+
 def bytes_and_order(bench):
     """every frame of 12 pairs arrives, byte for byte and in order"""
     bench.exchange(range(PER_PAIR))
@@ -228,7 +265,7 @@ def restart(bench):
             bench.start_router()
     steps = 0
     bench.exchange(range(200), meanwhile=meanwhile)
-    said = bench.machine.run("cat /tmp/router.log")
+    said = bench.log()
     for n in range(NICS):
         assert f"nic n{n}: adopted, it forwards on" in said, said
     bench.check_counters()
@@ -236,10 +273,11 @@ def restart(bench):
 
 
 def link(bench):
-    """a link goes and comes back: the driver is told by MSI-X"""
+    """a link goes and comes back, and the router says so"""
     bench.cut(2)
     eventually(bench.says("nic n2: link down"), "word of the link that went")
     bench.join(2)
+    eventually(bench.says("nic n2: link up"), "word of the link that came")
     bench.exchange(range(100))
 
 
@@ -255,9 +293,8 @@ def withdrawn(bench):
         bench.wires[0].send(frame(0, 1, number))
     eventually(bench.machine.faults, "DMA fault in the guest's kernel log")
     bench.exchange(range(100), [pair for pair in PAIRS if set(pair) != {0, 1}])
-    eventually(lambda: "the pair is opened again" in bench.machine.run("cat /tmp/router.log"),
-               "word of the pair that was given up", 60,
-               lambda: bench.machine.run("cat /tmp/router.log"))
+    eventually(bench.says("the pair is opened again"), "word of the pair that was given up", 60,
+               bench.log)
     assert failed() - before >= GIVEN_UP, bench.show("counter")
     stale = bench.wires[1].receive()
     assert stale is None, f"a frame that had not arrived was sent: {stale.hex()}"
@@ -276,10 +313,11 @@ def memory_space(bench):
     for number in range(LOST):
         bench.wires[0].send(frame(0, 3, number))
     bench.exchange(range(100), others)
-    eventually(bench.says("nic n3: "), "word of the NIC that is out of reach")
+    eventually(bench.says("nic n3: its memory is out of reach"), "word of the NIC")
     bench.exchange(range(100), others)
     assert bench.wires[3].receive() is None
     bench.machine.memory_space(bench.functions[3], True)
+    eventually(bench.says("nic n3: back"), "word of the NIC that is back")
     eventually(bench.forwards, "forwarding by all NICs")
     bench.cut(3)  # the NIC was reset, and its port with it
     bench.join(3)
@@ -290,24 +328,45 @@ def memory_space(bench):
     bench.check_counters()
 
 
-TESTS = [bytes_and_order, registers, restart, link, withdrawn, memory_space]
+def stopped(bench):
+    """the router ends: its NICs can do no DMA"""
+    for function in bench.functions:
+        assert bench.machine.command(function) & MASTER, function
+    bench.stop_router()
+    for function in bench.functions:
+        assert not bench.machine.command(function) & MASTER, function
 
 
-def run_all(folder, build):
-    begun, bench = time.monotonic(), None
+class Guest(NamedTuple):
+    name: str
+    iommu: bool
+    access: str  # of the configuration
+    verdict: str  # p2pnic doctor's of a function
+    steps: list
+
+
+GUESTS = [
+    Guest("with an IOMMU", True, "vfio", "ready for VFIO",
+          [doctor, started, bytes_and_order, registers, restart, link, withdrawn, memory_space,
+           stopped]),
+    Guest("without an IOMMU", False, "sysfs", "no IOMMU group",
+          [held, doctor, started, bytes_and_order, registers, restart, link, memory_space,
+           stopped])]
+
+
+def run_all(guest, folder, build):
+    """Of one guest: packets, and DMA faults that no test provoked."""
+    began, bench = time.monotonic(), None
     try:
-        bench = Bench(folder, build)
-        print(f"vm: booted, {' '.join(bench.functions)}: {time.monotonic() - begun:.1f} s",
-              flush=True)
-        bench.machine.put("/tmp/p2pnic.yaml", configuration(bench.functions))
-        bench.start_router()
-        print(f"vm: router forwards: {time.monotonic() - begun:.1f} s", flush=True)
-        for test in TESTS:
+        bench = Bench(folder, build, guest)
+        print(f"vm: guest {guest.name} booted: {time.monotonic() - began:.1f} s",
+              *bench.machine.tree(), sep="\n", flush=True)
+        for step in guest.steps:
             began = time.monotonic()
-            test(bench)
+            step(bench)
             faults = bench.faults()
-            assert faults == 0, (faults, bench.show("counter"), bench.machine.log())
-            print(f"vm: {test.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
+            assert faults == 0, (faults, bench.routes and bench.show("counter"))
+            print(f"vm: {step.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
         return bench.packets, faults
     except BaseException:
         if bench and bench.machine:
@@ -317,6 +376,8 @@ def run_all(folder, build):
                 continue
             with open(f"{folder}/n{n}.log", encoding="utf8") as log:
                 print(f"n{n}: {log.read()[-1500:]}")
+        if bench and bench.machine:
+            print(bench.log())
         raise
     finally:
         if bench:
@@ -335,9 +396,14 @@ def main():
         return SKIPPED
     if arguments.fetch:
         return 0
-    with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
-        packets, faults = run_all(folder, arguments.build)
-    print("vm: not tested: a guest without an IOMMU")
+    counts = []
+    for guest in GUESTS:
+        with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
+            counts.append(run_all(guest, folder, arguments.build))
+    for guest, (packets, faults) in zip(GUESTS, counts):
+        print(f"vm: guest {guest.name}, access {guest.access}: {packets} packets, {faults} DMA "
+              "faults")
+    packets, faults = map(sum, zip(*counts))
     print(f"vm: {NICS} NICs behind one PCIe switch, {packets} packets forwarded by peer-to-peer "
           f"DMA, {faults} DMA faults")
     return 0
