@@ -22,16 +22,26 @@ void events_look(struct router_nic *nic)
 {
 	const char *name = name_of(nic);
 	struct router *r = nic->router;
+	uint32_t magic, speed_mbps = 0;
 	struct port_state now;
 
 	if (!nic->driver.device || port_state_read(&nic->driver, &now))
 		return; /* it is asked again when it says something, or answers again */
-	if (now.link != nic->port.link && now.speed_mbps && now.link)
-		router_say(r, "nic %s: link up, %u Mb/s", name, now.speed_mbps);
-	else if (now.link != nic->port.link)
+	const bool turned = now.link != nic->port.link;
+
+	if (!turned && !strcmp(now.fault, nic->port.fault))
+		return;
+	/* What is out of reach reads as a port without a link (device_ask). */
+	if (driver_nic_read(&nic->driver, P2PNIC_REG_MAGIC, &magic) || magic != P2PNIC_MAGIC)
+		return;
+	if (turned && now.link && driver_nic_read(&nic->driver, P2PNIC_REG_SPEED, &speed_mbps))
+		return;
+	if (speed_mbps)
+		router_say(r, "nic %s: link up, %u Mb/s", name, speed_mbps);
+	else if (turned)
 		router_say(r, "nic %s: link %s%s%s", name, now.link ? "up" : "down",
 			*now.fault ? ": " : "", now.fault);
-	else if (strcmp(now.fault, nic->port.fault) != 0)
+	else
 		router_say(r, "nic %s: %s%s", name, *now.fault ? "port: " : "port recovered",
 			now.fault);
 	nic->port = now;

@@ -98,15 +98,19 @@ static json_t *show_port(struct router *r, unsigned k)
 	const char *state = state_of(r, k);
 	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "nic", n->name, "type", config_nic_type(n),
 		"target", config_nic_target(n), "state", state);
+	char mode[P2PNIC_DESCRIPTION_BYTES];
 	struct port_state port;
+	uint32_t speed_mbps;
 
 	if (!d->device)
 		return o;
 	/* Counters are memory: they can be read of one that does not answer. */
-	if (strcmp(state, SILENT) != 0 && port_state_read(d, &port) == 0) {
-		json_object_set_new(o, "mode", json_string(port.mode));
+	if (strcmp(state, SILENT) != 0 && port_state_read(d, &port) == 0 &&
+		driver_nic_read(d, P2PNIC_REG_SPEED, &speed_mbps) == 0 &&
+		port_mode_read(d, mode) == 0) {
+		json_object_set_new(o, "mode", json_string(mode));
 		json_object_set_new(o, "link", json_boolean(port.link));
-		json_object_set_new(o, "speed_mbps", json_integer(port.speed_mbps));
+		json_object_set_new(o, "speed_mbps", json_integer(speed_mbps));
 		if (*port.fault)
 			json_object_set_new(o, "fault", json_string(port.fault));
 	}
