@@ -80,6 +80,14 @@ static bool by_sysfs(const struct config_nic *n)
 	return n->access && !strcmp(n->access, "sysfs");
 }
 
+/* As configured; else the largest that the NIC can have, of which the MTUs need more or less. */
+static unsigned buffer_bytes_most(const struct config *config, const struct config_nic *n)
+{
+	return config->router->buffer_bytes ? *config->router->buffer_bytes
+	       : n->card                    ? P2PNIC_BUFFER_BYTES_MIN
+					    : P2PNIC_BUFFER_BYTES_MAX;
+}
+
 /* What a NIC is: a process with a port, a PCI function, or a card. */
 static int check_carrier(struct config *config, unsigned k, const struct config_tree *tree)
 {
@@ -106,6 +114,10 @@ static int check_carrier(struct config *config, unsigned k, const struct config_
 	if (n->engine)
 		return wrong(tree, "nics", k, "engine", 0,
 			"a %s has its own processors: leave it out", n->pci ? "PCI NIC" : "card");
+	if (n->card && (config->router->method_number != P2PNIC_METHOD_WRITE ||
+			       buffer_bytes_most(config, n) != P2PNIC_BUFFER_BYTES_MIN))
+		return wrong(tree, "nics", k, type, 0,
+			"a card has method wr and buffers of 2048 bytes, no others");
 	if (config->router->method_number == P2PNIC_METHOD_BOUNCE)
 		return wrong(tree, "nics", k, type, 0,
 			"method bn: the host thread reaches the doorbells of soft NICs only");
@@ -120,11 +132,9 @@ static int check_carrier(struct config *config, unsigned k, const struct config_
 static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	struct config_nic *n = &config->nics[k];
-	const unsigned *buffer_bytes = config->router->buffer_bytes;
 	const unsigned check = config->router->check_number;
 	const unsigned mtu_max =
-		P2PNIC_MTU_MAX(buffer_bytes ? *buffer_bytes : P2PNIC_BUFFER_BYTES_MAX) -
-		(check ? P2PNIC_CHECK_BYTES : 0);
+		P2PNIC_MTU_MAX(buffer_bytes_most(config, n)) - (check ? P2PNIC_CHECK_BYTES : 0);
 	bool found = !n->engine || !config->engines_count;
 	int code = check_carrier(config, k, tree);
 
@@ -141,7 +151,7 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 	if (n->mtu && *n->mtu > mtu_max)
 		return config_tree_wrong(tree, line_of(tree, "nics", k, "mtu", 0),
 			"mtu %u: want %u to %u%s%s", *n->mtu, P2PNIC_MTU_MIN, mtu_max,
-			buffer_bytes ? ", or larger buffer_bytes" : "",
+			config->router->buffer_bytes && !n->card ? ", or larger buffer_bytes" : "",
 			check ? ", or check: none" : "");
 	for (unsigned e = 0; e < config->engines_count && !found; e++)
 		found = !strcmp(config->engines[e].name, n->engine);
