@@ -5,6 +5,9 @@
 #include "firmware/kernel.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+
+#define PAGE 4096u
 
 #define BUS_MAILBOX  0x00000000ull
 #define BUS_DOORBELL 0x00100000ull
@@ -18,12 +21,28 @@ void board_failed(const char *condition, const char *file, int line)
 	abort();
 }
 
+/* Between two pages, its length in the first; an access of the second ends the process. The kernel
+ * gives each page when it is touched, which of most rigs is a small part. */
 static void *zeroed(size_t bytes)
 {
-	void *memory = aligned_alloc(4096, (bytes + 4095) & ~4095ul);
+	size_t room = (bytes + PAGE - 1) / PAGE * PAGE + 2 * PAGE;
+	uint8_t *memory = mmap(NULL, room, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	BOARD_ASSERT(memory);
-	return memset(memory, 0, bytes);
+	BOARD_ASSERT(memory != MAP_FAILED);
+	memcpy(memory, &room, sizeof(room));
+	BOARD_ASSERT(mprotect(memory + room - PAGE, PAGE, PROT_NONE) == 0);
+	return memory + PAGE;
+}
+
+static void unmap(void *memory)
+{
+	size_t room;
+
+	if (!memory)
+		return;
+	memcpy(&room, (uint8_t *)memory - PAGE, sizeof(room));
+	munmap((uint8_t *)memory - PAGE, room);
 }
 
 static struct bus_addr bus_of(unsigned peer, uint64_t part)
@@ -399,21 +418,21 @@ void rig_free(struct rig *r)
 		queue_empty(&n->board.wire_out);
 		while (n->board.flight_head != n->board.flight_tail)
 			free(n->board.flight_copy[n->board.flight_head++ % BOARD_FLIGHT]);
-		free(n->nic);
-		free(n->counters);
-		free(n->bar2);
-		free(n->bar4);
+		unmap(n->nic);
+		unmap(n->counters);
+		unmap(n->bar2);
+		unmap(n->bar4);
 		for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++) {
-			free(n->host[k].mailbox);
-			free(n->host[k].out_buffers);
-			free(n->host[k].in_buffers);
+			unmap(n->host[k].mailbox);
+			unmap(n->host[k].out_buffers);
+			unmap(n->host[k].in_buffers);
 		}
 		for (unsigned b = 0; b < r->nics; b++) {
-			free(r->relay[a][b]);
-			free(r->bounce[a][b]);
+			unmap(r->relay[a][b]);
+			unmap(r->bounce[a][b]);
 		}
 	}
-	free(r);
+	unmap(r);
 }
 
 /* --- Running ---------------------------------------------------------------------------------- */
