@@ -9,8 +9,8 @@
 #include "lab/account.h"
 #include "ports/pcap_writer.h"
 #include "ports/port.h"
-#include "router/api.h"
 #include "router/router.h"
+#include "router/show.h"
 
 #include <errno.h>
 #include <fcntl.h>

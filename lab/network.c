@@ -3,7 +3,7 @@
 
 #include "ports/port.h"
 #include "router/api_client.h"
-#include "router/config.h"
+#include "router/config_defaults.h"
 #include "router/runtime.h"
 
 #include <errno.h>

@@ -11,6 +11,7 @@
 #include "router/api.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/show.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -40,8 +41,9 @@ struct api_client {
 
 	char *text; /* to send: `bytes`, of which `sent` are gone */
 	size_t bytes, sent;
-	bool routes;     /* more of them follow */
-	struct route at; /* the last one sent; family 0: none yet */
+	bool routes;      /* more of them follow */
+	size_t at;        /* the next one */
+	unsigned reloads; /* of the router, when the first was sent */
 };
 
 static void client_drop(struct api_client *c)
@@ -87,37 +89,26 @@ static void answer(struct api_client *c, json_t *object)
 	json_decref(object);
 }
 
-/* The first route behind the last one sent: the table may have changed since. */
-static size_t next_route(const struct api_client *c, const struct routes *routes)
-{
-	size_t low = 0, high = routes->n;
-
-	while (c->at.family && low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (route_order(&routes->route[middle], &c->at) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
+#define TABLE_CHANGED "the table has changed while its routes were sent; ask again"
 
 /* Routes are written as they are sent, no tree of them: there may be a million. Nothing in them
- * needs escapes. */
+ * needs escapes. They are of one table, or the answer is an error. */
 static void more_routes(struct api_client *c)
 {
 	const struct routes *routes = table_routes(c->r->table);
-	size_t k = next_route(c, routes);
 
 	c->bytes = c->sent = 0;
-	for (; k < routes->n && c->bytes + SHOW_ROUTE_BYTES + 2 < CHUNK_BYTES; k++) {
-		if (c->at.family)
-			c->text[c->bytes++] = ',';
-		c->bytes += show_route(c->r, &routes->route[k], c->text + c->bytes);
-		c->at = routes->route[k];
+	if (c->reloads != c->r->reloads) {
+		c->bytes = (size_t)sprintf(c->text, "],\"error\":\"%s\"}", TABLE_CHANGED);
+		c->routes = false;
+		return;
 	}
-	if (k == routes->n) {
+	for (; c->at < routes->n && c->bytes + SHOW_ROUTE_BYTES + 2 < CHUNK_BYTES; c->at++) {
+		if (c->at)
+			c->text[c->bytes++] = ',';
+		c->bytes += show_route(c->r, &routes->route[c->at], c->text + c->bytes);
+	}
+	if (c->at == routes->n) {
 		c->bytes += (size_t)sprintf(c->text + c->bytes, "]}");
 		c->routes = false;
 	}
@@ -132,6 +123,7 @@ static void show_routes(struct api_client *c, const struct address *to)
 		return;
 	c->bytes = (size_t)sprintf(c->text, "{\"route\":[");
 	c->routes = !to;
+	c->reloads = c->r->reloads;
 	if (match)
 		c->bytes += show_route(c->r, match, c->text + c->bytes);
 	if (to)

@@ -2,6 +2,7 @@
 #include "router/config.h"
 
 #include "router/config_check.h"
+#include "router/config_defaults.h"
 #include "router/config_schema.h"
 #include "router/config_tree.h"
 

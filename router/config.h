@@ -128,11 +128,8 @@ struct config {
 };
 
 /* 0, or -errno with "FILE:LINE: KEY: reason" in error. Keys that are absent have their defaults
- * then (config_defaults.c); those where "absent" says so are NULL. */
+ * then (config_defaults.h); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, struct error *error);
-int config_defaults(struct config *); /* -ENOMEM */
-/* Of the packet buffers, unless the file says it: the least that hold a packet of this MTU. */
-unsigned config_buffer_bytes(unsigned mtu);
 void config_free(struct config *);
 
 /* Names of routers, NICs, engines and processes; they become names of files. */

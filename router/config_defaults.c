@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What a key that is absent means, here and nowhere else: after config_load every key below has a
- * value, so that two configurations that say the same are the same, however they say it.
- *
- * Absent stays NULL where there is no value to stand for it: an engine's core (any), bounce_core
- * (any), a port's options (none), a NIC's mac (the interface's), runtime (config_runtime).
- *
- * Each value is an allocation of its own, as config_schema.h has it.
- */
-#include "router/config.h"
+#include "router/config_defaults.h"
 
 #include "driver/fabric.h"
 #include "driver/method.h"

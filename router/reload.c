@@ -210,6 +210,7 @@ static int reload(struct router *r, bool force, struct table_report *report)
 			&config->nics[nics.nic[k]->index]);
 	config_free(r->config);
 	r->config = config;
+	r->reloads++;
 	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(report, text));
 	return 0;

@@ -44,6 +44,7 @@ struct router {
 	unsigned units;
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table; /* NULL: not yet */
+	unsigned reloads;    /* configurations taken */
 	struct router_keeper keeper;
 
 	char runtime[ROUTER_PATH_BYTES - 40];

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What the router tells: JSON built from the NICs' own counters, which it reads from device memory.
- */
-#include "router/api.h"
+#include "router/show.h"
 #include "router/rib.h"
 #include "router/router.h"
 
@@ -288,7 +285,7 @@ json_t *router_show(struct router *r, const char *what)
 unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
 {
 	static const char *const kind[] = {"none", "forward", "local", "glean", "blackhole",
-		"unreachable", "prohibit", "broadcast"};
+		"unreachable", "prohibit", "broadcast", "kernel"};
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
 	char text[ADDRESS_TEXT_BYTES];
 	unsigned members;

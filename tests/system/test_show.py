@@ -238,3 +238,29 @@ def test_many_routes(make_network):
     assert row in lines
     done = run(P2PNIC, "show", "route", "101.134.159.200", "--runtime", network.router.runtime)
     assert done.stdout.splitlines()[1].split() == row
+
+
+def test_routes_are_of_one_table(make_network):
+    """A reload while routes are sent: the answer ends and says so, instead of going on with those
+    of the new table."""
+    network = make_network(2)
+    with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
+        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n"
+                        for n in range(100000))
+    network.router.config["route_files"] = [{"file": "table.txt"}]
+    network.router.write()
+    network.router.reload()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(f"{network.router.runtime}/api.sock")
+        client.sendall(b'{"show": "route"}\n')
+        text = client.recv(65536)  # the rest does not fit into the socket
+        network.router.config["routes"] = [{"prefix": "199.0.0.0/8", "via": "10.0.1.2"}]
+        network.router.write()
+        assert "1 routes added" in network.router.reload()
+        while chunk := client.recv(65536):
+            text += chunk
+    answer = json.loads(text)
+    assert "the table has changed" in answer["error"]
+    assert 0 < len(answer["route"]) < 100000
+    assert not any(row["prefix"] == "199.0.0.0/8" for row in answer["route"])
+    assert len(network.router.show("route")) > 100000
