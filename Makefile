@@ -1,5 +1,5 @@
-# The front door; meson does the work. `make run` and `make test` need nothing but make and a Debian 12: they install
-# what is missing (`make setup`). Nothing else does, but the benchmarks' own set-up.
+# The front door; meson does the work. `make run` and `make test`, `make test-vm`, `make test-card` need nothing but make
+# and a Debian 12: they install what is missing (`make setup`). Nothing else does, but the benchmarks' own set-up.
 
 BUILD ?= build
 PYTHON = /usr/bin/python3
@@ -59,11 +59,14 @@ chaos: build
 		$(if $(CALLS),--calls $(CALLS)) --logs $(BUILD)/chaos
 
 # What the tests run of the code, line by line: build/coverage/index.html.
-coverage: setup
+coverage:
+	@command -v gcovr >/dev/null || { echo "coverage: gcovr is not installed; run: make setup" >&2; exit 1; }
 	@scripts/coverage
 
 # The firmware bare-metal for RV64: nothing undefined but the board.
-firmware-riscv: setup
+firmware-riscv:
+	@command -v riscv64-unknown-elf-gcc >/dev/null || \
+		{ echo "firmware-riscv: riscv64-unknown-elf-gcc is not installed; run: make setup" >&2; exit 1; }
 	@scripts/firmware-riscv
 
 # What is measured beside p2pnic (DPDK's tables, its l3fwd and testpmd from Debian's source package) is
