@@ -24,8 +24,18 @@ def test_top():
     assert done.returncode == 2 and "no command 'fly'" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["nic", "keeper", "router", "lab", "show", "replay", "fib",
-                                  "doctor"])
+def commands():
+    """As the command lists them: one that is added is tested."""
+    listed = run(P2PNIC, "--help").stdout.split("\n\n")[1]
+    return [line.split()[0] for line in listed.splitlines()]
+
+
+def test_list():
+    assert commands() == ["router", "reload", "show", "replay", "lab", "nic", "keeper", "doctor",
+                          "tester", "fib"]
+
+
+@pytest.mark.parametrize("name", commands())
 def test_help(name):
     done = run(P2PNIC, name, "--help")
     assert done.returncode == 0 and "usage" in done.stdout.lower() and not done.stderr
