@@ -92,8 +92,8 @@ struct nic {
 	struct ring_in in[P2PNIC_MAILBOXES];
 	struct ring_out out[P2PNIC_MAILBOXES];
 	struct nic_run run[NIC_FLIGHT_MAX];
-	uint32_t free
-		[NIC_RX_BUFFERS_MAX]; /* own free buffers, last in first out: the warmest first */
+	/* Own free buffers, last in first out: the warmest first. */
+	uint32_t free[NIC_RX_BUFFERS_MAX];
 	uint32_t fetched[NIC_FLIGHT_MAX]; /* Rd, Bn: own buffers of frames in flight */
 	uint32_t fetched_head, fetched_tail;
 

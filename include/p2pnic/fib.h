@@ -68,8 +68,8 @@ struct p2pnic_state_jump {
 	uint32_t levels;    /* (host) 1 to P2PNIC_STATE_JUMP_LEVELS_MAX */
 	uint8_t stride[32]; /* (host) bits of level [1..levels]; they sum up to 32 or 128 */
 	uint8_t reserved[28];
-	uint32_t first
-		[32]; /* (host) level [1..levels]: its first entry, counted from the descriptor */
+	/* (host) level [1..levels]: its first entry, counted from the descriptor */
+	uint32_t first[32];
 	uint32_t entries[32]; /* (host) level [1..levels]: number of entries */
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_state_jump, 320);

@@ -47,7 +47,7 @@
 #define P2PNIC_BAR0_REGISTERS    0x0000u
 #define P2PNIC_BAR0_COUNTERS     0x1000u /* struct p2pnic_counters */
 #define P2PNIC_BAR0_DOORBELL     0x2000u /* any write wakes the NIC */
-#define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is and how it runs */
+#define P2PNIC_BAR0_DESCRIPTION  0x3000u /* ro, text for people: what the port is */
 #define P2PNIC_BAR0_FAULT        0x3080u /* ro, text for people: what is wrong with it, or "" */
 #define P2PNIC_DESCRIPTION_BYTES 128u    /* of either text, with its NUL */
 #define P2PNIC_BAR0_MSIX_TABLE   0x8000u
@@ -109,7 +109,7 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_EPOCH       0x048u /* rw  written: asks for a quiescent point */
 #define P2PNIC_REG_EPOCH_SEEN                                                                      \
 	0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
-#define P2PNIC_REG_BUFFER_BYTES 0x050u /* ro  of each packet buffer; fixed when the NIC was made */
+#define P2PNIC_REG_BUFFER_BYTES 0x050u /* ro  of each packet buffer; fixed as the NIC is made */
 
 #define P2PNIC_STATUS_RUNNING 0x1u /* started */
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */
