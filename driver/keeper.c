@@ -5,6 +5,7 @@
 #include "ipc/listen.h"
 #include "ipc/log.h"
 #include "ipc/peer.h"
+#include "ipc/rights.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -35,22 +36,12 @@ static void close_all(const int *fds, unsigned count)
 /* Does not wait: -EAGAIN, no room. */
 static int message_send(int socket, struct keeper_message *m, const int *fds, unsigned count)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(KEEPER_FDS * sizeof(int))];
-	} control = {0};
 	struct iovec data = {m, sizeof(*m)};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+	union rights rights;
 
 	m->fds = count;
-	if (count) {
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
-	}
+	rights_attach(&message, &rights, fds, count);
 	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(*m) ? 0 : -errno;
 }
 
@@ -62,35 +53,27 @@ static int message_send(int socket, struct keeper_message *m, const int *fds, un
 static int message_receive(
 	int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(KEEPER_FDS * sizeof(int))];
-	} control = {0};
 	struct iovec data = {m, sizeof(*m)};
-	struct msghdr message = {.msg_iov = &data,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+	union rights rights;
+	bool lost = false;
+	ssize_t n;
 
+	rights_expect(&message, &rights);
+	n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	*count = 0;
 	if (n < 0)
 		return -errno;
 	/* Descriptors first: they may come with a message of no bytes, which looks like the end. */
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-			*count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-			memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
-		}
+	*count = rights_detach(&message, fds, KEEPER_FDS, &lost);
 	if (n == 0 && *count == 0)
 		return 0;
 	m->name[sizeof(m->name) - 1] = 0;
 	m->text[sizeof(m->text) - 1] = 0;
-	if (n == sizeof(*m) && *count == m->fds && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if (n == sizeof(*m) && *count == m->fds && !lost && !(message.msg_flags & MSG_TRUNC))
 		return 1;
 	close_all(fds, *count);
-	const bool short_of = n == sizeof(*m) && (message.msg_flags & MSG_CTRUNC) &&
-			      m->fds <= KEEPER_FDS && *count < m->fds;
+	const bool short_of = n == sizeof(*m) && lost && m->fds <= KEEPER_FDS && *count < m->fds;
 
 	*count = 0;
 	return short_of ? -EMFILE : -EPROTO;

@@ -2,6 +2,7 @@
 #include "memif_link.h"
 
 #include "ipc/clock.h"
+#include "ipc/rights.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -64,23 +65,12 @@ static int watch(int set, int fd)
 
 static int message_send_to(int channel, const struct memif_message *message, int fd)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
 	struct memif_message copy = *message; /* sendmsg takes no const */
 	struct iovec iov = {&copy, sizeof(copy)};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	union rights rights;
 
-	if (fd >= 0) {
-		mh.msg_control = control.bytes;
-		mh.msg_controllen = sizeof(control.bytes);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
+	rights_attach(&mh, &rights, &fd, fd >= 0);
 	/* A message is sent whole or not at all (SOCK_SEQPACKET). */
 	return sendmsg(channel, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
@@ -105,38 +95,21 @@ static int send_plain(struct memif_link *link, uint16_t type)
 	return message_send(link, &message, -1);
 }
 
-/*
- * One message, with at most one descriptor. 1: got one; 0: none waits; -errno: the connection is no
- * more. Control space for one descriptor has room for two (alignment), hence the loop that closes.
- */
+/* One message, with at most one descriptor. 1: got one; 0: none waits; -errno: the connection is no
+ * more. */
 static int message_receive(struct memif_link *link, struct memif_message *message, int *fd)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
 	struct iovec iov = {message, sizeof(*message)};
-	struct msghdr mh = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	union rights rights;
+	bool lost = false;
 
 	*fd = -1;
+	rights_expect(&mh, &rights);
 	ssize_t n = recvmsg(link->channel, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	/* Room for one header, and of rights: Linux gives others only when asked (unix(7),
-	 * SO_PASSCRED). */
-	size_t rights =
-		mh.msg_controllen ? (control.align.cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-	for (size_t i = 0; i < rights; i++) {
-		int got;
-		memcpy(&got, CMSG_DATA(&control.align) + i * sizeof(int), sizeof(int));
-		if (*fd < 0)
-			*fd = got;
-		else
-			close(got);
-	}
+	rights_detach(&mh, fd, 1, &lost);
 	if (n == 0) {
 		close_fd(fd);
 		return -ECONNRESET;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "message.h"
 
+#include "ipc/rights.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -11,12 +13,6 @@
 #include <unistd.h>
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct vfio_user_header))
-
-/* Room for the descriptors of one message, aligned for the kernel. */
-union control {
-	struct cmsghdr align;
-	char room[CMSG_SPACE(VFIO_USER_FDS_MAX * sizeof(int))];
-};
 
 void vfio_user_message_free(struct vfio_user_message *message)
 {
@@ -35,48 +31,22 @@ void vfio_user_stream_reset(struct vfio_user_stream *stream)
 	*stream = (struct vfio_user_stream){0};
 }
 
-static void take_fds(struct vfio_user_message *message, struct msghdr *received)
-{
-	if (received->msg_flags & MSG_CTRUNC)
-		message->fds_lost = true;
-	/* GCOVR_EXCL_BR_START: the macros of the C library branch on what the kernel never makes */
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(received); c; c = CMSG_NXTHDR(received, c)) {
-		/* GCOVR_EXCL_BR_STOP */
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (message->fd_count < VFIO_USER_FDS_MAX) {
-				message->fds[message->fd_count++] = fd;
-			} else {
-				message->fds_lost = true;
-				close(fd);
-			}
-		}
-	}
-}
-
 /* recvmsg of what is there: bytes, 0 for "not yet", -ECONNRESET at the end. */
 static ssize_t read_some(
 	int socket, struct iovec *parts, unsigned count, struct vfio_user_message *message)
 {
-	union control control;
-	struct msghdr received = {
-		.msg_iov = parts,
-		.msg_iovlen = count,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
+	struct msghdr received = {.msg_iov = parts, .msg_iovlen = count};
+	union rights rights;
 	ssize_t n;
 
+	rights_expect(&received, &rights);
 	do
 		n = recvmsg(socket, &received, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	take_fds(message, &received);
+	message->fd_count += rights_detach(&received, message->fds + message->fd_count,
+		VFIO_USER_FDS_MAX - message->fd_count, &message->fds_lost);
 	return n ? n : -ECONNRESET;
 }
 
@@ -250,25 +220,15 @@ int vfio_user_discard(int socket, const struct vfio_user_header *header)
 ssize_t vfio_user_send(int socket, const struct iovec *parts, unsigned part_count, const int *fds,
 	unsigned fd_count)
 {
-	union control control;
-	struct msghdr message = {
-		.msg_iov = (struct iovec *)parts,
-		.msg_iovlen = part_count,
-	};
+	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = part_count};
+	union rights rights;
 	ssize_t n;
+
+	_Static_assert(VFIO_USER_FDS_MAX <= RIGHTS_MAX, "all of a message");
 
 	if (fd_count > VFIO_USER_FDS_MAX)
 		return -E2BIG;
-	if (fd_count) {
-		memset(&control, 0, sizeof(control));
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&message); /* GCOVR_EXCL_BR_LINE: there is room */
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
-	}
+	rights_attach(&message, &rights, fds, fd_count);
 	do
 		n = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
