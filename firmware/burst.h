@@ -16,6 +16,17 @@
 #define BURST_GROUP   16u   /* frames that vector kernels handle together */
 #define BURST_NOWHERE 0xffu /* no egress */
 
+/* A packet from or to a special address (p2pnic/special.h) is forwarded nowhere, but this router
+ * may be its end: it is looked up, too, and has this verdict then instead of its own. */
+struct burst_special {
+	struct fib_ipv6 address6;
+	uint32_t address4;
+	uint16_t hop;
+	bool ipv6;
+	uint8_t frame;
+	verdict local;
+};
+
 struct burst {
 	struct frame frame[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	struct frame_head head[P2PNIC_BURST_MAX]; /* as received; with an egress, as sent */
@@ -34,6 +45,8 @@ struct burst {
 	uint16_t hop4[P2PNIC_BURST_MAX], hop6[P2PNIC_BURST_MAX];
 	uint8_t index4[P2PNIC_BURST_MAX + BURST_GROUP], index6[P2PNIC_BURST_MAX];
 	unsigned n4, n6;
+	struct burst_special special[P2PNIC_BURST_MAX];
+	unsigned specials;
 
 	uint8_t egress[P2PNIC_BURST_MAX] __attribute__((aligned(64))); /* or BURST_NOWHERE */
 	verdict verdict[P2PNIC_BURST_MAX]; /* of frames without an egress */

@@ -3,7 +3,6 @@
 
 #include "burst.h"
 #include "header.h"
-#include "resolve.h"
 
 /* --- Checks ----------------------------------------------------------------------------------- */
 
@@ -126,7 +125,7 @@ static inline verdict special_check(enum p2pnic_special from, enum p2pnic_specia
 	return VERDICT_FORWARD;
 }
 
-/* Does it go on nevertheless if its destination is an address of this router? */
+/* Does its verdict depend on whether its destination is an address of this router? */
 static inline bool special_may_end_here(enum p2pnic_special from, enum p2pnic_special to)
 {
 	return from <= P2PNIC_SPECIAL_STAY && to <= P2PNIC_SPECIAL_STAY && from + to > 0;
@@ -140,35 +139,36 @@ static inline void look_up4(struct burst *b, unsigned k, uint32_t destination)
 	b->index4[b->n4++] = (uint8_t)k;
 }
 
-/* May it be forwarded from there to here? Neither is, if one of the two is special, unless this
- * router takes it. */
-static verdict scope4(const struct nic *n, const struct frame_head *h, uint32_t destination)
+/* Neither from nor to a special address is forwarded, but this router may take the packet
+ * (burst.h); then it is `local`. */
+static verdict scope4(
+	const struct nic *n, struct burst *b, unsigned k, uint16_t tail, verdict local)
 {
+	const struct frame_head *h = &b->head[k];
+	uint32_t destination = ipv4_destination(h, tail);
 	enum p2pnic_special from = p2pnic_special_ipv4(ipv4_source(h));
 	enum p2pnic_special to = p2pnic_special_ipv4(destination);
-	uint16_t hop = 0;
-	verdict v;
 
 	if (sources_has(&n->sources, ipv4_source_be(h)))
 		from = P2PNIC_SPECIAL_NEVER;
-	v = special_check(from, to);
-	if (!special_may_end_here(from, to) || !n->fib4)
-		return v;
-	fib4_lookup(n->fib4, &destination, &hop, 1);
-	return resolve_is_local(n, hop) ? VERDICT_FORWARD : v;
+	if (special_may_end_here(from, to))
+		b->special[b->specials++] = (struct burst_special){
+			.frame = (uint8_t)k, .local = local, .address4 = destination};
+	return special_check(from, to);
 }
 
-static verdict scope6(const struct nic *n, struct fib_ipv6 source, struct fib_ipv6 destination)
+static verdict scope6(
+	struct burst *b, unsigned k, struct fib_ipv6 source, struct fib_ipv6 destination)
 {
 	enum p2pnic_special from = p2pnic_special_ipv6(source);
 	enum p2pnic_special to = p2pnic_special_ipv6(destination);
-	verdict v = special_check(from, to);
-	uint16_t hop = 0;
 
-	if (!special_may_end_here(from, to) || !n->fib6)
-		return v;
-	fib6_lookup(n->fib6, &destination, &hop, 1);
-	return resolve_is_local(n, hop) ? VERDICT_FORWARD : v;
+	if (special_may_end_here(from, to))
+		b->special[b->specials++] = (struct burst_special){.frame = (uint8_t)k,
+			.local = VERDICT(LOCAL),
+			.ipv6 = true,
+			.address6 = destination};
+	return special_check(from, to);
 }
 
 static verdict classify_ipv4(const struct nic *n, struct burst *b, unsigned k)
@@ -177,18 +177,23 @@ static verdict classify_ipv4(const struct nic *n, struct burst *b, unsigned k)
 	const struct frame_head *h = &b->head[k];
 	uint32_t header = b->layer4[k] - ETHERNET_BYTES;
 	uint16_t tail = load16(data + 32);
-	verdict v = ipv4_check(h, tail, &b->length[k]);
+	verdict options = VERDICT_FORWARD, v = ipv4_check(h, tail, &b->length[k]);
 
+	if (v != VERDICT_FORWARD)
+		return v;
+	if (header > IPV4_BYTES)
+		options = ipv4_check_options(data + ETHERNET_BYTES, header);
+	v = scope4(n, b, k, tail, options ? options : VERDICT(LOCAL));
 	if (v == VERDICT_FORWARD)
-		v = scope4(n, h, ipv4_destination(h, tail));
-	if (v == VERDICT_FORWARD && header > IPV4_BYTES)
-		v = ipv4_check_options(data + ETHERNET_BYTES, header);
-	if (v == VERDICT_FORWARD)
-		look_up4(b, k, ipv4_destination(h, tail));
-	return v;
+		v = options;
+	if (v != VERDICT_FORWARD)
+		return v;
+	b->address4[b->n4] = ipv4_destination(h, tail);
+	b->index4[b->n4++] = (uint8_t)k;
+	return VERDICT_FORWARD;
 }
 
-static verdict classify_ipv6(const struct nic *n, struct burst *b, unsigned k)
+static verdict classify_ipv6(struct burst *b, unsigned k)
 {
 	const uint8_t *data = b->frame[k].data;
 	struct fib_ipv6 from, to;
@@ -200,7 +205,7 @@ static verdict classify_ipv6(const struct nic *n, struct burst *b, unsigned k)
 	to = ipv6_address(data + 38);
 	v = ipv6_check(&b->head[k], &b->length[k]);
 	if (v == VERDICT_FORWARD && unlikely(ipv6_suspect(from.high) || ipv6_suspect(to.high)))
-		v = scope6(n, from, to);
+		v = scope6(b, k, from, to);
 	if (v != VERDICT_FORWARD)
 		return v;
 	b->address6[b->n6] = to;
@@ -238,7 +243,7 @@ static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 	case ETHERTYPE_IPV4_LE:
 		return classify_ipv4(n, b, k);
 	case ETHERTYPE_IPV6_LE:
-		return classify_ipv6(n, b, k);
+		return classify_ipv6(b, k);
 	default:
 		return VERDICT(ETHERTYPE);
 	}
@@ -255,9 +260,11 @@ void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned 
 		b->head[k] = head;
 		if (likely(ipv4_plain(
 				   &head, tail, b->frame[k].length, &n->stations, &b->length[k]) &&
-			    !sources_has(&n->sources, ipv4_source_be(&head))))
-			look_up4(b, k, ipv4_destination(&head, tail));
-		else
+			    !sources_has(&n->sources, ipv4_source_be(&head)))) {
+			b->address4[b->n4] = ipv4_destination(&head, tail);
+			b->index4[b->n4++] = (uint8_t)k;
+		} else {
 			b->verdict[k] = classify_other(n, b, k);
+		}
 	}
 }

@@ -19,12 +19,21 @@ void nic_receive(struct nic *n, struct burst *b)
 {
 	b->bytes = 0;
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
-	b->n4 = b->n6 = b->lengths = 0;
+	b->n4 = b->n6 = b->specials = b->lengths = 0;
 	for (unsigned k = 0; k < b->frames; k++) {
 		__builtin_prefetch(b->frame[k].data);
 		b->bytes += b->frame[k].length;
 		b->lengths |= b->frame[k].length;
 	}
+}
+
+static void look_up_special(const struct nic *n, struct burst_special *s)
+{
+	s->hop = 0;
+	if (s->ipv6 && n->fib6)
+		fib6_lookup(n->fib6, &s->address6, &s->hop, 1);
+	else if (!s->ipv6 && n->fib4)
+		fib4_lookup(n->fib4, &s->address4, &s->hop, 1);
 }
 
 static void look_up(const struct nic *n, struct burst *b)
@@ -37,6 +46,8 @@ static void look_up(const struct nic *n, struct burst *b)
 		fib6_lookup(n->fib6, b->address6, b->hop6, b->n6);
 	else if (b->n6)
 		__builtin_memset(b->hop6, 0, sizeof(b->hop6));
+	for (unsigned k = 0; k < b->specials; k++)
+		look_up_special(n, &b->special[k]);
 }
 
 /* A descriptor's flags tell the host why, and as what. */

@@ -165,14 +165,6 @@ static inline bool word_forwards(uint32_t word)
 	return (word & (nics | 0xff0000)) == P2PNIC_ADJACENCY_FORWARD << 16;
 }
 
-bool resolve_is_local(const struct nic *n, uint32_t hop)
-{
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
-	uint32_t word = next_hop_word(&tables, hop);
-
-	return WORD_KIND(adjacency_word(adjacency_of(&tables, word, 0))) == P2PNIC_ADJACENCY_LOCAL;
-}
-
 /* Why a packet does not simply leave by this adjacency. */
 static verdict refusal(const struct nic *n, uint32_t word, bool expired)
 {
@@ -264,8 +256,23 @@ static void resolve6(const struct nic *n, struct burst *b)
 	}
 }
 
+static void resolve_special(const struct nic *n, struct burst *b)
+{
+	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
+
+	for (unsigned k = 0; k < b->specials; k++) {
+		const struct burst_special *s = &b->special[k];
+		uint32_t word = next_hop_word(&tables, s->hop);
+
+		if (WORD_KIND(adjacency_word(adjacency_of(&tables, word, 0))) ==
+			P2PNIC_ADJACENCY_LOCAL)
+			b->verdict[s->frame] = s->local;
+	}
+}
+
 void resolve(const struct nic *n, struct burst *b)
 {
 	resolve4(n, b);
 	resolve6(n, b);
+	resolve_special(n, b);
 }

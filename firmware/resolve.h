@@ -13,7 +13,4 @@ struct burst;
  * (bench/firmware_loop). */
 void resolve(const struct nic *, struct burst *);
 
-/* Does a next hop lead to this router itself? For the few packets that are asked about. */
-bool resolve_is_local(const struct nic *, uint32_t hop);
-
 #endif
