@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "fib/check.h"
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "fib/naive.h"
 #include "fib/route_file.h"
 #include "fib/synthetic.h"

@@ -6,7 +6,7 @@
 #ifndef P2PNIC_BENCH_FIB_SUBJECT_H
 #define P2PNIC_BENCH_FIB_SUBJECT_H
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 
 #include <time.h>
 

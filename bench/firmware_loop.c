@@ -12,7 +12,7 @@
 #include "softnic/firmware.h"
 
 #include "bench/loop_port.h"
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/header.h"
 
 #include <stdio.h>

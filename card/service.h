@@ -3,7 +3,7 @@
 #ifndef CARD_SERVICE_H
 #define CARD_SERVICE_H
 
-#include "card/board.h"
+#include "card/card_board.h"
 #include "card/pci.h"
 #include "firmware/nic.h"
 

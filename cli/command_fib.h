@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "fib/route_file.h"
 
 struct fib_options {

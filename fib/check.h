@@ -6,7 +6,7 @@
 #ifndef P2PNIC_FIB_CHECK_H
 #define P2PNIC_FIB_CHECK_H
 
-#include "fib.h"
+#include "fib_image.h"
 #include "naive.h"
 
 struct check {

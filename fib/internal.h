@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of fib/ share; callers use fib.h.
+ * What the files of fib/ share; callers use fib_image.h.
  */
 #ifndef P2PNIC_FIB_INTERNAL_H
 #define P2PNIC_FIB_INTERNAL_H
 
-#include "fib.h"
+#include "fib_image.h"
 #include "ipc/error.h"
 
 /* A patch in the making. Once `failed` (no host memory), adding does nothing. */

@@ -6,7 +6,7 @@
 #ifndef P2PNIC_FIB_NAIVE_H
 #define P2PNIC_FIB_NAIVE_H
 
-#include "fib.h"
+#include "fib_image.h"
 
 struct naive_node {
 	uint32_t child[2]; /* 0: none */

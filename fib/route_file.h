@@ -21,7 +21,7 @@
 #ifndef P2PNIC_FIB_ROUTE_FILE_H
 #define P2PNIC_FIB_ROUTE_FILE_H
 
-#include "fib.h"
+#include "fib_image.h"
 #include "ipc/error.h"
 
 #define ROUTE_FILE_NEXT_HOPS_DEFAULT 64u

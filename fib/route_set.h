@@ -14,7 +14,7 @@
 #ifndef P2PNIC_FIB_ROUTE_SET_H
 #define P2PNIC_FIB_ROUTE_SET_H
 
-#include "fib.h"
+#include "fib_image.h"
 
 #define ROUTE_SET_NONE      UINT32_MAX
 #define ROUTE_SET_NODES_MAX (1u << 24)

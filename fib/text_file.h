@@ -13,7 +13,7 @@
 #ifndef P2PNIC_FIB_TEXT_FILE_H
 #define P2PNIC_FIB_TEXT_FILE_H
 
-#include "fib.h"
+#include "fib_image.h"
 #include "ipc/error.h"
 
 #define TEXT_FILE_LINE_BYTES 65536u

@@ -10,7 +10,7 @@
 #ifndef P2PNIC_FIB_TRACE_H
 #define P2PNIC_FIB_TRACE_H
 
-#include "fib.h"
+#include "fib_image.h"
 
 #define TRACE_STEPS_MAX 32u
 

@@ -2,7 +2,7 @@
 #include "router/table.h"
 #include "router/config_routes.h"
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "ipc/clock.h"
 
 #include <endian.h>

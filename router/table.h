@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the NICs forward by: routes, next hops (next_hop.h) and FIB images (fib/fib.h), and how they
- * get into NICs that forward meanwhile.
+ * What the NICs forward by: routes, next hops (next_hop.h) and FIB images (fib/fib_image.h), and
+ * how they get into NICs that forward meanwhile.
  *
  * A NIC's table memory holds two tables, half 0 and half 1 (of the adjacencies, next hops, buckets
  * and the FIB area). A struct table lives in one half, the same in every NIC, and reaches it in one

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "fib/check.h"
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/fib_lookup.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

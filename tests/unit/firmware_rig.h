@@ -21,7 +21,7 @@
 #define P2PNIC_BOARD_HEADER "tests/unit/firmware_board.h"
 #endif
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/nic.h"
 
 #ifndef P2PNIC_METHOD

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/soft_rig.h"
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 
 #include <dirent.h>
 #include <errno.h>

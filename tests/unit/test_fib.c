@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/fib_lookup.h"
 
 static uint16_t lookup4(const struct fib *fib, uint32_t address)

@@ -15,7 +15,7 @@
 #include <sched.h>
 
 #include "fib/check.h"
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/fib_lookup.h"
 
 #define ROOM    (1u << 20)

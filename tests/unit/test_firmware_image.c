@@ -3,7 +3,7 @@
  * FIB images that are wrong in one word each: fib_image_valid refuses every one, whatever the word
  * leads to.
  */
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 #include "firmware/fib_lookup.h"
 
 #include <setjmp.h>

@@ -4,7 +4,7 @@
 #include "inject.h"
 
 #include "fib/check.h"
-#include "fib/fib.h"
+#include "fib/fib_image.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "card/board.h"
+#include "card/card_board.h"
 
 #include "card/machine.h"
 #include "firmware/board.h"

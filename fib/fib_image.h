@@ -28,8 +28,8 @@
  *   -ENOMEM  host memory
  * After an error the routes and image are as they were before the call.
  */
-#ifndef P2PNIC_FIB_FIB_H
-#define P2PNIC_FIB_FIB_H
+#ifndef P2PNIC_FIB_IMAGE_H
+#define P2PNIC_FIB_IMAGE_H
 
 #include <p2pnic/fib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The card's board (firmware/board.h): a virtio-net port, and DMA as stores into the memory of
  * other cards. */
-#ifndef CARD_BOARD_H
-#define CARD_BOARD_H
+#ifndef CARD_CARD_BOARD_H
+#define CARD_CARD_BOARD_H
 
 #include "card/carrier.h"
 #include "card/virtio_net.h"
