@@ -45,6 +45,38 @@ static void unmap(void *memory)
 	munmap((uint8_t *)memory - PAGE, room);
 }
 
+/* What a NIC finds in its own memory does not matter, and new pages cost most of a short rig: a NIC
+ * gets what one of an earlier rig has left. */
+static struct {
+	void *memory;
+	size_t bytes;
+} left[2 * RIG_NICS_MAX];
+
+static void *used(size_t bytes)
+{
+	for (unsigned k = 0; k < 2 * RIG_NICS_MAX; k++) {
+		void *memory = left[k].memory;
+
+		if (memory && left[k].bytes == bytes) {
+			left[k].memory = NULL;
+			return memory;
+		}
+	}
+	return zeroed(bytes);
+}
+
+static void leave(void *memory, size_t bytes)
+{
+	for (unsigned k = 0; k < 2 * RIG_NICS_MAX; k++) {
+		if (!left[k].memory) {
+			left[k].memory = memory;
+			left[k].bytes = bytes;
+			return;
+		}
+	}
+	unmap(memory);
+}
+
 static struct bus_addr bus_of(unsigned peer, uint64_t part)
 {
 	return (struct bus_addr){((uint64_t)(peer + 1) << 32) + part};
@@ -348,9 +380,9 @@ static void make_nic(struct rig *r, unsigned nic)
 	struct rig_nic *a = &r->at[nic];
 
 	a->bar4_bytes = ring_buffers(r, P2PNIC_MAILBOXES);
-	a->nic = zeroed(sizeof(*a->nic));
+	a->nic = used(sizeof(*a->nic));
 	a->counters = zeroed(sizeof(*a->counters));
-	a->bar2 = zeroed(RIG_BAR2_BYTES);
+	a->bar2 = used(RIG_BAR2_BYTES);
 	a->bar4 = zeroed(a->bar4_bytes);
 	for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++)
 		a->host[k] = (struct rig_host){.mailbox = zeroed(sizeof(struct p2pnic_mailbox)),
@@ -418,9 +450,9 @@ void rig_free(struct rig *r)
 		queue_empty(&n->board.wire_out);
 		while (n->board.flight_head != n->board.flight_tail)
 			free(n->board.flight_copy[n->board.flight_head++ % BOARD_FLIGHT]);
-		unmap(n->nic);
+		leave(n->nic, sizeof(*n->nic));
 		unmap(n->counters);
-		unmap(n->bar2);
+		leave(n->bar2, RIG_BAR2_BYTES);
 		unmap(n->bar4);
 		for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++) {
 			unmap(n->host[k].mailbox);
