@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test test-vm test-card check debug chaos coverage setup build firmware-riscv \
+.PHONY: all run test test-vm test-zero-copy test-card check debug chaos coverage setup build firmware-riscv \
 	bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
@@ -36,6 +36,11 @@ endif
 # minutes once QEMU is fetched.
 test-vm: setup
 	@scripts/test vm
+
+# AF_XDP ports without a copy, in a virtual machine (docs/testing.md): no root, a minute once QEMU and a later kernel are
+# fetched.
+test-zero-copy: setup
+	@scripts/test zero-copy
 
 # The firmware bare-metal on emulated cards, RISC-V (docs/testing.md): no root, half a minute.
 test-card: setup

@@ -47,6 +47,7 @@ PROBES = {
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",
                                          "/run"),
     "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),
+    "no-later-kernel": lambda: _fails("tests/vm/zero_copy.py", "--fetch", seconds=1200),
     "no-qemu-riscv": lambda: not shutil.which("qemu-system-riscv64"),
     "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
 }

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A virtual machine of stock QEMU with soft NICs as its PCI devices.
+"""Virtual machines of stock QEMU: one with soft NICs as its PCI devices, one with network cards.
 
-Host: `p2pnic nic` processes, and QEMU with a vfio-user-pci for each behind one PCIe switch. Guest:
 Debian's kernel, busybox and the p2pnic of a build for any x86-64-v2, in an initramfs. Nothing here
 needs root, a network namespace or KVM.
 """
 
 import base64
 import contextlib
+import glob
 import io
+import json
 import lzma
 import os
 import re
@@ -20,13 +21,15 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
-                     "p2pnic/vm")
-PCI_ID = "1209:0002"
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic")
+VM = f"{CACHE}/vm"
+# Where a later kernel is, and how late: the first in which virtio_net sends, too, without a copy.
+ZERO_COPY, ZERO_COPY_KERNEL = f"{CACHE}/zero-copy", "6.13"
+PCI_ID = "ids=1209:0002"
 # The guest's kernel modules, in order; the last is the NICs' driver. vfio-pci takes no function
 # that no IOMMU guards. pci-stub takes any, and does nothing.
-MODULES = {True: ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"],
-           False: ["pci-stub"]}  # by whether there is an IOMMU
+MODULES = {True: ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", f"vfio-pci {PCI_ID}"],
+           False: [f"pci-stub {PCI_ID}"]}  # by whether there is an IOMMU
 BOOT_SECONDS = 180
 # How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this
 # machine: QEMU takes the late answer for garbage and leaves the connection (hw/vfio-user/proxy.c,
@@ -40,9 +43,7 @@ export PATH=/bin
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
-for module in %s; do
-	insmod /lib/modules/$module.ko $([ $module != %s ] || echo ids=%s)
-done
+%s
 exec 3<>/dev/hvc0
 stty raw -echo <&3
 while read -r number line; do
@@ -57,14 +58,15 @@ class Absent(Exception):
     """QEMU or the guest cannot be had here."""
 
 
-def fetch():
+def fetch(*arguments):
+    """Of the script of that name."""
     try:
-        subprocess.run([f"{HERE}/fetch", CACHE], check=True, stdout=subprocess.DEVNULL,
+        subprocess.run([f"{HERE}/fetch", *arguments], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.PIPE, text=True, timeout=600)
     except subprocess.CalledProcessError as error:
         raise Absent((error.stderr.strip().splitlines() or ["fetch failed"])[-1]) from None
     except subprocess.TimeoutExpired:
-        raise Absent("fetching QEMU took longer than 10 minutes") from None
+        raise Absent(f"fetching {' '.join(arguments)} took longer than 10 minutes") from None
 
 
 # --- The initramfs --------------------------------------------------------------------------------
@@ -108,52 +110,52 @@ def libraries(program):
             yield found[1]
 
 
-def initramfs(programs, modules):
+def initramfs(programs, kernel, modules):
+    """modules: of the kernel in that folder, with parameters, in the order in which they go in."""
     archive = Archive()
     for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
         archive.folder(folder)
-    archive.add("bin/busybox", read(f"{CACHE}/guest/usr/bin/busybox"))
+    archive.add("bin/busybox", read(f"{VM}/guest/usr/bin/busybox"))
     for program in programs:
         archive.add(f"bin/{os.path.basename(program)}", read(program))
     for library in {library for program in programs for library in libraries(program)}:
         archive.add(library.lstrip("/"), read(library))
-    for folder, _, files in os.walk(f"{CACHE}/guest/usr/lib/modules"):
+    for folder, _, files in os.walk(f"{kernel}/usr/lib/modules"):
         for file in files:
             name = file.split(".ko")[0]
-            if name in modules:
+            if name in (module.split()[0] for module in modules):
                 archive.add(f"lib/modules/{name}.ko", lzma.decompress(read(f"{folder}/{file}")))
-    archive.add("init", (INIT % (" ".join(modules), modules[-1], PCI_ID)).encode())
+    archive.add("init", (INIT % "\n".join(f"insmod /lib/modules/{words[0]}.ko {' '.join(words[1:])}"
+                                          for words in map(str.split, modules))).encode())
     return archive.close()
 
 
 # --- The machine ----------------------------------------------------------------------------------
 
-def kernel():
-    boot = f"{CACHE}/guest/boot"
-    return f"{boot}/{max(f for f in os.listdir(boot) if f.startswith('vmlinuz'))}"
+def image(kernel):
+    """Its package may have it in either place."""
+    return max(glob.glob(f"{kernel}/boot/vmlinuz*") +
+               glob.glob(f"{kernel}/usr/lib/modules/*/vmlinuz"))
 
 
 def qemu():
     """Run by its own loader, with its own libraries: this system's are older."""
-    lib = f"{CACHE}/qemu/usr/lib/x86_64-linux-gnu"
+    lib = f"{VM}/qemu/usr/lib/x86_64-linux-gnu"
     return [f"{lib}/ld-linux-x86-64.so.2", "--library-path", lib,
-            f"{CACHE}/qemu/usr/bin/qemu-system-x86_64", "-L", f"{CACHE}/qemu/usr/share/qemu",
-            "-L", f"{CACHE}/qemu/usr/share/seabios"]
+            f"{VM}/qemu/usr/bin/qemu-system-x86_64", "-L", f"{VM}/qemu/usr/share/qemu",
+            "-L", f"{VM}/qemu/usr/share/seabios"]
 
 
-class Machine:
-    def __init__(self, folder, programs, sockets, iommu):
-        self.folder, self.driver = folder, MODULES[iommu][-1]
+class Guest:
+    """A machine, and a shell in it."""
+
+    def __init__(self, folder, programs, devices, kernel, modules, parameters="",
+                 descriptors=()):
+        """descriptors: that devices name, QEMU's from then on."""
+        self.folder = folder
         with open(f"{folder}/initramfs", "wb") as file:
-            file.write(initramfs(programs, MODULES[iommu]))
+            file.write(initramfs(programs, kernel, modules))
         control = f"{folder}/control"
-        switch = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
-                  "-device", "x3130-upstream,id=up,bus=rp0"]
-        for n, path in enumerate(sockets):
-            switch += ["-device", f"xio3130-downstream,id=d{n},bus=up,chassis={n + 2},slot={n}",
-                       "-device", '{"driver":"vfio-user-pci","bus":"d%d",'
-                       '"socket":{"type":"unix","path":"%s"},"x-msg-timeout":%d}'
-                       % (n, path, NIC_SECONDS * 1000)]
         with open(f"{folder}/qemu.log", "wb") as log:
             self.process = subprocess.Popen(
                 qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem",
@@ -164,11 +166,11 @@ class Machine:
                           "-chardev", f"socket,id=control,path={control},server=on,wait=off",
                           "-device", "virtio-serial-pci",
                           "-device", "virtconsole,chardev=control",
-                          *(["-device", "intel-iommu,caching-mode=on"] if iommu else []), *switch,
-                          "-kernel", kernel(), "-initrd", f"{folder}/initramfs", "-append",
+                          "-qmp", f"unix:{folder}/monitor,server=on,wait=off", *devices,
+                          "-kernel", image(kernel), "-initrd", f"{folder}/initramfs", "-append",
                           "console=ttyS0 panic=-1 no_timer_check nohz=off highres=off "
-                          "intel_iommu=on iommu=nopt"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                          f"{parameters}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors)
         self.control = socket.socket(socket.AF_UNIX)
         self.number = 0
         try:
@@ -229,6 +231,50 @@ class Machine:
             self.run(f"echo {data[k:k + 2048]} >>{path}.64")
         self.run(f"base64 -d {path}.64 >{path}")
 
+    def monitor(self, command, **arguments):
+        """Has QEMU do it: its answer."""
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(BOOT_SECONDS)
+            channel.connect(f"{self.folder}/monitor")
+            lines = channel.makefile("r")
+            lines.readline()  # its greeting
+            for name, values in ("qmp_capabilities", {}), (command, arguments):
+                channel.sendall(json.dumps({"execute": name, "arguments": values}).encode())
+                said = json.loads(lines.readline())
+                while "event" in said:
+                    said = json.loads(lines.readline())
+                assert "return" in said, (name, values, said)
+        return said["return"]
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.control.sendall(b"0 poweroff -f\n")
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.control.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Machine(Guest):
+    """Soft NICs, `p2pnic nic` processes, are its PCI devices: a vfio-user-pci for each behind one
+    PCIe switch."""
+
+    def __init__(self, folder, programs, sockets, iommu):
+        self.driver = MODULES[iommu][-1].split()[0]
+        devices = [*(["-device", "intel-iommu,caching-mode=on"] if iommu else []),
+                   "-device", "pcie-root-port,id=rp0,chassis=1,slot=1",
+                   "-device", "x3130-upstream,id=up,bus=rp0"]
+        for n, path in enumerate(sockets):
+            devices += ["-device", f"xio3130-downstream,id=d{n},bus=up,chassis={n + 2},slot={n}",
+                        "-device", '{"driver":"vfio-user-pci","bus":"d%d",'
+                        '"socket":{"type":"unix","path":"%s"},"x-msg-timeout":%d}'
+                        % (n, path, NIC_SECONDS * 1000)]
+        super().__init__(folder, programs, devices, f"{VM}/guest", MODULES[iommu],
+                         "intel_iommu=on iommu=nopt")
+
     def functions(self):
         """PCI addresses of the NICs that have their driver, in the order of the switch's ports."""
         found = self.run(f"ls /sys/bus/pci/drivers/{self.driver}")
@@ -265,14 +311,3 @@ class Machine:
         new = self.command(port) | 2 if on else self.command(port) & ~2
         self.run(f"printf '\\{new:03o}' | dd of=/sys/bus/pci/devices/{port}/config bs=1 count=1 "
                  "seek=4 conv=notrunc 2>/dev/null")
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            self.control.sendall(b"0 poweroff -f\n")
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.control.close()
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{os.path.dirname(HERE)}/system")
 sys.path.insert(0, HERE)
-from machine import Absent, Machine, fetch  # noqa: E402
+from machine import VM, Absent, Machine, fetch  # noqa: E402
 from memif_peer import Server  # noqa: E402
 
 NICS = 4
@@ -390,7 +390,7 @@ def main():
     parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
     arguments = parser.parse_args()
     try:
-        fetch()
+        fetch(VM)
     except Absent as why:
         print(f"vm: not run: {why}")
         return SKIPPED

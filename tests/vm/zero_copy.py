@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""`make test-zero-copy`: a router's AF_XDP ports without a copy, in a stock Linux guest.
+
+    tests/vm/zero_copy.py build-vm
+
+The guest's network cards are emulated by QEMU, and their drivers can do it; the router's soft NICs
+run in the guest. This process is the wire of each card: what it sends and does not take, QEMU holds
+back, so that a wire loses nothing. Exit status 77: not run, and why.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import vm  # noqa: E402
+from machine import VM, ZERO_COPY, ZERO_COPY_KERNEL, Absent, Guest, fetch  # noqa: E402
+from vm import LOST, NICS, PAIRS, PER_PAIR, SKIPPED, eventually, mac, text_of  # noqa: E402
+
+MODULES = ["failover", "net_failover", "virtio_net"]
+CARD = {"driver": "virtio-net-pci", "iommu_platform": True, "disable-legacy": "on"}
+FLAPS = 3
+BURST = 1300  # frames of each of three pairs: more than the rings of the port they leave by
+
+
+class Wire:
+    """The other end of a card: a datagram is a frame."""
+
+    def __init__(self):
+        self.own, self.qemu = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.own.setblocking(False)
+        self.out = []
+
+    def _push(self):
+        with contextlib.suppress(BlockingIOError):
+            while self.out:
+                self.own.send(self.out[0])
+                self.out.pop(0)
+
+    def send(self, frame):
+        self.out.append(frame)
+        self._push()
+
+    def receive(self):
+        self._push()
+        with contextlib.suppress(BlockingIOError):
+            return self.own.recv(65536)
+        return None
+
+    def close(self):
+        self.own.close()
+
+
+def configuration():
+    text = "router: {name: vm}\nengines: [{name: e}]\nnics:\n"
+    for n in range(NICS):
+        # One finds the mode by itself.
+        mode = "options: mode=zero-copy, " if n else ""
+        text += f"  - {{name: n{n}, engine: e, addresses: [10.0.{n}.1/24], " \
+                f"port: {{type: af_xdp, {mode}target: eth{n}}}}}\n"
+    text += "neighbors:\n"
+    for n in range(NICS):
+        text += f"  - {{nic: n{n}, address: 10.0.{n}.2, mac: \"{text_of(mac(n, 2))}\"}}\n"
+    return text
+
+
+class Bench(vm.Bench):
+    def _open(self, folder, build, program):
+        self.wires = [Wire() for n in range(NICS)]
+        ends, devices = [wire.qemu.fileno() for wire in self.wires], []
+        for n, end in enumerate(ends):
+            devices += ["-netdev", f"dgram,id=w{n},local.type=fd,local.str={end}",
+                        "-device", f"pcie-root-port,id=r{n},chassis={n + 1},slot={n + 1}",
+                        "-device", json.dumps(self.card(n))]
+        os.mkdir(f"{folder}/vm")
+        self.machine = Guest(f"{folder}/vm", [program, f"{build}/tests/xsk"], devices,
+                             f"{ZERO_COPY}/guest", MODULES, descriptors=ends)
+        for wire in self.wires:
+            wire.qemu.close()
+        for which in "all", "default":  # the kernel says nothing of its own
+            self.machine.run(f"echo 1 >/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+        self.machine.put("/tmp/p2pnic.yaml", configuration())
+
+    @staticmethod
+    def card(n):
+        return {**CARD, "id": f"n{n}", "netdev": f"w{n}", "bus": f"r{n}", "mac": text_of(mac(n))}
+
+    def ready(self):
+        """All links are up, and all ports without a copy: so the router says, and the kernel."""
+        def ports():
+            try:
+                return all(row["link"] and row["mode"].startswith("zero-copy")
+                           for row in self.show("port"))
+            except ValueError:
+                return False
+        eventually(ports, "zero-copy", 40,
+                   lambda: self.machine.run("p2pnic show port --name vm; cat /tmp/router.log",
+                                            fails=True))
+        assert self.sockets() == ["zero-copy"] * NICS, self.sockets()
+
+    def sockets(self):
+        said = self.machine.run(f"xsk {self.show('nic')[0]['pid']}")
+        return [line.split()[0] for line in said.splitlines()]
+
+
+# --- What is shown --------------------------------------------------------------------------------
+
+def mode(bench):
+    """the router starts; its ports are zero-copy, asked for or found"""
+    bench.start_router()
+    bench.ready()
+
+
+def bytes_and_order(bench):
+    """every frame of 12 pairs arrives, byte for byte and in order"""
+    bench.exchange(range(PER_PAIR))
+    bench.check_counters()
+
+
+TESTS = [mode, bytes_and_order]
+
+
+def run_all(folder, build):
+    began, bench = time.monotonic(), None
+    try:
+        bench = Bench(folder, build, None)
+        system = bench.machine.run("uname -r").strip()
+        print(f"zero-copy: booted Linux {system}: {time.monotonic() - began:.1f} s", flush=True)
+        for test in TESTS:
+            began = time.monotonic()
+            test(bench)
+            print(f"zero-copy: {test.__doc__}: {time.monotonic() - began:.1f} s", flush=True)
+        return bench.packets, system
+    except BaseException:
+        if bench and bench.machine:
+            print(bench.machine.log())
+            print(bench.machine.run("cat /tmp/router.log; p2pnic show port --name vm", fails=True))
+        raise
+    finally:
+        if bench:
+            bench.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", nargs="?", help="folder, of a build for x86-64-v2")
+    parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
+    arguments = parser.parse_args()
+    try:
+        fetch(VM)
+        fetch(ZERO_COPY, ZERO_COPY_KERNEL)
+    except Absent as why:
+        print(f"zero-copy: not run: {why}")
+        return SKIPPED
+    if arguments.fetch:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
+        packets, system = run_all(folder, arguments.build)
+    print(f"zero-copy: {NICS} AF_XDP ports of virtio_net, Linux {system}, {packets} packets "
+          "forwarded, 0 unaccounted")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
