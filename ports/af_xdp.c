@@ -25,6 +25,19 @@ static inline void complete(struct af_xdp_port *port, uint64_t address)
 	port->newest[buffer] = port->flight[place - 1].previous;
 }
 
+/* Those that the kernel says it is done with. */
+static unsigned collect(struct af_xdp_port *port)
+{
+	uint32_t first;
+	unsigned n = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
+
+	for (unsigned i = 0; i < n; i++)
+		complete(port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
+	if (n)
+		xsk_ring_cons__release(&port->completion, n);
+	return n;
+}
+
 static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "generic"};
 
 /* --- telling the kernel ----------------------------------------------------------------------- */
@@ -135,15 +148,33 @@ static uint64_t socket_missed(const struct af_xdp_port *port)
 	return statistics.rx_dropped + statistics.rx_ring_full;
 }
 
-/* Closes the socket. Frames it has not sent have failed, those it has are done with: the kernel
- * lets go of packet memory before close returns. */
+/* The kernel has let go of packet memory. */
+static void let_go(struct af_xdp_port *port)
+{
+	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
+		struct af_xdp_flight *flight = &port->flight[--i % AF_XDP_FLIGHT];
+
+		if (flight->pending)
+			port->newest[flight->buffer] = 0;
+		flight->pending = 0;
+	}
+	port->held_since_ns = 0;
+}
+
+/*
+ * Closes the socket. Frames it has not sent have failed; those it has are done with, for the kernel
+ * copied them. Without a copy a frame is sent once it was completed, and the card reads and writes
+ * packet memory until the kernel has taken the queue from it, some time after close has returned
+ * (xp_put_pool, net/xdp/xsk_buff_pool.c of Linux). Frames in flight are held till then.
+ */
 static void delete_socket(struct af_xdp_port *port)
 {
 	if (!port->socket)
 		return;
 	unsigned waiting = xsk_cons_nb_avail(&port->receive, AF_XDP_RING);
 	port->missed += socket_missed(port) + waiting;
-	uint32_t left = unsent(port);
+	collect(port);
+	uint32_t left = port->mode == AF_XDP_ZERO_COPY ? AF_XDP_FLIGHT : unsent(port);
 	epoll_ctl(port->epoll, EPOLL_CTL_DEL, port->socket_fd, NULL);
 	xsk_socket__delete(port->socket);
 	xsk_umem__delete(port->umem);
@@ -160,10 +191,11 @@ static void delete_socket(struct af_xdp_port *port)
 			flight->failed = 1;
 			left--;
 		}
-		if (flight->pending)
-			port->newest[flight->buffer] = 0;
-		flight->pending = 0;
 	}
+	if (port->mode == AF_XDP_ZERO_COPY)
+		port->held_since_ns = clock_now_ns();
+	else
+		let_go(port);
 }
 
 static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
@@ -209,8 +241,9 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	return code;
 }
 
-/* Program and socket in this mode. The queue of a socket just closed is free only after the
- * kernel's deferred work: `patience_ms` says how long to wait for that. */
+/* Program and socket in this mode; failed, the program may be left. The queue of a socket just
+ * closed is free only after the kernel's deferred work: `patience_ms` says how long to wait for
+ * that. */
 static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
 {
 	int code = xdp_program_attach(&port->xdp, port->interface.index, mode != AF_XDP_GENERIC);
@@ -224,8 +257,6 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 		usleep(1000);
 		patience_ms--;
 	}
-	if (code)
-		xdp_program_detach(&port->xdp);
 	return code;
 }
 
@@ -242,10 +273,17 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, struct er
 		busy |= code == -EBUSY || code == -EEXIST;
 		if (code == 0) {
 			port->down = !port->interface.link;
+			let_go(port);
 			return 0;
 		}
+		bool attached = port->xdp.link >= 0;
+		xdp_program_detach(&port->xdp);
 		error_set(&tried, code, "%s%s%s: %s", tried.text, tried.text[0] ? "; " : "",
 			mode_name[mode], strerror(-code));
+		/* The queue is taken, in whatever mode. Free for the next one by chance, it would
+		 * leave the port with a worse mode than it can have. */
+		if (attached && code == -EBUSY)
+			break;
 	}
 	if (busy)
 		code = -EBUSY;
@@ -506,8 +544,16 @@ static bool is_stuck(struct af_xdp_port *port)
 
 static void rebuild(struct af_xdp_port *port)
 {
-	port->rebuilt++;
 	port->watched_since_ns = 0;
+	if (port->other) {
+		unsigned possible;
+
+		interface_channels(&port->interface, &port->channels, &possible);
+		if (settle_queues(port, &port->fault))
+			return;
+		port->other = false;
+	}
+	port->rebuilt++;
 	if (make_socket(port, 0, &port->fault))
 		/* The interface is gone again, or the kernel has not let go: the next round. */
 		return;
@@ -521,12 +567,15 @@ static void port_service(void *p)
 	struct af_xdp_port *port = p;
 	bool other = interface_refresh(&port->interface);
 
+	port->other |= other;
 	port->down = !port->socket || !port->interface.link;
 	port->no_batches = false;
 	if (port->socket && (other || is_stuck(port)))
 		lose_socket(port);
 	if (!port->socket && port->interface.index && port->interface.up)
 		rebuild(port);
+	if (port->held_since_ns && clock_now_ns() - port->held_since_ns > AF_XDP_HELD_NS)
+		let_go(port);
 }
 
 static void port_info(void *p, struct port_info *info)
@@ -653,19 +702,14 @@ static unsigned port_transmitted(void *opaque, uint64_t *failed)
 {
 	struct af_xdp_port *port = opaque;
 	unsigned n = 0;
-	uint32_t first;
 
 	if (port->flight_head == port->flight_tail)
 		return 0;
 	if (port->kick && (!port->waiting || port->looks++))
 		kick(port);
-	if (port->socket) {
-		unsigned completed = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
-		for (unsigned i = 0; i < completed; i++)
-			complete(port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
-		if (completed)
-			xsk_ring_cons__release(&port->completion, completed);
-	}
+	if (port->socket && !collect(port) && port->mode == AF_XDP_ZERO_COPY &&
+		++port->looks % AF_XDP_LOOKS == 0)
+		kick(port);
 	while (port->flight_head != port->flight_tail &&
 		!port->flight[port->flight_head % AF_XDP_FLIGHT].pending) {
 		port->failed += port->flight[port->flight_head % AF_XDP_FLIGHT].failed;
@@ -688,6 +732,8 @@ static bool port_arm(void *opaque)
 		return false;
 	if (xsk_ring_prod__needs_wakeup(&port->fill))
 		kick_fill(port);
+	if (port->mode == AF_XDP_ZERO_COPY && port->flight_head != port->flight_tail)
+		kick(port);
 	unsigned waiting = xsk_ring_cons__peek(&port->receive, 1, &first);
 	xsk_ring_cons__cancel(&port->receive, waiting);
 	return waiting || port->kick;

@@ -67,6 +67,11 @@
 #define AF_XDP_RING         2048u /* transmit, completion, receive ring */
 #define AF_XDP_FLIGHT       AF_XDP_RING
 #define AF_XDP_STUCK_NS     200000000ull
+#define AF_XDP_HELD_NS      1000000000ull /* delete_socket */
+
+/* A driver may ask to be woken after the flush that would have heard it: its question is looked at
+ * again after so many looks at completions that brought none, and before the engine sleeps. */
+#define AF_XDP_LOOKS 256u
 
 /*
  * Batches are the cheaper the larger they are. After a flush of so many new frames, half a burst,
@@ -121,8 +126,8 @@ struct af_xdp_port {
 	bool kick;            /* the transmit ring holds what the kernel was not told of… */
 	uint32_t unsubmitted; /* …and of that so many frames, the last, are not even in its view */
 	uint32_t waiting;     /* of those, for others to make a larger batch… */
-	uint32_t looks;       /* …since that many calls of transmitted */
-	bool batching;        /* the other end takes batches; info shows it */
+	uint32_t looks; /* …since that many calls of transmitted; without a copy: AF_XDP_LOOKS */
+	bool batching;  /* the other end takes batches; info shows it */
 	uint16_t *newest; /* for each buffer: its newest pending frame's place in `flight` plus 1 */
 	struct af_xdp_flight flight[AF_XDP_FLIGHT];
 
@@ -134,7 +139,8 @@ struct af_xdp_port {
 	bool queue_given;
 	bool restore_channels;
 	unsigned channels;
-	int epoll; /* what fd() returns: it stays when the socket is made anew */
+	bool other; /* the interface is not the one whose queues were settled */
+	int epoll;  /* what fd() returns: it stays when the socket is made anew */
 	struct xsk_umem *umem;
 	struct xdp_program xdp;
 	bool batch;      /* option */
@@ -143,6 +149,7 @@ struct af_xdp_port {
 	uint64_t missed;           /* of earlier sockets */
 	uint32_t watched;          /* flight_head when service last looked… */
 	uint64_t watched_since_ns; /* …and since when it has not moved; 0: nothing in flight then */
+	uint64_t held_since_ns;    /* the socket was closed, and frames are held; 0: none are */
 	unsigned rebuilt;
 	struct error fault;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The data path of af_xdp against a kernel made of a few lines: rings in this process's memory,
- * frames taken late, completed in any order, fill entries acknowledged late. No rights needed.
+ * frames taken late, completed in any order, fill entries acknowledged late. And the socket's life,
+ * with libxdp, the XDP program and the interface made up, too (--wrap). No rights needed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,9 +15,13 @@
 
 #include <ports/af_xdp.h>
 
+#include <errno.h>
+#include <linux/if_xdp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #define MEMORY  (P2PNIC_BUFFER_BYTES_MIN * 8192ull)
 #define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES_MIN)
@@ -35,6 +40,15 @@ static struct {
 } kernel;
 
 static struct af_xdp_port port;
+
+/* What the socket's life is made of. */
+static struct {
+	bool other;        /* the next look finds another interface */
+	unsigned busy;     /* so many sockets are refused: the queue is not free yet */
+	unsigned channels; /* of the interface */
+	unsigned created;
+	int woken; /* the other end of the socket's descriptor */
+} world;
 
 static void connect_producer(
 	struct xsk_ring_prod *ring, struct ring *r, uint32_t size, size_t bytes)
@@ -61,14 +75,33 @@ static void connect_consumer(
 		.flags = &r->flags};
 }
 
-static int setup(void **state)
+static void connect_kernel(void)
 {
+	free(kernel.fill.entries);
+	free(kernel.receive.entries);
+	free(kernel.transmit.entries);
+	free(kernel.completion.entries);
 	memset(&kernel, 0, sizeof(kernel));
-	memset(&port, 0, sizeof(port));
 	connect_producer(&port.fill, &kernel.fill, AF_XDP_FILL_RING, 8);
 	connect_producer(&port.transmit, &kernel.transmit, AF_XDP_RING, sizeof(struct xdp_desc));
 	connect_consumer(&port.receive, &kernel.receive, AF_XDP_RING, sizeof(struct xdp_desc));
 	connect_consumer(&port.completion, &kernel.completion, AF_XDP_RING, 8);
+}
+
+static int setup(void **state)
+{
+	int ends[2];
+
+	memset(&port, 0, sizeof(port));
+	memset(&world, 0, sizeof(world));
+	connect_kernel();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends), 0);
+	port.socket_fd = ends[0];
+	world.woken = ends[1];
+	world.channels = 1;
+	port.epoll = epoll_create1(0);
+	port.xdp = XDP_PROGRAM_NONE;
+	port.interface = (struct interface){.socket = -1, .index = 1, .up = true, .link = true};
 	port.memory = aligned_alloc(4096, MEMORY);
 	port.memory_bytes = MEMORY;
 	port.own = calloc(BUFFERS / 64, 8);
@@ -85,6 +118,10 @@ static int teardown(void **state)
 	free(kernel.receive.entries);
 	free(kernel.transmit.entries);
 	free(kernel.completion.entries);
+	memset(&kernel, 0, sizeof(kernel));
+	close(port.socket_fd);
+	close(world.woken);
+	close(port.epoll);
 	free(port.memory);
 	free(port.own);
 	free(port.newest);
@@ -250,11 +287,203 @@ static void test_receive_books(void **state)
 		assert_int_equal(port.own[i / 64] >> i % 64 & 1, owner[i] == PORT);
 }
 
+/* --- The socket's life ------------------------------------------------------------------------ */
+
+__typeof__(interface_refresh) __wrap_interface_refresh;
+__typeof__(interface_channels) __wrap_interface_channels;
+__typeof__(interface_set_channels) __wrap_interface_set_channels;
+__typeof__(xdp_program_attach) __wrap_xdp_program_attach;
+__typeof__(xdp_program_detach) __wrap_xdp_program_detach;
+__typeof__(xsk_umem__create) __wrap_xsk_umem__create;
+__typeof__(xsk_umem__delete) __wrap_xsk_umem__delete;
+__typeof__(xsk_socket__create) __wrap_xsk_socket__create;
+__typeof__(xsk_socket__delete) __wrap_xsk_socket__delete;
+__typeof__(xsk_socket__fd) __wrap_xsk_socket__fd;
+__typeof__(xsk_socket__update_xskmap) __wrap_xsk_socket__update_xskmap;
+
+bool __wrap_interface_refresh(struct interface *interface)
+{
+	bool other = world.other;
+
+	interface->index += other;
+	world.other = false;
+	return other;
+}
+
+void __wrap_interface_channels(struct interface *interface, unsigned *used, unsigned *possible)
+{
+	*used = *possible = world.channels;
+}
+
+int __wrap_interface_set_channels(struct interface *interface, unsigned n)
+{
+	world.channels = n;
+	return 0;
+}
+
+int __wrap_xdp_program_attach(struct xdp_program *xdp, int interface_index, bool native)
+{
+	xdp->link = 0;
+	return 0;
+}
+
+void __wrap_xdp_program_detach(struct xdp_program *xdp)
+{
+	xdp->link = -1;
+}
+
+int __wrap_xsk_umem__create(struct xsk_umem **umem, void *memory, __u64 bytes,
+	struct xsk_ring_prod *fill, struct xsk_ring_cons *completion,
+	const struct xsk_umem_config *config)
+{
+	*umem = (struct xsk_umem *)&kernel;
+	return 0;
+}
+
+int __wrap_xsk_umem__delete(struct xsk_umem *umem)
+{
+	return 0;
+}
+
+int __wrap_xsk_socket__create(struct xsk_socket **created, const char *name, __u32 queue,
+	struct xsk_umem *umem, struct xsk_ring_cons *receive, struct xsk_ring_prod *transmit,
+	const struct xsk_socket_config *config)
+{
+	if (world.busy) {
+		world.busy--;
+		return -EBUSY;
+	}
+	assert_int_equal(world.channels, 1);
+	connect_kernel();
+	*created = (struct xsk_socket *)&kernel;
+	world.created++;
+	return 0;
+}
+
+void __wrap_xsk_socket__delete(struct xsk_socket *socket)
+{
+}
+
+int __wrap_xsk_socket__fd(const struct xsk_socket *socket)
+{
+	return dup(world.woken);
+}
+
+int __wrap_xsk_socket__update_xskmap(struct xsk_socket *socket, int map)
+{
+	return 0;
+}
+
+static void send_frames(unsigned n)
+{
+	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		frames[i] = (struct p2pnic_descriptor){
+			.offset = i * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
+	assert_int_equal(af_xdp_port_ops.transmit(&port, frames, n), n);
+	af_xdp_port_ops.flush(&port);
+}
+
+/* A system call to send is an empty datagram here. */
+static unsigned wakings(void)
+{
+	unsigned n = 0;
+
+	while (recv(world.woken, NULL, 0, 0) == 0)
+		n++;
+	return n;
+}
+
+static void test_wanted_late(void **state)
+{
+	uint64_t failed = 0;
+
+	send_frames(1);
+	assert_int_equal(wakings(), 0);
+	/* The driver has seen an empty ring, and says only now that it stops looking. */
+	kernel.transmit.flags = XDP_RING_NEED_WAKEUP;
+	for (unsigned looks = 0; looks < AF_XDP_LOOKS; looks++)
+		assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 0);
+	assert_int_equal(wakings(), 1);
+	af_xdp_port_ops.arm(&port);
+	assert_int_equal(wakings(), 1);
+	kernel_sends(true);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 1);
+	af_xdp_port_ops.arm(&port);
+	assert_int_equal(wakings(), 0);
+}
+
+/* Ten frames: two were completed, three the driver has, five it has not; nothing moves. */
+static void get_stuck(void)
+{
+	send_frames(10);
+	kernel.transmit.consumer = 5;
+	((uint64_t *)kernel.completion.entries)[0] = 0;
+	((uint64_t *)kernel.completion.entries)[1] = P2PNIC_BUFFER_BYTES_MIN;
+	kernel.completion.producer = 2;
+	port.watched = port.flight_head;
+	port.watched_since_ns = 1;
+	close(port.socket_fd);
+	af_xdp_port_ops.service(&port);
+	assert_null(port.socket);
+}
+
+static void test_held_while_the_card_has_them(void **state)
+{
+	uint64_t failed = 0;
+
+	world.busy = 1;
+	get_stuck();
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 2);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 0);
+	assert_int_equal(failed, 0);
+	/* A socket on that queue again: the card has no more of the last one's. */
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 1);
+	assert_int_equal(port.mode, AF_XDP_ZERO_COPY);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 8);
+	assert_int_equal(failed, 8);
+	for (unsigned i = 0; i < BUFFERS; i++)
+		assert_int_equal(port.newest[i], 0);
+}
+
+static void test_held_not_for_ever(void **state)
+{
+	uint64_t failed = 0;
+
+	port.interface.up = false; /* no new socket */
+	get_stuck();
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 2);
+	port.held_since_ns -= AF_XDP_HELD_NS;
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 8);
+	assert_int_equal(failed, 8);
+	assert_int_equal(world.created, 0);
+	port.socket_fd = dup(world.woken);
+}
+
+/* Back with the queues that its driver gives it. */
+static void test_another_with_more_queues(void **state)
+{
+	world.other = true;
+	world.channels = 2;
+	close(port.socket_fd);
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 1);
+	assert_int_equal(world.channels, 1);
+	assert_true(port.restore_channels);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_transmit_any_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held_while_the_card_has_them, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held_not_for_ever, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_with_more_queues, setup, teardown),
 	};
 
 	srand((unsigned)test_seed());
