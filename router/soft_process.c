@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process that this router starts has START_MS to bring its NICs up; one of an earlier router may
- * take as long as it likes, since it forwards meanwhile. One whose NICs are of no use gets SIGTERM,
- * and SIGKILL after END_MS; when it has ended, its NICs are lost and it is started again.
+ * A process that this router starts has START_MS to bring its NICs up, and NIC_MS for each NIC of
+ * the router: the kernel opens one network card after the other, and igb takes some four seconds
+ * for each. One of an earlier router may take as long as it likes, since it forwards meanwhile. One
+ * whose NICs are of no use gets SIGTERM, and SIGKILL after END_MS; when it has ended, its NICs are
+ * lost and it is started again.
  */
 #include "router/soft_process.h"
 
@@ -18,6 +20,7 @@
 #include <sys/epoll.h>
 
 #define START_MS    10000u
+#define NIC_MS      5000u
 #define MOMENT_MS   10u
 #define END_MS      1000u /* from SIGTERM to SIGKILL */
 #define EVICT_TRIES 5u    /* SIGTERMs, in 0.3 s; the backlog is 8 (vfio_user.c) */
@@ -96,13 +99,18 @@ static void end(struct nic_unit *u, const char *why)
 	loop_after(&u->router->loop, &u->timer, END_MS, kill_late, u);
 }
 
+static unsigned patience_ms(const struct nic_unit *u)
+{
+	return START_MS + NIC_MS * u->router->config->nics_count;
+}
+
 static void start_late(void *context)
 {
 	struct nic_unit *u = context;
 	struct error why;
 
 	error_set(&why, -ETIMEDOUT, "process %s is not up %u s after its start", u->name,
-		START_MS / 1000);
+		patience_ms(u) / 1000);
 	unit_fail(u, why.text);
 	process_signal(&u->process, SIGKILL);
 }
@@ -155,7 +163,7 @@ static void begin(struct nic_unit *u)
 		return;
 	}
 	watch_end(u);
-	loop_after(&r->loop, &u->timer, START_MS, start_late, u);
+	loop_after(&r->loop, &u->timer, patience_ms(u), start_late, u);
 	unit_connect(u);
 }
 
