@@ -253,10 +253,10 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 	port->no_batches = port->batching = false;
 	if (port->xdp.area && xdp_program_aim(&port->xdp, port->interface.index))
 		port->no_batches = true;
-	while ((code = create_socket(port, mode)) == -EBUSY && patience_ms) {
+	/* By the clock: a try pins all of packet memory, which may take long. */
+	uint64_t until = clock_now_ns() + patience_ms * 1000000ull;
+	while ((code = create_socket(port, mode)) == -EBUSY && clock_now_ns() < until)
 		usleep(1000);
-		patience_ms--;
-	}
 	return code;
 }
 

@@ -25,6 +25,7 @@
 
 #define MEMORY  (P2PNIC_BUFFER_BYTES_MIN * 8192ull)
 #define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES_MIN)
+#define SLOW_US 20000
 
 /* One ring of `size` entries of `bytes`; the kernel keeps its own free-running indices. */
 struct ring {
@@ -44,7 +45,8 @@ static struct af_xdp_port port;
 /* What the socket's life is made of. */
 static struct {
 	bool other;        /* the next look finds another interface */
-	unsigned busy;     /* so many sockets are refused: the queue is not free yet */
+	unsigned busy;     /* so many sockets are refused: the queue is not free yet… */
+	bool slow;         /* …and each takes SLOW_US to say so */
 	unsigned channels; /* of the interface */
 	unsigned created;
 	int woken; /* the other end of the socket's descriptor */
@@ -351,6 +353,7 @@ int __wrap_xsk_socket__create(struct xsk_socket **created, const char *name, __u
 {
 	if (world.busy) {
 		world.busy--;
+		usleep(world.slow ? SLOW_US : 0);
 		return -EBUSY;
 	}
 	assert_int_equal(world.channels, 1);
@@ -463,6 +466,21 @@ static void test_held_not_for_ever(void **state)
 	port.socket_fd = dup(world.woken);
 }
 
+/* A queue that stays taken: the wait for it is a second, however long a try takes. */
+static void test_patience(void **state)
+{
+	static uint32_t buffers[BUFFERS];
+
+	world.busy = UINT32_MAX;
+	world.slow = true;
+	close(port.socket_fd);
+	assert_int_equal(af_xdp_port_ops.stop(&port, buffers), 0);
+	assert_null(port.socket);
+	assert_in_range(UINT32_MAX - world.busy, 1, 1000000 / SLOW_US + 1);
+	assert_non_null(strstr(port.fault.text, "another program or socket is on it"));
+	port.socket_fd = dup(world.woken);
+}
+
 /* Back with the queues that its driver gives it. */
 static void test_another_with_more_queues(void **state)
 {
@@ -483,6 +501,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_while_the_card_has_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_not_for_ever, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_with_more_queues, setup, teardown),
 	};
 
