@@ -188,8 +188,7 @@ static verdict classify_ipv4(const struct nic *n, struct burst *b, unsigned k)
 		v = options;
 	if (v != VERDICT_FORWARD)
 		return v;
-	b->address4[b->n4] = ipv4_destination(h, tail);
-	b->index4[b->n4++] = (uint8_t)k;
+	look_up4(b, k, ipv4_destination(h, tail));
 	return VERDICT_FORWARD;
 }
 
@@ -261,8 +260,7 @@ void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned 
 		if (likely(ipv4_plain(
 				   &head, tail, b->frame[k].length, &n->stations, &b->length[k]) &&
 			    !sources_has(&n->sources, ipv4_source_be(&head)))) {
-			b->address4[b->n4] = ipv4_destination(&head, tail);
-			b->index4[b->n4++] = (uint8_t)k;
+			look_up4(b, k, ipv4_destination(&head, tail));
 		} else {
 			b->verdict[k] = classify_other(n, b, k);
 		}
