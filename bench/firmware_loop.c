@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The firmware alone, on one core, without ports: nanoseconds a packet for two NICs that forward
- * from one to the other. What it shows is the work of the path itself; it says nothing of a wire.
+ * from one to the other, or for several that all forward to all. What it shows is the work of the
+ * path itself; it says nothing of a wire.
  *
  *     build/bench/firmware_loop [wr|rd [BYTES [BURST_ROUNDS [LISTED_SOURCES
- *                               [BUFFER_BYTES [CHECK]]]]]]
+ *                               [BUFFER_BYTES [CHECK [NICS]]]]]]]
  *
  * LISTED_SOURCES: own and broadcast addresses, from which nothing is forwarded; 12: a router of
- * four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc.
+ * four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc. NICS: that all forward to all.
  */
 #include "softnic/firmware.h"
 
@@ -24,11 +25,13 @@
 #define RX_BUFFERS 2048u
 #define SLOTS      256u
 
+#define NICS_MAX 8u
+
 struct machine {
 	struct board board;
 	struct loop_port port;
 	struct dma dma;
-	struct dma_window window[3];
+	struct dma_window window[2 * NICS_MAX];
 	struct p2pnic_counters counters;
 	struct nic nic;
 	uint8_t *bar2, *bar4;
@@ -46,12 +49,14 @@ static unsigned method = P2PNIC_METHOD_WRITE;
 static unsigned check = P2PNIC_CHECK_NONE;
 static uint32_t buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
-/* Receive buffers, then those of the ring, in a power of two. */
+static unsigned nics = 2;
+
+/* Receive buffers, then those of the rings, in a power of two. */
 static uint32_t bar4_bytes(void)
 {
 	uint32_t bytes = P2PNIC_BAR4_BYTES_MIN;
 
-	while (bytes < (RX_BUFFERS + SLOTS) * buffer_bytes)
+	while (bytes < (RX_BUFFERS + nics * SLOTS) * buffer_bytes)
 		bytes *= 2;
 	return bytes;
 }
@@ -79,22 +84,25 @@ static void window(struct machine *m, uint64_t bus, uint8_t *at, uint64_t bytes)
 		.memory = at};
 }
 
+/* NIC `index` of all opens its pair with NIC `peer_index`: a slice of BAR4 for each. */
 static void join(struct machine *m, unsigned index, struct machine *peer, unsigned peer_index)
 {
 	struct p2pnic_peer *entry =
 		(struct p2pnic_peer *)(m->bar2 + P2PNIC_BAR2_PEERS) + peer_index;
+	const uint64_t bus = (uint64_t)(peer_index + 1) << 34;
+	const uint32_t slice = (RX_BUFFERS + index * SLOTS) * buffer_bytes;
 
-	window(m, 0x100000000, peer->bar2 + index * sizeof(struct p2pnic_mailbox),
+	window(m, bus, peer->bar2 + index * sizeof(struct p2pnic_mailbox),
 		sizeof(struct p2pnic_mailbox));
-	window(m, 0x200000000, peer->bar4, bar4_bytes());
+	window(m, bus + (1ull << 33), peer->bar4, bar4_bytes());
 	*entry = (struct p2pnic_peer){.epoch = 1,
 		.batch = P2PNIC_BURST_MAX,
-		.mailbox = {0x100000000},
-		.out_buffers = {0x200000000 + RX_BUFFERS * buffer_bytes},
+		.mailbox = {bus},
+		.out_buffers = {bus + (1ull << 33) + slice},
 		.out_buffer_count = SLOTS,
 		.out_slots = SLOTS,
-		.in_buffers = {0x200000000},
-		.in_offset = RX_BUFFERS * buffer_bytes,
+		.in_buffers = {bus + (1ull << 33)},
+		.in_offset = (RX_BUFFERS + peer_index * SLOTS) * buffer_bytes,
 		.in_buffer_count = method == P2PNIC_METHOD_WRITE ? SLOTS : RX_BUFFERS,
 		.in_slots = SLOTS,
 		.flags = P2PNIC_PEER_CHECK(check)};
@@ -104,13 +112,15 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 		fprintf(stderr, "peer-open: result %u\n", m->nic.result);
 }
 
-static void fill(struct machine *m, unsigned length)
+/* Frames to the neighbours behind egresses [first, nics), in turn. */
+static void fill(struct machine *m, unsigned first, unsigned length)
 {
 	for (unsigned k = 0; k < LOOP_FRAMES; k++) {
 		uint8_t *f = m->bar4 + m->port.buffer[k];
 		const uint8_t header[34] = {2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 8, 0, 0x45, 0,
 			(uint8_t)((length - 14) >> 8), (uint8_t)(length - 14), 0, 0, 0, 0, 64, 17,
-			0, 0, 198, 19, 0, (uint8_t)k, 198, 18, 1, 10};
+			0, 0, 198, 19, 0, (uint8_t)k, 198, 18, 1,
+			(uint8_t)(10 + first + k % (nics - first))};
 		uint64_t sum = 0;
 
 		memcpy(f, header, sizeof(header));
@@ -122,18 +132,55 @@ static void fill(struct machine *m, unsigned length)
 	m->port.length = length;
 }
 
+/* The tables of a router with a connected network, its broadcast address, an own address, and a
+ * neighbour behind each NIC. */
+static void load(struct machine *m, const struct fib *fib, unsigned listed)
+{
+	struct p2pnic_sources *sources = (struct p2pnic_sources *)(m->bar2 + P2PNIC_BAR2_SOURCES);
+
+	fib_image_write(fib, m->bar2 + P2PNIC_BAR2_FIB);
+	for (unsigned k = 0; k < nics; k++) {
+		((p2pnic_next_hop *)(m->bar2 + P2PNIC_BAR2_NEXT_HOPS))[1 + k] =
+			P2PNIC_NEXT_HOP(1 + k, 0);
+		((struct p2pnic_adjacency *)(m->bar2 + P2PNIC_BAR2_ADJACENCIES))[1 + k] =
+			(struct p2pnic_adjacency){.mtu = (uint16_t)P2PNIC_MTU_MAX(buffer_bytes),
+				.kind = P2PNIC_ADJACENCY_FORWARD,
+				.egress = (uint8_t)k};
+	}
+	/* 198.18.1.0, .1 and .255, then of networks beside it. */
+	for (sources->count = 0; sources->count < listed; sources->count++) {
+		const uint8_t last[] = {0, 1, 255};
+		unsigned k = sources->count;
+		const uint8_t address[] = {198, 18, (uint8_t)(1 + k / 3), last[k % 3]};
+
+		memcpy(&sources->address[k], address, 4);
+	}
+	nic_register_write(&m->nic, P2PNIC_REG_MAC_LOW, 2);
+	nic_register_write(&m->nic, P2PNIC_REG_MAC_HIGH, 0);
+	nic_register_write(&m->nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
+	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);
+	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_SOURCES);
+}
+
+static uint64_t sent(const struct machine *m)
+{
+	uint64_t packets = 0;
+
+	for (unsigned k = 0; k < nics; k++)
+		packets += atomic_load(&m[k].counters.sent.packets);
+	return packets;
+}
+
 int main(int argc, char **argv)
 {
-	static struct machine a, b;
+	static struct machine m[NICS_MAX];
 	unsigned length = argc > 2 ? (unsigned)atoi(argv[2]) : 60;
 	unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 200000;
 	unsigned listed = argc > 4 ? (unsigned)atoi(argv[4]) : 12;
+	const bool mesh = argc > 7;
 	const struct fib_config config = {4, P2PNIC_FIB_LINE_TRIE, 4 << 20};
-	/* As a router has them: a connected network, its broadcast address, own address and a
-	 * neighbour. */
-	const struct fib_route route[] = {fib_route4(0xc6120100, 24, 2),
-		fib_route4(0xc61201ff, 32, 2), fib_route4(0xc6120101, 32, 2),
-		fib_route4(0xc612010a, 32, 1)};
+	struct fib_route route[3 + NICS_MAX] = {fib_route4(0xc6120100, 24, NICS_MAX + 1),
+		fib_route4(0xc61201ff, 32, NICS_MAX + 1), fib_route4(0xc6120101, 32, NICS_MAX + 1)};
 	struct error error = {""};
 	struct fib *fib = fib_new(&config, &error);
 	double best = 1e9;
@@ -144,57 +191,48 @@ int main(int argc, char **argv)
 		buffer_bytes = (uint32_t)atoi(argv[5]);
 	if (argc > 6)
 		check = (unsigned)atoi(argv[6]);
+	if (mesh)
+		nics = (unsigned)atoi(argv[7]);
+	if (nics < 1 || nics > NICS_MAX) {
+		fprintf(stderr, "1 to %u NICs\n", NICS_MAX);
+		return 1;
+	}
 	if (!p2pnic_buffer_bytes_valid(buffer_bytes) ||
 		length > P2PNIC_FRAME_BYTES_MAX(buffer_bytes)) {
 		fprintf(stderr, "frames of %u bytes do not fit buffers of %u bytes\n", length,
 			buffer_bytes);
 		return 1;
 	}
-	make(&a);
-	make(&b);
-	join(&a, 0, &b, 1);
-	join(&b, 1, &a, 0);
-	if (!fib || fib_build(fib, route, 4, &error)) {
+	for (unsigned k = 0; k < nics; k++)
+		route[3 + k] = fib_route4(0xc612010a + k, 32, 1 + k);
+	if (!fib || fib_build(fib, route, 3 + nics, &error)) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
-	fib_image_write(fib, a.bar2 + P2PNIC_BAR2_FIB);
-	((p2pnic_next_hop *)(a.bar2 + P2PNIC_BAR2_NEXT_HOPS))[1] = P2PNIC_NEXT_HOP(1, 0);
-	((struct p2pnic_adjacency *)(a.bar2 + P2PNIC_BAR2_ADJACENCIES))[1] =
-		(struct p2pnic_adjacency){.mtu = (uint16_t)P2PNIC_MTU_MAX(buffer_bytes),
-			.kind = P2PNIC_ADJACENCY_FORWARD,
-			.egress = 1};
-	nic_register_write(&a.nic, P2PNIC_REG_MAC_LOW, 2);
-	nic_register_write(&a.nic, P2PNIC_REG_MAC_HIGH, 0);
-	nic_register_write(&a.nic, P2PNIC_REG_FIB4_OFFSET, P2PNIC_BAR2_FIB);
-	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_FIB_IPV4);
-	struct p2pnic_sources *sources = (struct p2pnic_sources *)(a.bar2 + P2PNIC_BAR2_SOURCES);
-	/* 198.18.1.0, .1 and .255, then of networks beside it. */
-	for (sources->count = 0; sources->count < listed; sources->count++) {
-		const uint8_t last[] = {0, 1, 255};
-		unsigned k = sources->count;
-		const uint8_t address[] = {198, 18, (uint8_t)(1 + k / 3), last[k % 3]};
-
-		memcpy(&sources->address[k], address, 4);
+	for (unsigned k = 0; k < nics; k++)
+		make(&m[k]);
+	for (unsigned k = 0; k < nics; k++)
+		for (unsigned peer = 0; peer < nics; peer++)
+			if (mesh || peer != k)
+				join(&m[k], k, &m[peer], peer);
+	for (unsigned k = 0; k < nics; k++) {
+		load(&m[k], fib, listed);
+		m[k].port.off = k > 0 && !mesh;
+		nic_register_write(&m[k].nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
+		fill(&m[k], !mesh, length);
 	}
-	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_SOURCES);
-	nic_register_write(&a.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
-	b.port.off = true;
-	nic_register_write(&b.nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
-	fill(&a, length);
 	for (unsigned repeat = 0; repeat < 5; repeat++) {
 		struct timespec t0, t1;
-		uint64_t before = atomic_load(&b.counters.sent.packets);
+		uint64_t before = sent(m);
 
 		clock_gettime(CLOCK_MONOTONIC, &t0);
-		for (unsigned k = 0; k < rounds; k++) {
-			nic_poll(&a.nic);
-			nic_poll(&b.nic);
-		}
+		for (unsigned k = 0; k < rounds; k++)
+			for (unsigned at = 0; at < nics; at++)
+				nic_poll(&m[at].nic);
 		clock_gettime(CLOCK_MONOTONIC, &t1);
 		double ns =
 			(double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec);
-		double packets = (double)(atomic_load(&b.counters.sent.packets) - before);
+		double packets = (double)(sent(m) - before);
 
 		if (ns / packets < best)
 			best = ns / packets;
