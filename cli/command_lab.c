@@ -87,7 +87,7 @@ static const char *port_mode(const json_t *results)
 		json_object_get(json_array_get(json_object_get(results, "port"), 0), "mode"));
 }
 
-static void tell(const struct run *options, const json_t *results)
+static void report(const struct run *options, const json_t *results)
 {
 	if (options->json) {
 		json_dumpf(results, stdout, JSON_INDENT(2));
@@ -119,7 +119,7 @@ static int run_capture(const struct run *options, const char *why)
 	}
 	json_object_set_new(results, "user", json_string("none"));
 	json_object_set_new(results, "port_type", json_string("pcap"));
-	tell(options, results);
+	report(options, results);
 	status = account_count(results, "unaccounted") ? COMMAND_FAILED : COMMAND_OK;
 	json_decref(results);
 	return status;
@@ -157,13 +157,13 @@ static int run(const struct sandbox *sandbox, void *argument)
 	well &= traffic_udp(results);
 	if (!options->json)
 		say_flows(results, "udp");
-	if (account_take(results, account_of_runtime(lab.runtime), &error) < 0) {
+	if (account_read(results, account_of_runtime(lab.runtime), &error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
 	if (!options->json)
 		printf("  ports %s, %s\n", lab.port_type, port_mode(results));
-	tell(options, results);
+	report(options, results);
 	return well && account_count(results, "unaccounted") == 0 ? COMMAND_OK : COMMAND_FAILED;
 }
 
@@ -202,7 +202,7 @@ static int lab_stay(unsigned mtu)
 	return COMMAND_OK;
 }
 
-static int lab_go(void)
+static int lab_remove(void)
 {
 	struct error error = {""};
 	int found = lasting_down(&error);
@@ -216,7 +216,7 @@ static int lab_go(void)
 }
 
 /* Options up to the first word that is none. False: what is wrong has been said. */
-static bool take_options(int argc, char **argv, struct run *run, bool *help)
+static bool run_options(int argc, char **argv, struct run *run, bool *help)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 		{"mtu", required_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'}, {0}};
@@ -253,13 +253,13 @@ int command_lab(int argc, char **argv)
 	const char *action;
 	bool help = false, run, up;
 
-	if (!take_options(argc, argv, &options, &help))
+	if (!run_options(argc, argv, &options, &help))
 		return COMMAND_USAGE;
 	action = optind < argc && !help ? argv[optind++] : "";
 	run = !strcmp(action, "run");
 	up = !strcmp(action, "up");
 	/* `lab run --json` as well as `lab --json run`. */
-	if ((run || up) && !take_options(argc, argv, &options, &help))
+	if ((run || up) && !run_options(argc, argv, &options, &help))
 		return COMMAND_USAGE;
 	if (help) {
 		fputs(usage, stdout);
@@ -267,7 +267,7 @@ int command_lab(int argc, char **argv)
 	}
 	if (!options.json && !options.mtu) {
 		if (!strcmp(action, "down") && optind == argc)
-			return lab_go();
+			return lab_remove();
 		if (!strcmp(action, "exec") && argc - optind >= 2)
 			return lasting_exec(argv[optind], (const char *const *)argv + optind + 1);
 	}

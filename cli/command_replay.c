@@ -601,7 +601,7 @@ static int run(struct replay *p, struct config *config, json_t *names, unsigned 
 	error = wait_for_input(p);
 	json_object_set_new(p->results, "input", inputs_json(p));
 	if (!error)
-		error = account_take(p->results, source, &p->error);
+		error = account_read(p->results, source, &p->error);
 	router_stop(&p->router);
 	if (!error)
 		error = write_verdicts(p, names, &missing);

@@ -605,7 +605,7 @@ static int act(const struct options *o, struct error *error)
 				"number of destinations '%s' is not 1 to 1048576", colon + 1);
 		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095,
 			o->destinations);
-		r = prefixes_pick(path, (unsigned)n, 1, &destinations, error);
+		r = prefixes_sample(path, (unsigned)n, 1, &destinations, error);
 		if (r)
 			return r;
 		mine.setup.destination = destinations;

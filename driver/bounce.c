@@ -118,7 +118,7 @@ static unsigned carry_all(struct bounce *b)
 	return n;
 }
 
-static void tell_asleep(struct bounce *b, uint32_t asleep)
+static void write_asleep(struct bounce *b, uint32_t asleep)
 {
 	for (unsigned x = 0; x < b->nics; x++)
 		for (unsigned y = 0; y < b->nics; y++)
@@ -145,7 +145,7 @@ static void *run(void *argument)
 		if (n) {
 			busy = clock_now_ns();
 		} else if (clock_now_ns() - busy > SPIN_NS) {
-			tell_asleep(b, 1);
+			write_asleep(b, 1);
 			n = carry_all(b);
 			pthread_mutex_unlock(&b->lock);
 			/* A consumer word that arrives while asleep rings no doorbell: look now and
@@ -153,7 +153,7 @@ static void *run(void *argument)
 			if (!n && poll(&event, 1, 1) > 0)
 				eventfd_read(b->event, &ignored);
 			pthread_mutex_lock(&b->lock);
-			tell_asleep(b, 0);
+			write_asleep(b, 0);
 		}
 		pthread_mutex_unlock(&b->lock);
 		if (b->shared)

@@ -378,7 +378,7 @@ static int irqs(struct device *device, unsigned first, const int *fds, unsigned 
 	return 0;
 }
 
-static void tell_interrupts(struct card_device *c)
+static void signal_interrupts(struct card_device *c)
 {
 	for (unsigned k = 0; k < P2PNIC_VECTORS; k++) {
 		uint32_t now = atomic_load_explicit(&c->carrier->raised[k], memory_order_acquire);
@@ -423,7 +423,7 @@ static int service(struct device *device)
 		return result;
 	if (answered(c))
 		c->silent = false;
-	tell_interrupts(c);
+	signal_interrupts(c);
 	return 0;
 }
 

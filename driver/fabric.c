@@ -192,7 +192,7 @@ static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 }
 
 /* Rd: the other side is closed, so n may use again what it had lent to it. */
-static void give_back(const struct fabric *f, struct driver_nic *n, unsigned peer)
+static void free_lent(const struct fabric *f, struct driver_nic *n, unsigned peer)
 {
 	if (f->method == P2PNIC_METHOD_READ)
 		driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
@@ -205,8 +205,8 @@ static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic 
 	/* What one has lent stays lent as long as the other may still read it. */
 	if (!close_side(f, a, b->index) || (a != b && !close_side(f, b, a->index)))
 		return -ETIMEDOUT;
-	give_back(f, a, b->index);
-	give_back(f, b, a->index);
+	free_lent(f, a, b->index);
+	free_lent(f, b, a->index);
 	return 0;
 }
 
@@ -375,7 +375,7 @@ unsigned fabric_mend(struct fabric *f, struct error *error)
 			/* With a peer that is there again, opening closes first. */
 			if (f->to_close[x][y] && !f->nic[y]) {
 				if (close_side(f, f->nic[x], y))
-					give_back(f, f->nic[x], y);
+					free_lent(f, f->nic[x], y);
 				else
 					waiting += driver_nic_answers(f->nic[x]);
 			}
@@ -417,7 +417,7 @@ void fabric_remove(struct fabric *f, struct driver_nic *n)
 		if (f->method == P2PNIC_METHOD_BOUNCE)
 			bounce_close(f->bounce, n->index, k);
 		if (close_side(f, f->nic[k], n->index))
-			give_back(f, f->nic[k], n->index);
+			free_lent(f, f->nic[k], n->index);
 	}
 	if (f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_close(f->bounce, n->index, n->index);

@@ -136,7 +136,7 @@ static uint32_t store(struct fib *fib, const struct encoded *e, uint32_t owner)
 
 	if (!fresh)
 		return LEAF(0);
-	unit = units_take(&trie->units, e->units, e->head, owner);
+	unit = units_allocate(&trie->units, e->units, e->head, owner);
 	if (unit == UNITS_NONE) {
 		trie->fresh.n--;
 		trie->status = -ENOSPC;
@@ -374,7 +374,7 @@ static bool move(struct fib *fib, uint32_t unit, uint32_t limit)
 
 	if (is_leaf(entry) || P2PNIC_LINE_TRIE_UNIT(entry) != unit)
 		return false;
-	to = units_take(&trie->units, count, head_of(entry, count), owner);
+	to = units_allocate(&trie->units, count, head_of(entry, count), owner);
 	if (to == UNITS_NONE || to >= limit) {
 		if (to != UNITS_NONE)
 			units_release(&trie->units, to);

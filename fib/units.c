@@ -108,7 +108,7 @@ static void block_make(struct units *units, uint32_t at, uint32_t count, uint32_
 	units->used += count;
 }
 
-static uint32_t take_from_list(
+static uint32_t allocate_from(
 	struct units *units, unsigned list, uint32_t count, uint32_t head, uint32_t owner)
 {
 	unsigned searched = 0;
@@ -131,7 +131,7 @@ static uint32_t take_from_list(
 	return UNITS_NONE;
 }
 
-uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t owner)
+uint32_t units_allocate(struct units *units, uint32_t count, uint32_t head, uint32_t owner)
 {
 	uint32_t at;
 
@@ -143,7 +143,7 @@ uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t
 		for (; lists; lists &= lists - 1) {
 			unsigned list = 64 * word + (unsigned)__builtin_ctzll(lists);
 
-			at = take_from_list(units, list, count, head, owner);
+			at = allocate_from(units, list, count, head, owner);
 			if (at != UNITS_NONE)
 				return at;
 		}
@@ -171,7 +171,7 @@ uint32_t units_largest_gap(const struct units *units)
 	return UNITS_NONE;
 }
 
-static void give_back(struct units *units, uint32_t start, uint32_t length)
+static void free_units(struct units *units, uint32_t start, uint32_t length)
 {
 	memset(units->state + start, UNITS_FREE, length);
 	if (start > units->first && units->state[start - 1] == UNITS_FREE &&
@@ -205,7 +205,7 @@ void units_release(struct units *units, uint32_t unit)
 	uint32_t length = units->length[unit];
 
 	units->used -= length;
-	give_back(units, unit, length);
+	free_units(units, unit, length);
 }
 
 bool units_reserve(struct units *units, size_t blocks)
@@ -251,6 +251,6 @@ void units_epoch_passed(struct units *units, uint64_t epoch)
 		uint32_t length = units->length[unit];
 
 		units->parked -= length;
-		give_back(units, unit, length);
+		free_units(units, unit, length);
 	}
 }

@@ -56,7 +56,7 @@ int units_open(struct units *units, uint32_t first, uint32_t end);
 void units_close(struct units *units);
 
 /* The first unit of a new block of `count`, or UNITS_NONE. */
-uint32_t units_take(struct units *units, uint32_t count, uint32_t head, uint32_t owner);
+uint32_t units_allocate(struct units *units, uint32_t count, uint32_t head, uint32_t owner);
 
 /* Where a gap of the longest kind begins, or UNITS_NONE. */
 uint32_t units_largest_gap(const struct units *units);

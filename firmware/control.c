@@ -173,7 +173,7 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
 
 /* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it
  * does not any more: it would send half of one packet and half of another. */
-static bool take_back(struct nic *n, struct ring_out *out)
+static bool keep_lent(struct nic *n, struct ring_out *out)
 {
 	bool some = !n->writes && out->consumed != out->produced;
 
@@ -210,7 +210,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	result = peer_entry(n, peer, &e);
 	if (result != P2PNIC_OK)
 		return result;
-	take_back(n, out);
+	keep_lent(n, out);
 	__builtin_memset(out, 0, sizeof(*out));
 	__builtin_memset(in, 0, sizeof(*in));
 	if (!resolve_regions(n, peer, &e))
@@ -255,7 +255,7 @@ static enum p2pnic_result closed_already(struct nic *n, unsigned peer)
 		atomic_load_explicit(&n->counters->given_up, memory_order_relaxed) >> peer & 1;
 
 	if (!given_up)
-		return take_back(n, &n->out[peer]) ? P2PNIC_OK : P2PNIC_BAD_STATE;
+		return keep_lent(n, &n->out[peer]) ? P2PNIC_OK : P2PNIC_BAD_STATE;
 	ring_in_discard(n, peer);
 	mark_given_up(n, peer, false);
 	return P2PNIC_BAD_STATE;

@@ -96,7 +96,7 @@ static int sample(struct account_source source, json_t **nics, json_t **rings, s
 	return 0;
 }
 
-int account_take(json_t *results, struct account_source source, struct error *error)
+int account_read(json_t *results, struct account_source source, struct error *error)
 {
 	struct totals t, before = {.in = -1};
 	json_t *nics, *rings;

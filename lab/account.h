@@ -24,7 +24,7 @@ struct account_source account_of_runtime(const char *runtime);
 /* Waits until the NICs are at rest: counters that stand still, nothing held, nothing in a ring; at
  * most some seconds. Then adds "counter", "ring", "nic", "port", "drop", "router", as `p2pnic show
  * -j` has them, and "packets". 0 or -EIO with a sentence in error. */
-int account_take(json_t *results, struct account_source, struct error *error);
+int account_read(json_t *results, struct account_source, struct error *error);
 
 /* Prints the matrix, drops, CPU seconds and the line of the driver. */
 void account_print(const json_t *results, FILE *);

@@ -95,7 +95,8 @@ static void begin_split(
 }
 
 /* Makes of a slot the frame the wire would have carried. False: none, or several (splitting). */
-static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct frame *frame)
+static bool receive_slot(
+	struct af_packet_port *port, struct tpacket2_hdr *slot, struct frame *frame)
 {
 	uint8_t *data = (uint8_t *)slot + slot->tp_mac;
 	uint32_t bytes = slot->tp_len;
@@ -121,7 +122,7 @@ static bool take(struct af_packet_port *port, struct tpacket2_hdr *slot, struct 
 }
 
 /* The next piece of the super-frame, in a buffer of its own. False: it has no more. */
-static bool take_piece(struct af_packet_port *port, struct frame *frame)
+static bool receive_piece(struct af_packet_port *port, struct frame *frame)
 {
 	uint8_t *data = port->memory + port->own.buffer[port->pieces] + P2PNIC_HEADROOM;
 	uint32_t bytes = offload_split_next(&port->split, data);
@@ -151,7 +152,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 		if (port->splitting) {
 			if (port->pieces == port->own.count)
 				break;
-			if (take_piece(port, frame)) {
+			if (receive_piece(port, frame)) {
 				port->piece[n] = (uint8_t)port->pieces++;
 				frames[n++] = *frame;
 			}
@@ -161,7 +162,7 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 		if (port->consumed == port->slots ||
 			atomic_load_explicit(status, memory_order_acquire) == TP_STATUS_KERNEL)
 			break;
-		if (take(port, (struct tpacket2_hdr *)status, frame)) {
+		if (receive_slot(port, (struct tpacket2_hdr *)status, frame)) {
 			port->piece[n] = AF_PACKET_IN_RING;
 			frames[n++] = *frame;
 		}
@@ -385,7 +386,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct af_packet_port *port = p;
 
 	int taken =
-		port_buffers_take(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
+		port_buffers_open(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 	if (taken < 0)
 		return taken;
 	drain(port);
@@ -402,7 +403,7 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 
 	refuse_all(port->receive_socket);
 	port->missed += drain(port);
-	return port_buffers_give(&port->own, buffers);
+	return port_buffers_close(&port->own, buffers);
 }
 
 static int port_fd(void *p)

@@ -149,7 +149,7 @@ static uint64_t socket_missed(const struct af_xdp_port *port)
 }
 
 /* The kernel has let go of packet memory. */
-static void let_go(struct af_xdp_port *port)
+static void release_flight(struct af_xdp_port *port)
 {
 	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
 		struct af_xdp_flight *flight = &port->flight[--i % AF_XDP_FLIGHT];
@@ -195,7 +195,7 @@ static void delete_socket(struct af_xdp_port *port)
 	if (port->mode == AF_XDP_ZERO_COPY)
 		port->held_since_ns = clock_now_ns();
 	else
-		let_go(port);
+		release_flight(port);
 }
 
 static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
@@ -273,7 +273,7 @@ static int make_socket(struct af_xdp_port *port, unsigned patience_ms, struct er
 		busy |= code == -EBUSY || code == -EEXIST;
 		if (code == 0) {
 			port->down = !port->interface.link;
-			let_go(port);
+			release_flight(port);
 			return 0;
 		}
 		bool attached = port->xdp.link >= 0;
@@ -575,7 +575,7 @@ static void port_service(void *p)
 	if (!port->socket && port->interface.index && port->interface.up)
 		rebuild(port);
 	if (port->held_since_ns && clock_now_ns() - port->held_since_ns > AF_XDP_HELD_NS)
-		let_go(port);
+		release_flight(port);
 }
 
 static void port_info(void *p, struct port_info *info)

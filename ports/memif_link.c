@@ -38,7 +38,7 @@ static void copy_text(uint8_t *to, size_t bytes, const char *from)
 }
 
 /* The peer's words end up on a terminal: printable characters only. */
-static void take_reason(struct memif_link *link, const uint8_t *text)
+static void copy_reason(struct memif_link *link, const uint8_t *text)
 {
 	size_t i;
 
@@ -477,7 +477,7 @@ static enum memif_event channel_message(
 	const char *why;
 
 	if (message->type == MEMIF_DISCONNECT) {
-		take_reason(link, message->disconnect.reason);
+		copy_reason(link, message->disconnect.reason);
 		return drop(link);
 	}
 	if (link->role == MEMIF_CLIENT)

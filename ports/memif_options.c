@@ -19,7 +19,7 @@ static int number(const char *text, unsigned long max, unsigned long *value)
 }
 
 /* A secret as it came, possibly with a newline behind it. 0 or -EINVAL. */
-static int take_secret(struct memif_link_config *link, const char *text, size_t length)
+static int parse_secret(struct memif_link_config *link, const char *text, size_t length)
 {
 	while (length && (text[length - 1] == '\n' || text[length - 1] == '\r'))
 		length--;
@@ -39,7 +39,7 @@ static int read_secret(struct memif_link_config *link, int fd)
 
 	if (n < 0 && errno == ESPIPE)
 		n = read(fd, text, sizeof(text));
-	error = n < 0 ? -errno : take_secret(link, text, (size_t)n);
+	error = n < 0 ? -errno : parse_secret(link, text, (size_t)n);
 	explicit_bzero(text, sizeof(text));
 	return error;
 }
@@ -71,7 +71,7 @@ static int option(struct memif_link_config *link, const char *key, const char *v
 	} else if (!strcmp(key, "rsize") && !number(value, MEMIF_LOG2_RING_MAX, &n) && n) {
 		link->log2_ring = (unsigned)n;
 	} else if (!strcmp(key, "secret")) {
-		return take_secret(link, value, strlen(value));
+		return parse_secret(link, value, strlen(value));
 	} else if (!strcmp(key, "secret-file")) {
 		return secret_file(link, value);
 	} else if (!strcmp(key, "secret-fd") && !number(value, INT_MAX, &n)) {

@@ -63,7 +63,7 @@ bool pcap_writer_may_overwrite(int fd)
 	       (got == (ssize_t)sizeof(there) && !memcmp(&there, &first, sizeof(there)));
 }
 
-static int take(struct pcap_writer *w, const char *path, struct error *error)
+static int claim(struct pcap_writer *w, const char *path, struct error *error)
 {
 	/* A file system without locks has none to respect. */
 	if (w->regular && flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
@@ -105,7 +105,7 @@ int pcap_writer_open(struct pcap_writer *w, const char *path, uint32_t longest, 
 			error, -errno, "cannot write capture: %s: %s", path, strerror(errno));
 	code = check_kind(w, path, error);
 	if (!code)
-		code = take(w, path, error);
+		code = claim(w, path, error);
 	if (code)
 		pcap_writer_close(w);
 	return code;

@@ -92,7 +92,7 @@ static const yaml_char_t *anchor_of(const yaml_event_t *event)
 	}
 }
 
-static int take(struct builder *b, const yaml_event_t *event)
+static int handle_event(struct builder *b, const yaml_event_t *event)
 {
 	const yaml_char_t *anchor = anchor_of(event);
 
@@ -162,7 +162,7 @@ static int parse(struct config_tree *tree, FILE *file)
 			break;
 		}
 		more = event.type != YAML_STREAM_END_EVENT;
-		code = take(&b, &event);
+		code = handle_event(&b, &event);
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&parser);

@@ -66,7 +66,7 @@ static void link_key(struct next_hops *h, unsigned k)
 	*head = (uint16_t)k;
 }
 
-static int find_or_take(struct next_hops *h, const struct next_hop_key *key)
+static int find_or_allocate(struct next_hops *h, const struct next_hop_key *key)
 {
 	unsigned k = find(h, key);
 
@@ -110,7 +110,7 @@ static int lead_to(
 	struct next_hops *h, const struct next_hop_key *key, const struct p2pnic_adjacency *a)
 {
 	int adjacency = next_hops_adjacency(h, a);
-	int k = adjacency < 0 ? adjacency : find_or_take(h, key);
+	int k = adjacency < 0 ? adjacency : find_or_allocate(h, key);
 
 	if (k > 0) {
 		h->word[k] = P2PNIC_NEXT_HOP(adjacency, 0);
@@ -147,7 +147,7 @@ int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigne
 
 /* The first of 2^log2 free buckets, at a multiple of that: so ranges of few sizes leave few
  * gaps. */
-static int take_buckets(struct next_hops *h, unsigned log2)
+static int allocate_buckets(struct next_hops *h, unsigned log2)
 {
 	const unsigned n = 1u << log2;
 
@@ -171,7 +171,7 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 {
 	const struct next_hop_key key = {.prefix = *p, .type = NEXT_HOP_GROUP};
 	p2pnic_bucket before[1u << GROUP_LOG2_MAX], now[1u << GROUP_LOG2_MAX];
-	int k = find_or_take(h, &key), first;
+	int k = find_or_allocate(h, &key), first;
 	unsigned log2 = group_log2(member, members), old_log2;
 	uint32_t word;
 
@@ -191,7 +191,7 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 	}
 	if (log2 == old_log2 && !memcmp(now, before, sizeof(*now) << log2))
 		return k;
-	first = take_buckets(h, log2);
+	first = allocate_buckets(h, log2);
 	if (first < 0)
 		return first;
 	memcpy(h->bucket + first, now, sizeof(*now) << log2);

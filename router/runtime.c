@@ -201,7 +201,7 @@ int runtime_beside(const char *path, bool may_make, const char **name, struct er
 /* --- The lock --------------------------------------------------------------------------------- */
 
 /* -EAGAIN: it was removed while this took it. */
-static int take_lock(int directory, const char *path, struct error *error)
+static int lock_file(int directory, const char *path, struct error *error)
 {
 	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	int fd = openat(directory, "lock", flags, 0600), result = 0;
@@ -241,7 +241,7 @@ int runtime_open(struct runtime *r, const char *path, struct error *error)
 		result = r->directory == -ENOENT ? -EAGAIN : r->directory;
 		if (result < 0)
 			continue;
-		result = take_lock(r->directory, path, error);
+		result = lock_file(r->directory, path, error);
 		if (result < 0)
 			close(r->directory);
 		else

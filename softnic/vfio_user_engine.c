@@ -55,7 +55,7 @@ static void ask(struct vfu *vfu, struct vfu_read *r)
 }
 
 /* With `dma` held. What an answer to the read says: 0 or -errno. */
-static int take(const struct vfio_user_message *answer, struct vfu_read *r)
+static int check_answer(const struct vfio_user_message *answer, struct vfu_read *r)
 {
 	struct vfio_user_dma_access access;
 
@@ -90,7 +90,7 @@ void vfu_hear(struct vfu *vfu, const struct vfio_user_message *message)
 
 			if (!r->bytes || r->result != -EAGAIN || r->id != message->header.id)
 				continue;
-			r->result = take(message, r);
+			r->result = check_answer(message, r);
 			if (!r->result && r->done < r->bytes)
 				ask(vfu, r);
 			over = r->result != -EAGAIN;

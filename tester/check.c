@@ -34,7 +34,7 @@ static void track(struct tester *t, const struct stream *s, unsigned port, uint6
 	if (!late)
 		flow->last[port] = number + 1;
 	if (!t->sampled)
-		sequence_take(&flow->sequence, s->exit ? number / s->exits : number);
+		sequence_note(&flow->sequence, s->exit ? number / s->exits : number);
 	flow->reordered += late && flow->sequence.duplicate == duplicates;
 }
 

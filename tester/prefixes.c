@@ -62,7 +62,7 @@ static int see_line(void *context, char *line, struct error *reason)
 	return 0;
 }
 
-int prefixes_pick(
+int prefixes_sample(
 	const char *path, unsigned n, uint64_t seed, uint32_t **addresses, struct error *error)
 {
 	struct prefixes all = {0};

@@ -15,7 +15,7 @@
  * seed. Multicast, loopback, 0/8, 240/4 and link-local addresses, which no router forwards, are
  * left out. 0 and the addresses in host order (free them), or -errno with a sentence in error.
  */
-int prefixes_pick(
+int prefixes_sample(
 	const char *path, unsigned n, uint64_t seed, uint32_t **addresses, struct error *error);
 
 #endif

@@ -155,7 +155,7 @@ struct slot {
 	uint32_t length;
 };
 
-static bool give(struct memif_link *out, struct slot from, unsigned *used)
+static bool return_slot(struct memif_link *out, struct slot from, unsigned *used)
 {
 	struct memif_queue *q = &out->send;
 
@@ -191,7 +191,7 @@ static void pass_server(struct reflect *r)
 			unsigned e = exit_of(r, i, frames[k].data);
 			struct memif_link *out = &r->station[e].port->link;
 			if (out->connected && !out->broken)
-				give(out, (struct slot){frames[k].data, frames[k].length},
+				return_slot(out, (struct slot){frames[k].data, frames[k].length},
 					&used[e]);
 		}
 		for (unsigned e = 0; n && e < r->config->count; e++) {

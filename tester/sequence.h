@@ -28,7 +28,7 @@ struct sequence {
 void sequence_late(struct sequence *, uint64_t number);
 void sequence_gap(struct sequence *, uint64_t number);
 
-static inline void sequence_take(struct sequence *s, uint64_t number)
+static inline void sequence_note(struct sequence *s, uint64_t number)
 {
 	if (__builtin_expect(number != s->next, 0)) {
 		if (number < s->next) {

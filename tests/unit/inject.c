@@ -115,7 +115,7 @@ static void hold(void *address, const char *call, size_t bytes)
 	pthread_mutex_unlock(&lock);
 }
 
-static void let_go(const void *address)
+static void release_flight(const void *address)
 {
 	if (!address)
 		return;
@@ -223,7 +223,7 @@ WRAP(void *, realloc, void *old, size_t bytes)
 	void *address = inject_fails("realloc", ENOMEM) ? NULL : __real_realloc(old, bytes);
 
 	if (address) {
-		let_go(old);
+		release_flight(old);
 		hold(address, "realloc", bytes);
 	}
 	return address;
@@ -235,7 +235,7 @@ WRAP(void *, reallocarray, void *old, size_t n, size_t bytes)
 		inject_fails("reallocarray", ENOMEM) ? NULL : __real_reallocarray(old, n, bytes);
 
 	if (address) {
-		let_go(old);
+		release_flight(old);
 		hold(address, "reallocarray", n * bytes);
 	}
 	return address;
@@ -263,7 +263,7 @@ void __real_free(void *address);
 void __wrap_free(void *address);
 void __wrap_free(void *address)
 {
-	let_go(address);
+	release_flight(address);
 	__real_free(address);
 }
 
@@ -282,7 +282,7 @@ int __real_munmap(void *address, size_t bytes);
 int __wrap_munmap(void *address, size_t bytes);
 int __wrap_munmap(void *address, size_t bytes)
 {
-	let_go(address);
+	release_flight(address);
 	return __real_munmap(address, bytes);
 }
 

@@ -127,7 +127,7 @@ static int picks_prefixes(void *context)
 	uint32_t *addresses;
 
 	inject_arm();
-	int result = prefixes_pick(context, 4, 7, &addresses, &error);
+	int result = prefixes_sample(context, 4, 7, &addresses, &error);
 	inject_disarm();
 	if (!result)
 		free(addresses);

@@ -77,7 +77,7 @@ static void test_every_packet(void **state)
 	json_t *results = json_object();
 	struct error error = {""};
 
-	assert_int_equal(account_take(results, of(&m), &error), 0);
+	assert_int_equal(account_read(results, of(&m), &error), 0);
 	assert_int_equal(account_count(results, "in"), 10);
 	assert_int_equal(account_count(results, "out"), 10);
 	assert_int_equal(account_count(results, "sent"), 6);
@@ -100,7 +100,7 @@ static void test_waits_for_rest(void **state)
 		json_t *results = json_object();
 		struct error error = {""};
 
-		assert_int_equal(account_take(results, of(&m), &error), 0);
+		assert_int_equal(account_read(results, of(&m), &error), 0);
 		assert_int_equal(account_count(results, "in"), 10);
 		assert_int_equal(account_count(results, "unaccounted"), 0);
 		assert_int_equal(m.asked, 5);
@@ -115,7 +115,7 @@ static void test_no_rest(void **state)
 	json_t *results = json_object();
 	struct error error = {""};
 
-	assert_int_equal(account_take(results, of(&m), &error), 0);
+	assert_int_equal(account_read(results, of(&m), &error), 0);
 	assert_int_equal(account_count(results, "unaccounted"), 1);
 	assert_true(m.asked > 2);
 	json_decref(results);
@@ -134,7 +134,7 @@ static void test_no_answer(void **state)
 		struct error error = {""};
 
 		m.taken = 6;
-		assert_int_equal(account_take(results, of(&m), &error), -EIO);
+		assert_int_equal(account_read(results, of(&m), &error), -EIO);
 		snprintf(wanted, sizeof(wanted), "no %s", deaf[k].fails);
 		assert_string_equal(error.text, wanted);
 		json_decref(results);
@@ -151,7 +151,7 @@ static void test_print(void **state)
 		size_t bytes;
 		FILE *file = open_memstream(&text, &bytes);
 
-		assert_int_equal(account_take(results, of(&m), &error), 0);
+		assert_int_equal(account_read(results, of(&m), &error), 0);
 		account_print(results, file);
 		assert_int_equal(fclose(file), 0);
 		assert_non_null(

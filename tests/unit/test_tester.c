@@ -100,7 +100,7 @@ static void check_twin(const uint64_t *arrivals, unsigned n)
 	memset(&s, 0, sizeof(s));
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t number = arrivals[i];
-		sequence_take(&s, number);
+		sequence_note(&s, number);
 		duplicate += seen[number];
 		reordered += !seen[number] && number < next;
 		distinct += !seen[number];
@@ -150,13 +150,13 @@ static void test_sequence_edges(void **state)
 {
 	static struct sequence s;
 
-	sequence_take(&s, 1000000); /* a gap far beyond the window */
+	sequence_note(&s, 1000000); /* a gap far beyond the window */
 	assert_int_equal(s.lost, 1000000);
-	sequence_take(&s, 1000000 - SEQUENCE_WINDOW);
+	sequence_note(&s, 1000000 - SEQUENCE_WINDOW);
 	assert_int_equal(s.ancient, 1);
-	sequence_take(&s, 1000001 - SEQUENCE_WINDOW);
+	sequence_note(&s, 1000001 - SEQUENCE_WINDOW);
 	assert_int_equal(s.reordered, 1);
-	sequence_take(&s, 1000001 - SEQUENCE_WINDOW);
+	sequence_note(&s, 1000001 - SEQUENCE_WINDOW);
 	assert_int_equal(s.duplicate, 1);
 	assert_int_equal(s.lost, 999999);
 }

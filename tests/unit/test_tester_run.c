@@ -675,7 +675,7 @@ static void test_prefixes(void **state)
 	close(fd);
 	write_text(path,
 		"# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 1\n");
-	assert_int_equal(prefixes_pick(path, 1000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 1000, 7, &a, &error), 0);
 	unsigned ten = 0;
 	for (unsigned i = 0; i < 1000; i++) {
 		assert_true(a[i] >> 24 == 10 || a[i] == 0xc0000207);
@@ -685,13 +685,13 @@ static void test_prefixes(void **state)
 	free(a);
 	/* Of all addresses, those that a router forwards. */
 	write_text(path, "0.0.0.0/0\n");
-	assert_int_equal(prefixes_pick(path, 4000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 4000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 4000; i++)
 		assert_true(a[i] >> 24 != 0 && a[i] >> 24 != 127 && a[i] >> 28 < 14 &&
 			    a[i] >> 16 != 0xa9fe);
 	free(a);
 	write_text(path, "127.0.0.0/8\n169.254.0.0/16\n0.1.0.0/16\n");
-	assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -EINVAL);
+	assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "no forwardable address in it"));
 	/* More than there was room for at first. */
 	FILE *many = fopen(path, "w");
@@ -699,7 +699,7 @@ static void test_prefixes(void **state)
 	for (unsigned i = 0; i < 5000; i++)
 		fprintf(many, "10.%u.%u.0/24\n", i / 256, i % 256);
 	assert_int_equal(fclose(many), 0);
-	assert_int_equal(prefixes_pick(path, 1000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 1000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 1000; i++)
 		assert_true(a[i] >> 24 == 10 && (a[i] >> 8 & 0xffff) < 5000);
 	free(a);
@@ -710,11 +710,11 @@ static void test_prefixes(void **state)
 		char text[64];
 		snprintf(text, sizeof(text), "%s%s\n", *bad[i] ? "10.0.0.0/8\n" : "", bad[i]);
 		write_text(path, text);
-		assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -EINVAL);
+		assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -EINVAL);
 		assert_non_null(strstr(error.text, *bad[i] ? ":2: " : ": no IPv4 prefix in it"));
 	}
 	unlink(path);
-	assert_int_equal(prefixes_pick(path, 1, 7, &a, &error), -ENOENT);
+	assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -ENOENT);
 	assert_non_null(strstr(error.text, path));
 }
 
