@@ -386,7 +386,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct af_packet_port *port = p;
 
 	int taken =
-		port_buffers_open(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
+		port_buffers_start(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 	if (taken < 0)
 		return taken;
 	drain(port);
@@ -403,7 +403,7 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 
 	refuse_all(port->receive_socket);
 	port->missed += drain(port);
-	return port_buffers_close(&port->own, buffers);
+	return port_buffers_stop(&port->own, buffers);
 }
 
 static int port_fd(void *p)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-int port_buffers_open(struct port_buffers *own, uint64_t memory_bytes, uint32_t buffer_bytes,
+int port_buffers_start(struct port_buffers *own, uint64_t memory_bytes, uint32_t buffer_bytes,
 	const uint32_t *buffers, unsigned n)
 {
 	if (n > P2PNIC_BURST_MAX)
@@ -16,7 +16,7 @@ int port_buffers_open(struct port_buffers *own, uint64_t memory_bytes, uint32_t 
 	return (int)n;
 }
 
-unsigned port_buffers_close(struct port_buffers *own, uint32_t *buffers)
+unsigned port_buffers_stop(struct port_buffers *own, uint32_t *buffers)
 {
 	unsigned n = own->count;
 

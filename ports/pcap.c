@@ -381,7 +381,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct pcap_port *port = p;
 
 	port->delivered = 0;
-	return port_buffers_open(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
+	return port_buffers_start(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)
@@ -390,7 +390,7 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 
 	verdict_finish(&port->verdict);
 	port->delivered = 0;
-	return port_buffers_close(&port->own, buffers);
+	return port_buffers_stop(&port->own, buffers);
 }
 
 static int port_fd(void *p)

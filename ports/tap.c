@@ -212,14 +212,14 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	struct tap_port *port = p;
 
 	drain(port); /* what was sent while the NIC was stopped */
-	return port_buffers_open(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
+	return port_buffers_start(&port->own, port->memory_bytes, port->buffer_bytes, buffers, n);
 }
 
 static unsigned port_stop(void *p, uint32_t *buffers)
 {
 	struct tap_port *port = p;
 
-	return port_buffers_close(&port->own, buffers);
+	return port_buffers_stop(&port->own, buffers);
 }
 
 static int port_fd(void *p)
