@@ -28,12 +28,12 @@
 #define NICS_MAX 8u
 
 struct machine {
+	struct nic nic; /* first: it stands on a line of the cache */
 	struct board board;
 	struct loop_port port;
 	struct dma dma;
 	struct dma_window window[2 * NICS_MAX];
 	struct p2pnic_counters counters;
-	struct nic nic;
 	uint8_t *bar2, *bar4;
 };
 

@@ -117,7 +117,7 @@ static inline uint32_t ipv4_total_length(const struct frame_head *h)
 /* TTL 0 or 1: not to be forwarded. */
 static inline bool ipv4_expired(const struct frame_head *h)
 {
-	return !(h->high[0] & 0xfeull << 48);
+	return !(((const uint8_t *)h)[22] & 0xfe);
 }
 
 static inline be32 ipv4_source_be(const struct frame_head *h)
@@ -147,7 +147,7 @@ static inline uint8_t ipv6_next_header(const struct frame_head *h)
 
 static inline bool ipv6_expired(const struct frame_head *h)
 {
-	return !(h->high[0] & 0xfeull << 40);
+	return !(((const uint8_t *)h)[21] & 0xfe);
 }
 
 /*

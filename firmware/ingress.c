@@ -20,8 +20,9 @@ void nic_receive(struct nic *n, struct burst *b)
 	b->bytes = 0;
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
 	b->n4 = b->n6 = b->specials = b->lengths = 0;
-	for (unsigned k = 0; k < b->frames; k++) {
+	for (unsigned k = 0; k < b->frames; k++)
 		__builtin_prefetch(b->frame[k].data);
+	for (unsigned k = 0; k < b->frames; k++) {
 		b->bytes += b->frame[k].length;
 		b->lengths |= b->frame[k].length;
 	}

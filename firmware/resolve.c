@@ -134,16 +134,15 @@ static inline bool is_group(uint32_t word)
 	return word & P2PNIC_NEXT_HOP(0, 15);
 }
 
-static inline const struct p2pnic_adjacency *adjacency_of(
-	const struct tables *t, uint32_t word, uint32_t flow)
+static inline uint32_t adjacency_index(const struct tables *t, uint32_t word, uint32_t flow)
 {
-	uint32_t index = P2PNIC_NEXT_HOP_FIRST(word);
-
 	if (unlikely(is_group(word))) {
-		index += flow & ((1u << P2PNIC_NEXT_HOP_LOG2(word)) - 1);
-		index = t->bucket[index & (P2PNIC_BUCKETS_MAX - 1)];
+		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) +
+			      (flow & ((1u << P2PNIC_NEXT_HOP_LOG2(word)) - 1));
+
+		word = t->bucket[at & (P2PNIC_BUCKETS_MAX - 1)];
 	}
-	return &t->adjacency[index & (P2PNIC_ADJACENCIES_MAX - 1)];
+	return P2PNIC_NEXT_HOP_FIRST(word) & (P2PNIC_ADJACENCIES_MAX - 1);
 }
 
 /* MTU, kind and egress of an adjacency in one word. Nobody changes one that a packet can reach: its
@@ -199,22 +198,23 @@ static inline void note_use(p2pnic_used *used)
 		atomic_store_explicit(used, 1, memory_order_relaxed);
 }
 
-/* Notes the egress of packet k and returns the adjacency that it leaves by; NULL: it has a verdict
+/* Notes the egress of packet k, and the adjacency that it leaves by. False: it has a verdict
  * instead. */
-static inline const struct p2pnic_adjacency *leave_by(const struct nic *n, const struct tables *t,
-	struct burst *b, unsigned k, uint32_t word, uint32_t flow, bool expired)
+static inline bool leave_by(const struct nic *n, const struct tables *t, struct burst *b,
+	unsigned k, uint32_t word, uint32_t flow, bool expired, const struct p2pnic_adjacency **by)
 {
-	const struct p2pnic_adjacency *adjacency = adjacency_of(t, word, flow);
-	uint32_t to = adjacency_word(adjacency);
+	uint32_t index = adjacency_index(t, word, flow);
+	uint32_t to = adjacency_word(&t->adjacency[index]);
 
 	if (unlikely(!word_forwards(to) || expired ||
 		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
 		b->verdict[k] = refusal(n, to, expired);
-		return NULL;
+		return false;
 	}
-	note_use(&t->used[adjacency - t->adjacency]);
+	note_use(&t->used[index]);
 	b->egress[k] = (uint8_t)WORD_EGRESS(to);
-	return adjacency;
+	*by = &t->adjacency[index];
+	return true;
 }
 
 static inline void resolve4(const struct nic *n, struct burst *b)
@@ -229,11 +229,10 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 					? ipv4_flow(head, b->address4[j], b->frame[k].data,
 						  b->layer4[k], b->length[k])
 					: 0;
-		const struct p2pnic_adjacency *adjacency =
-			leave_by(n, &tables, b, k, word, flow, ipv4_expired(head));
+		const struct p2pnic_adjacency *by;
 
-		if (likely(adjacency))
-			rewrite_ipv4(head, adjacency);
+		if (likely(leave_by(n, &tables, b, k, word, flow, ipv4_expired(head), &by)))
+			rewrite_ipv4(head, by);
 	}
 }
 
@@ -248,11 +247,10 @@ static void resolve6(const struct nic *n, struct burst *b)
 		uint32_t flow = unlikely(is_group(word))
 					? ipv6_flow(head, b->frame[k].data, b->length[k])
 					: 0;
-		const struct p2pnic_adjacency *adjacency =
-			leave_by(n, &tables, b, k, word, flow, ipv6_expired(head));
+		const struct p2pnic_adjacency *by;
 
-		if (likely(adjacency))
-			rewrite_ipv6(head, adjacency);
+		if (likely(leave_by(n, &tables, b, k, word, flow, ipv6_expired(head), &by)))
+			rewrite_ipv6(head, by);
 	}
 }
 
@@ -264,8 +262,9 @@ static void resolve_special(const struct nic *n, struct burst *b)
 		const struct burst_special *s = &b->special[k];
 		uint32_t word = next_hop_word(&tables, s->hop);
 
-		if (WORD_KIND(adjacency_word(adjacency_of(&tables, word, 0))) ==
-			P2PNIC_ADJACENCY_LOCAL)
+		uint32_t index = adjacency_index(&tables, word, 0);
+
+		if (WORD_KIND(adjacency_word(&tables.adjacency[index])) == P2PNIC_ADJACENCY_LOCAL)
 			b->verdict[s->frame] = s->local;
 	}
 }

@@ -62,20 +62,21 @@ static void memif_release(void *opaque)
 	}
 }
 
-/* Client: frames that will be in the next burst. Their descriptors and first bytes come from the
- * peer's core meanwhile. */
+/* Client: frames that will be in the next burst, up to the end of the ring. Their descriptors and
+ * first bytes come from the peer's core meanwhile. */
 static inline void memif_prefetch_next(const struct memif_port *port, unsigned n, unsigned waiting)
 {
 	const struct memif_queue *q = &port->link.receive;
-	unsigned next = waiting - n < P2PNIC_BURST_MAX ? waiting - n : P2PNIC_BURST_MAX;
+	unsigned slot = (uint16_t)(q->tail + n) & q->mask, next = waiting - n;
 
-	for (unsigned k = 0; k < next; k++) {
-		unsigned slot = (uint16_t)(q->tail + n + k) & q->mask;
-
-		if (k % 4 == 0)
-			__builtin_prefetch(&q->ring->slot[slot]);
-		__builtin_prefetch(port->memory + port->posted[slot], 0, 2);
-	}
+	if (next > P2PNIC_BURST_MAX)
+		next = P2PNIC_BURST_MAX;
+	if (next > q->mask + 1u - slot)
+		next = q->mask + 1u - slot;
+	for (unsigned k = 0; k < next; k += 4)
+		__builtin_prefetch(&q->ring->slot[slot + k]);
+	for (unsigned k = 0; k < next; k++)
+		__builtin_prefetch(port->memory + port->posted[slot + k], 0, 2);
 }
 
 static unsigned memif_receive(void *opaque, struct frame *frames, unsigned max)

@@ -35,9 +35,13 @@ AVX512 static unsigned receive(struct memif_port *port, struct frame *frames, un
 	const struct memif_queue *q = &port->link.receive;
 	unsigned n = 0;
 
-	/* The first bytes of frames: where they are stands in no descriptor. */
-	for (unsigned k = 0; k < limit; k++)
-		__builtin_prefetch(port->memory + port->posted[(uint16_t)(q->tail + k) & q->mask]);
+	/* The first bytes of frames: where they are stands in no descriptor. Up to the end of the
+	 * ring: it comes once in many bursts. */
+	const uint32_t *posted = port->posted + (q->tail & q->mask);
+	unsigned whole = q->mask + 1u - (q->tail & q->mask);
+
+	for (unsigned k = 0; k < limit && k < whole; k++)
+		__builtin_prefetch(port->memory + posted[k]);
 	while (n < limit) {
 		unsigned slot = (uint16_t)(q->tail + n) & q->mask;
 

@@ -187,7 +187,7 @@ def test_nic_that_hangs_at_its_start(make_network):
             assert state(network, "nic3") in ("starting", "down", "not answering", "forwarding")
             assert quickly(network, "ring") and quickly(network, "port")
         others.check_whole()
-        eventually(lambda: nic_process(network, "nic3") not in (None, new), 25, "a third process")
+        eventually(lambda: nic_process(network, "nic3") not in (None, new), 60, "a third process")
     eventually(lambda: passes(network, 1, 3), SOON, "nic3 back")
 
 

@@ -224,8 +224,11 @@ def test_in_a_chroot(tmp_path):
 @pytest.mark.parametrize("after", [0.05, 0.6, 2])
 def test_interrupted(number, after):
     """However and whenever it ends, nothing is left (the fixture looks)."""
+    # Who runs the tests in the background of a shell without job control has SIGINT ignored.
     with subprocess.Popen([P2PNIC, "lab", "run"], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                           signal.SIG_DFL)) as process:
         time.sleep(after)
         process.send_signal(number)
         process.wait(10)
