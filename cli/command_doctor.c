@@ -90,9 +90,8 @@ static void check_nic(
 	check_bars(findings, at, n);
 	if (!nic->group) {
 		say(findings, FAULT, at,
-			"firmware set-up: VT-d or AMD-Vi; kernel parameter intel_iommu=on; without "
-			"an "
-			"IOMMU: access: sysfs, which guards nothing",
+			"firmware set-up: VT-d or AMD-Vi; kernel parameter intel_iommu=on; "
+			"without an IOMMU: access: sysfs, which guards nothing",
 			"no IOMMU group, and vfio-pci takes no NIC without one");
 	} else if (strcmp(n->driver, PCI_DRIVER_VFIO) != 0) {
 		pci_host_bind(host, command, n->address, n->driver);

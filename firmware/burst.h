@@ -16,8 +16,8 @@
 #define BURST_GROUP   16u   /* frames that vector kernels handle together */
 #define BURST_NOWHERE 0xffu /* no egress */
 
-/* A packet from or to a special address (p2pnic/special.h) is forwarded nowhere, but this router
- * may be its end: it is looked up, too, and has this verdict then instead of its own. */
+/* A packet from or to a special address (p2pnic/special.h) is not forwarded, but may be for this
+ * router. So it is looked up as well; if it is for this router, `local` replaces its verdict. */
 struct burst_special {
 	struct fib_ipv6 address6;
 	uint32_t address4;

@@ -139,8 +139,8 @@ static inline void look_up4(struct burst *b, unsigned k, uint32_t destination)
 	b->index4[b->n4++] = (uint8_t)k;
 }
 
-/* Neither from nor to a special address is forwarded, but this router may take the packet
- * (burst.h); then it is `local`. */
+/* The verdict on a packet by its addresses. `local`: its verdict if it is for this router
+ * (burst.h). */
 static verdict scope4(
 	const struct nic *n, struct burst *b, unsigned k, uint16_t tail, verdict local)
 {

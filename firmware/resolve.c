@@ -261,7 +261,6 @@ static void resolve_special(const struct nic *n, struct burst *b)
 	for (unsigned k = 0; k < b->specials; k++) {
 		const struct burst_special *s = &b->special[k];
 		uint32_t word = next_hop_word(&tables, s->hop);
-
 		uint32_t index = adjacency_index(&tables, word, 0);
 
 		if (WORD_KIND(adjacency_word(&tables.adjacency[index])) == P2PNIC_ADJACENCY_LOCAL)

@@ -86,8 +86,8 @@ struct port_ops {
 	 * packet memory swaps the two and copies nothing; one that reads frames from a peer's
 	 * memory copies the frame into the buffer given.)
 	 *
-	 * prefetch: a poll of this port is next; it fetches what is looked at first, an index that
-	 * another core writes. NULL: nothing.
+	 * prefetch: receive of this port comes soon; fetches what it reads first, an index that
+	 * another core writes. NULL: nothing to fetch.
 	 */
 	void (*prefetch)(void *port);
 	unsigned (*receive)(void *port, struct frame *frames, unsigned max);

@@ -124,7 +124,7 @@ static int join_step(struct router_nic *nic)
 
 	if (!nic->driver.device)
 		result = driver_nic_attach(&nic->driver, n->name, index, nic->device, &error);
-	/* It was lost, and runs on: what it and its peers posted meanwhile is missing in rings. */
+	/* It was lost but ran on: what was posted meanwhile did not arrive, so rings have holes. */
 	if (!result && nic->driver.adopted && nic->restarts)
 		result = driver_nic_reset(&nic->driver, &error);
 	if (result)
@@ -360,7 +360,7 @@ static void tick(void *context)
 	if (!r->questions)
 		give_up(r);
 	ask(r);
-	/* Of those that are there: others read as links that are down and pairs given up. */
+	/* Only NICs that answered: reads of others look like a link down and pairs given up. */
 	events_poll(r);
 	mend_given_up(r);
 	nics_tick(r);

@@ -5,7 +5,7 @@
 
 #define BAR0 VFIO_PCI_BAR0_REGION_INDEX
 
-/* Up to its NUL, each time as much again: over PCI every word is a trip, over vfio-user every
+/* Reads up to the NUL, twice as far each time: over PCI every word is a trip, over vfio-user every
  * access is a message. */
 static int read_text(struct driver_nic *n, uint64_t at, char text[P2PNIC_DESCRIPTION_BYTES])
 {

@@ -214,9 +214,7 @@ def test_usage(arguments):
     assert run(P2PNIC, "show", *arguments).returncode == 2
 
 
-def test_many_routes(make_network):
-    """All of a large table comes out; who asks for it and does not read keeps the router for a
-    second, not longer."""
+def with_large_table(make_network):
     network = make_network(2)
     with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
         file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n"
@@ -224,6 +222,13 @@ def test_many_routes(make_network):
     network.router.config["route_files"] = [{"file": "table.txt"}]
     network.router.write()
     assert "100000 routes added" in network.router.reload()
+    return network
+
+
+def test_many_routes(make_network):
+    """All of a large table comes out; who asks for it and does not read keeps the router for a
+    second, not longer."""
+    network = with_large_table(make_network)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
         idle.connect(f"{network.router.runtime}/api.sock")
         idle.sendall(b'{"show": "route"}\n')
@@ -243,13 +248,7 @@ def test_many_routes(make_network):
 def test_routes_are_of_one_table(make_network):
     """A reload while routes are sent: the answer ends and says so, instead of going on with those
     of the new table."""
-    network = make_network(2)
-    with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
-        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n"
-                        for n in range(100000))
-    network.router.config["route_files"] = [{"file": "table.txt"}]
-    network.router.write()
-    network.router.reload()
+    network = with_large_table(make_network)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(f"{network.router.runtime}/api.sock")
         client.sendall(b'{"show": "route"}\n')
