@@ -5,6 +5,7 @@ Debian's kernel, busybox and the p2pnic of a build for any x86-64-v2, in an init
 needs root, a network namespace or KVM.
 """
 
+import argparse
 import base64
 import contextlib
 import glob
@@ -17,6 +18,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -54,6 +56,9 @@ poweroff -f
 """
 
 
+SKIPPED = 77
+
+
 class Absent(Exception):
     """QEMU or the guest cannot be had here."""
 
@@ -67,6 +72,24 @@ def fetch(*arguments):
         raise Absent((error.stderr.strip().splitlines() or ["fetch failed"])[-1]) from None
     except subprocess.TimeoutExpired:
         raise Absent(f"fetching {' '.join(arguments)} took longer than 10 minutes") from None
+
+
+def begin(name, about, *needs):
+    """What both tests begin with: the folder of the build, or the end of the process, where no more
+    than fetching is asked for, or what is needed (arguments of fetch) cannot be had."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("build", nargs="?", help="folder, of a build for x86-64-v2")
+    parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
+    arguments = parser.parse_args()
+    try:
+        for need in needs:
+            fetch(*need)
+    except Absent as why:
+        print(f"{name}: not run: {why}")
+        sys.exit(SKIPPED)
+    if arguments.fetch:
+        sys.exit(0)
+    return arguments.build
 
 
 # --- The initramfs --------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ The NICs are soft NICs of this machine, PCI devices of the guest behind one PCIe
 (machine.py). Their wires are memif peers in this process. Exit status 77: not run, and why.
 """
 
-import argparse
 import json
 import os
 import struct
@@ -22,7 +21,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{os.path.dirname(HERE)}/system")
 sys.path.insert(0, HERE)
-from machine import VM, Absent, Machine, fetch  # noqa: E402
+from machine import VM, Machine, begin  # noqa: E402
 from memif_peer import Server  # noqa: E402
 
 NICS = 4
@@ -32,7 +31,6 @@ READS = 20
 LOST = 20  # frames sent to where they cannot arrive
 GIVEN_UP = 8  # transfers that fail, and the pair is given up (docs/operations.md)
 MASTER = 4  # bus mastering, in the command register
-SKIPPED = 77
 
 
 def mac(nic, station=1):
@@ -385,21 +383,11 @@ def run_all(guest, folder, build):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("build", nargs="?", help="folder, of a build for x86-64-v2")
-    parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
-    arguments = parser.parse_args()
-    try:
-        fetch(VM)
-    except Absent as why:
-        print(f"vm: not run: {why}")
-        return SKIPPED
-    if arguments.fetch:
-        return 0
+    build = begin("vm", __doc__, [VM])
     counts = []
     for guest in GUESTS:
         with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
-            counts.append(run_all(guest, folder, arguments.build))
+            counts.append(run_all(guest, folder, build))
     for guest, (packets, faults) in zip(GUESTS, counts):
         print(f"vm: guest {guest.name}, access {guest.access}: {packets} packets, {faults} DMA "
               "faults")

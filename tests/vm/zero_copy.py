@@ -9,7 +9,6 @@ run in the guest. This process is the wire of each card; QEMU keeps what either 
 yet, so that a wire loses nothing. Exit status 77: not run, and why.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -21,8 +20,8 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import vm  # noqa: E402
-from machine import VM, ZERO_COPY, ZERO_COPY_KERNEL, Absent, Guest, fetch  # noqa: E402
-from vm import LOST, NICS, PAIRS, PER_PAIR, SKIPPED, eventually, frame, mac, text_of  # noqa: E402
+from machine import VM, ZERO_COPY, ZERO_COPY_KERNEL, Guest, begin  # noqa: E402
+from vm import LOST, NICS, PAIRS, PER_PAIR, eventually, frame, mac, text_of  # noqa: E402
 
 MODULES = ["failover", "net_failover", "virtio_net"]
 CARD = {"driver": "virtio-net-pci", "iommu_platform": True, "disable-legacy": "on"}
@@ -246,20 +245,9 @@ def run_all(folder, build):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("build", nargs="?", help="folder, of a build for x86-64-v2")
-    parser.add_argument("--fetch", action="store_true", help="fetch QEMU and the guest, no more")
-    arguments = parser.parse_args()
-    try:
-        fetch(VM)
-        fetch(ZERO_COPY, ZERO_COPY_KERNEL)
-    except Absent as why:
-        print(f"zero-copy: not run: {why}")
-        return SKIPPED
-    if arguments.fetch:
-        return 0
+    build = begin("zero-copy", __doc__, [VM], [ZERO_COPY, ZERO_COPY_KERNEL])
     with tempfile.TemporaryDirectory(prefix="p2pnic-vm-") as folder:
-        packets, system = run_all(folder, arguments.build)
+        packets, system = run_all(folder, build)
     print(f"zero-copy: {NICS} AF_XDP ports of virtio_net, Linux {system}, {packets} packets "
           "forwarded, 0 unaccounted")
     return 0
