@@ -518,6 +518,12 @@ uint32_t nic_register_read(const struct nic *n, uint32_t offset)
 		return n->epoch;
 	case P2PNIC_REG_BUFFER_BYTES:
 		return n->buffer_bytes;
+	case P2PNIC_REG_FLOW_SEED:
+		return (uint32_t)n->flow_seed;
+	case P2PNIC_REG_FLOW:
+		return n->flow;
+	case P2PNIC_REG_REVERSE_PATH:
+		return n->reverse_path;
 	default:
 		return 0;
 	}
@@ -563,6 +569,16 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 		break;
 	case P2PNIC_REG_EPOCH:
 		n->epoch = value;
+		break;
+	case P2PNIC_REG_FLOW_SEED:
+		n->flow_seed = (uint64_t)value << 32 | value;
+		break;
+	case P2PNIC_REG_FLOW:
+		n->flow = value & P2PNIC_FLOW_SYMMETRIC;
+		break;
+	case P2PNIC_REG_REVERSE_PATH:
+		if (value <= P2PNIC_REVERSE_PATH_STRICT)
+			n->reverse_path = value;
 		break;
 	default:
 		break;

@@ -87,6 +87,9 @@ struct nic {
 
 	/* Registers as written by the host. */
 	uint32_t index, mtu, mac_low, rx_offset, rx_buffers, fib_offset[2], epoch, result;
+	uint32_t flow;         /* P2PNIC_FLOW_* */
+	uint32_t reverse_path; /* P2PNIC_REVERSE_PATH_* */
+	uint64_t flow_seed;
 	_Atomic uint32_t link, speed; /* set by the board, by the engine while the host reads */
 
 	struct ring_in in[P2PNIC_MAILBOXES];

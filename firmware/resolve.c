@@ -3,6 +3,7 @@
 
 #include "burst.h"
 #include "header.h"
+#include "ring_out.h"
 
 /* --- Rewrite ---------------------------------------------------------------------------------- */
 
@@ -56,7 +57,7 @@ static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjace
  * neither: all of them take one path.
  */
 static inline uint64_t flow_ports(
-	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length)
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length, bool symmetric)
 {
 	for (unsigned headers = 0; headers <= 8 && at + 4 <= length; headers++) {
 		uint32_t word = load32(data + at), bytes;
@@ -68,6 +69,8 @@ static inline uint64_t flow_ports(
 		case DCCP:
 		case SCTP:
 		case UDP_LITE:
+			if (symmetric)
+				word = (word & 0xffff) + (word >> 16);
 			return word * 0x9e3779b97f4a7c15ull ^ (uint64_t)protocol << 40;
 		case HOP_BY_HOP:
 		case ROUTING:
@@ -86,35 +89,48 @@ static inline uint64_t flow_ports(
 	return (uint64_t)protocol << 40;
 }
 
-/* The flow of a packet, for ECMP: addresses, protocol and ports. `layer4`: where they begin;
- * `length`: of the packet with its Ethernet header. */
-static inline uint32_t ipv4_flow(const struct frame_head *h, uint32_t destination,
-	const uint8_t *data, uint32_t layer4, uint32_t length)
+/*
+ * The flow of a packet, for ECMP: addresses, protocol and ports, with the router's seed: routers
+ * one behind the other that hash alike would each use a part of their paths only. `layer4`: where
+ * ports begin; `length`: of the packet with its Ethernet header. Symmetric: sums of what source and
+ * destination have, so that both directions of a connection are one flow.
+ */
+static inline uint32_t ipv4_flow(const struct nic *n, const struct frame_head *h,
+	uint32_t destination, const uint8_t *data, uint32_t layer4, uint32_t length)
 {
+	const bool symmetric = n->flow & P2PNIC_FLOW_SYMMETRIC;
 	uint8_t protocol = (uint8_t)(h->high[0] >> 56);
 	bool fragment = swap16((uint16_t)(h->high[0] >> 32)) & 0x3fff;
-	uint64_t x = (uint64_t)ipv4_source(h) << 32 | destination;
+	uint64_t source = ipv4_source(h), x = source << 32 | destination;
 
-	return mix(x ^ flow_ports(data, layer4, protocol, fragment ? 0 : length));
+	if (symmetric)
+		x = source + destination;
+	x ^= flow_ports(data, layer4, protocol, fragment ? 0 : length, symmetric);
+	return mix(x ^ n->flow_seed);
 }
 
-/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, ports do
- * (RFC 6437 §3). */
-static inline uint32_t ipv6_flow(const struct frame_head *h, const uint8_t *data, uint32_t length)
+/* IPv6: the sender's flow label says what a flow is (RFC 6437, RFC 6438); without one, and where
+ * both directions are to be one, ports do (RFC 6437 §3). */
+static inline uint32_t ipv6_flow(
+	const struct nic *n, const struct frame_head *h, const uint8_t *data, uint32_t length)
 {
+	const bool symmetric = n->flow & P2PNIC_FLOW_SYMMETRIC;
 	uint64_t label = (h->low[1] >> 56 & 0xf) | (h->high[0] & 0xffff) << 4;
-	uint64_t x = load64(data + 22) + 3 * load64(data + 30) + 5 * load64(data + 38) +
-		     7 * load64(data + 46);
+	uint64_t from = load64(data + 22) + 3 * load64(data + 30);
+	uint64_t to = load64(data + 38) + 3 * load64(data + 46);
+	uint64_t x = symmetric ? from + to : from + 5 * to;
 
-	if (label)
-		return mix(x + (label << 32));
-	return mix(x ^ flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length));
+	if (label && !symmetric)
+		return mix((x + (label << 32)) ^ n->flow_seed);
+	x ^= flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length, symmetric);
+	return mix(x ^ n->flow_seed);
 }
 
 /* --- Resolve ---------------------------------------------------------------------------------- */
 
 /* The host's tables, by value: what a burst needs of them stays in registers. */
 struct tables {
+	const struct ring_out *out;
 	const p2pnic_next_hop *next_hop;
 	const p2pnic_bucket *bucket;
 	const struct p2pnic_adjacency *adjacency;
@@ -134,15 +150,10 @@ static inline bool is_group(uint32_t word)
 	return word & P2PNIC_NEXT_HOP(0, 15);
 }
 
-static inline uint32_t adjacency_index(const struct tables *t, uint32_t word, uint32_t flow)
+/* A group whose buckets flows are spread over. */
+static inline bool is_spread(uint32_t word)
 {
-	if (unlikely(is_group(word))) {
-		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) +
-			      (flow & ((1u << P2PNIC_NEXT_HOP_LOG2(word)) - 1));
-
-		word = t->bucket[at & (P2PNIC_BUCKETS_MAX - 1)];
-	}
-	return P2PNIC_NEXT_HOP_FIRST(word) & (P2PNIC_ADJACENCIES_MAX - 1);
+	return is_group(word) && !(word & P2PNIC_NEXT_HOP_ORDERED);
 }
 
 /* MTU, kind and egress of an adjacency in one word. Nobody changes one that a packet can reach: its
@@ -162,6 +173,49 @@ static inline bool word_forwards(uint32_t word)
 	const uint32_t nics = ~(P2PNIC_NICS_MAX - 1) << 24;
 
 	return (word & (nics | 0xff0000)) == P2PNIC_ADJACENCY_FORWARD << 16;
+}
+
+static inline bool has_carrier(const struct tables *t, uint32_t adjacency)
+{
+	uint32_t word = adjacency_word(&t->adjacency[adjacency]);
+
+	const struct ring_out *out = &t->out[WORD_EGRESS(word) & (P2PNIC_NICS_MAX - 1)];
+
+	return !word_forwards(word) || (out->open && !ring_out_link(out));
+}
+
+/*
+ * A bucket of the group in `word`: the one of that flow, or, where that leads to a port without a
+ * carrier, another: at random by the flow, so that the flows of one port spread over all others,
+ * and one after the other where that finds none, or the group is in order. Until the host has
+ * changed the group each packet pays for its detour, so there is an end to it.
+ */
+#define DETOURS_RANDOM 8u
+#define DETOURS_MAX    (DETOURS_RANDOM + 64u)
+static uint32_t bucket_of(const struct tables *t, uint32_t word, uint32_t flow)
+{
+	const uint32_t mask = (1u << P2PNIC_NEXT_HOP_LOG2(word)) - 1;
+	uint32_t first = 0;
+
+	for (uint32_t k = 0; k < DETOURS_MAX; k++) {
+		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) + (flow & mask);
+		uint32_t index =
+			t->bucket[at & (P2PNIC_BUCKETS_MAX - 1)] & (P2PNIC_ADJACENCIES_MAX - 1);
+
+		if (likely(has_carrier(t, index)))
+			return index;
+		if (k == 0)
+			first = index;
+		flow = is_spread(word) && k < DETOURS_RANDOM ? mix(flow) : flow + 1;
+	}
+	return first;
+}
+
+static inline uint32_t adjacency_index(const struct tables *t, uint32_t word, uint32_t flow)
+{
+	if (unlikely(is_group(word)))
+		return bucket_of(t, word, flow);
+	return P2PNIC_NEXT_HOP_FIRST(word) & (P2PNIC_ADJACENCIES_MAX - 1);
 }
 
 /* Why a packet does not simply leave by this adjacency. */
@@ -219,14 +273,14 @@ static inline bool leave_by(const struct nic *n, const struct tables *t, struct 
 
 static inline void resolve4(const struct nic *n, struct burst *b)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
+	const struct tables tables = {n->out, n->next_hop, n->bucket, n->adjacency, n->used};
 
 	for (unsigned j = 0; j < b->n4; j++) {
 		unsigned k = b->index4[j];
 		struct frame_head *head = &b->head[k];
 		uint32_t word = next_hop_word(&tables, b->hop4[j]);
-		uint32_t flow = unlikely(is_group(word))
-					? ipv4_flow(head, b->address4[j], b->frame[k].data,
+		uint32_t flow = unlikely(is_spread(word))
+					? ipv4_flow(n, head, b->address4[j], b->frame[k].data,
 						  b->layer4[k], b->length[k])
 					: 0;
 		const struct p2pnic_adjacency *by;
@@ -238,14 +292,14 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 
 static void resolve6(const struct nic *n, struct burst *b)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
+	const struct tables tables = {n->out, n->next_hop, n->bucket, n->adjacency, n->used};
 
 	for (unsigned j = 0; j < b->n6; j++) {
 		unsigned k = b->index6[j];
 		struct frame_head *head = &b->head[k];
 		uint32_t word = next_hop_word(&tables, b->hop6[j]);
-		uint32_t flow = unlikely(is_group(word))
-					? ipv6_flow(head, b->frame[k].data, b->length[k])
+		uint32_t flow = unlikely(is_spread(word))
+					? ipv6_flow(n, head, b->frame[k].data, b->length[k])
 					: 0;
 		const struct p2pnic_adjacency *by;
 
@@ -256,7 +310,7 @@ static void resolve6(const struct nic *n, struct burst *b)
 
 static void resolve_special(const struct nic *n, struct burst *b)
 {
-	const struct tables tables = {n->next_hop, n->bucket, n->adjacency, n->used};
+	const struct tables tables = {n->out, n->next_hop, n->bucket, n->adjacency, n->used};
 
 	for (unsigned k = 0; k < b->specials; k++) {
 		const struct burst_special *s = &b->special[k];
@@ -268,9 +322,81 @@ static void resolve_special(const struct nic *n, struct burst *b)
 	}
 }
 
+/* --- Reverse path ----------------------------------------------------------------------------- */
+
+#define REVERSE_BUCKETS_MAX 256u
+
+/* Does a next hop lead out of this NIC? Of a large group the first buckets tell. */
+static bool leads_here(const struct nic *n, const struct tables *t, uint32_t word)
+{
+	uint32_t buckets = 1u << P2PNIC_NEXT_HOP_LOG2(word);
+
+	for (uint32_t k = 0; k < buckets && k < REVERSE_BUCKETS_MAX; k++) {
+		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) + k, to;
+
+		if (is_group(word))
+			at = t->bucket[at & (P2PNIC_BUCKETS_MAX - 1)];
+		to = adjacency_word(&t->adjacency[at & (P2PNIC_ADJACENCIES_MAX - 1)]);
+		if (WORD_EGRESS(to) == n->index && (WORD_KIND(to) == P2PNIC_ADJACENCY_FORWARD ||
+							   WORD_KIND(to) == P2PNIC_ADJACENCY_GLEAN))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Would an answer to this source find its way: at all (loose, RFC 3704 §2.4), out of the NIC that
+ * received the packet (strict, §2.2; with several ways any of them, §2.3)? This router's own
+ * addresses are nobody else's source.
+ */
+static bool may_come(const struct nic *n, const struct tables *t, uint32_t word)
+{
+	switch (WORD_KIND(adjacency_word(&t->adjacency[adjacency_index(t, word, 0)]))) {
+	case P2PNIC_ADJACENCY_FORWARD:
+	case P2PNIC_ADJACENCY_GLEAN:
+		return n->reverse_path == P2PNIC_REVERSE_PATH_LOOSE || leads_here(n, t, word);
+	case P2PNIC_ADJACENCY_KERNEL:
+		return n->reverse_path == P2PNIC_REVERSE_PATH_LOOSE;
+	default:
+		return false;
+	}
+}
+
+static void refuse(struct burst *b, unsigned k)
+{
+	b->egress[k] = BURST_NOWHERE;
+	b->verdict[k] = VERDICT(REVERSE_PATH);
+}
+
+/* All sources of the burst are looked up at once, as destinations are. */
+static void check_sources(const struct nic *n, struct burst *b)
+{
+	const struct tables tables = {n->out, n->next_hop, n->bucket, n->adjacency, n->used};
+	uint32_t source4[P2PNIC_BURST_MAX + BURST_GROUP] __attribute__((aligned(64)));
+	struct fib_ipv6 source6[P2PNIC_BURST_MAX];
+	uint16_t hop[P2PNIC_BURST_MAX] = {0};
+
+	for (unsigned j = 0; j < b->n4; j++)
+		source4[j] = ipv4_source(&b->head[b->index4[j]]);
+	if (n->fib4)
+		fib4_lookup(n->fib4, source4, hop, b->n4);
+	for (unsigned j = 0; j < b->n4; j++)
+		if (!may_come(n, &tables, next_hop_word(&tables, n->fib4 ? hop[j] : 0)))
+			refuse(b, b->index4[j]);
+	for (unsigned j = 0; j < b->n6; j++)
+		source6[j] = ipv6_address(b->frame[b->index6[j]].data + 22);
+	if (b->n6 && n->fib6)
+		fib6_lookup(n->fib6, source6, hop, b->n6);
+	for (unsigned j = 0; j < b->n6; j++)
+		if (!may_come(n, &tables, next_hop_word(&tables, n->fib6 ? hop[j] : 0)))
+			refuse(b, b->index6[j]);
+}
+
 void resolve(const struct nic *n, struct burst *b)
 {
 	resolve4(n, b);
 	resolve6(n, b);
 	resolve_special(n, b);
+	if (unlikely(n->reverse_path))
+		check_sources(n, b);
 }

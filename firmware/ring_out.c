@@ -65,15 +65,11 @@ static void wake(struct nic *n, unsigned peer)
 }
 
 /* Not P2PNIC_LINK_UP: what it has in its ring and in its port is more than enough. */
-static inline uint32_t link_is_down(const struct ring_out *out)
-{
-	return atomic_load_explicit(out->link_down, memory_order_relaxed);
-}
-
 /* New packets queue behind held ones; none are taken without a carrier. Those meet find_room. */
 static inline void set_limit(struct ring_out *out)
 {
-	out->limit = out->held || link_is_down(out) ? out->produced : out->consumed + out->capacity;
+	out->limit =
+		out->held || ring_out_link(out) ? out->produced : out->consumed + out->capacity;
 }
 
 static inline void count_traffic(struct nic *n, unsigned peer)
@@ -111,7 +107,7 @@ void rings_publish(struct nic *n)
 			ring_out_reclaim(n, out);
 		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
 			wake(n, n->dirty_peer[k]);
-		if (unlikely(link_is_down(out)))
+		if (unlikely(ring_out_link(out)))
 			out->limit = out->produced;
 	}
 	n->dirty = 0;
@@ -426,9 +422,9 @@ static __attribute__((noinline)) bool find_room(struct nic *n, const struct burs
 
 	if (out->open)
 		ring_out_reclaim(n, out);
-	if (!out->open || link_is_down(out) == P2PNIC_LINK_GIVEN_UP)
+	if (!out->open || ring_out_link(out) == P2PNIC_LINK_GIVEN_UP)
 		count_drop(n, P2PNIC_DROP_NO_PEER, 1);
-	else if (link_is_down(out))
+	else if (ring_out_link(out))
 		count_drop(n, P2PNIC_DROP_LINK_DOWN, 1);
 	else if (out->produced == out->limit)
 		hold(n, b, peer, frame, length, flags);

@@ -70,6 +70,13 @@ struct ring_out {
 	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
 } __attribute__((aligned(64)));
 
+/* The word by which the peer says that its port has no carrier, or that it has given up the pair
+ * (P2PNIC_LINK_* in p2pnic/ring.h); 0: neither. Of a ring that is open. */
+static inline uint32_t ring_out_link(const struct ring_out *out)
+{
+	return atomic_load_explicit(out->link_down, memory_order_relaxed);
+}
+
 /* Puts the selected frames, with their new heads, into the ring of that peer. */
 void ring_out_enqueue(struct nic *, const struct burst *, unsigned peer, const struct selection *,
 	uint16_t flags);

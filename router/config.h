@@ -35,9 +35,11 @@ struct config_nic {
 	unsigned *mtu;
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
 	unsigned addresses_count;
+	char *reverse_path; /* none, loose, strict: packets whose source has no way back */
 
-	struct mac_addr mac_address; /* of `mac`; zero if absent */
-	struct prefix *address;      /* of `addresses` */
+	struct mac_addr mac_address;  /* of `mac`; zero if absent */
+	struct prefix *address;       /* of `addresses` */
+	unsigned reverse_path_number; /* P2PNIC_REVERSE_PATH_* */
 };
 
 /* What runs a NIC, and which: "tap" and its interface, "pci" and its address, "card" and its
@@ -104,8 +106,10 @@ struct config_router {
 	unsigned *rx_buffers;        /* own buffers of each NIC */
 	unsigned *packet_memory_mib; /* BAR4 of each NIC */
 	unsigned *table_memory_mib;  /* BAR2 of each NIC */
-	int *bounce_core; /* bn: core of the host thread that moves packets on; absent: any */
-	char *table;      /* line-trie or state-jump, see fib.h */
+	int *bounce_core;      /* bn: core of the host thread that moves packets on; absent: any */
+	char *table;           /* line-trie or state-jump, see fib.h */
+	unsigned *flow_seed;   /* of the hash that ECMP goes by; absent: made from host and name */
+	bool *symmetric_flows; /* both directions of a connection are one flow to ECMP */
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
 	unsigned check_number;  /* enum p2pnic_check */

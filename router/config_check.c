@@ -153,6 +153,10 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 			"mtu %u: want %u to %u%s%s", *n->mtu, P2PNIC_MTU_MIN, mtu_max,
 			config->router->buffer_bytes && !n->card ? ", or larger buffer_bytes" : "",
 			check ? ", or check: none" : "");
+	if (n->reverse_path && strcmp(n->reverse_path, "none") != 0)
+		n->reverse_path_number = !strcmp(n->reverse_path, "loose")
+						 ? P2PNIC_REVERSE_PATH_LOOSE
+						 : P2PNIC_REVERSE_PATH_STRICT;
 	for (unsigned e = 0; e < config->engines_count && !found; e++)
 		found = !strcmp(config->engines[e].name, n->engine);
 	if (!found)

@@ -27,6 +27,14 @@ static int text(char **key, const char *value)
 	return *key ? 0 : -ENOMEM;
 }
 
+/* false */
+static int flag(bool **key)
+{
+	if (!*key)
+		*key = calloc(1, sizeof(**key));
+	return *key ? 0 : -ENOMEM;
+}
+
 #define MTU_DEFAULT 1500u /* Ethernet's */
 
 unsigned config_buffer_bytes(unsigned mtu)
@@ -86,6 +94,8 @@ static int router(struct config *c)
 	if (!error)
 		error = text(&r->table, "line-trie");
 	if (!error)
+		error = flag(&r->symmetric_flows);
+	if (!error)
 		error = number(&r->buffer_bytes, config_buffer_bytes(largest_mtu(c)));
 	if (!error)
 		error = number(&r->ring_slots, ring_slots(c));
@@ -105,11 +115,7 @@ static int engine(struct config_engine *e)
 {
 	int error = text(&e->process, e->name);
 
-	if (!error && !e->shared) {
-		e->shared = calloc(1, sizeof(*e->shared));
-		error = e->shared ? 0 : -ENOMEM;
-	}
-	return error;
+	return error ? error : flag(&e->shared);
 }
 
 int config_defaults(struct config *c)
@@ -123,6 +129,8 @@ int config_defaults(struct config *c)
 		error = text(&c->nics[k].engine, c->nics[k].name);
 		if (!error)
 			error = number(&c->nics[k].mtu, MTU_DEFAULT);
+		if (!error)
+			error = text(&c->nics[k].reverse_path, "none");
 		if (!error && c->nics[k].pci)
 			error = text(&c->nics[k].access, "vfio");
 	}

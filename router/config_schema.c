@@ -89,6 +89,11 @@ static bool check_valid(const char *text)
 	return check_of_name(text) < P2PNIC_CHECK_COUNT;
 }
 
+static bool reverse_path_valid(const char *text)
+{
+	return !strcmp(text, "none") || !strcmp(text, "loose") || !strcmp(text, "strict");
+}
+
 static bool table_valid(const char *text)
 {
 	return !strcmp(text, "line-trie") || !strcmp(text, "state-jump");
@@ -137,6 +142,8 @@ static const struct field router_fields[] = {
 	CORE(bounce_core, struct config_router),
 	TEXT(table, struct config_router, .valid = table_valid,
 		.want = "want line-trie or state-jump"),
+	NUMBER(flow_seed, struct config_router, RANGE(0, UINT_MAX)),
+	SWITCH(symmetric_flows, struct config_router),
 };
 _Static_assert(sizeof(router_fields) / sizeof(*router_fields) <= KEYS_MAX, "the most keys");
 static const struct schema router_schema = SCHEMA(router_fields, struct config_router);
@@ -167,6 +174,8 @@ static const struct field nic_fields[] = {
 	NUMBER(mtu, struct config_nic,
 		RANGE(P2PNIC_MTU_MIN, P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX))),
 	TEXTS(addresses, struct config_nic, RANGE(0, 64)),
+	TEXT(reverse_path, struct config_nic, .valid = reverse_path_valid,
+		.want = "want none, loose or strict"),
 };
 static const struct schema nic_schema = SCHEMA(nic_fields, struct config_nic);
 

@@ -14,6 +14,7 @@
 #include "ipc/clock.h"
 #include "router/events.h"
 #include "router/router.h"
+#include "router/settings.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -130,8 +131,7 @@ static int join_step(struct router_nic *nic)
 	if (result)
 		return router_fail(r, result, "%s", error.text);
 	keep_put(nic);
-	if (!nic->driver.adopted)
-		result = driver_nic_write(&nic->driver, P2PNIC_REG_MTU, *n->mtu);
+	result = settings_write(r, index, NULL, r->config);
 	/* A soft NIC was started with it. */
 	if (!result && !n->port.type && n->mac)
 		result = driver_nic_set_mac(&nic->driver, n->mac_address);
@@ -438,7 +438,8 @@ static void mend(void *context)
 
 		if (!behind(nic) || !nic_answers(nic))
 			continue;
-		if (table_load(r->table, &nic->driver, &error) == 0)
+		if (settings_write(r, k, NULL, r->config) == 0 &&
+			table_load(r->table, &nic->driver, &error) == 0)
 			router_say(r, "nic %s: has the table now", name_of(nic));
 		else
 			waiting += nic_answers(nic);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/settings.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -149,14 +150,6 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 
 /* --- Reload ----------------------------------------------------------------------------------- */
 
-/* A note in the NIC's register (p2pnic/registers.h); adjacencies decide. */
-static void note_mtu(
-	struct driver_nic *n, const struct config_nic *old, const struct config_nic *new)
-{
-	if (*old->mtu != *new->mtu)
-		driver_nic_write(n, P2PNIC_REG_MTU, *new->mtu);
-}
-
 /* Those that a change can be written to; the others get the table when they answer. */
 static void reachable(struct router *r, struct table_nics *nics)
 {
@@ -206,8 +199,8 @@ static int reload(struct router *r, bool force, struct table_report *report)
 		return result;
 	}
 	for (unsigned k = 0; k < nics.n; k++)
-		note_mtu(nics.nic[k], &r->config->nics[nics.nic[k]->index],
-			&config->nics[nics.nic[k]->index]);
+		if (settings_write(r, nics.nic[k]->index, r->config, config))
+			table_fall_behind(r->table, nics.nic[k]); /* it gets them with the table */
 	config_free(r->config);
 	r->config = config;
 	r->reloads++;

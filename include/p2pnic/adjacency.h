@@ -24,12 +24,18 @@
  * A next-hop word (host):
  *   bits  0–15  first: index of an adjacency, or of the first bucket of a group
  *   bits 16–19  log2 of the number of buckets; 0: `first` is an adjacency
- *   bits 20–31  zero
+ *   bit  20     the group is in order: the first bucket for all flows, the next ones in reserve
+ *   bits 21–31  zero
  * A packet's bucket is the low bits of its flow hash: 2^n buckets, no division.
+ *
+ * A bucket that leads to a port without a carrier, or to a NIC that is gone, is passed over by the
+ * NIC itself: another bucket of the group takes its flows, at once and until the host has changed
+ * the group. Other flows stay where they are.
  */
 typedef _Atomic uint32_t p2pnic_next_hop;
 
 #define P2PNIC_NEXT_HOP(first, log2_buckets) ((uint32_t)(first) | (uint32_t)(log2_buckets) << 16)
+#define P2PNIC_NEXT_HOP_ORDERED              (1u << 20)
 #define P2PNIC_NEXT_HOP_FIRST(word)          ((word)&0xffffu)
 #define P2PNIC_NEXT_HOP_LOG2(word)           (((word) >> 16) & 0xfu)
 

@@ -55,7 +55,8 @@
 	X(KERNEL, "kernel", "route leaves by no NIC, and no host to hand it to")                   \
 	X(LINK_DOWN, "link-down", "the egress NIC's port has no carrier")                          \
 	X(POLICED, "policed", "punt above the rate of its class or source: punt.h")                \
-	X(BAD_TRANSFER, "bad-transfer", "did not arrive whole from its ingress NIC: ring.h")
+	X(BAD_TRANSFER, "bad-transfer", "did not arrive whole from its ingress NIC: ring.h")       \
+	X(REVERSE_PATH, "reverse-path", "no way back to its source: RFC 3704")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,

@@ -39,7 +39,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00020001u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00020002u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 
@@ -110,6 +110,16 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REG_EPOCH_SEEN                                                                      \
 	0x04cu /* ro  the last EPOCH after which a quiescent point was passed */
 #define P2PNIC_REG_BUFFER_BYTES 0x050u /* ro  of each packet buffer; fixed as the NIC is made */
+#define P2PNIC_REG_FLOW_SEED    0x054u /* rw  of the hash of flows; alike in all NICs of a router */
+#define P2PNIC_REG_FLOW         0x058u /* rw  P2PNIC_FLOW_*, how flows are hashed */
+
+#define P2PNIC_REG_REVERSE_PATH 0x05cu /* rw  P2PNIC_REVERSE_PATH_*: whence packets may come */
+
+#define P2PNIC_REVERSE_PATH_NONE   0u
+#define P2PNIC_REVERSE_PATH_LOOSE  1u /* there is a route to their source: RFC 3704 §2.4 */
+#define P2PNIC_REVERSE_PATH_STRICT 2u /* it leads out of this NIC: §2.2 */
+
+#define P2PNIC_FLOW_SYMMETRIC 0x1u /* both directions of a connection are one flow */
 
 #define P2PNIC_STATUS_RUNNING 0x1u /* started */
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */

@@ -309,6 +309,195 @@ static void ipv4_protocols_with_ports(void **state)
 	rig_free(r);
 }
 
+/* --- Ports without a carrier ------------------------------------------------------------------ */
+
+static void egresses(struct rig *r, unsigned egress[256])
+{
+	struct packet p;
+
+	for (unsigned flow = 0; flow < 256; flow++) {
+		packet_ipv4(&p, 0, PACKET_TO(4) + flow, 64, 100, flow);
+		egress[flow] = egress_of(r, &p);
+	}
+}
+
+static void set_carrier(struct rig *r, unsigned nic, bool carrier)
+{
+	nic_set_port(r->at[nic].nic, carrier, 0, 0);
+	rig_relay(r);
+}
+
+/* Its flows spread over all others, those stay where they are, and all return with it. */
+static void a_port_without_carrier_is_passed_over(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	unsigned before[256], now[256], took[4];
+
+	group_of(r, even);
+	egresses(r, before);
+	for (unsigned gone = 1; gone < 4; gone++) {
+		memset(took, 0, sizeof(took));
+		set_carrier(r, gone, false);
+		egresses(r, now);
+		for (unsigned flow = 0; flow < 256; flow++)
+			if (before[flow] == gone)
+				took[now[flow]]++;
+			else
+				assert_int_equal(now[flow], before[flow]);
+		assert_int_equal(took[gone], 0);
+		for (unsigned nic = 0; nic < 4; nic++)
+			assert_true(nic == gone || took[nic] > 10);
+		set_carrier(r, gone, true);
+		egresses(r, now);
+		assert_memory_equal(now, before, sizeof(now));
+	}
+	assert_int_equal(rig_all_drops(r, 0), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_nic_that_is_gone_is_passed_over(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	unsigned now[256];
+
+	group_of(r, even);
+	rig_close(r, 0, 2);
+	egresses(r, now);
+	for (unsigned flow = 0; flow < 256; flow++)
+		assert_int_not_equal(now[flow], 2);
+	assert_int_equal(rig_all_drops(r, 0), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* The heaviest group: one port has all buckets but one. */
+static void the_last_port_is_found(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned heavy[8] = {1, 1, 1, 1, 1, 1, 1, 3};
+	unsigned now[256];
+	struct packet p;
+
+	group_of(r, heavy);
+	set_carrier(r, 1, false);
+	egresses(r, now);
+	for (unsigned flow = 0; flow < 256; flow++)
+		assert_int_equal(now[flow], 3);
+	set_carrier(r, 3, false);
+	packet_ipv4(&p, 0, PACKET_TO(4), 64, 100, 1);
+	for (unsigned k = 0; k < 10; k++) {
+		rig_receive(r, 0, &p);
+		rig_run(r);
+	}
+	/* Both lack a carrier: as for a route by one of them alone. */
+	assert_true(rig_drops(r, 0, P2PNIC_DROP_LINK_DOWN) > 0);
+	rig_check(r);
+	rig_free(r);
+}
+
+static void a_group_in_order(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned order[8] = {2, 1, 3, 3, 3, 3, 3, 3};
+	unsigned now[256];
+
+	group_of(r, order);
+	rig_next_hop(r, 0, RIG_HOP_EGRESS + 4, P2PNIC_NEXT_HOP(64, 3) | P2PNIC_NEXT_HOP_ORDERED);
+	for (unsigned gone = 0; gone < 3; gone++) {
+		egresses(r, now);
+		for (unsigned flow = 0; flow < 256; flow++)
+			assert_int_equal(now[flow], order[gone]);
+		set_carrier(r, order[gone], false);
+	}
+	set_carrier(r, 2, true);
+	egresses(r, now);
+	for (unsigned flow = 0; flow < 256; flow++)
+		assert_int_equal(now[flow], 2);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* --- How flows are hashed --------------------------------------------------------------------- */
+
+static void a_seed_spreads_otherwise(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	unsigned before[256], now[256], same = 0;
+
+	group_of(r, even);
+	egresses(r, before);
+	nic_register_write(r->at[0].nic, P2PNIC_REG_FLOW_SEED, 0x12345678);
+	assert_int_equal(nic_register_read(r->at[0].nic, P2PNIC_REG_FLOW_SEED), 0x12345678);
+	egresses(r, now);
+	for (unsigned flow = 0; flow < 256; flow++)
+		same += before[flow] == now[flow];
+	assert_in_range(same, 32, 96); /* a quarter, by chance */
+	nic_register_write(r->at[0].nic, P2PNIC_REG_FLOW_SEED, 0);
+	egresses(r, now);
+	assert_memory_equal(now, before, sizeof(now));
+	rig_free(r);
+}
+
+static void swap(struct packet *p, unsigned a, unsigned b, unsigned bytes)
+{
+	uint8_t one[16];
+
+	memcpy(one, p->bytes + a, bytes);
+	memcpy(p->bytes + a, p->bytes + b, bytes);
+	memcpy(p->bytes + b, one, bytes);
+}
+
+/* There and back: addresses and ports change places; labels are each sender's own. */
+static void both_directions_are_one_flow(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	unsigned apart[2] = {0}, seen[2] = {0};
+	struct packet p;
+
+	group_of(r, even);
+	for (unsigned k = 0; k < 512; k++) {
+		const bool symmetric = k >= 256, six = k & 1;
+		unsigned there, back;
+
+		nic_register_write(
+			r->at[0].nic, P2PNIC_REG_FLOW, symmetric ? P2PNIC_FLOW_SYMMETRIC : 0);
+		if (six) {
+			packet_ipv6(&p, 0, PACKET_TO6(4), 64, 100, k);
+			/* Both ends behind the group. */
+			memcpy(p.bytes + 22, p.bytes + 38, 8);
+			put32(p.bytes + 14, 0x60000000 | k);
+			p.bytes[20] = 17;
+		} else {
+			packet_ipv4(&p, 0, PACKET_TO(4) + (k & 0x7f), 64, 100, k);
+			put32(p.bytes + 26, PACKET_TO(4) + 0x80 + (k >> 3 & 0x7f));
+			p.bytes[23] = 17;
+			packet_checksum(&p);
+		}
+		put32(p.bytes + (six ? 54 : 34), 1024 * 0x10000 + k * 77);
+		there = egress_of(r, &p);
+		if (six) {
+			put32(p.bytes + 14, 0x60000000 | (k + 999));
+			swap(&p, 22, 38, 16);
+			swap(&p, 54, 56, 2);
+		} else {
+			swap(&p, 26, 30, 4);
+			swap(&p, 34, 36, 2);
+		}
+		back = egress_of(r, &p);
+		apart[symmetric] += there != back;
+		seen[symmetric] |= 1u << there;
+	}
+	assert_in_range(apart[0], 150, 230); /* three quarters, by chance */
+	assert_int_equal(apart[1], 0);
+	assert_int_equal(seen[1], 15);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +508,12 @@ int main(void)
 		cmocka_unit_test(ipv6_flows_without_label),
 		cmocka_unit_test(ports_beyond_the_packet),
 		cmocka_unit_test(ipv4_protocols_with_ports),
+		cmocka_unit_test(a_port_without_carrier_is_passed_over),
+		cmocka_unit_test(a_nic_that_is_gone_is_passed_over),
+		cmocka_unit_test(the_last_port_is_found),
+		cmocka_unit_test(a_group_in_order),
+		cmocka_unit_test(a_seed_spreads_otherwise),
+		cmocka_unit_test(both_directions_are_one_flow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
