@@ -202,12 +202,12 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 {
 	const struct xsk_umem_config umem = {
 		.fill_size = AF_XDP_FILL_RING,
-		.comp_size = AF_XDP_RING,
+		.comp_size = port->transmit_slots,
 		.frame_size = AF_XDP_BUFFER_BYTES,
 	};
 	const struct xsk_socket_config socket = {
 		.rx_size = AF_XDP_RING,
-		.tx_size = AF_XDP_RING,
+		.tx_size = port->transmit_slots,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags =
 			XDP_USE_NEED_WAKEUP | (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY),
@@ -340,13 +340,20 @@ static int parse(struct af_xdp_port *port, const char *options, struct error *er
 		} else if (!strcmp(option.key, "queue")) {
 			port->queue_given = true;
 			more = port_option_number(&option, 0, 1023, &port->queue, error);
+		} else if (!strcmp(option.key, "transmit-ring")) {
+			more = port_option_number(&option, P2PNIC_BURST_MAX, AF_XDP_RING,
+				&port->transmit_slots, error);
+			if (!more && port->transmit_slots & (port->transmit_slots - 1))
+				more = error_set(error, -EINVAL,
+					"option transmit-ring=%s: want a power of two",
+					option.value);
 		} else if (!strcmp(option.key, "checksum")) {
 			more = port_option_switch(&option, &port->finish_checksums, error);
 		} else if (!strcmp(option.key, "batch")) {
 			more = port_option_switch(&option, &port->batch, error);
 		} else {
-			more = port_option_unknown(
-				"af_xdp", &option, "mode, queue, checksum, batch", error);
+			more = port_option_unknown("af_xdp", &option,
+				"mode, queue, transmit-ring, checksum, batch", error);
 		}
 		if (more < 0)
 			return more;
@@ -441,6 +448,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->socket_fd = port->epoll = port->interface.socket = -1;
 	port->xdp = XDP_PROGRAM_NONE;
 	port->batch = true;
+	port->transmit_slots = AF_XDP_RING;
 	port->down = true;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;

@@ -5,6 +5,8 @@
  *   target   interface name; it is set up
  *   options  mode=zero-copy|native|generic   this one or none; else the first of them that works
  *            queue=N          the queue to serve (below); 0
+ *            transmit-ring=N  slots of the transmit and of the completion ring, a power of two from
+ *                             64; 2048. With a smaller one fewer frames wait for a slow interface
  *            checksum=on|off  finish checksums that a sender on this machine left undone; on for
  *                             virtual interfaces, off for hardware
  *            batch=on|off     send bursts through a veth by one system call (below); on
@@ -64,7 +66,7 @@
  * a veth holds 3,520 bytes of frame, less than the 3,840 that a buffer of 4 KiB stands for. */
 #define AF_XDP_BUFFER_BYTES P2PNIC_BUFFER_BYTES_MIN
 #define AF_XDP_BUFFERS      2048u /* received into, at most */
-#define AF_XDP_RING         2048u /* transmit, completion, receive ring */
+#define AF_XDP_RING         2048u /* receive ring; transmit, completion ring unless told */
 #define AF_XDP_FLIGHT       AF_XDP_RING
 #define AF_XDP_STUCK_NS     200000000ull
 #define AF_XDP_HELD_NS      1000000000ull /* delete_socket */
@@ -137,6 +139,7 @@ struct af_xdp_port {
 	bool any_forced;
 	unsigned queue;
 	bool queue_given;
+	unsigned transmit_slots; /* option */
 	bool restore_channels;
 	unsigned channels;
 	bool other; /* the interface is not the one whose queues were settled */

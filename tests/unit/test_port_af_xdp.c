@@ -85,9 +85,10 @@ static void connect_kernel(void)
 	free(kernel.completion.entries);
 	memset(&kernel, 0, sizeof(kernel));
 	connect_producer(&port.fill, &kernel.fill, AF_XDP_FILL_RING, 8);
-	connect_producer(&port.transmit, &kernel.transmit, AF_XDP_RING, sizeof(struct xdp_desc));
+	connect_producer(
+		&port.transmit, &kernel.transmit, port.transmit_slots, sizeof(struct xdp_desc));
 	connect_consumer(&port.receive, &kernel.receive, AF_XDP_RING, sizeof(struct xdp_desc));
-	connect_consumer(&port.completion, &kernel.completion, AF_XDP_RING, 8);
+	connect_consumer(&port.completion, &kernel.completion, port.transmit_slots, 8);
 }
 
 static int setup(void **state)
@@ -96,6 +97,7 @@ static int setup(void **state)
 
 	memset(&port, 0, sizeof(port));
 	memset(&world, 0, sizeof(world));
+	port.transmit_slots = AF_XDP_RING;
 	connect_kernel();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends), 0);
 	port.socket_fd = ends[0];
@@ -130,21 +132,24 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Takes frames to send; completes some of those it has, in any order. */
+/* Takes frames to send, with a slot in the completion ring for each; completes some of those it
+ * has, in any order. */
 static void kernel_sends(bool all)
 {
-	while (kernel.transmit.consumer != kernel.transmit.producer && (all || rand() % 8)) {
+	uint32_t slots = port.transmit_slots;
+
+	while (kernel.transmit.consumer != kernel.transmit.producer &&
+		kernel.completion.producer - kernel.completion.consumer + kernel.under_way_count <
+			slots &&
+		(all || rand() % 8)) {
 		struct xdp_desc *ring = kernel.transmit.entries;
 		kernel.under_way[kernel.under_way_count++] =
-			ring[kernel.transmit.consumer++ % AF_XDP_RING];
-		assert_true(kernel.under_way_count <= AF_XDP_RING);
+			ring[kernel.transmit.consumer++ % slots];
 	}
 	while (kernel.under_way_count && (all || rand() % 8)) {
 		unsigned pick = rand() % 4 ? 0 : (unsigned)rand() % kernel.under_way_count;
 		uint64_t *ring = kernel.completion.entries;
-		if (kernel.completion.producer - kernel.completion.consumer == AF_XDP_RING)
-			break;
-		ring[kernel.completion.producer++ % AF_XDP_RING] = kernel.under_way[pick].addr;
+		ring[kernel.completion.producer++ % slots] = kernel.under_way[pick].addr;
 		kernel.under_way_count--;
 		memmove(&kernel.under_way[pick], &kernel.under_way[pick + 1],
 			(kernel.under_way_count - pick) * sizeof(kernel.under_way[0]));
@@ -157,7 +162,8 @@ static bool is_under_way(uint64_t address)
 		if (kernel.under_way[i].addr == address)
 			return true;
 	for (uint32_t i = kernel.transmit.consumer; i != kernel.transmit.producer; i++)
-		if (((struct xdp_desc *)kernel.transmit.entries)[i % AF_XDP_RING].addr == address)
+		if (((struct xdp_desc *)kernel.transmit.entries)[i % port.transmit_slots].addr ==
+			address)
 			return true;
 	return false;
 }
@@ -210,6 +216,13 @@ static void test_transmit_any_order(void **state)
 	assert_int_equal(failed, refused);
 	for (unsigned i = 0; i < BUFFERS; i++)
 		assert_int_equal(port.newest[i], 0);
+}
+
+static void test_transmit_small_rings(void **state)
+{
+	port.transmit_slots = P2PNIC_BURST_MAX;
+	connect_kernel();
+	test_transmit_any_order(state);
 }
 
 /* As Linux does (net/xdp/xsk_queue.h): it takes entries up to the producer index it last read, and
@@ -497,6 +510,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_transmit_any_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_transmit_small_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_while_the_card_has_them, setup, teardown),

@@ -213,6 +213,24 @@ static void test_off(void **state)
 	assert_false(is_batched());
 }
 
+/* The completion ring is full when the second burst comes: it waits in the transmit ring. */
+static void test_small_rings(void **state)
+{
+	uint64_t failed = 0;
+
+	path->close(rig.port);
+	rig_free(&rig);
+	open_port("batch=off,transmit-ring=64");
+	for (uint32_t sent = 0; sent < 1280; sent += 128) {
+		transmit(sent, 64, any_length);
+		transmit(sent + 64, 64, any_length);
+		complete(128, &failed);
+		for (uint32_t i = sent; i < sent + 128; i++)
+			assert_wire(i, any_length(i));
+	}
+	assert_int_equal(failed, 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -221,6 +239,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_end_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_frame_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_small_rings, setup, teardown),
 	};
 	struct xdp_program xdp;
 

@@ -548,6 +548,11 @@ static void test_open_refuses(void **state)
 		rig.config.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
 		assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 		assert_non_null(strstr(rig.error.text, "use af_packet, tap or memif"));
+		rig.config.buffer_bytes = rig_buffer_bytes;
+		rig.config.options = "transmit-ring=100";
+		assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
+		assert_non_null(strstr(rig.error.text, "power of two"));
+		rig.config.options = NULL;
 	}
 	rig.config.buffer_bytes = 8192;
 	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
