@@ -120,6 +120,23 @@ static void kick(struct af_xdp_port *port)
 	}
 }
 
+/*
+ * As collect, and wakes a driver that stopped. Without a copy it takes a frame only with a free
+ * slot in the completion ring for it; while it has no frame it does not look for slots by itself.
+ */
+static unsigned collect_and_wake(struct af_xdp_port *port)
+{
+	unsigned n = collect(port);
+
+	if (n && port->mode == AF_XDP_ZERO_COPY) {
+		uint32_t taken = __atomic_load_n(port->transmit.consumer, __ATOMIC_ACQUIRE);
+
+		if (taken != *port->transmit.producer && taken == *port->completion.consumer)
+			kick(port);
+	}
+	return n;
+}
+
 static void kick_fill(struct af_xdp_port *port)
 {
 	recvfrom(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
@@ -536,13 +553,16 @@ static int port_fd(void *p)
 
 /* --- housekeeping ----------------------------------------------------------------------------- */
 
-/* True: frames have been in flight, and none came back, for too long. */
+/*
+ * True: frames have been in flight, and none came back, for too long. They may have come back while
+ * this process stood still: completions that wait are read first.
+ */
 static bool is_stuck(struct af_xdp_port *port)
 {
 	uint64_t now = clock_now_ns();
 
 	if (port->flight_head == port->flight_tail || port->watched != port->flight_head ||
-		!port->watched_since_ns) {
+		!port->watched_since_ns || collect_and_wake(port)) {
 		port->watched = port->flight_head;
 		port->watched_since_ns = port->flight_head == port->flight_tail ? 0 : now;
 		return false;
@@ -715,7 +735,7 @@ static unsigned port_transmitted(void *opaque, uint64_t *failed)
 		return 0;
 	if (port->kick && (!port->waiting || port->looks++))
 		kick(port);
-	if (port->socket && !collect(port) && port->mode == AF_XDP_ZERO_COPY &&
+	if (port->socket && !collect_and_wake(port) && port->mode == AF_XDP_ZERO_COPY &&
 		++port->looks % AF_XDP_LOOKS == 0)
 		kick(port);
 	while (port->flight_head != port->flight_tail &&

@@ -396,7 +396,7 @@ static void send_frames(unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		frames[i] = (struct p2pnic_descriptor){
-			.offset = i * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
+			.offset = (port.flight_tail + i) * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
 	assert_int_equal(af_xdp_port_ops.transmit(&port, frames, n), n);
 	af_xdp_port_ops.flush(&port);
 }
@@ -430,6 +430,29 @@ static void test_wanted_late(void **state)
 	assert_int_equal(wakings(), 0);
 }
 
+/* The completion ring is full and frames wait: reading it wakes the driver, at once. */
+static void test_woken_by_room(void **state)
+{
+	uint64_t failed = 0;
+
+	port.transmit_slots = P2PNIC_BURST_MAX;
+	connect_kernel();
+	kernel.transmit.flags = XDP_RING_NEED_WAKEUP;
+	for (unsigned burst = 0; burst < 2; burst++) {
+		send_frames(P2PNIC_BURST_MAX);
+		kernel_sends(true);
+	}
+	assert_int_equal(kernel.completion.producer, P2PNIC_BURST_MAX);
+	assert_int_equal(kernel.transmit.consumer, P2PNIC_BURST_MAX);
+	assert_int_equal(wakings(), 2);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), P2PNIC_BURST_MAX);
+	assert_int_equal(wakings(), 1);
+	kernel_sends(true);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), P2PNIC_BURST_MAX);
+	assert_int_equal(wakings(), 0);
+	assert_int_equal(failed, 0);
+}
+
 /* Ten frames: two were completed, three the driver has, five it has not; nothing moves. */
 static void get_stuck(void)
 {
@@ -438,9 +461,10 @@ static void get_stuck(void)
 	((uint64_t *)kernel.completion.entries)[0] = 0;
 	((uint64_t *)kernel.completion.entries)[1] = P2PNIC_BUFFER_BYTES_MIN;
 	kernel.completion.producer = 2;
-	port.watched = port.flight_head;
-	port.watched_since_ns = 1;
 	close(port.socket_fd);
+	af_xdp_port_ops.service(&port);
+	af_xdp_port_ops.service(&port); /* it reads the two completions */
+	port.watched_since_ns = 1;
 	af_xdp_port_ops.service(&port);
 	assert_null(port.socket);
 }
@@ -462,6 +486,21 @@ static void test_held_while_the_card_has_them(void **state)
 	assert_int_equal(failed, 8);
 	for (unsigned i = 0; i < BUFFERS; i++)
 		assert_int_equal(port.newest[i], 0);
+}
+
+/* The process stood still for long; meanwhile all frames were completed. */
+static void test_not_stuck(void **state)
+{
+	uint64_t failed = 0;
+
+	send_frames(10);
+	kernel_sends(true);
+	port.watched = port.flight_head;
+	port.watched_since_ns = 1;
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(port.rebuilt, 0);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 10);
+	assert_int_equal(failed, 0);
 }
 
 static void test_held_not_for_ever(void **state)
@@ -513,6 +552,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_transmit_small_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_woken_by_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_stuck, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_while_the_card_has_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_not_for_ever, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
