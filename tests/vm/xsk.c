@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * xsk PID: in the guest, what the kernel says of each AF_XDP socket of a process, one a line: the
- * mode, and whether the driver wants to be woken to send.
+ * xsk PID: in the guest, each AF_XDP socket of a process, one a line: the mode, how many frames its
+ * transmit ring and its completion ring hold, and whether the driver wants to be woken to send.
  */
 #include <err.h>
 #include <errno.h>
@@ -14,17 +14,33 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static uint32_t transmit_flags(int fd)
+struct ring {
+	uint32_t held;
+	uint32_t flags;
+};
+
+static struct ring look(int fd, off_t where, const struct xdp_ring_offset *at)
+{
+	const uint8_t *ring = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, where);
+
+	if (ring == MAP_FAILED)
+		err(1, "mapping a ring");
+	return (struct ring){
+		*(const uint32_t *)(ring + at->producer) - *(const uint32_t *)(ring + at->consumer),
+		*(const uint32_t *)(ring + at->flags)};
+}
+
+static void show(int fd, const char *mode)
 {
 	struct xdp_mmap_offsets at;
 	socklen_t bytes = sizeof(at);
 
 	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &at, &bytes))
 		err(1, "offsets of a ring");
-	const uint8_t *ring = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, XDP_PGOFF_TX_RING);
-	if (ring == MAP_FAILED)
-		err(1, "mapping a ring");
-	return *(const uint32_t *)(ring + at.tx.flags);
+	struct ring transmit = look(fd, XDP_PGOFF_TX_RING, &at.tx);
+	struct ring completion = look(fd, XDP_UMEM_PGOFF_COMPLETION_RING, &at.cr);
+	printf("%s %u %u%s\n", mode, transmit.held, completion.held,
+		transmit.flags & XDP_RING_NEED_WAKEUP ? " wakeup" : "");
 }
 
 int main(int argc, char **argv)
@@ -39,9 +55,7 @@ int main(int argc, char **argv)
 		socklen_t bytes = sizeof(options);
 
 		if (fd >= 0 && !getsockopt(fd, SOL_XDP, XDP_OPTIONS, &options, &bytes))
-			printf("%s%s\n",
-				options.flags & XDP_OPTIONS_ZEROCOPY ? "zero-copy" : "copy",
-				transmit_flags(fd) & XDP_RING_NEED_WAKEUP ? " wakeup" : "");
+			show(fd, options.flags & XDP_OPTIONS_ZEROCOPY ? "zero-copy" : "copy");
 		close(fd);
 	}
 	return 0;
