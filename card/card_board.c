@@ -31,6 +31,12 @@ void board_flush(struct board *b)
 	virtio_net_flush(&b->port);
 }
 
+/* The device has been told by the flush. */
+void board_notify(struct board *b)
+{
+	(void)b;
+}
+
 unsigned board_transmitted(struct board *b, uint64_t *failed)
 {
 	return virtio_net_transmitted(&b->port, failed);

@@ -43,6 +43,7 @@ void board_keep(struct board *, const uint8_t *frame, unsigned n, uint32_t *at);
 void board_release(struct board *);
 unsigned board_transmit(struct board *, const struct p2pnic_descriptor *frames, unsigned n);
 void board_flush(struct board *);
+void board_notify(struct board *);
 unsigned board_transmitted(struct board *, uint64_t *failed);
 bool board_port_arm(struct board *);
 void board_port_disarm(struct board *);

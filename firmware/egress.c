@@ -211,8 +211,10 @@ unsigned nic_egress(struct nic *n)
 	/* Another ring goes first next time: rings share a busy port evenly. */
 	if (n->open_peers && ++n->first >= n->open_peers)
 		n->first = 0;
-	if (work)
+	if (work) {
 		board_flush(n->board);
+		n->flushed = true;
+	}
 	if (n->run_head != n->run_tail)
 		work += complete(n);
 	if (n->completions)

@@ -75,6 +75,8 @@ struct nic {
 	uint8_t peer[P2PNIC_MAILBOXES]; /* the open ones */
 	uint8_t dirty;                  /* how many of dirty_peer */
 	uint8_t dirty_peer[P2PNIC_MAILBOXES]; /* rings with descriptors to publish */
+	bool published;                       /* in this round: descriptors, to peers… */
+	bool flushed;                         /* …frames, to the port */
 	uint32_t held;                        /* packets held, all egresses */
 	bool completions;                     /* some ring has some to announce */
 	bool failing;                         /* some pair is to be given up */

@@ -84,9 +84,6 @@ static inline void count_traffic(struct nic *n, unsigned peer)
 	out->bytes = 0;
 }
 
-/* The fence orders our descriptors before the read of `asleep`; it pairs with the one in nic_arm,
- * where the other end writes `asleep` and then reads the next descriptor: at least one of the two
- * sees the other. */
 void rings_publish(struct nic *n)
 {
 	if (!n->dirty)
@@ -97,20 +94,32 @@ void rings_publish(struct nic *n)
 		if (out->produced != out->published)
 			publish(n, out);
 		count_traffic(n, n->dirty_peer[k]);
-	}
-	atomic_thread_fence(memory_order_seq_cst);
-	for (unsigned k = 0; k < n->dirty; k++) {
-		struct ring_out *out = &n->out[n->dirty_peer[k]];
-
-		out->dirty = false;
 		if (n->writes && out->open && out->produced - out->consumed >= RING_RECLAIM_FROM)
 			ring_out_reclaim(n, out);
-		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
-			wake(n, n->dirty_peer[k]);
 		if (unlikely(ring_out_link(out)))
 			out->limit = out->produced;
 	}
-	n->dirty = 0;
+	n->published = true;
+}
+
+/* A ring that has got a full burst since rings_publish is left to the next one. */
+void rings_wake(struct nic *n)
+{
+	unsigned left = 0;
+
+	for (unsigned k = 0; k < n->dirty; k++) {
+		unsigned peer = n->dirty_peer[k];
+		struct ring_out *out = &n->out[peer];
+
+		if (unlikely(out->counted != out->produced)) {
+			n->dirty_peer[left++] = (uint8_t)peer;
+			continue;
+		}
+		out->dirty = false;
+		if (unlikely(atomic_load_explicit(out->asleep, memory_order_relaxed)))
+			wake(n, peer);
+	}
+	n->dirty = (uint8_t)left;
 }
 
 /* --- Buffers ---------------------------------------------------------------------------------- */

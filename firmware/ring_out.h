@@ -3,7 +3,8 @@
  * The producer's end of a ring: frames for one egress NIC, and what waits for room (p2pnic/ring.h).
  *
  *     ring_out_enqueue   frames of a burst; held or dropped where there is no room
- *     rings_publish      at the end of a burst: tells every egress, wakes who sleeps
+ *     rings_publish      at the end of a burst: tells every egress
+ *     rings_wake         at the end of the round: wakes who sleeps
  *     ring_out_drain     moves held packets on
  *
  * Indices run freely: consumed ≤ published ≤ produced ≤ limit ≤ consumed + capacity. Descriptors
@@ -81,8 +82,11 @@ static inline uint32_t ring_out_link(const struct ring_out *out)
 void ring_out_enqueue(struct nic *, const struct burst *, unsigned peer, const struct selection *,
 	uint16_t flags);
 
-/* Publishes what is pending in all rings, and wakes who sleeps. */
+/* Publishes what is pending in all rings. */
 void rings_publish(struct nic *);
+
+/* Wakes those who sleep, of the peers that were told of something. After a full fence (nic.c). */
+void rings_wake(struct nic *);
 
 /* Takes note of what the egress NIC has consumed. */
 void ring_out_reclaim(struct nic *, struct ring_out *);

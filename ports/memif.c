@@ -220,7 +220,17 @@ static void memif_flush(void *opaque)
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
 	else
 		atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
-	memif_queue_notify(q);
+	port->unnotified = true;
+}
+
+static void memif_notify(void *opaque)
+{
+	struct memif_port *port = opaque;
+
+	if (!port->unnotified)
+		return;
+	port->unnotified = false;
+	memif_queue_notify(&port->link.send);
 }
 
 static unsigned memif_transmitted(void *opaque, uint64_t *failed)
@@ -317,7 +327,7 @@ static void memif_service(void *opaque)
 		break;
 	case MEMIF_DOWN:
 		port->consumed = 0;
-		port->unpublished = false;
+		port->unpublished = port->unnotified = false;
 		if (link->role == MEMIF_CLIENT)
 			reclaim(port, head, tail, mask, send_head);
 		break;
@@ -483,6 +493,7 @@ const struct port_ops memif_port_ops = {
 	.release = memif_release,
 	.transmit = memif_transmit,
 	.flush = memif_flush,
+	.notify = memif_notify,
 	.transmitted = memif_transmitted,
 	.arm = memif_arm,
 	.disarm = memif_disarm,

@@ -89,9 +89,10 @@ struct memif_port {
 
 	/* Transmit. */
 	uint16_t reported; /* client: slots before it have been told to the caller */
-	bool unpublished;
-	uint64_t done;   /* further frames done with, these among them… */
-	uint64_t failed; /* …that did not leave */
+	bool unpublished;  /* frames that the peer has not been told of… */
+	bool unnotified;   /* …told of, but perhaps asleep */
+	uint64_t done;     /* further frames done with, these among them… */
+	uint64_t failed;   /* …that did not leave */
 
 	uint64_t oversize;
 	uint32_t *spare; /* client: buffers not posted, while down or stopped */

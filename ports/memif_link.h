@@ -197,16 +197,16 @@ static inline int memif_link_advanced(
 	return n;
 }
 
-/* Wakes the peer that waits for packets of this queue, unless it polls. After the index was
- * published. */
+/* Wakes the peer that waits for packets of this queue. */
 void memif_queue_kick(struct memif_queue *);
 
+/*
+ * The same, unless it polls. After the index was published, and a full fence: the receiver unmasks,
+ * fences, and looks at the index once more (memif_queue_arm), so either it sees the index or we see
+ * the mask gone.
+ */
 static inline void memif_queue_notify(struct memif_queue *queue)
 {
-	/* The receiver unmasks, fences, and looks at the index once more: with this fence either it
-	 * sees the index or we see the mask gone (memif_queue_arm). A polling peer costs the
-	 * fence. */
-	atomic_thread_fence(memory_order_seq_cst);
 	if (__builtin_expect(!(atomic_load_explicit(&queue->ring->flags, memory_order_relaxed) &
 				     MEMIF_RING_MASK_EVENT),
 		    0))

@@ -104,6 +104,10 @@ struct port_ops {
 	 * flush: once after a burst of transmits: publish, kick, system call; whatever the type
 	 * needs.
 	 *
+	 * notify: after flush and a full memory fence: wakes the other end if it sleeps. The fence
+	 * is the caller's, who needs one for more than this port. NULL: flush has done it, or
+	 * nobody there sleeps.
+	 *
 	 * transmitted: how many more frames are done with, in the order given to transmit (a port
 	 * whose completions come in another order sorts them). Adds to *failed how many of them the
 	 * port could not send (link down, refused); never silently. It also tries again what could
@@ -114,6 +118,7 @@ struct port_ops {
 	 */
 	unsigned (*transmit)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
 	void (*flush)(void *port);
+	void (*notify)(void *port);
 	unsigned (*transmitted)(void *port, uint64_t *failed);
 
 	/* Before the engine sleeps it arms every port. True: something waits already, do not sleep.
@@ -129,6 +134,16 @@ struct port_ops {
 	void (*service)(void *port);
 	int (*control_fd)(void *port); /* NULL or -1: none */
 };
+
+/* For a caller who needs the fence for nothing else. */
+static inline void port_flush_and_notify(const struct port_ops *ops, void *port)
+{
+	ops->flush(port);
+	if (ops->notify) {
+		atomic_thread_fence(memory_order_seq_cst);
+		ops->notify(port);
+	}
+}
 
 /* The port type of that name ("af_packet"), or NULL. port_types: all of them, up to a NULL. */
 const struct port_ops *port_find(const char *type);

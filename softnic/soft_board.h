@@ -47,6 +47,12 @@ static inline void board_flush(struct board *b)
 	b->ops->flush(b->port);
 }
 
+static inline void board_notify(struct board *b)
+{
+	if (b->ops->notify)
+		b->ops->notify(b->port);
+}
+
 static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
 {
 	return b->ops->transmitted(b->port, failed);

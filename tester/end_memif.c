@@ -273,8 +273,10 @@ static unsigned send_burst(
 	n = e->link.role == MEMIF_CLIENT ? send_client(e, s, n, probe, stamp)
 					 : send_server(e, s, n, probe, stamp);
 	s->sent += n;
-	if (n)
+	if (n) {
+		atomic_thread_fence(memory_order_seq_cst);
 		memif_queue_notify(&e->link.send);
+	}
 	return n;
 }
 

@@ -191,7 +191,7 @@ static unsigned send_burst(
 		k = k + 1 == s->period ? 0 : k + 1;
 	}
 	unsigned sent = n ? e->ops->transmit(e->port, frames, n) : 0;
-	e->ops->flush(e->port);
+	port_flush_and_notify(e->ops, e->port);
 	e->head += sent;
 	s->sent += sent;
 	s->position = (s->position + sent) % s->period;

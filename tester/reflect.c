@@ -76,7 +76,7 @@ static inline void send_client(struct reflect *r, struct station *s)
 		for (unsigned i = sent; i < s->outs; i++)
 			s->pool.buffer[s->pool.count++] =
 				s->out[i].offset & ~(r->config->buffer_bytes - 1);
-		memif_port_ops.flush(s->port);
+		port_flush_and_notify(&memif_port_ops, s->port);
 		s->outs = 0;
 	}
 	for (unsigned n = memif_port_ops.transmitted(s->port, &failed); n; n--)
@@ -200,6 +200,7 @@ static void pass_server(struct reflect *r)
 				continue;
 			q->tail = (uint16_t)(q->tail + used[e]);
 			atomic_store_explicit(&q->ring->tail, q->tail, memory_order_release);
+			atomic_thread_fence(memory_order_seq_cst);
 			memif_queue_notify(q);
 		}
 		memif_port_ops.release(in);

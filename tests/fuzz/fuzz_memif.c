@@ -216,7 +216,7 @@ static void exchange(struct peer *p, uint8_t a, uint8_t b)
 		out[k] = (struct p2pnic_descriptor){MEMORY / 2 + k * P2PNIC_BUFFER_BYTES_MIN,
 			(uint16_t)(14 + b * 7u % 1700), 0};
 	CHECK(memif_port_ops.transmit(p->port, out, b % 8 + 1) <= b % 8 + 1u);
-	memif_port_ops.flush(p->port);
+	port_flush_and_notify(&memif_port_ops, p->port);
 	memif_port_ops.transmitted(p->port, &failed);
 	memif_port_ops.arm(p->port);
 	memif_port_ops.disarm(p->port);

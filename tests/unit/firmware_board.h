@@ -6,7 +6,8 @@
  *   receive queue ──▶ port buffers in BAR4 ──▶ firmware ──▶ frames in transmission ──▶ sent queue
  *
  * A port can be slow, small, or fail (the knobs). The board checks what firmware must keep to: a
- * buffer has one owner, frames stay untouched until they are reported sent, bursts are released.
+ * buffer has one owner, frames stay untouched until they are reported sent, bursts are released, a
+ * look whether somebody sleeps comes after a fence, and none is left out.
  *
  * Faults of the firmware end the test: BOARD_ASSERT is cmocka's, or abort() in a fuzz target.
  */
@@ -29,6 +30,11 @@
 	} while (0)
 #endif
 void board_failed(const char *condition, const char *file, int line) __attribute__((noreturn));
+
+/* Fences that this thread has made. */
+extern _Thread_local unsigned board_fences;
+#undef atomic_thread_fence
+#define atomic_thread_fence(order) (board_fences++, __atomic_thread_fence(order))
 
 #define BOARD_QUEUE    8192u
 #define BOARD_HEADROOM 256u
@@ -117,6 +123,9 @@ struct board {
 	uint32_t flight_head, flight_tail;
 	uint64_t sent;
 	unsigned flushed, unflushed;
+	bool unnotified; /* flushed, and nobody looked whether the other end sleeps */
+	unsigned notified;
+	unsigned flush_fence, publish_fence; /* the first one after it */
 
 	struct board_window window[BOARD_WINDOWS];
 	unsigned windows;
@@ -132,7 +141,7 @@ static inline unsigned board_receive(struct board *b, struct frame *frames, unsi
 {
 	unsigned n;
 
-	BOARD_ASSERT(!b->delivered && !b->armed);
+	BOARD_ASSERT(!b->delivered && !b->armed && !b->unnotified);
 	if (b->receive_max && max > b->receive_max)
 		max = b->receive_max;
 	for (n = 0; n < max && n < b->buffers && b->wire_in.head != b->wire_in.tail; n++) {
@@ -206,6 +215,15 @@ static inline void board_flush(struct board *b)
 {
 	b->flushed += b->unflushed;
 	b->unflushed = 0;
+	b->unnotified = true;
+	b->flush_fence = board_fences + 1;
+}
+
+static inline void board_notify(struct board *b)
+{
+	BOARD_ASSERT(b->unnotified && board_fences >= b->flush_fence);
+	b->unnotified = false;
+	b->notified++;
 }
 
 static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
@@ -237,7 +255,7 @@ static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
 
 static inline bool board_port_arm(struct board *b)
 {
-	BOARD_ASSERT(!b->armed);
+	BOARD_ASSERT(!b->armed && !b->unnotified);
 	b->armed = true;
 	return b->wire_in.head != b->wire_in.tail && b->buffers;
 }
@@ -313,6 +331,7 @@ static inline bool board_dma_slow(struct board *b, const struct dma_region *r, u
 		return false;
 	}
 	if (w->kind == BOARD_DOORBELL) {
+		BOARD_ASSERT(board_fences >= b->publish_fence);
 		atomic_fetch_add(&w->rung->rung, 1);
 		if (w->rung->eventfd)
 			eventfd_write(w->rung->eventfd, 1);
@@ -336,6 +355,7 @@ static inline void board_dma_publish(struct board *b, const struct dma_region *r
 	uint64_t *to = (uint64_t *)board_target(r, offset, count * 8);
 
 	b->publications++;
+	b->publish_fence = board_fences + 1;
 	BOARD_ASSERT(offset % 8 == 0);
 	if (!to)
 		board_dma_slow(b, r, offset, (void *)(uintptr_t)descriptor, count * 8, DMA_WRITE);
@@ -447,7 +467,7 @@ static inline uint64_t board_clock(struct board *b)
 
 static inline void board_interrupt(struct board *b, unsigned vector)
 {
-	BOARD_ASSERT(vector < P2PNIC_VECTORS);
+	BOARD_ASSERT(vector < P2PNIC_VECTORS && board_fences >= b->publish_fence);
 	b->interrupts[vector]++;
 }
 

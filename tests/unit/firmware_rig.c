@@ -14,6 +14,8 @@
 #define BUS_OUT      0x10000000ull
 #define BUS_IN       0x20000000ull
 
+_Thread_local unsigned board_fences;
+
 void board_failed(const char *condition, const char *file, int line)
 {
 	fprintf(stderr, "%s:%d: the firmware broke a rule of its board: %s\n", file, line,

@@ -95,7 +95,7 @@ unsigned transmit(struct end *e, unsigned n, uint32_t number, uint32_t length)
 			(struct p2pnic_descriptor){.offset = offset, .length = (uint16_t)length};
 	}
 	unsigned taken = memif_port_ops.transmit(e->port, frames, n);
-	memif_port_ops.flush(e->port);
+	port_flush_and_notify(&memif_port_ops, e->port);
 	return taken;
 }
 

@@ -534,19 +534,19 @@ static void a_take_has_limits(void **state)
 	}
 	assert_int_equal(waiting_at(r, 1), 200);
 	egress->in_flight = NIC_FLIGHT_MAX - 3;
-	nic_egress(egress);
+	nic_poll(egress);
 	assert_int_equal(waiting_at(r, 1), 197);
 	egress->in_flight = NIC_FLIGHT_MAX;
-	nic_egress(egress);
+	nic_poll(egress);
 	assert_int_equal(waiting_at(r, 1), 197);
 	egress->in_flight = 0;
 	assert_int_equal(egress->run_tail, egress->run_head);
 	for (unsigned k = 0; k < NIC_FLIGHT_MAX - 1; k++)
 		egress->run[egress->run_tail++ % NIC_FLIGHT_MAX] =
 			(struct nic_run){0, RUN_ORPHAN, 0};
-	nic_egress(egress);
+	nic_poll(egress);
 	assert_int_equal(waiting_at(r, 1), 197);
-	nic_egress(egress); /* the runs were of no frames, and are gone */
+	nic_poll(egress); /* the runs were of no frames, and are gone */
 	assert_int_equal(waiting_at(r, 1), 133);
 	rig_run(r);
 	assert_int_equal(take_in_order(r, 1, 0, &last), 200);

@@ -138,6 +138,42 @@ static void the_sleeping_host_is_interrupted(void **state)
 	rig_free(r);
 }
 
+/* Peers and the port's other end are told first, then one fence serves all looks whether they
+ * sleep. The board has ended the test if there was none. */
+static void one_fence_a_round(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){0});
+	const struct {
+		bool to_ring, to_port;
+	} round[] = {{true, true}, {true, false}, {false, true}, {false, false}};
+	struct board *b = &r->at[0].board;
+
+	for (unsigned k = 0; k < sizeof(round) / sizeof(*round); k++) {
+		unsigned rung = r->at[1].board.rung, notified = b->notified, flushed = b->flushed;
+
+		if (round[k].to_port) {
+			receive4(r, 2, 0, 100, k);
+			nic_poll(r->at[2].nic);
+			rig_relay(r);
+		}
+		if (round[k].to_ring)
+			receive4(r, 0, 1, 100, k);
+		nic_arm(r->at[1].nic);
+		rig_relay(r);
+		unsigned fences = board_fences;
+		nic_poll(r->at[0].nic);
+		assert_int_equal(board_fences - fences, round[k].to_ring || round[k].to_port);
+		assert_int_equal(b->flushed - flushed, round[k].to_port);
+		assert_int_equal(b->notified - notified, round[k].to_port);
+		rig_relay(r);
+		assert_int_equal(r->at[1].board.rung - rung, round[k].to_ring);
+		nic_disarm(r->at[1].nic);
+		rig_run(r);
+	}
+	rig_check(r);
+	rig_free(r);
+}
+
 static void asleep_without_a_doorbell(void **state)
 {
 	struct rig *r = rig_new(2, &(struct rig_config){0});
@@ -179,6 +215,7 @@ int main(void)
 		cmocka_unit_test(over_a_bus_that_posts_it_looks_again),
 		cmocka_unit_test(packets_before_the_last_look_keep_it_awake),
 		cmocka_unit_test(the_sleeping_host_is_interrupted),
+		cmocka_unit_test(one_fence_a_round),
 		cmocka_unit_test(asleep_without_a_doorbell),
 		cmocka_unit_test(a_stopped_nic_sleeps),
 	};

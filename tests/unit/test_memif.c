@@ -255,6 +255,51 @@ static void test_sleep(void **state)
 	end_close(&server);
 }
 
+/* A peer that polls meanwhile sees frames from the flush on; its event, if it sleeps, is the
+ * notification's. */
+static void test_flush_then_notify(void **state)
+{
+	struct end server, client;
+	struct p2pnic_descriptor frame = {.offset = SEND_AT, .length = 60};
+
+	end_open(&server, "role=server");
+	end_open(&client, "rsize=6");
+	settle(&server, &client, true);
+	struct end *ends[2] = {&server, &client};
+	for (unsigned k = 0; k < 2; k++) {
+		struct end *to = ends[k], *from = ends[1 - k];
+		int fd = memif_port_ops.fd(to->port);
+
+		memset(from->memory + SEND_AT, 0, 60);
+		assert_false(memif_port_ops.arm(to->port));
+		memif_port_ops.notify(from->port); /* of nothing */
+		assert_false(readable(fd));
+		assert_int_equal(memif_port_ops.transmit(from->port, &frame, 1), 1);
+		memif_port_ops.notify(from->port); /* nothing was flushed */
+		assert_false(readable(fd));
+		memif_port_ops.flush(from->port);
+		assert_false(readable(fd));
+		assert_int_equal(receive(to, 0, 60), 1);
+		memif_port_ops.notify(from->port);
+		assert_true(readable(fd));
+		memif_port_ops.disarm(to->port);
+		assert_false(memif_port_ops.arm(to->port));
+		memif_port_ops.notify(from->port); /* once */
+		memif_port_ops.flush(from->port);
+		memif_port_ops.notify(from->port); /* nothing since */
+		assert_false(readable(fd));
+		memif_port_ops.disarm(to->port);
+		/* The connection ends in between: nobody is left to notify. */
+	}
+	assert_int_equal(memif_port_ops.transmit(client.port, &frame, 1), 1);
+	memif_port_ops.flush(client.port);
+	memif_link_disconnect(&client.port->link, "in between");
+	memif_port_ops.service(client.port);
+	memif_port_ops.notify(client.port);
+	end_close(&client);
+	end_close(&server);
+}
+
 /* What the rules of a start and a stop leave to be done. */
 static void test_stop_and_information(void **state)
 {
@@ -310,6 +355,7 @@ int main(void)
 		cmocka_unit_test(test_reconnect),
 		cmocka_unit_test(test_stop_while_connected),
 		cmocka_unit_test(test_sleep),
+		cmocka_unit_test(test_flush_then_notify),
 		cmocka_unit_test(test_stop_and_information),
 	};
 	snprintf(socket_path, sizeof(socket_path), "/tmp/p2pnic-test-memif-%d", (int)getpid());

@@ -421,7 +421,7 @@ static void test_transmit(void **state)
 		for (unsigned i = 0; i < n; i++)
 			frames[i] = place(&rig, sent + i, length_of(sent + i));
 		assert_int_equal(path->transmit(rig.port, frames, n), n);
-		path->flush(rig.port);
+		port_flush_and_notify(path, rig.port);
 		complete(&rig, n, &failed);
 		for (unsigned i = 0; i < n && !is_pcap(); i++) {
 			unsigned length = wire_take(&rig, &capture, bytes, sizeof(bytes));
@@ -461,7 +461,7 @@ static void test_transmit_refuses(void **state)
 	frames[7].length = UINT16_MAX;
 	frames[8].offset = RIG_MEMORY_BYTES - 30; /* ends outside */
 	assert_int_equal(path->transmit(rig.port, frames, 10), 10);
-	path->flush(rig.port);
+	port_flush_and_notify(path, rig.port);
 	complete(&rig, 10, &failed);
 	assert_int_equal(failed, 8);
 	assert_frame(bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 60, 0);
@@ -492,7 +492,7 @@ static void test_transmit_pressure(void **state)
 		unsigned n = TOTAL - given < P2PNIC_BURST_MAX ? TOTAL - given : P2PNIC_BURST_MAX;
 		/* The buffers are used again every 512 frames, with the same content. */
 		given += path->transmit(rig.port, &frames[given], n);
-		path->flush(rig.port);
+		port_flush_and_notify(path, rig.port);
 		done += path->transmitted(rig.port, &failed);
 		while (!is_pcap() && seen < done) {
 			assert_frame(bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 64,

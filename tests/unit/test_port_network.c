@@ -137,7 +137,7 @@ static void pass(unsigned from, unsigned to)
 	if (max)
 		path->release(in->port);
 	unsigned taken = path->transmit(span.rig[to].port, out, n);
-	path->flush(span.rig[to].port);
+	port_flush_and_notify(path, span.rig[to].port);
 	span.passed += taken;
 	for (unsigned k = 0; k < n; k++) {
 		uint32_t buffer = out[k].offset & ~(P2PNIC_BUFFER_BYTES_MIN - 1);
@@ -519,7 +519,7 @@ static unsigned send_and_wait(unsigned n, uint64_t *failed)
 		rig_frame(rig.memory + frames[i].offset, 100, i);
 	}
 	assert_int_equal(path->transmit(rig.port, frames, n), n);
-	path->flush(rig.port);
+	port_flush_and_notify(path, rig.port);
 	for (int tries = 0; done < n && tries < 200; tries++) {
 		done += path->transmitted(rig.port, failed);
 		if (done < n) {
