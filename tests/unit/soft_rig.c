@@ -136,6 +136,10 @@ void soft_make(struct soft_rig *r, unsigned nic)
 	config.name = r->name[nic];
 	config.socket = r->socket[nic];
 	config.port_target = r->target[nic];
+	if (r->memif[nic]) {
+		config.port_type = "memif";
+		config.port_target = r->memif[nic];
+	}
 	config.mac = packet_mac(nic);
 	pthread_mutex_lock(&r->lock);
 	result = soft_nic_new(&r->soft[nic], &config, r->engine[nic % r->engines], &error);

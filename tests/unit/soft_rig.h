@@ -28,6 +28,8 @@ struct soft_rig {
 	struct soft_nic *soft[SOFT_NICS_MAX];
 	struct driver_nic driver[SOFT_NICS_MAX];
 	struct fabric fabric;
+	const char
+		*memif[SOFT_NICS_MAX]; /* socket of that NIC's port, a memif client; NULL: pcap */
 	char name[SOFT_NICS_MAX][16], socket[SOFT_NICS_MAX][160], target[SOFT_NICS_MAX][160];
 
 	pthread_t control;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Soft NICs, engines, vfio-user, driver and fabric together, with captures for wires. */
 #include "tests/unit/descriptors.h"
+#include "tests/unit/memif_rig.h"
 #include "tests/unit/soft_rig.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -120,6 +122,42 @@ static void idle_engines_sleep_and_wake(void **state)
 	assert_int_equal(check_sent(r, 0), 20);
 	assert_int_equal(check_sent(r, 1), 20);
 	soft_rig_free(r);
+}
+
+/* The other end of a memif port sleeps: frames come with an event. */
+static void a_sleeping_memif_peer_is_woken(void **state)
+{
+	struct soft_rig *r = soft_rig_new(method, 1);
+	struct pollfd event = {.events = POLLIN};
+	struct frame frames[P2PNIC_BURST_MAX];
+	struct end peer;
+	uint32_t link = 0;
+
+	snprintf(socket_path, sizeof(socket_path), "@p2pnic-test-soft-nic-%d", getpid());
+	end_open(&peer, "role=server");
+	r->memif[1] = socket_path;
+	write_capture(r, 0, 2, 10);
+	soft_add(r, 0, false);
+	soft_add(r, 1, true);
+	settle(&peer, NULL, true);
+	for (unsigned k = 0; !link && k < 10000; k++) {
+		assert_int_equal(driver_nic_read(&r->driver[1], P2PNIC_REG_LINK, &link), 0);
+		pause_ms(1);
+	}
+	assert_int_equal(link, 1);
+	event.fd = memif_port_ops.fd(peer.port);
+	assert_false(memif_port_ops.arm(peer.port));
+	assert_int_equal(poll(&event, 1, 0), 0);
+	soft_start(r, 0);
+	assert_int_equal(poll(&event, 1, 10000), 1);
+	memif_port_ops.disarm(peer.port);
+	for (unsigned n, got = 0; got < 5; got += n) {
+		n = memif_port_ops.receive(peer.port, frames, P2PNIC_BURST_MAX);
+		memif_port_ops.release(peer.port);
+	}
+	assert_true(soft_wait_sent(r, 1, 5));
+	soft_rig_free(r);
+	end_close(&peer);
 }
 
 /* --- The host's rings ------------------------------------------------------------------------- */
@@ -711,6 +749,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(two_nics_on_one_engine),
 		cmocka_unit_test(three_nics_on_two_engines),
 		cmocka_unit_test(idle_engines_sleep_and_wake),
+		cmocka_unit_test(a_sleeping_memif_peer_is_woken),
 		cmocka_unit_test(the_host_punts_and_injects),
 		cmocka_unit_test(and_does_by_messages),
 		cmocka_unit_test(lost_writes_close_the_pair),
