@@ -30,8 +30,8 @@ static void serve_rings_out(struct nic *n)
  * (datasheet §19).
  *
  * A fence orders all stores before it and all loads behind it, so one serves every peer and the
- * port. It waits until the stores have left this core: a second one cost 8 % at 64 bytes, four
- * ports (median of six rounds of bench-quick).
+ * port. It waits until the stores have left this core: a second one cost up to 10 % at 64 bytes,
+ * four ports, or nothing, by what else the machine did (bench-quick, rounds of 6 and 14).
  */
 static void notify(struct nic *n)
 {
