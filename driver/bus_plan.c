@@ -35,7 +35,7 @@ static unsigned slot_bits(const struct device *device)
 
 		for (unsigned k = 0; k < device->ranges || k == 0; k++)
 			slots += slots_of(range_of(device, k), bits, &first);
-		if (slots >= P2PNIC_NICS_MAX)
+		if (slots >= BUS_PEERS)
 			return bits;
 	}
 	return 0;

@@ -29,10 +29,16 @@ static uint64_t ring_bytes(const struct fabric *f)
 	return (uint64_t)f->ring_slots * f->buffer_bytes;
 }
 
+uint64_t fabric_host_buffers(const struct fabric *f)
+{
+	return rx_bytes(f);
+}
+
 /* bar_offset in a NIC's BAR4 of the buffers that ingress NIC `from` fills. */
 static uint64_t ring_buffers(const struct fabric *f, unsigned from)
 {
-	return rx_bytes(f) + from * ring_bytes(f);
+	return rx_bytes(f) + (uint64_t)P2PNIC_HOST_RINGS * f->host_slots * f->buffer_bytes +
+	       from * ring_bytes(f);
 }
 
 uint64_t fabric_packet_memory(const struct fabric *f, unsigned nics)

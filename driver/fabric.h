@@ -21,7 +21,10 @@
  * Packet memory (BAR4) of a NIC:
  *
  *     0                            own receive buffers
- *     rx_buffers · buffer_bytes    buffers for ingress NIC 0, ring_slots of them
+ *     rx_buffers · buffer_bytes    Wr: buffers for the host's rings (host_rings.h), host_slots of
+ *                                  them for each
+ *     + 4 · host_slots · buffer_bytes
+ *                                  Wr: buffers for ingress NIC 0, ring_slots of them
  *     + ring_slots · buffer_bytes  for ingress NIC 1 …
  *
  * A pair's epoch is one more than either side's peer table remembers: the tables are device memory
@@ -45,6 +48,7 @@ struct fabric {
 	uint32_t ring_slots;   /* a power of two */
 	uint32_t batch;
 	uint32_t rx_buffers;                     /* own buffers of each NIC */
+	uint32_t host_slots;                     /* of each ring of the host; 0: it has none */
 	struct bounce *bounce;                   /* Bn: carries packets on; the caller\'s */
 	struct driver_nic *nic[P2PNIC_NICS_MAX]; /* by index; NULL: absent */
 
@@ -56,6 +60,9 @@ struct fabric {
 
 /* Bytes of packet memory that a NIC needs among `nics` NICs: to size BAR4 with. */
 uint64_t fabric_packet_memory(const struct fabric *, unsigned nics);
+
+/* Wr: bar_offset in every NIC's BAR4 of the buffers that the host fills. */
+uint64_t fabric_host_buffers(const struct fabric *);
 
 /*
  * Joins a NIC: receive buffers, windows and rings between it and every NIC that is present, itself

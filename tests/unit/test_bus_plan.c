@@ -31,7 +31,7 @@ static uint64_t check_all(const struct device *device, uint64_t size)
 
 	assert_int_equal(bus_plan_check(device, size / 16, &error), 0);
 	assert_int_equal(bus_plan_check(device, size / 16 + 1, &error), -ENOSPC);
-	for (unsigned peer = 0; peer < P2PNIC_NICS_MAX; peer++)
+	for (unsigned peer = 0; peer < BUS_PEERS; peer++)
 		for (unsigned k = 0; k < 4; k++) {
 			const uint64_t at = bus_plan_address(device, peer, part[k]).value;
 			bool inside = !device->ranges;
@@ -52,7 +52,7 @@ static void test_any(void **state)
 	const struct device device = {.ranges = 0};
 
 	check_all(&device, 4 * GIB);
-	for (unsigned peer = 0; peer < P2PNIC_NICS_MAX; peer++) {
+	for (unsigned peer = 0; peer < BUS_PEERS; peer++) {
 		const uint64_t slot = (peer + 1) * 4 * GIB;
 
 		assert_int_equal(bus_plan_address(&device, peer, BUS_MAILBOX).value, slot);
