@@ -4,11 +4,13 @@
 #include "driver/host_rings.h"
 #include "ipc/rights.h"
 #include "tests/unit/descriptors.h"
+#include "tests/unit/seed.h"
 #include "tests/unit/soft_rig.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,12 +64,12 @@ static void open_rings(struct host *h)
 }
 
 /* NIC 0 will receive these; it is not started. */
-static struct host *host_new(const struct packet *in, unsigned count)
+static struct host *host_with(uint32_t slots, const struct packet *in, unsigned count)
 {
 	struct host *h = calloc(1, sizeof(*h));
 
 	h->rig = soft_rig_new(method, 1);
-	h->rig->fabric.host_slots = SLOTS;
+	h->rig->fabric.host_slots = slots;
 	if (method == P2PNIC_METHOD_BOUNCE)
 		assert_int_equal(bounce_new(&h->rig->fabric.bounce, SOFT_NICS_MAX,
 					 h->rig->fabric.ring_slots, P2PNIC_BUFFER_BYTES_MIN, -1),
@@ -76,6 +78,11 @@ static struct host *host_new(const struct packet *in, unsigned count)
 	soft_add(h->rig, 0, false);
 	open_rings(h);
 	return h;
+}
+
+static struct host *host_new(const struct packet *in, unsigned count)
+{
+	return host_with(SLOTS, in, count);
 }
 
 static void host_free(struct host *h)
@@ -717,6 +724,63 @@ static void another_process_serves_them(void **state)
 	host_free(h);
 }
 
+/* Goes on behind the last frame that was sent, whoever did. */
+static void send_until_killed(const struct host *h)
+{
+	struct host_ring r;
+
+	if (host_ring_attach(&r, &h->maps, P2PNIC_RING_CONTROL))
+		_exit(1);
+	for (int result = 0; !result;) {
+		const struct packet p = packet_of(r.produced + 1);
+
+		result = host_ring_send(&r, p.bytes, p.length);
+	}
+	for (;;)
+		pause();
+}
+
+/* At whatever instruction: no frame is lost, none is sent twice or in part. The NIC stands still
+ * meanwhile, so that its successor meets them in the ring. */
+static void killed_at_any_instruction(void **state)
+{
+	struct host *h = host_with(512, NULL, 0);
+	struct host_ring *r = &h->ring[P2PNIC_RING_CONTROL];
+	uint64_t random = test_seed();
+	unsigned midst = 0;
+
+	soft_start(h->rig, 0);
+	for (unsigned k = 0; k < 40; k++) {
+		const uint32_t before = r->produced;
+		struct packet p;
+		int status;
+
+		engine_park(h->rig->engine[0]);
+		const pid_t child = fork();
+		if (child == 0)
+			send_until_killed(h);
+		for (unsigned tries = 0; r->produced == before && tries < WAIT_MS * 10; tries++) {
+			usleep(10);
+			assert_int_equal(host_ring_attach(r, &h->maps, P2PNIC_RING_CONTROL), 0);
+		}
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		for (unsigned spins = (unsigned)(random >> 48); spins > 0; spins--)
+			__asm__ volatile("");
+		kill(child, SIGKILL);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(host_ring_attach(r, &h->maps, P2PNIC_RING_CONTROL), 0);
+		midst += r->produced - r->completed < r->slots;
+		engine_resume(h->rig->engine[0]);
+		p = packet_of(r->produced + 1);
+		send_packet(h, P2PNIC_RING_CONTROL, &p);
+	}
+	printf("%u of 40 were killed while they sent\n", midst);
+	assert_true(soft_wait_sent(h->rig, 0, r->produced));
+	check_sent(h, 1, r->produced + 1);
+	host_free(h);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -733,6 +797,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(closed_and_opened_again),
 		cmocka_unit_test(what_cannot_be_opened),
 		cmocka_unit_test(another_process_serves_them),
+		cmocka_unit_test(killed_at_any_instruction),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "read"))
