@@ -49,8 +49,10 @@ static void collect(struct attributes *attributes, const void *from, size_t byte
 
 static void collect_nested(struct attributes *attributes, const struct nlattr *nest)
 {
-	collect(attributes, nest ? mnl_attr_get_payload(nest) : NULL,
-		nest ? mnl_attr_get_payload_len(nest) : 0);
+	if (nest)
+		collect(attributes, mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest));
+	else
+		memset(attributes, 0, sizeof(*attributes));
 }
 
 /* NULL: it is not there, or shorter. */

@@ -470,6 +470,14 @@ static bool all_down(const struct kernel_state *s, const struct kernel_value *ro
 	return route->hops > 0;
 }
 
+/* Whether it can be added, or stay, while its link is down: own addresses. */
+static bool may_be_down(const struct kernel_value *route)
+{
+	return route->route.family == 4
+		       ? route->route.scope == RT_SCOPE_HOST
+		       : route->route.type == RTN_LOCAL || route->route.type == RTN_ANYCAST;
+}
+
 struct cause {
 	enum { LINK_DOWN, LINK_GONE, OBJECT_GONE, SOURCE_GONE, LAST_ADDRESS } why;
 	uint32_t id; /* ifindex, next hop or IPv4 address */
@@ -496,7 +504,7 @@ static bool goes(const struct kernel_state *s, const struct kernel_value *v, str
 		return ipv4 && through && only;
 	if (cause.why == LINK_GONE && ipv4)
 		return through;
-	if (cause.why == LINK_DOWN && ipv4 && v->route.scope == RT_SCOPE_HOST)
+	if (cause.why == LINK_DOWN && ipv4 && may_be_down(v))
 		return false;
 	return through && all_down(s, v, s->known);
 }
@@ -849,8 +857,7 @@ static void apply_route(struct kernel_state *s, const struct kernel_message *m, 
 		remove_condemned(s, key);
 	if (m->removed) {
 		take_route_back(s, key);
-	} else if (dumped && all_down(s, s->parsed, true) &&
-		   !(m->key.family == 4 && s->parsed->route.scope == RT_SCOPE_HOST)) {
+	} else if (dumped && !may_be_down(s->parsed) && all_down(s, s->parsed, true)) {
 		/* Its end was seen already. If it is its beginning that was not, an event comes. */
 	} else {
 		value = share(s, map, s->parsed);
