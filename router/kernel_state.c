@@ -62,7 +62,7 @@ struct waiting {
 
 struct kernel_state {
 	struct map map[KERNEL_KINDS];
-	/* A ring with a place for every node, so that a change always has one. */
+	/* A ring of a power of two with a place for every node, so that a change always has one. */
 	struct waiting *queue;
 	size_t queue_room, queue_first, queue_n, nodes;
 	struct waiting taken; /* the change taken last */
@@ -174,6 +174,12 @@ static struct node *node_of(const struct map *map, uint32_t number)
 	return number ? &map->block[(number - 1) / BLOCK_NODES][(number - 1) % BLOCK_NODES] : NULL;
 }
 
+/* The kth that waits, or the place for it. */
+static struct waiting *place_in_queue(const struct kernel_state *s, size_t k)
+{
+	return &s->queue[(s->queue_first + k) & (s->queue_room - 1)];
+}
+
 static bool grow_queue(struct kernel_state *s)
 {
 	size_t room = s->queue_room ? s->queue_room * 2 : BUCKETS_FIRST;
@@ -182,7 +188,7 @@ static bool grow_queue(struct kernel_state *s)
 	if (!queue)
 		return false;
 	for (size_t k = 0; k < s->queue_n; k++)
-		queue[k] = s->queue[(s->queue_first + k) % s->queue_room];
+		queue[k] = *place_in_queue(s, k);
 	free(s->queue);
 	s->queue = queue;
 	s->queue_room = room;
@@ -309,7 +315,7 @@ static void follow(struct kernel_state *, const struct kernel_key *,
 
 /* Gives a key another first value, of which it takes the caller's reference. The node may be gone
  * afterwards if that is none. */
-static void set_value(struct kernel_state *s, uint32_t number, uint8_t kind, struct shared *value)
+static void set_value(struct kernel_state *s, uint32_t number, unsigned kind, struct shared *value)
 {
 	struct map *map = &s->map[kind];
 	struct node *node = node_of(map, number);
@@ -326,8 +332,7 @@ static void set_value(struct kernel_state *s, uint32_t number, uint8_t kind, str
 	if (!node->queued) {
 		assert(s->queue_n < s->queue_room);
 		node->queued = true;
-		s->queue[(s->queue_first + s->queue_n++) % s->queue_room] =
-			(struct waiting){kind, number, before};
+		*place_in_queue(s, s->queue_n++) = (struct waiting){kind, number, before};
 		if (before)
 			before->references++;
 	}
@@ -528,7 +533,7 @@ static void condemn(struct kernel_state *s, struct cause cause)
 		}
 }
 
-static void evict(struct kernel_state *s, uint8_t kind, uint32_t number)
+static void evict(struct kernel_state *s, unsigned kind, uint32_t number)
 {
 	node_of(&s->map[kind], number)->settled = s->round;
 	s->counters.evicted++;
@@ -905,7 +910,7 @@ void kernel_state_begin(struct kernel_state *s)
 	s->in_round = true;
 }
 
-static void sweep_key(struct kernel_state *s, uint8_t kind, uint32_t number)
+static void sweep_key(struct kernel_state *s, unsigned kind, uint32_t number)
 {
 	struct map *map = &s->map[kind];
 	struct node *node = node_of(map, number);
@@ -936,7 +941,7 @@ void kernel_state_sweep(struct kernel_state *s)
 	settle(s);
 	s->in_round = false;
 	s->known = true;
-	for (uint8_t kind = 0; kind < KERNEL_KINDS; kind++)
+	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++)
 		for (uint32_t number = 1; number <= s->map[kind].nodes; number++)
 			if (node_of(&s->map[kind], number)->role == NODE_KEY)
 				sweep_key(s, kind, number);
@@ -1000,13 +1005,13 @@ bool kernel_state_change(struct kernel_state *s, struct kernel_change *change)
 	settle(s);
 	release_taken(s);
 	while (s->queue_n) {
-		const struct waiting w = s->queue[s->queue_first];
+		const struct waiting w = *place_in_queue(s, 0);
 		struct map *map = &s->map[w.kind];
 		struct node *node = node_of(map, w.node);
 		const struct kernel_value *before = w.before ? &w.before->value : NULL;
 		const struct kernel_value *now = node->value ? &node->value->value : NULL;
 
-		s->queue_first = (s->queue_first + 1) % s->queue_room;
+		s->queue_first = (s->queue_first + 1) & (s->queue_room - 1);
 		s->queue_n--;
 		*change = (struct kernel_change){node->key, before, now};
 		node->queued = false;
@@ -1061,8 +1066,8 @@ void kernel_state_free(struct kernel_state *s)
 		for (uint32_t number = 1; number <= map->nodes; number++)
 			release(map, node_of(map, number)->value);
 	}
-	while (s->queue_n--) {
-		const struct waiting *w = &s->queue[s->queue_first++ % s->queue_room];
+	for (size_t k = 0; k < s->queue_n; k++) {
+		const struct waiting *w = place_in_queue(s, k);
 
 		release(&s->map[w->kind], w->before);
 	}

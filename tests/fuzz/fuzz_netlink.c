@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Every key can be found, has no hole among its routes, and is counted. */
 static void check(struct kernel_state *s)
 {
-	for (uint8_t kind = 0; kind < KERNEL_KINDS; kind++) {
+	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
 		const struct kernel_value *v;
 		struct kernel_key key;
 		size_t from = 0, n = 0;
@@ -45,7 +45,7 @@ static void apply(struct kernel_state *s, unsigned count[KERNEL_KINDS])
 		count[c.key.kind] += !c.before;
 		count[c.key.kind] -= !c.now;
 	}
-	for (uint8_t kind = 0; kind < KERNEL_KINDS; kind++)
+	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++)
 		if (count[kind] != kernel_state_count(s, kind))
 			abort();
 }

@@ -54,7 +54,7 @@ void kernel_text_hop(char *text, size_t room, const struct kernel_hop *hop)
 			hop->weight, hop->onlink ? " onlink" : "");
 }
 
-static void describe(char *text, size_t room, uint8_t kind, const struct kernel_value *v)
+static void describe(char *text, size_t room, unsigned kind, const struct kernel_value *v)
 {
 	char mac[ADDRESS_TEXT_BYTES];
 	size_t n;
@@ -96,7 +96,7 @@ struct kernel_text kernel_text_of(struct kernel_state *s, bool numbered)
 {
 	struct kernel_text text = {0};
 
-	for (uint8_t kind = 0; kind < KERNEL_KINDS; kind++) {
+	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
 		const struct kernel_value *v;
 		struct kernel_key key;
 		size_t from = 0;

@@ -102,6 +102,13 @@ static void agree(const char *after)
 	} while (!equal);
 }
 
+static void append(char *text, size_t room, const char *more)
+{
+	const size_t n = strlen(text);
+
+	snprintf(text + n, room - n, "%s", more);
+}
+
 /* --- What ip says ----------------------------------------------------------------------------- */
 
 static json_t *ask(const char *command)
@@ -205,7 +212,7 @@ static void routes_of_json(struct kernel_text *text, bool ipv6)
 			json_array_foreach(members, j, member)
 			{
 				hop_of_json(member, hop);
-				strcat(hops, hop);
+				append(hops, sizeof(hops), hop);
 			}
 		else if (!drops(type))
 			hop_of_json(route, hops);
@@ -256,7 +263,7 @@ static void objects_of_json(struct kernel_text *text)
 				.weight = weight ? (uint16_t)json_integer_value(weight) : 1};
 
 			kernel_text_hop(hop, sizeof(hop), &h);
-			strcat(hops, hop);
+			append(hops, sizeof(hops), hop);
 		}
 		kernel_text_add(text, "next hop %u%s buckets %u:%s", number_of(object, "id"),
 			json_object_get(object, "blackhole") ? " drops" : "",
@@ -343,7 +350,7 @@ static void agree_with_ip(const char *after)
 
 	while (step(0))
 		;
-	for (uint8_t kind = 0; kind < KERNEL_KINDS; kind++) {
+	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
 		const struct kernel_value *v;
 		struct kernel_key key;
 		size_t from = 0;
@@ -431,11 +438,11 @@ static void route_text(char *line, size_t room)
 	if (below(3) == 0)
 		snprintf(more, sizeof(more), " metric %u", 10 * (1 + below(2)));
 	if (below(5) == 0)
-		strcat(more, " table 100");
+		append(more, sizeof(more), " table 100");
 	if (below(6) == 0 && !ipv6)
-		strcat(more, " tos 0x10");
+		append(more, sizeof(more), " tos 0x10");
 	if (below(8) == 0)
-		strcat(more, " mtu 1300");
+		append(more, sizeof(more), " mtu 1300");
 	if (below(6) == 0)
 		snprintf(line, room, "-%d route %s %s %s%s\n", ipv6 ? 6 : 4, what,
 			ANY("blackhole", "unreachable", "prohibit", "throw"), prefix, more);

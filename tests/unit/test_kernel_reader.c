@@ -311,9 +311,10 @@ static void test_overrun(void **state)
 /* It is lost again while the dumps run, and the next socket cannot be had at first. */
 static void test_overrun_again(void **state)
 {
-	struct nlmsghdr header = asked(&seen);
 	const unsigned first = newest(true);
+	struct nlmsghdr header;
 
+	asked(&seen);
 	say_link(end_of[first].fd, 0, RTM_NEWLINK, 4, 0);
 	lost_fd = end_of[first].reader_fd;
 	fail_socket = EMFILE;
