@@ -16,6 +16,7 @@ struct kernel_state {
 	struct kernel_map map;
 	bool known; /* a round has come to its end: what is not here is not there */
 	bool doubts;
+	bool sweeping;  /* what is here the round has seen, so nothing follows from what is not */
 	bool condemned; /* some value is, and routes may have it */
 	struct kernel_counters counters;
 	struct kernel_value *parsed; /* room for the largest */
@@ -36,7 +37,7 @@ static void set_value(
 	const struct kernel_key key = kernel_node(table, number)->key;
 	struct kernel_shared *before = kernel_map_put(&s->map, kind, number, value);
 
-	if (before != value)
+	if (before != value && !s->sweeping)
 		follow(s, &key, before ? &before->value : NULL, value ? &value->value : NULL);
 	kernel_map_release(table, before);
 }
@@ -649,11 +650,12 @@ void kernel_state_sweep(struct kernel_state *s)
 	settle(s);
 	s->map.in_round = false;
 	s->known = true;
+	s->sweeping = true;
 	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++)
 		for (uint32_t number = 1; number <= s->map.table[kind].nodes; number++)
 			if (kernel_node(&s->map.table[kind], number)->role == NODE_KEY)
 				sweep_key(s, kind, number);
-	settle(s);
+	s->sweeping = false;
 }
 
 bool kernel_state_doubts(struct kernel_state *s)

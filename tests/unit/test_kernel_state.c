@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include "inject.h"
+
 #include <router/kernel_state.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
@@ -671,7 +674,10 @@ static void test_addresses(void **context)
 
 static void test_sweep(void **context)
 {
+	struct kernel_change c;
+
 	three_links();
+	address(RTM_NEWADDR, 1, "10.0.0.1"); /* missed; what the dump shows stays */
 	add(NEW, (struct route){A, 24, VIA(1)});
 	add(NEW, (struct route){B, 24, VIA(1)});
 	add(NEW, (struct route){"10.3.0.0", 24, VIA(1)});
@@ -698,11 +704,14 @@ static void test_sweep(void **context)
 	expect("10.4.0.0", 24, "");
 	expect("10.5.0.0", 24, "3");
 	expect("10.6.0.0", 24, "2");
-	assert_int_equal(kernel_state_counters(state)->swept, 1);
+	assert_int_equal(kernel_state_counters(state)->swept, 2);
 	expect_change(B, 1, 2);
 	expect_change("10.4.0.0", 1, 0);
 	expect_change("10.5.0.0", 0, 3);
 	expect_change("10.6.0.0", 0, 2);
+	assert_true(kernel_state_change(state, &c));
+	assert_int_equal(c.key.kind, KERNEL_ADDRESS);
+	assert_null(c.now);
 	expect_change("10.3.0.0", 1, 0);
 }
 
@@ -754,6 +763,64 @@ static void test_dump_order(void **context)
 	assert_false(kernel_state_doubts(state));
 }
 
+/* What a change costs when there is no memory for it is another round. */
+static int feed_all(void *context)
+{
+	kernel_state_free(state);
+	state = NULL;
+	inject_arm();
+	state = kernel_state_new();
+	if (!state) {
+		inject_disarm();
+		return -ENOMEM;
+	}
+	three_links();
+	for (unsigned k = 0; k < 100; k++) {
+		char local[16];
+
+		snprintf(local, sizeof(local), "10.0.0.%u", k);
+		address(RTM_NEWADDR, k % 3 + 1, local);
+	}
+	next_hop(RTM_NEWNEXTHOP, 1, 1);
+	next_hop(RTM_NEWNEXTHOP, 2, 2);
+	group(10, 1, 2, false);
+	add(NEW, (struct route){A, 24, VIA(1)});
+	add(NLM_F_CREATE | NLM_F_APPEND, (struct route){A, 24, VIA(2)});
+	add(NEW, (struct route){C, 64, .hop = {{"fe80::2", 1}, {"fe80::2", 2}}});
+	del((struct route){C, 64, .hop = {{"fe80::2", 1}}});
+	next_hop(RTM_DELNEXTHOP, 1, 1);
+	inject_disarm();
+	if (kernel_state_doubts(state)) {
+		assert_non_null(inject_failed());
+		kernel_state_begin(state);
+		dumped = true;
+		for (int k = 1; k <= 3; k++)
+			set_link(k, UP);
+		next_hop(RTM_NEWNEXTHOP, 2, 2);
+		group(10, 2, 2, false);
+		add(0, (struct route){A, 24, VIA(1)});
+		add(0, (struct route){A, 24, VIA(2)});
+		add(0, (struct route){C, 64, VIA6(2)});
+		dumped = false;
+		kernel_state_sweep(state);
+	}
+	expect(A, 24, "1 2");
+	expect(C, 64, "2");
+	assert_null(object(1));
+	assert_int_equal(object(10)->hop[0].next_hop, 2);
+	assert_int_equal(kernel_state_count(state, KERNEL_LINK), 3);
+	assert_int_equal(kernel_state_count(state, KERNEL_ROUTE), 2);
+	take_changes();
+	kernel_state_free(state);
+	state = NULL;
+	return 0;
+}
+
+static void test_out_of_memory(void **context)
+{
+	assert_true(inject_each(feed_all, NULL, NULL) > 20);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -761,7 +828,7 @@ int main(void)
 		TEST(test_many_hops), TEST(test_cut), TEST(test_order_ipv4), TEST(test_order_ipv6),
 		TEST(test_coalescing), TEST(test_many), TEST(test_link_down), TEST(test_objects),
 		TEST(test_addresses), TEST(test_sweep), TEST(test_round_anew),
-		TEST(test_dump_order)};
+		TEST(test_dump_order), TEST(test_out_of_memory)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
