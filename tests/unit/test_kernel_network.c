@@ -559,9 +559,40 @@ static void test_random(void **state)
 	kernel_reader_stop(&live);
 }
 
+/* More messages than the socket takes: they are lost, and what they said is found all the same. */
+static void test_overrun(void **state)
+{
+	const uint64_t deadline = clock_now_ns() + DEADLINE_NS;
+	char *commands = calloc(4000, 64);
+	const int bytes = 4096;
+	size_t n = 0;
+
+	assert_non_null(commands);
+	start(&live);
+	until_complete(&live);
+	assert_int_equal(setsockopt(live.events, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+	for (unsigned k = 0; k < 3000; k++)
+		n += (size_t)snprintf(
+			commands + n, 64, "route add blackhole 172.20.%u.%u\n", k >> 8, k & 255);
+	for (unsigned k = 0; k < 1000; k++)
+		n += (size_t)snprintf(
+			commands + n, 64, "route del blackhole 172.20.%u.%u\n", k >> 8, k & 255);
+	run_ip(commands);
+	free(commands);
+	while (!live.overruns || !live.complete) {
+		assert_true(clock_now_ns() < deadline);
+		loop_step(&loop, 100);
+	}
+	agree("a burst");
+	agree_with_ip("a burst");
+	assert_true(kernel_state_count(live.state, KERNEL_ROUTE) > 2000);
+	kernel_reader_stop(&live);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random), cmocka_unit_test(test_overrun)};
 
 	if (!rig_namespace()) {
 		printf("skipped: no network namespace allowed here\n");
