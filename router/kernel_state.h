@@ -36,6 +36,9 @@
  *   an IPv4 address goes          IPv4 routes that prefer it as source; with the last address of a
  *                                 link, IPv4 routes whose hops all are there
  *
+ * Not followed: a hop that died with the last address of its link, of a route that has others; when
+ * those go down too the kernel deletes the route, and here it is found by the next round only.
+ *
  * Several routes of one key. The kernel keeps them in order and takes the first: IPv4 routes by
  * `ip route append`, connected networks that two links have in common, fe80::/64 of each link, IPv6
  * default routes of several advertisements. So does the map: `new` is the first, the others are
