@@ -524,18 +524,22 @@ static void run_ip(const char *commands)
 /* What the kernel deletes without a message, each for itself: a random run may not meet it. */
 static void test_silent(void **state)
 {
-	static const char *const changes[] = {
+	static const char first[] =
 		"address add 10.0.0.1/24 dev pp0\naddress add 10.0.2.1/24 dev pp2\n"
 		"route add 192.168.1.0/24 via 10.0.0.2\n"
 		"route add 192.168.2.0/24 nexthop via 10.0.0.2 nexthop via 10.0.2.2\n"
 		"route add 192.168.3.0/24 dev pp2 src 10.0.0.1\n"
 		"nexthop add id 1 via 10.0.0.3 dev pp0\nnexthop add id 2 via 10.0.2.3 dev pp2\n"
 		"nexthop add id 6 group 1/2\nroute add 192.168.4.0/24 nhid 1\n"
-		"route add 192.168.5.0/24 nhid 6\n-6 route add 2001:db8:7::/48 dev pp2\n",
+		"route add 192.168.5.0/24 nhid 6\n-6 route add 2001:db8:7::/48 dev pp2\n";
+	static const char again[] =
+		"link set pp0 up\nroute add 192.168.1.0/24 via 10.0.0.2 dev pp0 onlink\n"
+		"nexthop add id 1 via 10.0.0.3 dev pp0 onlink\nroute add 192.168.4.0/24 nhid 1\n";
+	static const char *const changes[] = {
+		first,
 		"nexthop del id 1\n",
 		"link set pp0 down\n",
-		"link set pp0 up\nroute add 192.168.1.0/24 via 10.0.0.2 dev pp0 onlink\n"
-		"nexthop add id 1 via 10.0.0.3 dev pp0 onlink\nroute add 192.168.4.0/24 nhid 1\n",
+		again,
 		"link set pp1 down\n", /* pp0's carrier */
 		"link set pp1 up\n",
 		"address add 10.0.9.1/24 dev pp0\naddress del 10.0.0.1/24 dev pp0\n", /* a source */
