@@ -115,6 +115,17 @@ struct config_router {
 	unsigned check_number;  /* enum p2pnic_check */
 };
 
+/*
+ * The kernel is the router's control plane: each NIC has a tap of the same name, to which addresses
+ * are given and routing daemons speak, and NICs forward by the kernel's routes and neighbours.
+ * Absent: by what this file says.
+ */
+struct config_kernel {
+	char *namespace; /* network namespace of the taps, as `ip netns` names it; absent: the
+			  * router's own */
+	unsigned *slots; /* of each of the four rings between a NIC and the host, a power of two */
+};
+
 struct config {
 	struct config_router *router;
 	struct config_engine *engines;
@@ -127,6 +138,7 @@ struct config {
 	unsigned routes_count;
 	struct config_route_file *route_files;
 	unsigned route_files_count;
+	struct config_kernel *kernel; /* NULL: absent */
 
 	char *path;
 };

@@ -4,6 +4,7 @@
 #include "driver/method.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <p2pnic/registers.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,6 +245,41 @@ static int check_route_file(struct config *config, unsigned k, const struct conf
 	return 0;
 }
 
+/* One source of truth: what the kernel knows is told to the kernel. */
+static int check_kernel(struct config *config, const struct config_tree *tree)
+{
+	const struct {
+		const char *key, *instead;
+		bool given;
+	} other[] = {
+		{"neighbors", "ip neigh", config->neighbors_count},
+		{"routes", "ip route", config->routes_count},
+		{"route_files", "ip -batch", config->route_files_count},
+	};
+
+	if (!config->kernel)
+		return 0;
+	for (unsigned k = 0; k < sizeof(other) / sizeof(*other); k++)
+		if (other[k].given)
+			return config_tree_wrong(tree,
+				config_node_value(tree->root, other[k].key)->line,
+				"%s: with `kernel` they come from the kernel: give them to `%s`",
+				other[k].key, other[k].instead);
+	for (unsigned k = 0; k < config->nics_count; k++) {
+		const struct config_nic *n = &config->nics[k];
+
+		if (n->addresses_count)
+			return wrong(tree, "nics", k, "addresses", 0,
+				"with `kernel` they come from the kernel: ip address add %s dev %s",
+				n->addresses[0], n->name);
+		if (strlen(n->name) >= IFNAMSIZ)
+			return wrong(tree, "nics", k, "name", 0,
+				"'%s' names a network interface, too, so at most %d characters",
+				n->name, IFNAMSIZ - 1);
+	}
+	return 0;
+}
+
 int config_check(struct config *config, const struct config_tree *tree)
 {
 	int code = check_buffer_bytes(config, tree);
@@ -263,5 +299,5 @@ int config_check(struct config *config, const struct config_tree *tree)
 		code = check_route(config, k, tree);
 	for (unsigned k = 0; k < config->route_files_count && !code; k++)
 		code = check_route_file(config, k, tree);
-	return code;
+	return code ? code : check_kernel(config, tree);
 }

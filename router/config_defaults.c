@@ -73,7 +73,8 @@ static unsigned packet_memory_mib(const struct config *c)
 	const struct fabric fabric = {.method = c->router->method_number,
 		.buffer_bytes = *c->router->buffer_bytes,
 		.ring_slots = *c->router->ring_slots,
-		.rx_buffers = *c->router->rx_buffers};
+		.rx_buffers = *c->router->rx_buffers,
+		.host_slots = c->kernel ? *c->kernel->slots : 0};
 	const uint64_t need = fabric_packet_memory(&fabric, c->nics_count);
 	unsigned mib = P2PNIC_BAR4_BYTES_MIN >> 20;
 
@@ -120,8 +121,10 @@ static int engine(struct config_engine *e)
 
 int config_defaults(struct config *c)
 {
-	int error = router(c);
+	int error = c->kernel ? number(&c->kernel->slots, 256) : 0;
 
+	if (!error)
+		error = router(c);
 	for (unsigned k = 0; k < c->engines_count && !error; k++)
 		error = engine(&c->engines[k]);
 	/* An engine of its own, named as the NIC. */

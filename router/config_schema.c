@@ -94,6 +94,13 @@ static bool reverse_path_valid(const char *text)
 	return !strcmp(text, "none") || !strcmp(text, "loose") || !strcmp(text, "strict");
 }
 
+/* The name of a file in one folder. */
+static bool namespace_valid(const char *text)
+{
+	return strlen(text) < 256 && !strchr(text, '/') && strcmp(text, ".") && strcmp(text, "..");
+}
+#define NAMESPACE_WANTED "want a name that `ip netns list` shows"
+
 static bool table_valid(const char *text)
 {
 	return !strcmp(text, "line-trie") || !strcmp(text, "state-jump");
@@ -208,6 +215,12 @@ static const struct field route_file_fields[] = {
 };
 static const struct schema route_file_schema = SCHEMA(route_file_fields, struct config_route_file);
 
+static const struct field kernel_fields[] = {
+	TEXT(namespace, struct config_kernel, .valid = namespace_valid, .want = NAMESPACE_WANTED),
+	POWER(slots, struct config_kernel, RANGE(64, P2PNIC_RING_SLOTS_MAX)),
+};
+static const struct schema kernel_schema = SCHEMA(kernel_fields, struct config_kernel);
+
 static const struct field config_fields[] = {
 	POINTED(router, struct config, struct config_router, .schema = &router_schema),
 	LIST(engines, struct config, struct config_engine, RANGE(0, UINT_MAX),
@@ -220,6 +233,7 @@ static const struct field config_fields[] = {
 		.schema = &route_schema),
 	LIST(route_files, struct config, struct config_route_file, RANGE(0, UINT_MAX),
 		.schema = &route_file_schema),
+	POINTED(kernel, struct config, struct config_kernel, .schema = &kernel_schema),
 };
 static const struct schema config_schema = SCHEMA(config_fields, struct config);
 
@@ -381,6 +395,10 @@ static int load_field(const struct config_tree *tree, const struct config_node *
 	case KIND_MAPPING:
 		return load_mapping(tree, node, f->key, f->schema, at);
 	case KIND_POINTED:
+		if (!*(void **)at)
+			*(void **)at = calloc(1, f->schema->bytes);
+		if (!*(void **)at)
+			return -ENOMEM;
 		return load_mapping(tree, node, f->key, f->schema, *(void **)at);
 	default:
 		return load_list(tree, node, f, at, (unsigned *)(structure + f->count_at));

@@ -222,11 +222,17 @@ static void on_events(void *context, uint32_t events)
 
 /* --- Asking ----------------------------------------------------------------------------------- */
 
-static int open_socket(void)
+static int open_socket(const struct kernel_reader *r)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	int fd = netns_enter(r->netns);
 
-	return fd < 0 ? -errno : fd;
+	if (fd)
+		return fd;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (fd < 0)
+		fd = -errno;
+	netns_leave(r->netns);
+	return fd;
 }
 
 static int ask(struct kernel_reader *r)
@@ -242,7 +248,7 @@ static int ask(struct kernel_reader *r)
 		.fixed = {steps[r->step].family}};
 	int error;
 
-	r->dump = open_socket();
+	r->dump = open_socket(r);
 	if (r->dump < 0)
 		return r->dump;
 	error = loop_watch(r->loop, &r->dump_watch, r->dump, EPOLLIN, on_dump, r);
@@ -312,7 +318,7 @@ static int open_events(struct kernel_reader *r)
 		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP};
 	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 
-	r->events = open_socket();
+	r->events = open_socket(r);
 	if (r->events < 0)
 		return r->events;
 	set_buffer(r);
@@ -339,12 +345,13 @@ static void subscribe(void *context)
 	}
 }
 
-int kernel_reader_start(struct kernel_reader *r, struct loop *loop, kernel_changed *changed,
-	kernel_say *say, void *context, struct error *error)
+int kernel_reader_start(struct kernel_reader *r, struct loop *loop, const struct netns *netns,
+	kernel_changed *changed, kernel_say *say, void *context, struct error *error)
 {
 	int code;
 
 	*r = (struct kernel_reader){.loop = loop,
+		.netns = netns,
 		.changed = changed,
 		.say = say,
 		.context = context,

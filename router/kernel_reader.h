@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads what the kernel says of the network namespace in which it was started, into a
- * kernel_state, and keeps that true.
+ * Reads what the kernel says of one network namespace, into a kernel_state, and keeps that true.
  *
  *   subscribe ──> dump links, addresses, next hops, routes, neighbours ──> sweep ──> complete
  *       ^           (a socket each; interrupted or failed: again)                       │
@@ -23,6 +22,7 @@
 #include "ipc/error.h"
 #include "router/kernel_state.h"
 #include "router/loop.h"
+#include "router/netns.h"
 
 /* Of the events' socket. 10,000 route changes a second are some 5 MB; a full table that goes and
  * comes is 600 MB, which no buffer holds: then it is dumped. */
@@ -51,6 +51,7 @@ struct kernel_reader {
 
 	/* below: the reader's own */
 	struct loop *loop;
+	const struct netns *netns;
 	kernel_changed *changed;
 	kernel_say *say;
 	void *context;
@@ -69,8 +70,8 @@ struct kernel_reader {
 
 /* -errno with a sentence: there is no rtnetlink, or no memory. On success it begins to subscribe
  * and dump in the loop. */
-int kernel_reader_start(struct kernel_reader *, struct loop *, kernel_changed *, kernel_say *,
-	void *context, struct error *);
+int kernel_reader_start(struct kernel_reader *, struct loop *, const struct netns *,
+	kernel_changed *, kernel_say *, void *context, struct error *);
 /* Also after a start that failed. */
 void kernel_reader_stop(struct kernel_reader *);
 

@@ -325,6 +325,17 @@ static const struct mistake {
 		NIC "route_files:\n  - file: /proc/self/status\n    via: [10.0.0.1,\n      ten]\n"},
 	{4, "next_hops: 0 entries; want 1 to 64",
 		NIC "routes:\n  - {prefix: 11.0.0.0/8, next_hops: []}\n"},
+	{3, "kernel: want a mapping, not nothing", NIC "kernel:\n"},
+	{3, "slots 100: want a power of two from 64 to 1024", NIC "kernel: {slots: 100}\n"},
+	{3, "namespace 'a/b': want a name that `ip netns list` shows",
+		NIC "kernel: {namespace: a/b}\n"},
+	{4, "routes: with `kernel` they come from the kernel: give them to `ip route`",
+		NIC "kernel: {}\nroutes: [{prefix: 11.0.0.0/8, action: blackhole}]\n"},
+	{1, "with `kernel` they come from the kernel: ip address add 10.0.0.1/24 dev a",
+		"nics: [{name: a, port: {type: tap, target: t}, addresses: [10.0.0.1/24]}]\n"
+		"kernel: {}\n"},
+	{1, "names a network interface, too, so at most 15 characters",
+		"nics: [{name: a123456789012345, port: {type: tap, target: t}}]\nkernel: {}\n"},
 };
 
 static void test_mistakes(void **state)

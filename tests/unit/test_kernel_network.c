@@ -24,6 +24,7 @@
 
 #define DEADLINE_NS 20000000000u
 
+static const struct netns own = {-1, -1};
 static struct loop loop;
 static struct kernel_reader live;
 static unsigned calls;
@@ -42,7 +43,7 @@ static void start(struct kernel_reader *r)
 {
 	struct error error;
 
-	if (kernel_reader_start(r, &loop, on_changed, on_say, &calls, &error))
+	if (kernel_reader_start(r, &loop, &own, on_changed, on_say, &calls, &error))
 		fail_msg("%s", error.text);
 }
 

@@ -38,6 +38,7 @@ static unsigned sockets;
 static int lost_fd = -1, fail_socket; /* errno of the next one */
 static bool no_force;
 
+static const struct netns own = {-1, -1};
 static struct loop loop;
 static struct kernel_reader reader;
 static unsigned calls, said;
@@ -204,7 +205,7 @@ static int begin(void **state)
 	no_force = false;
 	if (loop_open(&loop))
 		return -1;
-	return kernel_reader_start(&reader, &loop, on_changed, on_say, NULL, &error);
+	return kernel_reader_start(&reader, &loop, &own, on_changed, on_say, NULL, &error);
 }
 
 static int end(void **state)
@@ -363,14 +364,16 @@ static void test_start_fails(void **state)
 
 	before = open_descriptors();
 	fail_socket = EPROTONOSUPPORT;
-	assert_int_equal(kernel_reader_start(&other, &loop, on_changed, on_say, NULL, &error),
+	assert_int_equal(
+		kernel_reader_start(&other, &loop, &own, on_changed, on_say, NULL, &error),
 		-EPROTONOSUPPORT);
 	assert_string_equal(error.text,
 		"subscription to the kernel's routes (rtnetlink): Protocol not supported");
 	kernel_reader_stop(&other);
 	assert_int_equal(open_descriptors(), before);
 	no_force = true;
-	assert_int_equal(kernel_reader_start(&other, &loop, on_changed, on_say, NULL, &error), 0);
+	assert_int_equal(
+		kernel_reader_start(&other, &loop, &own, on_changed, on_say, NULL, &error), 0);
 	assert_int_equal(said, 1);
 	assert_non_null(strstr(last_said, "CAP_NET_ADMIN"));
 	kernel_reader_stop(&other);
