@@ -10,81 +10,26 @@
 #include "driver/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define START_MS         5000u
-#define BACKOFF_FIRST_MS 20u
-#define BACKOFF_LAST_MS  1000u
-#define SHORTAGE_MS      500u
-#define END_MS           500u
-#define WAKE_MS          1000u /* for one that was stopped, after SIGCONT */
-
-static void try_open(void *context);
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static void retry(struct router *r, const char *why)
-{
-	struct router_keeper *k = &r->keeper;
-
-	if (!k->complained)
-		router_warn(r,
-			"keeper: %s; NICs end with this router until there is one; tried again",
-			why);
-	k->complained = true;
-	k->backoff_ms = !k->backoff_ms                        ? BACKOFF_FIRST_MS
-			: k->backoff_ms * 2 > BACKOFF_LAST_MS ? BACKOFF_LAST_MS
-							      : k->backoff_ms * 2;
-	loop_after(&r->loop, &k->timer, k->backoff_ms, try_open, r);
-}
-
-/* It is of no use any more: dead, mute, or out of step. */
-static void lose(struct router *r, const char *why)
-{
-	struct router_keeper *k = &r->keeper;
-
-	loop_unwatch(&r->loop, &k->watch);
-	loop_cancel(&r->loop, &k->timer);
-	close_fd(&k->socket);
-	close_fd(&k->ready);
-	process_signal(&k->process, SIGKILL);
-	process_forget(&k->old);
-	k->old = k->process;
-	k->process = (struct process){.pidfd = -1};
-	for (unsigned n = 0; n < r->config->nics_count; n++)
-		r->nic[n].kept = false;
-	retry(r, why);
-}
-
-static void on_socket(void *context, uint32_t events)
-{
-	struct router *r = context;
-
-	/* Nothing comes unasked: it has hung up. */
-	r->keeper.complained = true;
-	router_warn(r, "keeper: it ended; a new one is started");
-	lose(r, "it ended");
-}
+#define SHORTAGE_MS 500u
+#define WAKE_MS     1000u /* for one that was stopped, after SIGCONT */
 
 /* --- What it holds ---------------------------------------------------------------------------- */
 
-static void keep_all(void *context)
+static void keep_all(struct router *r)
 {
-	struct router *r = context;
-
 	for (unsigned n = 0; n < r->config->nics_count; n++)
 		if (r->nic[n].state >= NIC_JOINING && !r->nic[n].kept)
 			keep_put(&r->nic[n]);
+}
+
+static void keep_again(void *context)
+{
+	keep_all(context);
 }
 
 /* Of a request. */
@@ -96,12 +41,12 @@ static bool done(struct router *r, const char *name, int result)
 		return true;
 	snprintf(why, sizeof(why), "nic %s: %s", name, strerror(-result));
 	if (result == -ETIMEDOUT || result == -ECONNRESET || result == -EPROTO) {
-		lose(r, why);
+		helper_lose(&r->keeper, why);
 	} else {
 		if (!r->keeper.complained)
 			router_warn(r, "keeper: %s; tried again", why);
 		r->keeper.complained = true;
-		loop_after(&r->loop, &r->keeper.timer, SHORTAGE_MS, keep_all, r);
+		loop_after(&r->loop, &r->keeper.timer, SHORTAGE_MS, keep_again, r);
 	}
 	return false;
 }
@@ -137,107 +82,21 @@ void keep_drop(struct router_nic *nic)
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-/* Of the process at the other end, so that it can be told to end. */
-static void identify(struct router_keeper *k)
+static void forget_all(struct router *r)
 {
-	struct ucred peer;
-	socklen_t bytes = sizeof(peer);
-	uint64_t started;
-
-	if (!k->process.pid && getsockopt(k->socket, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-		process_started(peer.pid, &started))
-		process_adopt(&k->process, peer.pid, started);
+	for (unsigned n = 0; n < r->config->nics_count; n++)
+		r->nic[n].kept = false;
 }
 
-static int connected(struct router *r)
-{
-	struct router_keeper *k = &r->keeper;
-	int error = loop_watch(&r->loop, &k->watch, k->socket, EPOLLIN, on_socket, r);
-
-	if (error)
-		return error;
-	identify(k);
-	loop_cancel(&r->loop, &k->timer);
-	keep_all(r);
-	if (k->socket >= 0 && k->complained && !r->starting)
-		router_say(r, "keeper: a new one holds the NICs");
-	k->complained = false;
-	k->backoff_ms = 0;
-	return 0;
-}
-
-static void try_connect(struct router *r)
-{
-	struct router_keeper *k = &r->keeper;
-	char path[ROUTER_PATH_BYTES];
-	int error;
-
-	router_path(r, "keeper.sock", path);
-	k->socket = keeper_connect(path);
-	error = k->socket < 0 ? k->socket : connected(r);
-	if (error)
-		lose(r, strerror(-error));
-}
-
-static void on_ready(void *context, uint32_t events)
-{
-	struct router *r = context;
-	char byte;
-	ssize_t n = read(r->keeper.ready, &byte, 1);
-
-	loop_unwatch(&r->loop, &r->keeper.watch);
-	close_fd(&r->keeper.ready);
-	if (n == 1)
-		try_connect(r);
-	else
-		lose(r, "it ended at its start, and said why");
-}
-
-static void start_late(void *context)
-{
-	lose(context, "it is not up 5 s after its start");
-}
-
-static int start(struct router *r)
-{
-	struct router_keeper *k = &r->keeper;
-	char path[ROUTER_PATH_BYTES], ready_text[16];
-	int ready[2], error;
-
-	router_path(r, "keeper.sock", path);
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return -errno;
-	snprintf(ready_text, sizeof(ready_text), "%d", ready[1]);
-	const char *argv[] = {"p2pnic", "keeper", "--socket", path, "--ready-fd", ready_text, NULL};
-	error = process_start(&k->process, argv, ready[1], r->tied);
-	close(ready[1]);
-	k->ready = ready[0];
-	if (!error)
-		error = loop_watch(&r->loop, &k->watch, k->ready, EPOLLIN, on_ready, r);
-	if (!error)
-		loop_after(&r->loop, &k->timer, START_MS, start_late, r);
-	return error;
-}
-
-static void try_open(void *context)
-{
-	struct router *r = context;
-	struct router_keeper *k = &r->keeper;
-	char path[ROUTER_PATH_BYTES], how[64];
-	int error;
-
-	/* The one before holds the socket until its end, and is then a zombie until it is asked
-	 * for. */
-	if (k->old.pid && !process_ended(&k->old, how, sizeof(how))) {
-		loop_after(&r->loop, &k->timer, BACKOFF_FIRST_MS, try_open, r);
-		return;
-	}
-	router_path(r, "keeper.sock", path);
-	k->socket = keeper_connect(path);
-	error = k->socket >= 0 ? connected(r) : start(r);
-	if (error)
-		lose(r, strerror(-error));
-}
+const struct helper_kind keep_kind = {
+	.name = "keeper",
+	.socket = "keeper.sock",
+	.without = "NICs end with this router until there is one",
+	.back = "holds the NICs",
+	.connect = keeper_connect,
+	.filled = keep_all,
+	.lost = forget_all,
+};
 
 bool keep_settled(const struct router *r)
 {
@@ -251,7 +110,7 @@ bool keep_settled(const struct router *r)
 /* At a router's start: is the one that is there well? One that was stopped is woken. */
 static int answers(struct router *r)
 {
-	struct router_keeper *k = &r->keeper;
+	struct helper *k = &r->keeper;
 	struct keeper_message m;
 	int fds[KEEPER_FDS], result;
 	unsigned count;
@@ -265,7 +124,7 @@ static int answers(struct router *r)
 
 int keep_open(struct router *r)
 {
-	struct router_keeper *k = &r->keeper;
+	struct helper *k = &r->keeper;
 	char path[ROUTER_PATH_BYTES];
 	int error;
 
@@ -273,11 +132,11 @@ int keep_open(struct router *r)
 	k->socket = keeper_connect(path);
 	if (k->socket == -ENOENT || k->socket == -ECONNREFUSED) {
 		k->socket = -1;
-		try_open(r);
+		helper_begin(k);
 		return 0;
 	}
 	r->found = true; /* as far as is known */
-	error = k->socket < 0 ? k->socket : connected(r);
+	error = k->socket < 0 ? k->socket : helper_connected(k);
 	if (!error)
 		error = answers(r);
 	if (!error)
@@ -287,30 +146,21 @@ int keep_open(struct router *r)
 		"it, or end "
 		"it and with it their connections",
 		path, k->process.pid, strerror(-error));
+	loop_unwatch(&r->loop, &k->watch);
 	if (k->socket >= 0)
-		loop_unwatch(&r->loop, &k->watch);
-	close_fd(&k->socket);
+		close(k->socket);
+	k->socket = -1;
 	process_forget(&k->process);
 	return error;
 }
 
 void keep_close(struct router *r, bool leave)
 {
-	struct router_keeper *k = &r->keeper;
-	char path[ROUTER_PATH_BYTES];
+	struct helper *k = &r->keeper;
 
-	loop_cancel(&r->loop, &k->timer);
-	loop_unwatch(&r->loop, &k->watch);
-	if (!leave && k->socket >= 0)
+	if (!leave && k->socket >= 0) {
+		loop_unwatch(&r->loop, &k->watch);
 		keeper_quit(k->socket);
-	/* It has ended; or it hangs; or it is still starting, and holds nothing. */
-	if (!leave || k->socket < 0) {
-		process_stop(&k->process, END_MS);
-		router_path(r, "keeper.sock", path);
-		unix_remove_stale(path, SOCK_SEQPACKET);
 	}
-	close_fd(&k->socket);
-	close_fd(&k->ready);
-	process_forget(&k->process);
-	process_forget(&k->old);
+	helper_close(k, !leave);
 }

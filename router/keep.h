@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The router's side of the keeper: a state machine in the loop. */
+/* The router's side of the keeper: a helper (helper.h). */
 #ifndef ROUTER_KEEP_H
 #define ROUTER_KEEP_H
 
-#include "router/loop.h"
-#include "router/process.h"
+#include "router/helper.h"
 
 struct router;
 struct router_nic;
 
-struct router_keeper {
-	int socket;                  /* -1: none */
-	int ready;                   /* a pipe: readable when one that was started listens; -1 */
-	struct process process, old; /* old: killed, to be reaped */
-	struct loop_watch watch;     /* of socket or ready */
-	struct loop_timer timer;     /* the next try */
-	unsigned backoff_ms;
-	bool complained; /* what is wrong was said once */
-};
+extern const struct helper_kind keep_kind;
 
 /* Connects to it, or starts one; nobody waits for that. -errno with r->error: the one that is
  * there, and may hold what an earlier router left, does not answer. */

@@ -192,8 +192,7 @@ int router_start_config(struct router *r, struct config *config)
 	int error;
 
 	r->held = (struct runtime){-1, -1};
-	r->keeper = (struct router_keeper){.socket = -1, .ready = -1};
-	r->keeper.process.pidfd = r->keeper.old.pidfd = -1;
+	helper_init(&r->keeper, r, &keep_kind);
 	r->listener.fd = r->signals = -1;
 	r->starting = true;
 	r->config = config;

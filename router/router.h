@@ -6,8 +6,9 @@
  *   plan.h     which NIC runs where       adopt.h     what an earlier router left
  *   table.h    what NICs forward by       reload.h    the first table, and changes of it
  *   fabric.h   rings and windows          keep.h      who holds NICs while a router is replaced
- *   loop.h     descriptors and timers     events.h    links and faults of ports
- *   runtime.h  the directory of sockets   api.h       questions and answers
+ *   helper.h   processes beside it        events.h    links and faults of ports
+ *   loop.h     descriptors and timers     api.h       questions and answers
+ *   runtime.h  the directory of sockets
  *
  * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and
  * then waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a
@@ -45,7 +46,7 @@ struct router {
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table; /* NULL: not yet */
 	unsigned reloads;    /* configurations taken */
-	struct router_keeper keeper;
+	struct helper keeper;
 
 	char runtime[ROUTER_PATH_BYTES - 40];
 	struct runtime held; /* the same, checked and locked */
