@@ -168,6 +168,11 @@ bool host_ring_is_open(const struct host_ring *r)
 	return atomic_load_explicit(&r->header->epoch[r->number], memory_order_relaxed) == r->epoch;
 }
 
+bool host_ring_link(const struct host_ring *r)
+{
+	return atomic_load_explicit(&r->mailbox->link_down, memory_order_relaxed) == P2PNIC_LINK_UP;
+}
+
 /* --- Punts ------------------------------------------------------------------------------------ */
 
 /* Release: the NIC writes into the buffers when it sees the word, so they have been read. */

@@ -164,6 +164,10 @@ int host_ring_attach(struct host_ring *, const struct host_maps *, enum p2pnic_h
  * of one that is closed do nothing more. */
 bool host_ring_is_open(const struct host_ring *);
 
+/* The NIC's port has a carrier, as far as the NIC has said (p2pnic/ring.h, link_down). It wakes
+ * nobody by that. */
+bool host_ring_link(const struct host_ring *);
+
 /* The next frames, in order, `max` at most; how many. Those received before and not released yet
  * stay valid. */
 unsigned host_ring_receive(struct host_ring *, struct host_frame *frames, unsigned max);
