@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-#define KEEPER_ITEMS      96u /* NICs and what goes with them */
+#define KEEPER_ITEMS      160u /* NICs, their faces in the kernel, and what goes with them */
 #define KEEPER_FDS        4u
 #define KEEPER_NAME_BYTES 64
 #define KEEPER_TEXT_BYTES 1024
