@@ -29,6 +29,7 @@ int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);
 int command_keeper(int argc, char **argv);
+int command_punt(int argc, char **argv);
 int command_reload(int argc, char **argv);
 int command_router(int argc, char **argv);
 int command_show(int argc, char **argv);

@@ -21,6 +21,7 @@ static const struct command {
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine"},
 	{"nic", command_nic, "run soft NICs in this process"},
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},
+	{"punt", command_punt, "carry frames between NICs and the kernel's taps"},
 	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix"},
 	{"tester", command_tester, "generate and analyse traffic"},
 	{"fib", command_fib, "build, measure, query and check tables from a file"},
