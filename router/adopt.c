@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What an earlier router left forwarding: connections that the keeper holds, each with a line of
- * text (keep.c): "PID START-TIME DEVICE-TYPE MAC SPEC".
+ * text (keep.c): "PID START-TIME DEVICE-TYPE MAC SPEC"; of a face in the kernel, "MAC".
  *
  * An error of this process is no news about a NIC. So everything is fetched and opened first; if
  * anything of that fails, all is let go as it was found, and the start fails. Only then do
@@ -69,6 +69,31 @@ static int fetch(struct router *r, struct findings *all)
 	return 0;
 }
 
+/* The NIC of this router that an item is of; NULL: none. */
+static struct router_nic *nic_of(struct router *r, const struct found *f)
+{
+	const char *name = f->item.name;
+	const bool face = !strncmp(name, KEEP_FACE, strlen(KEEP_FACE));
+	const int index = config_nic_index(r->config, face ? name + strlen(KEEP_FACE) : name);
+
+	return index >= 0 && (!face || r->config->kernel) ? &r->nic[index] : NULL;
+}
+
+/* A face in the kernel has no process, and is taken whatever becomes of its NIC. */
+static bool open_face(struct router *r, struct found *f)
+{
+	struct router_nic *nic = nic_of(r, f);
+	struct mac_addr given;
+
+	if (strncmp(f->item.name, KEEP_FACE, strlen(KEEP_FACE)) != 0)
+		return false;
+	if (!nic || !mac_parse(f->item.text, &given))
+		return true;
+	host_face_found(nic, given, f->fds, f->count);
+	f->count = 0;
+	return true;
+}
+
 /* The unit of this router that a NIC was found in; NULL: another one's. */
 static struct nic_unit *unit_of(const struct router_nic *nic, const struct found *f)
 {
@@ -106,13 +131,15 @@ static int note_ending(struct router *r, struct findings *all, pid_t pid, uint64
 
 static int open_one(struct router *r, struct found *f, struct findings *all)
 {
-	int index = config_nic_index(r->config, f->item.name), result = 0;
-	struct router_nic *nic = index >= 0 ? &r->nic[index] : NULL;
+	struct router_nic *nic = nic_of(r, f);
+	int result = 0;
 	struct nic_unit *u = unit_of(nic, f);
 	struct error error;
 	struct device *device;
 	unsigned count = f->count;
 
+	if (open_face(r, f))
+		return 0;
 	if (u && !u->adopted) {
 		result = u->backend->adopt(u, f->pid, f->started);
 		if (result == -ESRCH)
@@ -130,7 +157,7 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, &error);
 	if (!result) {
 		nic_adopt(nic, device);
-		mac_parse(f->mac, &r->mac[index]); /* in case it does not answer */
+		mac_parse(f->mac, &r->mac[nic - r->nic]); /* in case it does not answer */
 		return 0;
 	}
 	/* Only a connection that is lost is news about the NIC: its process is not of use. */
@@ -164,7 +191,7 @@ static void end_others(struct router *r, struct findings *all)
 	struct process *ending[KEEPER_ITEMS];
 
 	for (unsigned k = 0; k < all->n; k++)
-		if (config_nic_index(r->config, all->found[k].item.name) < 0)
+		if (!nic_of(r, &all->found[k]))
 			keeper_drop(r->keeper.socket, all->found[k].item.name);
 	for (unsigned k = 0; k < all->endings; k++) {
 		ending[k] = &all->ending[k];

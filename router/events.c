@@ -45,6 +45,7 @@ void events_look(struct router_nic *nic)
 		router_say(r, "nic %s: %s%s", name, *now.fault ? "port: " : "port recovered",
 			now.fault);
 	nic->port = now;
+	host_face_wake(nic);
 }
 
 static void on_event(void *context, uint32_t events)

@@ -62,8 +62,7 @@ static void on_socket(void *context, uint32_t events)
 	helper_lose(h, "it ended");
 }
 
-/* Of the process at the other end, so that it can be told to end. */
-static void identify(struct helper *h)
+void helper_identify(struct helper *h)
 {
 	struct ucred peer;
 	socklen_t bytes = sizeof(peer);
@@ -81,7 +80,7 @@ int helper_connected(struct helper *h)
 
 	if (error)
 		return error;
-	identify(h);
+	helper_identify(h);
 	loop_cancel(&r->loop, &h->timer);
 	h->kind->filled(r);
 	if (h->socket >= 0 && h->complained && !r->starting)

@@ -39,6 +39,8 @@ void helper_init(struct helper *, struct router *, const struct helper_kind *);
 
 /* Connects to it, or starts one; nobody waits for that. */
 void helper_begin(struct helper *);
+/* With a socket that is connected already: which process it is. */
+void helper_identify(struct helper *);
 /* With a socket that is connected already: watches it, and hands it everything. -errno. */
 int helper_connected(struct helper *);
 /* It is of no use any more: dead, mute, or out of step. Another one is started. */

@@ -22,9 +22,11 @@
 
 static void keep_all(struct router *r)
 {
-	for (unsigned n = 0; n < r->config->nics_count; n++)
+	for (unsigned n = 0; n < r->config->nics_count; n++) {
 		if (r->nic[n].state >= NIC_JOINING && !r->nic[n].kept)
 			keep_put(&r->nic[n]);
+		keep_put_face(&r->nic[n]);
+	}
 }
 
 static void keep_again(void *context)
@@ -80,12 +82,44 @@ void keep_drop(struct router_nic *nic)
 	nic->kept = false;
 }
 
+static void face_item(const struct router_nic *nic, char item[KEEPER_NAME_BYTES])
+{
+	snprintf(item, KEEPER_NAME_BYTES, KEEP_FACE "%s",
+		nic->router->config->nics[nic - nic->router->nic].name);
+}
+
+void keep_put_face(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	struct host_face *f = &nic->face;
+	const int fds[] = {f->tap, f->rings.memory_fd, f->rings.event};
+	char item[KEEPER_NAME_BYTES], mac[ADDRESS_TEXT_BYTES];
+
+	if (r->keeper.socket < 0 || f->kept || f->tap < 0)
+		return;
+	face_item(nic, item);
+	f->kept = done(r, item,
+		keeper_put(r->keeper.socket, item, mac_text(f->given, mac), fds,
+			f->rings.nic ? 3 : 1));
+}
+
+void keep_drop_face(struct router_nic *nic)
+{
+	struct router *r = nic->router;
+	char item[KEEPER_NAME_BYTES];
+
+	face_item(nic, item);
+	if (nic->face.kept && r->keeper.socket >= 0)
+		done(r, item, keeper_drop(r->keeper.socket, item));
+	nic->face.kept = false;
+}
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 static void forget_all(struct router *r)
 {
 	for (unsigned n = 0; n < r->config->nics_count; n++)
-		r->nic[n].kept = false;
+		r->nic[n].kept = r->nic[n].face.kept = false;
 }
 
 const struct helper_kind keep_kind = {
@@ -103,7 +137,8 @@ bool keep_settled(const struct router *r)
 	bool all = r->keeper.socket >= 0;
 
 	for (unsigned n = 0; n < r->config->nics_count; n++)
-		all &= r->nic[n].kept || r->nic[n].state < NIC_JOINING;
+		all &= (r->nic[n].kept || r->nic[n].state < NIC_JOINING) &&
+		       (r->nic[n].face.kept || r->nic[n].face.tap < 0);
 	return all || r->keeper.complained;
 }
 

@@ -2,10 +2,10 @@
 /*
  * NICs, as state machines.
  *
- *   DOWN ──unit_begin──▶ CONNECTING ─greeted─▶ JOINING ─known to peers─▶ LOADING ─▶ FORWARDING
- *     ▲                        ▲                    │ a step fails            │
- *     │                        └─ nic_adopt         ▼                         │ connection lost
- *     └─ its end, then a backoff ◀── what the backend does ◀────── unit_fail ◀┘
+ *   DOWN ─unit_begin─▶ CONNECTING ─greeted─▶ JOINING ─▶ FACING ─▶ LOADING ─▶ FORWARDING
+ *     ▲                      ▲                 │ a step fails          │
+ *     │                      └─ nic_adopt      ▼                       │ connection lost
+ *     └─ its end, then a backoff ◀── what the backend does ◀──── unit_fail ◀┘
  *
  * nic_step takes the next step and is called again when that may help: after a moment (-EAGAIN),
  * when the NIC answers again (-ETIMEDOUT), later (a shortage of ours, which says nothing about the
@@ -63,6 +63,7 @@ void nic_forget(struct router_nic *nic)
 {
 	loop_cancel(&nic->router->loop, &nic->timer);
 	loop_unwatch(&nic->router->loop, &nic->watch);
+	host_rings_leave(&nic->face.rings);
 	if (nic->driver.device)
 		driver_nic_detach(&nic->driver);
 	else
@@ -74,6 +75,7 @@ void nic_forget(struct router_nic *nic)
 
 void nic_lose(struct router_nic *nic)
 {
+	host_face_leave(nic);
 	if (nic->driver.device)
 		fabric_remove(&nic->router->fabric, &nic->driver);
 	/* The last holder of a function puts it to rest (pci_sysfs.h). */
@@ -234,6 +236,7 @@ void nic_step(struct router_nic *nic)
 	while (!result && nic->state != NIC_FORWARDING) {
 		result = nic->state == NIC_CONNECTING ? connect_step(nic)
 			 : nic->state == NIC_JOINING  ? join_step(nic)
+			 : nic->state == NIC_FACING   ? host_face_join(nic)
 						      : load_step(nic);
 		if (!result)
 			nic->state++;

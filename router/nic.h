@@ -4,6 +4,7 @@
 #define ROUTER_NIC_H
 
 #include "driver/driver_nic.h"
+#include "router/host_face.h"
 #include "router/loop.h"
 #include "router/port_state.h"
 #include "router/process.h"
@@ -52,6 +53,7 @@ enum router_nic_state {
 	NIC_DOWN,       /* its unit has not begun, or is about to end */
 	NIC_CONNECTING, /* opened by its backend, or held by the keeper; until it answers */
 	NIC_JOINING,    /* identified, reset, known to its peers */
+	NIC_FACING,     /* its face in the kernel, where there is to be one */
 	NIC_LOADING,    /* the table, as soon as there is one */
 	NIC_FORWARDING,
 };
@@ -74,6 +76,7 @@ struct router_nic {
 	int event; /* eventfd: its port changed (events.c) */
 	struct loop_watch event_watch;
 	struct port_state port; /* as it was last said */
+	struct host_face face;
 };
 
 /* Whether NICs are well; see nics_ask. */

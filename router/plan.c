@@ -58,6 +58,7 @@ int plan_make(struct router *r)
 	r->fabric.method = c->router->method_number;
 	r->fabric.check = c->router->check_number;
 	r->fabric.buffer_bytes = *c->router->buffer_bytes;
+	r->fabric.host_slots = c->kernel ? *c->kernel->slots : 0;
 	r->fabric.ring_slots = *c->router->ring_slots;
 	r->fabric.batch = *c->router->batch;
 	r->fabric.rx_buffers = *c->router->rx_buffers;
@@ -74,13 +75,16 @@ int plan_make(struct router *r)
 	if (!r->nic || !r->unit)
 		return router_fail(r, -ENOMEM, "out of memory");
 	for (unsigned k = 0; k < c->nics_count; k++) {
+		r->nic[k].event = -1;
+		r->nic[k].face = (struct host_face)HOST_FACE_NONE;
+	}
+	for (unsigned k = 0; k < c->nics_count; k++) {
 		const struct config_nic *n = &c->nics[k];
 		const struct config_engine *e = engine_of(c, n);
 		struct router_nic *nic = &r->nic[k];
 		char name[DRIVER_NIC_NAME_BYTES + 8], core[24] = "";
 
 		nic->router = r;
-		nic->event = -1;
 		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
 		nic->unit = unit_of(r, e ? e->process : nic->engine,
 			n->port.type ? &soft_process_backend : &pci_function_backend);

@@ -140,7 +140,7 @@ int router_start(struct router *r, const char *config_path)
 /* Until all NICs are as far as they can be. */
 static int settle(struct router *r)
 {
-	while (!r->failed && !(nics_settled(r) && keep_settled(r)))
+	while (!r->failed && !(nics_settled(r) && keep_settled(r) && host_faces_settled(r)))
 		if (router_step(r, STEP_MS))
 			return router_fail(r, -EINTR, "told to end while it started");
 	return r->failed;
@@ -152,6 +152,8 @@ static int start_all(struct router *r)
 
 	nics_tick(r);
 	error = adopt_all(r);
+	if (!error)
+		error = host_faces_open(r);
 	if (!error)
 		error = settle(r); /* those of an earlier router */
 	for (struct nic_unit *u = r->unit; !error && u < r->unit + r->units; u++)
@@ -183,6 +185,9 @@ static void start_failed(struct router *r)
 		own[n++] = &u->process;
 	}
 	process_stop_all(own, n, END_MS);
+	for (unsigned k = 0; r->leave && r->nic && k < r->config->nics_count; k++)
+		if (r->nic[k].face.tap >= 0 && !r->nic[k].face.found)
+			host_face_drop(&r->nic[k]);
 	router_stop(r);
 }
 
@@ -192,7 +197,9 @@ int router_start_config(struct router *r, struct config *config)
 	int error;
 
 	r->held = (struct runtime){-1, -1};
+	r->netns = (struct netns){-1, -1};
 	helper_init(&r->keeper, r, &keep_kind);
+	helper_init(&r->punt, r, &punt_kind);
 	r->listener.fd = r->signals = -1;
 	r->starting = true;
 	r->config = config;
@@ -207,6 +214,8 @@ int router_start_config(struct router *r, struct config *config)
 		error = plan_make(r);
 	if (!error)
 		error = events_open(r);
+	if (!error)
+		error = host_faces_begin(r);
 	if (!error)
 		error = keep_open(r);
 	if (!error)
@@ -272,6 +281,7 @@ void router_stop(struct router *r)
 	/* Its thread reads and writes the NICs' memory, which goes with the connections. */
 	bounce_free(r->fabric.bounce);
 	r->fabric.bounce = NULL;
+	host_faces_close(r, r->leave);
 	/* Before the connections: their last holder puts a function to rest. */
 	keep_close(r, r->leave);
 	if (r->nic && r->unit) {

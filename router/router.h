@@ -6,11 +6,11 @@
  *   plan.h     which NIC runs where       adopt.h     what an earlier router left
  *   table.h    what NICs forward by       reload.h    the first table, and changes of it
  *   fabric.h   rings and windows          keep.h      who holds NICs while a router is replaced
- *   helper.h   processes beside it        events.h    links and faults of ports
- *   loop.h     descriptors and timers     api.h       questions and answers
- *   runtime.h  the directory of sockets
+ *   helper.h   processes beside it        host_face.h taps, and rings between NICs and host
+ *   loop.h     descriptors and timers     events.h    links and faults of ports
+ *   runtime.h  the directory of sockets   api.h       questions and answers
  *
- * No data packet passes through it. It brings NICs up, tells each of the others, loads tables, and
+ * No packet passes through it. It brings NICs up, tells each of the others, loads tables, and
  * then waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a
  * changed configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are
  * stopped in order). Killed in any other way it leaves the NICs forwarding; the next router with
@@ -46,7 +46,8 @@ struct router {
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table; /* NULL: not yet */
 	unsigned reloads;    /* configurations taken */
-	struct helper keeper;
+	struct helper keeper, punt;
+	struct netns netns; /* of the taps */
 
 	char runtime[ROUTER_PATH_BYTES - 40];
 	struct runtime held; /* the same, checked and locked */

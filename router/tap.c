@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEVICE "/dev/net/tun"
+
+static void name_request(struct ifreq *request, const char *name)
+{
+	*request = (struct ifreq){0};
+	snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", name);
+}
+
+/* In the current namespace: an open of the device and a socket belong to it. */
+static int open_tap(const char *name, unsigned mtu, const char **step)
+{
+	const int tap = open(DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request;
+	int off = 0, result = 0;
+
+	*step = tap < 0 ? DEVICE : "socket";
+	if (tap < 0 || control < 0)
+		result = -errno;
+	name_request(&request, name);
+	/* Without EXCL a tap that persists, somebody's, would be taken over. */
+	request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL);
+	if (!result) {
+		*step = "TUNSETIFF";
+		result = ioctl(tap, TUNSETIFF, &request) ? -errno : 0;
+	}
+	name_request(&request, name);
+	request.ifr_mtu = (int)mtu;
+	if (!result) {
+		*step = "set-up";
+		result = ioctl(tap, TUNSETOFFLOAD, 0) || ioctl(tap, TUNSETCARRIER, &off) ||
+					 ioctl(control, SIOCSIFMTU, &request)
+				 ? -errno
+				 : 0;
+	}
+	if (control >= 0)
+		close(control);
+	if (result && tap >= 0)
+		close(tap);
+	return result ? result : tap;
+}
+
+int tap_make(const struct netns *n, const char *name, unsigned mtu, struct error *error)
+{
+	const char *step = "entering its namespace";
+	int result = netns_enter(n);
+
+	if (!result) {
+		result = open_tap(name, mtu, &step);
+		netns_leave(n);
+	}
+	if (result == -EBUSY || result == -EINVAL)
+		return error_set(error, -EEXIST,
+			"tap %s: there is an interface of that name; rename it (ip link set %s "
+			"name "
+			"…), or the NIC",
+			name, name);
+	if (result == -EPERM || result == -EACCES)
+		return error_set(error, -EPERM,
+			"tap %s: %s: not permitted; a router with `kernel` needs CAP_NET_ADMIN, "
+			"and "
+			"CAP_SYS_ADMIN where its taps are in another namespace",
+			name, step);
+	if (result == -ENOENT || result == -ENODEV || result == -ENXIO)
+		return error_set(error, result, "tap %s: %s: %s; modprobe tun", name, step,
+			strerror(-result));
+	return result < 0
+		       ? error_set(error, result, "tap %s: %s: %s", name, step, strerror(-result))
+		       : result;
+}
+
+bool tap_is_there(int tap)
+{
+	struct ifreq request;
+
+	return ioctl(tap, TUNGETIFF, &request) == 0;
+}
+
+bool tap_is_in(int tap, const struct netns *n)
+{
+	struct stat wanted, is;
+	const int fd = ioctl(tap, TUNGETDEVNETNS);
+	const int same =
+		n->other >= 0 ? fstat(n->other, &wanted) : stat("/proc/self/ns/net", &wanted);
+	bool found = fd >= 0 && !same && !fstat(fd, &is) && is.st_ino == wanted.st_ino &&
+		     is.st_dev == wanted.st_dev;
+
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+int tap_mac(int tap, struct mac_addr *mac)
+{
+	struct ifreq request = {0};
+
+	if (ioctl(tap, SIOCGIFHWADDR, &request))
+		return -errno;
+	memcpy(mac, request.ifr_hwaddr.sa_data, sizeof(*mac));
+	return 0;
+}
+
+int tap_set_mac(int tap, struct mac_addr mac)
+{
+	struct ifreq request = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
+
+	memcpy(request.ifr_hwaddr.sa_data, &mac, sizeof(mac));
+	return ioctl(tap, SIOCSIFHWADDR, &request) ? -errno : 0;
+}
