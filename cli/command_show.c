@@ -10,14 +10,14 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|router [-j] [-a] [--name "
-	"NAME | --runtime DIR]\n"
+	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|punt|tap|router [-j] [-a]\n"
+	"                   [--name NAME | --runtime DIR]\n"
 	"       p2pnic show route ADDRESS\n"
 	"\n"
 	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
 	"ADDRESS: only the route that a packet to it takes.\n"
 	"  -j  JSON\n"
-	"  -a  also rows of zeros (ring, drop)\n";
+	"  -a  also rows of zeros (ring, drop, punt)\n";
 
 /* A column of a table: heading, key in the row (a dot leads into an object), width (negative:
  * left). */
@@ -63,6 +63,14 @@ static const struct view {
 	{"neighbor", NULL,
 		{{"address", "address", -22}, {"nic", "nic", -8}, {"mac", "mac", -17},
 			{"state", "state", -10}}},
+	{"punt", "seen",
+		{{"nic", "nic", -8}, {"class", "class", -9}, {"ring", "ring", -9},
+			{"passed", "passed", 12}, {"policed", "policed", 12},
+			{"delivered", "delivered", 12}, {"refused", "refused", 9}}},
+	{"tap", NULL,
+		{{"nic", "nic", -8}, {"carrier", "carrier", -7}, {"delivered", "delivered", 12},
+			{"refused", "refused", 9}, {"bad", "bad", 6}, {"injected", "injected", 12},
+			{"full", "full", 9}, {"oversize", "oversize", 8}}},
 	{"router", NULL, {{0}}}, /* an object, not a table */
 };
 

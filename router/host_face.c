@@ -9,7 +9,6 @@
 #include "router/tap.h"
 
 #include "ipc/exchange.h"
-#include "punt/punt.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -396,4 +395,22 @@ void host_face_drop(struct router_nic *nic)
 		punt_drop(nic->router->punt.socket, name_of(nic));
 	keep_drop_face(nic);
 	close_fd(&f->tap);
+}
+
+void host_faces_count(struct router *r, struct host_tally tally[P2PNIC_NICS_MAX])
+{
+	struct punt_message m;
+	int tap, result = -ENOENT;
+
+	memset(tally, 0, P2PNIC_NICS_MAX * sizeof(*tally));
+	for (unsigned k = 0;
+		r->punt.socket >= 0 && !(result = punt_get(r->punt.socket, k, &m, &tap)); k++) {
+		const int index = config_nic_index(r->config, m.name);
+
+		close(tap);
+		if (index >= 0)
+			tally[index] = (struct host_tally){m.flags, m.counts};
+	}
+	if (result == -ETIMEDOUT || result == -ECONNRESET || result == -EPROTO)
+		helper_lose(&r->punt, strerror(-result));
 }

@@ -16,6 +16,7 @@
 #define ROUTER_HOST_FACE_H
 
 #include "driver/host_rings.h"
+#include "punt/punt.h"
 #include "router/helper.h"
 #include "router/netns.h"
 
@@ -59,6 +60,12 @@ int host_face_join(struct router_nic *);
 void host_face_leave(struct router_nic *);
 /* Its link may have changed: the punt process looks at it now. */
 void host_face_wake(const struct router_nic *);
+/* What the punt process tells of each NIC, by its number; zeros: nothing. */
+struct host_tally {
+	uint32_t flags; /* PUNT_* */
+	struct punt_counts counts;
+};
+void host_faces_count(struct router *, struct host_tally tally[P2PNIC_NICS_MAX]);
 /* Takes back what this router has made, from all who have it. */
 void host_face_drop(struct router_nic *);
 

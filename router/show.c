@@ -2,6 +2,7 @@
 #include "router/show.h"
 #include "router/rib.h"
 #include "router/router.h"
+#include "router/show_host.h"
 
 #include "driver/method.h"
 
@@ -279,6 +280,8 @@ json_t *router_show(struct router *r, const char *what)
 	return !strcmp(what, "drop")       ? show_drops(r)
 	       : !strcmp(what, "neighbor") ? show_neighbors(r)
 	       : !strcmp(what, "router")   ? show_router(r)
+	       : !strcmp(what, "punt")     ? show_punt(r)
+	       : !strcmp(what, "tap")      ? show_tap(r)
 					   : NULL;
 }
 

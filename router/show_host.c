@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/show_host.h"
+#include "router/router.h"
+
+#include "punt/punt.h"
+
+static const char *const class_name[] = {
+#define NAME(symbol, name, ring, meaning) name,
+	P2PNIC_PUNT_CLASSES(NAME)
+#undef NAME
+};
+
+static const enum p2pnic_host_ring class_ring[] = {
+#define RING(symbol, name, ring, meaning) P2PNIC_RING_##ring,
+	P2PNIC_PUNT_CLASSES(RING)
+#undef RING
+};
+
+static const char *const ring_name[P2PNIC_HOST_RINGS] = {
+	"control", "neighbor", "exception", "sample"};
+
+static json_t *punt_row(
+	const struct router *r, unsigned k, unsigned class, const struct host_tally *t)
+{
+	const struct driver_nic *d = &r->nic[k].driver;
+	const uint64_t passed = d->device ? driver_nic_count(&d->counters->punt[class].passed) : 0;
+	const uint64_t policed =
+		d->device ? driver_nic_count(&d->counters->punt[class].policed) : 0;
+
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "nic", r->config->nics[k].name,
+		"class", class_name[class], "ring", ring_name[class_ring[class]], "seen",
+		(json_int_t)(passed + policed), "passed", (json_int_t)passed, "policed",
+		(json_int_t)policed, "delivered", (json_int_t)t->counts.passed[class], "refused",
+		(json_int_t)t->counts.refused[class]);
+}
+
+json_t *show_punt(struct router *r)
+{
+	struct host_tally tally[P2PNIC_NICS_MAX];
+	json_t *rows = json_array();
+
+	if (!r->config->kernel)
+		return rows;
+	host_faces_count(r, tally);
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		for (unsigned class = 0; class < P2PNIC_PUNT_COUNT; class ++)
+			json_array_append_new(rows, punt_row(r, k, class, &tally[k]));
+	return rows;
+}
+
+static uint64_t sum(const uint64_t *of, unsigned n)
+{
+	uint64_t total = 0;
+
+	for (unsigned k = 0; k < n; k++)
+		total += of[k];
+	return total;
+}
+
+static json_t *by_ring(const uint64_t count[P2PNIC_HOST_RINGS])
+{
+	json_t *o = json_object();
+
+	for (unsigned k = 0; k < P2PNIC_HOST_RINGS; k++)
+		json_object_set_new(o, ring_name[k], json_integer((json_int_t)count[k]));
+	return o;
+}
+
+json_t *show_tap(struct router *r)
+{
+	struct host_tally tally[P2PNIC_NICS_MAX];
+	json_t *rows = json_array();
+
+	if (!r->config->kernel)
+		return rows;
+	host_faces_count(r, tally);
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		const struct punt_counts *c = &tally[k].counts;
+
+		json_array_append_new(
+			rows, json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+				      "nic", r->config->nics[k].name, "served",
+				      (tally[k].flags & PUNT_RINGS) != 0, "carrier",
+				      (tally[k].flags & PUNT_CARRIER) != 0, "delivered",
+				      (json_int_t)sum(c->passed, P2PNIC_PUNT_COUNT), "refused",
+				      (json_int_t)sum(c->refused, P2PNIC_PUNT_COUNT), "bad",
+				      (json_int_t)sum(c->bad, P2PNIC_HOST_RINGS), "injected",
+				      (json_int_t)sum(c->sent, P2PNIC_HOST_RINGS), "full",
+				      (json_int_t)sum(c->full, P2PNIC_HOST_RINGS), "oversize",
+				      (json_int_t)c->oversize, "injected_by_ring", by_ring(c->sent),
+				      "full_by_ring", by_ring(c->full)));
+	}
+	return rows;
+}
