@@ -76,6 +76,16 @@ static bool runtime_differs(const struct config *old, const struct config *new)
 	return strcmp(before, now) != 0;
 }
 
+/* The first key of `kernel` that differs, or that itself; NULL: none. */
+static const char *kernel_differs(const struct config_kernel *old, const struct config_kernel *new)
+{
+	return !old && !new                                   ? NULL
+	       : !old || !new                                 ? "presence"
+	       : text_differs(old->namespace, new->namespace) ? "namespace"
+	       : *old->slots != *new->slots                   ? "slots"
+							      : NULL;
+}
+
 static const char *nic_differs(const struct config_nic *old, const struct config_nic *new)
 {
 	return text_differs(old->name, new->name)                   ? "name"
@@ -122,6 +132,10 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 
 	if (!key && runtime_differs(old, new))
 		key = "runtime";
+	if (!key) {
+		list = "kernel";
+		key = kernel_differs(old->kernel, new->kernel);
+	}
 	if (!key && old->nics_count != new->nics_count) {
 		list = "nics";
 		key = "number";
