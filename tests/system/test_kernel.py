@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The NICs' faces in the kernel: taps, what is punted to them and injected from them, and that both
+go on while router, punt process, keeper and NICs die and come back.
+
+    h1 eth0 ─── nic1 in r: NIC 1 ─── tap nic1 in k     (the kernel that the router works for)
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from scapy.all import ARP, Ether, raw
+
+from network import P2PNIC, Network, enter, eventually, inside, mac, processes_of, run
+
+RATE = 0.02  # seconds between echoes: below what one source may be punted for want of a route
+
+
+class KernelNetwork(Network):
+    """Hosts 10.0.K.2 and the router's 10.0.K.1, which is an address of the tap in namespace k."""
+
+    def __init__(self, nics):
+        super().__init__(nics)
+        try:
+            self.kernel = f"{self.prefix}-k"
+            self.ip(None, "netns", "add", self.kernel)
+            self.namespaces.append(self.kernel)
+            for k in range(1, nics + 1):
+                host = self.namespaces[k]
+                with inside(host), open("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "w",
+                                        encoding="utf8") as file:
+                    file.write("0")
+                self.ip(host, "address", "add", f"10.0.{k}.2/24", "dev", "eth0")
+        except BaseException:
+            self.close()
+            raise
+
+    def _config(self, nics, port, more):
+        return {"nics": [{"name": f"nic{k}", "port": {"type": port, "target": f"nic{k}"}}
+                         for k in range(1, nics + 1)],
+                "kernel": {"namespace": f"{self.prefix}-k"}}
+
+    @staticmethod
+    def ip(namespace, *words):
+        done = run("ip", *(["-n", namespace] if namespace else []), *words)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    def start(self):
+        super().start()
+        for row in self.router.config["nics"]:
+            name = row["name"]
+            self.ip(self.kernel, "address", "add", f"10.0.{name[3:]}.1/24", "dev", name)
+            self.ip(self.kernel, "link", "set", name, "up")
+        return self
+
+    def link(self, name):
+        """As `ip link` has it; None: there is no such link."""
+        done = run("ip", "-n", self.kernel, "-j", "link", "show", "dev", name)
+        rows = json.loads(done.stdout or "[]") if done.returncode == 0 else []
+        return rows[0] if rows else None
+
+    def carrier(self, name):
+        return "NO-CARRIER" not in self.link(name)["flags"]
+
+    def addresses(self, name):
+        links = json.loads(self.ip(self.kernel, "-j", "-4", "address", "show", "dev", name))
+        return [a["local"] for link in links for a in link["addr_info"]]
+
+    def answers(self, k=1, words=("-c", "1", "-W", "1")):
+        return run("ip", "netns", "exec", self.namespaces[k], "ping", "-q", *words,
+                   f"10.0.{k}.1").returncode == 0
+
+    @contextlib.contextmanager
+    def echoes(self, lost=0):
+        """Host 1 pings the router's address all the while; how many echoes may get lost."""
+        eventually(self.answers, what="the first echo")
+        ping = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespaces[1], "ping", "-i", str(RATE), "-W", "1",
+             "10.0.1.1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            time.sleep(0.2)
+            yield
+            time.sleep(0.2)
+            ping.send_signal(signal.SIGINT)
+            said = ping.communicate(timeout=30)[0]
+        finally:
+            ping.kill()
+            ping.wait()
+        sent, got = map(int, re.search(r"(\d+) packets transmitted, (\d+) received",
+                                       said).groups())
+        # The last one may be on its way.
+        assert got >= 10 and sent - got - 1 <= lost, said[-400:]
+
+    def pid(self, command):
+        return next((pid for pid, line in processes_of(self.directory).items()
+                     if line.split()[1] == command), None)
+
+    def tap(self, name):
+        return next(row for row in self.router.show("tap") if row["nic"] == name)
+
+
+@pytest.fixture(name="kernel")
+def kernel_network(permitted):
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("/dev/net/tun: not there")
+    network = KernelNetwork(2)
+    try:
+        yield network.start()
+    finally:
+        network.close()
+
+
+@pytest.fixture(name="unstarted")
+def unstarted_network(permitted):
+    network = KernelNetwork(2)
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+# --- A tap ----------------------------------------------------------------------------------------
+
+def test_tap_is_the_nic(kernel):
+    """Name, address and MTU of the NIC; the host finds the router by ARP and ND, and it answers."""
+    for k in (1, 2):
+        link = kernel.link(f"nic{k}")
+        assert link["address"] == mac(k) and link["mtu"] == 1500
+        eventually(lambda k=k: kernel.carrier(f"nic{k}"), what="carrier")
+        eventually(lambda k=k: kernel.answers(k), what="an echo")
+    neighbors = kernel.ip(kernel.namespaces[1], "neigh")
+    assert f"10.0.1.1 dev eth0 lladdr {mac(1)}" in neighbors
+    local = "fe80::ff:fe00:101%eth0"  # EUI-64 of NIC 1's address
+    eventually(lambda: run("ip", "netns", "exec", kernel.namespaces[1], "ping", "-q", "-c", "1",
+                           "-W", "1", local).returncode == 0, what="an echo over IPv6")
+    tap = kernel.tap("nic1")
+    assert tap["served"] and tap["carrier"] and tap["bad"] == 0
+    assert tap["injected_by_ring"]["neighbor"] > 0 and tap["injected_by_ring"]["exception"] > 0
+    rows = {r["class"]: r for r in kernel.router.show("punt") if r["nic"] == "nic1"}
+    assert rows["neighbor"]["delivered"] > 0 and rows["neighbor"]["policed"] == 0
+    assert rows["neighbor"]["passed"] >= rows["neighbor"]["delivered"]
+    table = run(P2PNIC, "show", "punt", "--runtime", kernel.router.runtime).stdout
+    assert re.search(r"^nic1 +neighbor +neighbor +\d+", table, re.M)
+    assert re.search(r"^nic1 +up +\d+",
+                     run(P2PNIC, "show", "tap", "--runtime", kernel.router.runtime).stdout, re.M)
+
+
+def test_admin_state_is_the_operators(unstarted):
+    Network.start(unstarted)
+    assert "UP" not in unstarted.link("nic1")["flags"]
+    unstarted.ip(unstarted.kernel, "link", "set", "nic1", "up")
+    unstarted.router.kill()
+    Network.start(unstarted)
+    assert "UP" in unstarted.link("nic1")["flags"] and "UP" not in unstarted.link("nic2")["flags"]
+
+
+def test_policed(kernel):
+    """A source floods with ARP requests: the NIC lets through what its class may, and counts."""
+    request = raw(Ether(dst="ff:ff:ff:ff:ff:ff", src=mac(1, 9)) /
+                  ARP(hwsrc=mac(1, 9), psrc="10.0.1.9", pdst="10.0.1.77"))
+    for _ in range(2000):
+        kernel.wire[1].send(request)
+
+    def row():
+        return next(r for r in kernel.router.show("punt")
+                    if r["nic"] == "nic1" and r["class"] == "neighbor")
+    eventually(lambda: row()["seen"] >= 2000, what="all requests seen")
+    assert row()["policed"] > 1000 and 0 < row()["passed"] < 1000
+    eventually(kernel.answers, what="an echo")  # of another source
+
+
+def test_carrier_follows_the_port(kernel):
+    """Without a router as well."""
+    host = kernel.namespaces[1]
+    eventually(lambda: kernel.carrier("nic1"), what="carrier")
+    for _ in range(2):
+        kernel.ip(host, "link", "set", "eth0", "down")
+        eventually(lambda: not kernel.carrier("nic1"), what="no carrier")
+        assert kernel.carrier("nic2")
+        kernel.ip(host, "link", "set", "eth0", "up")
+        eventually(lambda: kernel.carrier("nic1"), what="carrier again")
+        if kernel.router.process.poll() is None:
+            kernel.router.kill()
+    eventually(kernel.answers, what="an echo")
+
+
+def test_nic_killed(kernel):
+    """It takes carrier away, not the tap, and comes back with both."""
+    index = kernel.link("nic1")["ifindex"]
+    eventually(lambda: kernel.carrier("nic1"), what="carrier")
+    os.kill(kernel.router.nic("nic1")["pid"], signal.SIGSTOP)
+    os.kill(kernel.router.nic("nic1")["pid"], signal.SIGKILL)
+    eventually(lambda: not kernel.carrier("nic1"), what="no carrier")
+    eventually(lambda: kernel.carrier("nic1"), what="carrier again")
+    assert kernel.link("nic1")["ifindex"] == index
+    eventually(kernel.answers, what="an echo")
+
+
+def test_tap_deleted(kernel):
+    """It is made again, without addresses."""
+    kernel.ip(kernel.kernel, "link", "delete", "nic1")
+    eventually(lambda: kernel.link("nic1"), what="another tap")
+    eventually(lambda: kernel.link("nic1")["address"] == mac(1), what="its address")
+    assert not kernel.addresses("nic1")
+    kernel.ip(kernel.kernel, "address", "add", "10.0.1.1/24", "dev", "nic1")
+    kernel.ip(kernel.kernel, "link", "set", "nic1", "up")
+    eventually(kernel.answers, what="an echo")
+    assert "its tap was deleted" in kernel.router.messages()
+
+
+def test_tap_renamed(kernel):
+    """The name is the operator's; the next router finds it all the same."""
+    kernel.ip(kernel.kernel, "link", "set", "nic1", "down")
+    kernel.ip(kernel.kernel, "link", "set", "nic1", "name", "uplink")
+    kernel.ip(kernel.kernel, "link", "set", "uplink", "up")
+    kernel.router.kill()
+    Network.start(kernel)
+    assert kernel.link("nic1") is None and kernel.link("uplink")
+    eventually(kernel.answers, what="an echo")
+
+
+# --- Ends -----------------------------------------------------------------------------------------
+
+def test_router_killed(kernel):
+    """Host to tap and back: no echo is lost, without a router and when the next one takes over."""
+    punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
+    with kernel.echoes():
+        for _ in range(3):
+            kernel.router.kill()
+            time.sleep(0.3)
+            Network.start(kernel)
+            time.sleep(0.2)
+    assert kernel.pid("punt") == punt and kernel.link("nic1")["ifindex"] == index
+
+
+def test_punt_killed(kernel):
+    """Another one serves the same rings and taps."""
+    punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
+    with kernel.echoes(lost=50):
+        os.kill(punt, signal.SIGKILL)
+        eventually(lambda: kernel.pid("punt") not in (None, punt), what="another punt process")
+        eventually(lambda: "punt: a new one serves the taps" in kernel.router.messages(),
+                   what="its taps")
+    assert kernel.link("nic1")["ifindex"] == index and kernel.addresses("nic1") == ["10.0.1.1"]
+    assert kernel.answers()
+
+
+def test_punt_hangs(kernel):
+    punt = kernel.pid("punt")
+    os.kill(punt, signal.SIGSTOP)
+    eventually(lambda: kernel.pid("punt") not in (None, punt), what="another punt process")
+    eventually(kernel.answers, what="an echo")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_router_killed_and_punt_of_no_use(kernel, how):
+    """The keeper has what the next router needs; one that was only stopped is woken."""
+    punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
+    kernel.router.kill()
+    os.kill(punt, how)
+    Network.start(kernel)
+    assert (kernel.pid("punt") == punt) == (how == signal.SIGSTOP)
+    assert kernel.link("nic1")["ifindex"] == index and kernel.addresses("nic1") == ["10.0.1.1"]
+    eventually(kernel.answers, what="an echo")
+
+
+def test_keeper_killed(kernel):
+    with kernel.echoes():
+        os.kill(kernel.pid("keeper"), signal.SIGKILL)
+        eventually(lambda: "keeper: a new one holds the NICs" in kernel.router.messages(),
+                   what="another keeper")
+        kernel.router.kill()
+        Network.start(kernel)
+
+
+def test_router_and_keeper_killed(kernel):
+    """NICs are started anew; their taps are found with the punt process."""
+    index = kernel.link("nic1")["ifindex"]
+    os.kill(kernel.router.process.pid, signal.SIGSTOP)  # it starts no other keeper
+    os.kill(kernel.pid("keeper"), signal.SIGKILL)
+    kernel.router.kill()
+    Network.start(kernel)
+    assert kernel.link("nic1")["ifindex"] == index and kernel.addresses("nic1") == ["10.0.1.1"]
+    eventually(kernel.answers, what="an echo")
+
+
+def test_end_leaves_nothing(kernel):
+    eventually(kernel.answers, what="an echo")
+    kernel.router.stop()
+    assert kernel.link("nic1") is None and kernel.link("nic2") is None
+    eventually(lambda: not processes_of(kernel.directory), what="the end of all processes")
+    assert sorted(os.listdir(kernel.directory)) == ["log", "router.yaml"]
+    kernel.start()
+    eventually(kernel.answers, what="an echo")
+
+
+# --- Configurations -------------------------------------------------------------------------------
+
+def fails(network, *before):
+    """What it says."""
+    done = run(*before, P2PNIC, "router", "-c", network.router.path,
+               preexec_fn=lambda: enter(network.namespaces[0]))
+    assert done.returncode == 1, done.stderr
+    assert not processes_of(network.directory)
+    return done.stderr
+
+
+def test_name_is_taken(unstarted):
+    unstarted.ip(unstarted.kernel, "link", "add", "nic2", "type", "veth", "peer", "name", "other")
+    said = fails(unstarted)
+    assert "tap nic2: there is an interface of that name" in said
+    assert unstarted.link("nic1") is None and unstarted.link("nic2")
+
+
+def test_persistent_tap_is_not_taken(unstarted):
+    unstarted.ip(unstarted.kernel, "tuntap", "add", "name", "nic1", "mode", "tap")
+    said = fails(unstarted)
+    assert "tap nic1: there is an interface of that name" in said
+    assert unstarted.link("nic1")
+
+
+def test_no_such_namespace(unstarted):
+    unstarted.router.config["kernel"]["namespace"] = "pl-nowhere"
+    unstarted.router.write()
+    assert "network namespace pl-nowhere" in fails(unstarted)
+
+
+def test_not_permitted(unstarted):
+    """Without CAP_NET_ADMIN, taps in the router's own namespace."""
+    for k, row in enumerate(unstarted.router.config["nics"]):
+        row["name"] = f"tap{k}"
+    unstarted.router.config["kernel"] = {}
+    unstarted.router.write()
+    said = fails(unstarted, "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    assert "tap tap0: TUNSETIFF: not permitted" in said and "CAP_NET_ADMIN" in said
+
+
+def test_nic_no_longer_configured(kernel):
+    """Its tap goes, the other one stays."""
+    index = kernel.link("nic1")["ifindex"]
+    kernel.router.kill()
+    del kernel.router.config["nics"][1]
+    kernel.router.write()
+    Network.start(kernel)
+    eventually(lambda: kernel.link("nic2") is None, what="its end")
+    assert kernel.link("nic1")["ifindex"] == index
+    eventually(kernel.answers, what="an echo")
+
+
+def test_kernel_no_longer_configured(kernel):
+    kernel.router.kill()
+    del kernel.router.config["kernel"]
+    kernel.router.write()
+    Network.start(kernel)
+    eventually(lambda: kernel.link("nic1") is None and kernel.link("nic2") is None,
+               what="their end")
+    assert kernel.pid("punt") is None
+    assert kernel.router.show("tap") == [] and kernel.router.show("punt") == []
+
+
+def test_reload_keeps_the_kernel(kernel):
+    kernel.router.config["kernel"]["slots"] = 128
+    kernel.router.write()
+    assert "kernel: slots differs: that needs a restart" in kernel.router.reload()
+    kernel.router.config["kernel"]["slots"] = 256
+    kernel.router.write()
+    assert "configuration read again" in kernel.router.reload()
+    assert kernel.answers()
