@@ -193,10 +193,10 @@ unsigned face_inject(struct face *f)
 	while (n < FACE_BATCH && !f->waiting) {
 		const ssize_t length = read(f->tap, f->frame, sizeof(f->frame));
 
-		if (length < 0) {
-			if (errno == EINTR)
-				continue;
-			f->tap_gone = errno != EAGAIN; /* EBADFD */
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length <= 0) {
+			f->tap_gone = length == 0 || errno != EAGAIN; /* EBADFD */
 			break;
 		}
 		n++;

@@ -241,8 +241,6 @@ static void inject(struct punt *p, struct face *f)
 	/* Not watched: one whose frame waits, and one that is gone, would be reported for ever. */
 	if (f->waiting || f->tap_gone)
 		unwatch(p, f->tap);
-	if (f->tap_gone)
-		log_say(LOG_WARNING, "punt", "nic %s: its tap was deleted", f->name);
 }
 
 /* Those that wait; false: none does any more. */
