@@ -31,8 +31,8 @@ def commands():
 
 
 def test_list():
-    assert commands() == ["router", "reload", "show", "replay", "lab", "nic", "keeper", "doctor",
-                          "tester", "fib"]
+    assert commands() == ["router", "reload", "show", "replay", "lab", "nic", "keeper", "punt",
+                          "doctor", "tester", "fib"]
 
 
 @pytest.mark.parametrize("name", commands())
@@ -60,7 +60,8 @@ def test_what_makes_no_sense(words):
     assert done.returncode == 2 and words[-1] in done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["router"],
+@pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["punt"],
+                                   ["punt", "--socket", "x", "more"], ["router"],
                                    ["router", "more"],
                                    ["router", "-c", "x", "more"], ["router", "--leave-running"]])
 def test_too_few_or_too_many(words):

@@ -364,7 +364,7 @@ def no_signalfd():
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
-@pytest.mark.parametrize("command", ["router", "keeper", "nic"])
+@pytest.mark.parametrize("command", ["router", "keeper", "punt", "nic"])
 def test_without_signalfd(command):
     """Deaf to SIGTERM: it does not start so."""
     if not SYS_SIGNALFD4:
@@ -372,6 +372,7 @@ def test_without_signalfd(command):
     with directory() as place:
         config = captures(place, runtime=f"{place}/run")
         arguments = {"router": ["-c", config], "keeper": ["--socket", f"{place}/keeper.sock"],
+                     "punt": ["--socket", f"{place}/punt.sock"],
                      "nic": ["--nic", "nic1", "--socket", f"{place}/nic.sock", "--port",
                              f"pcap:{place}/in1.pcap,"]}
         try:
