@@ -9,6 +9,8 @@
 /* NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "punt/server.c"
 
+#include "ipc/rights.h"
+
 #include <stdlib.h>
 #include <sys/mman.h>
 
