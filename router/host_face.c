@@ -7,6 +7,7 @@
 #include "router/policers.h"
 #include "router/router.h"
 #include "router/tap.h"
+#include "router/tap_follow.h"
 
 #include "ipc/exchange.h"
 
@@ -362,6 +363,7 @@ int host_face_join(struct router_nic *nic)
 		result = agree_on_mac(nic);
 	if (result)
 		return result;
+	tap_follow_again(nic);
 	policers_write(&nic->driver, r->config->nics_count);
 	keep_put_face(nic);
 	nic->face.served = false;

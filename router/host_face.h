@@ -30,7 +30,11 @@ struct host_face {
 	int memory, event; /* of rings of an earlier router that are not adopted yet; -1 */
 	bool kept;         /* the keeper has it as it is */
 	bool served;       /* the punt process has it as it is */
-	bool complained;   /* that there is no tap was said */
+	/* Addresses of macvlans above it, as tap_follow was told last. */
+	struct mac_addr station[P2PNIC_STATIONS_MAX];
+	unsigned stations;
+	bool stations_known;
+	bool complained; /* that there is no tap was said */
 };
 
 #define HOST_FACE_NONE                                                                             \

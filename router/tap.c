@@ -106,6 +106,38 @@ bool tap_is_in(int tap, const struct netns *n)
 	return found;
 }
 
+/* A request by the tap's name, whatever that is now. */
+static int by_name(int tap, const struct netns *n, unsigned long what, struct ifreq *request)
+{
+	struct ifreq named = {0};
+	int result = ioctl(tap, TUNGETIFF, &named) ? -errno : netns_enter(n);
+
+	if (result)
+		return result;
+	const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memcpy(request->ifr_name, named.ifr_name, sizeof(named.ifr_name));
+	result = control < 0 || ioctl(control, what, request) ? -errno : 0;
+	if (control >= 0)
+		close(control);
+	netns_leave(n);
+	return result;
+}
+
+uint32_t tap_index(int tap, const struct netns *n)
+{
+	struct ifreq request = {0};
+
+	return by_name(tap, n, SIOCGIFINDEX, &request) ? 0 : (uint32_t)request.ifr_ifindex;
+}
+
+int tap_set_mtu(int tap, const struct netns *n, unsigned mtu)
+{
+	struct ifreq request = {.ifr_mtu = (int)mtu};
+
+	return by_name(tap, n, SIOCSIFMTU, &request);
+}
+
 int tap_mac(int tap, struct mac_addr *mac)
 {
 	struct ifreq request = {0};

@@ -23,6 +23,10 @@ bool tap_is_there(int tap);
 /* It is in that namespace. */
 bool tap_is_in(int tap, const struct netns *);
 
+/* Its number in that namespace; 0: it is not there. */
+uint32_t tap_index(int tap, const struct netns *);
+int tap_set_mtu(int tap, const struct netns *, unsigned mtu);
+
 int tap_mac(int tap, struct mac_addr *);
 int tap_set_mac(int tap, struct mac_addr);
 

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/tap_follow.h"
+#include "router/router.h"
+#include "router/tap.h"
+
+#include <stdio.h>
+#include <string.h>
+
+unsigned tap_mtu_max(const struct router *r)
+{
+	return P2PNIC_MTU_MAX(r->fabric.buffer_bytes) - (r->fabric.check ? P2PNIC_CHECK_BYTES : 0);
+}
+
+static bool same_mac(struct mac_addr a, struct mac_addr b)
+{
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static void write_stations(struct router_nic *nic)
+{
+	const struct host_face *f = &nic->face;
+	struct p2pnic_stations *list =
+		(struct p2pnic_stations *)(void *)(nic->driver.bar2 + P2PNIC_BAR2_STATIONS);
+
+	memcpy(list->address, f->station, f->stations * sizeof(f->station[0]));
+	list->count = f->stations;
+	const int result = driver_nic_command(&nic->driver, P2PNIC_OP_STATIONS, 0);
+
+	if (result != P2PNIC_OK)
+		router_warn(nic->router, "nic %s: addresses of its macvlans: %s", nic->driver.name,
+			driver_nic_result(result));
+}
+
+static void follow_mac(struct router_nic *nic, struct mac_addr mac)
+{
+	static const struct mac_addr none;
+	struct router *r = nic->router;
+
+	if (same_mac(mac, none) || same_mac(mac, nic->driver.mac))
+		return;
+	if (driver_nic_set_mac(&nic->driver, mac))
+		return; /* it does not answer: when it is back, the tap's address is read */
+	r->mac[nic - r->nic] = mac;
+	router_say(r, "nic %s: has the address of its tap now", nic->driver.name);
+}
+
+static void follow_stations(struct router_nic *nic, const struct mac_addr *stations, unsigned count)
+{
+	struct host_face *f = &nic->face;
+	const bool more = count > P2PNIC_STATIONS_MAX;
+
+	if (more)
+		count = P2PNIC_STATIONS_MAX;
+	if (f->stations_known && f->stations == count &&
+		!memcmp(f->station, stations, count * sizeof(*stations)))
+		return;
+	if (more)
+		router_warn(nic->router,
+			"nic %s: more than %u macvlans; frames to the others are foreign-mac",
+			nic->router->config->nics[nic - nic->router->nic].name,
+			P2PNIC_STATIONS_MAX);
+	if (count)
+		memcpy(f->station, stations, count * sizeof(*stations));
+	f->stations = count;
+	f->stations_known = true;
+	if (driver_nic_answers(&nic->driver))
+		write_stations(nic);
+}
+
+/* Set back: an MTU that is not true would be believed by every daemon that reads it. */
+static void follow_mtu(struct router_nic *nic, const struct kernel_link *link)
+{
+	struct router *r = nic->router;
+	const unsigned max = tap_mtu_max(r);
+
+	if (link->mtu <= max)
+		return;
+	router_warn(r,
+		"nic %s: MTU %u of its tap is more than its buffers hold: set back to %u; larger "
+		"buffer_bytes take a restart",
+		r->config->nics[nic - r->nic].name, link->mtu, max);
+	tap_set_mtu(nic->face.tap, &r->netns, max);
+}
+
+void tap_follow(struct router *r, unsigned k, const struct kernel_link *link,
+	const struct mac_addr *stations, unsigned count)
+{
+	struct router_nic *nic = &r->nic[k];
+
+	follow_mtu(nic, link);
+	if (driver_nic_answers(&nic->driver))
+		follow_mac(nic, link->mac);
+	follow_stations(nic, stations, count);
+}
+
+void tap_follow_again(struct router_nic *nic)
+{
+	if (nic->face.stations_known)
+		write_stations(nic);
+}
