@@ -161,10 +161,36 @@ void kernel_map_free_node(struct kernel_table *table, uint32_t number)
 	table->free = number;
 }
 
+/* All routes to one prefix are in one bucket. */
 static uint32_t *bucket_of(
-	const struct kernel_map *m, const struct kernel_table *table, const void *key)
+	const struct kernel_map *m, const struct kernel_table *table, const struct kernel_key *key)
 {
-	return &table->bucket[hash_of(m, key, sizeof(struct kernel_key)) & (table->buckets - 1)];
+	struct kernel_key hashed = *key;
+
+	if (key->kind == KERNEL_ROUTE) {
+		hashed.id = hashed.metric = 0;
+		hashed.tos = 0;
+	}
+	return &table->bucket[hash_of(m, &hashed, sizeof(hashed)) & (table->buckets - 1)];
+}
+
+static bool same_prefix(const struct kernel_key *a, const struct kernel_key *b)
+{
+	return a->family == b->family && a->length == b->length &&
+	       !memcmp(&a->address, &b->address, sizeof(a->address));
+}
+
+uint32_t kernel_map_next_route(
+	const struct kernel_map *m, const struct kernel_key *like, uint32_t after)
+{
+	const struct kernel_table *table = &m->table[KERNEL_ROUTE];
+	uint32_t number = after            ? kernel_node(table, after)->next
+			  : table->buckets ? *bucket_of(m, table, like)
+					   : 0;
+
+	while (number && !same_prefix(&kernel_node(table, number)->key, like))
+		number = kernel_node(table, number)->next;
+	return number;
 }
 
 uint32_t kernel_map_find(const struct kernel_map *m, const struct kernel_key *key)

@@ -89,6 +89,10 @@ static inline struct kernel_node *kernel_node(const struct kernel_table *table, 
 
 /* 0: it is not there. */
 uint32_t kernel_map_find(const struct kernel_map *, const struct kernel_key *);
+/* The next key that is a route to the same prefix, also one without a value; after 0: the first;
+ * 0: there are no more. */
+uint32_t kernel_map_next_route(
+	const struct kernel_map *, const struct kernel_key *like, uint32_t after);
 /* A new one has no value; 0: out of memory. */
 uint32_t kernel_map_find_or_add(struct kernel_map *, const struct kernel_key *);
 /* A node without key; 0: out of memory. */

@@ -698,6 +698,26 @@ const struct kernel_value *kernel_state_each(
 	return NULL;
 }
 
+const struct kernel_value *kernel_state_route(
+	struct kernel_state *s, const struct prefix *prefix, uint32_t *from, struct kernel_key *key)
+{
+	const struct kernel_key like = {.kind = KERNEL_ROUTE,
+		.family = prefix->address.family,
+		.length = prefix->length,
+		.address = prefix->address.bits};
+
+	settle(s);
+	while ((*from = kernel_map_next_route(&s->map, &like, *from))) {
+		const struct kernel_node *node = kernel_node(&s->map.table[KERNEL_ROUTE], *from);
+
+		if (node->value) {
+			*key = node->key;
+			return &node->value->value;
+		}
+	}
+	return NULL;
+}
+
 size_t kernel_state_count(struct kernel_state *s, enum kernel_kind kind)
 {
 	settle(s);

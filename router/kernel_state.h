@@ -86,6 +86,10 @@ const struct kernel_value *kernel_state_find(
 /* Every key of a kind, in no order, with its first value: *from begins as 0; NULL: no more. */
 const struct kernel_value *kernel_state_each(
 	struct kernel_state *, enum kernel_kind, size_t *from, struct kernel_key *);
+/* Every route to a prefix, of whatever table, metric and TOS, in no order, with its first value:
+ * *from begins as 0; NULL: no more. */
+const struct kernel_value *kernel_state_route(
+	struct kernel_state *, const struct prefix *, uint32_t *from, struct kernel_key *);
 size_t kernel_state_count(struct kernel_state *, enum kernel_kind); /* keys */
 
 /* Takes the next change off the queue, in the order in which keys first changed; false: there is
