@@ -66,7 +66,7 @@ static void link_key(struct next_hops *h, unsigned k)
 	*head = (uint16_t)k;
 }
 
-static int find_or_allocate(struct next_hops *h, const struct next_hop_key *key)
+int next_hops_take(struct next_hops *h, const struct next_hop_key *key)
 {
 	unsigned k = find(h, key);
 
@@ -106,17 +106,30 @@ int next_hops_adjacency(struct next_hops *h, const struct p2pnic_adjacency *a)
 	return (int)room;
 }
 
-static int lead_to(
+int next_hops_lead_to(struct next_hops *h, unsigned k, const struct p2pnic_adjacency *a)
+{
+	const uint32_t word = h->word[k];
+	int adjacency;
+
+	if (word && !P2PNIC_NEXT_HOP_LOG2(word) &&
+		!memcmp(&h->adjacency[P2PNIC_NEXT_HOP_FIRST(word)], a, sizeof(*a))) {
+		h->settled[k] = true;
+		return (int)k;
+	}
+	adjacency = next_hops_adjacency(h, a);
+	if (adjacency < 0)
+		return adjacency;
+	h->word[k] = P2PNIC_NEXT_HOP(adjacency, 0);
+	h->settled[k] = true;
+	return (int)k;
+}
+
+static int take_leading_to(
 	struct next_hops *h, const struct next_hop_key *key, const struct p2pnic_adjacency *a)
 {
-	int adjacency = next_hops_adjacency(h, a);
-	int k = adjacency < 0 ? adjacency : find_or_allocate(h, key);
+	int k = next_hops_take(h, key);
 
-	if (k > 0) {
-		h->word[k] = P2PNIC_NEXT_HOP(adjacency, 0);
-		h->settled[k] = true;
-	}
-	return k;
+	return k < 0 ? k : next_hops_lead_to(h, (unsigned)k, a);
 }
 
 int next_hops_settled(const struct next_hops *h, const struct address *gateway)
@@ -132,7 +145,7 @@ int next_hops_gateway(
 {
 	const struct next_hop_key key = gateway_key(gateway);
 
-	return lead_to(h, &key, a);
+	return take_leading_to(h, &key, a);
 }
 
 int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigned nic)
@@ -142,7 +155,7 @@ int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigne
 	const struct p2pnic_adjacency a = {.kind = (uint8_t)kind, .egress = (uint8_t)nic};
 	unsigned k = find(h, &key);
 
-	return h->settled[k] ? (int)k : lead_to(h, &key, &a);
+	return h->settled[k] ? (int)k : take_leading_to(h, &key, &a);
 }
 
 /* The first of 2^log2 free buckets, at a multiple of that: so ranges of few sizes leave few
@@ -166,19 +179,14 @@ static p2pnic_bucket bucket_of(const struct next_hops *h, uint32_t word, uint32_
 	return log2 ? h->bucket[first + (flow & ((1u << log2) - 1))] : (p2pnic_bucket)first;
 }
 
-int next_hops_group(struct next_hops *h, const struct prefix *p, const struct group_member *member,
-	unsigned members)
+int next_hops_share(
+	struct next_hops *h, unsigned k, const struct group_member *member, unsigned members)
 {
-	const struct next_hop_key key = {.prefix = *p, .type = NEXT_HOP_GROUP};
 	p2pnic_bucket before[1u << GROUP_LOG2_MAX], now[1u << GROUP_LOG2_MAX];
-	int k = find_or_allocate(h, &key), first;
-	unsigned log2 = group_log2(member, members), old_log2;
-	uint32_t word;
+	const uint32_t word = h->word[k];
+	unsigned log2 = group_log2(member, members), old_log2 = P2PNIC_NEXT_HOP_LOG2(word);
+	int first;
 
-	if (k < 0)
-		return k;
-	word = h->word[k];
-	old_log2 = P2PNIC_NEXT_HOP_LOG2(word);
 	if (log2 && log2 < old_log2)
 		log2 = old_log2;
 	for (uint32_t b = 0; b < 1u << log2; b++)
@@ -187,16 +195,25 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 		return -EINVAL;
 	if (log2 == 0) {
 		h->word[k] = P2PNIC_NEXT_HOP(now[0], 0);
-		return k;
+		return (int)k;
 	}
 	if (log2 == old_log2 && !memcmp(now, before, sizeof(*now) << log2))
-		return k;
+		return (int)k;
 	first = allocate_buckets(h, log2);
 	if (first < 0)
 		return first;
 	memcpy(h->bucket + first, now, sizeof(*now) << log2);
 	h->word[k] = P2PNIC_NEXT_HOP(first, log2);
-	return k;
+	return (int)k;
+}
+
+int next_hops_group(struct next_hops *h, const struct prefix *p, const struct group_member *member,
+	unsigned members)
+{
+	const struct next_hop_key key = {.prefix = *p, .type = NEXT_HOP_GROUP};
+	int k = next_hops_take(h, &key);
+
+	return k < 0 ? k : next_hops_share(h, (unsigned)k, member, members);
 }
 
 /* --- Letting go, and into NICs ---------------------------------------------------------------- */

@@ -6,10 +6,10 @@
  *   route ──▶ next hop: one word ──▶ adjacency
  *                              └───▶ buckets ──▶ adjacencies      a group (fib/group.h)
  *
- * A next hop is known by its key: a gateway's address, the prefix of a group, or a fate without an
- * address (local, blackhole). It keeps its number for as long as a route uses it. So when a
- * gateway's neighbour gets another MAC, or a group another member, one store of the word moves
- * every route that leads there.
+ * A next hop is known by its key: a gateway's address, the prefix of a group, a fate without an
+ * address (local, blackhole), or the kernel's hops. It keeps its number for as long as a route uses
+ * it. So when a gateway's neighbour gets another MAC, or a group another member, one store of the
+ * word moves every route that leads there.
  *
  * Changing them while NICs read is done on a copy:
  *
@@ -44,6 +44,8 @@ enum next_hop_type {
 	NEXT_HOP_FATE = 1,    /* of an adjacency kind and a NIC, no address */
 	NEXT_HOP_GATEWAY = 2, /* prefix: the gateway's address, whole */
 	NEXT_HOP_GROUP = 3,   /* prefix: the route's */
+	NEXT_HOP_KERNEL =
+		4, /* prefix.address: of the kernel's hops, by their digest (kernel_way.h) */
 };
 
 struct next_hop_key {
@@ -81,6 +83,11 @@ int next_hops_gateway(
 	struct next_hops *, const struct address *gateway, const struct p2pnic_adjacency *);
 int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic);
 
+/* The number of a key, which leads nowhere yet if it is new; then one of next_hops_lead_to and
+ * next_hops_share, which return the number too. */
+int next_hops_take(struct next_hops *, const struct next_hop_key *);
+int next_hops_lead_to(struct next_hops *, unsigned number, const struct p2pnic_adjacency *);
+
 /*
  * member[].adjacency are numbers of next_hops_adjacency. A group that was there keeps its flows
  * where they are, as far as the members allow, and never gets fewer buckets while it has several
@@ -88,6 +95,8 @@ int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned
  * twice at the same flows, but half of them would not. -EINVAL: no member has weight.
  */
 int next_hops_adjacency(struct next_hops *, const struct p2pnic_adjacency *);
+int next_hops_share(
+	struct next_hops *, unsigned number, const struct group_member *member, unsigned members);
 int next_hops_group(struct next_hops *, const struct prefix *, const struct group_member *member,
 	unsigned members);
 

@@ -414,13 +414,7 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 	return 0;
 }
 
-/* --- Configuration ---------------------------------------------------------------------------- */
-
-unsigned table_kind(const struct config *c)
-{
-	return c->router->table && !strcmp(c->router->table, "state-jump") ? P2PNIC_FIB_STATE_JUMP
-									   : P2PNIC_FIB_LINE_TRIE;
-}
+/* --- All routes ------------------------------------------------------------------------------- */
 
 static int check_shrinking(const struct routes *from, const struct routes *to, struct error *error)
 {
@@ -454,13 +448,13 @@ static int check_shrinking(const struct routes *from, const struct routes *to, s
 
 /* By a change of this table. in_force: routes that must not shrink by more than half; NULL: they
  * may. */
-static int change_to(struct table *t, const struct config *config, const struct mac_addr *mac,
+static int change_to(struct table *t, table_source *source, void *context, bool alone,
 	const struct routes *in_force, const struct table_nics *nics, struct table_report *report,
 	struct error *error)
 {
 	struct next_hops *hops = next_hops_copy(t->hops);
 	struct routes routes = {0}, changes = {0};
-	int result = hops ? config_routes(&routes, hops, config, mac, error) : -ENOMEM;
+	int result = hops ? source(context, &routes, hops, alone, error) : -ENOMEM;
 
 	if (!result && in_force)
 		result = check_shrinking(in_force, &routes, error);
@@ -477,27 +471,28 @@ static int change_to(struct table *t, const struct config *config, const struct 
 	return result;
 }
 
-int table_configure(struct table **table, const struct config *config, const struct mac_addr *mac,
-	bool confirmed, const struct table_nics *nics, struct table_report *report,
+int table_make(struct table **table, unsigned kind, table_source *source, void *context,
+	bool shrink, const struct table_nics *nics, struct table_report *report,
 	struct error *error)
 {
 	const struct table_nics none = {.n = 0};
 	struct table *old = *table, *new;
-	const struct routes *in_force = confirmed ? NULL : &old->routes;
+	const struct routes *in_force = shrink ? NULL : &old->routes;
 	struct error why = {"another kind of table"};
 	int result = -ENOSPC;
 
-	if (table_kind(config) == old->kind) {
-		result = change_to(old, config, mac, in_force, nics, report, &why);
+	if (kind == old->kind) {
+		result = change_to(
+			old, source, context, !old->routes.n, in_force, nics, report, &why);
 		if ((result != -ENOSPC && result != -EAGAIN) || !old->routes.n) {
 			*error = why;
 			return result;
 		}
 	}
-	result = table_new(&new, old->bar2_bytes, table_kind(config), !old->half);
+	result = table_new(&new, old->bar2_bytes, kind, !old->half);
 	if (result)
 		return error_set(error, result, "out of memory for a table");
-	result = change_to(new, config, mac, in_force, &none, report, error);
+	result = change_to(new, source, context, true, in_force, &none, report, error);
 	if (result) {
 		table_free(new);
 		return result;
@@ -511,6 +506,39 @@ int table_configure(struct table **table, const struct config *config, const str
 	return 0;
 }
 
+/* --- Configuration ---------------------------------------------------------------------------- */
+
+unsigned table_kind(const struct config *c)
+{
+	return c->router->table && !strcmp(c->router->table, "state-jump") ? P2PNIC_FIB_STATE_JUMP
+									   : P2PNIC_FIB_LINE_TRIE;
+}
+
+struct configured {
+	const struct config *config;
+	const struct mac_addr *mac;
+};
+
+static int routes_of_config(void *context, struct routes *routes, struct next_hops *hops,
+	bool alone, struct error *error)
+{
+	const struct configured *c = context;
+
+	return config_routes(routes, hops, c->config, c->mac, error);
+}
+
+int table_configure(struct table **table, const struct config *config, const struct mac_addr *mac,
+	bool confirmed, const struct table_nics *nics, struct table_report *report,
+	struct error *error)
+{
+	struct configured c = {config, mac};
+
+	return table_make(
+		table, table_kind(config), routes_of_config, &c, confirmed, nics, report, error);
+}
+
+/* --- Looking at it ---------------------------------------------------------------------------- */
+
 bool table_in_step(const struct table *t, const struct driver_nic *n)
 {
 	return t->in_step[n->index];
@@ -520,8 +548,6 @@ void table_fall_behind(struct table *t, const struct driver_nic *n)
 {
 	t->in_step[n->index] = false;
 }
-
-/* --- Looking at it ---------------------------------------------------------------------------- */
 
 const struct routes *table_routes(const struct table *t)
 {

@@ -75,6 +75,22 @@ int table_half(struct driver_nic *);
 #define TABLE_SHRINK_ROUTES 1000u
 
 /*
+ * Where routes come from: all of them, ascending, with next hops taken from `hops`. Called a second
+ * time if the first result does not fit beside what is in force, and then `hops` holds nothing
+ * (`alone`). 0 or -errno with a sentence; -ENOSPC: they do not fit beside what is in force.
+ */
+typedef int table_source(
+	void *context, struct routes *, struct next_hops *hops, bool alone, struct error *error);
+
+/*
+ * Makes it what the source says, in every NIC. Where that takes a load, *table is another one
+ * afterwards. On error nothing has changed, neither here nor in any NIC; a sentence in error.
+ * shrink: may it lose more than half of its routes? -ECANCELED: it would, and may not.
+ */
+int table_make(struct table **, unsigned kind, table_source *, void *context, bool shrink,
+	const struct table_nics *, struct table_report *, struct error *error);
+
+/*
  * Makes it what the configuration says, in every NIC; mac[k] is the address of NIC k. Where that
  * takes a load, *table is another one afterwards. On error nothing has changed, neither here nor in
  * any NIC; a sentence in error: a gateway on no connected network, too many next hops, a table that
