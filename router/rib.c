@@ -35,11 +35,12 @@ struct place {
 
 const char *rib_source_name(enum rib_source source)
 {
-	static const char *const name[RIB_SOURCES] = {[RIB_LOCAL] = "local",
+	static const char *const name[] = {[RIB_LOCAL] = "local",
 		[RIB_NEIGHBOR] = "neighbor",
 		[RIB_STATIC] = "static",
 		[RIB_CONNECTED] = "connected",
-		[RIB_FILE] = "file"};
+		[RIB_FILE] = "file",
+		[RIB_KERNEL] = "kernel"};
 
 	return name[source];
 }

@@ -24,6 +24,7 @@ enum rib_source {
 	RIB_CONNECTED, /* networks of own addresses */
 	RIB_FILE,      /* `route_files` */
 	RIB_SOURCES,
+	RIB_KERNEL, /* none of the RIB's: routes that the kernel was given (kernel_routes.h) */
 };
 
 /* "local", "neighbor", … */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel's routes and neighbours as routes of the NICs' table.
+ *
+ *   kernel_state ──changes──▶ prefixes that may lead elsewhere ──▶ table_change
+ *                └─all of it─────────────────────────────────────▶ table_make
+ *
+ * Which of the kernel's routes to a prefix counts: of the tables local, main and default the first
+ * that has one, and in it the one of lowest metric, of which it is the first. Other tables belong
+ * to VRFs and rules, of which NICs know nothing. What becomes of it:
+ *
+ *   unicast                          by its hops (kernel_way.h)
+ *   local, anycast                   LOCAL
+ *   broadcast                        BROADCAST
+ *   blackhole, unreachable, prohibit a fate of that name
+ *   throw                            no route, also where a shorter prefix has one
+ *   of a TOS; by encapsulation       KERNEL: it decides, by what NICs do not look at
+ *   multicast                        not there: NICs know such destinations without a route
+ *
+ * A neighbour has a host route if the kernel would reach it by its link: no route is for that
+ * address alone, and the longest that covers it is a connected one by the same link. While a
+ * neighbour does not answer it has none, and the connected route asks the kernel (GLEAN). A route
+ * for one address by a link without gateway leads to that neighbour.
+ */
+#ifndef ROUTER_KERNEL_ROUTES_H
+#define ROUTER_KERNEL_ROUTES_H
+
+#include "router/kernel_way.h"
+#include "router/table.h"
+
+/* Of one commit, so that the loop goes on meanwhile. */
+#define KERNEL_BATCH_CHANGES 8192u
+
+struct kernel_applied {
+	uint64_t batches;
+	uint64_t routes;   /* added, changed, deleted */
+	uint64_t compiles; /* of everything */
+	uint64_t failed;   /* of either */
+};
+
+/* Neighbours that NICs have, ascending by address. */
+struct kernel_host {
+	struct address address;
+	uint32_t ifindex;
+};
+
+struct kernel_routes {
+	struct kernel_state *state;
+	const struct kernel_nics *nics;
+	struct kernel_ways ways;
+	struct kernel_host *host;
+	size_t hosts, host_room;
+	struct routes prefixes; /* of the batch, without next hops */
+	struct kernel_applied applied;
+	bool lossy; /* next hops are used up: some routes lead to the kernel instead */
+};
+
+/* `nics` is looked at in every call. */
+void kernel_routes_open(struct kernel_routes *, struct kernel_state *, const struct kernel_nics *);
+void kernel_routes_close(struct kernel_routes *);
+
+/* Makes the table what the kernel has, at once; changes that wait are done with. As table_make. */
+int kernel_routes_make(struct kernel_routes *, struct table **, unsigned kind,
+	const struct table_nics *, struct table_report *, struct error *);
+
+/*
+ * Takes changes off the queue, at most KERNEL_BATCH_CHANGES, and commits them; all that are not
+ * routes lead every next hop anew. On error they are lost, and kernel_routes_make is needed:
+ * -ENOSPC, -EAGAIN: they do not fit beside what is in force.
+ */
+int kernel_routes_apply(struct kernel_routes *, struct table *, const struct table_nics *,
+	struct table_report *, struct error *);
+
+#endif

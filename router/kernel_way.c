@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/kernel_way.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/neighbour.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NUD_VALID   (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
+#define NESTING_MAX 2u /* a route names a group, that its members */
+
+/* Where a way's packets go: adjacencies, each once. */
+struct spread {
+	uint32_t mtu;
+	struct p2pnic_adjacency adjacency[KERNEL_HOPS_MAX];
+	uint32_t weight[KERNEL_HOPS_MAX];
+	unsigned n;
+};
+
+static const struct kernel_value *value_of(
+	const struct kernel_ways *w, enum kernel_kind kind, uint32_t id)
+{
+	const struct kernel_key key = {.kind = (uint8_t)kind, .id = id};
+
+	return kernel_state_find(w->state, &key, 0);
+}
+
+int kernel_ways_nic(const struct kernel_ways *w, uint32_t ifindex)
+{
+	const struct kernel_value *v = value_of(w, KERNEL_LINK, ifindex);
+
+	if (!v || v->link.master)
+		return -1;
+	if (v->link.kind == KERNEL_LINK_MACVLAN && !v->link.lower_is_away && v->link.lower) {
+		ifindex = v->link.lower;
+		v = value_of(w, KERNEL_LINK, ifindex);
+		if (!v || v->link.master)
+			return -1;
+	}
+	for (unsigned k = 0; k < w->nics->n; k++)
+		if (w->nics->ifindex[k] == ifindex && ifindex)
+			return (int)k;
+	return -1;
+}
+
+bool kernel_neighbor_valid(const struct kernel_neighbor *n)
+{
+	return n->has_mac && (n->state & NUD_VALID);
+}
+
+static bool runs(const struct kernel_value *link)
+{
+	return link && (link->link.flags & IFF_UP) &&
+	       (link->link.flags & (IFF_RUNNING | IFF_LOWER_UP));
+}
+
+static void add(struct spread *s, const struct p2pnic_adjacency *a, uint32_t weight)
+{
+	unsigned k = 0;
+
+	while (k < s->n && memcmp(&s->adjacency[k], a, sizeof(*a)) != 0)
+		k++;
+	if (k == KERNEL_HOPS_MAX)
+		return;
+	if (k == s->n)
+		s->weight[s->n++] = 0;
+	s->adjacency[k] = *a;
+	s->weight[k] += weight;
+}
+
+static void add_fate(struct spread *s, enum p2pnic_adjacency_kind kind, uint32_t weight)
+{
+	add(s, &(struct p2pnic_adjacency){.kind = (uint8_t)kind}, weight);
+}
+
+static uint16_t mtu_of(uint32_t a, uint32_t b, uint16_t nic)
+{
+	const uint32_t mtu = b && b < a ? b : a;
+
+	return mtu < nic ? (uint16_t)mtu : nic;
+}
+
+static void add_hop(const struct kernel_ways *w, struct spread *s, const struct kernel_hop *hop,
+	uint32_t weight)
+{
+	const struct kernel_value *link = value_of(w, KERNEL_LINK, hop->ifindex), *neighbor;
+	const struct kernel_key key = {.kind = KERNEL_NEIGHBOR,
+		.family = hop->gateway_family,
+		.id = hop->ifindex,
+		.address = hop->gateway};
+	const int nic = kernel_ways_nic(w, hop->ifindex);
+	struct p2pnic_adjacency a;
+
+	if (!runs(link))
+		return;
+	if (nic < 0) {
+		add_fate(s, P2PNIC_ADJACENCY_KERNEL, weight);
+		return;
+	}
+	a = (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN, .egress = (uint8_t)nic};
+	neighbor = hop->gateway_family ? kernel_state_find(w->state, &key, 0) : NULL;
+	if (neighbor && kernel_neighbor_valid(&neighbor->neighbor)) {
+		a.kind = P2PNIC_ADJACENCY_FORWARD;
+		a.destination = neighbor->neighbor.mac;
+		a.source = link->link.mac;
+		a.mtu = mtu_of(link->link.mtu, s->mtu, w->nics->mtu[nic]);
+	}
+	add(s, &a, weight);
+}
+
+static void add_object(const struct kernel_ways *w, struct spread *s, uint32_t id, uint32_t weight,
+	unsigned nesting)
+{
+	const struct kernel_value *v = value_of(w, KERNEL_NEXT_HOP, id);
+
+	if (!v)
+		return;
+	if (v->next_hop.drops) {
+		add_fate(s, P2PNIC_ADJACENCY_BLACKHOLE, weight);
+		return;
+	}
+	if (v->next_hop.unsupported || v->next_hop.fdb || nesting == NESTING_MAX) {
+		add_fate(s, P2PNIC_ADJACENCY_KERNEL, weight);
+		return;
+	}
+	for (unsigned k = 0; k < v->hops; k++)
+		if (v->hop[k].next_hop)
+			add_object(w, s, v->hop[k].next_hop, v->hop[k].weight, nesting + 1);
+		else
+			add_hop(w, s, &v->hop[k], weight);
+}
+
+static int lead(const struct kernel_ways *w, struct next_hops *hops, unsigned number)
+{
+	const struct kernel_way *way = w->of[number];
+	struct spread s = {.mtu = way->mtu};
+	struct group_member member[KERNEL_HOPS_MAX];
+
+	for (unsigned k = 0; k < way->hops; k++)
+		if (way->hop[k].next_hop)
+			add_object(w, &s, way->hop[k].next_hop, 1, 0);
+		else
+			add_hop(w, &s, &way->hop[k], way->hop[k].weight);
+	if (!s.n)
+		add_fate(&s, P2PNIC_ADJACENCY_KERNEL, 1);
+	if (s.n == 1)
+		return next_hops_lead_to(hops, number, &s.adjacency[0]);
+	for (unsigned k = 0; k < s.n; k++) {
+		int adjacency = next_hops_adjacency(hops, &s.adjacency[k]);
+
+		if (adjacency < 0)
+			return adjacency;
+		member[k] = (struct group_member){(uint16_t)adjacency,
+			s.weight[k] < UINT16_MAX ? (uint16_t)s.weight[k] : UINT16_MAX};
+	}
+	return next_hops_share(hops, number, member, s.n);
+}
+
+/* --- Next hops -------------------------------------------------------------------------------- */
+
+static uint64_t digest(uint64_t seed, const struct kernel_hop *hop, unsigned hops, uint32_t mtu)
+{
+	uint64_t digest = seed ^ mtu;
+
+	for (unsigned k = 0; k < hops; k++) {
+		const uint64_t word[] = {hop[k].gateway.high, hop[k].gateway.low,
+			(uint64_t)hop[k].ifindex << 32 | hop[k].next_hop,
+			hop[k].weight | (uint64_t)hop[k].gateway_family << 16};
+
+		for (unsigned j = 0; j < sizeof(word) / sizeof(*word); j++) {
+			digest = (digest ^ word[j]) * 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio */
+			digest ^= digest >> 29;
+		}
+	}
+	return digest;
+}
+
+static bool same_way(
+	const struct kernel_way *way, const struct kernel_hop *hop, unsigned hops, uint32_t mtu)
+{
+	return way && way->mtu == mtu && way->hops == hops &&
+	       !memcmp(way->hop, hop, hops * sizeof(*hop));
+}
+
+int kernel_ways_take(struct kernel_ways *w, struct next_hops *h, const struct kernel_hop *hop,
+	unsigned hops, uint32_t mtu)
+{
+	const struct next_hop_key key = {.type = NEXT_HOP_KERNEL,
+		.prefix.address.bits = {
+			digest(w->seed[0], hop, hops, mtu), digest(w->seed[1], hop, hops, mtu)}};
+	int number = next_hops_take(h, &key);
+	struct kernel_way *way;
+
+	if (number < 0 || (h->settled[number] && same_way(w->of[number], hop, hops, mtu)))
+		return number;
+	if (!same_way(w->of[number], hop, hops, mtu)) {
+		way = malloc(sizeof(*way) + hops * sizeof(*hop));
+		if (!way)
+			return -ENOMEM;
+		*way = (struct kernel_way){.mtu = mtu, .hops = (uint16_t)hops};
+		memcpy(way->hop, hop, hops * sizeof(*hop));
+		free(w->of[number]);
+		w->of[number] = way;
+	}
+	number = lead(w, h, (unsigned)number);
+	if (number > 0)
+		h->settled[number] = true;
+	return number;
+}
+
+int kernel_ways_lead(const struct kernel_ways *w, struct next_hops *h)
+{
+	int result = 0;
+
+	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS && result >= 0; k++)
+		if (h->key[k].type == NEXT_HOP_KERNEL) {
+			result = lead(w, h, k);
+			h->settled[k] = true;
+		}
+	return result < 0 ? result : 0;
+}
+
+void kernel_ways_free(struct kernel_ways *w)
+{
+	for (unsigned k = 0; k < TABLE_HALF_NEXT_HOPS; k++)
+		free(w->of[k]);
+	memset(w->of, 0, sizeof(w->of));
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From the kernel's hops to next hops of the NICs (next_hop.h).
+ *
+ *   route ──▶ hops and MTU: a way ──▶ next hop, by the way's digest
+ *                 │                        │
+ *                 └─ links, objects, ──────▶ adjacency or group
+ *                    neighbours
+ *
+ * Routes with the same hops have one next hop: the gateway of a link, a list of several, a next-hop
+ * object by its id. What a next hop leads to follows from the kernel's state as it is, and is found
+ * anew whenever a link, a neighbour or an object has changed; no route is touched for that.
+ *
+ *   a hop's link                          it leads to
+ *   is no NIC, or part of a bridge,       the kernel
+ *     bond or VRF, or a VLAN
+ *   is down                               nothing: others of the group have its share
+ *   is a NIC, or a macvlan of one         the gateway's MAC address; the kernel resolves it (GLEAN)
+ *                                         while it has no such neighbour
+ *
+ * If no hop leads anywhere the kernel gets the packet, and answers as it sees fit.
+ */
+#ifndef ROUTER_KERNEL_WAY_H
+#define ROUTER_KERNEL_WAY_H
+
+#include "router/kernel_state.h"
+#include "router/next_hop.h"
+
+/* The links that are NICs. */
+struct kernel_nics {
+	uint32_t ifindex[P2PNIC_NICS_MAX]; /* of the NIC's tap; 0: it has none */
+	uint16_t mtu[P2PNIC_NICS_MAX];     /* the NIC's: what a link says beyond is not believed */
+	unsigned n;
+};
+
+struct kernel_way {
+	uint32_t mtu; /* of the route; 0: the link's */
+	uint16_t hops;
+	struct kernel_hop hop[];
+};
+
+struct kernel_ways {
+	struct kernel_state *state;
+	const struct kernel_nics *nics;
+	uint64_t seed[2];
+	struct kernel_way
+		*of[TABLE_HALF_NEXT_HOPS]; /* by next hop; may be left of an earlier one */
+};
+
+void kernel_ways_free(struct kernel_ways *);
+
+/* The number of a way's next hop, which leads where it should; -ENOSPC, -ENOMEM. */
+int kernel_ways_take(struct kernel_ways *, struct next_hops *, const struct kernel_hop *hop,
+	unsigned hops, uint32_t mtu);
+/* Finds anew where all of them lead. */
+int kernel_ways_lead(const struct kernel_ways *, struct next_hops *);
+
+/* The NIC by which a link's packets leave, -1: none. */
+int kernel_ways_nic(const struct kernel_ways *, uint32_t ifindex);
+bool kernel_neighbor_valid(const struct kernel_neighbor *);
+
+#endif

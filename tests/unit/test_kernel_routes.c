@@ -1,0 +1,836 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel's routes in the NICs' table: random changes, batch by batch, against a twin that looks
+ * through all of the kernel's state for every packet, and against a table made from nothing.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/seed.h"
+#include "tests/unit/table_rig.h"
+
+#include <fib/check.h>
+#include <router/kernel_routes.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UP         (IFF_UP | IFF_RUNNING | IFF_LOWER_UP)
+#define LINKS      5u /* 1 to 3 are NICs, 4 is none, 5 is a macvlan of 1 */
+#define TABLE_KIND P2PNIC_FIB_LINE_TRIE
+
+static struct kernel_state *state;
+static struct kernel_nics links = {.ifindex = {1, 2, 3}, .mtu = {1500, 1500, 9000}, .n = 3};
+static struct kernel_routes routes;
+static struct table *table;
+static struct fake_nic nic[RIG_NICS], fresh;
+static struct table_nics nics;
+static struct table_report report;
+static uint64_t random_state;
+
+/* --- Messages --------------------------------------------------------------------------------- */
+
+static char buffer[8192];
+
+static struct nlmsghdr *message(uint16_t type, const void *fixed, size_t bytes)
+{
+	struct nlmsghdr *m = mnl_nlmsg_put_header(buffer);
+
+	m->nlmsg_type = type;
+	m->nlmsg_flags = NLM_F_REPLACE;
+	memcpy(mnl_nlmsg_put_extra_header(m, bytes), fixed, bytes);
+	return m;
+}
+
+static void feed(struct nlmsghdr *m)
+{
+	kernel_state_message(state, m, false);
+}
+
+/* The text's family, or 0. */
+static int put_address(struct nlmsghdr *m, uint16_t type, const char *text)
+{
+	uint8_t bytes[16];
+	const int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+
+	assert_int_equal(inet_pton(family, text, bytes), 1);
+	mnl_attr_put(m, type, family == AF_INET ? 4 : 16, bytes);
+	return family;
+}
+
+static void set_link(uint32_t ifindex, unsigned flags, uint32_t mtu, uint32_t master)
+{
+	const struct ifinfomsg fixed = {
+		.ifi_type = ARPHRD_ETHER, .ifi_index = (int)ifindex, .ifi_flags = flags};
+	struct nlmsghdr *m = message(RTM_NEWLINK, &fixed, sizeof(fixed));
+	uint8_t mac[6] = {2, 0, 0, 0, 0, (uint8_t)ifindex};
+	struct nlattr *nest;
+	char name[16];
+
+	snprintf(name, sizeof(name), "port%u", ifindex);
+	mnl_attr_put_strz(m, IFLA_IFNAME, name);
+	mnl_attr_put_u32(m, IFLA_MTU, mtu);
+	mnl_attr_put(m, IFLA_ADDRESS, 6, mac);
+	if (master)
+		mnl_attr_put_u32(m, IFLA_MASTER, master);
+	if (ifindex == LINKS) {
+		mnl_attr_put_u32(m, IFLA_LINK, 1);
+		nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
+		mnl_attr_put_strz(m, IFLA_INFO_KIND, "macvlan");
+		mnl_attr_nest_end(m, nest);
+	}
+	feed(m);
+}
+
+static void set_neighbor(uint32_t ifindex, const char *text, uint16_t nud, uint8_t last)
+{
+	const struct ndmsg fixed = {.ndm_family = strchr(text, ':') ? AF_INET6 : AF_INET,
+		.ndm_ifindex = (int)ifindex,
+		.ndm_state = nud};
+	struct nlmsghdr *m = message(nud ? RTM_NEWNEIGH : RTM_DELNEIGH, &fixed, sizeof(fixed));
+	const uint8_t mac[6] = {2, 1, 0, 0, (uint8_t)ifindex, last};
+
+	put_address(m, NDA_DST, text);
+	if (nud & ~(NUD_INCOMPLETE | NUD_FAILED))
+		mnl_attr_put(m, NDA_LLADDR, 6, mac);
+	feed(m);
+}
+
+struct hop {
+	uint32_t ifindex;
+	const char *gateway;
+	uint8_t weight; /* less one */
+};
+
+struct wanted {
+	const char *to;
+	uint8_t length, type, tos;
+	uint32_t table, metric, mtu, object;
+	bool encapsulated;
+	struct hop hop[4];
+};
+
+static void put_hop(struct nlmsghdr *m, bool ipv4, const struct hop *hop)
+{
+	uint8_t via[18] = {AF_INET6};
+
+	if (!hop->gateway)
+		return;
+	if (!ipv4 || !strchr(hop->gateway, ':')) {
+		put_address(m, RTA_GATEWAY, hop->gateway);
+		return;
+	}
+	inet_pton(AF_INET6, hop->gateway, via + 2);
+	mnl_attr_put(m, RTA_VIA, sizeof(via), via);
+}
+
+static void set_route(uint16_t type, const struct wanted *w)
+{
+	const bool ipv4 = !strchr(w->to, ':');
+	const struct rtmsg fixed = {.rtm_family = ipv4 ? AF_INET : AF_INET6,
+		.rtm_dst_len = w->length,
+		.rtm_tos = w->tos,
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_type = w->type ? w->type : RTN_UNICAST};
+	struct nlmsghdr *m = message(type, &fixed, sizeof(fixed));
+	struct nlattr *nest;
+
+	if (w->length)
+		put_address(m, RTA_DST, w->to);
+	mnl_attr_put_u32(m, RTA_TABLE, w->table ? w->table : RT_TABLE_MAIN);
+	mnl_attr_put_u32(m, RTA_PRIORITY, w->metric);
+	if (w->mtu) {
+		nest = mnl_attr_nest_start(m, RTA_METRICS);
+		mnl_attr_put_u32(m, RTAX_MTU, w->mtu);
+		mnl_attr_nest_end(m, nest);
+	}
+	if (w->encapsulated)
+		mnl_attr_put_u16(m, RTA_ENCAP_TYPE, 1);
+	if (w->encapsulated)
+		mnl_attr_put_u32(m, RTA_ENCAP, 0);
+	if (w->object) {
+		mnl_attr_put_u32(m, RTA_NH_ID, w->object);
+	} else if (w->hop[1].ifindex) {
+		nest = mnl_attr_nest_start(m, RTA_MULTIPATH);
+		for (unsigned k = 0; k < 4 && w->hop[k].ifindex; k++) {
+			struct rtnexthop *next = mnl_nlmsg_get_payload_tail(m);
+
+			*next = (struct rtnexthop){.rtnh_hops = w->hop[k].weight,
+				.rtnh_ifindex = (int)w->hop[k].ifindex};
+			m->nlmsg_len += sizeof(*next);
+			put_hop(m, ipv4, &w->hop[k]);
+			next->rtnh_len =
+				(uint16_t)((char *)mnl_nlmsg_get_payload_tail(m) - (char *)next);
+		}
+		mnl_attr_nest_end(m, nest);
+	} else if (w->hop[0].ifindex) {
+		mnl_attr_put_u32(m, RTA_OIF, w->hop[0].ifindex);
+		put_hop(m, ipv4, &w->hop[0]);
+	}
+	feed(m);
+}
+
+static void add(struct wanted w)
+{
+	set_route(RTM_NEWROUTE, &w);
+}
+
+static void del(struct wanted w)
+{
+	set_route(RTM_DELROUTE, &w);
+}
+
+static void set_object(uint32_t id, const struct hop *hop, bool drops)
+{
+	const struct nhmsg fixed = {
+		.nh_family = hop && hop->gateway && strchr(hop->gateway, ':') ? AF_INET6 : AF_INET};
+	struct nlmsghdr *m =
+		message(hop || drops ? RTM_NEWNEXTHOP : RTM_DELNEXTHOP, &fixed, sizeof(fixed));
+
+	mnl_attr_put_u32(m, NHA_ID, id);
+	if (drops)
+		mnl_attr_put(m, NHA_BLACKHOLE, 0, NULL);
+	else if (hop)
+		mnl_attr_put_u32(m, NHA_OIF, hop->ifindex);
+	if (!drops && hop && hop->gateway)
+		put_address(m, NHA_GATEWAY, hop->gateway);
+	feed(m);
+}
+
+static void set_group(uint32_t id, uint32_t a, uint32_t b)
+{
+	const struct nhmsg fixed = {0};
+	struct nlmsghdr *m = message(RTM_NEWNEXTHOP, &fixed, sizeof(fixed));
+	struct nexthop_grp member[2] = {{.id = a}, {.id = b, .weight = 2}};
+
+	mnl_attr_put_u32(m, NHA_ID, id);
+	mnl_attr_put(m, NHA_GROUP, sizeof(member), member);
+	feed(m);
+}
+
+/* --- The twin --------------------------------------------------------------------------------- */
+
+/* Adjacencies and their shares. */
+struct shares {
+	struct p2pnic_adjacency adjacency[64];
+	unsigned weight[64], n, total;
+};
+
+static const struct kernel_value *value(enum kernel_kind kind, uint32_t id)
+{
+	const struct kernel_key key = {.kind = (uint8_t)kind, .id = id};
+
+	return kernel_state_find(state, &key, 0);
+}
+
+static void share(struct shares *s, struct p2pnic_adjacency a, unsigned weight)
+{
+	unsigned k = 0;
+
+	while (k < s->n && memcmp(&a, &s->adjacency[k], sizeof(a)) != 0)
+		k++;
+	assert_true(k < 64);
+	s->n += k == s->n;
+	s->adjacency[k] = a;
+	s->weight[k] += weight;
+	s->total += weight;
+}
+
+static void share_hop(struct shares *s, const struct kernel_hop *hop, unsigned weight, uint32_t mtu,
+	const struct address *to)
+{
+	static const uint8_t nic_of_link[LINKS + 1] = {0, 1, 2, 3, 0, 1};
+	const struct kernel_value *link = value(KERNEL_LINK, hop->ifindex), *v;
+	struct p2pnic_adjacency a = {.kind = P2PNIC_ADJACENCY_GLEAN};
+	const bool via = hop->gateway_family;
+	struct kernel_key key;
+	size_t from = 0;
+
+	if (!link || (link->link.flags & UP) != UP)
+		return;
+	if (link->link.master || !nic_of_link[hop->ifindex] ||
+		(hop->ifindex == LINKS && value(KERNEL_LINK, 1)->link.master)) {
+		share(s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, weight);
+		return;
+	}
+	a.egress = nic_of_link[hop->ifindex] - 1;
+	while ((v = kernel_state_each(state, KERNEL_NEIGHBOR, &from, &key)))
+		if (key.id == hop->ifindex &&
+			key.family == (via ? hop->gateway_family : to->family) &&
+			!memcmp(&key.address, via ? &hop->gateway : &to->bits, 16) &&
+			(v->neighbor.state & ~(NUD_INCOMPLETE | NUD_FAILED))) {
+			a.kind = P2PNIC_ADJACENCY_FORWARD;
+			a.destination = v->neighbor.mac;
+			a.source = link->link.mac;
+			a.mtu = (uint16_t)link->link.mtu;
+			if (a.mtu > links.mtu[a.egress])
+				a.mtu = links.mtu[a.egress];
+			if (mtu && mtu < a.mtu)
+				a.mtu = (uint16_t)mtu;
+		}
+	share(s, a, weight);
+}
+
+static void share_hops(struct shares *s, const struct kernel_value *v, unsigned weight,
+	uint32_t mtu, const struct address *to)
+{
+	for (unsigned k = 0; k < v->hops; k++) {
+		const struct kernel_hop *hop = &v->hop[k];
+		const struct kernel_value *object = value(KERNEL_NEXT_HOP, hop->next_hop);
+		const struct address nobody = {{0, 0}, 0};
+		/* Connected routes lead on to neighbours where that is a host route's place. */
+		const bool connected = v->hops == 1 && to->family;
+
+		if (!hop->next_hop)
+			share_hop(s, hop, weight ? weight : hop->weight, mtu,
+				connected ? to : &nobody);
+		else if (object && object->next_hop.drops)
+			share(s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_BLACKHOLE},
+				hop->weight);
+		else if (object)
+			share_hops(
+				s, object, object->next_hop.group ? 0 : hop->weight, mtu, &nobody);
+	}
+}
+
+static struct shares expected(const struct address *to)
+{
+	const struct kernel_value *v, *best = NULL;
+	struct kernel_key key, best_key = {0};
+	struct shares s = {.n = 0};
+	bool by_tos = false;
+	size_t from = 0;
+
+	while ((v = kernel_state_each(state, KERNEL_ROUTE, &from, &key))) {
+		const struct prefix prefix = {{key.address, key.family}, key.length};
+		bool better;
+
+		if (key.family != to->family || key.id < RT_TABLE_DEFAULT ||
+			!prefix_contains(&prefix, to))
+			continue;
+		better = !best || key.length > best_key.length ||
+			 (key.length == best_key.length &&
+				 (key.id > best_key.id ||
+					 (key.id == best_key.id && key.metric < best_key.metric)));
+		by_tos = best && key.length < best_key.length    ? by_tos
+			 : best && key.length == best_key.length ? by_tos || key.tos
+								 : key.tos != 0;
+		if (better) {
+			best = v;
+			best_key = key;
+		}
+	}
+	if (!best || (best->route.type == RTN_THROW && !by_tos)) {
+		share(&s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_NONE}, 1);
+	} else if (by_tos || best->route.unsupported) {
+		share(&s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, 1);
+	} else if (best->route.type == RTN_UNICAST) {
+		share_hops(&s, best, 0, best->route.mtu, to);
+		if (!s.n)
+			share(&s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, 1);
+	} else {
+		static const uint8_t kind[] = {[RTN_LOCAL] = P2PNIC_ADJACENCY_LOCAL,
+			[RTN_BROADCAST] = P2PNIC_ADJACENCY_BROADCAST,
+			[RTN_ANYCAST] = P2PNIC_ADJACENCY_LOCAL,
+			[RTN_BLACKHOLE] = P2PNIC_ADJACENCY_BLACKHOLE,
+			[RTN_UNREACHABLE] = P2PNIC_ADJACENCY_UNREACHABLE,
+			[RTN_PROHIBIT] = P2PNIC_ADJACENCY_PROHIBIT};
+
+		share(&s, (struct p2pnic_adjacency){.kind = kind[best->route.type]}, 1);
+	}
+	return s;
+}
+
+static void assert_shares(const struct fake_nic *n, const struct address *to)
+{
+	const struct shares want = expected(to);
+	static struct way got;
+	unsigned found = 0;
+
+	fake_way(n, to, &got);
+	if (got.adjacency[0].kind == P2PNIC_ADJACENCY_LOCAL)
+		got.adjacency[0].egress = 0;
+	for (unsigned k = 0; k < want.n; k++) {
+		const unsigned has = way_count(&got, &want.adjacency[k]);
+		const double more = (double)has / got.buckets - (double)want.weight[k] / want.total;
+
+		if (!has || more > 1.0 / got.buckets || -more > 1.0 / got.buckets) {
+			char text[ADDRESS_TEXT_BYTES];
+
+			fail_msg("%s: kind %u egress %u has %u of %u buckets, wants %u of %u; "
+				 "bucket 0 is kind %u egress %u mtu %u, not %u",
+				address_text(to, text), want.adjacency[k].kind,
+				want.adjacency[k].egress, has, got.buckets, want.weight[k],
+				want.total, got.adjacency[0].kind, got.adjacency[0].egress,
+				got.adjacency[0].mtu, want.adjacency[k].mtu);
+		}
+		found += has;
+	}
+	assert_int_equal(found, got.buckets);
+}
+
+/* --- A table over three NICs ------------------------------------------------------------------ */
+
+static int begin(void **context)
+{
+	state = kernel_state_new();
+	kernel_routes_open(&routes, state, &links);
+	nics.n = 0;
+	for (unsigned k = 0; k < RIG_NICS; k++) {
+		fake_open(&nic[k], k, RIG_BAR2_BYTES);
+		nics.nic[nics.n++] = &nic[k].driver;
+	}
+	fake_open(&fresh, 9, RIG_BAR2_BYTES);
+	for (uint32_t k = 1; k <= LINKS; k++)
+		set_link(k, UP, 1500, 0);
+	assert_int_equal(table_new(&table, RIG_BAR2_BYTES, TABLE_KIND, 0), 0);
+	return state ? 0 : -1;
+}
+
+static int end(void **context)
+{
+	kernel_routes_close(&routes);
+	kernel_state_free(state);
+	table_free(table);
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		fake_close(&nic[k]);
+	fake_close(&fresh);
+	return 0;
+}
+
+static void make(void)
+{
+	struct error error = {""};
+
+	if (kernel_routes_make(&routes, &table, TABLE_KIND, &nics, &report, &error))
+		fail_msg("%s", error.text);
+}
+
+static void apply(void)
+{
+	struct error error = {""};
+	int result;
+
+	do {
+		result = kernel_routes_apply(&routes, table, &nics, &report, &error);
+		if (result == -ENOSPC)
+			make();
+		else if (result)
+			fail_msg("%s", error.text);
+	} while (kernel_state_changes(state));
+}
+
+static struct address parsed(const char *text)
+{
+	struct address a;
+
+	assert_true(address_parse(text, &a));
+	return a;
+}
+
+static void right(const char *text)
+{
+	const struct address a = parsed(text);
+
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		assert_shares(&nic[k], &a);
+}
+
+static unsigned kind(const char *text)
+{
+	const struct address a = parsed(text);
+	static struct way way;
+
+	right(text);
+	fake_way(&nic[1], &a, &way);
+	return way.adjacency[0].kind;
+}
+
+/* --- Tests ------------------------------------------------------------------------------------ */
+
+static void test_kinds(void **context)
+{
+	make();
+	assert_int_equal(kind("10.0.0.5"), P2PNIC_ADJACENCY_NONE);
+	add((struct wanted){.to = "10.0.0.0", .length = 24, .hop = {{1, NULL}}});
+	add((struct wanted){.to = "10.0.0.1",
+		.length = 32,
+		.type = RTN_LOCAL,
+		.table = RT_TABLE_LOCAL,
+		.hop = {{1, NULL}}});
+	add((struct wanted){.to = "10.0.0.255",
+		.length = 32,
+		.type = RTN_BROADCAST,
+		.table = RT_TABLE_LOCAL,
+		.hop = {{1, NULL}}});
+	add((struct wanted){.to = "172.16.0.0", .length = 12, .hop = {{1, "10.0.0.2"}}});
+	add((struct wanted){.to = "172.16.1.0", .length = 24, .type = RTN_BLACKHOLE});
+	add((struct wanted){.to = "172.16.2.0", .length = 24, .type = RTN_UNREACHABLE});
+	add((struct wanted){.to = "172.16.3.0", .length = 24, .type = RTN_PROHIBIT});
+	add((struct wanted){.to = "172.16.4.0", .length = 24, .type = RTN_THROW});
+	add((struct wanted){.to = "172.16.5.0", .length = 24, .hop = {{4, "192.0.2.1"}}});
+	add((struct wanted){
+		.to = "172.16.6.0", .length = 24, .table = 100, .hop = {{2, "10.0.2.2"}}});
+	add((struct wanted){.to = "172.16.7.0", .length = 24, .tos = 8, .hop = {{1, "10.0.0.2"}}});
+	add((struct wanted){
+		.to = "172.16.8.0", .length = 24, .encapsulated = true, .hop = {{1, "10.0.0.2"}}});
+	add((struct wanted){.to = "ff00::",
+		.length = 8,
+		.type = RTN_MULTICAST,
+		.table = RT_TABLE_LOCAL,
+		.hop = {{1, NULL}}});
+	apply();
+	assert_int_equal(kind("10.0.0.1"), P2PNIC_ADJACENCY_LOCAL);
+	assert_int_equal(kind("10.0.0.255"), P2PNIC_ADJACENCY_BROADCAST);
+	assert_int_equal(kind("10.0.0.5"), P2PNIC_ADJACENCY_GLEAN);
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_GLEAN);
+	assert_int_equal(kind("172.16.1.1"), P2PNIC_ADJACENCY_BLACKHOLE);
+	assert_int_equal(kind("172.16.2.1"), P2PNIC_ADJACENCY_UNREACHABLE);
+	assert_int_equal(kind("172.16.3.1"), P2PNIC_ADJACENCY_PROHIBIT);
+	assert_int_equal(kind("172.16.4.1"), P2PNIC_ADJACENCY_NONE);
+	assert_int_equal(kind("172.16.5.1"), P2PNIC_ADJACENCY_KERNEL);
+	assert_int_equal(kind("172.16.6.1"), P2PNIC_ADJACENCY_GLEAN); /* by 172.16.0.0/12 */
+	assert_int_equal(kind("172.16.7.1"), P2PNIC_ADJACENCY_KERNEL);
+	assert_int_equal(kind("172.16.8.1"), P2PNIC_ADJACENCY_KERNEL);
+	assert_int_equal(kind("ff02::5"), P2PNIC_ADJACENCY_NONE);
+}
+
+static void test_neighbors(void **context)
+{
+	make();
+	add((struct wanted){.to = "10.0.0.0", .length = 24, .hop = {{1, NULL}}});
+	add((struct wanted){.to = "10.0.9.9", .length = 32, .hop = {{2, NULL}}});
+	add((struct wanted){.to = "172.16.0.0", .length = 12, .hop = {{1, "10.0.0.2"}}});
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 2);
+	set_neighbor(1, "10.0.0.3", NUD_STALE, 3);
+	set_neighbor(2, "10.0.0.4", NUD_REACHABLE, 4);
+	set_neighbor(2, "10.0.9.9", NUD_PERMANENT, 9);
+	apply();
+	assert_int_equal(kind("10.0.0.3"), P2PNIC_ADJACENCY_FORWARD);
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_FORWARD);
+	assert_int_equal(kind("10.0.9.9"), P2PNIC_ADJACENCY_FORWARD);
+	/* The kernel would look for it elsewhere. */
+	assert_int_equal(kind("10.0.0.4"), P2PNIC_ADJACENCY_GLEAN);
+
+	/* One store for all routes by a gateway; no route changes. */
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 0x22);
+	apply();
+	right("172.16.0.1");
+	assert_int_equal(report.changed + report.added + report.deleted, 0);
+	assert_int_equal(report.moved, 1);
+	set_neighbor(1, "10.0.0.3", NUD_FAILED, 0);
+	set_neighbor(1, "10.0.0.2", 0, 0);
+	apply();
+	assert_int_equal(kind("10.0.0.3"), P2PNIC_ADJACENCY_GLEAN);
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_GLEAN);
+
+	/* A longer route takes a neighbour away from its link, and gives it back. */
+	set_neighbor(1, "10.0.0.3", NUD_DELAY, 3);
+	apply();
+	add((struct wanted){.to = "10.0.0.0", .length = 28, .hop = {{2, "10.0.9.9"}}});
+	apply();
+	right("10.0.0.3");
+	assert_int_equal(report.deleted, 1);
+	del((struct wanted){.to = "10.0.0.0", .length = 28, .hop = {{2, "10.0.9.9"}}});
+	apply();
+	right("10.0.0.3");
+	assert_int_equal(kind("10.0.0.3"), P2PNIC_ADJACENCY_FORWARD);
+}
+
+static void test_metrics(void **context)
+{
+	const struct wanted good = {.to = "172.16.0.0",
+				    .length = 12,
+				    .metric = 10,
+				    .hop = {{1, "10.0.0.2"}}},
+			    bad = {.to = "172.16.0.0",
+				    .length = 12,
+				    .metric = 20,
+				    .mtu = 1280,
+				    .hop = {{2, "10.0.2.2"}}};
+
+	make();
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 2);
+	set_neighbor(2, "10.0.2.2", NUD_REACHABLE, 3);
+	add(bad);
+	add(good);
+	apply();
+	right("172.16.0.1");
+	del(good);
+	apply();
+	right("172.16.0.1");
+	add(good);
+	apply();
+	right("172.16.0.1");
+	set_link(1, 0, 1500, 0); /* the kernel deletes it without a word */
+	apply();
+	right("172.16.0.1");
+	set_link(2, IFF_UP, 1500, 0); /* no carrier: it stays, and is the kernel's */
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_KERNEL);
+}
+
+/* A replaced object is one store, whatever goes by it. */
+static void test_objects(void **context)
+{
+	const struct hop one = {1, "10.0.0.2"}, two = {2, "fe80::2"}, three = {3, "10.0.3.2"};
+
+	make();
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 2);
+	set_neighbor(2, "fe80::2", NUD_REACHABLE, 3);
+	set_object(1, &one, false);
+	set_object(2, &two, false);
+	set_group(9, 1, 2);
+	for (unsigned k = 0; k < 200; k++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "172.20.%u.0", k);
+		add((struct wanted){.to = to, .length = 24, .object = k < 100 ? 1 : 9});
+	}
+	apply();
+	assert_int_equal(report.added, 200);
+	right("172.20.0.1");
+	right("172.20.100.1");
+	set_object(1, &three, false);
+	apply();
+	right("172.20.0.1");
+	right("172.20.100.1");
+	assert_int_equal(report.changed + report.added + report.deleted, 0);
+	assert_int_equal(report.moved, 2);
+	set_object(2, NULL, false); /* leaves the group */
+	apply();
+	right("172.20.100.1");
+	set_object(1, NULL, true);
+	apply();
+	assert_int_equal(kind("172.20.100.1"), P2PNIC_ADJACENCY_BLACKHOLE);
+}
+
+/* Of a bridge, bond or VRF a NIC's link forwards nothing by itself. */
+static void test_enslaved(void **context)
+{
+	make();
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 2);
+	add((struct wanted){.to = "172.16.0.0", .length = 12, .hop = {{1, "10.0.0.2"}}});
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_FORWARD);
+	set_link(1, UP, 1500, 4);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_KERNEL);
+	set_link(1, UP, 1400, 0);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_FORWARD);
+}
+
+/* More next hops than NICs have: the rest is the kernel's, and comes back when there is room. */
+static void test_full(void **context)
+{
+	char gateway[32], to[32];
+	unsigned kernel = 0;
+
+	make();
+	add((struct wanted){.to = "10.0.0.0", .length = 8, .hop = {{1, NULL}}});
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned k = 0; k < TABLE_HALF_NEXT_HOPS + 100; k++) {
+			struct wanted w = {.to = to, .length = 24, .hop = {{1, gateway}}};
+
+			snprintf(gateway, sizeof(gateway), "10.1.%u.%u", k >> 8, k & 255);
+			snprintf(to, sizeof(to), "172.%u.%u.0", 16 + (k >> 8), k & 255);
+			set_route(round ? RTM_DELROUTE : RTM_NEWROUTE, &w);
+		}
+		apply();
+	}
+	for (unsigned k = 0; k < TABLE_HALF_NEXT_HOPS + 100; k++) {
+		snprintf(gateway, sizeof(gateway), "10.1.%u.%u", k >> 8, k & 255);
+		snprintf(to, sizeof(to), "172.%u.%u.0", 16 + (k >> 8), k & 255);
+		add((struct wanted){.to = to, .length = 24, .hop = {{1, gateway}}});
+	}
+	apply();
+	assert_true(routes.lossy);
+	for (unsigned k = 0; k < TABLE_HALF_NEXT_HOPS + 100; k++) {
+		struct address a;
+		static struct way way;
+
+		snprintf(to, sizeof(to), "172.%u.%u.1", 16 + (k >> 8), k & 255);
+		a = parsed(to);
+		fake_way(&nic[0], &a, &way);
+		kernel += way.adjacency[0].kind == P2PNIC_ADJACENCY_KERNEL;
+		assert_true(way.adjacency[0].kind == P2PNIC_ADJACENCY_KERNEL ||
+			    way.adjacency[0].kind == P2PNIC_ADJACENCY_GLEAN);
+	}
+	assert_in_range(kernel, 100, 110);
+	for (unsigned k = 0; k < 200; k++) {
+		snprintf(gateway, sizeof(gateway), "10.1.%u.%u", k >> 8, k & 255);
+		snprintf(to, sizeof(to), "172.%u.%u.0", 16 + (k >> 8), k & 255);
+		del((struct wanted){.to = to, .length = 24, .hop = {{1, gateway}}});
+	}
+	apply();
+	make();
+	assert_false(routes.lossy);
+	assert_int_equal(kind("172.23.0.1"), P2PNIC_ADJACENCY_GLEAN);
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)(check_random(&random_state) % n);
+}
+
+#define GATEWAYS 12u
+static const char *const gateway_of[GATEWAYS] = {"10.0.1.2", "10.0.1.3", "10.0.2.2", "10.0.2.3",
+	"10.0.3.2", "10.0.3.3", "10.0.4.2", "2001:db9:1::2", "2001:db9:2::2", "2001:db9:3::2",
+	"fe80::2", "fe80::3"};
+
+static struct hop random_hop(bool ipv4)
+{
+	const struct hop hop = {1 + below(LINKS),
+		below(5) ? gateway_of[ipv4 ? below(GATEWAYS) : 7 + below(5)] : NULL,
+		(uint8_t)below(3)};
+
+	return hop;
+}
+
+static void random_prefix(char to[40], uint8_t *length)
+{
+	static const uint8_t lengths4[] = {0, 8, 16, 22, 24, 28, 30, 31, 32};
+	static const uint8_t lengths6[] = {0, 32, 48, 64, 126, 127, 128};
+	struct address a = parsed(gateway_of[below(GATEWAYS)]);
+	char text[ADDRESS_TEXT_BYTES];
+	struct prefix p;
+
+	*length = a.family == 4 ? lengths4[below(sizeof(lengths4))] : lengths6[below(7)];
+	if (a.family == 4)
+		a.bits.high ^= (uint64_t)below(8) << 32;
+	else
+		a.bits.low ^= below(8);
+	p = prefix_of(&a, *length);
+	snprintf(to, 40, "%s", address_text(&p.address, text));
+}
+
+static void random_route(void)
+{
+	static const uint8_t types[] = {RTN_UNICAST, RTN_UNICAST, RTN_UNICAST, RTN_UNICAST,
+		RTN_UNICAST, RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_BLACKHOLE,
+		RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW};
+	char to[40];
+	struct wanted w = {.to = to, .metric = 1 + below(3)};
+	const unsigned hops = below(3) ? 1 : 2 + below(3);
+
+	random_prefix(to, &w.length);
+	w.type = types[below(sizeof(types))];
+	w.table = w.type == RTN_LOCAL || w.type == RTN_BROADCAST ? RT_TABLE_LOCAL
+		  : below(8)                                     ? RT_TABLE_MAIN
+		  : below(2)                                     ? RT_TABLE_DEFAULT
+								 : 100;
+	w.tos = below(20) == 0 ? 8 : 0;
+	w.mtu = below(6) == 0 ? 1300 : 0;
+	if (w.type <= RTN_BROADCAST && below(4) == 0 && w.type == RTN_UNICAST)
+		w.object = 1 + below(6);
+	for (unsigned k = 0; k < hops && w.type <= RTN_ANYCAST; k++)
+		w.hop[k] = random_hop(!strchr(to, ':'));
+	set_route(below(3) ? RTM_NEWROUTE : RTM_DELROUTE, &w);
+}
+
+static void random_change(void)
+{
+	static const uint16_t states[] = {0, NUD_INCOMPLETE, NUD_FAILED, NUD_REACHABLE, NUD_STALE,
+		NUD_DELAY, NUD_PROBE, NUD_PERMANENT};
+	const unsigned what = below(20);
+
+	if (what < 12) {
+		random_route();
+	} else if (what < 16) {
+		set_neighbor(1 + below(LINKS), gateway_of[below(GATEWAYS)], states[below(8)],
+			(uint8_t)below(3));
+	} else if (what < 17) {
+		set_link(1 + below(LINKS),
+			below(3)   ? UP
+			: below(2) ? IFF_UP
+				   : 0,
+			1300 + below(3) * 200, below(5) ? 0 : 4);
+	} else if (what < 19) {
+		const struct hop hop = random_hop(true);
+
+		set_object(1 + below(4), below(4) ? &hop : NULL, below(8) == 0);
+	} else {
+		set_group(5 + below(2), 1 + below(2), 3 + below(2));
+	}
+}
+
+/* A table that was never changed but made. */
+static void like_new(void)
+{
+	const struct table_nics only = {{&fresh.driver}, 1};
+	struct kernel_routes other;
+	struct error error;
+	struct table *t;
+
+	memset(fresh.reg, 0, sizeof(fresh.reg));
+	assert_int_equal(table_new(&t, RIG_BAR2_BYTES, TABLE_KIND, 0), 0);
+	kernel_routes_open(&other, state, &links);
+	if (kernel_routes_make(&other, &t, TABLE_KIND, &only, &report, &error))
+		fail_msg("%s", error.text);
+	assert_int_equal(table_routes(t)->n, table_routes(table)->n);
+	for (size_t k = 0; k < table_routes(t)->n; k++)
+		assert_int_equal(
+			route_order(&table_routes(t)->route[k], &table_routes(table)->route[k]), 0);
+	kernel_routes_close(&other);
+	table_free(t);
+}
+
+static void test_random(void **context)
+{
+	size_t most = 0;
+
+	random_state = test_seed();
+	make();
+	for (unsigned round = 0; round < 1500; round++) {
+		for (unsigned k = 1 + below(round < 750 ? 4 : 40); k; k--)
+			random_change();
+		apply();
+		for (unsigned k = 0; k < GATEWAYS; k++)
+			for (unsigned more = 0; more < 8; more++) {
+				struct address a = parsed(gateway_of[k]);
+
+				if (a.family == 4)
+					a.bits.high ^= (uint64_t)more << 32;
+				else
+					a.bits.low ^= more;
+				if (a.family == 4 || a.bits.high >> 56 != 0xfe)
+					assert_shares(&nic[round % RIG_NICS], &a);
+			}
+		if (round % 50 == 0)
+			like_new();
+		if (table_routes(table)->n > most)
+			most = table_routes(table)->n;
+	}
+	assert_true(most > 40);
+	assert_int_equal(routes.applied.compiles, 1);
+	assert_true(kernel_state_counters(state)->malformed == 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_kinds, begin, end),
+		cmocka_unit_test_setup_teardown(test_neighbors, begin, end),
+		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
+		cmocka_unit_test_setup_teardown(test_objects, begin, end),
+		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),
+		cmocka_unit_test_setup_teardown(test_full, begin, end),
+		cmocka_unit_test_setup_teardown(test_random, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
