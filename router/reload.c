@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
+#include "router/kernel.h"
 #include "router/router.h"
 #include "router/settings.h"
 
@@ -16,7 +17,9 @@ static int make_table(struct router *r, struct table **table, unsigned half)
 
 	if (error)
 		return router_fail(r, error, "out of memory for a table");
-	return table_configure(table, r->config, r->mac, false, &none, &report, &r->error);
+	return r->kernel ? kernel_make(r, r->config, table, &none, &report, &r->error)
+			 : table_configure(
+				   table, r->config, r->mac, false, &none, &report, &r->error);
 }
 
 int router_try_table(struct router *r)
@@ -203,8 +206,9 @@ static int reload(struct router *r, bool force, struct table_report *report)
 		result = same_but_for_tables(r, config);
 	if (!result) {
 		reachable(r, &nics);
-		result =
-			table_configure(&r->table, config, r->mac, force, &nics, report, &r->error);
+		result = r->kernel ? kernel_make(r, config, &r->table, &nics, report, &r->error)
+				   : table_configure(&r->table, config, r->mac, force, &nics,
+					     report, &r->error);
 	}
 	if (result == -ECANCELED)
 		say_how_to_confirm(r);

@@ -3,6 +3,7 @@
 #include "router/adopt.h"
 #include "router/api.h"
 #include "router/events.h"
+#include "router/kernel.h"
 #include "router/plan.h"
 #include "router/reload.h"
 
@@ -140,7 +141,8 @@ int router_start(struct router *r, const char *config_path)
 /* Until all NICs are as far as they can be. */
 static int settle(struct router *r)
 {
-	while (!r->failed && !(nics_settled(r) && keep_settled(r) && host_faces_settled(r)))
+	while (!r->failed && !(nics_settled(r) && keep_settled(r) && host_faces_settled(r) &&
+				     kernel_settled(r)))
 		if (router_step(r, STEP_MS))
 			return router_fail(r, -EINTR, "told to end while it started");
 	return r->failed;
@@ -219,6 +221,8 @@ int router_start_config(struct router *r, struct config *config)
 	if (!error)
 		error = keep_open(r);
 	if (!error)
+		error = kernel_open(r);
+	if (!error)
 		error = start_all(r);
 	if (!error)
 		error = api_open(r);
@@ -292,6 +296,7 @@ void router_stop(struct router *r)
 		for (unsigned k = 0; !r->leave && k < r->config->nics_count; k++)
 			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
+	kernel_close(r);
 	api_close(r);
 	runtime_close(&r->held, r->runtime, !r->leave);
 	events_close(r);

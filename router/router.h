@@ -8,7 +8,8 @@
  *   fabric.h   rings and windows          keep.h      who holds NICs while a router is replaced
  *   helper.h   processes beside it        host_face.h taps, and rings between NICs and host
  *   loop.h     descriptors and timers     events.h    links and faults of ports
- *   runtime.h  the directory of sockets   api.h       questions and answers
+ *   kernel.h   the kernel's routes        api.h       questions and answers
+ *   runtime.h  the directory of sockets
  *
  * No packet passes through it. It brings NICs up, tells each of the others, loads tables, and
  * then waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a
@@ -35,6 +36,7 @@
 #include "router/table.h"
 
 struct api_client;
+struct router_kernel;
 
 struct router {
 	struct config *config;
@@ -44,8 +46,9 @@ struct router {
 	struct nic_unit *unit;
 	unsigned units;
 	struct mac_addr mac[P2PNIC_NICS_MAX];
-	struct table *table; /* NULL: not yet */
-	unsigned reloads;    /* configurations taken */
+	struct table *table;          /* NULL: not yet */
+	struct router_kernel *kernel; /* NULL: the configuration has none */
+	unsigned reloads;             /* configurations taken */
 	struct helper keeper, punt;
 	struct netns netns; /* of the taps */
 

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/kernel.h"
+#include "router/router.h"
+
+#include "ipc/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_commit(void *context);
+
+static void on_say(void *context, const char *text)
+{
+	const struct router_kernel *k = context;
+
+	router_warn(k->router, "%s", text);
+}
+
+static void on_changed(void *context)
+{
+	struct router_kernel *k = context;
+
+	if (!k->router->table)
+		return;
+	if (!k->changed_ns)
+		k->changed_ns = clock_now_ns();
+	if (!k->commit.fired && !k->stale)
+		loop_after(&k->router->loop, &k->commit, KERNEL_COLLECT_MS, on_commit, k);
+}
+
+/* --- Links ------------------------------------------------------------------------------------ */
+
+static void set_mtus(struct router_kernel *k, const struct config *config)
+{
+	k->nics.n = config->nics_count;
+	for (unsigned n = 0; n < config->nics_count; n++)
+		k->nics.mtu[n] = (uint16_t)*config->nics[n].mtu;
+}
+
+static bool link_is(struct router_kernel *k, uint32_t ifindex)
+{
+	const struct kernel_key key = {.kind = KERNEL_LINK, .id = ifindex};
+
+	return ifindex && kernel_state_find(k->reader.state, &key, 0);
+}
+
+/* NICs whose link is not there, or was never said: the link of their name. One that was renamed
+ * since stays what it is. */
+static void find_links(struct router_kernel *k)
+{
+	const struct config *config = k->router->config;
+	const struct kernel_value *v;
+	struct kernel_key key;
+
+	for (unsigned n = 0; n < config->nics_count; n++) {
+		size_t from = 0;
+
+		if (link_is(k, k->nics.ifindex[n]))
+			continue;
+		k->nics.ifindex[n] = 0;
+		while ((v = kernel_state_each(k->reader.state, KERNEL_LINK, &from, &key)))
+			if (!strcmp(v->link.name, config->nics[n].name))
+				k->nics.ifindex[n] = key.id;
+	}
+}
+
+/* --- Commits ---------------------------------------------------------------------------------- */
+
+/* Those that a change can be written to; the others get the table when they answer. */
+static struct table_nics reachable(struct router *r)
+{
+	struct table_nics nics = {.n = 0};
+
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		struct driver_nic *n = &r->nic[k].driver;
+
+		if (nic_answers(&r->nic[k]))
+			nics.nic[nics.n++] = n;
+		else if (n->device)
+			table_fall_behind(r->table, n);
+	}
+	return nics;
+}
+
+static void note_done(struct router_kernel *k, const struct table_report *report)
+{
+	if (report->failed)
+		nics_mend(k->router);
+	k->lag_ns = k->changed_ns ? clock_now_ns() - k->changed_ns : 0;
+	if (k->lag_ns > k->lag_most_ns)
+		k->lag_most_ns = k->lag_ns;
+	if (!kernel_state_changes(k->reader.state))
+		k->changed_ns = 0;
+}
+
+static void on_make(void *context);
+
+static void make_later(struct router_kernel *k)
+{
+	k->stale = true;
+	loop_after(&k->router->loop, &k->make, k->make_ms, on_make, k);
+	k->make_ms = !k->make_ms                           ? KERNEL_MAKE_MS
+		     : k->make_ms * 2 > KERNEL_MAKE_MAX_MS ? KERNEL_MAKE_MAX_MS
+							   : k->make_ms * 2;
+}
+
+static void on_make(void *context)
+{
+	struct router_kernel *k = context;
+	struct router *r = k->router;
+	struct table_nics nics = reachable(r);
+	char text[TABLE_REPORT_BYTES];
+	struct table_report report;
+	struct error error;
+
+	if (kernel_make(r, r->config, &r->table, &nics, &report, &error)) {
+		router_warn(r,
+			"the kernel's routes: %s; NICs forward by what they have, tried again in "
+			"%u s",
+			error.text, k->make_ms / 1000);
+		make_later(k);
+		return;
+	}
+	router_say(r, "table: made anew from the kernel: %s", table_report_text(&report, text));
+	k->stale = false;
+	note_done(k, &report);
+}
+
+static void on_commit(void *context)
+{
+	struct router_kernel *k = context;
+	struct router *r = k->router;
+	const uint64_t start = clock_now_ns();
+	struct table_nics nics = reachable(r);
+	struct table_report report;
+	struct error error;
+	int result;
+
+	find_links(k);
+	result = kernel_routes_apply(&k->routes, r->table, &nics, &report, &error);
+	if (result) {
+		if (result != -ENOSPC && result != -EAGAIN)
+			router_warn(r, "the kernel's routes: %s", error.text);
+		make_later(k);
+		return;
+	}
+	note_done(k, &report);
+	if (start - k->made_ns > KERNEL_MAKE_MAX_MS * 1000000ull)
+		k->make_ms = 0;
+	/* At most half of the time goes into commits. */
+	if (kernel_state_changes(k->reader.state))
+		loop_after(&r->loop, &k->commit, (unsigned)((clock_now_ns() - start) / 1000000) + 1,
+			on_commit, k);
+}
+
+int kernel_make(struct router *r, const struct config *config, struct table **table,
+	const struct table_nics *nics, struct table_report *report, struct error *error)
+{
+	struct router_kernel *k = r->kernel;
+	int result;
+
+	set_mtus(k, config);
+	find_links(k);
+	result = kernel_routes_make(&k->routes, table, table_kind(config), nics, report, error);
+	if (result)
+		set_mtus(k, r->config);
+	k->made_ns = clock_now_ns();
+	return result;
+}
+
+void kernel_set_link(struct router *r, unsigned nic, uint32_t ifindex)
+{
+	struct router_kernel *k = r->kernel;
+
+	if (k->nics.ifindex[nic] == ifindex)
+		return;
+	k->nics.ifindex[nic] = ifindex;
+	if (!r->table)
+		return;
+	k->make_ms = 0;
+	make_later(k);
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+bool kernel_settled(const struct router *r)
+{
+	return !r->kernel || r->kernel->reader.rounds;
+}
+
+int kernel_open(struct router *r)
+{
+	struct router_kernel *k;
+	int result;
+
+	if (!r->config->kernel)
+		return 0;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return router_fail(r, -ENOMEM, "out of memory");
+	r->kernel = k;
+	k->router = r;
+	k->netns = (struct netns){-1, -1};
+	set_mtus(k, r->config);
+	result = netns_open(&k->netns, r->config->kernel->namespace, &r->error);
+	if (!result)
+		result = kernel_reader_start(
+			&k->reader, &r->loop, &k->netns, on_changed, on_say, k, &r->error);
+	if (!result)
+		kernel_routes_open(&k->routes, k->reader.state, &k->nics);
+	return result;
+}
+
+void kernel_close(struct router *r)
+{
+	struct router_kernel *k = r->kernel;
+
+	if (!k)
+		return;
+	loop_cancel(&r->loop, &k->commit);
+	loop_cancel(&r->loop, &k->make);
+	kernel_routes_close(&k->routes);
+	kernel_reader_stop(&k->reader);
+	netns_close(&k->netns);
+	free(k);
+	r->kernel = NULL;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel as the source of what NICs forward by, where the configuration has `kernel`.
+ *
+ *   kernel_reader ──▶ kernel_state ──changes, some milliseconds──▶ kernel_routes ──▶ every NIC
+ *
+ * Nothing is applied before all of the kernel was read once: NICs that an earlier router left
+ * forwarding go by its table until then. From then on changes are committed in batches, and what an
+ * overrun lost is a batch like any other as soon as it is known.
+ *
+ * A batch that does not fit beside what is in force, or fails, makes the whole table anew; that is
+ * tried again, less and less often, until it succeeds. Meanwhile NICs forward by what they have.
+ */
+#ifndef ROUTER_KERNEL_H
+#define ROUTER_KERNEL_H
+
+#include "router/kernel_reader.h"
+#include "router/kernel_routes.h"
+
+struct router;
+
+/* Changes are collected so long before they are committed. */
+#define KERNEL_COLLECT_MS  5u
+/* Between tries to make the whole table. */
+#define KERNEL_MAKE_MS     1000u
+#define KERNEL_MAKE_MAX_MS 64000u
+
+struct router_kernel {
+	struct router *router;
+	struct netns netns;
+	struct kernel_reader reader;
+	struct kernel_routes routes;
+	struct kernel_nics nics;
+	struct loop_timer commit, make;
+	bool stale;           /* the table is not what the kernel has, and must be made anew */
+	unsigned make_ms;     /* until it is tried again */
+	uint64_t made_ns;     /* when it was last made */
+	uint64_t changed_ns;  /* since when a change waits; 0: none does */
+	uint64_t lag_ns;      /* of the last batch: from the first change until every NIC has it */
+	uint64_t lag_most_ns; /* ever */
+};
+
+/* Begins to read, if the configuration has `kernel`; -errno with r->error. */
+int kernel_open(struct router *);
+void kernel_close(struct router *);
+/* All was read once, or there is nothing to read. */
+bool kernel_settled(const struct router *);
+
+/* Makes a table what the kernel has. The MTUs of NICs are those of `config`. */
+int kernel_make(struct router *, const struct config *, struct table **, const struct table_nics *,
+	struct table_report *, struct error *);
+
+/* The link that a NIC is to the kernel; until it is said, that of the NIC's name. */
+void kernel_set_link(struct router *, unsigned nic, uint32_t ifindex);
+
+#endif
