@@ -4,6 +4,7 @@
  * hangs costs its deadline once and is killed. That costs no frame but those which come until
  * another one serves the rings, since this router holds the same descriptors.
  */
+#include "router/kernel.h"
 #include "router/policers.h"
 #include "router/router.h"
 #include "router/tap.h"
@@ -246,8 +247,10 @@ int host_faces_open(struct router *r)
 	for (unsigned k = 0; r->config->kernel && !result && k < r->config->nics_count; k++) {
 		if (r->nic[k].face.tap < 0)
 			result = make_tap(&r->nic[k]);
-		if (!result)
+		if (!result) {
+			kernel_set_link(r, k, tap_index(r->nic[k].face.tap, &r->netns));
 			keep_put_face(&r->nic[k]);
+		}
 		if (!result)
 			serve(&r->nic[k]);
 	}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/kernel.h"
 #include "router/router.h"
+#include "router/tap_follow.h"
 
 #include "ipc/clock.h"
 
 #include <errno.h>
+#include <linux/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,11 +33,12 @@ static void on_changed(void *context)
 
 /* --- Links ------------------------------------------------------------------------------------ */
 
-static void set_mtus(struct router_kernel *k, const struct config *config)
+/* The taps' MTUs are the operator's, as far as the NICs' buffers allow. */
+static void set_mtus(struct router_kernel *k, const struct router *r)
 {
-	k->nics.n = config->nics_count;
-	for (unsigned n = 0; n < config->nics_count; n++)
-		k->nics.mtu[n] = (uint16_t)*config->nics[n].mtu;
+	k->nics.n = r->config->nics_count;
+	for (unsigned n = 0; n < k->nics.n; n++)
+		k->nics.mtu[n] = (uint16_t)tap_mtu_max(r);
 }
 
 static bool link_is(struct router_kernel *k, uint32_t ifindex)
@@ -62,6 +65,37 @@ static void find_links(struct router_kernel *k)
 		while ((v = kernel_state_each(k->reader.state, KERNEL_LINK, &from, &key)))
 			if (!strcmp(v->link.name, config->nics[n].name))
 				k->nics.ifindex[n] = key.id;
+	}
+}
+
+/* Addresses of macvlans above a link that are up. */
+static unsigned list_stations(struct router_kernel *k, uint32_t ifindex, struct mac_addr *to)
+{
+	const struct kernel_value *v;
+	struct kernel_key key;
+	size_t from = 0;
+	unsigned n = 0;
+
+	while ((v = kernel_state_each(k->reader.state, KERNEL_LINK, &from, &key)))
+		if (v->link.kind == KERNEL_LINK_MACVLAN && v->link.lower == ifindex &&
+			!v->link.lower_is_away && (v->link.flags & IFF_UP) &&
+			n <= P2PNIC_STATIONS_MAX)
+			to[n++] = v->link.mac;
+	return n;
+}
+
+static void follow_links(struct router_kernel *k)
+{
+	struct mac_addr station[P2PNIC_STATIONS_MAX + 1]; /* one too many is said */
+
+	for (unsigned n = 0; n < k->nics.n; n++) {
+		const struct kernel_key key = {.kind = KERNEL_LINK, .id = k->nics.ifindex[n]};
+		const struct kernel_value *v =
+			key.id ? kernel_state_find(k->reader.state, &key, 0) : NULL;
+
+		if (v)
+			tap_follow(
+				k->router, n, &v->link, station, list_stations(k, key.id, station));
 	}
 }
 
@@ -145,6 +179,8 @@ static void on_commit(void *context)
 		make_later(k);
 		return;
 	}
+	if (k->routes.links)
+		follow_links(k);
 	note_done(k, &report);
 	if (start - k->made_ns > KERNEL_MAKE_MAX_MS * 1000000ull)
 		k->make_ms = 0;
@@ -160,26 +196,17 @@ int kernel_make(struct router *r, const struct config *config, struct table **ta
 	struct router_kernel *k = r->kernel;
 	int result;
 
-	set_mtus(k, config);
+	set_mtus(k, r);
 	find_links(k);
 	result = kernel_routes_make(&k->routes, table, table_kind(config), nics, report, error);
-	if (result)
-		set_mtus(k, r->config);
+	follow_links(k);
 	k->made_ns = clock_now_ns();
 	return result;
 }
 
 void kernel_set_link(struct router *r, unsigned nic, uint32_t ifindex)
 {
-	struct router_kernel *k = r->kernel;
-
-	if (k->nics.ifindex[nic] == ifindex)
-		return;
-	k->nics.ifindex[nic] = ifindex;
-	if (!r->table)
-		return;
-	k->make_ms = 0;
-	make_later(k);
+	r->kernel->nics.ifindex[nic] = ifindex;
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -201,12 +228,8 @@ int kernel_open(struct router *r)
 		return router_fail(r, -ENOMEM, "out of memory");
 	r->kernel = k;
 	k->router = r;
-	k->netns = (struct netns){-1, -1};
-	set_mtus(k, r->config);
-	result = netns_open(&k->netns, r->config->kernel->namespace, &r->error);
-	if (!result)
-		result = kernel_reader_start(
-			&k->reader, &r->loop, &k->netns, on_changed, on_say, k, &r->error);
+	result = kernel_reader_start(
+		&k->reader, &r->loop, &r->netns, on_changed, on_say, k, &r->error);
 	if (!result)
 		kernel_routes_open(&k->routes, k->reader.state, &k->nics);
 	return result;
@@ -222,7 +245,6 @@ void kernel_close(struct router *r)
 	loop_cancel(&r->loop, &k->make);
 	kernel_routes_close(&k->routes);
 	kernel_reader_stop(&k->reader);
-	netns_close(&k->netns);
 	free(k);
 	r->kernel = NULL;
 }

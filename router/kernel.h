@@ -27,7 +27,6 @@ struct router;
 
 struct router_kernel {
 	struct router *router;
-	struct netns netns;
 	struct kernel_reader reader;
 	struct kernel_routes routes;
 	struct kernel_nics nics;
@@ -40,17 +39,18 @@ struct router_kernel {
 	uint64_t lag_most_ns; /* ever */
 };
 
-/* Begins to read, if the configuration has `kernel`; -errno with r->error. */
+/* Begins to read r->netns, if the configuration has `kernel`; -errno with r->error. */
 int kernel_open(struct router *);
 void kernel_close(struct router *);
 /* All was read once, or there is nothing to read. */
 bool kernel_settled(const struct router *);
 
-/* Makes a table what the kernel has. The MTUs of NICs are those of `config`. */
+/* Makes a table what the kernel has, of the kind that `config` wants. */
 int kernel_make(struct router *, const struct config *, struct table **, const struct table_nics *,
 	struct table_report *, struct error *);
 
-/* The link that a NIC is to the kernel; until it is said, that of the NIC's name. */
+/* The link that a NIC is to the kernel, whatever its name is now. When it is gone, or was never
+ * said: that of the NIC's name. Said before the first table is made. */
 void kernel_set_link(struct router *, unsigned nic, uint32_t ifindex);
 
 #endif

@@ -410,6 +410,7 @@ int kernel_routes_apply(struct kernel_routes *k, struct table *table, const stru
 	int result = collect(k, &batch);
 
 	*report = (struct table_report){0};
+	k->links = batch.links;
 	if (!hops)
 		result = -ENOMEM;
 	if (!result && (batch.links || batch.neighbors || batch.next_hops))

@@ -52,6 +52,7 @@ struct kernel_routes {
 	size_t hosts, host_room;
 	struct routes prefixes; /* of the batch, without next hops */
 	struct kernel_applied applied;
+	bool links; /* of the last batch: a link changed */
 	bool lossy; /* next hops are used up: some routes lead to the kernel instead */
 };
 
