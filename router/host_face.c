@@ -60,12 +60,19 @@ static bool done(struct router_nic *nic, int result)
 	return false;
 }
 
+/* Of an earlier router's rings it serves what it has, until they are adopted: without them the tap
+ * would lose its carrier, and the kernel its routes. */
+static bool can_be_served(const struct host_face *f)
+{
+	return f->tap >= 0 && f->memory < 0;
+}
+
 static void serve(struct router_nic *nic)
 {
 	struct host_face *f = &nic->face;
 	struct host_share share[HOST_PARTS];
 
-	if (nic->router->punt.socket < 0 || f->served || f->tap < 0)
+	if (nic->router->punt.socket < 0 || f->served || !can_be_served(f))
 		return;
 	if (f->rings.nic)
 		host_rings_share(&f->rings, share);
@@ -262,7 +269,7 @@ bool host_faces_settled(const struct router *r)
 	bool all = r->punt.socket >= 0;
 
 	for (unsigned k = 0; k < r->config->nics_count; k++)
-		all = all && r->nic[k].face.served;
+		all = all && (r->nic[k].face.served || !can_be_served(&r->nic[k].face));
 	return all || r->punt.complained || !r->config->kernel;
 }
 

@@ -68,6 +68,10 @@ class KernelNetwork(Network):
     def carrier(self, name):
         return "NO-CARRIER" not in self.link(name)["flags"]
 
+    def carrier_changes(self, name):
+        return int(run("ip", "netns", "exec", self.kernel, "cat",
+                       f"/sys/class/net/{name}/carrier_changes").stdout)
+
     def addresses(self, name):
         links = json.loads(self.ip(self.kernel, "-j", "-4", "address", "show", "dev", name))
         return [a["local"] for link in links for a in link["addr_info"]]
@@ -228,8 +232,11 @@ def test_tap_renamed(kernel):
 # --- Ends -----------------------------------------------------------------------------------------
 
 def test_router_killed(kernel):
-    """Host to tap and back: no echo is lost, without a router and when the next one takes over."""
+    """Host to tap and back: no echo is lost, without a router and when the next one takes over; and
+    the tap has carrier all the while."""
     punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
+    eventually(lambda: kernel.carrier("nic1"), what="carrier")
+    changes = kernel.carrier_changes("nic1")
     with kernel.echoes():
         for _ in range(3):
             kernel.router.kill()
@@ -237,17 +244,21 @@ def test_router_killed(kernel):
             Network.start(kernel)
             time.sleep(0.2)
     assert kernel.pid("punt") == punt and kernel.link("nic1")["ifindex"] == index
+    assert kernel.carrier_changes("nic1") == changes
 
 
 def test_punt_killed(kernel):
     """Another one serves the same rings and taps."""
     punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
+    eventually(lambda: kernel.carrier("nic1"), what="carrier")
+    changes = kernel.carrier_changes("nic1")
     with kernel.echoes(lost=50):
         os.kill(punt, signal.SIGKILL)
         eventually(lambda: kernel.pid("punt") not in (None, punt), what="another punt process")
         eventually(lambda: "punt: a new one serves the taps" in kernel.router.messages(),
                    what="its taps")
     assert kernel.link("nic1")["ifindex"] == index and kernel.addresses("nic1") == ["10.0.1.1"]
+    assert kernel.carrier_changes("nic1") == changes
     assert kernel.answers()
 
 
