@@ -31,12 +31,14 @@ static void write_stations(struct router_nic *nic)
 			driver_nic_result(result));
 }
 
-static void follow_mac(struct router_nic *nic, struct mac_addr mac)
+/* What the link's message says may be of before this router gave it the NIC's address. */
+static void follow_mac(struct router_nic *nic)
 {
 	static const struct mac_addr none;
 	struct router *r = nic->router;
+	struct mac_addr mac;
 
-	if (same_mac(mac, none) || same_mac(mac, nic->driver.mac))
+	if (tap_mac(nic->face.tap, &mac) || same_mac(mac, none) || same_mac(mac, nic->driver.mac))
 		return;
 	if (driver_nic_set_mac(&nic->driver, mac))
 		return; /* it does not answer: when it is back, the tap's address is read */
@@ -89,7 +91,7 @@ void tap_follow(struct router *r, unsigned k, const struct kernel_link *link,
 
 	follow_mtu(nic, link);
 	if (driver_nic_answers(&nic->driver))
-		follow_mac(nic, link->mac);
+		follow_mac(nic);
 	follow_stations(nic, stations, count);
 }
 
