@@ -38,9 +38,9 @@ int exchange_connect(const char *path)
 	return fd;
 }
 
-int exchange_send(int socket, const void *message, size_t bytes, const int *fds, unsigned count)
+int exchange_send(int socket, void *message, size_t bytes, const int *fds, unsigned count)
 {
-	struct iovec data = {(void *)(uintptr_t)message, bytes};
+	struct iovec data = {message, bytes};
 	struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1};
 	union rights rights;
 

@@ -14,7 +14,7 @@
 int exchange_connect(const char *path);
 
 /* Does not wait: -EAGAIN, no room. */
-int exchange_send(int socket, const void *message, size_t bytes, const int *fds, unsigned count);
+int exchange_send(int socket, void *message, size_t bytes, const int *fds, unsigned count);
 
 /*
  * Does not wait: -EAGAIN, nothing there. 1: a message of exactly `bytes`, whose `*count`

@@ -69,27 +69,27 @@ static int fetch(struct router *r, struct findings *all)
 	return 0;
 }
 
-/* The NIC of this router that an item is of; NULL: none. */
-static struct router_nic *nic_of(struct router *r, const struct found *f)
+/* The number of this router's NIC that an item is of; -1: of none. */
+static int nic_of(const struct router *r, const struct found *f)
 {
 	const char *name = f->item.name;
 	const bool face = !strncmp(name, KEEP_FACE, strlen(KEEP_FACE));
 	const int index = config_nic_index(r->config, face ? name + strlen(KEEP_FACE) : name);
 
-	return index >= 0 && (!face || r->config->kernel) ? &r->nic[index] : NULL;
+	return face && !r->config->kernel ? -1 : index;
 }
 
 /* A face in the kernel has no process, and is taken whatever becomes of its NIC. */
 static bool open_face(struct router *r, struct found *f)
 {
-	struct router_nic *nic = nic_of(r, f);
+	const int index = nic_of(r, f);
 	struct mac_addr given;
 
 	if (strncmp(f->item.name, KEEP_FACE, strlen(KEEP_FACE)) != 0)
 		return false;
-	if (!nic || !mac_parse(f->item.text, &given))
+	if (index < 0 || !mac_parse(f->item.text, &given))
 		return true;
-	host_face_found(nic, given, f->fds, f->count);
+	host_face_found(&r->nic[index], given, f->fds, f->count);
 	f->count = 0;
 	return true;
 }
@@ -131,8 +131,8 @@ static int note_ending(struct router *r, struct findings *all, pid_t pid, uint64
 
 static int open_one(struct router *r, struct found *f, struct findings *all)
 {
-	struct router_nic *nic = nic_of(r, f);
-	int result = 0;
+	int index = nic_of(r, f), result = 0;
+	struct router_nic *nic = index >= 0 ? &r->nic[index] : NULL;
 	struct nic_unit *u = unit_of(nic, f);
 	struct error error;
 	struct device *device;
@@ -157,7 +157,7 @@ static int open_one(struct router *r, struct found *f, struct findings *all)
 	result = device_adopt_begin(&device, f->type, f->fds, count, NULL, 0, &error);
 	if (!result) {
 		nic_adopt(nic, device);
-		mac_parse(f->mac, &r->mac[nic - r->nic]); /* in case it does not answer */
+		mac_parse(f->mac, &r->mac[index]); /* in case it does not answer */
 		return 0;
 	}
 	/* Only a connection that is lost is news about the NIC: its process is not of use. */
@@ -191,7 +191,7 @@ static void end_others(struct router *r, struct findings *all)
 	struct process *ending[KEEPER_ITEMS];
 
 	for (unsigned k = 0; k < all->n; k++)
-		if (!nic_of(r, &all->found[k]))
+		if (nic_of(r, &all->found[k]) < 0)
 			keeper_drop(r->keeper.socket, all->found[k].item.name);
 	for (unsigned k = 0; k < all->endings; k++) {
 		ending[k] = &all->ending[k];

@@ -29,7 +29,7 @@ static json_t *punt_row(
 
 	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "nic", r->config->nics[k].name,
 		"class", class_name[class], "ring", ring_name[class_ring[class]], "seen",
-		(json_int_t)(passed + policed), "passed", (json_int_t)passed, "policed",
+		(json_int_t)passed + (json_int_t)policed, "passed", (json_int_t)passed, "policed",
 		(json_int_t)policed, "delivered", (json_int_t)t->counts.passed[class], "refused",
 		(json_int_t)t->counts.refused[class]);
 }
