@@ -1,43 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Tables on plain memory: NICs that are a BAR2, a few registers and the firmware's lookup, and
- * small configurations that change at random.
- */
+/* Tables in NICs on plain memory (fake_nic.h), by small configurations that change at random. */
 #ifndef TESTS_TABLE_RIG_H
 #define TESTS_TABLE_RIG_H
 
 #include "router/table.h"
+#include "tests/unit/fake_nic.h"
 
 #define RIG_BAR2_BYTES 0x1000000u
 #define RIG_NICS       3u
-
-/* A NIC that has registers, but sends nothing. */
-struct fake_nic {
-	struct device device;
-	struct driver_nic driver;
-	uint32_t reg[0x1000 / 4];
-	uint32_t in_force[2];          /* bar_offset of the IPv4 and IPv6 image; 0: none */
-	struct p2pnic_sources sources; /* in force */
-	bool dead;                     /* answers nothing */
-	uint32_t sources_result;       /* instead of P2PNIC_OK */
-	unsigned epochs;
-	void (*on_epoch)(struct fake_nic *);  /* asked to pass one */
-	void (*on_switch)(struct fake_nic *); /* before another image comes into force */
-	void *context;
-};
-
-void fake_open(struct fake_nic *, unsigned index, uint32_t bar2_bytes);
-void fake_close(struct fake_nic *);
-
-/* What becomes of a packet: the adjacencies that its flow may take, by bucket; one where there is
- * no group. */
-struct way {
-	struct p2pnic_adjacency adjacency[4096];
-	unsigned buckets;
-};
-void fake_way(const struct fake_nic *, const struct address *, struct way *);
-/* The same of a next-hop word. */
-void fake_way_of_word(const struct fake_nic *, uint32_t word, struct way *);
 
 #define WORLD_TEXT(literal) ((char *)(literal)) /* nobody writes it, or frees it */
 
@@ -97,9 +67,6 @@ void make_fresh(struct rig *);
 void assert_right(struct rig *, const struct fake_nic *);
 /* Made anew: every NIC is right, and the list of routes is that of the configuration. */
 void assert_all_right(struct rig *);
-
-/* Buckets that lead to this adjacency. */
-unsigned way_count(const struct way *, const struct p2pnic_adjacency *);
 
 /* One route, 198.51.100.0/24, to gateways of NIC 0 to 2, all of them neighbours. */
 struct config_route *one_route(struct rig *, unsigned members);

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/fake_nic.h"
 #include "tests/unit/seed.h"
-#include "tests/unit/table_rig.h"
 
 #include <fib/check.h>
 #include <router/kernel_routes.h>
@@ -29,6 +29,7 @@
 #include <string.h>
 
 #define UP         (IFF_UP | IFF_RUNNING | IFF_LOWER_UP)
+#define NICS       3u
 #define LINKS      5u /* 1 to 3 are NICs, 4 is none, 5 is a macvlan of 1 */
 #define TABLE_KIND P2PNIC_FIB_LINE_TRIE
 
@@ -36,7 +37,7 @@ static struct kernel_state *state;
 static struct kernel_nics links = {.ifindex = {1, 2, 3}, .mtu = {1500, 1500, 9000}, .n = 3};
 static struct kernel_routes routes;
 static struct table *table;
-static struct fake_nic nic[RIG_NICS], fresh;
+static struct fake_nic nic[NICS], fresh;
 static struct table_nics nics;
 static struct table_report report;
 static uint64_t random_state;
@@ -389,14 +390,14 @@ static int begin(void **context)
 	state = kernel_state_new();
 	kernel_routes_open(&routes, state, &links);
 	nics.n = 0;
-	for (unsigned k = 0; k < RIG_NICS; k++) {
-		fake_open(&nic[k], k, RIG_BAR2_BYTES);
+	for (unsigned k = 0; k < NICS; k++) {
+		fake_open(&nic[k], k, P2PNIC_BAR2_BYTES_MIN);
 		nics.nic[nics.n++] = &nic[k].driver;
 	}
-	fake_open(&fresh, 9, RIG_BAR2_BYTES);
+	fake_open(&fresh, 9, P2PNIC_BAR2_BYTES_MIN);
 	for (uint32_t k = 1; k <= LINKS; k++)
 		set_link(k, UP, 1500, 0);
-	assert_int_equal(table_new(&table, RIG_BAR2_BYTES, TABLE_KIND, 0), 0);
+	assert_int_equal(table_new(&table, P2PNIC_BAR2_BYTES_MIN, TABLE_KIND, 0), 0);
 	return state ? 0 : -1;
 }
 
@@ -405,7 +406,7 @@ static int end(void **context)
 	kernel_routes_close(&routes);
 	kernel_state_free(state);
 	table_free(table);
-	for (unsigned k = 0; k < RIG_NICS; k++)
+	for (unsigned k = 0; k < NICS; k++)
 		fake_close(&nic[k]);
 	fake_close(&fresh);
 	return 0;
@@ -445,7 +446,7 @@ static void right(const char *text)
 {
 	const struct address a = parsed(text);
 
-	for (unsigned k = 0; k < RIG_NICS; k++)
+	for (unsigned k = 0; k < NICS; k++)
 		assert_shares(&nic[k], &a);
 }
 
@@ -777,7 +778,7 @@ static void like_new(void)
 	struct table *t;
 
 	memset(fresh.reg, 0, sizeof(fresh.reg));
-	assert_int_equal(table_new(&t, RIG_BAR2_BYTES, TABLE_KIND, 0), 0);
+	assert_int_equal(table_new(&t, P2PNIC_BAR2_BYTES_MIN, TABLE_KIND, 0), 0);
 	kernel_routes_open(&other, state, &links);
 	if (kernel_routes_make(&other, &t, TABLE_KIND, &only, &report, &error))
 		fail_msg("%s", error.text);
@@ -808,7 +809,7 @@ static void test_random(void **context)
 				else
 					a.bits.low ^= more;
 				if (a.family == 4 || a.bits.high >> 56 != 0xfe)
-					assert_shares(&nic[round % RIG_NICS], &a);
+					assert_shares(&nic[round % NICS], &a);
 			}
 		if (round % 50 == 0)
 			like_new();
