@@ -618,6 +618,10 @@ static int replay(struct replay *p, unsigned *complaints)
 	json_t *names = json_array();
 	int error = config_load(&config, p->config_path, &p->error);
 
+	if (!error && config->kernel)
+		error = error_set(&p->error, -EINVAL,
+			"%s: kernel: its routes are the kernel's; a replay needs them in the file",
+			p->config_path);
 	if (!error)
 		p->longest = P2PNIC_FRAME_BYTES_MAX(*config->router->buffer_bytes);
 	for (unsigned k = 0; k < p->inputs && !error; k++)

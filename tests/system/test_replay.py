@@ -305,6 +305,16 @@ def test_input_among_earlier_output(place):
     assert (place / "out" / "nic2.pcap").read_bytes() == octets
 
 
+def test_routes_of_the_kernel(place):
+    """They are not in the file: refused, before anything is written."""
+    config = json.loads((place / "router.yaml").read_text())
+    (place / "kernel.yaml").write_text(json.dumps(
+        {"nics": [{"name": n["name"], "port": n["port"]} for n in config["nics"]], "kernel": {}}))
+    done = replay(place, config="kernel.yaml")
+    assert done.returncode == 1 and "kernel.yaml: kernel: its routes" in done.stderr
+    assert not (place / "out").exists()
+
+
 def test_failed_run_leaves_earlier_output(place):
     assert replay(place).returncode == 0
     before = {name: (place / "out" / name).read_bytes() for name in os.listdir(place / "out")}
