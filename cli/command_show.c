@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|punt|tap|router [-j] [-a]\n"
-	"                   [--name NAME | --runtime DIR]\n"
+	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|router\n"
+	"                   [-j] [-a] [--name NAME | --runtime DIR]\n"
 	"       p2pnic show route ADDRESS\n"
 	"\n"
 	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
@@ -71,7 +71,8 @@ static const struct view {
 		{{"nic", "nic", -8}, {"carrier", "carrier", -7}, {"delivered", "delivered", 12},
 			{"refused", "refused", 9}, {"bad", "bad", 6}, {"injected", "injected", 12},
 			{"full", "full", 9}, {"oversize", "oversize", 8}}},
-	{"router", NULL, {{0}}}, /* an object, not a table */
+	{"kernel", NULL, {{0}}}, /* objects, not tables */
+	{"router", NULL, {{0}}},
 };
 
 static const json_t *field(const json_t *row, const char *key)

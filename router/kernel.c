@@ -209,6 +209,21 @@ void kernel_set_link(struct router *r, unsigned nic, uint32_t ifindex)
 	r->kernel->nics.ifindex[nic] = ifindex;
 }
 
+/* --- Neighbours in use ------------------------------------------------------------------------ */
+
+static void on_look(void *context)
+{
+	struct router_kernel *k = context;
+	struct router *r = k->router;
+	struct table_nics nics;
+
+	loop_after(&r->loop, &k->look, KERNEL_PROD_MS, on_look, k);
+	if (!r->table)
+		return;
+	nics = reachable(r);
+	kernel_prod(&k->prod, &k->routes.ways, r->table, &nics);
+}
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 bool kernel_settled(const struct router *r)
@@ -228,11 +243,17 @@ int kernel_open(struct router *r)
 		return router_fail(r, -ENOMEM, "out of memory");
 	r->kernel = k;
 	k->router = r;
-	result = kernel_reader_start(
-		&k->reader, &r->loop, &r->netns, on_changed, on_say, k, &r->error);
+	k->prod.socket = -1;
+	k->reader = (struct kernel_reader){.loop = &r->loop, .events = -1, .dump = -1};
+	result = kernel_prod_open(&k->prod, &r->netns, &r->error);
 	if (!result)
-		kernel_routes_open(&k->routes, k->reader.state, &k->nics);
-	return result;
+		result = kernel_reader_start(
+			&k->reader, &r->loop, &r->netns, on_changed, on_say, k, &r->error);
+	if (result)
+		return result;
+	kernel_routes_open(&k->routes, k->reader.state, &k->nics);
+	loop_after(&r->loop, &k->look, KERNEL_PROD_MS, on_look, k);
+	return 0;
 }
 
 void kernel_close(struct router *r)
@@ -243,7 +264,9 @@ void kernel_close(struct router *r)
 		return;
 	loop_cancel(&r->loop, &k->commit);
 	loop_cancel(&r->loop, &k->make);
+	loop_cancel(&r->loop, &k->look);
 	kernel_routes_close(&k->routes);
+	kernel_prod_close(&k->prod);
 	kernel_reader_stop(&k->reader);
 	free(k);
 	r->kernel = NULL;

@@ -14,6 +14,7 @@
 #ifndef ROUTER_KERNEL_H
 #define ROUTER_KERNEL_H
 
+#include "router/kernel_prod.h"
 #include "router/kernel_reader.h"
 #include "router/kernel_routes.h"
 
@@ -30,7 +31,8 @@ struct router_kernel {
 	struct kernel_reader reader;
 	struct kernel_routes routes;
 	struct kernel_nics nics;
-	struct loop_timer commit, make;
+	struct kernel_prod prod;
+	struct loop_timer commit, make, look;
 	bool stale;           /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;     /* until it is tried again */
 	uint64_t made_ns;     /* when it was last made */

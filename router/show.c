@@ -3,6 +3,7 @@
 #include "router/rib.h"
 #include "router/router.h"
 #include "router/show_host.h"
+#include "router/show_kernel.h"
 
 #include "driver/method.h"
 
@@ -216,8 +217,11 @@ static json_t *show_drops(struct router *r)
 
 static json_t *show_neighbors(struct router *r)
 {
-	json_t *rows = json_array();
+	json_t *rows;
 
+	if (r->kernel)
+		return show_kernel_neighbors(r);
+	rows = json_array();
 	for (unsigned k = 0; k < r->config->neighbors_count; k++) {
 		const struct config_neighbor *n = &r->config->neighbors[k];
 
@@ -282,6 +286,7 @@ json_t *router_show(struct router *r, const char *what)
 	       : !strcmp(what, "router")   ? show_router(r)
 	       : !strcmp(what, "punt")     ? show_punt(r)
 	       : !strcmp(what, "tap")      ? show_tap(r)
+	       : !strcmp(what, "kernel")   ? show_kernel(r)
 					   : NULL;
 }
 

@@ -15,10 +15,12 @@
 
 #include <fib/check.h>
 #include <ipc/clock.h>
+#include <router/kernel_prod.h>
 #include <router/kernel_reader.h>
 #include <router/kernel_routes.h>
 
 #include <jansson.h>
+#include <linux/neighbour.h>
 #include <net/if.h>
 #include <string.h>
 
@@ -31,6 +33,7 @@ static struct loop loop;
 static struct kernel_reader reader;
 static struct kernel_nics links = {.mtu = {1500, 1500}, .n = 2};
 static struct kernel_routes routes;
+static struct kernel_prod prod;
 static struct table *table;
 static struct fake_nic nic;
 static struct table_nics nics = {{&nic.driver}, 1};
@@ -252,11 +255,10 @@ static void random_command(char *line, size_t room)
 	}
 }
 
-static void test_random(void **state)
+static int begin(void **state)
 {
 	struct error error;
 
-	random_state = test_seed();
 	run_ip("address add 10.0.0.1/24 dev pp0\naddress add 10.0.2.1/24 dev pp2\n"
 	       "address add 2001:db9::1/64 dev pp0 nodad\n"
 	       "address add 2001:db9:2::1/64 dev pp2 nodad\n"
@@ -264,14 +266,75 @@ static void test_random(void **state)
 	links.ifindex[0] = if_nametoindex("pp0");
 	links.ifindex[1] = if_nametoindex("pp2");
 	if (kernel_reader_start(&reader, &loop, &own, on_changed, on_say, NULL, &error))
-		fail_msg("%s", error.text);
+		return -1;
 	while (!reader.complete)
 		loop_step(&loop, 1000);
 	kernel_routes_open(&routes, reader.state, &links);
 	fake_open(&nic, 0, P2PNIC_BAR2_BYTES_MIN);
 	assert_int_equal(table_new(&table, P2PNIC_BAR2_BYTES_MIN, P2PNIC_FIB_LINE_TRIE, 0), 0);
 	if (kernel_routes_make(&routes, &table, P2PNIC_FIB_LINE_TRIE, &nics, &report, &error))
-		fail_msg("%s", error.text);
+		return -1;
+	return kernel_prod_open(&prod, &own, &error);
+}
+
+static int end(void **state)
+{
+	kernel_prod_close(&prod);
+	kernel_routes_close(&routes);
+	kernel_reader_stop(&reader);
+	table_free(table);
+	fake_close(&nic);
+	run_ip("address flush dev pp0\naddress flush dev pp2\naddress flush dev ppx\n"
+	       "neigh flush all\n");
+	return 0;
+}
+
+static uint16_t neighbor_state(const char *address)
+{
+	struct fate f = {.egress = 0};
+	const struct kernel_neighbor *n;
+
+	assert_true(address_parse(address, &f.gateway));
+	n = neighbor(&f);
+	return n ? n->state : 0;
+}
+
+/* A stale neighbour that a NIC uses is asked whether it is there; one that none uses is not. */
+static void test_prod(void **state)
+{
+	const struct mac_addr used = {{2, 0, 0, 0, 7, 2}};
+	const struct p2pnic_adjacency *adjacency =
+		(const struct p2pnic_adjacency *)(nic.driver.bar2 + P2PNIC_BAR2_ADJACENCIES);
+	p2pnic_used *byte = (p2pnic_used *)(nic.driver.bar2 + P2PNIC_BAR2_USED);
+	const uint64_t deadline = clock_now_ns() + DEADLINE_NS;
+	unsigned found = 0;
+
+	run_ip("neigh replace 10.0.0.2 lladdr 02:00:00:00:07:02 dev pp0 nud stale\n"
+	       "neigh replace 10.0.0.3 lladdr 02:00:00:00:07:03 dev pp0 nud stale\n");
+	while (neighbor_state("10.0.0.3") != NUD_STALE || !does("10.0.0.3")) {
+		assert_true(clock_now_ns() < deadline);
+		settle(1);
+	}
+	for (unsigned k = 0; k < P2PNIC_ADJACENCIES_MAX; k++)
+		if (!memcmp(&adjacency[k].destination, &used, sizeof(used))) {
+			byte[k] = 1;
+			found++;
+		}
+	assert_int_equal(found, 1);
+	kernel_prod(&prod, &routes.ways, table, &nics);
+	assert_int_equal(prod.prodded, 1);
+	while (neighbor_state("10.0.0.2") == NUD_STALE) {
+		assert_true(clock_now_ns() < deadline);
+		settle(1);
+	}
+	assert_int_equal(neighbor_state("10.0.0.3"), NUD_STALE);
+	kernel_prod(&prod, &routes.ways, table, &nics); /* what was read is cleared */
+	assert_int_equal(prod.prodded, 1);
+}
+
+static void test_random(void **state)
+{
+	random_state = test_seed();
 	agree("start");
 	for (unsigned round = 0; round < 20; round++) {
 		char commands[4096] = "";
@@ -287,15 +350,12 @@ static void test_random(void **state)
 	}
 	assert_int_equal(routes.applied.compiles, 1);
 	assert_true(routes.applied.routes > 20);
-	kernel_routes_close(&routes);
-	kernel_reader_stop(&reader);
-	table_free(table);
-	fake_close(&nic);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_prod, begin, end),
+		cmocka_unit_test_setup_teardown(test_random, begin, end)};
 
 	if (!rig_namespace()) {
 		printf("skipped: no network namespace allowed here\n");

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Neighbours live as long as they carry traffic.
+ *
+ * The kernel does not see what NICs forward, so to it every neighbour is idle: it goes stale, and
+ * is thrown away when there are many. NICs note which adjacencies they used (adjacency.h). Twice
+ * in the kernel's reachable time those bytes are read and cleared, and for each neighbour that was
+ * used and is stale the kernel is told that it is in use (NTF_USE): it asks the neighbour whether
+ * it is there (RFC 4861 §7.3.3), and what comes of it is a change like any other.
+ */
+#ifndef ROUTER_KERNEL_PROD_H
+#define ROUTER_KERNEL_PROD_H
+
+#include "router/kernel_way.h"
+#include "router/netns.h"
+#include "router/table.h"
+
+/* Half of base_reachable_time as kernels have it (RFC 4861 §10: 30 s). */
+#define KERNEL_PROD_MS   15000u
+/* At most so many at once; the others have their turn when they are asked for the next time. */
+#define KERNEL_PROD_MOST 256u
+
+struct kernel_prod {
+	int socket; /* -1: none */
+	uint64_t prodded;
+	uint64_t failed; /* the kernel took no message */
+};
+
+/* -errno with a sentence. */
+int kernel_prod_open(struct kernel_prod *, const struct netns *, struct error *);
+void kernel_prod_close(struct kernel_prod *);
+
+/* Reads and clears what NICs have used since the last time, and says so to the kernel. */
+void kernel_prod(struct kernel_prod *, const struct kernel_ways *, const struct table *,
+	const struct table_nics *);
+
+#endif
