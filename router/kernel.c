@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/kernel.h"
+#include "router/kernel_rules.h"
 #include "router/router.h"
 #include "router/tap_follow.h"
 
@@ -209,7 +210,21 @@ void kernel_set_link(struct router *r, unsigned nic, uint32_t ifindex)
 	r->kernel->nics.ifindex[nic] = ifindex;
 }
 
-/* --- Neighbours in use ------------------------------------------------------------------------ */
+/* --- Now and then ------------------------------------------------------------------------ */
+
+static void look_at_rules(struct router_kernel *k)
+{
+	const int rules = kernel_rules_others(&k->netns);
+
+	if (rules < 0 || rules == k->rules)
+		return;
+	if (rules > k->rules)
+		router_warn(k->router,
+			"%d routing rules (ip rule) besides the kernel's own: NICs do not look at "
+			"them, and forward by the tables main, local and default",
+			rules);
+	k->rules = rules;
+}
 
 static void on_look(void *context)
 {
@@ -218,6 +233,7 @@ static void on_look(void *context)
 	struct table_nics nics;
 
 	loop_after(&r->loop, &k->look, KERNEL_PROD_MS, on_look, k);
+	look_at_rules(k);
 	if (!r->table)
 		return;
 	nics = reachable(r);
@@ -252,7 +268,7 @@ int kernel_open(struct router *r)
 	if (result)
 		return result;
 	kernel_routes_open(&k->routes, k->reader.state, &k->nics);
-	loop_after(&r->loop, &k->look, KERNEL_PROD_MS, on_look, k);
+	loop_after(&r->loop, &k->look, 0, on_look, k);
 	return 0;
 }
 

@@ -33,6 +33,7 @@ struct router_kernel {
 	struct kernel_nics nics;
 	struct kernel_prod prod;
 	struct loop_timer commit, make, look;
+	int rules;            /* others than every namespace has, when last looked at */
 	bool stale;           /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;     /* until it is tried again */
 	uint64_t made_ns;     /* when it was last made */

@@ -29,7 +29,7 @@
 #include "router/table.h"
 
 /* Of one commit, so that the loop goes on meanwhile. */
-#define KERNEL_BATCH_CHANGES 8192u
+#define KERNEL_BATCH_CHANGES 4096u
 
 struct kernel_applied {
 	uint64_t batches;

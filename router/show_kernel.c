@@ -75,6 +75,7 @@ json_t *show_kernel(const struct router *r)
 		{"lag_last_us", k->lag_ns / 1000},
 		{"lag_most_us", k->lag_most_ns / 1000},
 		{"neighbors_prodded", k->prod.prodded},
+		{"rules", (uint64_t)k->rules},
 		{"routes_of_other_tables", (uint64_t)left_out.tables},
 		{"routes_by_tos", (uint64_t)left_out.tos},
 		{"routes_encapsulated", (uint64_t)left_out.encapsulation},

@@ -18,6 +18,7 @@
 #include <router/kernel_prod.h>
 #include <router/kernel_reader.h>
 #include <router/kernel_routes.h>
+#include <router/kernel_rules.h>
 
 #include <jansson.h>
 #include <linux/neighbour.h>
@@ -332,6 +333,15 @@ static void test_prod(void **state)
 	assert_int_equal(prod.prodded, 1);
 }
 
+static void test_rules(void **state)
+{
+	assert_int_equal(kernel_rules_others(&own), 0);
+	run_ip("rule add from 10.9.0.0/16 table 100\n-6 rule add fwmark 7 table main\n");
+	assert_int_equal(kernel_rules_others(&own), 2);
+	run_ip("rule del from 10.9.0.0/16 table 100\n-6 rule del fwmark 7 table main\n");
+	assert_int_equal(kernel_rules_others(&own), 0);
+}
+
 static void test_random(void **state)
 {
 	random_state = test_seed();
@@ -355,6 +365,7 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_prod, begin, end),
+		cmocka_unit_test(test_rules),
 		cmocka_unit_test_setup_teardown(test_random, begin, end)};
 
 	if (!rig_namespace()) {
