@@ -141,8 +141,8 @@ int router_start(struct router *r, const char *config_path)
 /* Until all NICs are as far as they can be. */
 static int settle(struct router *r)
 {
-	while (!r->failed && !(nics_settled(r) && keep_settled(r) && host_faces_settled(r) &&
-				     kernel_settled(r)))
+	while (!r->failed &&
+		!(nics_settled(r) && keep_settled(r) && host_faces_settled(r) && kernel_settled(r)))
 		if (router_step(r, STEP_MS))
 			return router_fail(r, -EINTR, "told to end while it started");
 	return r->failed;

@@ -364,8 +364,7 @@ static void test_start_fails(void **state)
 
 	before = open_descriptors();
 	fail_socket = EPROTONOSUPPORT;
-	assert_int_equal(
-		kernel_reader_start(&other, &loop, &own, on_changed, on_say, NULL, &error),
+	assert_int_equal(kernel_reader_start(&other, &loop, &own, on_changed, on_say, NULL, &error),
 		-EPROTONOSUPPORT);
 	assert_string_equal(error.text,
 		"subscription to the kernel's routes (rtnetlink): Protocol not supported");
