@@ -131,7 +131,8 @@ static int list_hosts(struct kernel_routes *k)
 		}
 		k->host[k->hosts++] = host;
 	}
-	qsort(k->host, k->hosts, sizeof(*k->host), host_order);
+	if (k->hosts)
+		qsort(k->host, k->hosts, sizeof(*k->host), host_order);
 	return 0;
 }
 
@@ -314,7 +315,8 @@ static void sort_once(struct routes *r)
 {
 	size_t n = 0;
 
-	qsort(r->route, r->n, sizeof(*r->route), order);
+	if (r->n)
+		qsort(r->route, r->n, sizeof(*r->route), order);
 	for (size_t k = 0; k < r->n; k++)
 		if (!n || route_order(&r->route[n - 1], &r->route[k]))
 			r->route[n++] = r->route[k];
