@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test test-vm test-zero-copy test-card check debug chaos coverage setup build firmware-riscv \
+.PHONY: all run test conformance test-vm test-zero-copy test-card check debug chaos coverage setup build firmware-riscv \
 	bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
@@ -41,6 +41,12 @@ test-vm: setup
 # fetched.
 test-zero-copy: setup
 	@scripts/test zero-copy
+
+# What the RFCs want of a router, case by case: make conformance [DUT=p2pnic|linux|file] [K=test_29]. DUT=linux puts
+# the same cases to the kernel's own forwarding; what differs is in tests/conformance/differences.txt.
+conformance: build
+	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) DUT=$(or $(DUT),p2pnic) $(PYTHON) -B -m pytest -q -rs --tb=short \
+		$(if $(K),-k "$(K)") tests/conformance
 
 # The firmware bare-metal on emulated cards, RISC-V (docs/testing.md): no root, half a minute.
 test-card: setup
