@@ -64,6 +64,8 @@ def router():
     dut = DUTS[DUT]()
     try:
         yield dut.start()
+        if dut.router.process:
+            dut.router.check_identity()
     finally:
         dut.close()
 

@@ -211,6 +211,20 @@ class Dut(Network):
         """Packets dropped for the reason, as p2pnic names it; `_counter`: as Linux does."""
         return self.router.dropped().get(reason, 0)
 
+    def kernel_count(self, counter):
+        """Of the kernel's own, as /proc/net/snmp, netstat and snmp6 name it."""
+        total = 0
+        with inside(self.kernel):
+            for name in ("snmp", "netstat"):
+                with open(f"/proc/thread-self/net/{name}", encoding="utf8") as file:
+                    lines = [line.split() for line in file]
+                for names, values in zip(lines[::2], lines[1::2]):
+                    total += sum(int(v) for n, v in zip(names[1:], values[1:])
+                                 if names[0] + n == counter)
+            with open("/proc/thread-self/net/snmp6", encoding="utf8") as file:
+                total += sum(int(line.split()[1]) for line in file if line.split()[0] == counter)
+        return total
+
     @contextlib.contextmanager
     def counted(self, reason, counter, packets=1):
         before = self.count(reason, counter)
@@ -302,6 +316,14 @@ class Dut(Network):
             time.sleep(0.05)
         return seen
 
+    def settle(self):
+        """Returns when what the kernel was told before is in force."""
+        port = 3
+        with self.routes(f"50.250.0.0/16 via {host(port)}"):
+            def packet():
+                return IP(src=far(1), dst="50.250.0.1") / UDP() / mark()
+            assert self.becomes(f"forwarded to h{port}", 1, packet) == f"forwarded to h{port}"
+
     def arp_reply(self, port, address, sender=None, **ether):
         """Host `port` says by ARP that the address is at its MAC."""
         sender = sender or mac(port, 2)
@@ -319,19 +341,7 @@ class Linux(Dut):
         return self
 
     def count(self, _reason, counter):
-        if counter is None:
-            return float("inf")  # counted nowhere
-        total = 0
-        with inside(self.kernel):
-            for name in ("snmp", "netstat"):
-                with open(f"/proc/thread-self/net/{name}", encoding="utf8") as file:
-                    lines = [line.split() for line in file]
-                for names, values in zip(lines[::2], lines[1::2]):
-                    total += sum(int(v) for n, v in zip(names[1:], values[1:])
-                                 if names[0] + n == counter)
-            with open("/proc/thread-self/net/snmp6", encoding="utf8") as file:
-                total += sum(int(line.split()[1]) for line in file if line.split()[0] == counter)
-        return total
+        return float("inf") if counter is None else self.kernel_count(counter)  # None: nowhere
 
 
 class P2pnic(Dut):

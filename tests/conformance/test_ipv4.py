@@ -4,9 +4,9 @@
 import time
 
 import pytest
-from scapy.all import ARP, ICMP, IP, UDP, Ether, IPOption, Raw, raw
+from scapy.all import ARP, ICMP, IP, UDP, Ether, IPOption, IPv6, Raw, raw
 
-from dut import NARROW, NARROW_MTU, far, host, mark, new_mark, own
+from dut import NARROW, NARROW_MTU, far, far6, host, mark, new_mark, own
 from network import SETTLE, eventually, mac
 
 FORWARDED = "forwarded to h2"
@@ -64,6 +64,19 @@ def test_01_ttl_and_macs_change_and_nothing_else(r, expect):
     seen = r.probe(1, packet)
     expect(r.words(seen), FORWARDED)
     assert [s.data for s in seen] == [forwarded(packet)]
+
+
+@kernel
+def test_01_no_host_forwards(r, expect):
+    """That NICs forward, and not the kernel behind them. Of Linux it says nothing."""
+    counters = ("Ip:ForwDatagrams", "Ip6OutForwDatagrams")
+    r.fence(1)
+    before = [r.kernel_count(c) for c in counters]
+    for make in (udp, lambda: IPv6(src=far6(1), dst=far6(2)) / UDP() / mark()):
+        expect(r.outcome(1, make()), FORWARDED)
+    if r.name == "p2pnic":
+        # The fences' TTL ends before the kernel counts them.
+        assert [r.kernel_count(c) for c in counters] == before
 
 
 @pytest.mark.parametrize("tos", [0x03, 0x01, 0xb8, 0xff])
@@ -509,8 +522,10 @@ def sent_to_a_group(seen):
 def test_32_a_multicast_sender_mac_is_ignored(r, expect):
     """RFC 1812 §3.3.2: a router must not believe an ARP reply whose MAC is a group's."""
     r.ip(f"neigh replace {host(2, 92)} dev nic2 lladdr {mac(2, 8)} nud reachable")
+    r.settle()
     r.arp_reply(2, host(2, 92), sender=GROUP)
     r.fence(2)
+    r.settle()
     seen = r.probe(1, udp(dst=host(2, 92)))
     forget(r, host(2, 92), 2)
     expect(sent_to_a_group(seen), "not sent to a group")
@@ -521,7 +536,7 @@ def test_57_a_neighbour_with_a_multicast_mac_gets_no_unicast_packet(r, expect):
     """RFC 1812 §3.3.2, as to entries of the operator's."""
     r.ip(f"neigh replace {host(2, 93)} dev nic2 lladdr {GROUP} nud permanent")
     try:
-        r.fence(1)
+        r.settle()
         seen = r.probe(1, udp(dst=host(2, 93)))
     finally:
         r.ip(f"neigh del {host(2, 93)} dev nic2")
