@@ -65,7 +65,7 @@ def router():
     try:
         yield dut.start()
         if dut.router.process:
-            dut.router.check_identity()
+            dut.router.at_rest()  # or packets are unaccounted for
     finally:
         dut.close()
 

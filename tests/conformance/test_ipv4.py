@@ -437,11 +437,15 @@ def test_15_packets_that_wait_for_a_next_hop_are_bounded(r, expect):
 @kernel
 def test_16_a_packet_waits_for_its_next_hop_to_resolve(r, expect):
     """RFC 1122 §2.3.2.2, RFC 826."""
-    packet = udp(dst=host(2, 79))
+    packet = udp(src=far(1, 79), dst=host(2, 79))
     by = raw(packet)[-16:]
     r.seen.clear()
-    r.wire[1].send(raw(r.frame(1, packet)))
-    request = r.wait(lambda port, data: port == 2 and data[12:14] == b"\x08\x06", what="ARP")
+
+    def asked_for():  # a second packet where the first one exceeded a rate
+        r.wire[1].send(raw(r.frame(1, packet)))
+        return r.wait(lambda port, data: port == 2 and data[12:14] == b"\x08\x06" and
+                      data[38:42] == bytes((10, 0, 2, 79)), 1)
+    request = eventually(asked_for, what="ARP")
     assert request.frame.dst == "ff:ff:ff:ff:ff:ff" and request.frame.src == mac(2)
     assert request.ip.op == 1 and request.ip.pdst == host(2, 79) and request.ip.psrc == own(2)
     assert request.ip.hwsrc == mac(2)
