@@ -55,11 +55,13 @@ static inline verdict ipv4_check(const struct frame_head *h, uint16_t tail, uint
  * A header with options, checksum included, on a copy: the frame's memory may change meanwhile, and
  * an option's length that becomes 0 between its check and its use would never end. What leaves is
  * the frame as it is then: a stranger who changes it harms his own packet. Source routes are
- * refused (RFC 7126 §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4); all others pass
- * unchanged.
+ * refused (RFC 7126 §4.3, §4.4), a malformed option too (RFC 1812 §5.2.4). A host, where one is
+ * attached, fills in a record of the route and of times (RFC 1812 §5.3.13.5, §5.3.13.6) and sees a
+ * router alert (RFC 2113); without one they pass unchanged, as all others do.
  */
-static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
+static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header, bool host)
 {
+	verdict found = VERDICT_FORWARD;
 	uint8_t ip[60];
 	uint64_t sum = 0;
 	uint32_t at = IPV4_BYTES;
@@ -80,12 +82,14 @@ static inline verdict ipv4_check_options(const uint8_t *data, uint32_t header)
 			continue;
 		}
 		if (kind == 131 || kind == 137) /* loose and strict source route */
-			return VERDICT(OPTIONS);
+			return VERDICT(SOURCE_ROUTE);
 		if (at + 1 >= header || ip[at + 1] < 2 || at + ip[at + 1] > header)
 			return VERDICT(OPTIONS);
+		if (host && (kind == 7 || kind == 68 || kind == 148))
+			found = VERDICT(OPTIONS);
 		at += ip[at + 1];
 	}
-	return VERDICT_FORWARD;
+	return found;
 }
 
 /*
@@ -182,7 +186,8 @@ static verdict classify_ipv4(const struct nic *n, struct burst *b, unsigned k)
 	if (v != VERDICT_FORWARD)
 		return v;
 	if (header > IPV4_BYTES)
-		options = ipv4_check_options(data + ETHERNET_BYTES, header);
+		options = ipv4_check_options(data + ETHERNET_BYTES, header,
+			n->out[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)].open);
 	v = scope4(n, b, k, tail, options ? options : VERDICT(LOCAL));
 	if (v == VERDICT_FORWARD)
 		v = options;

@@ -52,19 +52,29 @@ static void look_up(const struct nic *n, struct burst *b)
 }
 
 /* A descriptor's flags tell the host why, and as what. */
+static void punt(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_drop reason,
+	enum p2pnic_punt_class class)
+{
+	struct selection one;
+
+	count(&n->counters->punt[class].passed, 1);
+	one.count = 1;
+	one.frame[0] = (uint8_t)k;
+	one.length[0] = b->length[k];
+	ring_out_enqueue(
+		n, b, P2PNIC_HOST_PEER(punt_ring(class)), &one, P2PNIC_FLAGS(reason, class));
+}
+
 static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint64_t *clock)
 {
 	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
 	enum p2pnic_punt_class class = punt_class(b, k);
-	struct selection one;
-	unsigned peer;
 
 	if (class == P2PNIC_PUNT_COUNT) {
 		count_drop(n, reason, 1);
 		return;
 	}
-	peer = P2PNIC_HOST_PEER(punt_ring(class));
-	if (!n->out[peer].open) {
+	if (!n->out[P2PNIC_HOST_PEER(punt_ring(class))].open) {
 		count_drop(n, reason, 1);
 		return;
 	}
@@ -73,17 +83,36 @@ static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint6
 		count_drop(n, P2PNIC_DROP_POLICED, 1);
 		return;
 	}
-	count(&n->counters->punt[class].passed, 1);
-	one.count = 1;
-	one.frame[0] = (uint8_t)k;
-	one.length[0] = b->length[k];
-	ring_out_enqueue(n, b, peer, &one, P2PNIC_FLAGS(reason, class));
+	punt(n, b, k, reason, class);
+}
+
+/*
+ * Who sends a packet that leaves by the NIC that received it may know a better first hop (RFC 1812
+ * §5.2.7.2, RFC 4861 §8.2). One now and then goes to the host as it came: that forwards it, and
+ * tells the sender. All others leave at once.
+ */
+#define REDIRECT_NS 20000000u
+static bool punt_to_redirect(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
+{
+	const uint8_t *data = b->frame[k].data;
+
+	if (!n->out[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)].open)
+		return false;
+	if (!*clock)
+		*clock = board_clock(n->board);
+	if (*clock - n->redirect_ns < REDIRECT_NS)
+		return false;
+	n->redirect_ns = *clock;
+	b->head[k] = (struct frame_head){
+		{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
+	punt(n, b, k, P2PNIC_DROP_REDIRECT, P2PNIC_PUNT_EXCEPTION);
+	return true;
 }
 
 /* The last stage acts on verdicts: each frame goes into the ring of its egress, in order of
  * arrival; without one it is punted or dropped. Nothing else counts drops of a burst, punts or
  * enqueues. */
-static void dispatch(struct nic *n, const struct burst *b)
+static void dispatch(struct nic *n, struct burst *b)
 {
 	uint64_t left = ~0ull >> (P2PNIC_BURST_MAX - b->frames);
 	uint64_t clock = 0;
@@ -97,6 +126,9 @@ static void dispatch(struct nic *n, const struct burst *b)
 			continue;
 		if (unlikely(egress == BURST_NOWHERE)) {
 			punt_or_drop(n, b, k, &clock);
+			left &= ~(1ull << k);
+		} else if (unlikely(egress == n->index) && punt_to_redirect(n, b, k, &clock)) {
+			b->egress[k] = BURST_NOWHERE;
 			left &= ~(1ull << k);
 		} else {
 			left &= ~n->kernel->select(b, egress, &s);

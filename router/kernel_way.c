@@ -46,7 +46,7 @@ int kernel_ways_nic(const struct kernel_ways *w, uint32_t ifindex)
 
 bool kernel_neighbor_valid(const struct kernel_neighbor *n)
 {
-	return n->has_mac && (n->state & NUD_VALID);
+	return n->has_mac && !(n->mac.octet[0] & 1) && (n->state & NUD_VALID);
 }
 
 static bool runs(const struct kernel_value *link)

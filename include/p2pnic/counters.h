@@ -41,7 +41,7 @@
 	X(PROHIBIT, "prohibit", "route says prohibited")                                           \
 	X(NO_NEIGHBOR, "no-neighbor", "next hop's MAC unknown, and no host to resolve it")         \
 	X(MTU, "mtu", "longer than the egress link's MTU")                                         \
-	X(OPTIONS, "options", "IPv4 options need the host, and none is attached")                  \
+	X(OPTIONS, "options", "IPv4 options malformed, or for the host, and none is attached")     \
 	X(LOCAL, "local", "to an address of this router, and no host to punt it to")               \
 	X(NO_PEER, "no-peer", "egress NIC is not connected (dead, stopped, being restarted)")      \
 	X(RING_FULL, "ring-full", "egress ring full and the packets held for it at their limit")   \
@@ -56,7 +56,9 @@
 	X(LINK_DOWN, "link-down", "the egress NIC's port has no carrier")                          \
 	X(POLICED, "policed", "punt above the rate of its class or source: punt.h")                \
 	X(BAD_TRANSFER, "bad-transfer", "did not arrive whole from its ingress NIC: ring.h")       \
-	X(REVERSE_PATH, "reverse-path", "no way back to its source: RFC 3704")
+	X(REVERSE_PATH, "reverse-path", "no way back to its source: RFC 3704")                     \
+	X(SOURCE_ROUTE, "source-route", "IPv4 option loose or strict source route: RFC 7126")      \
+	X(REDIRECT, "redirect", "why a packet is punted that leaves by the NIC it came by")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,

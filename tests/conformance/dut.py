@@ -188,6 +188,20 @@ class Dut(Network):
             for line in undo:
                 run("ip", "-n", self.kernel, *line.split())
 
+    @contextlib.contextmanager
+    def reverse_path(self, k, check):
+        """Link k takes packets only with a way back: "loose" or "strict". The NIC's business."""
+        nic = self.router.config["nics"][k - 1]
+        try:
+            nic["reverse_path"] = check
+            self.router.write()
+            self.router.reload()
+            yield
+        finally:
+            del nic["reverse_path"]
+            self.router.write()
+            self.router.reload()
+
     def program(self):
         for key, value in SYSCTLS.items():
             self.sysctl(key, value)
@@ -308,11 +322,12 @@ class Dut(Network):
     def outcome(self, port, packet, **ether):
         return self.words(self.probe(port, packet, **ether))
 
-    def becomes(self, want, port, make, seconds=SETTLE):
+    def becomes(self, want, port, make, seconds=SETTLE, **ether):
         """The outcome of make(), once it is `want`, or in the end: what changes R takes effect by
         and by."""
         deadline = time.monotonic() + seconds
-        while (seen := self.outcome(port, make())) != want and time.monotonic() < deadline:
+        while (seen := self.outcome(port, make(), **ether)) != want and \
+                time.monotonic() < deadline:
             time.sleep(0.05)
         return seen
 
@@ -339,6 +354,9 @@ class Linux(Dut):
         self.ip(f"link set nic{NARROW} mtu {NARROW_MTU}")
         self.program()
         return self
+
+    def reverse_path(self, k, check):
+        return self.set(**{f"net__ipv4__conf__nic{k}__rp_filter": 1 if check == "strict" else 2})
 
     def count(self, _reason, counter):
         return float("inf") if counter is None else self.kernel_count(counter)  # None: nowhere

@@ -217,9 +217,9 @@ def test_43_a_neighbour_of_the_next_hop_is_redirected(r, expect):
     want = "ICMPv6 137/0, forwarded to h1"
     with r.routes("fd43::/32 via fe80::2 dev nic1"):
         r.becomes("forwarded to h1", 1, lambda: udp(dst="fd43::1"))
-        seen = r.probe(1, udp(src=host6(1, 3), dst="fd43::1"), src=mac(1, 3))
-    if expect(r.words(seen), want):
-        redirect = next(s.ip for s in seen if s.word(r.addresses) == "ICMPv6 137/0")
+        seen = r.becomes(want, 1, lambda: udp(src=host6(1, 3), dst="fd43::1"), src=mac(1, 3))
+    if expect(seen, want):
+        redirect = next(s.ip for s in r.marked() if s.word(r.addresses) == "ICMPv6 137/0")
         assert redirect.src == local(1) and redirect.hlim == 255
         assert redirect.payload.tgt == "fe80::2" and redirect.payload.dst == "fd43::1"
 

@@ -21,6 +21,7 @@ static void one(struct rig *r, const struct packet *p)
 	struct model m;
 	uint16_t flags;
 
+	model_host = r->config.host;
 	model_receive(&m, 0, p);
 	rig_receive(r, 0, p);
 	rig_run(r);

@@ -114,22 +114,28 @@ static bool sum_is_right(const uint8_t *header, unsigned bytes)
 	return sum == 0xffff;
 }
 
-static bool options_are_fine(const uint8_t *option, unsigned bytes)
+bool model_host;
+
+/* 0: the packet passes. */
+static enum p2pnic_drop options_of(const uint8_t *option, unsigned bytes)
 {
+	bool asks = false;
+
 	while (bytes > 0 && *option != 0) {
 		unsigned length = 1;
 
 		if (*option == 131 || *option == 137)
-			return false;
+			return P2PNIC_DROP_SOURCE_ROUTE;
 		if (*option != 1) {
 			if (bytes < 2 || option[1] < 2 || option[1] > bytes)
-				return false;
+				return P2PNIC_DROP_OPTIONS;
 			length = option[1];
 		}
+		asks |= *option == 7 || *option == 68 || *option == 148;
 		option += length;
 		bytes -= length;
 	}
-	return true;
+	return asks && model_host ? P2PNIC_DROP_OPTIONS : 0;
 }
 
 /* The packet goes by next hop `hop`. */
@@ -211,16 +217,21 @@ static void ipv4(struct model *m, unsigned ingress)
 		drop(m, P2PNIC_DROP_MARTIAN_DESTINATION);
 	else if (header > 20 && !sum_is_right(ip, header))
 		drop(m, P2PNIC_DROP_CHECKSUM);
-	else if (!options_are_fine(ip + 20, header - 20))
-		goto options;
 	else
-		goto routed;
+		goto sound;
 	return;
-options:
-	m->packet.length = 14 + total;
-	punt(m, P2PNIC_DROP_OPTIONS);
-	return;
-routed:
+sound:
+	switch (options_of(ip + 20, header - 20)) {
+	case P2PNIC_DROP_SOURCE_ROUTE:
+		drop(m, P2PNIC_DROP_SOURCE_ROUTE);
+		return;
+	case P2PNIC_DROP_OPTIONS:
+		m->packet.length = 14 + total;
+		punt(m, P2PNIC_DROP_OPTIONS);
+		return;
+	default:
+		break;
+	}
 	m->packet.length = 14 + total;
 	route(m, ingress, hop, ip[8]);
 }

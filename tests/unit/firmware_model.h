@@ -30,6 +30,9 @@ extern const unsigned model_blocks4, model_blocks6;
 /* Of the longest block that holds the address; true if there is none. */
 bool model_forwardable(const uint8_t *address, bool six);
 
+/* A host is attached: it gets packets with options that ask a router for something. */
+extern bool model_host;
+
 void model_receive(struct model *, unsigned ingress, const struct packet *);
 
 #endif

@@ -171,9 +171,9 @@ static void options(void **state)
 	forwards(r, &p, 1);
 	with_options(
 		&p, (const uint8_t[]){131, 7, 4, 10, 1, 0, 1, 0}, 8, 8); /* loose source route */
-	drops(r, &p, P2PNIC_DROP_OPTIONS);
+	drops(r, &p, P2PNIC_DROP_SOURCE_ROUTE);
 	with_options(&p, (const uint8_t[]){1, 137, 7, 4, 10, 1, 0, 1}, 8, 8); /* strict */
-	drops(r, &p, P2PNIC_DROP_OPTIONS);
+	drops(r, &p, P2PNIC_DROP_SOURCE_ROUTE);
 	with_options(&p, (const uint8_t[]){222, 1, 0, 0}, 4, 4);
 	drops(r, &p, P2PNIC_DROP_OPTIONS);
 	with_options(&p, (const uint8_t[]){222, 0, 0, 0}, 4, 4);
@@ -294,7 +294,13 @@ static void exceptions_reach_the_host(void **state)
 	punts(r, &p, P2PNIC_DROP_NO_ROUTE, p.length);
 	packet_ipv4(&p, 0, 0xe0000005, 1, 100, 1); /* OSPF, even to this station's MAC */
 	punts(r, &p, P2PNIC_DROP_LINK_SCOPE, p.length);
-	with_options(&p, (const uint8_t[]){131, 7, 4, 10, 1, 0, 1, 0}, 8, 8);
+	with_options(&p, (const uint8_t[]){222, 1, 0, 0}, 4, 4);
+	punts(r, &p, P2PNIC_DROP_OPTIONS, p.length);
+	with_options(&p, (const uint8_t[]){7, 7, 4, 0, 0, 0, 0, 0}, 8, 8); /* record route */
+	punts(r, &p, P2PNIC_DROP_OPTIONS, p.length);
+	with_options(&p, (const uint8_t[]){1, 68, 8, 5, 0, 0, 0, 0, 0, 0, 0, 0}, 12, 12);
+	punts(r, &p, P2PNIC_DROP_OPTIONS, p.length);
+	with_options(&p, (const uint8_t[]){148, 4, 0, 0}, 4, 4); /* router alert */
 	punts(r, &p, P2PNIC_DROP_OPTIONS, p.length);
 	packet_ipv6(&p, 0, PACKET_TO6(1), 1, 100, 1);
 	punts(r, &p, P2PNIC_DROP_TTL, p.length);

@@ -352,6 +352,46 @@ static void adjacencies_in_use(void **state)
 	rig_free(r);
 }
 
+/* One packet in 20 ms that leaves by the NIC it came by is the host's, as it came. */
+static void a_sender_may_be_redirected(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.host = true});
+	struct packet p, punted, *got;
+	uint16_t reason;
+
+	r->at[0].board.clock_ns = SECOND;
+	for (unsigned round = 0; round < 3; round++) {
+		packet_ipv4(&p, 0, PACKET_TO(0), 64, 100, round);
+		for (unsigned k = 0; k < 10; k++)
+			rig_receive(r, 0, &p);
+		rig_run(r);
+		assert_true(rig_punted(r, 0, &punted, &reason));
+		assert_int_equal(reason, P2PNIC_DROP_REDIRECT);
+		assert_int_equal(punted.length, p.length);
+		assert_memory_equal(punted.bytes, p.bytes, p.length);
+		for (unsigned k = 0; k < 9; k++, free(got)) {
+			assert_non_null(got = rig_sent(r, 0));
+			assert_int_equal(got->bytes[22], 63);
+		}
+		r->at[0].board.clock_ns += SECOND / 50 - 1;
+		rig_receive(r, 0, &p);
+		rig_run(r);
+		assert_false(rig_punted(r, 0, &punted, &reason));
+		free(rig_sent(r, 0));
+		r->at[0].board.clock_ns += 1;
+	}
+	/* Other packets are no business of it. */
+	r->at[0].board.clock_ns += SECOND;
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 100, 1);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_non_null(got = rig_sent(r, 1));
+	free(got);
+	assert_int_equal(rig_all_drops(r, 0), 0);
+	rig_check(r);
+	rig_free(r);
+}
+
 static void a_link_that_is_down(void **state)
 {
 	struct rig *r = rig_new(3, &(struct rig_config){.slots = 16});
@@ -407,6 +447,7 @@ int main(void)
 		cmocka_unit_test(injected_packets_go_first),
 		cmocka_unit_test(more_station_addresses),
 		cmocka_unit_test(adjacencies_in_use),
+		cmocka_unit_test(a_sender_may_be_redirected),
 		cmocka_unit_test(a_link_that_is_down),
 	};
 

@@ -116,6 +116,7 @@ static void receive(struct rig *r, struct expected *e, unsigned nic)
 
 	random_packet(&p, nic);
 	rig_receive(r, nic, &p);
+	model_host = r->config.host;
 	model_receive(&m, nic, &p);
 	if (m.verdict == MODEL_FORWARD && m.egress < r->nics)
 		queue_push(&e->forwarded[nic][m.egress][kind_of(p.bytes, 0)], m.packet.bytes,
