@@ -286,7 +286,8 @@ class Dut(Network):
             out[mark_] = (at, raw(self.frame(port, packet / Raw(mark_))))
 
         for k in range(1, PORTS + 1):
-            awaited(new_mark(), k, IP(src=far(port, number), dst=far(k)) / UDP(dport=9))
+            if k != port or not self.answers:  # there the answers are enough
+                awaited(new_mark(), k, IP(src=far(port, number), dst=far(k)) / UDP(dport=9))
         if self.answers:
             awaited(new_mark(), port, IP(src=far(port, number), dst=far(port), ttl=1) / UDP())
             awaited(new_mark(), port, IPv6(src=far6(port, number), dst=far6(port), hlim=1) / UDP())
@@ -331,6 +332,10 @@ class Dut(Network):
             time.sleep(0.05)
         return seen
 
+    def in_force(self, prefix):
+        """Returns when R itself forwards by a route that the kernel has: until then a packet may be
+        the kernel's, which forwards it too, but not many in a second."""
+
     def settle(self):
         """Returns when what the kernel was told before is in force."""
         port = 3
@@ -338,6 +343,7 @@ class Dut(Network):
             def packet():
                 return IP(src=far(1), dst="50.250.0.1") / UDP() / mark()
             assert self.becomes(f"forwarded to h{port}", 1, packet) == f"forwarded to h{port}"
+            self.in_force("50.250.0.0/16")
 
     def arp_reply(self, port, address, sender=None, **ether):
         """Host `port` says by ARP that the address is at its MAC."""
@@ -387,6 +393,10 @@ class P2pnic(Dut):
                                        f"nic{k}").returncode == 0, what=f"tap nic{k}")
         self.program()
         return self
+
+    def in_force(self, prefix):
+        eventually(lambda: any(row["prefix"] == prefix for row in self.router.show("route")),
+                   what=f"{prefix} in the NICs")
 
 
 DUTS = {dut.name: dut for dut in (Dut, Linux, P2pnic)}
