@@ -42,6 +42,7 @@ PROBES = {
     "no-veth": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "veth"),
     "no-vlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add a type dummy && "
                               "ip link add link a name b type vlan id 5"),
+    "no-tun": lambda: not os.path.exists("/dev/net/tun"),
     "no-af-xdp": _no_af_xdp,
     "no-avx512": _no_avx512,
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",
