@@ -140,6 +140,7 @@ static int run(const struct sandbox *sandbox, void *argument)
 	}
 	json_object_set_new(results, "user", json_string(sandbox->own_user ? "namespace" : "root"));
 	json_object_set_new(results, "port_type", json_string(lab.port_type));
+	json_object_set_new(results, "routes", json_string(lab.no_frr.text[0] ? "ip" : "frr"));
 	if (!options->json) {
 		printf("lab: four soft NICs, four hosts, in %s; port type %s\n",
 			sandbox->own_user ? "user and network namespaces of its own (not root)"
@@ -147,6 +148,10 @@ static int run(const struct sandbox *sandbox, void *argument)
 			lab.port_type);
 		if (lab.why_not[0])
 			printf("  not af_xdp: %s\n", lab.why_not);
+		if (lab.no_frr.text[0])
+			printf("  routes by ip route, not from FRR: %s\n", lab.no_frr.text);
+		else
+			printf("  routes from FRR, by BGP with each host\n");
 	}
 	well = traffic_pings(results, options->mtu);
 	if (!options->json)
@@ -161,6 +166,8 @@ static int run(const struct sandbox *sandbox, void *argument)
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
+	json_object_set_new(
+		results, "forwarded_by_kernel", json_integer(lab_forwarded_by_kernel(&lab)));
 	if (!options->json)
 		printf("  ports %s, %s\n", lab.port_type, port_mode(results));
 	report(options, results);

@@ -31,7 +31,7 @@ static long long dropped(const json_t *counters)
 }
 
 struct totals {
-	long long in, sent, dropped, punted, held, missed;
+	long long in, injected, sent, dropped, punted, held, missed;
 	long long
 		unaccounted; /* magnitudes: a surplus of one NIC does not hide a loss of another */
 };
@@ -50,6 +50,7 @@ static struct totals total(const json_t *nics, const json_t *rings)
 	json_array_foreach(nics, index, row)
 	{
 		t.in += packets(row, "received") + packets(row, "injected");
+		t.injected += packets(row, "injected");
 		t.sent += packets(row, "sent");
 		t.dropped += dropped(row);
 		t.punted += packets(row, "punted");
@@ -116,9 +117,10 @@ int account_read(json_t *results, struct account_source source, struct error *er
 	json_object_set_new(results, "counter", nics);
 	json_object_set_new(results, "ring", rings);
 	json_object_set_new(results, "packets",
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "in", t.in, "out",
-			t.sent + t.dropped + t.punted, "sent", t.sent, "dropped", t.dropped, "held",
-			t.held, "missed", t.missed, "unaccounted",
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "in", t.in, "injected",
+			t.injected, "out", t.sent + t.dropped + t.punted, "sent", t.sent, "punted",
+			t.punted, "dropped", t.dropped, "held", t.held, "missed", t.missed,
+			"unaccounted",
 			magnitude(t.in - t.sent - t.dropped - t.punted - t.held) + t.unaccounted));
 	static const char *const more[] = {"nic", "port", "drop", "router"};
 
@@ -211,6 +213,7 @@ static void print_drops(const json_t *results, FILE *file)
 void account_print(const json_t *results, FILE *file)
 {
 	const json_t *router = json_object_get(results, "router");
+	const json_t *forwarded = json_object_get(results, "forwarded_by_kernel");
 	double engines = 0;
 	size_t index;
 	const json_t *row;
@@ -223,10 +226,15 @@ void account_print(const json_t *results, FILE *file)
 		"\nCPU: engines %.2f s (cores of this host in place of the NICs' processors), "
 		"driver %.2f s\n",
 		engines, json_real_value(json_object_get(router, "driver_cpu_seconds")));
-	fprintf(file, "packets in: %lld; out: %lld sent, %lld dropped by reason\n",
-		account_count(results, "in"), account_count(results, "sent"),
+	fprintf(file,
+		"packets in: %lld, %lld of them from the kernel; out: %lld sent, %lld to the "
+		"kernel, %lld dropped by reason\n",
+		account_count(results, "in"), account_count(results, "injected"),
+		account_count(results, "sent"), account_count(results, "punted"),
 		account_count(results, "dropped"));
-	fprintf(file, "data packets through the driver: %lld\n",
-		(long long)json_integer_value(
-			json_object_get(router, "data_packets_through_driver")));
+	if (forwarded)
+		fprintf(file, "forwarded by the kernel: %lld\n", json_integer_value(forwarded));
+	else
+		fprintf(file, "data packets through the driver: %lld\n",
+			json_integer_value(json_object_get(router, "data_packets_through_driver")));
 }

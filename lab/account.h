@@ -26,10 +26,12 @@ struct account_source account_of_runtime(const char *runtime);
  * -j` has them, and "packets". 0 or -EIO with a sentence in error. */
 int account_read(json_t *results, struct account_source, struct error *error);
 
-/* Prints the matrix, drops, CPU seconds and the line of the driver. */
+/* Prints the matrix, drops, CPU seconds and the line of the driver; in its place, where results
+ * have "forwarded_by_kernel", that of the kernel. */
 void account_print(const json_t *results, FILE *);
 
-/* Of "packets": "in", "out", "sent", "dropped", "held", "missed", "unaccounted". */
+/* Of "packets": "in" with "injected", "out" with "sent", "punted", "dropped"; "held", "missed",
+ * "unaccounted". */
 long long account_count(const json_t *results, const char *key);
 
 #endif

@@ -94,7 +94,7 @@ static json_t *run(const char *directory, unsigned mtu, struct error *error)
 	static char in[LAB_NICS][64], config[64], out[64];
 	const char *const argv[] = {"p2pnic", "replay", in[0], in[1], in[2], in[3], "-c", config,
 		"-o", out, "--json", NULL};
-	struct lab lab = {.mtu = mtu, .port_type = "pcap"};
+	struct lab lab = {.mtu = mtu, .captures = true, .port_type = "pcap"};
 	json_t *results = NULL;
 	struct child child;
 	char *text;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lab/network.h"
 
+#include "lab/routing.h"
 #include "ports/port.h"
 #include "router/api_client.h"
 #include "router/config_defaults.h"
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,25 +30,24 @@ void lab_address(unsigned host, bool six, char text[40])
 	snprintf(text, 40, six ? "fd00:%u::2" : "10.0.%u.2", host);
 }
 
-/* --- Namespaces and links --------------------------------------------------------------------- */
-
-struct script {
-	char text[8192];
-	size_t used;
-};
-
-__attribute__((format(printf, 2, 3))) static void line(struct script *s, const char *format, ...)
+void lab_network_address(unsigned host, bool six, char text[40])
 {
-	va_list arguments;
-
-	va_start(arguments, format);
-	s->used +=
-		(size_t)vsnprintf(s->text + s->used, sizeof(s->text) - s->used, format, arguments);
-	va_end(arguments);
-	s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "\n");
+	snprintf(text, 40, six ? "fd01:%u::1" : "10.1.%u.1", host);
 }
 
-static int ip_batch(const char *namespace, const struct script *s, struct error *error)
+void lab_router_address(unsigned host, bool six, char text[40])
+{
+	snprintf(text, 40, six ? "fd00:%u::1" : "10.0.%u.1", host);
+}
+
+bool lab_has_ipv6(void)
+{
+	return access("/proc/sys/net/ipv6", F_OK) == 0;
+}
+
+/* --- Namespaces and links --------------------------------------------------------------------- */
+
+int lab_ip_batch(const char *namespace, const struct script *s, struct error *error)
 {
 	static const char *const argv[] = {"ip", "-batch", "-", NULL};
 
@@ -83,32 +82,58 @@ static int make_links(unsigned mtu, struct error *error)
 		line(&s, "netns add p2pnic-lab-h%u", k);
 	for (unsigned k = 1; k <= LAB_NICS; k++)
 		line(&s,
-			"link add nic%u mtu %u address 02:00:00:00:%02x:01 netns %s type veth "
+			"link add port%u mtu %u address 02:00:00:00:%02x:01 netns %s type veth "
 			"peer name eth0 mtu %u address 02:00:00:00:%02x:02 netns p2pnic-lab-h%u",
 			k, mtu, k, LAB_ROUTER, mtu, k, k);
-	return ip_batch(NULL, &s, error);
+	return lab_ip_batch(NULL, &s, error);
 }
 
+/* The kernel forwards what it resolves, between taps. The ports are the NICs' alone: strict
+ * reverse path filtering takes all of IPv4 from an interface that no route leads to. */
 static int make_router_side(struct error *error)
 {
-	static const char *const argv[] = {
-		"sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6", NULL};
+	static const char *const argv[] = {"sh", "-c",
+		"set -e; cd /proc/sys/net\n"
+		"echo 1 >ipv4/ip_forward\n"
+		"for port in ipv4/conf/port*; do\n"
+		"	echo 0 >$port/forwarding\n"
+		"	echo 1 >$port/rp_filter\n"
+		"done\n"
+		"[ -d ipv6 ] || exit 0\n"
+		"echo 1 >ipv6/conf/all/forwarding\n"
+		"for port in ipv6/conf/port*; do echo 1 >$port/disable_ipv6; done\n",
+		NULL};
 	struct script s = {0};
-	int result = 0;
+	int result = command_run(LAB_ROUTER, argv, NULL, error);
 
-	/* Where the kernel has no IPv6 there is nothing to switch off. */
-	if (access("/proc/sys/net/ipv6", F_OK) == 0)
-		result = command_run(LAB_ROUTER, argv, NULL, error);
+	line(&s, "link set lo up");
 	for (unsigned k = 1; k <= LAB_NICS; k++)
-		line(&s, "link set nic%u addrgenmode none up", k);
-	return result ? result : ip_batch(LAB_ROUTER, &s, error);
+		line(&s, "link set port%u up", k);
+	return result ? result : lab_ip_batch(LAB_ROUTER, &s, error);
+}
+
+/* Once the router runs: its taps are there. */
+static int make_taps(struct error *error)
+{
+	struct script s = {0};
+	char address[40];
+
+	for (unsigned k = 1; k <= LAB_NICS; k++) {
+		for (unsigned family = 0; family <= lab_has_ipv6(); family++) {
+			lab_router_address(k, family, address);
+			line(&s, "address add %s/%s dev nic%u%s", address, family ? "64" : "24", k,
+				family ? " nodad" : "");
+		}
+		line(&s, "link set nic%u up", k);
+	}
+	return lab_ip_batch(LAB_ROUTER, &s, error);
 }
 
 static int make_host(unsigned k, struct error *error)
 {
 	static const char *const offloads[] = {"ethtool", "-K", "eth0", "tx", "off", "tso", "off",
 		"gso", "off", "txvlan", "off", NULL};
-	char name[32];
+	char name[32], address[40];
 	struct script s = {0};
 	int result;
 
@@ -116,22 +141,24 @@ static int make_host(unsigned k, struct error *error)
 	result = command_run(name, offloads, NULL, error);
 	if (result)
 		return result;
-	/* Without link-local address and router solicitation: the wire carries what the lab
-	 * sends. */
 	line(&s, "link set lo up");
-	line(&s, "link set eth0 addrgenmode none up");
-	line(&s, "address add 10.0.%u.2/24 dev eth0", k);
-	line(&s, "neighbor add 10.0.%u.1 lladdr 02:00:00:00:%02x:01 dev eth0 nud permanent", k, k);
-	line(&s, "route add default via 10.0.%u.1", k);
-	line(&s, "address add fd00:%u::2/64 dev eth0 nodad", k);
-	line(&s, "neighbor add fd00:%u::1 lladdr 02:00:00:00:%02x:01 dev eth0 nud permanent", k, k);
-	line(&s, "route add default via fd00:%u::1 dev eth0", k);
-	return ip_batch(name, &s, error);
+	line(&s, "link set eth0 up");
+	for (unsigned family = 0; family <= lab_has_ipv6(); family++) {
+		const char *bits = family ? "64" : "24", *nodad = family ? "nodad" : "";
+
+		lab_address(k, family, address);
+		line(&s, "address add %s/%s dev eth0 %s", address, bits, nodad);
+		lab_network_address(k, family, address);
+		line(&s, "address add %s/%s dev lo %s", address, bits, nodad);
+		lab_router_address(k, family, address);
+		line(&s, "route add default via %s", address);
+	}
+	return lab_ip_batch(name, &s, error);
 }
 
 /* --- Port type and configuration -------------------------------------------------------------- */
 
-/* Whether an af_xdp port can be opened on nic1: in a child, since it enters the router's
+/* Whether an af_xdp port can be opened on port1: in a child, since it enters the router's
  * namespace. */
 static bool af_xdp_starts(unsigned mtu, char why_not[256])
 {
@@ -148,7 +175,7 @@ static bool af_xdp_starts(unsigned mtu, char why_not[256])
 	pid = fork();
 	if (pid == 0) {
 		const struct port_ops *ops = port_find("af_xdp");
-		struct port_config config = {.target = "nic1",
+		struct port_config config = {.target = "port1",
 			.memory_fd = -1,
 			.buffer_bytes = config_buffer_bytes(mtu)};
 		int code = namespace_enter(LAB_ROUTER);
@@ -185,6 +212,20 @@ static bool af_xdp_starts(unsigned mtu, char why_not[256])
 	return why_not[0] == 0;
 }
 
+/* Addresses and neighbours of a router that no kernel tells of them. */
+static void without_kernel(struct script *s)
+{
+	char address[40];
+
+	line(s, "neighbors:");
+	for (unsigned k = 1; k <= LAB_NICS; k++)
+		for (unsigned six = 0; six < 2; six++) {
+			lab_address(k, six, address);
+			line(s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
+				k, address, k);
+		}
+}
+
 int lab_write_config(const struct lab *lab, struct error *error)
 {
 	struct script s = {0};
@@ -198,21 +239,18 @@ int lab_write_config(const struct lab *lab, struct error *error)
 	if (config_buffer_bytes(lab->mtu) < P2PNIC_BUFFER_BYTES_MAX)
 		line(&s, "  ring_slots: 1024\n  rx_buffers: 4096");
 	line(&s, "nics:");
-	for (unsigned k = 1; k <= LAB_NICS; k++)
+	for (unsigned k = 1; k <= LAB_NICS; k++) {
 		line(&s,
 			"  - name: nic%u\n    mac: \"02:00:00:00:%02x:01\"\n    mtu: %u\n"
-			"    port: {type: %s, target: nic%u}\n"
-			"    addresses: [10.0.%u.1/24, \"fd00:%u::1/64\"]",
-			k, k, lab->mtu, lab->port_type, k, k, k);
-	line(&s, "neighbors:");
-	for (unsigned k = 1; k <= LAB_NICS; k++)
-		for (unsigned six = 0; six < 2; six++) {
-			char address[40];
-
-			lab_address(k, six, address);
-			line(&s, "  - {nic: nic%u, address: \"%s\", mac: \"02:00:00:00:%02x:02\"}",
-				k, address, k);
-		}
+			"    port: {type: %s, target: port%u}",
+			k, k, lab->mtu, lab->port_type, k);
+		if (lab->captures)
+			line(&s, "    addresses: [10.0.%u.1/24, \"fd00:%u::1/64\"]", k, k);
+	}
+	if (lab->captures)
+		without_kernel(&s);
+	else
+		line(&s, "kernel: {}");
 	return write_text(lab->config, s.text, error);
 }
 
@@ -263,9 +301,51 @@ int lab_up(struct lab *lab, unsigned mtu, struct error *error)
 	}
 	if (!result)
 		result = start_router(lab, error);
+	if (!result)
+		result = make_taps(error);
+	if (!result)
+		result = routing_start(lab, error);
 	if (result)
 		lab_down();
 	return result;
+}
+
+/* The number under the heading in the two lines of a protocol in /proc/net/snmp. */
+static long long snmp_value(const char *headings, const char *values, const char *heading)
+{
+	for (;;) {
+		size_t h = strcspn(headings, " \n"), v = strcspn(values, " \n");
+
+		if (h == strlen(heading) && !strncmp(headings, heading, h))
+			return atoll(values);
+		if (headings[h] != ' ' || values[v] != ' ')
+			return 0;
+		headings += h + 1;
+		values += v + 1;
+	}
+}
+
+long long lab_forwarded_by_kernel(const struct lab *lab)
+{
+	char path[64], names[1024], values[1024];
+	long long n = -1;
+	FILE *file;
+
+	/* RFC 4293's ipIfStatsOutForwDatagrams. */
+	snprintf(path, sizeof(path), "/proc/%d/net/snmp", lab->router.pid);
+	file = fopen(path, "re");
+	if (file && fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file))
+		n = snmp_value(names, values, "ForwDatagrams");
+	if (file)
+		fclose(file);
+	snprintf(path, sizeof(path), "/proc/%d/net/snmp6", lab->router.pid);
+	file = n < 0 ? NULL : fopen(path, "re");
+	while (file && fgets(values, sizeof(values), file))
+		if (!strncmp(values, "Ip6OutForwDatagrams ", 20))
+			n += atoll(values + 20);
+	if (file)
+		fclose(file);
+	return n;
 }
 
 /* Asks the router to stop in order, if there is one to be asked. */
@@ -323,6 +403,7 @@ bool lab_down(void)
 		unlink(path);
 	}
 	rmdir(runtime);
+	routing_remove();
 	snprintf(path, sizeof(path), "%s.yaml", runtime);
 	unlink(path);
 	*strrchr(path, '/') = 0;

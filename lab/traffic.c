@@ -35,7 +35,7 @@ static void start_ping(struct ping *p, unsigned mtu)
 		"-s", payload, address, NULL};
 
 	snprintf(payload, sizeof(payload), "%u", mtu - (p->six ? 40 : 20) - ICMP_ECHO_HEADER);
-	lab_address(p->to, p->six, address);
+	lab_network_address(p->to, p->six, address);
 	lab_host(p->from, name);
 	child_start(&p->child, name, argv, NULL, false);
 }
@@ -58,7 +58,7 @@ bool traffic_pings(json_t *results, unsigned mtu)
 	struct ping ping[LAB_NICS * LAB_NICS * 2];
 	unsigned pings = 0, got = 0;
 	json_t *lost = json_array();
-	bool six = access("/proc/sys/net/ipv6", F_OK) == 0;
+	bool six = lab_has_ipv6();
 
 	/* Address families one after the other: two dozen programs at once need not be more. */
 	for (unsigned family = 0; family <= six; family++) {
@@ -82,7 +82,7 @@ bool traffic_pings(json_t *results, unsigned mtu)
 			if (n == PING_COUNT)
 				continue;
 			lab_host(ping[k].from, name);
-			lab_address(ping[k].to, ping[k].six, address);
+			lab_network_address(ping[k].to, ping[k].six, address);
 			json_array_append_new(
 				lost, json_pack("{s:s, s:s, s:i}", "from", name, "to", address,
 					      "lost", (int)(PING_COUNT - n)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the lab sends: pings as long as the MTU allows between all hosts, TCP between two pairs at
+ * What the lab sends: pings as long as the MTU allows from each host to the networks behind all
+ * others, TCP between two pairs at
  * once, a burst of UDP.
  *
  * Each function adds its results to `results` and returns whether all went as it should: no ping

@@ -26,11 +26,15 @@ def traces(programs):
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/exe") in programs:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    found.append(file.read().replace(b"\0", b" ").decode(errors="replace"))
+            program = os.readlink(f"/proc/{pid}/exe")
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read().replace(b"\0", b" ").decode(errors="replace")
+            if program in programs or program.startswith("/usr/lib/frr/") and (
+                    "/lab-frr" in line or "--vty_socket /var/tmp" in line):
+                found.append(line)
     found += [path for path in ("/run/netns/p2pnic-lab-router", "/run/netns/p2pnic-lab-h1",
-                                "/run/p2pnic/lab", "/run/p2pnic/lab.yaml")
+                                "/run/p2pnic/lab", "/run/p2pnic/lab.yaml",
+                                "/run/p2pnic/lab-frr")
               if os.path.exists(path)]
     return found
 
@@ -72,11 +76,21 @@ def good(done, kind):
         pytest.skip(f"only {result['user']} is allowed here: {done.stderr.strip()}")
     assert result["packets"]["unaccounted"] == 0
     assert result["packets"]["in"] == result["packets"]["out"] > 0
-    assert result["router"]["data_packets_through_driver"] == 0
+    if kind == "none":
+        assert result["router"]["data_packets_through_driver"] == 0
     return result
 
 
-def check_traffic(result):
+def frr_may_run():
+    return os.geteuid() == 0 and os.path.exists("/usr/lib/frr/bgpd")
+
+
+def check_traffic(result, routes=None):
+    """Next hops that BGP does not resolve beforehand are, by the first packets of the pings."""
+    routes = routes or ("frr" if result["user"] == "root" and frr_may_run() else "ip")
+    assert result["routes"] == routes
+    assert 0 <= result["forwarded_by_kernel"] <= (0 if result["routes"] == "frr" else 72)
+    assert result["packets"]["punted"] > 0 and result["packets"]["injected"] > 0
     assert result["pings"]["answered"] == result["pings"]["sent"] >= 36
     assert len(result["tcp"]) == 2 and all(row["bits_per_second"] > 0 for row in result["tcp"])
     assert all(row["datagrams"] > 0 for row in result["udp"])
@@ -104,7 +118,8 @@ def test_text(for_nobody):
     assert "packet memory" not in reason
     last = re.fullmatch(r"lab: (\d+) packets in, (\d+) out, 0 unaccounted", lines[-1])
     assert last and last[1] == last[2]
-    assert "data packets through the driver: 0" in lines
+    assert any(re.fullmatch(r"forwarded by the kernel: \d+", line) for line in lines)
+    assert any(line.startswith("  routes by ip route, not from FRR: ") for line in lines)
 
 
 @pytest.mark.parametrize("mtu", [1500, 9000])
@@ -217,7 +232,8 @@ def test_in_a_chroot(tmp_path):
     script = CHROOT.format(place=tmp_path, program=P2PNIC)
     done = run("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
     assert '"root"' in done.stdout, done.stderr
-    check_traffic(good(done, "root"))
+    # FRR's daemons are given a /var/tmp of their own, which this root cannot have.
+    check_traffic(good(done, "root"), routes="ip")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -242,7 +258,8 @@ def use(program):
         assert "lab: up" in up.stdout
         again = run(*program, "lab", "up")
         assert again.returncode == 1 and "up already" in again.stderr
-        ping = run(*program, "lab", "exec", "h1", "ping", "-c", "1", "-W", "5", "10.0.4.2")
+        # Where no BGP has resolved the next hop, the kernel forwards the first one.
+        ping = run(*program, "lab", "exec", "h1", "ping", "-c", "2", "-W", "5", "10.1.4.1")
         assert ping.returncode == 0, ping.stdout + ping.stderr
         show = run(*program, "lab", "exec", "router", "p2pnic", "show", "ring", "-j", "--name",
                    "lab")
@@ -289,7 +306,7 @@ def test_up_over_a_dead_one(permitted):
 
 # --- Programs that fail ---------------------------------------------------------------------------
 
-ANSWERED = ('case "$*" in *" 10.0.2.2") n=2;; *) n=3;; esac\necho "3 packets transmitted, $n '
+ANSWERED = ('case "$*" in *" 10.1.2.1") n=2;; *) n=3;; esac\necho "3 packets transmitted, $n '
             'received"')
 REPORT = '{"end": {"sum": {"packets": 9, "bytes": 900, "lost_packets": 1}, ' \
          '"sum_received": {"bits_per_second": 2e9}, "sum_sent": {"retransmits": 4}}}'
@@ -325,7 +342,7 @@ def test_what_failed_is_told(for_nobody, pretend):
     assert done.returncode == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert [line for line in lines if line.endswith("lost") and "->" in line] == \
-        [f"p2pnic-lab-h{k} -> 10.0.2.2: 1 lost" for k in (
+        [f"p2pnic-lab-h{k} -> 10.1.2.1: 1 lost" for k in (
             1, 3, 4)] + ["udp h3 -> h2 9 datagrams, 1 lost"]
     assert "tcp h1 -> h2 failed: no way there" in lines
     assert "tcp h3 -> h4 failed: broken" in lines
@@ -345,7 +362,7 @@ def test_json(pretend, words):
     result = json.loads(done.stdout)
     assert done.returncode == 1  # pings were lost
     assert {(row["from"], row["to"], row["lost"]) for row in result["pings"]["lost"]} == \
-        {(f"p2pnic-lab-h{k}", "10.0.2.2", 1) for k in (1, 3, 4)}
+        {(f"p2pnic-lab-h{k}", "10.1.2.1", 1) for k in (1, 3, 4)}
     assert result["tcp"][0] == {"from": "p2pnic-lab-h1", "to": "p2pnic-lab-h2",
                                 "bits_per_second": 2e9, "retransmissions": 4}
     assert result["udp"][1] == {"from": "p2pnic-lab-h3", "to": "p2pnic-lab-h2", "datagrams": 9,
