@@ -20,7 +20,8 @@ static const char usage[] =
 	"       p2pnic lab down\n"
 	"       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
 	"\n"
-	"A router of four soft NICs and four hosts, in network namespaces of this machine.\n"
+	"A router of four soft NICs and four hosts, in network namespaces of this machine. Hosts\n"
+	"announce networks to the router's FRR, where that is installed.\n"
 	"  run   makes it, pings between all hosts, runs iperf3, tells where each packet went, and "
 	"leaves\n"
 	"        nothing behind; as root or in namespaces of its own without. Fails if a ping was "
@@ -198,13 +199,17 @@ static int lab_stay(unsigned mtu)
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
-	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, host h2 10.0.2.2, and so on. Try:\n");
+	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, the network behind it 10.1.1.0/24; h2 "
+	       "10.0.2.2, and so on. Try:\n");
 	if (root)
-		printf("  ip netns exec p2pnic-lab-h1 ping 10.0.2.2\n"
-		       "  p2pnic show --name lab ring\n");
+		printf("  ip netns exec p2pnic-lab-h1 ping 10.1.4.1\n"
+		       "  p2pnic show --name lab route\n");
 	else
-		printf("  p2pnic lab exec h1 ping 10.0.2.2\n"
-		       "  p2pnic lab exec router p2pnic show --name lab ring\n");
+		printf("  p2pnic lab exec h1 ping 10.1.4.1\n"
+		       "  p2pnic lab exec router p2pnic show --name lab route\n");
+	if (root && access("/run/p2pnic/lab-frr", F_OK) == 0)
+		printf("  ip netns exec p2pnic-lab-router vtysh --vty_socket "
+		       "/run/p2pnic/lab-frr -c 'show bgp summary'\n");
 	printf("  p2pnic lab down\n");
 	return COMMAND_OK;
 }

@@ -192,6 +192,23 @@ def test_jumbo_frames_byte_for_byte(permitted, tmp_path):
         run(P2PNIC, "lab", "down")
 
 
+@pytest.mark.parametrize("script, why", [
+    ("", "it is not installed"),
+    ("for name in zebra bgpd; do printf '#!/bin/sh\\necho out of luck; exit 1\\n' "
+     ">/usr/lib/frr/$name; chmod 755 /usr/lib/frr/$name; done", "out of luck")])
+def test_without_frr(script, why):
+    """Absent, or its daemons end: routes are the kernel's all the same, and why is said."""
+    if not frr_may_run():
+        pytest.skip("not root, or no FRR to hide")
+    command = f"mount -t tmpfs none /usr/lib/frr && {script or ':'} && exec {P2PNIC} lab run"
+    done = run("unshare", "--mount", "sh", "-c", command)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"cannot hide it: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert f"  routes by ip route, not from FRR: {why}\n" in done.stdout
+    assert "72 sent, 72 answered" in done.stdout and ", 0 unaccounted\n" in done.stdout
+
+
 CHROOT = """
 set -e
 mount --make-rshared /
@@ -380,14 +397,12 @@ def nth(number, program):
 
 @pytest.mark.parametrize("scripts, said", [
     ({"ip": NO_LUCK}, "ip: out of luck"), ({"ip": nth(2, "ip")}, "ip: out of luck"),
-    ({"ip": nth(4, "ip")}, "ip: out of luck"),
+    ({"ip": nth(4, "ip")}, "ip: out of luck"), ({"ip": nth(7, "ip")}, "ip: out of luck"),
     ({"ethtool": "exit 1"}, "ethtool: No child processes"),
-    ({"sh": NO_LUCK}, "sh: out of luck")], ids=range(5))
+    ({"sh": NO_LUCK}, "sh: out of luck")], ids=range(6))
 @pytest.mark.parametrize("what", ["run", "up", "up without root"])
 def test_network_that_cannot_be_made(permitted, for_nobody, pretend, scripts, said, what):
     """What failed is said, and what was made before it goes (the fixture looks)."""
-    if "sh" in scripts and not os.path.exists("/proc/sys/net/ipv6"):
-        pytest.skip("no IPv6 to switch off")
     program = for_nobody if what.endswith("root") else [P2PNIC]
     environment = pretend(**scripts)
     os.chmod(environment["PATH"].split(":", maxsplit=1)[0], 0o777)  # for the count
