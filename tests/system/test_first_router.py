@@ -9,12 +9,14 @@ and its taps in one namespace, where the kernel forwards as well; hosts that kno
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
-from network import Network, eventually, inside, run
+from network import P2PNIC, Network, eventually, inside, run
 
-EXAMPLE = f"{os.path.dirname(__file__)}/../../packaging/examples/minimal.yaml"
+PACKAGING = f"{os.path.dirname(__file__)}/../../packaging"
+EXAMPLE = f"{PACKAGING}/examples/minimal.yaml"
 TAPS = {1: "left", 2: "right"}
 ALL = ["10.1.0.1", "10.2.0.1", "10.2.0.10", "fd00:1::1", "fd00:2::1", "fd00:2::10"]
 
@@ -125,3 +127,22 @@ def test_ports_that_are_left_to_the_kernel(first):
     first.start()
     eventually(first.settled, what="neighbours of both")
     assert first.ping(1, "10.1.0.1")[2] and first.ping(1, "10.2.0.10")[2]
+
+
+def test_with_the_capabilities_of_the_unit(first):
+    """Those of packaging/p2pnic@.service.in are enough for taps beside the ports."""
+    with open(f"{PACKAGING}/p2pnic@.service.in", encoding="utf8") as unit:
+        names = re.search(r"^CapabilityBoundingSet=(.*)$", unit.read(), re.M)[1].split()
+    bounds = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names)])
+    with open(first.router.log, "a", encoding="utf8") as log:
+        first.router.process = subprocess.Popen(
+            ["ip", "netns", "exec", first.kernel, "setpriv", "--inh-caps=-all",
+             f"--bounding-set={bounds}", "--no-new-privs", P2PNIC, "router", "-c",
+             first.router.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    eventually(lambda: first.router.process.poll() is not None or first.router.answers(),
+               what="router up")
+    assert first.router.process.poll() is None, first.router.messages()
+    first.ip(first.kernel, "address", "add", "10.1.0.1/24", "dev", "left")
+    first.ip(first.kernel, "link", "set", "left", "up")
+    eventually(lambda: first.ping(1, "10.1.0.1", 1)[1], what="the router answers")
+    first.router.stop()
