@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import pytest
-from scapy.all import ARP, Ether, raw
+from scapy.all import ARP, ICMP, IP, Ether, Raw, raw
 
 from network import P2PNIC, Network, enter, eventually, inside, mac, processes_of, run
 
@@ -58,6 +58,13 @@ class KernelNetwork(Network):
             self.ip(self.kernel, "address", "add", f"10.0.{name[3:]}.1/24", "dev", name)
             self.ip(self.kernel, "link", "set", name, "up")
         return self
+
+    def forward(self):
+        """The kernel is a router, as far as NICs leave it to be one."""
+        with inside(self.kernel):
+            for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                with open(f"/proc/sys/net/{path}", "w", encoding="utf8") as file:
+                    file.write("1")
 
     def link(self, name):
         """As `ip link` has it; None: there is no such link."""
@@ -227,6 +234,129 @@ def test_tap_renamed(kernel):
     Network.start(kernel)
     assert kernel.link("nic1") is None and kernel.link("uplink")
     eventually(kernel.answers, what="an echo")
+
+
+# --- What is done to a tap ------------------------------------------------------------------------
+
+def forwarded(network, frame_to, payload=b"transit"):
+    """Whether NIC 1 takes a frame to that address and the other host has its packet."""
+    frame = Ether(dst=frame_to, src=mac(1, 2)) / IP(src="10.0.1.2", dst="10.0.2.2") / Raw(payload)
+    network.wire[2].pending()
+    network.wire[1].send(raw(frame))
+    deadline = time.monotonic() + 0.5
+    while (left := deadline - time.monotonic()) > 0:
+        got = network.wire[2].receive(left)
+        if got and payload in got:
+            return True
+    return False
+
+
+def test_address_is_followed(kernel):
+    """The NIC takes frames to the tap's address, and no longer to its own."""
+    eventually(lambda: kernel.answers(2), what="a neighbor")
+    eventually(lambda: forwarded(kernel, mac(1)), what="a packet")
+    kernel.ip(kernel.kernel, "link", "set", "nic1", "address", mac(1, 7))
+    eventually(lambda: forwarded(kernel, mac(1, 7)), what="a packet to the new address")
+    foreign = kernel.router.dropped().get("foreign-mac", 0)
+    assert not forwarded(kernel, mac(1))
+    assert kernel.router.dropped()["foreign-mac"] > foreign
+    assert kernel.router.nic("nic1")["mac"] == mac(1, 7)
+    assert "nic nic1: has the address of its tap now" in kernel.router.messages()
+    eventually(kernel.answers, what="an echo")
+    # What leaves by it has the new one, too.
+    frame = Ether(dst=mac(2), src=mac(2, 2)) / IP(src="10.0.2.2", dst="10.0.1.2") / Raw(b"back")
+
+    def back():
+        kernel.wire[2].send(raw(frame))
+        return next((f for f in kernel.wire[1].pending() if b"back" in f), None)
+    got = eventually(back, what="a packet back")
+    assert Ether(got).src == mac(1, 7)
+    # A NIC that dies comes back with it.
+    os.kill(kernel.router.nic("nic1")["pid"], signal.SIGKILL)
+    eventually(lambda: forwarded(kernel, mac(1, 7)), what="a packet through the next process")
+
+
+def test_macvlan_is_a_station(kernel):
+    """While it is up (VRRP)."""
+    made = run("ip", "-n", kernel.kernel, "link", "add", "link", "nic1", "name", "vrrp", "address",
+               "00:00:5e:00:01:01", "type", "macvlan", "mode", "bridge")
+    if made.returncode:
+        pytest.skip(f"macvlan: {made.stderr.strip()}")
+    eventually(lambda: kernel.answers(2), what="a neighbor")
+    eventually(lambda: forwarded(kernel, mac(1)), what="a packet")
+    assert not forwarded(kernel, "00:00:5e:00:01:01")
+    kernel.ip(kernel.kernel, "link", "set", "vrrp", "up")
+    eventually(lambda: forwarded(kernel, "00:00:5e:00:01:01"), what="a packet to the macvlan")
+    os.kill(kernel.router.nic("nic1")["pid"], signal.SIGKILL)
+    eventually(lambda: forwarded(kernel, "00:00:5e:00:01:01"), what="the same, to the next process")
+    assert forwarded(kernel, mac(1))
+    kernel.ip(kernel.kernel, "link", "set", "vrrp", "down")
+    eventually(lambda: not forwarded(kernel, "00:00:5e:00:01:01"), what="the end of the station")
+    assert forwarded(kernel, mac(1))
+
+
+def test_mtu_beyond_the_buffers(kernel):
+    """Is set back, and said."""
+    kernel.ip(kernel.kernel, "link", "set", "nic1", "mtu", "9000")
+    eventually(lambda: kernel.link("nic1")["mtu"] < 9000, what="a smaller MTU")
+    most = kernel.link("nic1")["mtu"]
+    assert most >= 1500
+    assert f"nic nic1: MTU 9000 of its tap is more than its buffers hold: set back to {most}" in \
+        kernel.router.messages()
+
+
+def too_big(network, length):
+    """A packet with DF to host 2: "sent", or the MTU that the answer to it says."""
+    frame = Ether(dst=mac(1), src=mac(1, 2)) / \
+        IP(src="10.0.1.2", dst="10.0.2.2", flags="DF") / Raw(b"x" * (length - 20))
+    for wire in network.wire.values():
+        wire.pending()
+    network.wire[1].send(raw(frame))
+
+    def fate():
+        if any(len(f) == len(frame) and Ether(f).dst == mac(2, 2)
+               for f in network.wire[2].pending()):
+            return "sent"
+        for got in map(Ether, network.wire[1].pending()):
+            if ICMP in got and (got[ICMP].type, got[ICMP].code) == (3, 4):
+                return got[ICMP].nexthopmtu
+        return None
+    return eventually(fate, what=f"the fate of a packet of {length} bytes")
+
+
+def test_mtu_is_followed(kernel):
+    """Lowered: larger packets are answered by the kernel (RFC 1191). Raised: they are forwarded."""
+    kernel.forward()
+    eventually(lambda: kernel.answers(1) and kernel.answers(2), what="neighbors")
+    assert too_big(kernel, 1450) == "sent"
+    kernel.ip(kernel.kernel, "link", "set", "nic2", "mtu", "1400")
+    eventually(lambda: too_big(kernel, 1450) == 1400, what="the lower MTU")
+    assert too_big(kernel, 1400) == "sent"
+    for namespace, link in ((kernel.namespaces[2], "eth0"), (kernel.namespaces[0], "nic2"),
+                            (kernel.namespaces[1], "eth0"), (kernel.namespaces[0], "nic1"),
+                            (kernel.kernel, "nic2"), (kernel.kernel, "nic1")):
+        kernel.ip(namespace, "link", "set", link, "mtu", "1600")
+    eventually(lambda: too_big(kernel, 1600) == "sent", what="the higher MTU")
+    assert "set back" not in kernel.router.messages()
+
+
+def test_renamed_tap_forwards(kernel):
+    """Before and after the next router finds it."""
+    eventually(lambda: kernel.answers(2), what="a neighbor")
+    kernel.ip(kernel.kernel, "link", "set", "nic2", "down")
+    kernel.ip(kernel.kernel, "link", "set", "nic2", "name", "uplink")
+    kernel.ip(kernel.kernel, "link", "set", "uplink", "up")
+    eventually(lambda: kernel.answers(2), what="an echo")
+    eventually(lambda: forwarded(kernel, mac(1)), what="a packet")
+    kernel.router.kill()
+    assert forwarded(kernel, mac(1))
+    Network.start(kernel)
+    eventually(lambda: forwarded(kernel, mac(1)), what="a packet by the next router")
+    assert kernel.link("nic2") is None
+    # A route that comes now is by the tap of that name.
+    kernel.ip(kernel.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2")
+    eventually(lambda: any(row["prefix"] == "10.9.0.0/16" and row.get("nic") == "nic2"
+                           for row in kernel.router.show("route")), what="its route")
 
 
 # --- Ends -----------------------------------------------------------------------------------------
