@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""NICs forward by the kernel's routes: hosts that know nothing but their router, and what becomes
+of a packet while `ip` changes routes, next-hop objects and neighbors.
+
+    h1 ── NIC 1 ┐                        h2 and h3 are ways to 10.9.0.0/16, too
+    h2 ── NIC 2 ┼ taps in k: 10.0.K.1/24, fd00:K::1/64
+    h3 ── NIC 3 ┘
+"""
+
+import contextlib
+import os
+import re
+
+import pytest
+from scapy.all import ICMP, IP, UDP, Ether, Raw, raw
+
+from network import eventually, inside, mac, run
+from test_kernel import KernelNetwork
+
+FLOWS = 64
+
+
+@pytest.fixture(name="network")
+def forwarding_network(permitted):
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("/dev/net/tun: not there")
+    network = KernelNetwork(3)
+    try:
+        yield prepare(network.start())
+    finally:
+        network.close()
+
+
+def prepare(network):
+    with inside(network.kernel), open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w",
+                                      encoding="utf8") as file:
+        file.write("0")
+    network.forward()
+    for k in (1, 2, 3):
+        network.ip(network.kernel, "address", "add", f"fd00:{k}::1/64", "dev", f"nic{k}", "nodad")
+        host = network.namespaces[k]
+        network.ip(host, "address", "add", f"fd00:{k}::2/64", "dev", "eth0", "nodad")
+        network.ip(host, "route", "add", "default", "via", f"10.0.{k}.1")
+        network.ip(host, "route", "add", "default", "via", f"fd00:{k}::1")
+        eventually(lambda k=k: network.answers(k), what=f"host {k}")
+    return network
+
+
+def ping(network, to, *words, count=1):
+    """What ping says, of host 1."""
+    done = run("ip", "netns", "exec", network.namespaces[1], "ping", "-n", "-c", str(count), "-i",
+               "0.1", "-W", "1", *words, to)
+    return done.stdout
+
+
+def reaches(network, to, *words):
+    return ", 0% packet loss" in ping(network, to, *words, count=3)
+
+
+def spread(network, to="10.9.0.1", flows=FLOWS):
+    """{host: packets}, of so many flows of host 1, as many as arrive within a second."""
+    for wire in network.wire.values():
+        wire.pending()
+    for k in range(flows):
+        network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                                 IP(src="10.0.1.2", dst=to) /
+                                 UDP(sport=1000 + k, dport=53) / Raw(b"flow")))
+    got = {}
+
+    def all_there():
+        for k, frames in network.pending().items():
+            mine = [f for f in map(Ether, frames)
+                    if UDP in f and f[IP].dst == to and f.dst == mac(k, 2) and f[IP].ttl == 63]
+            got[k] = got.get(k, 0) + len(mine)
+        return sum(got.values()) >= flows
+    with contextlib.suppress(AssertionError):
+        eventually(all_there, 1)
+    return {k: n for k, n in got.items() if n}
+
+
+def becomes(network, to, hosts, what):
+    """All flows arrive, at those hosts."""
+    def so():
+        got = spread(network, to)
+        return set(got) == set(hosts) and sum(got.values()) == FLOWS
+    eventually(so, what=what)
+
+
+def forwarded_by_nics(network):
+    return sum(row["to_rings"]["packets"] for row in network.router.show("counter"))
+
+
+def punted(network):
+    """Packets that hosts should not have needed the kernel for."""
+    return sum(row["passed"] for row in network.router.show("punt")
+               if row["class"] not in ("hello", "neighbor", "link"))
+
+
+# --- Hosts ----------------------------------------------------------------------------------------
+
+def test_hosts_know_nothing_but_their_router(network):
+    """Both families, by the NICs: once neighbors are known, nothing of it meets a tap."""
+    for to in ("10.0.2.2", "fd00:2::2"):
+        eventually(lambda to=to: reaches(network, to), what=to)
+        before = forwarded_by_nics(network), punted(network)
+        said = ping(network, to, count=10)
+        assert ", 0% packet loss" in said and "ttl=63" in said, said
+        assert forwarded_by_nics(network) - before[0] >= 20
+        assert punted(network) == before[1]
+
+
+@pytest.mark.parametrize("to, router", [("10.0.2.2", "10.0.1.1"), ("fd00:2::2", "fd00:1::1")])
+def test_ttl_is_answered(network, to, router):
+    eventually(lambda: reaches(network, to), what=to)
+    said = ping(network, to, "-t", "1")
+    assert re.search(rf"From {router}:? icmp_seq=1 (Time to live exceeded|Time exceeded)", said), \
+        said
+
+
+@pytest.mark.parametrize("kind, answer", [("unreachable", "Destination Host Unreachable"),
+                                          ("prohibit", "Packet filtered")])
+def test_refusing_routes_are_answered(network, kind, answer):
+    """By the kernel (RFC 1812 §5.2.7.1)."""
+    network.ip(network.kernel, "route", "add", kind, "10.8.0.0/16")
+    eventually(lambda: answer in ping(network, "10.8.0.1"), what=answer)
+    assert "From 10.0.1.1" in ping(network, "10.8.0.2")
+
+
+def test_no_route_is_answered(network):
+    eventually(lambda: "Destination Net Unreachable" in ping(network, "10.77.0.1"),
+               what="an answer")
+
+
+# --- Routes ---------------------------------------------------------------------------------------
+
+def test_route_replaced(network):
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2")
+    becomes(network, "10.9.0.1", [2], "the first way")
+    network.ip(network.kernel, "route", "replace", "10.9.0.0/16", "via", "10.0.3.2")
+    becomes(network, "10.9.0.1", [3], "the other way")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2", "metric", "10")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/24", "via", "10.0.2.2")
+    becomes(network, "10.9.0.1", [2], "the longer prefix")
+    network.ip(network.kernel, "route", "del", "10.9.0.0/24")
+    becomes(network, "10.9.0.1", [3], "the lower metric")
+    network.ip(network.kernel, "route", "del", "10.9.0.0/16", "via", "10.0.3.2")
+    becomes(network, "10.9.0.1", [2], "the metric that is left")
+    network.ip(network.kernel, "route", "del", "10.9.0.0/16")
+    eventually(lambda: not spread(network, flows=4), what="no way")
+
+
+def test_ecmp(network):
+    """Both ways carry flows, and one that loses its carrier none."""
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "nexthop", "via", "10.0.2.2",
+               "nexthop", "via", "10.0.3.2")
+    becomes(network, "10.9.0.1", [2, 3], "two ways")
+    network.ip(network.namespaces[0], "link", "set", "nic3", "down")
+    becomes(network, "10.9.0.1", [2], "the way that has a carrier")
+    network.ip(network.namespaces[0], "link", "set", "nic3", "up")
+    becomes(network, "10.9.0.1", [2, 3], "two ways again")
+
+
+def test_next_hop_object_replaced(network):
+    for k in (2, 3):
+        network.ip(network.kernel, "nexthop", "add", "id", str(k), "via", f"10.0.{k}.2", "dev",
+                   f"nic{k}")
+    network.ip(network.kernel, "nexthop", "add", "id", "10", "via", "10.0.2.2", "dev", "nic2")
+    network.ip(network.kernel, "nexthop", "add", "id", "20", "group", "2")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "nhid", "10")
+    network.ip(network.kernel, "route", "add", "10.10.0.0/16", "nhid", "20")
+    becomes(network, "10.9.0.1", [2], "the object")
+    becomes(network, "10.10.0.1", [2], "the group of one")
+    network.ip(network.kernel, "nexthop", "replace", "id", "10", "via", "10.0.3.2", "dev", "nic3")
+    becomes(network, "10.9.0.1", [3], "the object's other gateway")
+    network.ip(network.kernel, "nexthop", "replace", "id", "20", "group", "2/3")
+    becomes(network, "10.10.0.1", [2, 3], "the group of two")
+    network.ip(network.kernel, "nexthop", "del", "id", "2")
+    becomes(network, "10.10.0.1", [3], "the member that is left")
+
+
+def test_neighbor_gets_another_address(network):
+    """Routes by it follow."""
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2")
+    becomes(network, "10.9.0.1", [2], "the way")
+    network.ip(network.namespaces[2], "link", "set", "eth0", "address", mac(2, 9))
+    network.ip(network.namespaces[2], "route", "replace", "default", "via", "10.0.2.1")
+    network.answers(2)  # the kernel hears of it
+
+    def follows():
+        network.wire[2].pending()
+        network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                                 IP(src="10.0.1.2", dst="10.9.0.1") / UDP() / Raw(b"flow")))
+        got = network.wire[2].receive(0.5)
+        return got and Ether(got).dst == mac(2, 9)
+    eventually(follows, 30, "frames to the new address")
+    eventually(lambda: reaches(network, "10.0.2.2"), what="the host itself")
+
+
+def test_quoted_packet_is_as_it_came(network):
+    """An ICMP error quotes the packet with the TTL that it had."""
+    for wire in network.wire.values():
+        wire.pending()
+    network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                             IP(src="10.0.1.2", dst="10.0.2.2", ttl=1, id=77) / UDP(dport=9)))
+
+    def error():
+        return next((f for f in map(Ether, network.wire[1].pending())
+                     if ICMP in f and f[ICMP].type == 11), None)
+    quoted = eventually(error, what="an ICMP error")[ICMP].payload
+    assert quoted.ttl == 1 and quoted.id == 77
