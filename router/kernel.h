@@ -33,13 +33,14 @@ struct router_kernel {
 	struct kernel_nics nics;
 	struct kernel_prod prod;
 	struct loop_timer commit, make, look;
-	int rules;            /* others than every namespace has, when last looked at */
-	bool stale;           /* the table is not what the kernel has, and must be made anew */
-	unsigned make_ms;     /* until it is tried again */
-	uint64_t made_ns;     /* when it was last made */
-	uint64_t changed_ns;  /* since when a change waits; 0: none does */
-	uint64_t lag_ns;      /* of the last batch: from the first change until every NIC has it */
-	uint64_t lag_most_ns; /* ever */
+	int rules;             /* others than every namespace has, when last looked at */
+	bool stale;            /* the table is not what the kernel has, and must be made anew */
+	unsigned make_ms;      /* until it is tried again */
+	uint64_t made_ns;      /* when it was last made */
+	uint64_t changed_ns;   /* since when a change waits; 0: none does */
+	uint64_t lag_ns;       /* of the last batch: from the first change until every NIC has it */
+	uint64_t lag_most_ns;  /* ever */
+	uint64_t held_most_ns; /* longest commit: nothing else runs in the loop meanwhile */
 };
 
 /* Begins to read r->netns, if the configuration has `kernel`; -errno with r->error. */

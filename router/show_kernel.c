@@ -74,6 +74,7 @@ json_t *show_kernel(const struct router *r)
 		{"commits_failed", k->routes.applied.failed},
 		{"lag_last_us", k->lag_ns / 1000},
 		{"lag_most_us", k->lag_most_ns / 1000},
+		{"commit_most_us", k->held_most_ns / 1000},
 		{"neighbors_prodded", k->prod.prodded},
 		{"rules", (uint64_t)k->rules},
 		{"routes_of_other_tables", (uint64_t)left_out.tables},
