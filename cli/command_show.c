@@ -9,13 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CHECK_LOOKS 3u
+
 static const char usage[] =
 	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|router\n"
 	"                   [-j] [-a] [--name NAME | --runtime DIR]\n"
 	"       p2pnic show route ADDRESS\n"
+	"       p2pnic show route --check\n"
 	"\n"
 	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
 	"ADDRESS: only the route that a packet to it takes.\n"
+	"--check: whether kernel, router and every NIC have the same routes.\n"
 	"  -j  JSON\n"
 	"  -a  also rows of zeros (ring, drop, punt)\n";
 
@@ -135,14 +139,55 @@ static void print_object(const json_t *o)
 	}
 }
 
+/* Kernel, router and NICs. What differs may be on its way: then it is looked at again, a second
+ * later. */
+static int check(const struct which_router *router, bool json)
+{
+	struct error error;
+	json_t *answer = NULL, *found = NULL, *row;
+	json_int_t differences = 0;
+	size_t index;
+
+	for (unsigned look = 0; look < CHECK_LOOKS; look++) {
+		if (look)
+			sleep(1);
+		json_decref(answer);
+		answer = api_show(router->runtime, router->own, "check", NULL, &error);
+		if (!answer) {
+			fprintf(stderr, "p2pnic show: %s\n", error.text);
+			return COMMAND_FAILED;
+		}
+		found = json_object_get(answer, "check");
+		differences = json_integer_value(json_object_get(found, "differences"));
+		if (!differences)
+			break;
+	}
+	if (json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		json_array_foreach(json_object_get(found, "rows"), index, row) printf(
+			"%s: %s: has %s, wants %s\n", json_string_value(json_object_get(row, "at")),
+			json_string_value(json_object_get(row, "prefix")),
+			json_string_value(json_object_get(row, "has")),
+			json_string_value(json_object_get(row, "wants")));
+		printf("%lld routes, %lld NICs, %lld differences\n",
+			(long long)json_integer_value(json_object_get(found, "routes")),
+			(long long)json_integer_value(json_object_get(found, "nics")),
+			(long long)differences);
+	}
+	json_decref(answer);
+	return differences ? COMMAND_FAILED : COMMAND_OK;
+}
+
 int command_show(int argc, char **argv)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"all", no_argument, NULL, 'a'}, WHICH_ROUTER_OPTIONS,
-		{"help", no_argument, NULL, 'h'}, {0}};
+		{"all", no_argument, NULL, 'a'}, {"check", no_argument, NULL, 'c'},
+		WHICH_ROUTER_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "show"};
 	struct error error;
-	bool json = false, all = false;
+	bool json = false, all = false, checked = false;
 	const struct view *view = NULL;
 	json_t *answer;
 	int option;
@@ -154,6 +199,9 @@ int command_show(int argc, char **argv)
 			break;
 		case 'a':
 			all = true;
+			break;
+		case 'c':
+			checked = true;
 			break;
 		case 'n':
 		case 'r':
@@ -171,7 +219,7 @@ int command_show(int argc, char **argv)
 	const char *what = optind < argc ? argv[optind] : "";
 	const char *to = optind + 2 == argc && !strcmp(what, "route") ? argv[optind + 1] : NULL;
 
-	if (optind + 1 + (to != NULL) != argc) {
+	if (optind + 1 + (to != NULL) != argc || (checked && (to || strcmp(what, "route") != 0))) {
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
@@ -183,6 +231,8 @@ int command_show(int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	which_router_settle(&router);
+	if (checked)
+		return check(&router, json);
 	answer = api_show(router.runtime, router.own, what, to, &error);
 	if (!answer) {
 		fprintf(stderr, "p2pnic show: %s\n", error.text);

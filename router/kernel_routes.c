@@ -512,6 +512,20 @@ int kernel_routes_make(struct kernel_routes *k, struct table **table, unsigned k
 	return 0;
 }
 
+int kernel_routes_compare(struct kernel_routes *k, const struct table *table,
+	struct routes *changes, bool moved[TABLE_HALF_NEXT_HOPS], struct error *error)
+{
+	struct making m = {.k = k, .ways = k->ways};
+	const bool lossy = k->lossy;
+	int result;
+
+	memset(m.ways.of, 0, sizeof(m.ways.of));
+	result = table_compare(table, all_routes, &m, lossy, changes, moved, error);
+	kernel_ways_free(&m.ways);
+	k->lossy = lossy;
+	return result;
+}
+
 void kernel_routes_open(
 	struct kernel_routes *k, struct kernel_state *state, const struct kernel_nics *nics)
 {

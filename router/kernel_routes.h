@@ -65,6 +65,10 @@ void kernel_routes_close(struct kernel_routes *);
 int kernel_routes_make(struct kernel_routes *, struct table **, unsigned kind,
 	const struct table_nics *, struct table_report *, struct error *);
 
+/* How the table would differ if it were made; nothing changes. As table_compare. */
+int kernel_routes_compare(struct kernel_routes *, const struct table *, struct routes *changes,
+	bool moved[TABLE_HALF_NEXT_HOPS], struct error *);
+
 /*
  * Takes changes off the queue, at most KERNEL_BATCH_CHANGES, and commits them; all that are not
  * routes lead every next hop anew. On error they are lost, and kernel_routes_make is needed:

@@ -257,6 +257,33 @@ uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *be
 	return bytes;
 }
 
+bool next_hops_has(const struct next_hops *h, unsigned next_hop, const uint8_t *bar2, unsigned half)
+{
+	const unsigned adjacencies = half * TABLE_HALF_ADJACENCIES;
+	const unsigned buckets = half * TABLE_HALF_BUCKETS;
+	const struct p2pnic_adjacency *adjacency =
+		(const struct p2pnic_adjacency *)(bar2 + P2PNIC_BAR2_ADJACENCIES) + adjacencies;
+	const p2pnic_bucket *bucket = (const p2pnic_bucket *)(bar2 + P2PNIC_BAR2_BUCKETS) + buckets;
+	const p2pnic_next_hop *word = (const p2pnic_next_hop *)(bar2 + P2PNIC_BAR2_NEXT_HOPS) +
+				      half * TABLE_HALF_NEXT_HOPS;
+	const uint32_t wanted = h->word[next_hop];
+	const uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(wanted), first = P2PNIC_NEXT_HOP_FIRST(wanted);
+
+	if (!wanted)
+		return true;
+	if (atomic_load_explicit(&word[next_hop], memory_order_relaxed) !=
+		P2PNIC_NEXT_HOP(first + (log2 ? buckets : adjacencies), log2))
+		return false;
+	for (uint32_t b = 0; b < 1u << log2; b++) {
+		const unsigned to = bucket_of(h, wanted, b);
+
+		if ((log2 && bucket[first + b] != (p2pnic_bucket)(to + adjacencies)) ||
+			memcmp(&adjacency[to], &h->adjacency[to], sizeof(*adjacency)) != 0)
+			return false;
+	}
+	return true;
+}
+
 void next_hops_sweep(struct next_hops *h)
 {
 	memset(h->head, 0, sizeof(h->head));

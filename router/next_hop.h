@@ -108,6 +108,9 @@ int next_hops_group(struct next_hops *, const struct prefix *, const struct grou
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved);
 
+/* Whether a half of a NIC's BAR2 leads a next hop where it should: word, buckets, adjacencies. */
+bool next_hops_has(const struct next_hops *, unsigned next_hop, const uint8_t *bar2, unsigned half);
+
 /* Lets go of what no route leads to, as `users` has it. Nothing more is taken from this copy
  * then. */
 void next_hops_sweep(struct next_hops *);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show.h"
+#include "router/audit.h"
 #include "router/rib.h"
 #include "router/router.h"
 #include "router/show_host.h"
@@ -287,13 +288,29 @@ json_t *router_show(struct router *r, const char *what)
 	       : !strcmp(what, "punt")     ? show_punt(r)
 	       : !strcmp(what, "tap")      ? show_tap(r)
 	       : !strcmp(what, "kernel")   ? show_kernel(r)
+	       : !strcmp(what, "check")    ? audit_show(r)
 					   : NULL;
+}
+
+static const char *const kind_name[] = {"none", "forward", "local", "glean", "blackhole",
+	"unreachable", "prohibit", "broadcast", "kernel"};
+
+unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t room)
+{
+	unsigned members;
+	const struct p2pnic_adjacency *a =
+		next_hops_lead(table_next_hops(r->table), next_hop, &members);
+	char mac[ADDRESS_TEXT_BYTES];
+	const bool forward = a->kind == P2PNIC_ADJACENCY_FORWARD;
+
+	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s", kind_name[a->kind],
+		forward ? " " : "", forward ? r->config->nics[a->egress].name : "",
+		forward ? " " : "", forward ? mac_text(a->destination, mac) : "",
+		members > 1 ? ", and others" : "");
 }
 
 unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
 {
-	static const char *const kind[] = {"none", "forward", "local", "glean", "blackhole",
-		"unreachable", "prohibit", "broadcast", "kernel"};
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
 	char text[ADDRESS_TEXT_BYTES];
 	unsigned members;
@@ -301,7 +318,7 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
 	int n = snprintf(row, SHOW_ROUTE_BYTES,
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
-		rib_source_name(route->source), kind[a->kind]);
+		rib_source_name(route->source), kind_name[a->kind]);
 
 	if (a->kind == P2PNIC_ADJACENCY_FORWARD)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,

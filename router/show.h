@@ -16,4 +16,7 @@ json_t *router_show(struct router *, const char *what);
 #define SHOW_ROUTE_BYTES 512
 unsigned show_route(const struct router *, const struct route *, char text[SHOW_ROUTE_BYTES]);
 
+/* Where a next hop leads, in a few words; their length. */
+unsigned show_lead(const struct router *, unsigned next_hop, char *text, size_t room);
+
 #endif

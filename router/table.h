@@ -115,6 +115,20 @@ int table_load(struct table *, struct driver_nic *, struct error *error);
 bool table_in_step(const struct table *, const struct driver_nic *);
 void table_fall_behind(struct table *, const struct driver_nic *);
 
+/* The copy of the table that a NIC in step has, in its own memory. */
+struct table_copy {
+	unsigned half;
+	const void *image[2]; /* IPv4, IPv6 */
+	uint64_t room[2];
+};
+
+struct table_copy table_copy_in(const struct table *, const struct driver_nic *);
+
+/* How a table would differ if the source said what it has. changes: the caller's to free;
+ * moved[]: next hops that would lead elsewhere. */
+int table_compare(const struct table *, table_source *, void *context, bool alone,
+	struct routes *changes, bool moved[TABLE_HALF_NEXT_HOPS], struct error *error);
+
 /* For looking at it. */
 const struct routes *table_routes(const struct table *);
 const struct next_hops *table_next_hops(const struct table *);

@@ -8,16 +8,20 @@ of a packet while `ip` changes routes, next-hop objects and neighbors.
 """
 
 import contextlib
+import mmap
 import os
 import re
+import subprocess
+import threading
 
 import pytest
 from scapy.all import ICMP, IP, UDP, Ether, Raw, raw
 
-from network import eventually, inside, mac, run
+from network import P2PNIC, eventually, inside, mac, run
 from test_kernel import KernelNetwork
 
 FLOWS = 64
+ADJACENCIES, FIB = 0x130000, 0x200000  # in BAR2: p2pnic/registers.h
 
 
 @pytest.fixture(name="network")
@@ -208,3 +212,91 @@ def test_quoted_packet_is_as_it_came(network):
                      if ICMP in f and f[ICMP].type == 11), None)
     quoted = eventually(error, what="an ICMP error")[ICMP].payload
     assert quoted.ttl == 1 and quoted.id == 77
+
+
+# --- p2pnic show route --check --------------------------------------------------------------------
+
+@contextlib.contextmanager
+def table_memory(network, nic):
+    """BAR2 of a NIC, as the NIC sees it."""
+    row = network.router.nic(nic)
+    size = row["table_memory_bytes"]
+    for fd in os.listdir(f"/proc/{row['pid']}/fd"):
+        path = f"/proc/{row['pid']}/fd/{fd}"
+        if "memfd:" in os.readlink(path) and os.stat(path).st_size == size:
+            file = os.open(path, os.O_RDWR)
+            break
+    memory = mmap.mmap(file, size)
+    os.close(file)
+    try:
+        yield memory
+    finally:
+        memory.close()
+
+
+def checked(network):
+    done = run(P2PNIC, "show", "route", "--check", "--runtime", network.router.runtime)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_check(network):
+    """A word of a NIC's memory that is not what it should be is found, and named."""
+    for k in (2, 3):
+        network.ip(network.kernel, "route", "add", f"10.{k}0.0.0/16", "via", f"10.0.{k}.2")
+        network.ip(network.kernel, "route", "add", f"fd00:{k}0::/32", "via", f"fd00:{k}::2")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "nexthop", "via", "10.0.2.2",
+               "nexthop", "via", "10.0.3.2")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/24", "via", "10.0.2.2")
+    becomes(network, "10.9.1.1", [2, 3], "the routes")
+    status, said = checked(network)
+    assert status == 0 and re.fullmatch(r"\d+ routes, 3 NICs, 0 differences", said[-1]), said
+    assert int(said[0].split()[0]) == len(network.router.show("route")) and len(said) == 1
+
+    eventually(lambda: sum(row["prefix"].startswith("fe80::") for row in
+                           network.router.show("route")) == 4, what="what the kernel adds by itself")
+    with table_memory(network, "nic1") as memory:
+        before = memory[FIB:]
+        network.ip(network.kernel, "route", "add", "10.8.0.0/16", "via", "10.0.2.2")
+        eventually(lambda: any(row["prefix"] == "10.8.0.0/16"
+                               for row in network.router.show("route")), what="one route more")
+        after = memory[FIB:]
+        memory[FIB:] = before  # as if that change had not been written
+        status, said = checked(network)
+        assert status == 1 and f"nic1: 10.8.0.0/16: has no route, wants forward nic2 {mac(2, 2)}" \
+            in said, said
+        assert re.fullmatch(rf"\d+ routes, 3 NICs, {len(said) - 1} differences", said[-1]), said
+        assert all(line.startswith("nic1: ") for line in said[:-1]), said
+        memory[FIB:] = after
+        assert checked(network)[0] == 0
+
+        # The neighbor's MAC address, of which all its routes have a copy.
+        address = bytes.fromhex(mac(2, 2).replace(":", ""))
+        place = memory.find(address, ADJACENCIES)
+        memory[place] ^= 4
+        status, said = checked(network)
+        assert status == 1 and any(line.startswith("nic1: 10.20.0.0/16: has ") for line in said)
+        assert not any(line.startswith("nic2: ") or "10.30.0.0" in line for line in said), said
+        memory[place] ^= 4
+        assert checked(network)[0] == 0
+
+
+def test_check_while_routes_change(network):
+    """What is on its way is no difference."""
+    script = "".join(f"route replace 10.{9 + k % 100}.0.0/16 via 10.0.{2 + k % 2}.2\n"
+                     for k in range(20000))
+    batch = subprocess.Popen(["ip", "-n", network.kernel, "-batch", "-"], stdin=subprocess.PIPE,
+                             text=True)
+    feed = threading.Thread(target=lambda: (batch.stdin.write(script), batch.stdin.close()))
+    feed.start()
+    try:
+        looks = 0
+        while batch.poll() is None or looks < 2:
+            status, said = checked(network)
+            assert status == 0, said
+            looks += 1
+    finally:
+        batch.kill()
+        feed.join()
+        batch.wait()
+    assert looks >= 2
