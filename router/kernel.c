@@ -12,6 +12,7 @@
 #include <string.h>
 
 static void on_commit(void *context);
+static void on_release(void *context);
 
 static void on_say(void *context, const char *text)
 {
@@ -127,6 +128,8 @@ static void note_done(struct router_kernel *k, const struct table_report *report
 		k->lag_most_ns = k->lag_ns;
 	if (!kernel_state_changes(k->reader.state))
 		k->changed_ns = 0;
+	if (k->routes.failures && !k->release.fired)
+		loop_after(&k->router->loop, &k->release, KERNEL_RELEASE_MS, on_release, k);
 }
 
 static void on_make(void *context);
@@ -160,6 +163,14 @@ static void on_make(void *context)
 	router_say(r, "table: made anew from the kernel: %s", table_report_text(&report, text));
 	k->stale = false;
 	note_done(k, &report);
+}
+
+static void on_release(void *context)
+{
+	struct router_kernel *k = context;
+
+	if (!k->stale && !k->commit.fired)
+		on_commit(k);
 }
 
 static void on_commit(void *context)
@@ -284,6 +295,7 @@ void kernel_close(struct router *r)
 	loop_cancel(&r->loop, &k->commit);
 	loop_cancel(&r->loop, &k->make);
 	loop_cancel(&r->loop, &k->look);
+	loop_cancel(&r->loop, &k->release);
 	kernel_routes_close(&k->routes);
 	kernel_prod_close(&k->prod);
 	kernel_reader_stop(&k->reader);

@@ -20,6 +20,8 @@
 
 struct router;
 
+/* Between looks at addresses that are held as failed, while there are some. */
+#define KERNEL_RELEASE_MS  500u
 /* Changes are collected so long before they are committed. */
 #define KERNEL_COLLECT_MS  5u
 /* Between tries to make the whole table. */
@@ -32,7 +34,7 @@ struct router_kernel {
 	struct kernel_routes routes;
 	struct kernel_nics nics;
 	struct kernel_prod prod;
-	struct loop_timer commit, make, look;
+	struct loop_timer commit, make, look, release;
 	int rules;             /* others than every namespace has, when last looked at */
 	bool stale;            /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;      /* until it is tried again */

@@ -2,7 +2,10 @@
 #include "router/kernel_routes.h"
 #include "router/rib.h"
 
+#include "ipc/clock.h"
+
 #include <errno.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +156,27 @@ static size_t first_host(const struct kernel_routes *k, const struct address *a)
 	return low;
 }
 
+/* --- Addresses that failed -------------------------------------------------------------------- */
+
+static const struct kernel_failed *find_failed(
+	const struct kernel_routes *k, const struct address *a)
+{
+	for (size_t n = 0; n < k->failures; n++)
+		if (address_equal(&k->failed[n].host.address, a))
+			return &k->failed[n];
+	return NULL;
+}
+
+static void note_failed(struct kernel_routes *k, const struct kernel_host *host)
+{
+	const struct prefix prefix = {host->address, (uint8_t)address_bits(&host->address)};
+
+	if (k->failed_ms && k->failures < KERNEL_FAILED_MAX && !link_local(&prefix) &&
+		kernel_ways_nic(&k->ways, host->ifindex) >= 0 && !find_failed(k, &host->address))
+		k->failed[k->failures++] =
+			(struct kernel_failed){*host, clock_now_ns() + k->failed_ms * 1000000ull};
+}
+
 /* --- Next hops -------------------------------------------------------------------------------- */
 
 /* What fits no more goes by the kernel, which forwards it, if slowly. */
@@ -236,6 +260,7 @@ static enum rib_source source_of(const struct kernel_value *v)
 static int take_neighbor(const struct taking *t, const struct prefix *prefix)
 {
 	const struct kernel_routes *k = t->k;
+	const struct kernel_failed *failed;
 
 	for (size_t n = first_host(k, &prefix->address);
 		n < k->hosts && address_equal(&k->host[n].address, &prefix->address); n++) {
@@ -249,7 +274,10 @@ static int take_neighbor(const struct taking *t, const struct prefix *prefix)
 		if (v)
 			return take_way(t, &hop, 1, v->route.mtu);
 	}
-	return 0;
+	failed = find_failed(k, &prefix->address);
+	return failed && connected_route(k->state, &prefix->address, failed->host.ifindex)
+		       ? take_fate(t, P2PNIC_ADJACENCY_BLACKHOLE, 0)
+		       : 0;
 }
 
 /* Where a prefix leads: fills in its next hop, 0 if it has no route, and its source. */
@@ -341,6 +369,8 @@ static int note_change(
 		return rank(&change->key) ? routes_add(&k->prefixes, &route) : 0;
 	case KERNEL_NEIGHBOR:
 		batch->neighbors = true;
+		if (change->now && (change->now->neighbor.state & NUD_FAILED))
+			note_failed(k, &(struct kernel_host){prefix.address, change->key.id});
 		return add_host(&k->prefixes, &prefix.address);
 	case KERNEL_LINK:
 		batch->links = true;
@@ -351,6 +381,25 @@ static int note_change(
 	default:
 		return 0; /* the kernel makes routes of an address */
 	}
+}
+
+/* Those whose time has come; with `all`, the others too. */
+static int add_failed(struct kernel_routes *k, bool all)
+{
+	const uint64_t now = clock_now_ns();
+	size_t kept = 0;
+	int result = 0;
+
+	for (size_t n = 0; n < k->failures && !result; n++) {
+		const bool held = now < k->failed[n].until_ns;
+
+		if (all || !held)
+			result = add_host(&k->prefixes, &k->failed[n].host.address);
+		if (held)
+			k->failed[kept++] = k->failed[n];
+	}
+	k->failures = kept;
+	return result;
 }
 
 /* What the changes are about, and neighbours that routes may reach otherwise now. */
@@ -378,6 +427,8 @@ static int collect(struct kernel_routes *k, struct batch *batch)
 		if (prefix.length < address_bits(&prefix.address))
 			result = add_hosts(k, first_host(k, &prefix.address), &prefix);
 	}
+	if (!result)
+		result = add_failed(k, routes || batch->links);
 	if (k->prefixes.n > routes)
 		sort_once(&k->prefixes);
 	return result;
@@ -451,6 +502,8 @@ static int all_prefixes(struct kernel_routes *k, struct routes *routes)
 	}
 	for (size_t n = 0; n < k->hosts && !result; n++)
 		result = add_host(routes, &k->host[n].address);
+	for (size_t n = 0; n < k->failures && !result; n++)
+		result = add_host(routes, &k->failed[n].host.address);
 	if (!result)
 		sort_once(routes);
 	return result;
@@ -529,7 +582,7 @@ int kernel_routes_compare(struct kernel_routes *k, const struct table *table,
 void kernel_routes_open(
 	struct kernel_routes *k, struct kernel_state *state, const struct kernel_nics *nics)
 {
-	*k = (struct kernel_routes){.state = state, .nics = nics};
+	*k = (struct kernel_routes){.state = state, .nics = nics, .failed_ms = KERNEL_FAILED_MS};
 	k->ways.state = state;
 	k->ways.nics = nics;
 	/* At boot there may be no random bits yet; then it is as with any seed that is known. */

@@ -21,6 +21,13 @@
  * address alone, and the longest that covers it is a connected one by the same link. While a
  * neighbour does not answer it has none, and the connected route asks the kernel (GLEAN). A route
  * for one address by a link without gateway leads to that neighbour.
+ *
+ * An address that the kernel has just failed to resolve is dropped by the NICs for
+ * KERNEL_FAILED_MS: else each packet to it would make the kernel ask for three seconds again, which
+ * a scan of a connected network does to thousands. BLACKHOLE, as UNREACHABLE would give the packet
+ * to the kernel, and that asks. Senders hear of it all the same: the kernel answers the packets
+ * that waited for the address when it fails (RFC 1812 §5.2.7.1, RFC 4443 §3.1), again after each
+ * such pause, and both allow a limit (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
  */
 #ifndef ROUTER_KERNEL_ROUTES_H
 #define ROUTER_KERNEL_ROUTES_H
@@ -31,6 +38,10 @@
 /* Of one commit, so that the loop goes on meanwhile: 20 ms, at 1.3 us a change (a million routes,
  * two NICs). */
 #define KERNEL_BATCH_CHANGES 16384u
+
+#define KERNEL_FAILED_MS  3000u
+/* More are not held. NICs give the kernel 200 such packets a second, all together. */
+#define KERNEL_FAILED_MAX 1024u
 
 struct kernel_applied {
 	uint64_t batches;
@@ -45,12 +56,20 @@ struct kernel_host {
 	uint32_t ifindex;
 };
 
+struct kernel_failed {
+	struct kernel_host host;
+	uint64_t until_ns;
+};
+
 struct kernel_routes {
 	struct kernel_state *state;
 	const struct kernel_nics *nics;
 	struct kernel_ways ways;
 	struct kernel_host *host;
 	size_t hosts, host_room;
+	struct kernel_failed failed[KERNEL_FAILED_MAX];
+	size_t failures;
+	unsigned failed_ms;     /* how long they are held; 0: not at all */
 	struct routes prefixes; /* of the batch, without next hops */
 	struct kernel_applied applied;
 	bool links; /* of the last batch: a link changed */

@@ -76,6 +76,7 @@ json_t *show_kernel(const struct router *r)
 		{"lag_most_us", k->lag_most_ns / 1000},
 		{"commit_most_us", k->held_most_ns / 1000},
 		{"neighbors_prodded", k->prod.prodded},
+		{"neighbors_failed", k->routes.failures},
 		{"rules", (uint64_t)k->rules},
 		{"routes_of_other_tables", (uint64_t)left_out.tables},
 		{"routes_by_tos", (uint64_t)left_out.tos},

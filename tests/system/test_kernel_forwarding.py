@@ -135,6 +135,22 @@ def test_no_route_is_answered(network):
                what="an answer")
 
 
+def test_absent_host_is_not_asked_for_again_at_once(network):
+    """The kernel answers when it has found nobody (RFC 1812 §5.2.7.1); then NICs drop for a
+    while."""
+    def row():
+        return next((r for r in network.router.show("route") if r["prefix"] == "10.0.2.77/32"),
+                    None)
+    assert "Destination Host Unreachable" in ping(network, "10.0.2.77", "-W", "9")
+    held = eventually(row, what="its entry")
+    assert (held["kind"], held["source"]) == ("blackhole", "neighbor")
+    assert network.router.show("kernel")["neighbors_failed"] == 1
+    network.ip(network.namespaces[2], "address", "add", "10.0.2.77/24", "dev", "eth0")
+    eventually(lambda: reaches(network, "10.0.2.77"), what="the host, which is there now")
+    assert row()["kind"] == "forward"
+    eventually(lambda: not network.router.show("kernel")["neighbors_failed"], what="no more of it")
+
+
 # --- Routes ---------------------------------------------------------------------------------------
 
 def test_route_replaced(network):

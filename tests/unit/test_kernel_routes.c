@@ -389,6 +389,7 @@ static int begin(void **context)
 {
 	state = kernel_state_new();
 	kernel_routes_open(&routes, state, &links);
+	routes.failed_ms = 0; /* of which the twin knows nothing */
 	nics.n = 0;
 	for (unsigned k = 0; k < NICS; k++) {
 		fake_open(&nic[k], k, P2PNIC_BAR2_BYTES_MIN);
@@ -549,6 +550,67 @@ static void test_neighbors(void **context)
 	apply();
 	right("10.0.0.3");
 	assert_int_equal(kind("10.0.0.3"), P2PNIC_ADJACENCY_FORWARD);
+}
+
+static unsigned kind_of(const char *text)
+{
+	const struct address a = parsed(text);
+	static struct way way;
+
+	fake_way(&nic[1], &a, &way);
+	return way.adjacency[0].kind;
+}
+
+static void test_failed(void **context)
+{
+	char text[40];
+
+	make();
+	routes.failed_ms = 1000000;
+	add((struct wanted){.to = "10.0.0.0", .length = 8, .hop = {{1, NULL}}});
+	set_neighbor(1, "10.0.0.3", NUD_FAILED, 0);
+	set_neighbor(2, "10.0.0.4", NUD_FAILED, 0);
+	set_neighbor(4, "10.0.0.5", NUD_FAILED, 0);
+	set_neighbor(1, "10.0.0.6", NUD_INCOMPLETE, 0);
+	apply();
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_BLACKHOLE);
+	assert_int_equal(kind_of("10.0.0.4"), P2PNIC_ADJACENCY_GLEAN); /* by another link */
+	assert_int_equal(kind_of("10.0.0.5"), P2PNIC_ADJACENCY_GLEAN);
+	assert_int_equal(kind_of("10.0.0.6"), P2PNIC_ADJACENCY_GLEAN);
+	/* A table made anew has it too. */
+	make();
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_BLACKHOLE);
+	/* It leads elsewhere now, and back. */
+	add((struct wanted){.to = "10.0.0.0", .length = 16, .hop = {{2, "10.1.0.2"}}});
+	apply();
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_GLEAN);
+	del((struct wanted){.to = "10.0.0.0", .length = 16, .hop = {{2, "10.1.0.2"}}});
+	apply();
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_BLACKHOLE);
+	/* It is there after all. */
+	set_neighbor(1, "10.0.0.3", NUD_REACHABLE, 3);
+	apply();
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_FORWARD);
+	set_neighbor(1, "10.0.0.3", 0, 0);
+	apply();
+	/* Its time has come. */
+	for (size_t k = 0; k < routes.failures; k++)
+		routes.failed[k].until_ns = 0;
+	apply();
+	assert_int_equal(routes.failures, 0);
+	assert_int_equal(kind_of("10.0.0.3"), P2PNIC_ADJACENCY_GLEAN);
+
+	/* A scan. */
+	for (unsigned k = 0; k < 5000; k++) {
+		snprintf(text, sizeof(text), "10.9.%u.%u", k >> 8, k & 255);
+		set_neighbor(1, text, NUD_FAILED, 0);
+	}
+	apply();
+	assert_int_equal(routes.failures, KERNEL_FAILED_MAX);
+	for (size_t k = 0; k < routes.failures; k++)
+		routes.failed[k].until_ns = 0;
+	apply();
+	assert_int_equal(table_routes(table)->n, 1);
 }
 
 static void test_metrics(void **context)
@@ -826,6 +888,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_kinds, begin, end),
 		cmocka_unit_test_setup_teardown(test_neighbors, begin, end),
+		cmocka_unit_test_setup_teardown(test_failed, begin, end),
 		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
 		cmocka_unit_test_setup_teardown(test_objects, begin, end),
 		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),
