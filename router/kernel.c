@@ -12,6 +12,7 @@
 #include <string.h>
 
 static void on_commit(void *context);
+static void on_ask(void *context);
 static void on_release(void *context);
 
 static void on_say(void *context, const char *text)
@@ -128,6 +129,8 @@ static void note_done(struct router_kernel *k, const struct table_report *report
 		k->lag_most_ns = k->lag_ns;
 	if (!kernel_state_changes(k->reader.state))
 		k->changed_ns = 0;
+	if (!k->ask.fired)
+		loop_after(&k->router->loop, &k->ask, KERNEL_ASK_MS, on_ask, k);
 	if (k->routes.failures && !k->release.fired)
 		loop_after(&k->router->loop, &k->release, KERNEL_RELEASE_MS, on_release, k);
 }
@@ -163,6 +166,13 @@ static void on_make(void *context)
 	router_say(r, "table: made anew from the kernel: %s", table_report_text(&report, text));
 	k->stale = false;
 	note_done(k, &report);
+}
+
+static void on_ask(void *context)
+{
+	struct router_kernel *k = context;
+
+	kernel_prod_gateways(&k->prod, &k->routes.ways, k->router->table, false);
 }
 
 static void on_release(void *context)
@@ -252,6 +262,7 @@ static void on_look(void *context)
 		return;
 	nics = reachable(r);
 	kernel_prod(&k->prod, &k->routes.ways, r->table, &nics);
+	kernel_prod_gateways(&k->prod, &k->routes.ways, r->table, true);
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -296,6 +307,7 @@ void kernel_close(struct router *r)
 	loop_cancel(&r->loop, &k->make);
 	loop_cancel(&r->loop, &k->look);
 	loop_cancel(&r->loop, &k->release);
+	loop_cancel(&r->loop, &k->ask);
 	kernel_routes_close(&k->routes);
 	kernel_prod_close(&k->prod);
 	kernel_reader_stop(&k->reader);

@@ -20,6 +20,8 @@
 
 struct router;
 
+/* After a commit, until gateways that it brought are asked for. */
+#define KERNEL_ASK_MS      20u
 /* Between looks at addresses that are held as failed, while there are some. */
 #define KERNEL_RELEASE_MS  500u
 /* Changes are collected so long before they are committed. */
@@ -34,7 +36,7 @@ struct router_kernel {
 	struct kernel_routes routes;
 	struct kernel_nics nics;
 	struct kernel_prod prod;
-	struct loop_timer commit, make, look, release;
+	struct loop_timer commit, make, look, release, ask;
 	int rules;             /* others than every namespace has, when last looked at */
 	bool stale;            /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;      /* until it is tried again */

@@ -37,7 +37,7 @@ void kernel_prod_close(struct kernel_prod *p)
 }
 
 /* No acknowledgement is asked for: one that is lost is sent again. */
-static void send_use(struct kernel_prod *p, const struct kernel_key *neighbor)
+static void send_use(struct kernel_prod *p, const struct kernel_key *neighbor, unsigned flags)
 {
 	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	uint64_t bytes[2] = {htobe64(neighbor->address.high), htobe64(neighbor->address.low)};
@@ -46,7 +46,7 @@ static void send_use(struct kernel_prod *p, const struct kernel_key *neighbor)
 	struct ndmsg *fixed;
 
 	m->nlmsg_type = RTM_NEWNEIGH;
-	m->nlmsg_flags = NLM_F_REQUEST;
+	m->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	fixed = mnl_nlmsg_put_extra_header(m, sizeof(*fixed));
 	fixed->ndm_family = neighbor->family == 4 ? AF_INET : AF_INET6;
 	fixed->ndm_ifindex = (int)neighbor->id;
@@ -103,8 +103,42 @@ void kernel_prod(struct kernel_prod *p, const struct kernel_ways *ways, const st
 		nic = kernel_ways_nic(ways, key.id);
 		if (nic >= 0 &&
 			is_used(table_next_hops(table), used, (unsigned)nic, &v->neighbor)) {
-			send_use(p, &key);
+			send_use(p, &key, 0);
 			sent++;
 		}
 	}
+}
+
+struct asking {
+	struct kernel_prod *prod;
+	const struct kernel_ways *ways;
+	bool again;
+	unsigned sent;
+};
+
+static void ask_for(void *context, const struct kernel_hop *hop)
+{
+	struct asking *a = context;
+	const struct kernel_key link = {.kind = KERNEL_LINK, .id = hop->ifindex};
+	const struct kernel_key key = {.kind = KERNEL_NEIGHBOR,
+		.family = hop->gateway_family,
+		.id = hop->ifindex,
+		.address = hop->gateway};
+	const struct kernel_value *v = kernel_state_find(a->ways->state, &key, 0);
+
+	if (a->sent == KERNEL_PROD_MOST || kernel_ways_nic(a->ways, hop->ifindex) < 0 ||
+		!kernel_link_runs(kernel_state_find(a->ways->state, &link, 0)))
+		return;
+	if (v && v->neighbor.state && !(a->again && (v->neighbor.state & NUD_FAILED)))
+		return;
+	send_use(a->prod, &key, NLM_F_CREATE);
+	a->sent++;
+}
+
+void kernel_prod_gateways(struct kernel_prod *p, const struct kernel_ways *ways,
+	const struct table *table, bool again)
+{
+	struct asking a = {.prod = p, .ways = ways, .again = again};
+
+	kernel_ways_gateways(ways, table_next_hops(table), ask_for, &a);
 }

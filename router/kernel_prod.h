@@ -7,6 +7,9 @@
  * in the kernel's reachable time those bytes are read and cleared, and for each neighbour that was
  * used and is stale the kernel is told that it is in use (NTF_USE): it asks the neighbour whether
  * it is there (RFC 4861 §7.3.3), and what comes of it is a change like any other.
+ *
+ * Gateways are asked for as soon as a route leads to them, so that no packet has to wait for that,
+ * and again with the others while they do not answer.
  */
 #ifndef ROUTER_KERNEL_PROD_H
 #define ROUTER_KERNEL_PROD_H
@@ -33,5 +36,10 @@ void kernel_prod_close(struct kernel_prod *);
 /* Reads and clears what NICs have used since the last time, and says so to the kernel. */
 void kernel_prod(struct kernel_prod *, const struct kernel_ways *, const struct table *,
 	const struct table_nics *);
+
+/* Has the kernel ask for gateways of which it knows nothing; again: also for those that it failed
+ * to resolve. */
+void kernel_prod_gateways(
+	struct kernel_prod *, const struct kernel_ways *, const struct table *, bool again);
 
 #endif

@@ -49,7 +49,7 @@ bool kernel_neighbor_valid(const struct kernel_neighbor *n)
 	return n->has_mac && !(n->mac.octet[0] & 1) && (n->state & NUD_VALID);
 }
 
-static bool runs(const struct kernel_value *link)
+bool kernel_link_runs(const struct kernel_value *link)
 {
 	return link && (link->link.flags & IFF_UP) &&
 	       (link->link.flags & (IFF_RUNNING | IFF_LOWER_UP));
@@ -92,7 +92,7 @@ static void add_hop(const struct kernel_ways *w, struct spread *s, const struct 
 	const int nic = kernel_ways_nic(w, hop->ifindex);
 	struct p2pnic_adjacency a;
 
-	if (!runs(link))
+	if (!kernel_link_runs(link))
 		return;
 	if (nic < 0) {
 		add_fate(s, P2PNIC_ADJACENCY_KERNEL, weight);
@@ -219,6 +219,28 @@ int kernel_ways_lead(const struct kernel_ways *w, struct next_hops *h)
 			h->settled[k] = true;
 		}
 	return result < 0 ? result : 0;
+}
+
+static void gateways_of(const struct kernel_ways *w, const struct kernel_hop *hop, unsigned hops,
+	unsigned nesting, kernel_gateway *call, void *context)
+{
+	for (unsigned k = 0; k < hops; k++) {
+		const struct kernel_value *v =
+			hop[k].next_hop ? value_of(w, KERNEL_NEXT_HOP, hop[k].next_hop) : NULL;
+
+		if (v && nesting < NESTING_MAX)
+			gateways_of(w, v->hop, v->hops, nesting + 1, call, context);
+		else if (!hop[k].next_hop && hop[k].gateway_family)
+			call(context, &hop[k]);
+	}
+}
+
+void kernel_ways_gateways(
+	const struct kernel_ways *w, const struct next_hops *h, kernel_gateway *call, void *context)
+{
+	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++)
+		if (h->key[k].type == NEXT_HOP_KERNEL && h->users[k] && w->of[k])
+			gateways_of(w, w->of[k]->hop, w->of[k]->hops, 0, call, context);
 }
 
 void kernel_ways_free(struct kernel_ways *w)

@@ -55,6 +55,13 @@ int kernel_ways_take(struct kernel_ways *, struct next_hops *, const struct kern
 /* Finds anew where all of them lead. */
 int kernel_ways_lead(const struct kernel_ways *, struct next_hops *);
 
+/* Each gateway by a link of its own, of the next hops that routes use; some more than once. */
+typedef void kernel_gateway(void *context, const struct kernel_hop *);
+void kernel_ways_gateways(
+	const struct kernel_ways *, const struct next_hops *, kernel_gateway *call, void *context);
+
+/* Whether packets can leave by a link. */
+bool kernel_link_runs(const struct kernel_value *link);
 /* The NIC by which a link's packets leave, -1: none. */
 int kernel_ways_nic(const struct kernel_ways *, uint32_t ifindex);
 bool kernel_neighbor_valid(const struct kernel_neighbor *);

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 from scapy.all import ICMP, IP, UDP, Ether, Raw, raw
@@ -198,6 +199,26 @@ def test_next_hop_object_replaced(network):
     becomes(network, "10.10.0.1", [3], "the member that is left")
 
 
+def test_gateway_is_asked_for(network):
+    """As soon as a route leads to it, before any packet does; and while it does not answer."""
+    gateways = {2: "10.0.2.50", 3: "fd00:3::50"}
+    network.ip(network.namespaces[2], "address", "add", "10.0.2.50/24", "dev", "eth0")
+    network.ip(network.namespaces[3], "address", "add", "fd00:3::50/64", "dev", "eth0", "nodad")
+    network.ip(network.kernel, "nexthop", "add", "id", "3", "via", gateways[3], "dev", "nic3")
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", gateways[2])
+    network.ip(network.kernel, "route", "add", "fd00:9::/32", "nhid", "3")
+    for k, prefix in ((2, "10.9.0.0/16"), (3, "fd00:9::/32")):
+        eventually(lambda k=k, prefix=prefix: any(
+            row["prefix"] == prefix and row.get("mac") == mac(k, 2)
+            for row in network.router.show("route")), what=prefix)
+    network.ip(network.kernel, "route", "add", "10.10.0.0/16", "via", "10.0.2.51")
+    eventually(lambda: "FAILED" in network.ip(network.kernel, "neigh", "show", "10.0.2.51"),
+               what="its failure")
+    network.ip(network.namespaces[2], "address", "add", "10.0.2.51/24", "dev", "eth0")
+    eventually(lambda: any(row["prefix"] == "10.10.0.0/16" and row.get("mac") == mac(2, 2)
+                           for row in network.router.show("route")), 30, "the gateway's return")
+
+
 def test_neighbor_gets_another_address(network):
     """Routes by it follow."""
     network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2")
@@ -269,21 +290,30 @@ def test_check(network):
     assert status == 0 and re.fullmatch(r"\d+ routes, 3 NICs, 0 differences", said[-1]), said
     assert int(said[0].split()[0]) == len(network.router.show("route")) and len(said) == 1
 
-    eventually(lambda: sum(row["prefix"].startswith("fe80::") for row in
-                           network.router.show("route")) == 4, what="what the kernel adds by itself")
+    def still():
+        """Neighbors and what the kernel adds by itself have all come."""
+        applied = network.router.show("kernel")["routes_applied"]
+        time.sleep(1)
+        return network.router.show("kernel")["routes_applied"] == applied
+    eventually(still, 30, "no more changes")
     with table_memory(network, "nic1") as memory:
         before = memory[FIB:]
         network.ip(network.kernel, "route", "add", "10.8.0.0/16", "via", "10.0.2.2")
         eventually(lambda: any(row["prefix"] == "10.8.0.0/16"
                                for row in network.router.show("route")), what="one route more")
         after = memory[FIB:]
-        memory[FIB:] = before  # as if that change had not been written
+        written = [k for k in range(0, len(after), 4) if after[k:k + 4] != before[k:k + 4]]
+
+        def write(image):
+            for k in written:
+                memory[FIB + k:FIB + k + 4] = image[k:k + 4]
+        write(before)  # as if that change had not been written
         status, said = checked(network)
         assert status == 1 and f"nic1: 10.8.0.0/16: has no route, wants forward nic2 {mac(2, 2)}" \
             in said, said
         assert re.fullmatch(rf"\d+ routes, 3 NICs, {len(said) - 1} differences", said[-1]), said
         assert all(line.startswith("nic1: ") for line in said[:-1]), said
-        memory[FIB:] = after
+        write(after)
         assert checked(network)[0] == 0
 
         # The neighbor's MAC address, of which all its routes have a copy.
