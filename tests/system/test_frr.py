@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""FRR as Debian has it, on routers of p2pnic: the kernel's routes that it makes are in the NICs.
+
+    h1 ─── a ─── b ─── h2
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from network import eventually
+from routers import LATE, Datagrams, Topology, needs
+
+BFD_MS = 100
+
+needs("zebra", "bgpd", "bfdd", "vtysh")
+
+
+@pytest.fixture(name="pair")
+def pair_of_routers(permitted):
+    """h1 10.1.0.2 — 10.1.0.1 a 10.9.0.1 — 10.9.0.2 b 10.2.0.1 — 10.2.0.2 h2; fd01::, fd09::, fd02::
+    likewise."""
+    net = Topology([2, 2])
+    try:
+        a, b = net.routers
+        net.link(a, 2, b, 2)
+        net.host(a, 1, "10.1.0.2/24", "fd01::2/64", gateways=("10.1.0.1", "fd01::1"))
+        net.host(b, 1, "10.2.0.2/24", "fd02::2/64", gateways=("10.2.0.1", "fd02::1"))
+        a.start([["10.1.0.1/24", "fd01::1/64"], ["10.9.0.1/24", "fd09::1/64"]])
+        b.start([["10.2.0.1/24", "fd02::1/64"], ["10.9.0.2/24", "fd09::2/64"]])
+        yield net
+    finally:
+        net.close()
+
+
+def bgp(number, peer, *more):
+    """Both families, everything connected; peer: an address, or an interface."""
+    unnumbered = not set(".:") & set(peer)
+    return f"""
+router bgp 6500{number}
+ bgp router-id 10.0.0.{number}
+ no bgp ebgp-requires-policy
+ timers bgp 1 5
+ neighbor {peer} {"interface " if unnumbered else ""}remote-as external
+ neighbor {peer} timers connect 1
+ {"".join(f"neighbor {peer} {words}" for words in more)}
+ address-family ipv4 unicast
+  redistribute connected
+ exit-address-family
+ address-family ipv6 unicast
+  redistribute connected
+  neighbor {peer} activate
+ exit-address-family
+"""
+
+
+def reach_each_other(pair):
+    """By the NICs' tables, not by the kernels: those see nothing of a stream."""
+    h1, h2 = pair.hosts
+    for own, peer in ((h1, 2), (h2, 1)):
+        eventually(lambda: own.reaches(f"10.{peer}.0.2"), LATE, f"h{peer} over IPv4")
+        eventually(lambda: own.reaches(f"fd0{peer}::2"), LATE, f"h{peer} over IPv6")
+    before = [through_host(router) for router in pair.routers]
+    with Datagrams(h1, h2, "10.2.0.2") as ours, Datagrams(h2, h1, "fd01::2") as theirs:
+        eventually(lambda: ours.sent > 1000 and theirs.sent > 1000, LATE, "a stream")
+    assert ours.lost() == 0 and theirs.lost() == 0
+    for router, count in zip(pair.routers, before):
+        assert through_host(router) - count < 500  # of BGP and neighbour discovery
+
+
+def through_host(router):
+    return router.router.show("router")["data_packets_through_driver"]
+
+
+def wait_for(router, *prefixes):
+    for prefix in prefixes:
+        eventually(lambda: router.route(prefix), LATE, f"{prefix} in {router.name}'s NICs")
+
+
+def wait_for_end(router, *prefixes):
+    for prefix in prefixes:
+        eventually(lambda: not router.route(prefix), LATE, f"no {prefix} in {router.name}'s NICs")
+
+
+def test_bgp(pair):
+    """Routes learned are in the NICs, hosts reach each other by them; what is withdrawn goes, and
+    comes again."""
+    a, b = pair.routers
+    a.frr(["bgpd"], bgp(1, "10.9.0.2"))
+    b.frr(["bgpd"], bgp(2, "10.9.0.1"))
+    wait_for(a, "10.2.0.0/24", "fd02::/64")
+    wait_for(b, "10.1.0.0/24", "fd01::/64")
+    reach_each_other(pair)
+    for family, prefix in (("ipv4", "10.2.0.0/24"), ("ipv6", "fd02::/64")):
+        words = ("configure terminal", "router bgp 65002", f"address-family {family} unicast")
+        b.vtysh("bgpd", *words, "no redistribute connected")
+        wait_for_end(a, prefix)
+        b.vtysh("bgpd", *words, "redistribute connected")
+        wait_for(a, prefix)
+    reach_each_other(pair)
+    b.stop_daemons()
+    wait_for_end(a, "10.2.0.0/24", "fd02::/64")
+
+
+def test_bgp_over_link_local(pair):
+    """IPv4 by way of an IPv6 link-local next hop (RFC 5549, 8950): a link without IPv4 addresses."""
+    a, b = pair.routers
+    for router in (a, b):
+        router.ip("-4", "address", "flush", "dev", "nic2")
+    for number, router in enumerate((a, b), 1):
+        router.frr(["bgpd"], bgp(number, "nic2", "capability extended-nexthop") +
+                   "interface nic2\n ipv6 nd ra-interval 1\n")
+    wait_for(a, "10.2.0.0/24", "fd02::/64")
+    wait_for(b, "10.1.0.0/24", "fd01::/64")
+    assert a.route("10.2.0.0/24")["mac"] == b.mac(2)
+    reach_each_other(pair)
+
+
+def bfd(router):
+    """How long the session is up, in seconds; None: it is not."""
+    peers = [p for p in router.frr_shows("bfdd", "bfd peers") if p["status"] == "up"]
+    return peers[0]["uptime"] if peers else None
+
+
+def bfd_counters(router):
+    return router.frr_shows("bfdd", "bfd peers counters")[0]
+
+
+def test_bfd_while_the_router_ends(pair):
+    """Killed, stopped for seconds, replaced: no packet of a stream is lost, and BFD sees nothing."""
+    a, b = pair.routers
+    for number, router in enumerate((a, b), 1):
+        peer = f"10.9.0.{3 - number}"
+        router.frr(["bgpd", "bfdd"], bgp(number, peer, "bfd profile fast") + f"""
+bfd
+ profile fast
+  detect-multiplier 3
+  transmit-interval {BFD_MS}
+  receive-interval {BFD_MS}
+""")
+    wait_for(a, "10.2.0.0/24")
+    wait_for(b, "10.1.0.0/24")
+    for router in (a, b):
+        eventually(lambda router=router: bfd(router) is not None, LATE, "BFD up")
+    h1, h2 = pair.hosts
+    eventually(lambda: h1.reaches("10.2.0.2"), LATE, "h2 over IPv4")
+    before = [bfd_counters(router)["session-down"] for router in (a, b)]
+    with Datagrams(h1, h2, "10.2.0.2") as stream:
+        time.sleep(1)
+        a.router.kill()
+        time.sleep(3)
+        a.start()
+        time.sleep(1)
+        for router in (a, b):
+            os.kill(router.router.process.pid, signal.SIGSTOP)
+        time.sleep(5)
+        for router in (a, b):
+            os.kill(router.router.process.pid, signal.SIGCONT)
+        b.router.kill()
+        b.start()
+        wait_for(a, "10.2.0.0/24")
+        wait_for(b, "10.1.0.0/24")
+        time.sleep(1)
+    assert [bfd_counters(router)["session-down"] for router in (a, b)] == before
+    assert stream.lost() == 0, f"{stream.lost()} of {stream.sent}"
+    assert bfd(a) >= 10 and bfd(b) >= 10
