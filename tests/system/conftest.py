@@ -4,6 +4,7 @@ import os
 import pytest
 
 from network import P2PNIC, Network, not_permitted
+from routers import two_routers
 
 
 def pytest_sessionstart(session):
@@ -35,3 +36,9 @@ def make_network(permitted):
     finally:
         for network in made:
             network.close()
+
+
+@pytest.fixture(name="pair")
+def pair_of_routers(permitted):
+    with two_routers() as net:
+        yield net

@@ -1,38 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""FRR as Debian has it, on routers of p2pnic: the kernel's routes that it makes are in the NICs.
-
-    h1 ─── a ─── b ─── h2
-"""
+"""FRR as Debian has it, on routers of p2pnic: the kernel's routes that it makes are in the NICs."""
 
 import os
 import signal
 import time
 
-import pytest
-
 from network import eventually
-from routers import LATE, Datagrams, Topology, needs
+from routers import LATE, Datagrams, needs, reach_each_other, wait_for, wait_for_end
 
 BFD_MS = 100
 
 needs("zebra", "bgpd", "bfdd", "vtysh")
-
-
-@pytest.fixture(name="pair")
-def pair_of_routers(permitted):
-    """h1 10.1.0.2 — 10.1.0.1 a 10.9.0.1 — 10.9.0.2 b 10.2.0.1 — 10.2.0.2 h2; fd01::, fd09::, fd02::
-    likewise."""
-    net = Topology([2, 2])
-    try:
-        a, b = net.routers
-        net.link(a, 2, b, 2)
-        net.host(a, 1, "10.1.0.2/24", "fd01::2/64", gateways=("10.1.0.1", "fd01::1"))
-        net.host(b, 1, "10.2.0.2/24", "fd02::2/64", gateways=("10.2.0.1", "fd02::1"))
-        a.start([["10.1.0.1/24", "fd01::1/64"], ["10.9.0.1/24", "fd09::1/64"]])
-        b.start([["10.2.0.1/24", "fd02::1/64"], ["10.9.0.2/24", "fd09::2/64"]])
-        yield net
-    finally:
-        net.close()
 
 
 def bgp(number, peer, *more):
@@ -56,34 +34,6 @@ router bgp 6500{number}
 """
 
 
-def reach_each_other(pair):
-    """By the NICs' tables, not by the kernels: those see nothing of a stream."""
-    h1, h2 = pair.hosts
-    for own, peer in ((h1, 2), (h2, 1)):
-        eventually(lambda: own.reaches(f"10.{peer}.0.2"), LATE, f"h{peer} over IPv4")
-        eventually(lambda: own.reaches(f"fd0{peer}::2"), LATE, f"h{peer} over IPv6")
-    before = [through_host(router) for router in pair.routers]
-    with Datagrams(h1, h2, "10.2.0.2") as ours, Datagrams(h2, h1, "fd01::2") as theirs:
-        eventually(lambda: ours.sent > 1000 and theirs.sent > 1000, LATE, "a stream")
-    assert ours.lost() == 0 and theirs.lost() == 0
-    for router, count in zip(pair.routers, before):
-        assert through_host(router) - count < 500  # of BGP and neighbour discovery
-
-
-def through_host(router):
-    return router.router.show("router")["data_packets_through_driver"]
-
-
-def wait_for(router, *prefixes):
-    for prefix in prefixes:
-        eventually(lambda: router.route(prefix), LATE, f"{prefix} in {router.name}'s NICs")
-
-
-def wait_for_end(router, *prefixes):
-    for prefix in prefixes:
-        eventually(lambda: not router.route(prefix), LATE, f"no {prefix} in {router.name}'s NICs")
-
-
 def test_bgp(pair):
     """Routes learned are in the NICs, hosts reach each other by them; what is withdrawn goes, and
     comes again."""
@@ -105,10 +55,10 @@ def test_bgp(pair):
 
 
 def test_bgp_over_link_local(pair):
-    """IPv4 by way of an IPv6 link-local next hop (RFC 5549, 8950): a link without IPv4 addresses."""
+    """IPv4 by way of IPv6 link-local next hops (RFC 8950), on a link that has no others."""
     a, b = pair.routers
     for router in (a, b):
-        router.ip("-4", "address", "flush", "dev", "nic2")
+        router.ip("address", "flush", "scope", "global", "dev", "nic2")
     for number, router in enumerate((a, b), 1):
         router.frr(["bgpd"], bgp(number, "nic2", "capability extended-nexthop") +
                    "interface nic2\n ipv6 nd ra-interval 1\n")
@@ -129,7 +79,7 @@ def bfd_counters(router):
 
 
 def test_bfd_while_the_router_ends(pair):
-    """Killed, stopped for seconds, replaced: no packet of a stream is lost, and BFD sees nothing."""
+    """Killed, stopped for seconds, replaced: no packet of a stream is lost, BFD sees nothing."""
     a, b = pair.routers
     for number, router in enumerate((a, b), 1):
         peer = f"10.9.0.{3 - number}"
