@@ -57,13 +57,12 @@ def sysctl(namespace, **values):
 class Daemon:
     """A program in a namespace, which speaks into a file of its own."""
 
-    def __init__(self, namespace, directory, *command, environment=None):
+    def __init__(self, namespace, directory, *command):
         self.name = os.path.basename(command[0])
         self.log = f"{directory}/{self.name}.log"
         with open(self.log, "a", encoding="utf8") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
-                env={**os.environ, **(environment or {})},
                 preexec_fn=lambda: enter(namespace))
 
     def check(self):
@@ -149,8 +148,8 @@ class KernelRouter:
         """The row of `show route`, which the NICs have; None: there is none."""
         return next((row for row in self.router.show("route") if row["prefix"] == prefix), None)
 
-    def daemon(self, *command, **options):
-        self.daemons.append(Daemon(self.kernel, self.directory, *command, **options))
+    def daemon(self, *command):
+        self.daemons.append(Daemon(self.kernel, self.directory, *command))
         return self.daemons[-1]
 
     # --- FRR --------------------------------------------------------------------------------------
@@ -213,7 +212,7 @@ class Topology:
         self.directory = tempfile.mkdtemp(prefix="pl-")
         os.chmod(self.directory, 0o711)  # daemons of users of their own
         self.prefix = f"pl-{os.getpid()}-t{next(_serial)}"
-        self.namespaces, self.routers, self.hosts = [], [], []
+        self.namespaces, self.routers, self.hosts, self.daemons = [], [], [], []
         try:
             for number, count in enumerate(nics):
                 self.routers.append(KernelRouter(self, number, count))
@@ -234,13 +233,14 @@ class Topology:
         ip(router.ports, "link", "set", f"nic{nic}", "up")
         ip(other.ports, "link", "set", f"nic{other_nic}", "up")
 
-    def host(self, router, nic, *addresses, gateways=()):
+    def _end(self, far, name, addresses, gateways, *words):
+        """A host whose eth0 has its other end, of that name, in the namespace far."""
         namespace = f"{self.prefix}-h{len(self.hosts) + 1}"
         self.namespace(namespace)
-        ip(router.ports, "link", "add", f"nic{nic}", "address", router.mac(nic), "type", "veth",
-           "peer", "name", "eth0", "netns", namespace)
-        ip(router.ports, "link", "set", f"nic{nic}", "up")
-        sysctl(namespace, ipv6__conf__default__accept_dad=0, ipv6__conf__eth0__accept_dad=0)
+        ip(far, "link", "add", name, *words, "type", "veth", "peer", "name", "eth0", "netns",
+           namespace)
+        ip(far, "link", "set", name, "up")
+        sysctl(namespace, ipv6__conf__eth0__accept_dad=0)
         ip(namespace, "link", "set", "eth0", "up")
         host = Host(namespace)
         for address in addresses:
@@ -250,7 +250,33 @@ class Topology:
         self.hosts.append(host)
         return host
 
+    def host(self, router, nic, *addresses, gateways=()):
+        return self._end(router.ports, f"nic{nic}", addresses, gateways, "address",
+                         router.mac(nic))
+
+    def network(self, ends, *addresses, gateways=()):
+        """A switch between NICs (router, nic), and a host."""
+        namespace = f"{self.prefix}-s{len(self.hosts) + 1}"
+        self.namespace(namespace)
+        sysctl(namespace, ipv6__conf__all__disable_ipv6=1)
+        ip(namespace, "link", "add", "switch", "type", "bridge")
+        ip(namespace, "link", "set", "switch", "up")
+        host = self._end(namespace, "host", addresses, gateways)
+        for router, nic in ends:
+            ip(router.ports, "link", "add", f"nic{nic}", "address", router.mac(nic), "type", "veth",
+               "peer", "name", f"{router.name}{nic}", "netns", namespace)
+            ip(router.ports, "link", "set", f"nic{nic}", "up")
+        for link in ["host"] + [f"{router.name}{nic}" for router, nic in ends]:
+            ip(namespace, "link", "set", link, "master", "switch")
+            ip(namespace, "link", "set", link, "up")
+        return host
+
+    def daemon(self, namespace, *command):
+        self.daemons.append(Daemon(namespace, self.directory, *command))
+
     def close(self):
+        for daemon in self.daemons:
+            daemon.stop()
         for router in self.routers:
             router.stop_daemons()
         for router in self.routers:
