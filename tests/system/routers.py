@@ -192,13 +192,25 @@ class KernelRouter:
 
         def up():
             bird.check()
-            return os.path.exists(f"{self.directory}/bird.ctl")
+            return run("birdc", "-s", f"{self.directory}/bird.ctl", "show", "status").returncode == 0
         eventually(up, LATE, "bird up")
 
     def birdc(self, *words):
         done = run("birdc", "-s", f"{self.directory}/bird.ctl", *words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
+
+    def die(self):
+        """As a machine does that loses power."""
+        self.router.kill()
+        self.router.process = None
+        for daemon in self.daemons:
+            daemon.process.kill()
+            daemon.process.wait()
+        for pid in processes_of(self.directory):
+            os.kill(pid, signal.SIGKILL)
+        for nic in range(1, self.nics + 1):
+            ip(self.ports, "link", "set", f"nic{nic}", "down")
 
     def stop_daemons(self):
         for daemon in reversed(self.daemons):

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """FRR as Debian has it, on routers of p2pnic: the kernel's routes that it makes are in the NICs."""
 
+import contextlib
 import os
 import signal
+import socket
 import time
 
+import pytest
+
 from network import eventually
-from routers import LATE, Datagrams, needs, reach_each_other, wait_for, wait_for_end
+from routers import LATE, Datagrams, Topology, ip, needs, reach_each_other, wait_for, wait_for_end
 
 BFD_MS = 300  # 100 holds too, but for a machine whose cores are all taken: bfdd itself is late then
 
@@ -116,3 +120,108 @@ bfd
     assert [bfd_counters(router)["session-down"] for router in (a, b)] == before
     assert stream.lost() == 0, f"{stream.lost()} of {stream.sent}"
     assert bfd(a) >= 10 and bfd(b) >= 10
+
+
+# --- Leaves and spines ----------------------------------------------------------------------------
+
+@pytest.fixture(name="fabric")
+def leaves_and_spines(permitted):
+    """h1 behind leaf a, h2 behind leaf b; each leaf has a link to spine c and one to spine d."""
+    net = Topology([3, 3, 2, 2])
+    try:
+        a, b, c, d = net.routers
+        for leaf, nic in ((a, 1), (b, 2)):
+            net.link(leaf, 2, c, nic)
+            net.link(leaf, 3, d, nic)
+        net.host(a, 1, "10.1.0.2/24", "fd01::2/64", gateways=("10.1.0.1", "fd01::1"))
+        net.host(b, 1, "10.2.0.2/24", "fd02::2/64", gateways=("10.2.0.1", "fd02::1"))
+        a.start([["10.1.0.1/24", "fd01::1/64"], [], []])
+        b.start([["10.2.0.1/24", "fd02::1/64"], [], []])
+        c.start([[], []])
+        d.start([[], []])
+        yield net
+    finally:
+        net.close()
+
+
+def fabric_bgp(number, nics):
+    """Neighbours by interface, both families. Without next-hop objects: zebra 8.4 does not put a
+    member back into a group in the kernel that lost it with its link's carrier."""
+    return f"""
+no zebra nexthop kernel enable
+router bgp 6500{number}
+ bgp router-id 10.0.0.{number}
+ no bgp ebgp-requires-policy
+ bgp bestpath as-path multipath-relax
+ timers bgp 1 5
+""" + "".join(f""" neighbor nic{nic} interface remote-as external
+ neighbor nic{nic} timers connect 1
+""" for nic in nics) + """ address-family ipv4 unicast
+  redistribute connected
+ exit-address-family
+ address-family ipv6 unicast
+  redistribute connected
+""" + "".join(f"  neighbor nic{nic} activate\n" for nic in nics) + """ exit-address-family
+""" + "".join(f"interface nic{nic}\n ipv6 nd ra-interval 1\n" for nic in nics)
+
+
+def flows(net, address, count=32):
+    """That many flows from h1 to an address of h2; how many of their packets got lost."""
+    h1, h2 = net.hosts
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(h2.socket(family, socket.SOCK_DGRAM))
+        receiver.bind((address, 0))
+        receiver.settimeout(1)
+        senders = [stack.enter_context(h1.socket(family, socket.SOCK_DGRAM))
+                   for _ in range(count)]
+        for sender in senders:
+            sender.connect(receiver.getsockname()[:2])
+        lost = 0
+        for _ in range(10):
+            for sender in senders:
+                sender.send(b"flow")
+            with contextlib.suppress(TimeoutError):
+                for lost in range(count, -1, -1):
+                    if lost:
+                        receiver.recv(16)
+            if lost:
+                return lost
+    return 0
+
+
+def test_spine_is_lost(fabric):
+    """Leaves spread flows over both spines; when the links of one go, all flows go by the other,
+    and by both when they are back; then the other one dies with all it has."""
+    a, b, c, d = fabric.routers
+    for number, router in enumerate(fabric.routers, 1):
+        router.frr(["bgpd"], fabric_bgp(number, (2, 3) if router in (a, b) else (1, 2)))
+
+    def ways(count):
+        for leaf, prefix in ((a, "10.2.0.0/24"), (a, "fd02::/64"), (b, "10.1.0.0/24"),
+                             (b, "fd01::/64")):
+            eventually(lambda: (leaf.route(prefix) or {}).get("next_hops", 1) == count, LATE,
+                       f"{count} ways from {leaf.name} to {prefix}")
+
+    def by_spines():
+        """How many packets of the flows each spine takes."""
+        for address in ("10.2.0.2", "fd02::2"):
+            eventually(lambda: flows(fabric, address) == 0, LATE, f"flows to {address}")
+        before = [spine.router.received() if spine.router.process else 0 for spine in (c, d)]
+        assert flows(fabric, "10.2.0.2") == 0 and flows(fabric, "fd02::2") == 0
+        return [spine.router.received() - count if spine.router.process else 0
+                for spine, count in zip((c, d), before)]
+
+    ways(2)
+    assert min(by_spines()) > 100
+    for nic in (1, 2):
+        ip(c.ports, "link", "set", f"nic{nic}", "down")
+    ways(1)
+    assert by_spines()[1] >= 640
+    for nic in (1, 2):
+        ip(c.ports, "link", "set", f"nic{nic}", "up")
+    ways(2)
+    assert min(by_spines()) > 100
+    d.die()
+    ways(1)
+    assert by_spines()[0] >= 640
