@@ -32,12 +32,12 @@ _serial = itertools.count()
 
 
 def needs(*programs):
-    """Skips a test, or a module, where one is not there."""
-    for program in programs:
-        if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin:{FRR}"):
-            pytest.skip(f"{program}: not installed (scripts/setup)", allow_module_level=True)
-    if not os.path.exists("/dev/net/tun"):
-        pytest.skip("/dev/net/tun: not there", allow_module_level=True)
+    """Skips a test, or as pytestmark a module, where one is not there."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin:{FRR}"
+    missing = [program for program in programs if not shutil.which(program, path=path)]
+    reason = f"not installed (scripts/setup): {', '.join(missing)}" if missing else \
+        "/dev/net/tun: not there"
+    return pytest.mark.skipif(bool(missing) or not os.path.exists("/dev/net/tun"), reason=reason)
 
 
 def ip(namespace, *words):
@@ -185,14 +185,14 @@ class KernelRouter:
     # --- BIRD -------------------------------------------------------------------------------------
 
     def bird(self, configuration):
-        path = f"{self.directory}/bird.conf"
+        path, control = f"{self.directory}/bird.conf", f"{self.directory}/bird.ctl"
         with open(path, "w", encoding="utf8") as file:
             file.write(configuration)
-        bird = self.daemon("/usr/sbin/bird", "-f", "-c", path, "-s", f"{self.directory}/bird.ctl")
+        bird = self.daemon("/usr/sbin/bird", "-f", "-c", path, "-s", control)
 
         def up():
             bird.check()
-            return run("birdc", "-s", f"{self.directory}/bird.ctl", "show", "status").returncode == 0
+            return run("birdc", "-s", control, "show", "status").returncode == 0
         eventually(up, LATE, "bird up")
 
     def birdc(self, *words):

@@ -4,7 +4,7 @@
 from network import eventually
 from routers import LATE, needs, reach_each_other, wait_for, wait_for_end
 
-needs("bird", "birdc", "zebra", "bgpd", "ospfd", "ospf6d", "vtysh")
+pytestmark = needs("bird", "birdc", "zebra", "bgpd", "ospfd", "ospf6d", "vtysh")
 
 BIRD = """
 router id 10.0.0.2;

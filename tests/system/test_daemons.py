@@ -51,10 +51,10 @@ def masters(net):
     return [r.name for r in net.routers if "10.1.0.254" in r.ip("address")]
 
 
+@needs("keepalived")
 def test_keepalived(make_topology):
     """Two routers between two networks, virtual MAC addresses (use_vmac): hosts reach each other by
     the master; then its link goes, and they do by the other one."""
-    needs("keepalived")
     if run("unshare", "--net", "sh", "-c", "ip link add va type veth peer name vb && "
            "ip link add link va name m type macvlan && ip link add n type bridge").returncode:
         pytest.skip("the kernel has no macvlan, or no bridge")
@@ -85,9 +85,9 @@ def test_keepalived(make_topology):
 
 # --- Router advertisements ------------------------------------------------------------------------
 
+@needs("radvd", "rdisc6")
 def test_radvd(make_topology):
     """A host gets its address and default route from a tap, and reaches another by them."""
-    needs("radvd", "rdisc6")
     net = make_topology([2])
     a, = net.routers
     h1 = net.host(a, 1)
@@ -131,9 +131,9 @@ class Lldp:
                 for chassis in interface["chassis"] for name in chassis["name"]]
 
 
+@needs("lldpd", "lldpcli")
 def test_lldpd(make_topology):
     """Neighbours of a link see each other, and nobody behind the router."""
-    needs("lldpd", "lldpcli")
     net = make_topology([2])
     a, = net.routers
     hosts = [net.host(a, 1, "10.1.0.2/24"), net.host(a, 2, "10.2.0.2/24")]

@@ -14,7 +14,7 @@ from routers import LATE, Datagrams, Topology, ip, needs, reach_each_other, wait
 
 BFD_MS = 300  # 100 holds too, but for a machine whose cores are all taken: bfdd itself is late then
 
-needs("zebra", "bgpd", "bfdd", "vtysh")
+pytestmark = needs("zebra", "bgpd", "bfdd", "vtysh")
 
 
 def bgp(number, peer, *more):
