@@ -45,9 +45,9 @@ PROBES = {
     "no-tun": lambda: not os.path.exists("/dev/net/tun"),
     "no-macvlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add name a type veth "
                                  "peer name b && ip link add link a name c type macvlan"),
-    "no-macvlan-bridge": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add a type veth peer "
-                                 "name b && ip link add link a name c type macvlan && "
-                                 "ip link add d type bridge"),
+    "no-macvlan-bridge": lambda: _fails(
+        "unshare", "--net", "sh", "-c", "ip link add name a type veth peer name b && "
+        "ip link add link a name c type macvlan && ip link add name d type bridge"),
     "no-af-xdp": _no_af_xdp,
     "no-avx512": _no_avx512,
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",

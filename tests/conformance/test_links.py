@@ -59,7 +59,7 @@ def virtual(packet):
 
 @pytest.mark.kernel
 def test_50_a_virtual_router_forwards(r, expect):
-    """RFC 5798 §8.1.1, §8.1.2: frames to the virtual MAC are the master's, and ARP answers by it."""
+    """RFC 5798 §8.1.1, §8.1.2: frames to the virtual MAC are the master's, ARP answers by it."""
     done = run("ip", "-n", r.kernel, "link", "add", "link", "nic1", "name", "vrrp50", "address",
                VIRTUAL, "type", "macvlan", "mode", "private")
     if done.returncode:
