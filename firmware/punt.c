@@ -67,6 +67,15 @@ static enum p2pnic_punt_class class_of_packet(
 	return class_of_protocol(data, length, b->layer4[k], data[23], other);
 }
 
+/* To this station alone, at fe80::/10: BGP on a link without other addresses. */
+static bool to_link_local(const struct burst *b, unsigned k)
+{
+	const uint8_t *data = b->frame[k].data;
+
+	return b->length[k] >= 54 && !(data[0] & 1) && swap16(load16(data + 12)) == 0x86dd &&
+	       (swap16(load16(data + 38)) & 0xffc0) == 0xfe80;
+}
+
 enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
 {
 	switch (VERDICT_REASON(b->verdict[k])) {
@@ -74,7 +83,8 @@ enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
 		return class_of_packet(b, k, P2PNIC_PUNT_LOCAL);
 	case P2PNIC_DROP_ETHERTYPE:
 	case P2PNIC_DROP_LINK_SCOPE:
-		return class_of_packet(b, k, P2PNIC_PUNT_LINK);
+		return class_of_packet(
+			b, k, to_link_local(b, k) ? P2PNIC_PUNT_LOCAL : P2PNIC_PUNT_LINK);
 	case P2PNIC_DROP_NO_NEIGHBOR:
 		return P2PNIC_PUNT_GLEAN;
 	case P2PNIC_DROP_KERNEL:

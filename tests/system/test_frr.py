@@ -69,6 +69,8 @@ def test_bgp_over_link_local(pair):
     wait_for(a, "10.2.0.0/24", "fd02::/64")
     wait_for(b, "10.1.0.0/24", "fd01::/64")
     assert a.route("10.2.0.0/24")["mac"] == b.mac(2)
+    punted = {r["class"]: r for r in a.router.show("punt") if r["nic"] == "nic2"}
+    assert punted["local"]["delivered"] > 0  # the session itself, whose rate is that of any other
     reach_each_other(pair)
 
 

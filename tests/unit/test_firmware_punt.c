@@ -134,6 +134,15 @@ static void classes(void **state)
 			type >= 133 && type <= 137 ? P2PNIC_PUNT_NEIGHBOR : P2PNIC_PUNT_LINK,
 			P2PNIC_DROP_LINK_SCOPE);
 	}
+	/* To a link-local address of this router, as to any other of it. */
+	p = ipv6_of(6, 0, 179);
+	comes_as(r, &p, P2PNIC_PUNT_LINK, P2PNIC_DROP_LINK_SCOPE);
+	put16(p.bytes + 38, 0xfe80);
+	comes_as(r, &p, P2PNIC_PUNT_LOCAL, P2PNIC_DROP_LINK_SCOPE);
+	put16(p.bytes + 38, 0xfebf);
+	comes_as(r, &p, P2PNIC_PUNT_LOCAL, P2PNIC_DROP_LINK_SCOPE);
+	p.bytes[20] = 89;
+	comes_as(r, &p, P2PNIC_PUNT_HELLO, P2PNIC_DROP_LINK_SCOPE);
 	p = other_of(0x0806, "\xff\xff\xff\xff\xff\xff");
 	comes_as(r, &p, P2PNIC_PUNT_NEIGHBOR, P2PNIC_DROP_LINK_SCOPE);
 	p = other_of(0x88cc, "\x01\x80\xc2\0\0\x0e");
