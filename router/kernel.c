@@ -102,6 +102,32 @@ static void follow_links(struct router_kernel *k)
 	}
 }
 
+/* What NICs leave to the kernel, as it appears. */
+static void say_unable(struct router_kernel *k)
+{
+	const struct kernel_unable now = kernel_unable_count(&k->routes.ways);
+
+	if (now.enslaved > k->unable.enslaved)
+		router_warn(k->router,
+			"tap %s is part of a bridge, bond or VRF: NICs do not forward to it; what "
+			"its "
+			"routes lead to is punted, and the kernel forwards it, slowly",
+			now.tap);
+	if (now.vlans > k->unable.vlans)
+		router_warn(k->router,
+			"interface %s is a VLAN on a NIC's tap: NICs do not forward to it; what "
+			"its "
+			"routes lead to is punted, and the kernel forwards it, slowly",
+			now.vlan);
+	if ((k->routes.encapsulated || now.objects) && !k->encapsulation_said) {
+		router_warn(k->router, "routes with an encapsulation (MPLS, SRv6, tunnel keys): "
+				       "NICs punt what they "
+				       "lead to, and the kernel forwards it, slowly");
+		k->encapsulation_said = true;
+	}
+	k->unable = now;
+}
+
 /* --- Commits ---------------------------------------------------------------------------------- */
 
 /* Those that a change can be written to; the others get the table when they answer. */
@@ -129,6 +155,7 @@ static void note_done(struct router_kernel *k, const struct table_report *report
 		k->lag_most_ns = k->lag_ns;
 	if (!kernel_state_changes(k->reader.state))
 		k->changed_ns = 0;
+	say_unable(k);
 	if (!k->ask.fired)
 		loop_after(&k->router->loop, &k->ask, KERNEL_ASK_MS, on_ask, k);
 	if (k->routes.failures && !k->release.fired)

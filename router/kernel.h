@@ -17,6 +17,7 @@
 #include "router/kernel_prod.h"
 #include "router/kernel_reader.h"
 #include "router/kernel_routes.h"
+#include "router/kernel_unable.h"
 
 struct router;
 
@@ -37,6 +38,8 @@ struct router_kernel {
 	struct kernel_nics nics;
 	struct kernel_prod prod;
 	struct loop_timer commit, make, look, release, ask;
+	struct kernel_unable unable; /* when last looked at */
+	bool encapsulation_said;
 	int rules;             /* others than every namespace has, when last looked at */
 	bool stale;            /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;      /* until it is tried again */

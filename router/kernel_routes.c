@@ -204,6 +204,7 @@ static int take_unicast(
 {
 	struct kernel_hop hop[KERNEL_HOPS_MAX];
 
+	t->k->encapsulated = t->k->encapsulated || v->route.unsupported;
 	if (v->route.unsupported)
 		return take_fate(t, P2PNIC_ADJACENCY_KERNEL, 0);
 	memcpy(hop, v->hop, v->hops * sizeof(*hop));

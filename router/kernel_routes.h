@@ -72,8 +72,9 @@ struct kernel_routes {
 	unsigned failed_ms;     /* how long they are held; 0: not at all */
 	struct routes prefixes; /* of the batch, without next hops */
 	struct kernel_applied applied;
-	bool links; /* of the last batch: a link changed */
-	bool lossy; /* next hops are used up: some routes lead to the kernel instead */
+	bool links;        /* of the last batch: a link changed */
+	bool encapsulated; /* a route that NICs do not encapsulate was taken, ever */
+	bool lossy;        /* next hops are used up: some routes lead to the kernel instead */
 };
 
 /* `nics` is looked at in every call. */

@@ -48,6 +48,7 @@ PROBES = {
     "no-macvlan-bridge": lambda: _fails(
         "unshare", "--net", "sh", "-c", "ip link add name a type veth peer name b && "
         "ip link add link a name c type macvlan && ip link add name d type bridge"),
+    "no-bridge": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "bridge"),
     "no-af-xdp": _no_af_xdp,
     "no-avx512": _no_avx512,
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",

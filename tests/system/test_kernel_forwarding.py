@@ -251,6 +251,25 @@ def test_quoted_packet_is_as_it_came(network):
     assert quoted.ttl == 1 and quoted.id == 77
 
 
+def test_enslaved_tap_is_said(network):
+    """Once; the kernel forwards instead."""
+    made = run("ip", "-n", network.kernel, "link", "add", "name", "br0", "type", "bridge")
+    if made.returncode:
+        pytest.skip(f"bridge: {made.stderr.strip()}")
+    assert network.router.show("kernel")["taps_enslaved"] == 0
+    for _ in range(2):
+        network.ip(network.kernel, "link", "set", "nic2", "master", "br0")
+        eventually(lambda: network.router.show("kernel")["taps_enslaved"] == 1, what="it is seen")
+        assert network.router.show("kernel")["vlans_on_taps"] == 0
+        network.ip(network.kernel, "link", "set", "nic2", "mtu", "1400")  # another change of it
+    network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", "10.0.2.2")
+    eventually(lambda: any(row["prefix"] == "10.9.0.0/16" and row["kind"] == "kernel"
+                           for row in network.router.show("route")), what="its routes")
+    assert network.router.messages().count("tap nic2 is part of a bridge, bond or VRF") == 1
+    network.ip(network.kernel, "link", "set", "nic2", "nomaster")
+    becomes(network, "10.9.0.1", [2], "NICs forward again")
+
+
 # --- p2pnic show route --check --------------------------------------------------------------------
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@
 
 #include <fib/check.h>
 #include <router/kernel_routes.h>
+#include <router/kernel_unable.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -93,6 +94,21 @@ static void set_link(uint32_t ifindex, unsigned flags, uint32_t mtu, uint32_t ma
 		mnl_attr_put_strz(m, IFLA_INFO_KIND, "macvlan");
 		mnl_attr_nest_end(m, nest);
 	}
+	feed(m);
+}
+
+static void set_vlan(uint32_t ifindex, uint32_t lower)
+{
+	const struct ifinfomsg fixed = {
+		.ifi_type = ARPHRD_ETHER, .ifi_index = (int)ifindex, .ifi_flags = UP};
+	struct nlmsghdr *m = message(RTM_NEWLINK, &fixed, sizeof(fixed));
+	struct nlattr *nest;
+
+	mnl_attr_put_strz(m, IFLA_IFNAME, "tagged");
+	mnl_attr_put_u32(m, IFLA_LINK, lower);
+	nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
+	mnl_attr_put_strz(m, IFLA_INFO_KIND, "vlan");
+	mnl_attr_nest_end(m, nest);
 	feed(m);
 }
 
@@ -613,6 +629,31 @@ static void test_failed(void **context)
 	assert_int_equal(table_routes(table)->n, 1);
 }
 
+static void test_unable(void **context)
+{
+	struct kernel_unable u;
+
+	make();
+	u = kernel_unable_count(&routes.ways);
+	assert_int_equal(u.enslaved + u.vlans + u.objects + routes.encapsulated, 0);
+	set_link(2, UP, 1500, 4);
+	set_link(4, UP, 1500, 7); /* no NIC's */
+	set_vlan(6, 3);
+	set_vlan(7, 4);
+	add((struct wanted){.to = "10.0.0.0", .length = 8, .hop = {{1, NULL}}});
+	apply();
+	u = kernel_unable_count(&routes.ways);
+	assert_int_equal(u.enslaved, 1);
+	assert_string_equal(u.tap, "port2");
+	assert_int_equal(u.vlans, 1);
+	assert_string_equal(u.vlan, "tagged");
+	assert_false(routes.encapsulated);
+	add((struct wanted){
+		.to = "10.7.0.0", .length = 16, .encapsulated = true, .hop = {{1, NULL}}});
+	apply();
+	assert_true(routes.encapsulated);
+}
+
 static void test_metrics(void **context)
 {
 	const struct wanted good = {.to = "172.16.0.0",
@@ -889,6 +930,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_kinds, begin, end),
 		cmocka_unit_test_setup_teardown(test_neighbors, begin, end),
 		cmocka_unit_test_setup_teardown(test_failed, begin, end),
+		cmocka_unit_test_setup_teardown(test_unable, begin, end),
 		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
 		cmocka_unit_test_setup_teardown(test_objects, begin, end),
 		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "router/kernel_unable.h"
+
+#include <string.h>
+
+static bool is_tap(const struct kernel_nics *nics, uint32_t ifindex)
+{
+	for (unsigned k = 0; k < nics->n; k++)
+		if (ifindex && nics->ifindex[k] == ifindex)
+			return true;
+	return false;
+}
+
+struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
+{
+	struct kernel_unable u = {0};
+	const struct kernel_value *v;
+	struct kernel_key key;
+	size_t from = 0;
+
+	while ((v = kernel_state_each(w->state, KERNEL_LINK, &from, &key))) {
+		const struct kernel_link *link = &v->link;
+
+		if (link->master && is_tap(w->nics, key.id)) {
+			u.enslaved++;
+			memcpy(u.tap, link->name, sizeof(u.tap));
+		}
+		if (link->kind == KERNEL_LINK_VLAN && !link->lower_is_away &&
+			is_tap(w->nics, link->lower)) {
+			u.vlans++;
+			memcpy(u.vlan, link->name, sizeof(u.vlan));
+		}
+	}
+	from = 0;
+	while ((v = kernel_state_each(w->state, KERNEL_NEXT_HOP, &from, &key)))
+		u.objects += v->next_hop.unsupported != 0;
+	return u;
+}
