@@ -146,15 +146,26 @@ static struct table_nics reachable(struct router *r)
 	return nics;
 }
 
-static void note_done(struct router_kernel *k, const struct table_report *report)
+/* The queue is in order: when all that waited at the mark is done, what waits is younger. */
+static void note_done(struct router_kernel *k, const struct table_report *report, size_t taken)
 {
+	const size_t waiting = kernel_state_changes(k->reader.state);
+
 	if (report->failed)
 		nics_mend(k->router);
 	k->lag_ns = k->changed_ns ? clock_now_ns() - k->changed_ns : 0;
 	if (k->lag_ns > k->lag_most_ns)
 		k->lag_most_ns = k->lag_ns;
-	if (!kernel_state_changes(k->reader.state))
+	if (!waiting) {
 		k->changed_ns = 0;
+		k->marked = 0;
+	} else if (taken >= k->marked) {
+		k->changed_ns = k->marked ? k->mark_ns : k->changed_ns;
+		k->mark_ns = clock_now_ns();
+		k->marked = waiting;
+	} else {
+		k->marked -= taken;
+	}
 	say_unable(k);
 	if (!k->ask.fired)
 		loop_after(&k->router->loop, &k->ask, KERNEL_ASK_MS, on_ask, k);
@@ -192,7 +203,7 @@ static void on_make(void *context)
 	}
 	router_say(r, "table: made anew from the kernel: %s", table_report_text(&report, text));
 	k->stale = false;
-	note_done(k, &report);
+	note_done(k, &report, SIZE_MAX);
 }
 
 static void on_ask(void *context)
@@ -215,6 +226,7 @@ static void on_commit(void *context)
 	struct router_kernel *k = context;
 	struct router *r = k->router;
 	const uint64_t start = clock_now_ns();
+	const size_t before = kernel_state_changes(k->reader.state);
 	struct table_nics nics = reachable(r);
 	struct table_report report;
 	struct error error;
@@ -231,7 +243,7 @@ static void on_commit(void *context)
 	}
 	if (k->routes.links)
 		follow_links(k);
-	note_done(k, &report);
+	note_done(k, &report, before - kernel_state_changes(k->reader.state));
 	if (start - k->made_ns > KERNEL_MAKE_MAX_MS * 1000000ull)
 		k->make_ms = 0;
 	held_ns = clock_now_ns() - start;

@@ -44,7 +44,9 @@ struct router_kernel {
 	bool stale;            /* the table is not what the kernel has, and must be made anew */
 	unsigned make_ms;      /* until it is tried again */
 	uint64_t made_ns;      /* when it was last made */
-	uint64_t changed_ns;   /* since when a change waits; 0: none does */
+	uint64_t changed_ns;   /* since when a change waits, or a little more; 0: none does */
+	uint64_t mark_ns;      /* a later moment… */
+	size_t marked;         /* …and how many of those that waited then wait still */
 	uint64_t lag_ns;       /* of the last batch: from the first change until every NIC has it */
 	uint64_t lag_most_ns;  /* ever */
 	uint64_t held_most_ns; /* longest commit: nothing else runs in the loop meanwhile */
