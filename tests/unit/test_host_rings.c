@@ -291,8 +291,10 @@ static void the_host_is_in_nobodys_way(void **state)
 	}
 	pcap_close(capture);
 	assert_int_equal(injected, 1100);
+	/* They leave by the NIC that they came by: some are the host's (redirect). */
 	assert_int_equal(
-		forwarded, 200 - drops(h, P2PNIC_DROP_RING_FULL) - drops(h, P2PNIC_DROP_NO_BUFFER));
+		forwarded, 200 - drops(h, P2PNIC_DROP_RING_FULL) - drops(h, P2PNIC_DROP_NO_BUFFER) -
+				   driver_nic_count(&c->punt[P2PNIC_PUNT_EXCEPTION].passed));
 	host_free(h);
 }
 
