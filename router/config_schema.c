@@ -97,7 +97,8 @@ static bool reverse_path_valid(const char *text)
 /* The name of a file in one folder. */
 static bool namespace_valid(const char *text)
 {
-	return strlen(text) < 256 && !strchr(text, '/') && strcmp(text, ".") && strcmp(text, "..");
+	return strlen(text) < 256 && !strchr(text, '/') && strcmp(text, ".") != 0 &&
+	       strcmp(text, "..") != 0;
 }
 #define NAMESPACE_WANTED "want a name that `ip netns list` shows"
 
