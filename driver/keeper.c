@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/keeper.h"
 
-#include "ipc/clock.h"
+#include "ipc/exchange.h"
 #include "ipc/listen.h"
 #include "ipc/log.h"
 #include "ipc/peer.h"
-#include "ipc/rights.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,56 +26,26 @@ unsigned keeper_timeout_ms = 500;
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
-static void close_all(const int *fds, unsigned count)
-{
-	for (unsigned k = 0; k < count; k++)
-		close(fds[k]);
-}
-
-/* Does not wait: -EAGAIN, no room. */
 static int message_send(int socket, struct keeper_message *m, const int *fds, unsigned count)
 {
-	struct iovec data = {m, sizeof(*m)};
-	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-	union rights rights;
-
 	m->fds = count;
-	rights_attach(&message, &rights, fds, count);
-	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(*m) ? 0 : -errno;
+	return exchange_send(socket, m, sizeof(*m), fds, count);
 }
 
-/*
- * Does not wait: -EAGAIN, nothing there. 1: a message, whose descriptors are the caller's; 0: the
- * other end is gone; -EMFILE: a message whose descriptors did not all fit into this process (none
- * is left open); -errno.
- */
-static int message_receive(
-	int socket, struct keeper_message *m, int fds[KEEPER_FDS], unsigned *count)
+/* What it says of descriptors is what came. `got`: of exchange_receive, or 1. */
+static int message_check(struct keeper_message *m, int got, const int *fds, unsigned *count)
 {
-	struct iovec data = {m, sizeof(*m)};
-	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-	union rights rights;
-	bool lost = false;
-	ssize_t n;
-
-	rights_expect(&message, &rights);
-	n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	*count = 0;
-	if (n < 0)
-		return -errno;
-	/* Descriptors first: they may come with a message of no bytes, which looks like the end. */
-	*count = rights_detach(&message, fds, KEEPER_FDS, &lost);
-	if (n == 0 && *count == 0)
-		return 0;
+	if (got == -EMFILE && m->fds > KEEPER_FDS)
+		return -EPROTO;
+	if (got != 1)
+		return got;
 	m->name[sizeof(m->name) - 1] = 0;
 	m->text[sizeof(m->text) - 1] = 0;
-	if (n == sizeof(*m) && *count == m->fds && !lost && !(message.msg_flags & MSG_TRUNC))
+	if (*count == m->fds)
 		return 1;
-	close_all(fds, *count);
-	const bool short_of = n == sizeof(*m) && lost && m->fds <= KEEPER_FDS && *count < m->fds;
-
+	exchange_close_all(fds, *count);
 	*count = 0;
-	return short_of ? -EMFILE : -EPROTO;
+	return -EPROTO;
 }
 
 /* --- Server ----------------------------------------------------------------------------------- */
@@ -112,7 +81,7 @@ static int item_put(
 	if (m->name[0] == 0)
 		return -EINVAL;
 	if (item)
-		close_all(item->fd, item->fds);
+		exchange_close_all(item->fd, item->fds);
 	else if (k->items == KEEPER_ITEMS)
 		return -ENOSPC;
 	else
@@ -130,7 +99,7 @@ static int item_drop(struct keeper *k, const char *name)
 
 	if (!item)
 		return -ENOENT;
-	close_all(item->fd, item->fds);
+	exchange_close_all(item->fd, item->fds);
 	*item = k->item[--k->items];
 	return 0;
 }
@@ -142,8 +111,9 @@ static int serve_one(struct keeper *k, int client)
 	int fds[KEEPER_FDS];
 	unsigned count;
 	const struct item *item = NULL;
-	int got = message_receive(client, &m, fds, &count);
+	int got = exchange_receive(client, &m, sizeof(m), fds, KEEPER_FDS, &count);
 
+	got = message_check(&m, got, fds, &count);
 	if (got == -EAGAIN)
 		return 0;
 	if (got <= 0 && got != -EMFILE)
@@ -176,7 +146,7 @@ static int serve_one(struct keeper *k, int client)
 	default:
 		reply.result = got < 0 ? got : -EINVAL;
 	}
-	close_all(fds, count);
+	exchange_close_all(fds, count);
 	/* Each request has one reply: a client for whose reply there is no room does not read
 	 * them. */
 	return message_send(client, &reply, item ? item->fd : NULL, item ? item->fds : 0);
@@ -252,64 +222,16 @@ int keeper_serve(const char *path, int ready_fd)
 
 /* --- Client ----------------------------------------------------------------------------------- */
 
-int keeper_connect(const char *path)
-{
-	struct sockaddr_un address;
-	int error = unix_address(&address, path);
-	int fd;
-
-	if (error)
-		return error;
-	/* Non-blocking: a keeper that hangs, with its queue of newcomers full, is -EAGAIN. */
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0
-			? -errno
-			: unix_peer_is_ours(fd);
-	if (error) {
-		close(fd);
-		return error;
-	}
-	return fd;
-}
-
-static int await(int keeper, short events, int64_t deadline)
-{
-	struct pollfd fd = {.fd = keeper, .events = events};
-	const struct timespec moment = {.tv_nsec = 1000000};
-	int64_t left = deadline - clock_now_ms();
-
-	if (left <= 0)
-		return -ETIMEDOUT;
-	if (poll(&fd, 1, (int)left) < 0)
-		nanosleep(&moment, NULL); /* it did not wait */
-	return 0;
-}
-
-/* There is nothing, or not the memory for it, now. */
-static bool waits(int result)
-{
-	return result == -EAGAIN || result == -EINTR || result == -ENOMEM || result == -ENOBUFS;
-}
-
 static int request(int keeper, struct keeper_message *m, const int *fds, unsigned count,
 	int got[KEEPER_FDS], unsigned *got_count)
 {
-	const int64_t deadline = clock_now_ms() + keeper_timeout_ms;
 	int result;
 
-	*got_count = 0;
-	while ((result = message_send(keeper, m, fds, count)) == -EAGAIN)
-		if ((result = await(keeper, POLLOUT, deadline)))
-			return result;
-	if (result)
-		return result == -EPIPE ? -ECONNRESET : result;
-	/* Its reply comes, and is not to be taken for that of the next request. */
-	while (waits(result = message_receive(keeper, m, got, got_count)))
-		if ((result = await(keeper, POLLIN, deadline)))
-			return result;
-	return result == 1 ? m->result : result ? result : -ECONNRESET;
+	m->fds = count;
+	result = exchange_ask(
+		keeper, m, sizeof(*m), fds, count, got, KEEPER_FDS, got_count, keeper_timeout_ms);
+	result = message_check(m, result ? result : 1, got, got_count);
+	return result == 1 ? m->result : result;
 }
 
 /* For requests whose reply brings no descriptors. */
@@ -319,7 +241,7 @@ static int ask(int keeper, struct keeper_message *m, const int *fds, unsigned co
 	unsigned got_count = 0;
 	int result = request(keeper, m, fds, count, got, &got_count);
 
-	close_all(got, got_count);
+	exchange_close_all(got, got_count);
 	return result;
 }
 
@@ -342,7 +264,7 @@ int keeper_get(
 	*m = (struct keeper_message){.operation = KEEPER_GET, .index = index};
 	result = request(keeper, m, NULL, 0, fds, count);
 	if (result) {
-		close_all(fds, *count);
+		exchange_close_all(fds, *count);
 		*count = 0;
 	}
 	return result;

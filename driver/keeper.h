@@ -8,9 +8,8 @@
  * the keeper and goes on. The keeper knows nothing of NICs and touches nothing: it must be too
  * simple to fail.
  *
- * Protocol: AF_UNIX SOCK_SEQPACKET, one message a packet, struct keeper_message with up to
- * KEEPER_FDS descriptors; each request gets one reply. Only the user who started the keeper (and
- * root) may connect.
+ * Protocol: ipc/exchange.h, struct keeper_message with up to KEEPER_FDS descriptors; each request
+ * gets one reply. Only the user who started the keeper (and root) may connect.
  */
 #ifndef DRIVER_KEEPER_H
 #define DRIVER_KEEPER_H
@@ -50,17 +49,12 @@ int keeper_serve(const char *path, int ready_fd);
 /* How long a request waits for its reply, in milliseconds: 500. */
 extern unsigned keeper_timeout_ms;
 
-/* A connected socket, or -errno (-ENOENT, -ECONNREFUSED: no keeper there; -EPERM: another user
- * listens there). */
-int keeper_connect(const char *path);
-
 /*
- * Requests. 0 or -errno: the keeper's own answer (-ENOENT, -ENOSPC, -EINVAL), or
- *   -EMFILE, -ENOMEM      passing: one of the two is short of descriptors or memory; ask again
- *                         later
- *   -ETIMEDOUT            no reply in time: a late one would be taken for the next request's, so
- *                         the connection has to be closed
- *   -ECONNRESET, -EPROTO  the connection is of no use any more
+ * Requests on a socket of exchange_connect. 0 or -errno: the keeper's own answer (-ENOENT, -ENOSPC,
+ * -EINVAL), or -EMFILE, -ENOMEM      passing: one of the two is short of descriptors or memory; ask
+ * again later -ETIMEDOUT            no reply in time: a late one would be taken for the next
+ * request's, so the connection has to be closed -ECONNRESET, -EPROTO  the connection is of no use
+ * any more
  */
 int keeper_put(int keeper, const char *name, const char *text, const int *fds, unsigned count);
 /* Fills message, fds (owned by the caller) and *count. */

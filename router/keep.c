@@ -8,6 +8,7 @@
 #include "router/router.h"
 
 #include "driver/keeper.h"
+#include "ipc/exchange.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -127,7 +128,7 @@ const struct helper_kind keep_kind = {
 	.socket = "keeper.sock",
 	.without = "NICs end with this router until there is one",
 	.back = "holds the NICs",
-	.connect = keeper_connect,
+	.connect = exchange_connect,
 	.filled = keep_all,
 	.lost = forget_all,
 };
@@ -164,7 +165,7 @@ int keep_open(struct router *r)
 	int error;
 
 	router_path(r, "keeper.sock", path);
-	k->socket = keeper_connect(path);
+	k->socket = exchange_connect(path);
 	if (k->socket == -ENOENT || k->socket == -ECONNREFUSED) {
 		k->socket = -1;
 		helper_begin(k);

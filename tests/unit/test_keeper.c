@@ -5,6 +5,7 @@
  */
 #include "driver/keeper.h"
 #include "inject.h"
+#include "ipc/exchange.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -67,11 +68,11 @@ static int stop(void **state)
 static int connected(void)
 {
 	const struct timeval patience = {.tv_sec = 5};
-	int fd = keeper_connect(path);
+	int fd = exchange_connect(path);
 
 	for (unsigned tries = 0; fd == -EAGAIN && tries < 500; tries++) {
 		usleep(10000);
-		fd = keeper_connect(path);
+		fd = exchange_connect(path);
 	}
 	assert_true(fd >= 0);
 	fcntl(fd, F_SETFL, 0); /* for what these tests read by themselves */
@@ -251,7 +252,7 @@ static void test_ends(void **state)
 	keeper = 0;
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	assert_int_equal(access(path, F_OK), -1);
-	assert_int_equal(keeper_connect(path), -ENOENT);
+	assert_int_equal(exchange_connect(path), -ENOENT);
 	close(client);
 
 	/* By signal, too; and what a killed one leaves behind is no obstacle. */
@@ -262,7 +263,7 @@ static void test_ends(void **state)
 	assert_int_equal(start(state), 0);
 	kill(keeper, SIGKILL);
 	waitpid(keeper, &status, 0);
-	assert_int_equal(keeper_connect(path), -ECONNREFUSED);
+	assert_int_equal(exchange_connect(path), -ECONNREFUSED);
 	assert_int_equal(start(state), 0);
 }
 
@@ -272,10 +273,10 @@ static void test_permissions(void **state)
 
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
-	assert_int_equal(keeper_connect("/nonexistent/keeper"), -ENOENT);
+	assert_int_equal(exchange_connect("/nonexistent/keeper"), -ENOENT);
 	assert_int_equal(
-		keeper_connect("/a/path/that/is/longer/than/a/socket/address/can/hold/"
-			       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+		exchange_connect("/a/path/that/is/longer/than/a/socket/address/can/hold/"
+				 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
 		-ENAMETOOLONG);
 }
 
@@ -469,7 +470,7 @@ static void test_stopped_keeper(void **state)
 	assert_int_equal(keeper_put(client, "nic0", "text", &event, 1), -ETIMEDOUT);
 	close(client);
 	for (unsigned k = 0; k < 40; k++) {
-		client = keeper_connect(path);
+		client = exchange_connect(path);
 		if (client < 0)
 			break;
 		assert_int_equal(keeper_get(client, 0, &m, fds, &count), -ETIMEDOUT);
@@ -571,7 +572,7 @@ static void test_nobody_waits(void **state)
 	close(ready[1]);
 	for (unsigned tries = 0; client < 0 && tries < 500; tries++) {
 		usleep(10000);
-		client = keeper_connect(path);
+		client = exchange_connect(path);
 	}
 	assert_true(client >= 0);
 	settle(client);
