@@ -57,8 +57,8 @@ static bool serve(struct keeper *k, int ends[2])
 	bool served = serve_one(k, ends[0]) == 0;
 
 	fcntl(ends[1], F_SETFL, O_NONBLOCK);
-	got = message_receive(ends[1], &reply, fds, &count);
-	close_all(fds, count);
+	got = exchange_receive(ends[1], &reply, sizeof(reply), fds, KEEPER_FDS, &count);
+	exchange_close_all(fds, count);
 	if (served != (got == 1) || k->items > KEEPER_ITEMS || (served && reply.fds > KEEPER_FDS))
 		abort();
 	return served;
