@@ -17,6 +17,7 @@ import sys
 import time
 
 import devices
+import ipv6
 import measure
 import tables
 import veth
@@ -313,6 +314,7 @@ def print_tables(result):
         print("one processor, %2d NICs: %s %s %.2f Mpps" % (
             r["nics"], r["dut"], r["method"], r["mpps"] or 0))
     tables.print_ratio(result["tables"])
+    ipv6.print_rows(result["ipv6"], best, ratio)
 
 
 def main():
@@ -323,7 +325,7 @@ def main():
     parser.add_argument("--only",
                         help="devices whose name contains one of these words, comma between")
     parser.add_argument("--skip", default="",
-                        help="throughput, latency, cpu, scale, tables, veth; comma between")
+                        help="throughput, latency, cpu, scale, tables, ipv6, veth; comma between")
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
@@ -362,7 +364,7 @@ def bench(arguments, settings, rounds, skip):
     measure.find_near(settings)
     result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [],
               "scale": [],
-              "tables": []}
+              "tables": [], "ipv6": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
                              QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until,
@@ -381,6 +383,9 @@ def bench(arguments, settings, rounds, skip):
                 result["scale"] += scale(device, settings, rounds, note)
     if "tables" not in skip and any(d.method == "wr" for d in chosen):
         result["tables"] = tables.rows(Samples, 1 if arguments.quick else rounds, settings, note)
+    if "ipv6" not in skip:
+        result["ipv6"] = ipv6.rows(Samples, arguments.quick, 1 if arguments.quick else rounds,
+                                   settings, note)
     if "veth" not in skip:
         result["throughput"] += veth.rows(Samples, arguments.quick,
                                           1 if arguments.quick else rounds, settings, note)

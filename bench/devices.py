@@ -158,13 +158,17 @@ class L3fwd(Dpdk):
     def available(self):
         return self.missing(L3FWD)
 
+    def rules(self, run):
+        """Files of routes, IPv4 and IPv6."""
+        folder = os.path.join(BENCH, "src", "dpdk", "examples", "l3fwd")
+        return [os.path.join(folder, "lpm_default_v%d.cfg" % family) for family in (4, 6)]
+
     def start(self, run):
-        rules = os.path.join(BENCH, "src", "dpdk", "examples", "l3fwd")
+        ipv4, ipv6 = self.rules(run)
         command = [L3FWD] + self.eal(run, str(run.cpu)) + [
             "--", "-P", "-p", hex((1 << run.ports) - 1), "--parse-ptype", "--lookup=" + self.lookup,
             "--config=" + ",".join("(%d,0,%d)" % (p, run.cpu) for p in range(run.ports)),
-            "--rule_ipv4=" + os.path.join(rules, "lpm_default_v4.cfg"),
-            "--rule_ipv6=" + os.path.join(rules, "lpm_default_v6.cfg")]
+            "--rule_ipv4=" + ipv4, "--rule_ipv6=" + ipv6]
         command += ["--eth-dest=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         # Its pool is sized by these; a zero-copy ring holds a buffer in every slot, both ways.
         command += ["--rx-queue-size=%d" % (1 << self.rsize),
@@ -232,6 +236,9 @@ class P2pnic(Device):
         return "{type: memif, target: %s, options: \"role=client,rsize=%d\"}" % (
             run.socket(p), self.rsize)
 
+    def addresses(self, port):
+        return "10.0.%d.1/24" % port
+
     def configuration(self, run):
         lines = ["router:", "  runtime: " + run.directory, "  method: " + self.method,
                  "  batch: 64"]
@@ -244,7 +251,8 @@ class P2pnic(Device):
         for p in range(run.ports):
             lines += ["  - name: n%d" % p, "    engine: e0",
                       "    port: " + self.port_line(run, p),
-                      "    mac: \"%s\"" % device_mac(p), "    addresses: [10.0.%d.1/24]" % p]
+                      "    mac: \"%s\"" % device_mac(p),
+                      "    addresses: [%s]" % self.addresses(p)]
         lines.append("neighbors:")
         for p in range(run.ports):
             lines += ["  - {nic: n%d, address: 10.0.%d.10, mac: \"%s\"}" % (p, p, tester_mac(p))]

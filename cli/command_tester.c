@@ -61,6 +61,7 @@ static const char help[] =
 	"  -l, --probe N        stamp every Nth packet, a power of two   (0; latency: 64)\n"
 	"  -d, --destinations FILE[:N]  N addresses (65536) inside the prefixes of FILE\n"
 	"  -M, --mac N=MAC      MAC of the device's port N   (02:00:00:00:00:N in hexadecimal)\n"
+	"  -6, --ipv6           IPv6 packets: fd00:19:INGRESS::/48 to fd00:18:EXIT::/48\n"
 	"      --no-carry       avoid headers whose checksum update carries\n"
 	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
 	"      --realtime PID   during a run, neither the tester nor this process of the device "
@@ -255,6 +256,9 @@ static int parse_option(struct options *o, int option, const char *value)
 	case 'j':
 		o->json = true;
 		return 0;
+	case '6':
+		o->setup.ipv6 = true;
+		return 0;
 	case OPTION_NEAR:
 		return parse_near(o, value);
 	case OPTION_NO_CARRY:
@@ -316,11 +320,11 @@ static int parse_options(struct options *o, int argc, char **argv)
 		{"buffer-bytes", 1, NULL, OPTION_BUFFER_BYTES}, {"time", 1, NULL, 't'},
 		{"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'},
 		{"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'}, {"destinations", 1, NULL, 'd'},
-		{"mac", 1, NULL, 'M'}, {"no-carry", 0, NULL, OPTION_NO_CARRY},
-		{"cpu", 1, NULL, 'C'}, {"cpu2", 1, NULL, OPTION_CPU2},
-		{"realtime", 1, NULL, OPTION_REALTIME}, {"near", 1, NULL, OPTION_NEAR},
-		{"step", 1, NULL, OPTION_STEP}, {"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'},
-		{"help", 0, NULL, 'h'}, {0}};
+		{"mac", 1, NULL, 'M'}, {"ipv6", 0, NULL, '6'},
+		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"cpu", 1, NULL, 'C'},
+		{"cpu2", 1, NULL, OPTION_CPU2}, {"realtime", 1, NULL, OPTION_REALTIME},
+		{"near", 1, NULL, OPTION_NEAR}, {"step", 1, NULL, OPTION_STEP},
+		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
 	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
@@ -333,7 +337,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 		.cpu = -1,
 		.cpu2 = -1};
 	optind = 1;
-	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:jh", longs, NULL)) >=
+	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:6jh", longs, NULL)) >=
 		0) {
 		if (option == 'h') {
 			fputs(help, stdout);

@@ -12,11 +12,14 @@ static inline uint64_t word(const uint8_t *at)
 }
 
 /* Which part of a header that is not as expected is wrong: the first of these. */
-static enum check_error classify(const uint8_t *data, const uint8_t *expected)
+static enum check_error classify(
+	const struct stream *s, const uint8_t *data, const uint8_t *expected)
 {
-	if (data[22] != expected[22])
+	const bool ipv4 = s->at_ttl == 22;
+
+	if (data[s->at_ttl] != expected[s->at_ttl])
 		return CHECK_TTL;
-	if (memcmp(data + 24, expected + 24, 2) != 0)
+	if (ipv4 && memcmp(data + 24, expected + 24, 2) != 0)
 		return CHECK_CHECKSUM;
 	return CHECK_HEADER;
 }
@@ -71,7 +74,7 @@ void tester_check_frame(struct tester *t, unsigned port, const uint8_t *data, ui
 		r->error[CHECK_MAC]++;
 	else if ((word(data + 12) ^ word(expected + 12)) | (word(data + 20) ^ word(expected + 20)) |
 		 (word(data + 28) ^ word(expected + 28)) | (word(data + 36) ^ word(expected + 36)))
-		r->error[classify(data, expected)]++;
+		r->error[classify(s, data, expected)]++;
 	else if (t->check == TESTER_CHECK_FULL && length > 60 &&
 		 memcmp(data + 60, s->payload + 60, length - 60) != 0)
 		r->error[CHECK_PAYLOAD]++;

@@ -44,16 +44,13 @@ static void put32(uint8_t *at, uint32_t value)
 	put16(at + 2, value & 0xffff);
 }
 
-static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)
+static void build_ipv4(const struct stream_config *c, unsigned k, uint8_t *b)
 {
 	unsigned source = k / c->exits % STREAM_SOURCES;
 	uint32_t length = c->frame_bytes - STREAM_FCS;
 	uint32_t destination = c->destination ? c->destination[k % c->destinations]
 					      : 0xc612000au | c->exit[k % c->exits] << 8;
-	uint32_t tag = STREAM_MAGIC | (uint32_t)c->series << 8 | c->ingress;
 
-	memcpy(b, c->device_mac, 6);
-	stream_mac(true, c->ingress, b + 6);
 	put16(b + 12, 0x0800);
 	b[14] = 0x45;
 	put16(b + 16, length - 14);
@@ -73,6 +70,32 @@ static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)
 	put16(b + 36, 9); /* discard */
 	put16(b + 38, length - 34);
 	put16(b + STREAM_AT_SOURCE, source);
+}
+
+static void build_ipv6(const struct stream_config *c, unsigned k, uint8_t *b)
+{
+	put16(b + 12, 0x86dd);
+	b[14] = 0x60;
+	put16(b + 18, c->frame_bytes - STREAM_FCS - 54);
+	b[20] = 59; /* no next header */
+	b[21] = STREAM_TTL;
+	put32(b + 22, 0xfd000019u);
+	put16(b + 26, c->ingress);
+	b[37] = (uint8_t)(k / c->exits % STREAM_SOURCES);
+	put32(b + 38, 0xfd000018u);
+	put16(b + 42, c->exit[k % c->exits]);
+}
+
+static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)
+{
+	uint32_t tag = STREAM_MAGIC | (uint32_t)c->series << 8 | c->ingress;
+
+	memcpy(b, c->device_mac, 6);
+	stream_mac(true, c->ingress, b + 6);
+	if (c->ipv6)
+		build_ipv6(c, k, b);
+	else
+		build_ipv4(c, k, b);
 	memcpy(b + STREAM_AT_TAG, &tag, 4);
 }
 
@@ -94,6 +117,7 @@ int stream_build(struct stream *s, const struct stream_config *c, const uint8_t 
 	s->exit = c->destination ? NULL : c->exit;
 	s->period = period;
 	s->length = c->frame_bytes - STREAM_FCS;
+	s->at_ttl = c->ipv6 ? 21 : 22;
 	s->payload = payload;
 	for (unsigned k = 0; k < period; k++) {
 		uint8_t *b = s->line[k].byte, *e = s->expected[k].byte;
@@ -105,8 +129,9 @@ int stream_build(struct stream *s, const struct stream_config *c, const uint8_t 
 			continue;
 		memset(e, 0, 12);
 		if (c->mode == TESTER_ROUTED) {
-			e[22]--;
-			put16(e + 24, stream_checksum(e + 14));
+			e[s->at_ttl]--;
+			if (!c->ipv6)
+				put16(e + 24, stream_checksum(e + 14));
 		}
 	}
 	return 0;

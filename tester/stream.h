@@ -9,13 +9,19 @@
  *   44 sequence number (low 32 bits)  48 tag: magic, ingress  52 time stamp (TSC; 0: no probe)
  *   60 payload: byte n is n * 7 + n / 256
  *
+ * or, IPv6, no next header: a frame of 64 bytes has no room for UDP behind the header
+ *
+ *    0 Ethernet  14 IPv6: 22 source, 38 destination, whose last ten bytes are
+ *   44 sequence number  48 tag  52 time stamp, up to byte 59
+ *
  * Per packet only sequence number and time stamp are written. Packet j of an ingress is line j mod
  * period and leaves by exit j mod exits, so the number alone says what the packet must look like
  * when it comes back, to the last bit.
  *
  * Frame sizes are counted as RFC 2544 does, with the four bytes of FCS; a frame of 64 bytes is 60
  * in memory. Addresses (RFC 2544 Appendix C): sources 198.19.INGRESS.0–255, destinations
- * 198.18.EXIT.10, or from a list (for full tables), where the exit is the table's business.
+ * 198.18.EXIT.10, or from a list (for full tables), where the exit is the table's business. IPv6
+ * (unique local, RFC 4193): sources fd00:19:INGRESS::0–ff, destinations within fd00:18:EXIT::/48.
  */
 #ifndef P2PNIC_TESTER_STREAM_H
 #define P2PNIC_TESTER_STREAM_H
@@ -49,6 +55,7 @@ struct stream {
 	unsigned exits;
 	const unsigned *exit;         /* of line k: exit[k % exits]; NULL: any */
 	unsigned period;              /* lines, a multiple of exits */
+	uint8_t at_ttl;               /* in a line: TTL, or hop limit */
 	uint32_t length;              /* of the frame in memory, without FCS */
 	struct stream_line *line;     /* [period] as sent */
 	struct stream_line *expected; /* [period] as they must return, MACs zero */
@@ -61,7 +68,7 @@ struct stream {
 enum tester_mode {
 	TESTER_BRIDGED, /* nothing: a wire, a fixed port */
 	TESTER_MAC,     /* new MACs */
-	TESTER_ROUTED,  /* new MACs, TTL less one, checksum */
+	TESTER_ROUTED,  /* new MACs, TTL or hop limit less one, checksum */
 };
 
 enum check_error {
@@ -71,7 +78,7 @@ enum check_error {
 	CHECK_MAC,      /* destination or source MAC not those of that link */
 	CHECK_TTL,      /* not one less */
 	CHECK_CHECKSUM, /* IPv4 header checksum wrong */
-	CHECK_HEADER,   /* another byte of the IPv4 or UDP header */
+	CHECK_HEADER,   /* another byte of the IP or UDP header */
 	CHECK_PAYLOAD,
 	CHECK_ERRORS
 };
@@ -84,9 +91,10 @@ struct stream_config {
 	unsigned ingress;
 	/* Of all streams built together: a straggler of an earlier one is told by it. */
 	uint8_t series;
+	bool ipv6;
 	unsigned exits;
 	const unsigned *exit;        /* [exits] */
-	const uint32_t *destination; /* host order; NULL: by exit */
+	const uint32_t *destination; /* IPv4, host order; NULL: by exit */
 	unsigned destinations;
 	uint32_t frame_bytes; /* with FCS */
 	enum tester_mode mode;

@@ -169,7 +169,8 @@ struct tester_setup {
 	const char *pattern;
 	uint32_t frame_bytes;
 	enum tester_mode mode;
-	const uint32_t *destination; /* host order; NULL: 198.18.EXIT.10 */
+	bool ipv6;
+	const uint32_t *destination; /* IPv4, host order; NULL: 198.18.EXIT.10 */
 	unsigned destinations;
 	bool no_carry;
 };

@@ -29,7 +29,9 @@ def test_wire(tmp_path):
     small, large = self_test(tmp_path, "-s", "64,1518", "-t", "0.1", "-l", "1")
     for result in (small, large):
         assert result["received"] == result["sent"] - result["lost"] > 0
-        assert result["checked"] == result["received"] and not any(result["errors"].values())
+        # A frame of the run before, which the wire had not passed on in time, is foreign.
+        assert not any(n for error, n in result["errors"].items() if error != "foreign")
+        assert result["checked"] == result["received"]
         latency = result["latency"]
         assert latency["p50_ns"] <= latency["p99_ns"] <= latency["max_ns"]
         assert result["far"]["windows"] == result["spoilt_windows"] == 0
@@ -188,7 +190,8 @@ def test_search(tmp_path):
                                        "999999999"],
     ["-r", "20k", "-s", "512"], ["-r", "20K"], ["-c", "header:2", "-m", "mac"],
     ["-C", "0", "--cpu2", "0", "--realtime", "0"],
-    ["--no-carry", "-M", "0=02:00:00:00:00:09", "-l", "8"], ["-r", "0.02M", "-c", "none"]])
+    ["--no-carry", "-M", "0=02:00:00:00:00:09", "-l", "8"], ["-r", "0.02M", "-c", "none"],
+    ["-6", "-s", "300"]])
 def test_options(tmp_path, options):
     result, = self_test(tmp_path, "-n", "200", "-t", "1", *options)
     assert result["sent"] == 200
@@ -206,6 +209,9 @@ def test_destinations(tmp_path):
                      (f"{tmp_path}/none:4", "No such file")):
         done = command("run", "-p", f"memif:{tmp_path}/0,role=server", "-d", bad)
         assert done.returncode == 1 and why in done.stderr
+    ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
+    done = command("self", *ports, "-d", str(prefixes), "--ipv6")
+    assert done.returncode == 1 and "a list of destinations is of IPv4" in done.stderr
 
 
 def test_capture_port(tmp_path):

@@ -95,7 +95,7 @@ static void forward(const struct stream *s, uint64_t number, uint64_t stamp)
 		return;
 	}
 	case KEEP_TTL:
-		b[22]++;
+		b[s->at_ttl]++;
 		break;
 	case BAD_SUM:
 		b[25] ^= 1;
@@ -214,12 +214,14 @@ static void fake_close(struct tester *t)
 
 static struct tester_result result;
 
+static bool ipv6;
+
 static void run(struct tester *t, const char *pattern, uint32_t bytes, enum mischief m,
 	unsigned every, unsigned sample)
 {
 	struct error error = {""};
 	struct tester_setup setup = {
-		.pattern = pattern, .frame_bytes = bytes, .mode = TESTER_ROUTED};
+		.pattern = pattern, .frame_bytes = bytes, .mode = TESTER_ROUTED, .ipv6 = ipv6};
 	struct tester_load load = {.seconds = 60,
 		.packets = 9973,
 		.check = TESTER_CHECK_FULL,
@@ -234,7 +236,7 @@ static void run(struct tester *t, const char *pattern, uint32_t bytes, enum misc
 	assert_int_equal(result.sent, 9973 * t->pattern.ingresses);
 }
 
-static void test_mischief(void **state)
+static void mischief(void)
 {
 	static struct tester t;
 	const struct {
@@ -250,6 +252,7 @@ static void test_mischief(void **state)
 	for (unsigned p = 0; p < sizeof(patterns) / sizeof(*patterns); p++) {
 		for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 			enum mischief m = cases[i].mischief;
+			int error = ipv6 && m == BAD_SUM ? CHECK_HEADER : cases[i].error;
 			/* Swapped packets must be of one flow, the port 0 that BAD_EXIT picks no
 			 * exit. */
 			if ((m == SWAP && p != 0) || (m == BAD_EXIT && p > 1))
@@ -258,11 +261,11 @@ static void test_mischief(void **state)
 			unsigned acts = device.done;
 			uint64_t others = 0;
 			for (int e = 0; e < CHECK_ERRORS; e++)
-				others += e == cases[i].error ? 0 : result.error[e];
+				others += e == error ? 0 : result.error[e];
 			assert_true(m == NONE || acts > 50);
 			assert_int_equal(others, 0);
-			if (cases[i].error >= 0)
-				assert_int_equal(result.error[cases[i].error], acts);
+			if (error >= 0)
+				assert_int_equal(result.error[error], acts);
 			assert_int_equal(result.lost, m == LOSE ? acts : 0);
 			assert_int_equal(result.duplicate, m == TWICE ? acts : 0);
 			assert_int_equal(result.reordered, m == SWAP ? acts : 0);
@@ -279,6 +282,19 @@ static void test_mischief(void **state)
 	assert_true(result.error[CHECK_TTL] > 0 && result.error[CHECK_TTL] < device.done);
 	assert_int_equal(result.lost, 0);
 	fake_close(&t);
+}
+
+static void test_mischief(void **state)
+{
+	mischief();
+}
+
+/* A wrong checksum is a wrong source address there. */
+static void test_mischief_ipv6(void **state)
+{
+	ipv6 = true;
+	mischief();
+	ipv6 = false;
 }
 
 static void test_paced(void **state)
@@ -655,6 +671,40 @@ static void test_frames(void **state)
 	}
 }
 
+/* Every byte of a frame's IPv6 header, and that a device that counts the hop is all there is. */
+static void test_ipv6_frames(void **state)
+{
+	static const uint8_t header[40] = {0x60, 0, 0, 0, 0, 46, 59, 64, /* source */
+		0xfd, 0, 0, 0x19, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7,    /* destination */
+		0xfd, 0, 0, 0x18, 0, 2};
+	static uint8_t payload[STREAM_FRAME_MAX + 64];
+	const unsigned exits[] = {1, 2};
+	struct stream_config c = {.ingress = 3,
+		.series = 5,
+		.ipv6 = true,
+		.exits = 2,
+		.exit = exits,
+		.frame_bytes = 104,
+		.mode = TESTER_ROUTED};
+	uint8_t want[40];
+	uint32_t tag;
+	struct stream s;
+
+	stream_payload(payload);
+	assert_int_equal(stream_build(&s, &c, payload), 0);
+	const uint8_t *b = s.line[15].byte, *e = s.expected[15].byte;
+
+	memcpy(&tag, b + STREAM_AT_TAG, 4);
+	assert_int_equal(tag, STREAM_MAGIC | 5 << 8 | 3);
+	memcpy(want, header, 40);
+	memcpy(want + STREAM_AT_TAG - 14, &tag, 4);
+	assert_memory_equal(b + 12, "\x86\xdd", 2);
+	assert_memory_equal(b + 14, want, 40);
+	want[7]--;
+	assert_memory_equal(e + 14, want, 40);
+	stream_free(&s);
+}
+
 static void write_text(const char *path, const char *text)
 {
 	FILE *f = fopen(path, "w");
@@ -725,6 +775,8 @@ int main(void)
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_mischief),
+		cmocka_unit_test(test_mischief_ipv6),
+		cmocka_unit_test(test_ipv6_frames),
 		cmocka_unit_test(test_paced),
 		cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_refused),
