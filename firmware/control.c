@@ -574,7 +574,7 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 		n->flow_seed = (uint64_t)value << 32 | value;
 		break;
 	case P2PNIC_REG_FLOW:
-		n->flow = value & P2PNIC_FLOW_SYMMETRIC;
+		n->flow = value & (P2PNIC_FLOW_SYMMETRIC | P2PNIC_FLOW_INNER);
 		break;
 	case P2PNIC_REG_REVERSE_PATH:
 		if (value <= P2PNIC_REVERSE_PATH_STRICT)

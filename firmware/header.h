@@ -36,11 +36,14 @@
 /* Protocol numbers (IANA). */
 enum {
 	HOP_BY_HOP = 0,
+	IPV4_IN_IP = 4,
 	TCP = 6,
 	UDP = 17,
 	DCCP = 33,
+	IPV6_IN_IP = 41,
 	ROUTING = 43,
 	FRAGMENT = 44,
+	GRE = 47,
 	AUTHENTICATION = 51,
 	DESTINATION_OPTIONS = 60,
 	SCTP = 132,

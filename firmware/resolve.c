@@ -50,14 +50,17 @@ static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjace
 
 /* --- Flows ------------------------------------------------------------------------------------ */
 
+static uint64_t inner_flow(
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length, uint32_t flow);
+
 /*
  * What tells flows between two addresses apart: ports and protocol, in words that lie apart. `at`:
  * where the header of `protocol` begins. Extension headers before it are passed over (RFC 8200
  * §4.3, §4.4, §4.6; RFC 4302 §2.2), up to eight. A fragment has no ports, the first of a packet
- * neither: all of them take one path.
+ * neither: all of them take one path. `flow`: P2PNIC_FLOW_*.
  */
 static inline uint64_t flow_ports(
-	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length, bool symmetric)
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length, uint32_t flow)
 {
 	for (unsigned headers = 0; headers <= 8 && at + 4 <= length; headers++) {
 		uint32_t word = load32(data + at), bytes;
@@ -69,7 +72,7 @@ static inline uint64_t flow_ports(
 		case DCCP:
 		case SCTP:
 		case UDP_LITE:
-			if (symmetric)
+			if (flow & P2PNIC_FLOW_SYMMETRIC)
 				word = (word & 0xffff) + (word >> 16);
 			return word * 0x9e3779b97f4a7c15ull ^ (uint64_t)protocol << 40;
 		case HOP_BY_HOP:
@@ -80,6 +83,12 @@ static inline uint64_t flow_ports(
 		case AUTHENTICATION:
 			bytes = ((word >> 8 & 0xff) + 2) * 4;
 			break;
+		case IPV4_IN_IP:
+		case IPV6_IN_IP:
+		case GRE:
+			if (flow & P2PNIC_FLOW_INNER)
+				return inner_flow(data, at, protocol, length, flow);
+			return (uint64_t)protocol << 40;
 		default:
 			return (uint64_t)protocol << 40;
 		}
@@ -87,6 +96,63 @@ static inline uint64_t flow_ports(
 		at += bytes;
 	}
 	return (uint64_t)protocol << 40;
+}
+
+static uint64_t inner_ipv4(const uint8_t *data, uint32_t at, uint32_t length, uint32_t flow)
+{
+	uint32_t source, destination, header;
+	uint64_t pair;
+	bool fragment;
+
+	if (at + IPV4_BYTES > length)
+		return 0;
+	source = load32(data + at + 12);
+	destination = load32(data + at + 16);
+	header = (data[at] & 0xfu) * 4;
+	fragment = load16(data + at + 6) & 0xff3f; /* as it lies there: big-endian */
+	pair = flow & P2PNIC_FLOW_SYMMETRIC ? (uint64_t)source + destination
+					    : (uint64_t)source << 32 | destination;
+	return mix(pair) ^ flow_ports(data, at + header, data[at + 9], fragment ? 0 : length, flow);
+}
+
+static uint64_t inner_ipv6(const uint8_t *data, uint32_t at, uint32_t length, uint32_t flow)
+{
+	uint64_t from, to;
+
+	if (at + IPV6_BYTES > length)
+		return 0;
+	from = load64(data + at + 8) + 3 * load64(data + at + 16);
+	to = load64(data + at + 24) + 3 * load64(data + at + 32);
+	return mix(flow & P2PNIC_FLOW_SYMMETRIC ? from + to : from + 5 * to) ^
+	       flow_ports(data, at + IPV6_BYTES, data[at + 6], length, flow);
+}
+
+/*
+ * The flow of what a tunnel carries. `at`: where the tunnel's header begins, or what it carries
+ * where it has none. Of a tunnel in it only the addresses count. GRE: with checksum, key and
+ * sequence number, four bytes each; of another version, or with another kind of packet in it, all
+ * packets are one flow.
+ */
+static uint64_t inner_flow(
+	const uint8_t *data, uint32_t at, uint8_t protocol, uint32_t length, uint32_t flow)
+{
+	flow &= ~P2PNIC_FLOW_INNER;
+	if (protocol == GRE) {
+		uint32_t word = load32(data + at);
+		uint32_t options = (word >> 7 & 1) + (word >> 5 & 1) + (word >> 4 & 1);
+
+		protocol = 0;
+		if ((word & 0xff40) == 0 && word >> 16 == ETHERTYPE_IPV4_LE)
+			protocol = IPV4_IN_IP;
+		if ((word & 0xff40) == 0 && word >> 16 == ETHERTYPE_IPV6_LE)
+			protocol = IPV6_IN_IP;
+		at += 4 + 4 * options;
+	}
+	if (protocol == IPV4_IN_IP)
+		return inner_ipv4(data, at, length, flow);
+	if (protocol == IPV6_IN_IP)
+		return inner_ipv6(data, at, length, flow);
+	return (uint64_t)GRE << 40;
 }
 
 /*
@@ -105,7 +171,7 @@ static inline uint32_t ipv4_flow(const struct nic *n, const struct frame_head *h
 
 	if (symmetric)
 		x = source + destination;
-	x ^= flow_ports(data, layer4, protocol, fragment ? 0 : length, symmetric);
+	x ^= flow_ports(data, layer4, protocol, fragment ? 0 : length, n->flow);
 	return mix(x ^ n->flow_seed);
 }
 
@@ -122,7 +188,7 @@ static inline uint32_t ipv6_flow(
 
 	if (label && !symmetric)
 		return mix((x + (label << 32)) ^ n->flow_seed);
-	x ^= flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length, symmetric);
+	x ^= flow_ports(data, ETHERNET_BYTES + IPV6_BYTES, ipv6_next_header(h), length, n->flow);
 	return mix(x ^ n->flow_seed);
 }
 

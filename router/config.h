@@ -110,6 +110,7 @@ struct config_router {
 	char *table;           /* line-trie or state-jump, see fib.h */
 	unsigned *flow_seed;   /* of the hash that ECMP goes by; absent: made from host and name */
 	bool *symmetric_flows; /* both directions of a connection are one flow to ECMP */
+	bool *inner_flows;     /* packets of one tunnel are flows by what they carry */
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
 	unsigned check_number;  /* enum p2pnic_check */

@@ -97,6 +97,8 @@ static int router(struct config *c)
 	if (!error)
 		error = flag(&r->symmetric_flows);
 	if (!error)
+		error = flag(&r->inner_flows);
+	if (!error)
 		error = number(&r->buffer_bytes, config_buffer_bytes(largest_mtu(c)));
 	if (!error)
 		error = number(&r->ring_slots, ring_slots(c));

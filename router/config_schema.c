@@ -152,6 +152,7 @@ static const struct field router_fields[] = {
 		.want = "want line-trie or state-jump"),
 	NUMBER(flow_seed, struct config_router, RANGE(0, UINT_MAX)),
 	SWITCH(symmetric_flows, struct config_router),
+	SWITCH(inner_flows, struct config_router),
 };
 _Static_assert(sizeof(router_fields) / sizeof(*router_fields) <= KEYS_MAX, "the most keys");
 static const struct schema router_schema = SCHEMA(router_fields, struct config_router);

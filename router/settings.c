@@ -32,7 +32,8 @@ static struct settings settings_of(
 	return (struct settings){
 		.mtu = *config->nics[nic].mtu,
 		.seed = own->flow_seed ? *own->flow_seed : seed_of_place(r),
-		.flow = *own->symmetric_flows ? P2PNIC_FLOW_SYMMETRIC : 0,
+		.flow = (*own->symmetric_flows ? P2PNIC_FLOW_SYMMETRIC : 0) |
+			(*own->inner_flows ? P2PNIC_FLOW_INNER : 0),
 		.reverse_path = config->nics[nic].reverse_path_number,
 	};
 }

@@ -120,6 +120,9 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 #define P2PNIC_REVERSE_PATH_STRICT 2u /* it leads out of this NIC: §2.2 */
 
 #define P2PNIC_FLOW_SYMMETRIC 0x1u /* both directions of a connection are one flow */
+/* Packets of one tunnel are as many flows as what they carry: IP in IP (RFC 2003, RFC 2473, RFC
+ * 4213) and GRE (RFC 2784, RFC 2890). Tunnels over UDP tell flows by their source port. */
+#define P2PNIC_FLOW_INNER     0x2u
 
 #define P2PNIC_STATUS_RUNNING 0x1u /* started */
 #define P2PNIC_STATUS_READY   0x2u /* reset done, memory usable */

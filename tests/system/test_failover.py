@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 
-from scapy.all import IP, UDP, Ether, raw
+from scapy.all import GRE, IP, UDP, Ether, raw
 
 from network import eventually, mac, run
 
@@ -15,23 +15,26 @@ ROUTES = [{"prefix": "10.9.0.0/16", "next_hops": [{"via": "10.0.2.2"}, {"via": "
           {"prefix": "10.8.0.0/16", "via": "10.0.1.2"}]
 
 
-def frame(flow, source="10.8.0.1"):
-    return raw(Ether(src=mac(1, 2), dst=mac(1)) / IP(src=source, dst="10.9.0.1") /
-               UDP(sport=1024 + flow, dport=9) / f"flow {flow:5}".encode())
+def frame(flow, source="10.8.0.1", tunnel=None):
+    packet = UDP(sport=1024 + flow, dport=9) / f"flow {flow:5}".encode()
+    if tunnel:
+        packet = tunnel / IP(src="192.0.2.1", dst="192.0.2.2") / packet
+    return raw(Ether(src=mac(1, 2), dst=mac(1)) / IP(src=source, dst="10.9.0.1") / packet)
 
 
-def paths(network, source="10.8.0.1"):
+def paths(network, source="10.8.0.1", tunnel=None):
     """A packet of each flow: which NIC it leaves by, of those that arrive at once."""
     network.pending()
     for flow in range(FLOWS):
-        network.wire[1].send(frame(flow, source))
+        network.wire[1].send(frame(flow, source, tunnel))
     time.sleep(0.05)
-    return {int(data[47:52]): nic for nic, frames in network.pending().items()
-            for data in frames if data[42:46] == b"flow"}
+    packets = [(data[14:14 + int.from_bytes(data[16:18])], nic)
+               for nic, frames in network.pending().items() for data in frames]
+    return {int(p[-5:]): nic for p, nic in packets if p[-10:-6] == b"flow"}
 
 
-def all_by(network, *nics):
-    found = paths(network)
+def all_by(network, *nics, tunnel=None):
+    found = paths(network, tunnel=tunnel)
     return found if len(found) == FLOWS and set(found.values()) == set(nics) else None
 
 
@@ -86,3 +89,17 @@ def test_flow_seed_follows_the_configuration(make_network):
         assert "configuration read again" in network.router.reload()
         found.append(eventually(lambda: all_by(network, 2, 3), what="flows over both links"))
     assert found[0] == found[2] != found[1]
+
+
+def test_inner_flows_follow_the_configuration(make_network):
+    network = make_network(3, routes=ROUTES)
+    router = network.router.config["router"]
+    for inner in (False, True, False):
+        router["inner_flows"] = inner
+        network.router.write()
+        assert "configuration read again" in network.router.reload()
+        eventually(lambda: all_by(network, 2, 3), what="flows over both links")
+        found = eventually(lambda: all_by(network, 2, 3, tunnel=GRE()) or not inner and (
+            all_by(network, 2, tunnel=GRE()) or all_by(network, 3, tunnel=GRE())),
+            what="all packets of the tunnel")
+        assert len(set(found.values())) == 1 + inner

@@ -498,6 +498,129 @@ static void both_directions_are_one_flow(void **state)
 	rig_free(r);
 }
 
+/* Tunnels: protocol, and what stands before the packet inside. */
+static const struct tunnel {
+	uint8_t protocol, bytes, header[16];
+	bool six;    /* inside */
+	bool opaque; /* nothing inside is looked at */
+} tunnels[] = {
+	{4, 0, {0}, false, false}, {41, 0, {0}, true, false}, {47, 4, {0, 0, 8, 0}, false, false},
+	{47, 4, {0, 0, 0x86, 0xdd}, true, false},
+	{47, 8, {0x20, 0, 8, 0, 1, 2, 3, 4}, false, false},
+	{47, 16, {0xb0, 0, 0x86, 0xdd}, true, false},
+	{47, 8, {0x40, 0, 8, 0}, false, true},        /* routing (RFC 1701) */
+	{47, 12, {0x30, 1, 0x88, 0x0b}, false, true}, /* PPTP */
+	{47, 4, {0, 0, 0x65, 0x58}, false, true},     /* Ethernet */
+};
+
+/* Connection `flow`, between `near` and `far`, inside a tunnel between two addresses: from near to
+ * far, or back. Returns where what is inside begins. */
+static unsigned tunnelled(
+	struct packet *p, const struct tunnel *t, bool outer_six, unsigned flow, bool back)
+{
+	unsigned outer = outer_six ? 54 : 34, at = outer + t->bytes;
+	const uint16_t port[2] = {(uint16_t)(1024 + flow), 80};
+	const uint8_t host[2] = {(uint8_t)(1 + flow % 3), (uint8_t)(101 + flow % 5)};
+
+	if (outer_six) {
+		packet_ipv6(p, 0, PACKET_TO6(4), 64, 120, 0);
+		/* Both ends behind the group. */
+		memcpy(p->bytes + 22, p->bytes + 38, 16);
+		p->bytes[(back ? 38 : 22) + 15] ^= 1;
+		put32(p->bytes + 14, 0x60000000);
+		p->bytes[20] = t->protocol;
+	} else {
+		packet_ipv4(p, 0, PACKET_TO(4) + back, 64, 120, 0);
+		put32(p->bytes + 26, PACKET_TO(4) + !back);
+		p->bytes[23] = t->protocol;
+		packet_checksum(p);
+	}
+	memset(p->bytes + outer, 0, p->length - outer);
+	memcpy(p->bytes + outer, t->header, t->bytes);
+	p->bytes[at] = t->six ? 0x60 : 0x45;
+	p->bytes[at + (t->six ? 6 : 9)] = 17;
+	p->bytes[at + (t->six ? 23 : 15)] = host[back];
+	p->bytes[at + (t->six ? 39 : 19)] = host[!back];
+	put16(p->bytes + at + (t->six ? 40 : 20), port[back]);
+	put16(p->bytes + at + (t->six ? 42 : 22), port[!back]);
+	return at;
+}
+
+static void what_a_tunnel_carries(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	struct packet p;
+
+	group_of(r, even);
+	for (unsigned k = 0; k < 2 * sizeof(tunnels) / sizeof(*tunnels); k++) {
+		const struct tunnel *t = &tunnels[k / 2];
+		unsigned seen[4] = {0}, apart = 0, fragments = 0;
+
+		for (unsigned flow = 0; flow < 64; flow++) {
+			unsigned there = 0;
+
+			for (unsigned how = 0; how < 4; how++) { /* P2PNIC_FLOW_* */
+				nic_register_write(r->at[0].nic, P2PNIC_REG_FLOW, how);
+				tunnelled(&p, t, k & 1, flow, false);
+				there = egress_of(r, &p);
+				seen[how] |= 1u << there;
+			}
+			tunnelled(&p, t, k & 1, flow, true);
+			apart += egress_of(r, &p) != there;
+			if (k & 1)
+				continue;
+			tunnelled(&p, t, false, flow, false);
+			put16(p.bytes + 20, 0x2000);
+			packet_checksum(&p);
+			fragments |= 1u << egress_of(r, &p);
+		}
+		for (unsigned how = 0; how < 4; how++)
+			assert_int_equal(seen[how] == 15, how & P2PNIC_FLOW_INNER && !t->opaque);
+		assert_true((seen[0] & (seen[0] - 1)) == 0 && (seen[1] & (seen[1] - 1)) == 0);
+		assert_int_equal(apart, 0);
+		assert_int_equal(fragments & (fragments - 1), 0);
+	}
+	rig_free(r);
+}
+
+/* What is inside is cut short at each byte, and fragments of a packet inside are one flow. */
+static void what_a_tunnel_cuts_short(void **state)
+{
+	struct rig *r = rig_new(4, &(struct rig_config){0});
+	static const unsigned even[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+	struct packet p;
+
+	group_of(r, even);
+	nic_register_write(r->at[0].nic, P2PNIC_REG_FLOW, P2PNIC_FLOW_INNER);
+	for (unsigned k = 0; k < sizeof(tunnels) / sizeof(*tunnels); k++) {
+		const struct tunnel *t = &tunnels[k];
+		const unsigned addresses = t->bytes + (t->six ? 40 : 20);
+
+		for (unsigned bytes = 0; bytes < addresses + 8; bytes++) {
+			unsigned seen = 0;
+
+			for (unsigned flow = 0; flow < 40; flow++) {
+				tunnelled(&p, t, false, flow, false);
+				put16(p.bytes + 16, 20 + bytes);
+				packet_checksum(&p);
+				seen |= 1u << egress_of(r, &p);
+			}
+			assert_int_equal((seen & (seen - 1)) == 0, t->opaque || bytes < addresses);
+		}
+		for (unsigned flow = 0; flow < 40 && !t->six && !t->opaque; flow++) {
+			unsigned at = tunnelled(&p, t, true, 7, false), first;
+
+			put16(p.bytes + at + 6, 0x2000);
+			first = egress_of(r, &p);
+			put16(p.bytes + at + 6, 100);
+			put16(p.bytes + at + 20, flow);
+			assert_int_equal(egress_of(r, &p), first);
+		}
+	}
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +637,8 @@ int main(void)
 		cmocka_unit_test(a_group_in_order),
 		cmocka_unit_test(a_seed_spreads_otherwise),
 		cmocka_unit_test(both_directions_are_one_flow),
+		cmocka_unit_test(what_a_tunnel_carries),
+		cmocka_unit_test(what_a_tunnel_cuts_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
