@@ -253,6 +253,26 @@ static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 	}
 }
 
+/* Likewise: IPv6 that ipv6_check could not refuse, between ordinary addresses. */
+static inline bool ipv6_plain(const struct frame_head *h, const uint8_t *data, uint32_t length,
+	const struct stations *stations, uint32_t *total)
+{
+	uint32_t payload = ipv6_payload_length(h);
+
+	if (length < ETHERNET_BYTES + IPV6_BYTES)
+		return false;
+	*total = ETHERNET_BYTES + IPV6_BYTES + payload;
+	return (h->low[1] >> 52 & 0xf) == 6 && payload != 0 && *total <= length &&
+	       stations_has(stations, h->low[0]) && !ipv6_suspect(ipv6_address(data + 22).high) &&
+	       !ipv6_suspect(ipv6_address(data + 38).high);
+}
+
+static inline void look_up6(struct burst *b, unsigned k, struct fib_ipv6 destination)
+{
+	b->address6[b->n6] = destination;
+	b->index6[b->n6++] = (uint8_t)k;
+}
+
 void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned end)
 {
 	for (; k < end; k++) {
@@ -262,9 +282,13 @@ void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned 
 			{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
 
 		b->head[k] = head;
-		if (likely(ipv4_plain(
-				   &head, tail, b->frame[k].length, &n->stations, &b->length[k]) &&
-			    !sources_has(&n->sources, ipv4_source_be(&head)))) {
+		if (ethertype_le(&head) == ETHERTYPE_IPV6_LE &&
+			ipv6_plain(&head, data, b->frame[k].length, &n->stations, &b->length[k])) {
+			b->layer4[k] = ETHERNET_BYTES + IPV6_BYTES;
+			look_up6(b, k, ipv6_address(data + 38));
+		} else if (likely(ipv4_plain(&head, tail, b->frame[k].length, &n->stations,
+					  &b->length[k]) &&
+				   !sources_has(&n->sources, ipv4_source_be(&head)))) {
 			look_up4(b, k, ipv4_destination(&head, tail));
 		} else {
 			b->verdict[k] = classify_other(n, b, k);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What some processors do for many packets at once. Each function has a scalar form
- * (kernel_scalar.c), which says what it does, and an AVX-512 form (kernel_avx512.c; of the CRC:
- * crc32c_x86.c) that gives the same results; tests compare them. Which of the two a NIC uses is
- * chosen when it starts (kernel_best), so its path reads as if there were one. A call a burst or a
- * ring.
+ * (kernel_scalar.c), which says what it does, and forms in AVX-512 and AVX2 (kernel_avx512.c,
+ * kernel_avx2.c; of the CRC: crc32c_x86.c) that give the same results; tests compare them. Which of
+ * them a NIC uses is chosen when it starts (kernel_best), so its path reads as if there were one. A
+ * call a burst or a ring.
  */
 #ifndef P2PNIC_FIRMWARE_KERNEL_H
 #define P2PNIC_FIRMWARE_KERNEL_H
@@ -44,8 +44,14 @@ struct kernel {
 };
 
 extern const struct kernel kernel_scalar;
+
+/* The scalar dequeue, of which `k` are taken already; and the scalar copy. */
+unsigned dequeue_from(const struct ring_in *, unsigned k, struct p2pnic_descriptor *d,
+	unsigned room, uint64_t *bytes, bool *refused);
+void kernel_copy(uint32_t *to, const uint32_t *from, unsigned words);
 #ifdef __x86_64__
 extern const struct kernel kernel_avx512; /* where x86_has_avx512 */
+extern const struct kernel kernel_avx2;   /* where x86_has_avx2 and x86_has_crc */
 
 /* `crc` by the processor's own instructions; where x86_has_crc. */
 uint32_t crc32c_x86(uint32_t crc, const uint8_t *data, uint32_t bytes);

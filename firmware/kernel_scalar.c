@@ -40,10 +40,10 @@ static uint32_t describe(const uint32_t *free, const uint32_t *length, unsigned 
 	return bytes;
 }
 
-static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, unsigned room,
-	uint64_t *bytes, bool *refused)
+unsigned dequeue_from(const struct ring_in *in, unsigned k, struct p2pnic_descriptor *d,
+	unsigned room, uint64_t *bytes, bool *refused)
 {
-	for (unsigned k = 0; k < room; k++) {
+	for (; k < room; k++) {
 		uint64_t word = ring_in_word(in, in->dequeued + k);
 		uint32_t length = (uint16_t)(word >> 32);
 
@@ -61,7 +61,13 @@ static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, u
 	return room;
 }
 
-static void copy(uint32_t *to, const uint32_t *from, unsigned words)
+static unsigned dequeue(const struct ring_in *in, struct p2pnic_descriptor *d, unsigned room,
+	uint64_t *bytes, bool *refused)
+{
+	return dequeue_from(in, 0, d, room, bytes, refused);
+}
+
+void kernel_copy(uint32_t *to, const uint32_t *from, unsigned words)
 {
 	for (unsigned i = 0; i < words; i++)
 		to[i] = from[i];
@@ -89,7 +95,7 @@ const struct kernel kernel_scalar = {
 	.select = select_frames,
 	.describe = describe,
 	.dequeue = dequeue,
-	.copy = copy,
+	.copy = kernel_copy,
 	.crc = crc,
 };
 
@@ -99,7 +105,7 @@ static const struct kernel kernel_sse42 = {
 	.select = select_frames,
 	.describe = describe,
 	.dequeue = dequeue,
-	.copy = copy,
+	.copy = kernel_copy,
 	.crc = crc32c_x86,
 };
 #endif
@@ -109,6 +115,8 @@ const struct kernel *kernel_best(void)
 #ifdef __x86_64__
 	if (x86_has_avx512())
 		return &kernel_avx512;
+	if (x86_has_avx2() && x86_has_crc())
+		return &kernel_avx2;
 	if (x86_has_crc())
 		return &kernel_sse42;
 #endif

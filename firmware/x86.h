@@ -12,12 +12,24 @@
 #ifdef __x86_64__
 #include <immintrin.h>
 
+/* ThreadSanitizer sees no order between vector loads and stores, though x86 keeps them in one. What
+ * it checks is the scalar form. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define X86_SCALAR
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define X86_SCALAR
+#endif
+
 #define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
 
 static inline bool x86_has_avx2(void)
 {
-#if defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
+#ifdef X86_SCALAR
+	return false;
+#elif defined(__AVX2__) && defined(__BMI2__) && defined(__POPCNT__)
 	return true;
 #else
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
@@ -36,16 +48,6 @@ static inline bool x86_has_crc(void)
 	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
 #endif
 }
-
-/* ThreadSanitizer sees no order between vector loads and stores, though x86 keeps them in one. What
- * it checks is the scalar form. */
-#ifdef __has_feature
-#if __has_feature(thread_sanitizer)
-#define X86_SCALAR
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define X86_SCALAR
-#endif
 
 static inline bool x86_has_avx512(void)
 {

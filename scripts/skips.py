@@ -26,11 +26,11 @@ def _no_af_xdp():
         return True
 
 
-def _no_avx512():
-    """What firmware/x86.h asks for."""
+def _lacks(*wanted):
+    """Whether the processor lacks one of them (firmware/x86.h asks for them)."""
     with open("/proc/cpuinfo", encoding="utf8") as file:
         flags = next((line.split() for line in file if line.startswith("flags")), [])
-    return not {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= set(flags)
+    return not set(wanted) <= set(flags)
 
 
 IN_USER_NAMESPACE = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
@@ -50,7 +50,8 @@ PROBES = {
         "ip link add link a name c type macvlan && ip link add name d type bridge"),
     "no-bridge": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "bridge"),
     "no-af-xdp": _no_af_xdp,
-    "no-avx512": _no_avx512,
+    "no-avx512": lambda: _lacks("avx512f", "avx512bw", "avx512vl", "avx512dq"),
+    "no-avx2": lambda: _lacks("avx2", "bmi2", "popcnt", "pclmulqdq"),
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",
                                          "/run"),
     "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The AVX-512 kernels (firmware/kernel.h) against the scalar ones: the same bursts, the same
- * results, and nothing written behind them.
+ * The vector kernels that this processor has (firmware/kernel.h) against the scalar ones: the same
+ * bursts, the same results, and nothing written behind them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,8 @@
 #define MAC    0x060504030202ull /* as low 48 bits, octet 0 lowest */
 #define ROUNDS 20000u
 #define REST   0xa5a5a5a5u /* of what is not to be written */
+
+static const struct kernel *other;
 
 static uint32_t random32(void)
 {
@@ -115,7 +117,7 @@ static void test_classify(void **state)
 		}
 		b[1] = b[0];
 		kernel_scalar.classify(n, &b[0]);
-		kernel_avx512.classify(n, &b[1]);
+		other->classify(n, &b[1]);
 		assert_int_equal(b[0].n4, b[1].n4);
 		assert_memory_equal(b[0].address4, b[1].address4, b->n4 * sizeof(*b->address4));
 		assert_memory_equal(b[0].index4, b[1].index4, b->n4);
@@ -148,7 +150,7 @@ static void test_select(void **state)
 			struct selection one, all;
 			uint64_t frames = kernel_scalar.select(b, egress, &one);
 
-			assert_int_equal(kernel_avx512.select(b, egress, &all), frames);
+			assert_int_equal(other->select(b, egress, &all), frames);
 			assert_int_equal(one.count, __builtin_popcountll(frames));
 			assert_int_equal(all.count, one.count);
 			assert_memory_equal(all.frame, one.frame, one.count);
@@ -181,7 +183,7 @@ static void test_describe(void **state)
 		}
 		assert_int_equal(kernel_scalar.describe(peer_free, length, count, begins, flags,
 					 buffer[0], word[0]),
-			kernel_avx512.describe(
+			other->describe(
 				peer_free, length, count, begins, flags, buffer[1], word[1]));
 		assert_memory_equal(buffer[0], buffer[1], sizeof(buffer[0]));
 		assert_memory_equal(word[0], word[1], sizeof(word[0]));
@@ -250,8 +252,7 @@ static void test_dequeue(void **state)
 			room = in.slots;
 		memset(d, 0, sizeof(d));
 		taken = kernel_scalar.dequeue(&in, d[0], room, &bytes[0], &refused[0]);
-		assert_int_equal(
-			kernel_avx512.dequeue(&in, d[1], room, &bytes[1], &refused[1]), taken);
+		assert_int_equal(other->dequeue(&in, d[1], room, &bytes[1], &refused[1]), taken);
 		assert_int_equal(refused[0], refused[1]);
 		assert_int_equal(bytes[0], bytes[1]);
 		assert_memory_equal(d[0], d[1], taken * sizeof(*d[0]));
@@ -272,32 +273,47 @@ static void test_copy(void **state)
 		for (unsigned i = 0; i < P2PNIC_RING_SLOTS_MAX + 16; i++)
 			to[0][i] = to[1][i] = REST;
 		kernel_scalar.copy(to[0], from, count);
-		kernel_avx512.copy(to[1], from, count);
+		other->copy(to[1], from, count);
 		assert_memory_equal(to[0], to[1], sizeof(to[0]));
 		assert_memory_equal(to[0], from, count * sizeof(*from));
 	}
 }
 
+static int run_with(const char *name, const struct kernel *kernel)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_classify),
+		cmocka_unit_test(test_select), cmocka_unit_test(test_describe),
+		cmocka_unit_test(test_dequeue), cmocka_unit_test(test_copy)};
+
+	other = kernel;
+	srand((unsigned)test_seed());
+	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
 #endif
 
-static void test_nothing(void **state)
+static void no_avx512(void **state)
+{
+	skip();
+}
+
+static void no_avx2(void **state)
 {
 	skip();
 }
 
 int main(void)
 {
+	const struct CMUnitTest without_avx512[] = {cmocka_unit_test(no_avx512)};
+	const struct CMUnitTest without_avx2[] = {cmocka_unit_test(no_avx2)};
+
 #ifdef __x86_64__
-	if (x86_has_avx512()) {
-		const struct CMUnitTest tests[] = {cmocka_unit_test(test_classify),
-			cmocka_unit_test(test_select), cmocka_unit_test(test_describe),
-			cmocka_unit_test(test_dequeue), cmocka_unit_test(test_copy)};
-
-		srand((unsigned)test_seed());
-		return cmocka_run_group_tests(tests, NULL, NULL);
-	}
+	return (x86_has_avx512() ? run_with("AVX-512", &kernel_avx512)
+				 : cmocka_run_group_tests(without_avx512, NULL, NULL)) +
+	       (x86_has_avx2() && x86_has_crc() ? run_with("AVX2", &kernel_avx2)
+						: cmocka_run_group_tests(without_avx2, NULL, NULL));
+#else
+	return cmocka_run_group_tests(without_avx512, NULL, NULL) +
+	       cmocka_run_group_tests(without_avx2, NULL, NULL);
 #endif
-	const struct CMUnitTest none[] = {cmocka_unit_test(test_nothing)};
-
-	return cmocka_run_group_tests(none, NULL, NULL);
 }
