@@ -5,8 +5,8 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test conformance test-vm test-zero-copy test-card check debug chaos coverage setup build firmware-riscv \
-	bench bench-quick bench-setup bench-fib figures format clean
+.PHONY: all run test conformance test-vm test-zero-copy test-card check debug chaos endurance coverage setup build \
+	firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -61,6 +61,10 @@ debug:
 	@[ -f build-debug/build.ninja ] || meson setup build-debug -Dbuildtype=debug -Db_sanitize=address,undefined >/dev/null
 	@ninja -C build-debug --quiet
 	@echo "debug: build-debug/cli/p2pnic; gdb -x scripts/gdb.py --args build-debug/cli/p2pnic ..."
+
+# Minutes of what a router must endure, with figures (docs/testing.md). make endurance [ROWS="process churn"]
+endurance: build
+	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) $(PYTHON) -B tests/endurance/endurance.py $(ROWS)
 
 # Everything happens to a router at once (docs/testing.md). make chaos [MINUTES=10] [SEED=N] [ONLY=A,B]
 # [CALLS=all|start-router|…]; P2PNIC=PATH chooses the program, which preloads libinject.so of its own build.
