@@ -50,7 +50,27 @@ struct burst {
 
 	uint8_t egress[P2PNIC_BURST_MAX] __attribute__((aligned(64))); /* or BURST_NOWHERE */
 	verdict verdict[P2PNIC_BURST_MAX]; /* of frames without an egress */
+
+	/* Tags, a bit for each frame. A frame whose tag was popped begins P2PNIC_TAG_BYTES behind
+	 * where it was received, one whose tag was pushed so much before; of both, the MAC
+	 * addresses are right in the head only. */
+	uint64_t popped, pushed;
+	uint16_t vid[P2PNIC_BURST_MAX];     /* popped: 0 was a priority tag */
+	uint16_t control[P2PNIC_BURST_MAX]; /* pushed: tag control information */
 };
+
+/* How far behind its place in the port's memory a frame begins; less than 0: before it. */
+static inline int32_t burst_moved(const struct burst *b, unsigned k)
+{
+	return (int32_t)P2PNIC_TAG_BYTES *
+	       ((int32_t)(b->popped >> k & 1) - (int32_t)(b->pushed >> k & 1));
+}
+
+/* The VLAN that a frame came by; 0: none. */
+static inline uint32_t burst_vid(const struct burst *b, unsigned k)
+{
+	return b->popped >> k & 1 ? b->vid[k] : 0;
+}
 
 /* The frames of a burst that leave by one egress, in order of arrival. Up to fifteen words behind
  * the last are written, and read, with them. */

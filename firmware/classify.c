@@ -231,18 +231,46 @@ static uint8_t layer4(const struct frame_head *h, uint32_t length)
 	return length >= ETHERNET_BYTES + header ? (uint8_t)at : 0;
 }
 
+/* Takes the tag out of a frame, which from here on is the frame without it. What its VLAN is. */
+static enum p2pnic_vlan_state pop_tag(const struct nic *n, struct burst *b, unsigned k)
+{
+	struct frame *f = &b->frame[k];
+
+	b->popped |= 1ull << k;
+	b->vid[k] = TAG_VID(tag_control(&b->head[k]));
+	head_pop_tag(&b->head[k], load32(f->data + FRAME_HEAD_BYTES));
+	f->data += P2PNIC_TAG_BYTES;
+	f->length -= P2PNIC_TAG_BYTES;
+	b->length[k] = f->length;
+	if (!b->vid[k])
+		return P2PNIC_VLAN_FORWARD;
+	return (enum p2pnic_vlan_state)atomic_load_explicit(
+		&n->vlan[b->vid[k]], memory_order_relaxed);
+}
+
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
 static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 {
 	const struct frame_head *h = &b->head[k];
+	enum p2pnic_vlan_state vlan = P2PNIC_VLAN_FORWARD;
+	const bool tagged = ethertype_le(h) == ETHERTYPE_VLAN_LE;
 
 	b->length[k] = b->frame[k].length;
-	b->layer4[k] = layer4(h, b->length[k]);
-	if (b->length[k] < ETHERNET_BYTES)
+	if (b->length[k] < ETHERNET_BYTES + (tagged ? P2PNIC_TAG_BYTES : 0))
 		return VERDICT(RUNT);
+	if (tagged)
+		vlan = pop_tag(n, b, k);
+	b->layer4[k] = layer4(h, b->length[k]);
+	const bool ours = stations_has(&n->stations, h->low[0]);
+	if (!ours && !(h->low[0] & 1))
+		return VERDICT(FOREIGN_MAC);
+	if (vlan == P2PNIC_VLAN_UNKNOWN)
+		return VERDICT(VLAN);
 	/* Group addresses are for the host (ARP, neighbour discovery), never routed. */
-	if (!stations_has(&n->stations, h->low[0]))
-		return h->low[0] & 1 ? VERDICT(LINK_SCOPE) : VERDICT(FOREIGN_MAC);
+	if (!ours)
+		return VERDICT(LINK_SCOPE);
+	if (vlan != P2PNIC_VLAN_FORWARD)
+		return VERDICT(ETHERTYPE);
 	switch (ethertype_le(h)) {
 	case ETHERTYPE_IPV4_LE:
 		return classify_ipv4(n, b, k);

@@ -28,6 +28,7 @@ void nic_init(struct nic *n, struct board *board, unsigned method, uint32_t buff
 	n->bucket = (const p2pnic_bucket *)(bar2 + P2PNIC_BAR2_BUCKETS);
 	n->adjacency = (const struct p2pnic_adjacency *)(bar2 + P2PNIC_BAR2_ADJACENCIES);
 	n->used = (p2pnic_used *)(bar2 + P2PNIC_BAR2_USED);
+	n->vlan = (const p2pnic_vlan *)(bar2 + P2PNIC_BAR2_VLANS);
 	n->policers = (struct p2pnic_policers *)(bar2 + P2PNIC_BAR2_POLICERS);
 	n->stations.count = 1;
 	n->mtu = 1500;

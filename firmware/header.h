@@ -32,6 +32,7 @@
 #define IPV6_BYTES        40u
 #define ETHERTYPE_IPV4_LE 0x0008u
 #define ETHERTYPE_IPV6_LE 0xdd86u
+#define ETHERTYPE_VLAN_LE 0x0081u /* IEEE 802.1Q; a tag of 802.1ad is no tag here */
 
 /* Protocol numbers (IANA). */
 enum {
@@ -186,6 +187,33 @@ static inline bool ipv6_suspect(uint64_t high)
 static inline struct fib_ipv6 ipv6_address(const uint8_t *data)
 {
 	return (struct fib_ipv6){swap64(load64(data)), swap64(load64(data + 8))};
+}
+
+/* --- Tags: IEEE 802.1Q §9 --------------------------------------------------------------------- */
+
+#define TAG_VID(tci) ((tci)&0xfffu)
+
+static inline uint16_t tag_control(const struct frame_head *h)
+{
+	return swap16((uint16_t)(h->low[1] >> 48));
+}
+
+/* The head without its tag; `behind`: the four bytes that follow the head. */
+static inline void head_pop_tag(struct frame_head *h, uint32_t behind)
+{
+	h->low[1] = (h->low[1] & 0xffffffff) | h->high[0] << 32;
+	h->high[0] = h->high[0] >> 32 | h->high[1] << 32;
+	h->high[1] = h->high[1] >> 32 | (uint64_t)behind << 32;
+}
+
+/* With one: its last four bytes are not in the head any more. */
+static inline void head_push_tag(struct frame_head *h, uint16_t control)
+{
+	const uint64_t tag = ETHERTYPE_VLAN_LE | (uint64_t)swap16(control) << 16;
+
+	h->high[1] = h->high[0] >> 32 | h->high[1] << 32;
+	h->high[0] = h->low[1] >> 32 | h->high[0] << 32;
+	h->low[1] = (h->low[1] & 0xffffffff) | tag << 32;
 }
 
 /* The finaliser of splitmix64 (Steele, Lea, Flood 2014): every bit in decides every bit out. */

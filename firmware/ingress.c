@@ -20,6 +20,7 @@ void nic_receive(struct nic *n, struct burst *b)
 	b->bytes = 0;
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
 	b->n4 = b->n6 = b->specials = b->lengths = 0;
+	b->popped = b->pushed = 0;
 	for (unsigned k = 0; k < b->frames; k++)
 		__builtin_prefetch(b->frame[k].data);
 	for (unsigned k = 0; k < b->frames; k++) {
@@ -51,12 +52,27 @@ static void look_up(const struct nic *n, struct burst *b)
 		look_up_special(n, &b->special[k]);
 }
 
+/* With the tag and the head that it was received with. */
+static void as_it_came(struct burst *b, unsigned k)
+{
+	const int32_t moved = burst_moved(b, k);
+	const uint8_t *data = b->frame[k].data -= moved;
+
+	b->length[k] += (uint32_t)moved;
+	b->popped &= ~(1ull << k);
+	b->pushed &= ~(1ull << k);
+	b->head[k] = (struct frame_head){
+		{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
+}
+
 /* A descriptor's flags tell the host why, and as what. */
-static void punt(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_drop reason,
+static void punt(struct nic *n, struct burst *b, unsigned k, enum p2pnic_drop reason,
 	enum p2pnic_punt_class class)
 {
 	struct selection one;
 
+	if (unlikely((b->popped >> k & 1) || reason == P2PNIC_DROP_REDIRECT))
+		as_it_came(b, k);
 	count(&n->counters->punt[class].passed, 1);
 	one.count = 1;
 	one.frame[0] = (uint8_t)k;
@@ -65,7 +81,7 @@ static void punt(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_d
 		n, b, P2PNIC_HOST_PEER(punt_ring(class)), &one, P2PNIC_FLAGS(reason, class));
 }
 
-static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint64_t *clock)
+static void punt_or_drop(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
 {
 	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
 	enum p2pnic_punt_class class = punt_class(b, k);
@@ -87,24 +103,22 @@ static void punt_or_drop(struct nic *n, const struct burst *b, unsigned k, uint6
 }
 
 /*
- * Who sends a packet that leaves by the NIC that received it may know a better first hop (RFC 1812
- * §5.2.7.2, RFC 4861 §8.2). One now and then goes to the host as it came: that forwards it, and
- * tells the sender. All others leave at once.
+ * Who sends a packet that leaves by the NIC and VLAN that it came by may know a better first hop
+ * (RFC 1812 §5.2.7.2, RFC 4861 §8.2). One now and then goes to the host as it came: that forwards
+ * it, and tells the sender. All others leave at once.
  */
 #define REDIRECT_NS 20000000u
 static bool punt_to_redirect(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
 {
-	const uint8_t *data = b->frame[k].data;
+	const uint32_t leaves_by = b->pushed >> k & 1 ? TAG_VID(b->control[k]) : 0;
 
-	if (!n->out[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)].open)
+	if (!n->out[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)].open || burst_vid(b, k) != leaves_by)
 		return false;
 	if (!*clock)
 		*clock = board_clock(n->board);
 	if (*clock - n->redirect_ns < REDIRECT_NS)
 		return false;
 	n->redirect_ns = *clock;
-	b->head[k] = (struct frame_head){
-		{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
 	punt(n, b, k, P2PNIC_DROP_REDIRECT, P2PNIC_PUNT_EXCEPTION);
 	return true;
 }

@@ -63,6 +63,7 @@ struct nic {
 	const p2pnic_bucket *bucket;
 	const struct p2pnic_adjacency *adjacency;
 	p2pnic_used *used;
+	const p2pnic_vlan *vlan;
 	struct p2pnic_policers *policers;
 
 	struct sources sources; /* from which nothing is forwarded, besides special addresses */

@@ -72,7 +72,8 @@ static bool to_link_local(const struct burst *b, unsigned k)
 {
 	const uint8_t *data = b->frame[k].data;
 
-	return b->length[k] >= 54 && !(data[0] & 1) && swap16(load16(data + 12)) == 0x86dd &&
+	return b->length[k] >= 54 && !(b->head[k].low[0] & 1) &&
+	       swap16(load16(data + 12)) == 0x86dd &&
 	       (swap16(load16(data + 38)) & 0xffc0) == 0xfe80;
 }
 
@@ -126,7 +127,9 @@ static uint32_t source_bucket(const struct burst *b, unsigned k)
 {
 	const uint8_t *data = b->frame[k].data;
 	uint16_t type = load16(data + 12);
-	uint64_t source = load64(data + 4) >> 16; /* the MAC address */
+	uint64_t source = b->head[k].low[0] >> 48 | b->head[k].low[1] << 16; /* the MAC address */
+
+	source &= 0xffffffffffff;
 
 	if (b->layer4[k] && type == ETHERTYPE_IPV4_LE)
 		source = load32(data + 26);

@@ -241,13 +241,23 @@ static inline bool word_forwards(uint32_t word)
 	return (word & (nics | 0xff0000)) == P2PNIC_ADJACENCY_FORWARD << 16;
 }
 
+/* Likewise FORWARD_TAGGED. A kind of its own, so that the comparison above is all that a packet
+ * without a tag meets. */
+static inline bool word_forwards_tagged(uint32_t word)
+{
+	const uint32_t kind = (P2PNIC_ADJACENCY_FORWARD ^ P2PNIC_ADJACENCY_FORWARD_TAGGED) << 16;
+
+	return word_forwards(word ^ kind);
+}
+
 static inline bool has_carrier(const struct tables *t, uint32_t adjacency)
 {
 	uint32_t word = adjacency_word(&t->adjacency[adjacency]);
 
 	const struct ring_out *out = &t->out[WORD_EGRESS(word) & (P2PNIC_NICS_MAX - 1)];
 
-	return !word_forwards(word) || (out->open && !ring_out_link(out));
+	return (!word_forwards(word) && !word_forwards_tagged(word)) ||
+	       (out->open && !ring_out_link(out));
 }
 
 /*
@@ -289,6 +299,7 @@ static verdict refusal(const struct nic *n, uint32_t word, bool expired)
 {
 	switch (WORD_KIND(word)) {
 	case P2PNIC_ADJACENCY_FORWARD:
+	case P2PNIC_ADJACENCY_FORWARD_TAGGED:
 		if (WORD_EGRESS(word) >= P2PNIC_NICS_MAX || !n->out[WORD_EGRESS(word)].open)
 			return VERDICT(NO_PEER);
 		return expired ? VERDICT(TTL) : VERDICT(MTU);
@@ -318,6 +329,22 @@ static inline void note_use(p2pnic_used *used)
 		atomic_store_explicit(used, 1, memory_order_relaxed);
 }
 
+/* Whether a packet leaves by an adjacency with a tag, which is noted then: push_tags. It must fit
+ * into a buffer, whatever the host says of the link. */
+static __attribute__((noinline)) bool leave_tagged(const struct nic *n, struct burst *b, unsigned k,
+	const struct p2pnic_adjacency *by, uint32_t word, bool expired)
+{
+	const uint32_t tagged = b->length[k] + P2PNIC_TAG_BYTES;
+
+	if (!word_forwards_tagged(word) || expired ||
+		b->length[k] > ETHERNET_BYTES + WORD_MTU(word) ||
+		tagged > P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes))
+		return false;
+	b->pushed |= 1ull << k;
+	b->control[k] = load16((const uint8_t *)&by->encapsulation);
+	return true;
+}
+
 /* Notes the egress of packet k, and the adjacency that it leaves by. False: it has a verdict
  * instead. */
 static inline bool leave_by(const struct nic *n, const struct tables *t, struct burst *b,
@@ -327,7 +354,8 @@ static inline bool leave_by(const struct nic *n, const struct tables *t, struct 
 	uint32_t to = adjacency_word(&t->adjacency[index]);
 
 	if (unlikely(!word_forwards(to) || expired ||
-		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
+		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to)) &&
+		!leave_tagged(n, b, k, &t->adjacency[index], to, expired)) {
 		b->verdict[k] = refusal(n, to, expired);
 		return false;
 	}
@@ -392,19 +420,35 @@ static void resolve_special(const struct nic *n, struct burst *b)
 
 #define REVERSE_BUCKETS_MAX 256u
 
-/* Does a next hop lead out of this NIC? Of a large group the first buckets tell. */
-static bool leads_here(const struct nic *n, const struct tables *t, uint32_t word)
+/* Does an adjacency lead out of this NIC, by that VLAN? */
+static bool is_here(const struct nic *n, const struct p2pnic_adjacency *to, uint32_t vid)
+{
+	const uint32_t word = adjacency_word(to);
+
+	if (WORD_EGRESS(word) != n->index)
+		return false;
+	switch (WORD_KIND(word)) {
+	case P2PNIC_ADJACENCY_FORWARD:
+		return vid == 0;
+	case P2PNIC_ADJACENCY_FORWARD_TAGGED:
+	case P2PNIC_ADJACENCY_GLEAN:
+		return vid == TAG_VID(to->encapsulation);
+	default:
+		return false;
+	}
+}
+
+/* Does a next hop lead there? Of a large group the first buckets tell. */
+static bool leads_here(const struct nic *n, const struct tables *t, uint32_t word, uint32_t vid)
 {
 	uint32_t buckets = 1u << P2PNIC_NEXT_HOP_LOG2(word);
 
 	for (uint32_t k = 0; k < buckets && k < REVERSE_BUCKETS_MAX; k++) {
-		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) + k, to;
+		uint32_t at = P2PNIC_NEXT_HOP_FIRST(word) + k;
 
 		if (is_group(word))
 			at = t->bucket[at & (P2PNIC_BUCKETS_MAX - 1)];
-		to = adjacency_word(&t->adjacency[at & (P2PNIC_ADJACENCIES_MAX - 1)]);
-		if (WORD_EGRESS(to) == n->index && (WORD_KIND(to) == P2PNIC_ADJACENCY_FORWARD ||
-							   WORD_KIND(to) == P2PNIC_ADJACENCY_GLEAN))
+		if (is_here(n, &t->adjacency[at & (P2PNIC_ADJACENCIES_MAX - 1)], vid))
 			return true;
 	}
 	return false;
@@ -412,15 +456,16 @@ static bool leads_here(const struct nic *n, const struct tables *t, uint32_t wor
 
 /*
  * Would an answer to this source find its way: at all (loose, RFC 3704 §2.4), out of the NIC that
- * received the packet (strict, §2.2; with several ways any of them, §2.3)? This router's own
- * addresses are nobody else's source.
+ * received the packet, by the VLAN that it came by (strict, §2.2; with several ways any of them,
+ * §2.3)? This router's own addresses are nobody else's source.
  */
-static bool may_come(const struct nic *n, const struct tables *t, uint32_t word)
+static bool may_come(const struct nic *n, const struct tables *t, uint32_t word, uint32_t vid)
 {
 	switch (WORD_KIND(adjacency_word(&t->adjacency[adjacency_index(t, word, 0)]))) {
 	case P2PNIC_ADJACENCY_FORWARD:
+	case P2PNIC_ADJACENCY_FORWARD_TAGGED:
 	case P2PNIC_ADJACENCY_GLEAN:
-		return n->reverse_path == P2PNIC_REVERSE_PATH_LOOSE || leads_here(n, t, word);
+		return n->reverse_path == P2PNIC_REVERSE_PATH_LOOSE || leads_here(n, t, word, vid);
 	case P2PNIC_ADJACENCY_KERNEL:
 		return n->reverse_path == P2PNIC_REVERSE_PATH_LOOSE;
 	default:
@@ -447,15 +492,35 @@ static void check_sources(const struct nic *n, struct burst *b)
 	if (n->fib4)
 		fib4_lookup(n->fib4, source4, hop, b->n4);
 	for (unsigned j = 0; j < b->n4; j++)
-		if (!may_come(n, &tables, next_hop_word(&tables, n->fib4 ? hop[j] : 0)))
+		if (!may_come(n, &tables, next_hop_word(&tables, n->fib4 ? hop[j] : 0),
+			    burst_vid(b, b->index4[j])))
 			refuse(b, b->index4[j]);
 	for (unsigned j = 0; j < b->n6; j++)
 		source6[j] = ipv6_address(b->frame[b->index6[j]].data + 22);
 	if (b->n6 && n->fib6)
 		fib6_lookup(n->fib6, source6, hop, b->n6);
 	for (unsigned j = 0; j < b->n6; j++)
-		if (!may_come(n, &tables, next_hop_word(&tables, n->fib6 ? hop[j] : 0)))
+		if (!may_come(n, &tables, next_hop_word(&tables, n->fib6 ? hop[j] : 0),
+			    burst_vid(b, b->index6[j])))
 			refuse(b, b->index6[j]);
+}
+
+/* --- Tags ------------------------------------------------------------------------------------- */
+
+/* Last: until here a frame lies where its IP header is looked for. What a rewrite changes is in the
+ * first 28 bytes, which stay in the head. */
+static void push_tags(struct burst *b)
+{
+	uint64_t left = b->pushed;
+
+	for (unsigned k = 0; left; k++, left >>= 1) {
+		if (!(left & 1))
+			continue;
+		head_push_tag(&b->head[k], b->control[k]);
+		b->frame[k].data -= P2PNIC_TAG_BYTES;
+		b->length[k] += P2PNIC_TAG_BYTES;
+		b->lengths |= b->length[k];
+	}
 }
 
 void resolve(const struct nic *n, struct burst *b)
@@ -465,4 +530,6 @@ void resolve(const struct nic *n, struct burst *b)
 	resolve_special(n, b);
 	if (unlikely(n->reverse_path))
 		check_sources(n, b);
+	if (unlikely(b->pushed))
+		push_tags(b);
 }

@@ -203,9 +203,22 @@ static uint32_t keep_frames(
 	return kept;
 }
 
-static inline void put_head(struct nic *n, uint32_t at, const struct frame_head *head)
+/* Gives a kept frame its new head. A tag moves its beginning; where a port has left no room for one
+ * (memif), the frame moves. Returns where it begins. */
+static inline uint32_t put_head(
+	struct nic *n, const struct burst *b, unsigned k, uint32_t at, uint32_t length)
 {
-	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
+	const int32_t moved = burst_moved(b, k);
+
+	if (unlikely(moved)) {
+		if (at - buffer_of(n, at) < P2PNIC_TAG_BYTES && moved < 0) {
+			__builtin_memmove(n->bar4 + at + 64, n->bar4 + at, length);
+			at += 64;
+		}
+		at += (uint32_t)moved;
+	}
+	__builtin_memcpy(n->bar4 + at, &b->head[k], sizeof(b->head[k]));
+	return at;
 }
 
 /*
@@ -298,7 +311,7 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 		return;
 	}
-	put_head(n, at, &b->head[frame]);
+	at = put_head(n, b, frame, at, length);
 	out->hold[(out->hold_head + out->held++) % RING_HOLD_MAX] =
 		(struct p2pnic_descriptor){at, (uint16_t)length, flags};
 	n->held++;
@@ -364,7 +377,7 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
 
 	for (uint32_t i = 0; i < kept; i++) {
-		put_head(n, at[i], &b->head[frames[i]]);
+		at[i] = put_head(n, b, frames[i], at[i], length[i]);
 		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]);
 		out->batch_word[out->produced++ - out->published] =
 			descriptor_word(at[i], length[i], flags);

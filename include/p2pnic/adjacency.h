@@ -43,15 +43,16 @@ typedef uint16_t p2pnic_bucket; /* (host) an adjacency index */
 
 /* What becomes of a packet that resolves to an adjacency. */
 enum p2pnic_adjacency_kind {
-	P2PNIC_ADJACENCY_NONE = 0,        /* unset: as no route (network unreachable) */
-	P2PNIC_ADJACENCY_FORWARD = 1,     /* rewrite and send by `egress` */
-	P2PNIC_ADJACENCY_LOCAL = 2,       /* an address of this router: punt */
-	P2PNIC_ADJACENCY_GLEAN = 3,       /* connected, neighbour unknown: punt to resolve it */
-	P2PNIC_ADJACENCY_BLACKHOLE = 4,   /* drop silently */
-	P2PNIC_ADJACENCY_UNREACHABLE = 5, /* drop, ICMP 3/1 */
-	P2PNIC_ADJACENCY_PROHIBIT = 6,    /* drop, ICMP 3/13 */
-	P2PNIC_ADJACENCY_BROADCAST = 7,   /* to a network's broadcast address: drop silently */
-	P2PNIC_ADJACENCY_KERNEL = 8,      /* leaves by an interface that is no NIC: punt */
+	P2PNIC_ADJACENCY_NONE = 0,           /* unset: as no route (network unreachable) */
+	P2PNIC_ADJACENCY_FORWARD = 1,        /* rewrite and send by `egress` */
+	P2PNIC_ADJACENCY_LOCAL = 2,          /* an address of this router: punt */
+	P2PNIC_ADJACENCY_GLEAN = 3,          /* connected, neighbour unknown: punt to resolve it */
+	P2PNIC_ADJACENCY_BLACKHOLE = 4,      /* drop silently */
+	P2PNIC_ADJACENCY_UNREACHABLE = 5,    /* drop, ICMP 3/1 */
+	P2PNIC_ADJACENCY_PROHIBIT = 6,       /* drop, ICMP 3/13 */
+	P2PNIC_ADJACENCY_BROADCAST = 7,      /* to a network's broadcast address: drop silently */
+	P2PNIC_ADJACENCY_KERNEL = 8,         /* leaves by an interface that is no NIC: punt */
+	P2PNIC_ADJACENCY_FORWARD_TAGGED = 9, /* as FORWARD, and with the tag in `encapsulation` */
 };
 
 /*
@@ -64,7 +65,9 @@ struct p2pnic_adjacency {
 	uint16_t mtu;                /* (host) of the egress link, bytes of IP packet */
 	uint8_t kind;                /* (host) enum p2pnic_adjacency_kind */
 	uint8_t egress;              /* (host) index of the egress NIC */
-	uint16_t encapsulation;      /* (host) 0: none; this version knows no other */
+	/* (host) FORWARD_TAGGED: tag control information, PCP << 13 | DEI << 12 | VID. GLEAN: VID
+	 * of the network's VLAN, 0: untagged. Others: 0. */
+	uint16_t encapsulation;
 	uint8_t reserved[14];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_adjacency, 32);

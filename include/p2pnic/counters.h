@@ -58,7 +58,8 @@
 	X(BAD_TRANSFER, "bad-transfer", "did not arrive whole from its ingress NIC: ring.h")       \
 	X(REVERSE_PATH, "reverse-path", "no way back to its source: RFC 3704")                     \
 	X(SOURCE_ROUTE, "source-route", "IPv4 option loose or strict source route: RFC 7126")      \
-	X(REDIRECT, "redirect", "why a packet is punted that leaves by the NIC it came by")
+	X(REDIRECT, "redirect", "why a packet is punted that leaves by the NIC it came by")        \
+	X(VLAN, "vlan", "of a VLAN that is none of this NIC's: IEEE 802.1Q §6.9")
 
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,

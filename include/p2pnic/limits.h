@@ -17,7 +17,9 @@
 #define P2PNIC_BUCKETS_MAX     32768u /* ECMP buckets, all groups together */
 /* IPv4 addresses that are no source of a packet to be forwarded */
 #define P2PNIC_SOURCES_MAX     1024u
-#define P2PNIC_STATIONS_MAX    15u /* MAC addresses besides the NIC's own */
+#define P2PNIC_STATIONS_MAX    15u   /* MAC addresses besides the NIC's own */
+#define P2PNIC_VLANS_MAX       4096u /* entries of the VLAN table: VIDs have 12 bits */
+#define P2PNIC_TAG_BYTES       4u    /* an IEEE 802.1Q tag */
 
 /*
  * A packet buffer has one of these sizes, fixed when a NIC is made and the same in all NICs that
@@ -33,6 +35,8 @@
 /* The longest frame that a buffer holds, and the largest MTU. */
 #define P2PNIC_FRAME_BYTES_MAX(buffer) ((buffer)-P2PNIC_HEADROOM)
 #define P2PNIC_MTU_MAX(buffer)         (P2PNIC_FRAME_BYTES_MAX(buffer) - P2PNIC_FRAME_BYTES_MIN)
+/* Of a VLAN. */
+#define P2PNIC_VLAN_MTU_MAX(buffer)    (P2PNIC_MTU_MAX(buffer) - P2PNIC_TAG_BYTES)
 
 static inline _Bool p2pnic_buffer_bytes_valid(unsigned bytes)
 {

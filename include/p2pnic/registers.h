@@ -39,7 +39,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00020002u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00020003u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 
@@ -63,6 +63,7 @@
 #define P2PNIC_BAR2_STATIONS    0x158000u /* struct p2pnic_stations */
 #define P2PNIC_BAR2_POLICERS    0x160000u /* struct p2pnic_policers */
 #define P2PNIC_BAR2_USED        0x190000u /* p2pnic_used [P2PNIC_ADJACENCIES_MAX] */
+#define P2PNIC_BAR2_VLANS       0x198000u /* p2pnic_vlan [P2PNIC_VLANS_MAX] */
 #define P2PNIC_BAR2_FIB         0x200000u /* FIB images, up to the end of the BAR; fib.h */
 
 #define P2PNIC_BAR4_BYTES_MIN 0x1000000u
@@ -240,7 +241,21 @@ _Static_assert(P2PNIC_BAR2_STATIONS + sizeof(struct p2pnic_stations) <= P2PNIC_B
 	"the stations end before the policers");
 _Static_assert(P2PNIC_BAR2_POLICERS + sizeof(struct p2pnic_policers) <= P2PNIC_BAR2_USED,
 	"the policers end before the used bytes");
-_Static_assert(P2PNIC_BAR2_USED + P2PNIC_ADJACENCIES_MAX * sizeof(p2pnic_used) <= P2PNIC_BAR2_FIB,
-	"the used bytes end before the FIB images");
+_Static_assert(P2PNIC_BAR2_USED + P2PNIC_ADJACENCIES_MAX * sizeof(p2pnic_used) <= P2PNIC_BAR2_VLANS,
+	"the used bytes end before the VLANs");
+
+/*
+ * What becomes of frames with an IEEE 802.1Q tag (type 0x8100), by its VID: a byte for each, which
+ * the host writes at any time and the NIC reads once a frame. VID 0 is a priority tag, which names
+ * no VLAN (802.1Q §6.8): such frames are taken as untagged ones, whatever stands here.
+ */
+enum p2pnic_vlan_state {
+	P2PNIC_VLAN_HOST = 0,    /* punted, `ethertype` or `link-scope`: the host's VLAN */
+	P2PNIC_VLAN_FORWARD = 1, /* an interface: the frame is handled as it is without its tag */
+	P2PNIC_VLAN_UNKNOWN = 2, /* dropped, `vlan` */
+};
+typedef _Atomic uint8_t p2pnic_vlan; /* (host) */
+_Static_assert(P2PNIC_BAR2_VLANS + P2PNIC_VLANS_MAX * sizeof(p2pnic_vlan) <= P2PNIC_BAR2_FIB,
+	"the VLANs end before the FIB images");
 
 #endif

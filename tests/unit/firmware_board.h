@@ -99,6 +99,7 @@ struct board {
 	unsigned fail_every;    /* each nth frame sent fails */
 	bool stuck;             /* reports nothing sent */
 	bool copies_on_keep;    /* as a port that reads from a stranger's memory */
+	bool no_headroom;       /* frames begin where their buffers do */
 	bool refuses_start;
 	bool frames_change;   /* peers are hostile: frames may change in transmission */
 	bool posts;           /* the bus posts writes */
@@ -137,6 +138,11 @@ struct board {
 	uint64_t clock_ns; /* a test turns it */
 };
 
+static inline uint32_t board_begin(const struct board *b)
+{
+	return b->no_headroom ? 0 : BOARD_HEADROOM;
+}
+
 static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
 {
 	unsigned n;
@@ -146,7 +152,7 @@ static inline unsigned board_receive(struct board *b, struct frame *frames, unsi
 		max = b->receive_max;
 	for (n = 0; n < max && n < b->buffers && b->wire_in.head != b->wire_in.tail; n++) {
 		struct packet *p = queue_pop(&b->wire_in);
-		uint8_t *data = b->bar4 + b->buffer[n] + BOARD_HEADROOM;
+		uint8_t *data = b->bar4 + b->buffer[n] + board_begin(b);
 
 		/* What lies behind a frame is whatever was there before. */
 		memcpy(data, p->bytes, p->length);
@@ -161,7 +167,7 @@ static inline unsigned board_receive(struct board *b, struct frame *frames, unsi
 
 static inline uint32_t board_keep_one(struct board *b, unsigned k, uint32_t spare)
 {
-	uint32_t at = b->buffer[k] + BOARD_HEADROOM;
+	uint32_t at = b->buffer[k] + board_begin(b);
 
 	BOARD_ASSERT(k < b->delivered && !b->kept[k]);
 	BOARD_ASSERT(
@@ -170,8 +176,9 @@ static inline uint32_t board_keep_one(struct board *b, unsigned k, uint32_t spar
 		BOARD_ASSERT(b->buffer[j] != spare);
 	b->kept[k] = true;
 	if (b->copies_on_keep) {
-		memcpy(b->bar4 + spare + 64, b->bar4 + at, b->delivered_length[k]);
-		return spare + 64;
+		spare += b->no_headroom ? 0 : 64;
+		memcpy(b->bar4 + spare, b->bar4 + at, b->delivered_length[k]);
+		return spare;
 	}
 	b->buffer[k] = spare;
 	return at;

@@ -142,6 +142,7 @@ static enum p2pnic_drop options_of(const uint8_t *option, unsigned bytes)
 static void route(struct model *m, unsigned ingress, unsigned hop, unsigned ttl)
 {
 	unsigned mtu = hop == RIG_HOP_SMALL_MTU ? 576 : P2PNIC_MTU_MAX(P2PNIC_BUFFER_BYTES_MIN);
+	const bool tagged = hop == RIG_HOP_TAGGED;
 
 	switch (hop) {
 	case 0:
@@ -170,15 +171,17 @@ static void route(struct model *m, unsigned ingress, unsigned hop, unsigned ttl)
 		drop(m, P2PNIC_DROP_NO_PEER);
 		return;
 	}
-	m->egress = hop == RIG_HOP_SMALL_MTU ? 0 : hop - RIG_HOP_EGRESS;
+	m->egress = hop == RIG_HOP_SMALL_MTU || tagged ? 0 : hop - RIG_HOP_EGRESS;
 	m->needs_egress = true;
 	if (ttl < 2) {
 		punt(m, P2PNIC_DROP_TTL);
-	} else if (m->packet.length > 14 + mtu) {
+	} else if (m->packet.length > 14 + mtu - (tagged ? 4 : 0)) {
 		punt(m, P2PNIC_DROP_MTU);
 	} else {
 		m->verdict = MODEL_FORWARD;
 		packet_forwarded(&m->packet, ingress, m->egress);
+		if (tagged)
+			packet_tag(&m->packet, RIG_CONTROL);
 	}
 }
 
@@ -190,7 +193,7 @@ static void ipv4(struct model *m, unsigned ingress)
 
 	if (destination == 10 && ip[17] < RIG_NICS_MAX)
 		hop = RIG_HOP_EGRESS + ip[17];
-	if (destination == 11 && ip[17] >= RIG_HOP_LOCAL && ip[17] <= RIG_HOP_BROADCAST)
+	if (destination == 11 && ip[17] >= RIG_HOP_LOCAL && ip[17] <= RIG_HOP_TAGGED)
 		hop = ip[17];
 
 	if (m->packet.length < 34)
@@ -293,25 +296,40 @@ static void ipv6(struct model *m, unsigned ingress)
 	m->packet.length = 14 + total;
 	if (get32(destination) == 0xfd000db8 && get16(destination + 4) < RIG_NICS_MAX)
 		hop = RIG_HOP_EGRESS + get16(destination + 4);
+	if (get32(destination) == 0xfd000db8 && get16(destination + 4) == 7)
+		hop = RIG_HOP_TAGGED;
 	route(m, ingress, hop, ip[7]);
 }
 
 void model_receive(struct model *m, unsigned ingress, const struct packet *p)
 {
 	struct mac_addr mac = packet_mac(ingress);
+	const bool tagged = p->length >= 14 && get16(p->bytes + 12) == 0x8100;
+	const unsigned control = tagged ? get16(p->bytes + 14) : 0, vid = control & 0xfff;
+	const uint8_t *type = p->bytes + (tagged ? 16 : 12);
 
 	m->packet = *p;
 	m->needs_egress = false;
-	if (p->length < 14)
+	if (p->length < (tagged ? 18u : 14u)) {
 		drop(m, P2PNIC_DROP_RUNT);
-	else if (memcmp(p->bytes, &mac, 6) != 0 && (p->bytes[0] & 1))
-		punt(m, P2PNIC_DROP_LINK_SCOPE);
-	else if (memcmp(p->bytes, &mac, 6) != 0)
+		return;
+	}
+	if (tagged)
+		packet_untag(&m->packet);
+	if (memcmp(p->bytes, &mac, 6) != 0 && !(p->bytes[0] & 1))
 		drop(m, P2PNIC_DROP_FOREIGN_MAC);
-	else if (get16(p->bytes + 12) == 0x0800)
+	else if (vid == RIG_VLAN_UNKNOWN)
+		drop(m, P2PNIC_DROP_VLAN);
+	else if (p->bytes[0] & 1)
+		punt(m, P2PNIC_DROP_LINK_SCOPE);
+	else if (vid != 0 && vid != RIG_VLAN)
+		punt(m, P2PNIC_DROP_ETHERTYPE);
+	else if (get16(type) == 0x0800)
 		ipv4(m, ingress);
-	else if (get16(p->bytes + 12) == 0x86dd)
+	else if (get16(type) == 0x86dd)
 		ipv6(m, ingress);
 	else
 		punt(m, P2PNIC_DROP_ETHERTYPE);
+	if (tagged && m->verdict == MODEL_PUNT)
+		packet_tag(&m->packet, control);
 }

@@ -300,6 +300,23 @@ void rig_next_hop(struct rig *r, unsigned nic, unsigned hop, uint32_t word)
 	atomic_store_explicit(&table[hop], word, memory_order_release);
 }
 
+void rig_vlan(struct rig *r, unsigned nic, unsigned vid, enum p2pnic_vlan_state state)
+{
+	p2pnic_vlan *table = (p2pnic_vlan *)(r->at[nic].bar2 + P2PNIC_BAR2_VLANS);
+
+	atomic_store_explicit(&table[vid], (uint8_t)state, memory_order_relaxed);
+}
+
+void rig_tag(struct rig *r, unsigned nic, unsigned index, unsigned control)
+{
+	struct p2pnic_adjacency *a =
+		(struct p2pnic_adjacency *)(r->at[nic].bar2 + P2PNIC_BAR2_ADJACENCIES) + index;
+
+	if (a->kind == P2PNIC_ADJACENCY_FORWARD)
+		a->kind = P2PNIC_ADJACENCY_FORWARD_TAGGED;
+	a->encapsulation = (uint16_t)control;
+}
+
 static void routes(struct rig *r, unsigned nic, unsigned family, uint32_t offset,
 	const struct fib_route *list, size_t n)
 {
@@ -329,7 +346,7 @@ void rig_routes6(struct rig *r, unsigned nic, const struct fib_route *list, size
 
 static void standard_tables(struct rig *r, unsigned nic)
 {
-	struct fib_route v4[RIG_NICS_MAX + 9], v6[RIG_NICS_MAX + 1];
+	struct fib_route v4[RIG_NICS_MAX + 10], v6[RIG_NICS_MAX + 1];
 	size_t n = 0;
 
 	for (unsigned e = 0; e < RIG_NICS_MAX; e++) {
@@ -349,12 +366,18 @@ static void standard_tables(struct rig *r, unsigned nic)
 		P2PNIC_MTU_MAX(r->config.buffer_bytes));
 	rig_adjacency(r, nic, RIG_HOP_SMALL_MTU, P2PNIC_ADJACENCY_FORWARD, 0, 576);
 	rig_adjacency(r, nic, RIG_HOP_BROADCAST, P2PNIC_ADJACENCY_BROADCAST, 0, 0);
-	for (unsigned hop = 1; hop <= RIG_HOP_BROADCAST; hop++)
+	rig_adjacency(r, nic, RIG_HOP_TAGGED, P2PNIC_ADJACENCY_FORWARD, 0,
+		P2PNIC_MTU_MAX(r->config.buffer_bytes));
+	rig_tag(r, nic, RIG_HOP_TAGGED, RIG_CONTROL);
+	rig_vlan(r, nic, RIG_VLAN, P2PNIC_VLAN_FORWARD);
+	rig_vlan(r, nic, RIG_VLAN_UNKNOWN, P2PNIC_VLAN_UNKNOWN);
+	for (unsigned hop = 1; hop <= RIG_HOP_TAGGED; hop++)
 		rig_next_hop(r, nic, hop, P2PNIC_NEXT_HOP(hop, 0));
-	for (unsigned hop = RIG_HOP_LOCAL; hop <= RIG_HOP_BROADCAST; hop++)
+	for (unsigned hop = RIG_HOP_LOCAL; hop <= RIG_HOP_TAGGED; hop++)
 		v4[n++] = fib_route4(0x0b000000 | hop << 16, 16, hop); /* 11.hop.0.0/16 */
 	rig_routes4(r, nic, v4, n);
-	rig_routes6(r, nic, v6, RIG_NICS_MAX);
+	v6[RIG_NICS_MAX] = (struct fib_route){{PACKET_TO6(7), 0}, 48, 6, RIG_HOP_TAGGED};
+	rig_routes6(r, nic, v6, RIG_NICS_MAX + 1);
 }
 
 static void write_settings(struct rig *r, unsigned nic)

@@ -8,7 +8,8 @@
  *     rig_receive(r, nic, &packet); rig_run(r); … = rig_sent(r, nic);
  *     rig_check(r); rig_free(r);
  *
- * Routes of every NIC: 10.e.0.0/16 and fd00:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e). Its
+ * Routes of every NIC: 10.e.0.0/16 and fd00:db8:e::/48 lead to egress e (RIG_HOP_EGRESS + e),
+ * 11.hop.0.0/16 to the others, fd00:db8:7::/48 to RIG_HOP_TAGGED. Its
  * adjacency's source MAC names egress and ingress, so a frame on the wire tells its way.
  *
  * rig_check is called after every case: the accounting identity of counters.h, and that each of the
@@ -47,6 +48,12 @@
 #define RIG_HOP_NO_SUCH_NIC 22u
 #define RIG_HOP_SMALL_MTU   23u /* by egress 0, MTU 576 */
 #define RIG_HOP_BROADCAST   24u
+#define RIG_HOP_TAGGED      25u /* by egress 0, in VLAN RIG_VLAN with priority 3 */
+
+/* VLANs of every NIC: one that is an interface, one that is dropped; all others are the host's. */
+#define RIG_VLAN         7u
+#define RIG_VLAN_UNKNOWN 9u
+#define RIG_CONTROL      (3u << 13 | RIG_VLAN)
 
 struct rig_config {
 	uint32_t slots;        /* 0: 32 */
@@ -114,6 +121,9 @@ void rig_adjacency(
 /* Own and broadcast addresses, in host order; an enum p2pnic_result. */
 unsigned rig_sources(struct rig *, unsigned nic, const uint32_t *address, uint32_t n);
 void rig_next_hop(struct rig *, unsigned nic, unsigned hop, uint32_t word);
+void rig_vlan(struct rig *, unsigned nic, unsigned vid, enum p2pnic_vlan_state);
+/* An adjacency that is there becomes one of that tag, or a GLEAN of that VLAN. */
+void rig_tag(struct rig *, unsigned nic, unsigned index, unsigned control);
 
 /* The wire. rig_sent: the caller frees it; NULL: none. */
 void rig_receive(struct rig *, unsigned nic, const struct packet *);

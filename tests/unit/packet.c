@@ -92,6 +92,20 @@ void packet_ipv6(struct packet *p, unsigned nic, uint64_t destination_high, uint
 	p->length = 14 + 48 + payload_bytes;
 }
 
+void packet_tag(struct packet *p, unsigned control)
+{
+	memmove(p->bytes + 16, p->bytes + 12, p->length - 12);
+	put16(p->bytes + 12, 0x8100);
+	put16(p->bytes + 14, control);
+	p->length += 4;
+}
+
+void packet_untag(struct packet *p)
+{
+	p->length -= 4;
+	memmove(p->bytes + 12, p->bytes + 16, p->length - 12);
+}
+
 void packet_forwarded(struct packet *p, unsigned ingress, unsigned egress)
 {
 	struct mac_addr to = packet_next_mac(egress), from = packet_way_mac(ingress, egress);

@@ -42,6 +42,9 @@ void packet_ipv6(struct packet *, unsigned nic, uint64_t destination_high, uint8
 uint32_t packet_seed(const struct packet *);
 /* Writes the right IPv4 header checksum. */
 void packet_checksum(struct packet *);
+/* Puts a tag of IEEE 802.1Q in, or takes it out. */
+void packet_tag(struct packet *, unsigned control);
+void packet_untag(struct packet *);
 /* The packet as it must leave by `egress` when received by `ingress`. */
 void packet_forwarded(struct packet *, unsigned ingress, unsigned egress);
 

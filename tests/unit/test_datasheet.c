@@ -196,6 +196,10 @@ static void test_structures(void **state)
 	assert_row("| PROHIBIT | %d |", P2PNIC_ADJACENCY_PROHIBIT);
 	assert_row("| BROADCAST | %d |", P2PNIC_ADJACENCY_BROADCAST);
 	assert_row("| KERNEL | %d |", P2PNIC_ADJACENCY_KERNEL);
+	assert_row("| FORWARD_TAGGED | %d |", P2PNIC_ADJACENCY_FORWARD_TAGGED);
+	assert_row("| HOST | %d |", P2PNIC_VLAN_HOST);
+	assert_row("| FORWARD | %d | handled", P2PNIC_VLAN_FORWARD);
+	assert_row("| UNKNOWN | %d |", P2PNIC_VLAN_UNKNOWN);
 	ASSERT_FIELD(p2pnic_sources, count);
 	assert_row("| %zu | address | %zu · %u |", offsetof(struct p2pnic_sources, address),
 		sizeof(be32), P2PNIC_SOURCES_MAX);

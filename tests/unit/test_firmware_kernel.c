@@ -45,6 +45,7 @@ static struct burst *bursts(void)
 /* A packet to MAC; `harm`: one field of those that are checked is changed at random. */
 static void make(uint8_t *frame, uint32_t *length, bool harm)
 {
+	const bool tag = harm && random32() % 4 == 0;
 	static const uint8_t at[] = {0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24,
 		25, 26, 27, 28, 29, 30, 31, 32, 33};
 	static const uint8_t octet[] = {0, 1, 31, 51, 126, 127, 128, 168, 169, 192, 198, 203, 222,
@@ -81,6 +82,14 @@ static void make(uint8_t *frame, uint32_t *length, bool harm)
 	frame[25] = (uint8_t)sum;
 	if (harm && random32() % 2)
 		frame[at[random32() % sizeof(at)]] ^= (uint8_t)(1u << random32() % 8);
+	if (tag) {
+		memmove(frame + 16, frame + 12, 48);
+		frame[12] = 0x81;
+		frame[13] = 0;
+		frame[14] = (uint8_t)random32() & 0xf0;
+		frame[15] = random32() % 4;
+		*length += 4;
+	}
 }
 
 /* One, two or no rows of sources, 10.0.0.x among them: three of 65,536 frames begin so. */
@@ -101,10 +110,12 @@ static void test_classify(void **state)
 	struct nic *n = aligned_alloc(64, (sizeof(*n) + 63) & ~63ul);
 	struct burst *b = bursts();
 	uint8_t(*frames)[64] = aligned_alloc(64, P2PNIC_BURST_MAX * 64);
+	p2pnic_vlan vlan[P2PNIC_VLANS_MAX] = {[2] = P2PNIC_VLAN_FORWARD, P2PNIC_VLAN_UNKNOWN};
 	unsigned fit = 0, unfit = 0;
 
 	memset(n, 0, sizeof(*n));
 	n->stations = (struct stations){{random32(), MAC}, 2};
+	n->vlan = vlan;
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		uint32_t harm = round % 2 ? 1 + random32() % 3 : 0;
 
@@ -124,6 +135,8 @@ static void test_classify(void **state)
 		assert_memory_equal(b[0].verdict, b[1].verdict, sizeof(b->verdict));
 		assert_memory_equal(b[0].head, b[1].head, b->frames * sizeof(*b->head));
 		assert_memory_equal(b[0].length, b[1].length, b->frames * sizeof(*b->length));
+		assert_memory_equal(b[0].frame, b[1].frame, b->frames * sizeof(*b->frame));
+		assert_int_equal(b[0].popped, b[1].popped);
 		fit += b->n4;
 		unfit += b->frames - b->n4;
 	}

@@ -43,21 +43,27 @@ static bool of_the_moment(unsigned reason)
 	       reason == P2PNIC_DROP_PORT || reason == P2PNIC_DROP_PUNT_FULL;
 }
 
+/* Its type, behind a tag. */
+static const uint8_t *type_of(const uint8_t *bytes)
+{
+	return bytes + (get16(bytes + 12) == 0x8100 ? 16 : 12);
+}
+
 static unsigned kind_of(const uint8_t *bytes, unsigned reason)
 {
 	if (reason == P2PNIC_DROP_LINK_SCOPE || reason == P2PNIC_DROP_OPTIONS ||
 		reason == P2PNIC_DROP_ETHERTYPE)
 		return UNROUTED;
-	return get16(bytes + 12) == 0x0800 ? IPV4 : IPV6;
+	return get16(type_of(bytes)) == 0x0800 ? IPV4 : IPV6;
 }
 
 /* The host ring that such a punted packet comes by. random_packet makes no routing protocol's. */
 static enum p2pnic_host_ring ring_of(const struct packet *p, unsigned reason)
 {
-	uint16_t type = get16(p->bytes + 12);
-	bool discovery =
-		type == 0x0806 || (type == 0x86dd && p->length > 54 && p->bytes[20] == 58 &&
-					  p->bytes[54] >= 133 && p->bytes[54] <= 137);
+	const uint8_t *at = type_of(p->bytes), *end = p->bytes + p->length;
+	uint16_t type = get16(at);
+	bool discovery = type == 0x0806 || (type == 0x86dd && end - at > 42 && at[8] == 58 &&
+						   at[42] >= 133 && at[42] <= 137);
 
 	switch (reason) {
 	case P2PNIC_DROP_LOCAL:
@@ -77,10 +83,10 @@ static void random_packet(struct packet *p, unsigned nic)
 	uint32_t payload = any(8) ? any(200) : any(1700);
 
 	if (any(4) == 0) {
-		packet_ipv6(p, nic, PACKET_TO6(any(6)), any(5) ? 64 : (uint8_t)any(3), payload,
+		packet_ipv6(p, nic, PACKET_TO6(any(8)), any(5) ? 64 : (uint8_t)any(3), payload,
 			any(1u << 30));
 	} else {
-		uint32_t to = any(4) ? PACKET_TO(any(6)) : 0x0b000001 | (15 + any(10)) << 16;
+		uint32_t to = any(4) ? PACKET_TO(any(6)) : 0x0b000001 | (15 + any(12)) << 16;
 
 		packet_ipv4(p, nic, to, any(5) ? 64 : (uint8_t)any(3), payload, any(1u << 30));
 	}
@@ -99,11 +105,19 @@ static void random_packet(struct packet *p, unsigned nic)
 			packet_checksum(p);
 		}
 	}
-	if (any(5) == 0) {
+	const bool harmed = any(5) == 0;
+	if (harmed) {
 		for (unsigned k = 1 + any(3); k > 0; k--)
 			p->bytes[any(60)] = (uint8_t)any(256);
 		if (any(2) && (p->bytes[14] & 15) >= 5 && get16(p->bytes + 12) == 0x0800)
 			packet_checksum(p);
+	}
+	if (any(4) == 0) {
+		/* The last one is the host's: of those no IP header is checked, so a routing
+		 * protocol's number may get through. */
+		static const unsigned vid[] = {0, RIG_VLAN, RIG_VLAN, RIG_VLAN_UNKNOWN, 11};
+
+		packet_tag(p, any(16) << 12 | vid[any(harmed ? 4 : 5)]);
 	}
 	if (any(20) == 0)
 		p->length = 1 + any(70);
@@ -315,8 +329,10 @@ static void play(bool stop_and_go)
 					    });
 	struct expected *e = calloc(1, sizeof(*e));
 
-	for (unsigned nic = 0; nic < r->nics; nic++)
+	for (unsigned nic = 0; nic < r->nics; nic++) {
 		r->at[nic].board.copies_on_keep = any(2);
+		r->at[nic].board.no_headroom = any(2);
+	}
 	for (unsigned step = 0; step < 400; step++) {
 		act(r, e, stop_and_go);
 		if (any(4) == 0)
