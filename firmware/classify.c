@@ -143,6 +143,12 @@ static inline void look_up4(struct burst *b, unsigned k, uint32_t destination)
 	b->index4[b->n4++] = (uint8_t)k;
 }
 
+static inline void look_up6(struct burst *b, unsigned k, struct fib_ipv6 destination)
+{
+	b->address6[b->n6] = destination;
+	b->index6[b->n6++] = (uint8_t)k;
+}
+
 /* The verdict on a packet by its addresses. `local`: its verdict if it is for this router
  * (burst.h). */
 static verdict scope4(
@@ -212,8 +218,7 @@ static verdict classify_ipv6(struct burst *b, unsigned k)
 		v = scope6(b, k, from, to);
 	if (v != VERDICT_FORWARD)
 		return v;
-	b->address6[b->n6] = to;
-	b->index6[b->n6++] = (uint8_t)k;
+	look_up6(b, k, to);
 	return VERDICT_FORWARD;
 }
 
@@ -293,12 +298,6 @@ static inline bool ipv6_plain(const struct frame_head *h, const uint8_t *data, u
 	return (h->low[1] >> 52 & 0xf) == 6 && payload != 0 && *total <= length &&
 	       stations_has(stations, h->low[0]) && !ipv6_suspect(ipv6_address(data + 22).high) &&
 	       !ipv6_suspect(ipv6_address(data + 38).high);
-}
-
-static inline void look_up6(struct burst *b, unsigned k, struct fib_ipv6 destination)
-{
-	b->address6[b->n6] = destination;
-	b->index6[b->n6++] = (uint8_t)k;
 }
 
 void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned end)

@@ -62,8 +62,15 @@ void config_free(struct config *config)
 {
 	if (!config)
 		return;
-	for (unsigned k = 0; k < config->nics_count; k++)
-		free(config->nics[k].address);
+	for (unsigned k = 0; k < config->nics_count; k++) {
+		struct config_nic *n = &config->nics[k];
+
+		for (unsigned v = 0; v < n->vlans_count; v++) {
+			free(n->vlans[v].name);
+			free(n->vlans[v].address);
+		}
+		free(n->address);
+	}
 	for (unsigned k = 0; k < config->route_files_count; k++) {
 		free(config->route_files[k].path);
 		free(config->route_files[k].gateway);

@@ -22,6 +22,17 @@ struct config_port {
 	char *options; /* key=value,… of the type; absent: none */
 };
 
+/* A VLAN of a NIC (IEEE 802.1Q): an interface of its own, by the NIC's MAC address. */
+struct config_vlan {
+	unsigned *id;
+	unsigned *mtu; /* absent: the NIC's, or what its buffers leave */
+	char **addresses;
+	unsigned addresses_count;
+
+	char *name;             /* "left.10": VLAN 10 of NIC left */
+	struct prefix *address; /* of `addresses` */
+};
+
 struct config_nic {
 	char *name;
 	char *engine; /* one that is not among the engines is the NIC's own */
@@ -36,6 +47,8 @@ struct config_nic {
 	char **addresses; /* ADDRESS/LENGTH, each with its connected network */
 	unsigned addresses_count;
 	char *reverse_path; /* none, loose, strict: packets whose source has no way back */
+	struct config_vlan *vlans;
+	unsigned vlans_count;
 
 	struct mac_addr mac_address;  /* of `mac`; zero if absent */
 	struct prefix *address;       /* of `addresses` */
@@ -55,11 +68,12 @@ static inline const char *config_nic_target(const struct config_nic *n)
 }
 
 struct config_neighbor {
-	char *nic;
+	char *nic; /* or a VLAN of one */
 	char *address;
 	char *mac;
 
 	unsigned nic_index;
+	unsigned vid; /* 0: the NIC itself */
 	struct address ip;
 	struct mac_addr mac_address;
 };

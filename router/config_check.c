@@ -2,6 +2,7 @@
 #include "router/config_check.h"
 
 #include "driver/method.h"
+#include "router/config_defaults.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -130,6 +131,53 @@ static int check_carrier(struct config *config, unsigned k, const struct config_
 	return 0;
 }
 
+/* The addresses list[index].key[item] says. */
+static int check_addresses(const struct config_tree *tree, unsigned nic, int vlan, char **text,
+	unsigned n, struct prefix **to)
+{
+	*to = calloc(n + 1, sizeof(**to));
+	if (!*to)
+		return -ENOMEM;
+	for (unsigned a = 0; a < n; a++)
+		if (!prefix_parse(text[a], true, &(*to)[a]))
+			return wrong(tree, "nics", nic, vlan < 0 ? "addresses" : "vlans",
+				vlan < 0 ? a : (unsigned)vlan, "'%s' is no ADDRESS/LENGTH",
+				text[a]);
+	return 0;
+}
+
+/* mtu_max: of the NIC, whose buffers must hold a tag more. */
+static int check_vlan(struct config *config, unsigned k, unsigned v, unsigned mtu_max,
+	const struct config_tree *tree)
+{
+	const struct config_nic *n = &config->nics[k];
+	struct config_vlan *vlan = &n->vlans[v];
+	const unsigned nic_mtu = n->mtu ? *n->mtu : CONFIG_MTU_DEFAULT;
+
+	mtu_max -= P2PNIC_TAG_BYTES;
+	if (nic_mtu < mtu_max)
+		mtu_max = nic_mtu;
+	for (unsigned other = 0; other < v; other++)
+		if (*n->vlans[other].id == *vlan->id)
+			return wrong(tree, "nics", k, "vlans", v, "NIC %s has VLAN %u already",
+				n->name, *vlan->id);
+	if (asprintf(&vlan->name, "%s.%u", n->name, *vlan->id) < 0) {
+		vlan->name = NULL;
+		return -ENOMEM;
+	}
+	if (config_nic_index(config, vlan->name) >= 0)
+		return wrong(tree, "nics", k, "vlans", v,
+			"VLAN %u of NIC %s is named '%s', and so is another NIC", *vlan->id,
+			n->name, vlan->name);
+	if (vlan->mtu && *vlan->mtu > mtu_max)
+		return wrong(tree, "nics", k, "vlans", v,
+			"mtu %u of VLAN %u: want %u to %u: no more than its NIC's, and a tag's %u "
+			"bytes less than buffers hold",
+			*vlan->mtu, *vlan->id, P2PNIC_MTU_MIN, mtu_max, P2PNIC_TAG_BYTES);
+	return check_addresses(
+		tree, k, (int)v, vlan->addresses, vlan->addresses_count, &vlan->address);
+}
+
 static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	struct config_nic *n = &config->nics[k];
@@ -162,24 +210,38 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 		found = !strcmp(config->engines[e].name, n->engine);
 	if (!found)
 		return wrong(tree, "nics", k, "engine", 0, "no engine is named '%s'", n->engine);
-	n->address = calloc(n->addresses_count + 1, sizeof(*n->address));
-	if (!n->address)
-		return -ENOMEM;
-	for (unsigned a = 0; a < n->addresses_count; a++)
-		if (!prefix_parse(n->addresses[a], true, &n->address[a]))
-			return wrong(tree, "nics", k, "addresses", a, "'%s' is no ADDRESS/LENGTH",
-				n->addresses[a]);
-	return 0;
+	code = check_addresses(tree, k, -1, n->addresses, n->addresses_count, &n->address);
+	for (unsigned v = 0; v < n->vlans_count && !code; v++)
+		code = check_vlan(config, k, v, mtu_max, tree);
+	return code;
+}
+
+/* A NIC, or a VLAN of one. */
+static bool find_interface(
+	const struct config *config, const char *name, unsigned *nic, unsigned *vid)
+{
+	for (*nic = 0; *nic < config->nics_count; ++*nic) {
+		const struct config_nic *n = &config->nics[*nic];
+
+		*vid = 0;
+		if (!strcmp(n->name, name))
+			return true;
+		for (unsigned v = 0; v < n->vlans_count; v++) {
+			*vid = *n->vlans[v].id;
+			if (!strcmp(n->vlans[v].name, name))
+				return true;
+		}
+	}
+	return false;
 }
 
 static int check_neighbor(struct config *config, unsigned k, const struct config_tree *tree)
 {
 	struct config_neighbor *n = &config->neighbors[k];
-	int index = config_nic_index(config, n->nic);
 
-	if (index < 0)
-		return wrong(tree, "neighbors", k, "nic", 0, "no NIC is named '%s'", n->nic);
-	n->nic_index = (unsigned)index;
+	if (!find_interface(config, n->nic, &n->nic_index, &n->vid))
+		return wrong(
+			tree, "neighbors", k, "nic", 0, "no NIC or VLAN is named '%s'", n->nic);
 	if (!address_parse(n->address, &n->ip))
 		return wrong(tree, "neighbors", k, "address", 0, "'%s' is no address", n->address);
 	if (!mac_parse(n->mac, &n->mac_address) || (n->mac_address.octet[0] & 1) ||
@@ -272,6 +334,12 @@ static int check_kernel(struct config *config, const struct config_tree *tree)
 			return wrong(tree, "nics", k, "addresses", 0,
 				"with `kernel` they come from the kernel: ip address add %s dev %s",
 				n->addresses[0], n->name);
+		if (n->vlans_count)
+			return wrong(tree, "nics", k, "vlans", 0,
+				"with `kernel` they come from the kernel: ip link add link %s name "
+				"%s "
+				"type vlan id %u",
+				n->name, n->vlans[0].name, *n->vlans[0].id);
 		if (strlen(n->name) >= IFNAMSIZ)
 			return wrong(tree, "nics", k, "name", 0,
 				"'%s' names a network interface, too, so at most %d characters",

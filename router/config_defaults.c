@@ -35,8 +35,6 @@ static int flag(bool **key)
 	return *key ? 0 : -ENOMEM;
 }
 
-#define MTU_DEFAULT 1500u /* Ethernet's */
-
 unsigned config_buffer_bytes(unsigned mtu)
 {
 	static const unsigned size[] = {P2PNIC_BUFFER_SIZES};
@@ -47,14 +45,20 @@ unsigned config_buffer_bytes(unsigned mtu)
 	return size[k];
 }
 
-/* Of what a buffer must hold; the word that checks a transfer lies in it, too. */
+/* Of what a buffer must hold, with a tag where there are VLANs; the word that checks a transfer
+ * lies in it, too. */
 static unsigned largest_mtu(const struct config *c)
 {
-	unsigned mtu = MTU_DEFAULT;
+	unsigned mtu = CONFIG_MTU_DEFAULT;
 
-	for (unsigned n = 0; n < c->nics_count; n++)
-		if (c->nics[n].mtu && *c->nics[n].mtu > mtu)
-			mtu = *c->nics[n].mtu;
+	for (unsigned n = 0; n < c->nics_count; n++) {
+		const struct config_nic *nic = &c->nics[n];
+		const unsigned own = nic->mtu ? *nic->mtu : CONFIG_MTU_DEFAULT;
+		const unsigned need = own + (nic->vlans_count ? P2PNIC_TAG_BYTES : 0);
+
+		if (need > mtu)
+			mtu = need;
+	}
 	return mtu + (c->router->check_number ? P2PNIC_CHECK_BYTES : 0);
 }
 
@@ -121,6 +125,15 @@ static int engine(struct config_engine *e)
 	return error ? error : flag(&e->shared);
 }
 
+/* The NIC's, unless with the tag that is more than buffers hold. */
+static unsigned vlan_mtu(const struct config *c, const struct config_nic *n)
+{
+	const unsigned most = P2PNIC_VLAN_MTU_MAX(*c->router->buffer_bytes) -
+			      (c->router->check_number ? P2PNIC_CHECK_BYTES : 0);
+
+	return *n->mtu < most ? *n->mtu : most;
+}
+
 int config_defaults(struct config *c)
 {
 	int error = c->kernel ? number(&c->kernel->slots, 256) : 0;
@@ -133,7 +146,9 @@ int config_defaults(struct config *c)
 	for (unsigned k = 0; k < c->nics_count && !error; k++) {
 		error = text(&c->nics[k].engine, c->nics[k].name);
 		if (!error)
-			error = number(&c->nics[k].mtu, MTU_DEFAULT);
+			error = number(&c->nics[k].mtu, CONFIG_MTU_DEFAULT);
+		for (unsigned v = 0; v < c->nics[k].vlans_count && !error; v++)
+			error = number(&c->nics[k].vlans[v].mtu, vlan_mtu(c, &c->nics[k]));
 		if (!error)
 			error = text(&c->nics[k].reverse_path, "none");
 		if (!error && c->nics[k].pci)

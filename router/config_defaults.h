@@ -13,6 +13,8 @@
 
 #include "router/config.h"
 
+#define CONFIG_MTU_DEFAULT 1500u /* Ethernet's */
+
 int config_defaults(struct config *); /* -ENOMEM */
 
 /* Of the packet buffers, unless the file says it: the least that hold a packet of this MTU. */

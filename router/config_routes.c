@@ -40,6 +40,14 @@ static struct rib_route to_fate(enum p2pnic_adjacency_kind kind, unsigned nic)
 	return (struct rib_route){.hop = RIB_TO_FATE, .kind = (uint8_t)kind, .nic = (uint8_t)nic};
 }
 
+static struct rib_route to_network(const struct router_interface *own)
+{
+	struct rib_route route = to_fate(P2PNIC_ADJACENCY_GLEAN, own->nic);
+
+	route.vid = own->vid;
+	return route;
+}
+
 static struct rib_route to_gateway(const struct address *a)
 {
 	return (struct rib_route){
@@ -76,9 +84,8 @@ static int set_ends(struct source *s, unsigned nic, const struct prefix *network
 	return error ? error : set_connected(s, &last, to_fate(P2PNIC_ADJACENCY_BROADCAST, 0));
 }
 
-static int set_addresses(struct source *s, unsigned nic)
+static int set_addresses(struct source *s, const struct router_interface *own)
 {
-	const struct router_interface *own = &s->interfaces.nic[nic];
 	int error = 0;
 
 	for (unsigned k = 0; k < own->addresses && !error; k++) {
@@ -86,12 +93,12 @@ static int set_addresses(struct source *s, unsigned nic)
 		struct prefix network = prefix_of(&address->address, address->length);
 		struct prefix host = host_of(&address->address);
 
-		error = set_connected(s, &network, to_fate(P2PNIC_ADJACENCY_GLEAN, nic));
+		error = set_connected(s, &network, to_network(own));
 		if (!error && network.length < address_bits(&network.address) - 1u)
-			error = set_ends(s, nic, &network);
+			error = set_ends(s, own->nic, &network);
 		if (!error)
 			error = set(s, RIB_LOCAL, RIB_PREFERENCE_LOCAL, &host,
-				to_fate(P2PNIC_ADJACENCY_LOCAL, nic));
+				to_fate(P2PNIC_ADJACENCY_LOCAL, own->nic));
 	}
 	return error;
 }
@@ -213,21 +220,52 @@ static int set_neighbor(struct source *s, const struct neighbor *n)
 
 /* --- All of it -------------------------------------------------------------------------------- */
 
+/* The NICs, then their VLANs. */
+static int list_interfaces(struct source *s, const struct mac_addr *mac)
+{
+	const struct config *c = s->config;
+	struct router_interface *at;
+	size_t n = c->nics_count;
+
+	for (unsigned k = 0; k < c->nics_count; k++)
+		n += c->nics[k].vlans_count;
+	s->interfaces = (struct router_interfaces){calloc(n + 1, sizeof(*at)), (unsigned)n};
+	at = s->interfaces.at;
+	if (!at)
+		return -ENOMEM;
+	for (unsigned k = 0; k < c->nics_count; k++)
+		*at++ = (struct router_interface){.name = c->nics[k].name,
+			.mac = mac[k],
+			.mtu = (uint16_t)*c->nics[k].mtu,
+			.nic = (uint8_t)k,
+			.address = c->nics[k].address,
+			.addresses = c->nics[k].addresses_count};
+	for (unsigned k = 0; k < c->nics_count; k++)
+		for (unsigned v = 0; v < c->nics[k].vlans_count; v++) {
+			const struct config_vlan *vlan = &c->nics[k].vlans[v];
+
+			*at++ = (struct router_interface){.name = vlan->name,
+				.mac = mac[k],
+				.mtu = (uint16_t)*vlan->mtu,
+				.vid = (uint16_t)*vlan->id,
+				.nic = (uint8_t)k,
+				.address = vlan->address,
+				.addresses = vlan->addresses_count};
+		}
+	return 0;
+}
+
 static int look_around(struct source *s, const struct mac_addr *mac)
 {
 	const struct config *c = s->config;
 	size_t members = 0;
 
-	s->interfaces.n = c->nics_count;
-	for (unsigned k = 0; k < c->nics_count; k++)
-		s->interfaces.nic[k] = (struct router_interface){.name = c->nics[k].name,
-			.mac = mac[k],
-			.mtu = (uint16_t)*c->nics[k].mtu,
-			.address = c->nics[k].address,
-			.addresses = c->nics[k].addresses_count};
+	if (list_interfaces(s, mac))
+		return -ENOMEM;
 	for (unsigned k = 0; k < c->neighbors_count; k++) {
 		const struct config_neighbor *n = &c->neighbors[k];
-		const struct neighbor one = {n->ip, n->mac_address, (uint8_t)n->nic_index};
+		const struct neighbor one = {n->ip, n->mac_address,
+			interfaces_find(&s->interfaces, n->nic_index, n->vid)};
 
 		if (neighbors_add(&s->neighbors, &one))
 			return -ENOMEM;
@@ -251,8 +289,8 @@ int config_routes(struct routes *routes, struct next_hops *hops, const struct co
 		error_set(error, result, "out of memory for routes");
 	for (unsigned k = 0; k < config->route_files_count && !result; k++)
 		result = set_file(&s, k);
-	for (unsigned k = 0; k < config->nics_count && !result; k++)
-		result = set_addresses(&s, k);
+	for (unsigned k = 0; k < s.interfaces.n && !result; k++)
+		result = set_addresses(&s, &s.interfaces.at[k]);
 	for (unsigned k = 0; k < config->routes_count && !result; k++)
 		result = set_static(&s, &config->routes[k]);
 	for (size_t k = 0; k < s.neighbors.n && !result; k++)
@@ -262,5 +300,6 @@ int config_routes(struct routes *routes, struct next_hops *hops, const struct co
 	rib_free(s.rib);
 	free(s.member);
 	neighbors_free(&s.neighbors);
+	free(s.interfaces.at);
 	return result;
 }

@@ -172,6 +172,14 @@ static const struct field port_fields[] = {
 };
 static const struct schema port_schema = SCHEMA(port_fields, struct config_port);
 
+static const struct field vlan_fields[] = {
+	NUMBER(id, struct config_vlan, REQUIRED, RANGE(1, P2PNIC_VLANS_MAX - 2)),
+	NUMBER(mtu, struct config_vlan,
+		RANGE(P2PNIC_MTU_MIN, P2PNIC_VLAN_MTU_MAX(P2PNIC_BUFFER_BYTES_MAX))),
+	TEXTS(addresses, struct config_vlan, RANGE(0, 64)),
+};
+static const struct schema vlan_schema = SCHEMA(vlan_fields, struct config_vlan);
+
 static const struct field nic_fields[] = {
 	TEXT(name, struct config_nic, REQUIRED, NAME),
 	TEXT(engine, struct config_nic, NAME),
@@ -185,6 +193,8 @@ static const struct field nic_fields[] = {
 	TEXTS(addresses, struct config_nic, RANGE(0, 64)),
 	TEXT(reverse_path, struct config_nic, .valid = reverse_path_valid,
 		.want = "want none, loose or strict"),
+	LIST(vlans, struct config_nic, struct config_vlan, RANGE(0, P2PNIC_VLANS_MAX - 2),
+		.schema = &vlan_schema),
 };
 static const struct schema nic_schema = SCHEMA(nic_fields, struct config_nic);
 

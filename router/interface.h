@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The NICs as routing sees them: interfaces with a MAC address, an MTU, and own addresses, each of
- * which connects a network.
+ * Interfaces as routing sees them: the NICs, and VLANs of NICs. Each has a MAC address, an MTU, and
+ * own addresses, each of which connects a network.
  */
 #ifndef ROUTER_INTERFACE_H
 #define ROUTER_INTERFACE_H
@@ -15,22 +15,31 @@ struct router_interface {
 	const char *name;
 	struct mac_addr mac;
 	uint16_t mtu;
+	uint16_t vid; /* 0: the NIC itself */
+	uint8_t nic;
 	const struct prefix *address; /* with the length of its network */
 	unsigned addresses;
 };
 
-/* By NIC number. Names and addresses are borrowed. */
+/* The NICs by number, then VLANs. Names and addresses are borrowed. */
 struct router_interfaces {
-	struct router_interface nic[P2PNIC_NICS_MAX];
+	struct router_interface *at;
 	unsigned n;
 };
 
 /* Is it this router's own? */
 bool interfaces_own(const struct router_interfaces *, const struct address *);
-/* The NIC whose network it is in, the first of several; -1: none. */
+/* The interface whose network it is in, the first of several; -1: none. */
 int interfaces_connected(const struct router_interfaces *, const struct address *);
-/* What a packet takes that leaves by a NIC to a MAC address. */
+/* That of a NIC and a VLAN, which is there. */
+unsigned interfaces_find(const struct router_interfaces *, unsigned nic, unsigned vid);
+/* What a packet takes that leaves by an interface to a MAC address. */
 struct p2pnic_adjacency interfaces_forward(
-	const struct router_interfaces *, unsigned nic, struct mac_addr destination);
+	const struct router_interfaces *, unsigned interface, struct mac_addr destination);
+
+/* "left", or "left.10" of VLAN 10, where packets go by that adjacency. */
+#define INTERFACE_NAME_BYTES 48
+const char *interface_name(
+	const char *nic, const struct p2pnic_adjacency *, char text[INTERFACE_NAME_BYTES]);
 
 #endif

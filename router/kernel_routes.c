@@ -185,12 +185,12 @@ static int number_of(const struct taking *t, int number)
 	if (number != -ENOSPC || !t->alone)
 		return number;
 	t->k->lossy = true;
-	return next_hops_fate(t->hops, P2PNIC_ADJACENCY_KERNEL, 0);
+	return next_hops_fate(t->hops, P2PNIC_ADJACENCY_KERNEL, 0, 0);
 }
 
 static int take_fate(const struct taking *t, enum p2pnic_adjacency_kind kind, unsigned nic)
 {
-	return number_of(t, next_hops_fate(t->hops, kind, nic));
+	return number_of(t, next_hops_fate(t->hops, kind, nic, 0));
 }
 
 static int take_way(

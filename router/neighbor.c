@@ -38,7 +38,8 @@ const struct neighbor *neighbors_elsewhere(const struct neighbors *all, const st
 	if (one->address.family != 6 || one->address.bits.high >> 54 != 0xfe80 >> 6)
 		return NULL;
 	for (size_t k = 0; k < all->n; k++)
-		if (address_equal(&all->at[k].address, &one->address) && all->at[k].nic != one->nic)
+		if (address_equal(&all->at[k].address, &one->address) &&
+			all->at[k].interface != one->interface)
 			return &all->at[k];
 	return NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Stations on connected networks: address, MAC address, and the NIC that they are behind. */
+/* Stations on connected networks: address, MAC address, and the interface that they are behind. */
 #ifndef ROUTER_NEIGHBOR_H
 #define ROUTER_NEIGHBOR_H
 
@@ -10,7 +10,7 @@
 struct neighbor {
 	struct address address;
 	struct mac_addr mac;
-	uint8_t nic;
+	unsigned interface; /* of router_interfaces */
 };
 
 struct neighbors {
@@ -26,7 +26,8 @@ const struct neighbor *neighbors_find(const struct neighbors *, const struct add
 
 /*
  * A link-local address (RFC 4291, 2.5.6) means another station on each link, so one that several
- * NICs have as a neighbour is no gateway: another entry than `one`, behind another NIC, or NULL.
+ * interfaces have as a neighbour is no gateway: another entry than `one`, behind another interface,
+ * or NULL.
  */
 const struct neighbor *neighbors_elsewhere(const struct neighbors *, const struct neighbor *one);
 

@@ -36,14 +36,15 @@ static unsigned hash(const struct next_hop_key *k)
 	x ^= x >> 29;
 	x = (x + k->prefix.address.bits.low) * 0xbf58476d1ce4e5b9u;
 	x ^= x >> 31;
-	x = (x + k->prefix.length + 256u * k->type + 4096u * k->kind + 65536u * k->nic) *
+	x = (x + k->prefix.length + 256u * k->type + 4096u * k->kind + 65536u * k->nic +
+		    ((uint64_t)k->vid << 24)) *
 	    0x94d049bb133111ebu;
 	return (unsigned)(x >> 32) % HEADS;
 }
 
 static bool key_equal(const struct next_hop_key *a, const struct next_hop_key *b)
 {
-	return a->type == b->type && a->kind == b->kind && a->nic == b->nic &&
+	return a->type == b->type && a->kind == b->kind && a->nic == b->nic && a->vid == b->vid &&
 	       a->prefix.length == b->prefix.length &&
 	       address_equal(&a->prefix.address, &b->prefix.address);
 }
@@ -148,11 +149,14 @@ int next_hops_gateway(
 	return take_leading_to(h, &key, a);
 }
 
-int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigned nic)
+int next_hops_fate(struct next_hops *h, enum p2pnic_adjacency_kind kind, unsigned nic, unsigned vid)
 {
-	const struct next_hop_key key = {
-		.type = NEXT_HOP_FATE, .kind = (uint8_t)kind, .nic = (uint8_t)nic};
-	const struct p2pnic_adjacency a = {.kind = (uint8_t)kind, .egress = (uint8_t)nic};
+	const struct next_hop_key key = {.type = NEXT_HOP_FATE,
+		.kind = (uint8_t)kind,
+		.nic = (uint8_t)nic,
+		.vid = (uint16_t)vid};
+	const struct p2pnic_adjacency a = {
+		.kind = (uint8_t)kind, .egress = (uint8_t)nic, .encapsulation = (uint16_t)vid};
 	unsigned k = find(h, &key);
 
 	return h->settled[k] ? (int)k : take_leading_to(h, &key, &a);

@@ -51,7 +51,8 @@ enum next_hop_type {
 struct next_hop_key {
 	struct prefix prefix;
 	uint8_t type;      /* enum next_hop_type */
-	uint8_t kind, nic; /* NEXT_HOP_FATE: enum p2pnic_adjacency_kind, NIC */
+	uint8_t kind, nic; /* NEXT_HOP_FATE: enum p2pnic_adjacency_kind, NIC, VLAN */
+	uint16_t vid;
 };
 
 /* By number; a table and its copy differ only in what was taken since. */
@@ -81,7 +82,7 @@ struct next_hops *next_hops_copy(const struct next_hops *);
 int next_hops_settled(const struct next_hops *, const struct address *gateway);
 int next_hops_gateway(
 	struct next_hops *, const struct address *gateway, const struct p2pnic_adjacency *);
-int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic);
+int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic, unsigned vid);
 
 /* The number of a key, which leads nowhere yet if it is new; then one of next_hops_lead_to and
  * next_hops_share, which return the number too. */

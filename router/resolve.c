@@ -17,7 +17,7 @@ static int checked(const struct resolver *r, const char *of, int number)
 
 static struct p2pnic_adjacency forward(const struct resolver *r, const struct neighbor *n)
 {
-	return interfaces_forward(r->interfaces, n->nic, n->mac);
+	return interfaces_forward(r->interfaces, n->interface, n->mac);
 }
 
 /* Where a gateway is: its neighbour entry, or "ask the host" on the network that it belongs to. */
@@ -26,7 +26,7 @@ static int resolve(const struct resolver *r, const struct address *a, const char
 {
 	const struct neighbor *n = neighbors_find(r->neighbors, a), *other;
 	char text[ADDRESS_TEXT_BYTES];
-	int nic;
+	int connected;
 
 	if (interfaces_own(r->interfaces, a))
 		return error_set(r->error, -EINVAL, "route %s: gateway %s is this router itself",
@@ -39,16 +39,17 @@ static int resolve(const struct resolver *r, const struct address *a, const char
 		return error_set(r->error, -EINVAL,
 			"route %s: gateway %s is a neighbour of %s and of %s, and nothing says "
 			"which is meant",
-			of, address_text(a, text), r->interfaces->nic[other->nic].name,
-			r->interfaces->nic[n->nic].name);
+			of, address_text(a, text), r->interfaces->at[other->interface].name,
+			r->interfaces->at[n->interface].name);
 	}
-	nic = interfaces_connected(r->interfaces, a);
-	if (nic < 0)
+	connected = interfaces_connected(r->interfaces, a);
+	if (connected < 0)
 		return error_set(r->error, -EINVAL,
 			"route %s: gateway %s is on no connected network and no neighbour", of,
 			address_text(a, text));
-	*adjacency =
-		(struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN, .egress = (uint8_t)nic};
+	*adjacency = (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN,
+		.egress = r->interfaces->at[connected].nic,
+		.encapsulation = r->interfaces->at[connected].vid};
 	return 0;
 }
 
@@ -123,7 +124,8 @@ static int resolve_route(const struct resolver *r, const struct rib_route *route
 	case RIB_TO_GROUP:
 		return 0; /* later */
 	default:
-		return checked(r, "of a network", next_hops_fate(r->hops, route->kind, route->nic));
+		return checked(r, "of a network",
+			next_hops_fate(r->hops, route->kind, route->nic, route->vid));
 	}
 }
 

@@ -63,7 +63,8 @@ struct rib_route {
 	uint8_t hop;            /* enum rib_hop */
 	uint8_t gateway_family; /* RIB_TO_GATEWAY */
 	uint8_t members;        /* RIB_TO_GROUP */
-	uint8_t kind, nic;      /* RIB_TO_FATE: enum p2pnic_adjacency_kind, NIC */
+	uint8_t kind, nic;      /* RIB_TO_FATE: enum p2pnic_adjacency_kind, NIC… */
+	uint16_t vid;           /* …and the VLAN of a connected network; 0: none */
 };
 
 struct rib; /* opaque */

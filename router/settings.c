@@ -2,6 +2,7 @@
 #include "router/settings.h"
 
 #include "router/router.h"
+#include "router/vlans.h"
 
 #include <unistd.h>
 
@@ -52,8 +53,13 @@ int settings_write(
 		{P2PNIC_REG_FLOW, from.flow, to.flow},
 		{P2PNIC_REG_REVERSE_PATH, from.reverse_path, to.reverse_path},
 	};
+	struct vlans vlans;
 	int result = 0;
 
+	if (!now->kernel) { /* else the kernel's: tap_follow.c */
+		vlans_configured(&vlans, &now->nics[nic]);
+		vlans_write(&vlans, &r->nic[nic].driver);
+	}
 	for (unsigned k = 0; k < sizeof(word) / sizeof(*word) && !result; k++)
 		if (!old || word[k].from != word[k].to)
 			result = driver_nic_write(&r->nic[nic].driver, word[k].offset, word[k].to);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Registers of a NIC that follow the configuration, also while it forwards: MTU, how flows are
- * hashed, whether the source of a packet must have a way back. */
+/* What in a NIC follows the configuration, also while it forwards: MTU, how flows are hashed,
+ * whether the source of a packet must have a way back, VLANs. */
 #ifndef ROUTER_SETTINGS_H
 #define ROUTER_SETTINGS_H
 

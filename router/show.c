@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show.h"
 #include "router/audit.h"
+#include "router/interface.h"
 #include "router/rib.h"
 #include "router/router.h"
 #include "router/show_host.h"
@@ -68,12 +69,21 @@ static double engine_cpu(const struct router_nic *nic)
 	return process_cpu(nic->unit->process.pid, thread);
 }
 
+static json_t *show_texts(char **text, unsigned n)
+{
+	json_t *list = json_array();
+
+	for (unsigned k = 0; k < n; k++)
+		json_array_append_new(list, json_string(text[k]));
+	return list;
+}
+
 static json_t *show_nic(struct router *r, unsigned k)
 {
 	const struct config_nic *n = &r->config->nics[k];
 	const struct router_nic *nic = &r->nic[k];
 	char mac[ADDRESS_TEXT_BYTES];
-	json_t *addresses = json_array();
+	json_t *vlans = json_array();
 	json_t *o = json_pack(
 		"{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
 		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
@@ -84,9 +94,15 @@ static json_t *show_nic(struct router *r, unsigned k)
 		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
 		"table_memory_bytes", (int)nic->driver.bar2_bytes);
 
-	for (unsigned a = 0; a < n->addresses_count; a++)
-		json_array_append_new(addresses, json_string(n->addresses[a]));
-	json_object_set_new(o, "addresses", addresses);
+	json_object_set_new(o, "addresses", show_texts(n->addresses, n->addresses_count));
+	for (unsigned v = 0; v < n->vlans_count; v++)
+		json_array_append_new(vlans,
+			json_pack("{s:s, s:i, s:i, s:o}", "name", n->vlans[v].name, "id",
+				(int)*n->vlans[v].id, "mtu", (int)*n->vlans[v].mtu, "addresses",
+				show_texts(n->vlans[v].addresses, n->vlans[v].addresses_count)));
+	if (n->vlans_count)
+		json_object_set(o, "vlans", vlans);
+	json_decref(vlans);
 	return o;
 }
 
@@ -293,18 +309,26 @@ json_t *router_show(struct router *r, const char *what)
 }
 
 static const char *const kind_name[] = {"none", "forward", "local", "glean", "blackhole",
-	"unreachable", "prohibit", "broadcast", "kernel"};
+	"unreachable", "prohibit", "broadcast", "kernel", "forward"};
+_Static_assert(sizeof(kind_name) / sizeof(*kind_name) == P2PNIC_ADJACENCY_FORWARD_TAGGED + 1,
+	"a name for each kind");
+
+static bool forwards(const struct p2pnic_adjacency *a)
+{
+	return a->kind == P2PNIC_ADJACENCY_FORWARD || a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED;
+}
 
 unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t room)
 {
 	unsigned members;
 	const struct p2pnic_adjacency *a =
 		next_hops_lead(table_next_hops(r->table), next_hop, &members);
-	char mac[ADDRESS_TEXT_BYTES];
-	const bool forward = a->kind == P2PNIC_ADJACENCY_FORWARD;
+	char mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
+	const bool forward = forwards(a);
 
 	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s", kind_name[a->kind],
-		forward ? " " : "", forward ? r->config->nics[a->egress].name : "",
+		forward ? " " : "",
+		forward ? interface_name(r->config->nics[a->egress].name, a, name) : "",
 		forward ? " " : "", forward ? mac_text(a->destination, mac) : "",
 		members > 1 ? ", and others" : "");
 }
@@ -312,7 +336,7 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
 {
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
-	char text[ADDRESS_TEXT_BYTES];
+	char text[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
 	unsigned members;
 	const struct p2pnic_adjacency *a =
 		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
@@ -320,9 +344,10 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
 		rib_source_name(route->source), kind_name[a->kind]);
 
-	if (a->kind == P2PNIC_ADJACENCY_FORWARD)
+	if (forwards(a))
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
-			",\"nic\":\"%s\",\"mac\":\"%s\"", r->config->nics[a->egress].name,
+			",\"nic\":\"%s\",\"mac\":\"%s\"",
+			interface_name(r->config->nics[a->egress].name, a, name),
 			mac_text(a->destination, text));
 	if (members > 1)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);

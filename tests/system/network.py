@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -23,7 +24,8 @@ import time
 P2PNIC = os.path.abspath(os.environ.get("P2PNIC", "build/cli/p2pnic"))
 SETTLE = 10  # seconds: what ought to happen at once, on a machine that is busy with other things
 ETH_P_ALL = 3
-SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
+TP_STATUS_VLAN_VALID = 0x10
 SO_RCVBUFFORCE = 33
 
 _serial = itertools.count()
@@ -76,17 +78,28 @@ class Wire:
         with inside(namespace):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
             self.socket.bind(("eth0", ETH_P_ALL))
 
     def send(self, frame):
         self.socket.send(bytes(frame))
 
+    def _receive(self):
+        """A frame as it was on the wire: the kernel hands over a VLAN tag beside it."""
+        frame, beside, _, _ = self.socket.recvmsg(65536, 64)
+        for level, kind, data in beside:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, control, protocol = struct.unpack("=IIIHHHH", data)
+                if status & TP_STATUS_VLAN_VALID:
+                    frame = frame[:12] + struct.pack("!HH", protocol, control) + frame[12:]
+        return frame
+
     def receive(self, seconds=SETTLE):
         """The next frame; None if none comes in time."""
         self.socket.settimeout(seconds or 0.000001)
         try:
-            return self.socket.recv(65536)
+            return self._receive()
         except (TimeoutError, BlockingIOError):
             return None
 
@@ -96,7 +109,7 @@ class Wire:
         self.socket.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                frames.append(self.socket.recv(65536))
+                frames.append(self._receive())
         return frames
 
     def close(self):

@@ -164,6 +164,49 @@ static void test_values(void **state)
 	config_free(c);
 }
 
+#define NIC_VLANS "nics:\n  - {name: a, port: {type: tap, target: t}, vlans: [\n    "
+
+/* An MTU that is absent: the NIC's, or what its buffers leave for a tag. */
+static void test_vlans(void **state)
+{
+	static const struct {
+		const char *router, *nic;
+		unsigned mtu, buffer_bytes;
+	} sizes[] = {{"{}", "", 1500, 2048}, {"{}", "mtu: 1400, ", 1400, 2048},
+		{"{}", "mtu: 1774, ", 1774, 2048}, {"{}", "mtu: 1775, ", 1775, 4096},
+		{"{buffer_bytes: 2048}", "mtu: 1778, ", 1774, 2048},
+		{"{buffer_bytes: 2048, check: crc}", "mtu: 1770, ", 1766, 2048},
+		{"{check: crc}", "mtu: 1770, ", 1770, 4096}};
+	char text[512];
+	struct config *c =
+		load("nics:\n  - {name: a, port: {type: tap, target: t}}\n"
+		     "  - name: b.c\n    port: {type: tap, target: u}\n    vlans:\n"
+		     "      - {id: 1, mtu: 1280, addresses: [10.1.0.1/24, \"fd00::1/64\"]}\n"
+		     "      - {id: 4094}\n"
+		     "neighbors: [{nic: b.c.4094, address: 10.1.0.2, mac: "
+		     "\"02:00:00:00:00:01\"}]\n");
+
+	assert_int_equal(c->nics[0].vlans_count, 0);
+	assert_int_equal(c->nics[1].vlans_count, 2);
+	assert_string_equal(c->nics[1].vlans[0].name, "b.c.1");
+	assert_int_equal(*c->nics[1].vlans[0].mtu, 1280);
+	assert_string_equal(prefix_text(&c->nics[1].vlans[0].address[1], text), "fd00::1/64");
+	assert_int_equal(*c->nics[1].vlans[1].id, 4094);
+	assert_int_equal(c->neighbors[0].nic_index, 1);
+	assert_int_equal(c->neighbors[0].vid, 4094);
+	config_free(c);
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		snprintf(text, sizeof(text),
+			"router: %s\nnics:\n"
+			"  - {name: a, %sport: {type: tap, target: t}, vlans: [{id: 5}]}\n",
+			sizes[k].router, sizes[k].nic);
+		c = load(text);
+		assert_int_equal(*c->nics[0].vlans[0].mtu, sizes[k].mtu);
+		assert_int_equal(*c->router->buffer_bytes, sizes[k].buffer_bytes);
+		config_free(c);
+	}
+}
+
 /* Each wrong file, the line that is to blame, and words of the reason. */
 static const struct mistake {
 	unsigned line;
@@ -288,7 +331,30 @@ static const struct mistake {
 		"nics:\n  - {name: a, addresses: [10.0.0.1], port: {type: tap, target: t}}\n"},
 	{2, "'10.0.0.1/33' is no",
 		"nics:\n  - {name: a, addresses: [10.0.0.1/33], port: {type: tap, target: t}}\n"},
-	{4, "no NIC is named 'z'",
+	{3, "id 0: want 1 to 4094", NIC_VLANS "{id: 0}]}\n"},
+	{3, "id 4095: want 1 to 4094", NIC_VLANS "{id: 4095}]}\n"},
+	{3, "vlans: lacks the key id", NIC_VLANS "{mtu: 1400}]}\n"},
+	{3, "unknown key 'mac' in vlans; want id, mtu, addresses", NIC_VLANS "{id: 1, mac: x}]}\n"},
+	{4, "vlans: NIC a has VLAN 7 already", NIC_VLANS "{id: 7},\n    {id: 7}]}\n"},
+	{3, "vlans: VLAN 7 of NIC a is named 'a.7', and so is another NIC",
+		NIC_VLANS "{id: 7}]}\n  - {name: a.7, port: {type: tap, target: u}}\n"},
+	{3, "vlans: mtu 1501 of VLAN 7: want 68 to 1500: no more than its NIC's",
+		NIC_VLANS "{id: 7, mtu: 1501}]}\n"},
+	{4, "vlans: mtu 1775 of VLAN 7: want 68 to 1774",
+		"router: {buffer_bytes: 2048}\nnics:\n"
+		"  - {name: a, mtu: 1778, port: {type: tap, target: t}, vlans: [\n"
+		"    {id: 7, mtu: 1775}]}\n"},
+	{3, "vlans: '10.0.0.1' is no ADDRESS/LENGTH",
+		NIC_VLANS "{id: 7, addresses: [10.0.0.1]}]}\n"},
+	{3,
+		"vlans: with `kernel` they come from the kernel: ip link add link a name a.7 type "
+		"vlan "
+		"id 7",
+		NIC_VLANS "{id: 7}]}\nkernel: {}\n"},
+	{4, "no NIC or VLAN is named 'a.8'",
+		NIC_VLANS "{id: 7}]}\nneighbors: [{nic: a.8, address: 10.0.0.1, mac: "
+			  "\"02:00:00:00:00:01\"}]\n"},
+	{4, "no NIC or VLAN is named 'z'",
 		NIC "neighbors:\n  - {nic: z, address: 10.0.0.1, mac: \"02:00:00:00:00:01\"}\n"},
 	{4, "'10.0.0' is no address",
 		NIC "neighbors:\n  - {nic: a, address: 10.0.0, mac: \"02:00:00:00:00:01\"}\n"},
@@ -580,6 +646,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_buffer_sizes),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_vlans),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_out_of_memory_is_said),

@@ -5,6 +5,7 @@
  *     test_table [SEED [TEST]]
  */
 #include "router/rib.h"
+#include "router/vlans.h"
 #include "tests/unit/table_rig.h"
 
 #include <pthread.h>
@@ -180,7 +181,7 @@ static void another_kind(void **state)
 	rig_free(r);
 }
 
-/* --- Neighbours and groups -------------------------------------------------------------------- */
+/* --- VLANs ------------------------------------------------------------------------------------ */
 
 static void way_there(struct rig *r, struct way *way)
 {
@@ -188,6 +189,111 @@ static void way_there(struct rig *r, struct way *way)
 
 	fake_way(&r->nic[1], &inside, way);
 }
+
+static struct p2pnic_adjacency leads_to(struct rig *r, unsigned d)
+{
+	const struct address to = {{(uint64_t)(0x0a320000 + d) << 32, 0}, 4}; /* 10.50.0.d */
+	static struct way way;
+
+	for (unsigned k = 0; k < RIG_NICS; k++)
+		fake_way(&r->nic[k], &to, &way);
+	assert_int_equal(way.buckets, 1);
+	return way.adjacency[0];
+}
+
+/* Addresses, networks and neighbours of a VLAN; the same network on another VLAN, then on none. */
+static void vlans_are_interfaces(void **state)
+{
+	struct rig *r = rig_new(13, NULL, RIG_BAR2_BYTES);
+	struct world *w = &r->world;
+	unsigned id = 10, mtu = 1400;
+	struct prefix address = {{{(uint64_t)0x0a320001 << 32, 0}, 4}, 24};
+	struct config_vlan vlan = {.id = &id,
+		.mtu = &mtu,
+		.name = WORLD_TEXT("nic.10"),
+		.address = &address,
+		.addresses_count = 1};
+	const struct address gateway = {{(uint64_t)0x0a320002 << 32, 0}, 4};
+	const struct config_neighbor neighbor = {.address = WORLD_TEXT("neighbor"),
+		.nic_index = 1,
+		.vid = 10,
+		.ip = gateway,
+		.mac_address = {{2, 9, 9, 9, 9, 9}}};
+	struct config_route *route = one_route(r, 2);
+	static struct way way;
+	struct p2pnic_adjacency a;
+
+	w->nic[1].vlans = &vlan;
+	w->nic[1].vlans_count = 1;
+	w->next_hop[0][0].gateway = gateway; /* a group of one with a tag and one without */
+	w->neighbor[w->config.neighbors_count++] = neighbor;
+	for (unsigned step = 0; step < 3; step++) {
+		configured(r);
+		a = leads_to(r, 2);
+		assert_int_equal(a.kind,
+			step < 2 ? P2PNIC_ADJACENCY_FORWARD_TAGGED : P2PNIC_ADJACENCY_FORWARD);
+		assert_int_equal(a.encapsulation, step < 2 ? id : 0);
+		assert_int_equal(a.egress, 1);
+		assert_int_equal(a.mtu, step < 2 ? 1400 : 1500);
+		assert_memory_equal(&a.destination, &neighbor.mac_address, 6);
+		assert_memory_equal(&a.source, &w->mac[1], 6);
+		way_there(r, &way);
+		assert_true(way_count(&way, &a) > 0 && way_count(&way, &a) < way.buckets);
+		a = leads_to(r, 77);
+		assert_int_equal(a.kind, step < 2 ? P2PNIC_ADJACENCY_GLEAN : P2PNIC_ADJACENCY_NONE);
+		assert_int_equal(a.encapsulation, step < 2 ? id : 0);
+		a = leads_to(r, 1);
+		assert_int_equal(a.kind, step < 2 ? P2PNIC_ADJACENCY_LOCAL : P2PNIC_ADJACENCY_NONE);
+		a = leads_to(r, 255);
+		assert_int_equal(
+			a.kind, step < 2 ? P2PNIC_ADJACENCY_BROADCAST : P2PNIC_ADJACENCY_NONE);
+		if (step == 0) {
+			id = 4094;
+			w->neighbor[w->config.neighbors_count - 1].vid = id;
+		} else {
+			w->nic[1].vlans_count = 0;
+			w->neighbor[w->config.neighbors_count - 1].vid = 0;
+		}
+	}
+	/* A gateway of which only the network is known. */
+	w->nic[1].vlans_count = 1;
+	w->config.neighbors_count--;
+	route->next_hops_count = 1;
+	configured(r);
+	way_there(r, &way);
+	assert_int_equal(way.adjacency[0].kind, P2PNIC_ADJACENCY_GLEAN);
+	assert_int_equal(way.adjacency[0].encapsulation, id);
+	rig_free(r);
+}
+
+/* Only its VLANs' bytes of a NIC's memory are written. */
+static void tags_that_a_nic_takes(void **state)
+{
+	struct rig *r = rig_new(14, NULL, RIG_BAR2_BYTES);
+	unsigned id[2] = {1, 4094};
+	struct config_vlan vlan[2] = {{.id = &id[0]}, {.id = &id[1]}};
+	uint8_t *bar2 = r->nic[0].driver.bar2;
+	const uint8_t *table = bar2 + P2PNIC_BAR2_VLANS;
+	struct config_nic nic = {.vlans = vlan};
+	struct vlans vlans;
+
+	memset(bar2 + P2PNIC_BAR2_VLANS - 64, 0xee, P2PNIC_VLANS_MAX + 128);
+	for (nic.vlans_count = 0; nic.vlans_count <= 2; nic.vlans_count++) {
+		vlans_configured(&vlans, &nic);
+		vlans_write(&vlans, &r->nic[0].driver);
+		for (unsigned k = 0; k < P2PNIC_VLANS_MAX; k++)
+			assert_int_equal(table[k],
+				(k == 1 && nic.vlans_count) || (k == 4094 && nic.vlans_count > 1)
+					? P2PNIC_VLAN_FORWARD
+					: P2PNIC_VLAN_UNKNOWN);
+		for (unsigned k = 0; k < 64; k++)
+			assert_true(
+				table[-1 - (int)k] == 0xee && table[P2PNIC_VLANS_MAX + k] == 0xee);
+	}
+	rig_free(r);
+}
+
+/* --- Neighbours and groups -------------------------------------------------------------------- */
 
 /* Flows that went to a member that stays are where they were; returns how many moved. */
 static unsigned moved(const struct way *before, const struct way *now)
@@ -376,6 +482,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nothing_to_change),
 		cmocka_unit_test(one_route_at_a_time),
 		cmocka_unit_test(another_kind),
+		cmocka_unit_test(vlans_are_interfaces),
+		cmocka_unit_test(tags_that_a_nic_takes),
 		cmocka_unit_test(members_leave_and_join),
 		cmocka_unit_test(neighbor_changes_address),
 		cmocka_unit_test(never_neither),
