@@ -359,7 +359,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	struct af_packet_port *port = p;
 
 	memset(port, 0, sizeof(*port));
-	port->receive_socket = port->transmit_socket = port->interface.socket = -1;
+	port->receive_socket = port->transmit_socket = -1;
+	port->interface = INTERFACE_NONE;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	port->queue.send = send_frames;
@@ -409,6 +410,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 static int port_fd(void *p)
 {
 	return ((struct af_packet_port *)p)->receive_socket;
+}
+
+static int port_control_fd(void *p)
+{
+	return ((struct af_packet_port *)p)->interface.events;
 }
 
 static void port_service(void *p)
@@ -485,6 +491,7 @@ const struct port_ops af_packet_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.control_fd = port_control_fd,
 	.receive = port_receive,
 	.keep = port_keep,
 	.release = port_release,

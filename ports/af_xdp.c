@@ -462,7 +462,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	unsigned possible;
 
 	memset(port, 0, sizeof(*port));
-	port->socket_fd = port->epoll = port->interface.socket = -1;
+	port->socket_fd = port->epoll = -1;
+	port->interface = INTERFACE_NONE;
 	port->xdp = XDP_PROGRAM_NONE;
 	port->batch = true;
 	port->transmit_slots = AF_XDP_RING;
@@ -549,6 +550,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 static int port_fd(void *p)
 {
 	return ((struct af_xdp_port *)p)->epoll;
+}
+
+static int port_control_fd(void *p)
+{
+	return ((struct af_xdp_port *)p)->interface.events;
 }
 
 /* --- housekeeping ----------------------------------------------------------------------------- */
@@ -781,6 +787,7 @@ const struct port_ops af_xdp_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.control_fd = port_control_fd,
 	.receive = port_receive,
 	.keep = port_keep,
 	.release = port_release,

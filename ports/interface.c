@@ -3,8 +3,10 @@
 
 #include "common.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/filter.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -41,9 +43,59 @@ static uint32_t read_speed(const struct interface *interface)
 	return speed == (uint32_t)SPEED_UNKNOWN || speed == UINT16_MAX ? 0 : speed;
 }
 
+/* Room for some ten messages: the first says it all. */
+#define EVENTS_BYTES 32768
+#define EVENTS_MAX   64u /* read at one refresh: more than find room */
+
+static int open_events(void)
+{
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	const int bytes = EVENTS_BYTES;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) ||
+			       bind(fd, (struct sockaddr *)&address, sizeof(address)))) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+/* Every message of the group is an nlmsghdr and an ifinfomsg. */
+static void listen_to(const struct interface *interface, int index)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl((uint32_t)index), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog program = {.len = sizeof(code) / sizeof(*code), .filter = code};
+
+	/* Without a filter (out of memory) there are more messages, not fewer. */
+	setsockopt(interface->events, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+static void forget_events(const struct interface *interface)
+{
+	uint8_t byte;
+
+	for (unsigned k = 0; k < EVENTS_MAX; k++)
+		if (recv(interface->events, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) < 0 &&
+			errno != ENOBUFS)
+			break;
+}
+
 bool interface_refresh(struct interface *interface)
 {
 	struct ifreq ifr = {0};
+
+	/* Before the state is asked for: what changes afterwards makes `events` readable again. */
+	forget_events(interface);
 	int code = request(interface, SIOCGIFINDEX, &ifr);
 	int index = code ? 0 : ifr.ifr_ifindex;
 	bool other = index != interface->index;
@@ -52,6 +104,8 @@ bool interface_refresh(struct interface *interface)
 	/* A question that failed says nothing about the interface: it is as it was. */
 	if (code && code != -ENODEV)
 		return false;
+	if (index && other)
+		listen_to(interface, index);
 	if (index)
 		code = request(interface, SIOCGIFFLAGS, &ifr);
 	interface->index = index;
@@ -75,16 +129,22 @@ int interface_open(struct interface *interface, const char *name, struct error *
 {
 	struct ifreq ifr = {0};
 
-	*interface = (struct interface){.socket = -1};
+	*interface = INTERFACE_NONE;
 	if (!*name || strlen(name) >= sizeof(interface->name))
 		return error_set(
 			error, -EINVAL, "'%.64s' is no interface name: want 1 to 15 bytes", name);
 	memcpy(interface->name, name, strlen(name) + 1);
 	interface->socket =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (interface->socket < 0)
-		return error_set(error, -errno, "%s: no socket to ask for its state: %s", name,
-			strerror(errno));
+	if (interface->socket >= 0)
+		interface->events = open_events();
+	if (interface->events < 0) {
+		int error_code = error_set(error, -errno, "%s: no socket to ask for its state: %s",
+			name, strerror(errno));
+
+		interface_close(interface);
+		return error_code;
+	}
 	int code = request(interface, SIOCGIFHWADDR, &ifr);
 	if (code == -ENODEV)
 		error_set(error, code,
@@ -119,7 +179,9 @@ void interface_close(struct interface *interface)
 	}
 	if (interface->socket >= 0)
 		close(interface->socket);
-	*interface = (struct interface){.socket = -1};
+	if (interface->events >= 0)
+		close(interface->events);
+	*interface = INTERFACE_NONE;
 }
 
 int interface_set_up(struct interface *interface)

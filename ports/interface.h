@@ -5,6 +5,13 @@
  * An interface is found by name, in the network namespace of the thread that called interface_open;
  * later calls stay in that namespace whichever thread makes them. It may vanish and return under
  * its name with another index at any time: interface_refresh tells.
+ *
+ * Its carrier comes and goes without notice, too. The kernel tells listeners of that (rtnetlink(7),
+ * RTM_NEWLINK): `events` is readable then, and is the control descriptor of the ports. A filter in
+ * the socket lets through what concerns this interface alone, so others of the namespace wake
+ * nobody, however many they are. Messages are not read but thrown away, and the state is asked for:
+ * that holds for lost ones (ENOBUFS) too. An interface that returns with another index is found
+ * without them.
  */
 #ifndef P2PNIC_PORTS_INTERFACE_H
 #define P2PNIC_PORTS_INTERFACE_H
@@ -14,6 +21,7 @@
 
 struct interface {
 	int socket; /* rtnetlink; serves ioctl too, and stays in the namespace it was made in */
+	int events; /* rtnetlink, RTNLGRP_LINK: what the kernel says of this interface, unasked */
 	char name[16];
 	int index; /* 0: no interface of that name now */
 	bool up;   /* administratively up */
@@ -24,6 +32,9 @@ struct interface {
 
 	bool restore_gro, restore_lro; /* turned off by interface_no_merging: on again at close */
 };
+
+/* None: may be closed. */
+#define INTERFACE_NONE ((struct interface){.socket = -1, .events = -1})
 
 /* Finds it and reads its state. 0, or -errno with a sentence in error (no such interface, not
  * Ethernet). */

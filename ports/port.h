@@ -129,8 +129,9 @@ struct port_ops {
 	int (*fd)(void *port); /* to poll for input while armed; -1: none, poll by time */
 	void (*info)(void *port, struct port_info *);
 
-	/* Housekeeping about every 100 ms and whenever fd or control_fd is readable, from the
-	 * engine's thread: control channels, reconnecting. NULL: nothing to do. */
+	/* Housekeeping about every 100 ms, from the engine's thread, and soon after control_fd has
+	 * become readable (edge-triggered; within a millisecond where frames keep the engine busy):
+	 * link state, control channels, reconnecting. NULL: nothing to do. */
 	void (*service)(void *port);
 	int (*control_fd)(void *port); /* NULL or -1: none */
 };

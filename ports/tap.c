@@ -166,7 +166,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	const char *name = config->target;
 
 	memset(port, 0, sizeof(*port));
-	port->device = port->interface.socket = -1;
+	port->device = -1;
+	port->interface = INTERFACE_NONE;
 	port->memory = config->memory;
 	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
 	port->queue.send = send_frames;
@@ -225,6 +226,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 static int port_fd(void *p)
 {
 	return ((struct tap_port *)p)->device;
+}
+
+static int port_control_fd(void *p)
+{
+	return ((struct tap_port *)p)->interface.events;
 }
 
 /* After a deletion the device is attached to nothing, and may attach anew. */
@@ -308,6 +314,7 @@ const struct port_ops tap_port_ops = {
 	.fd = port_fd,
 	.info = port_info,
 	.service = port_service,
+	.control_fd = port_control_fd,
 	.receive = port_receive,
 	.keep = port_keep,
 	.release = port_release,

@@ -459,6 +459,6 @@ void soft_nic_fds(struct soft_nic *s, int fds[SOFT_NIC_FDS])
 {
 	const struct port_ops *ops = s->board.ops;
 
-	fds[0] = ops->fd(s->board.port);
-	fds[1] = ops->control_fd ? ops->control_fd(s->board.port) : -1;
+	fds[SOFT_NIC_FRAMES] = ops->fd(s->board.port);
+	fds[SOFT_NIC_CONTROL] = ops->control_fd ? ops->control_fd(s->board.port) : -1;
 }

@@ -20,7 +20,7 @@
 #include "softnic/pci_config.h"
 #include "softnic/vfio_user.h"
 
-#define SOFT_NIC_FDS 2u /* of the port: frames, control */
+enum { SOFT_NIC_FRAMES, SOFT_NIC_CONTROL, SOFT_NIC_FDS }; /* descriptors of the port */
 
 /* Strings are borrowed for the life of the NIC. */
 struct soft_nic_config {

@@ -84,11 +84,13 @@ static void test_refusals(void **state)
 		const char *says;
 		const char *options;
 	} cases[] = {
-		{&af_packet_port_ops, "socket", 1, EPERM, "CAP_NET_RAW"},
-		{&af_packet_port_ops, "socket", 2, EMFILE, "no packet socket"},
-		{&af_packet_port_ops, "setsockopt", 0, ENOPROTOOPT, "4.20 or later"},
+		{&af_packet_port_ops, "socket", 1, EMFILE, "no socket to ask"},
+		{&af_packet_port_ops, "bind", 0, ENOMEM, "no socket to ask"},
+		{&af_packet_port_ops, "socket", 2, EPERM, "CAP_NET_RAW"},
+		{&af_packet_port_ops, "socket", 3, EMFILE, "no packet socket"},
+		{&af_packet_port_ops, "setsockopt", 2, ENOPROTOOPT, "4.20 or later"},
 		{&af_packet_port_ops, "mmap", 0, ENOMEM, "no receive ring of 4096 KiB"},
-		{&af_packet_port_ops, "bind", 0, ENODEV, "cannot bind"},
+		{&af_packet_port_ops, "bind", 1, ENODEV, "cannot bind"},
 		{&tap_port_ops, "open64", 0, ENOENT, "modprobe tun"},
 		{&tap_port_ops, "open64", 0, EACCES, "/dev/net/tun: Permission denied"},
 		{&tap_port_ops, "ioctl", 0, EPERM, "ip tuntap add"},

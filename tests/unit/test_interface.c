@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,19 @@ static void test_names(void **state)
 	assert_int_equal(rig_run("ip link del pp-tun"), 0);
 }
 
+/* The kernel tells a moment later, and of a lost carrier at most once a second. */
+static void wait_link(struct interface *interface, bool link)
+{
+	struct pollfd event = {.fd = interface->events, .events = POLLIN};
+
+	interface_refresh(interface);
+	for (unsigned k = 0; interface->link != link && k < 100; k++) {
+		poll(&event, 1, 100);
+		interface_refresh(interface);
+	}
+	assert_int_equal(interface->link, link);
+}
+
 /* Down, without carrier, deleted: each has its words, and a question that fails changes nothing. */
 static void test_faults(void **state)
 {
@@ -59,12 +73,13 @@ static void test_faults(void **state)
 	struct port_info info = {0};
 
 	assert_int_equal(interface_open(&interface, "pp-port", &error), 0);
+	wait_link(&interface, true);
 	interface_info(&interface, &info);
 	assert_string_equal(info.fault.text, "");
 	assert_true(info.link);
 	assert_int_equal(info.mtu, 1778);
 	assert_int_equal(rig_run("ip link set pp-wire down"), 0);
-	assert_false(interface_refresh(&interface));
+	wait_link(&interface, false);
 	interface_info(&interface, &info);
 	assert_string_equal(info.fault.text, "pp-port: no carrier");
 	assert_int_equal(rig_run("ip link set pp-port down"), 0);
@@ -73,8 +88,7 @@ static void test_faults(void **state)
 	assert_non_null(strstr(info.fault.text, "interface is down; `ip link set pp-port up`"));
 	assert_int_equal(interface_set_up(&interface), 0);
 	assert_int_equal(rig_run("ip link set pp-wire up"), 0);
-	interface_refresh(&interface);
-	assert_true(interface.link);
+	wait_link(&interface, true);
 	for (unsigned k = 0; k < 2; k++) {
 		inject_one("ioctl", k, ENOMEM);
 		assert_false(interface_refresh(&interface));
@@ -92,6 +106,57 @@ static void test_faults(void **state)
 	assert_int_equal(interface_set_mtu(&interface, 1500), -ENODEV);
 	assert_true(interface_is_virtual(
 		&interface)); /* that cannot be asked: no hardware to rely on */
+	interface_close(&interface);
+}
+
+static bool says(const struct interface *interface, int ms)
+{
+	struct pollfd event = {.fd = interface->events, .events = POLLIN};
+
+	return poll(&event, 1, ms) == 1;
+}
+
+/* A change of this interface's makes the descriptor readable until the state is read; changes of
+ * others do not, not even where they are very many. Lost messages are as good as one. */
+static void test_events(void **state)
+{
+	struct interface interface;
+
+	assert_int_equal(interface_open(&interface, "pp-port", &error), 0);
+	wait_link(&interface, true);
+	assert_false(says(&interface, 0));
+	assert_int_equal(rig_run("ip link set pp-wire down"), 0);
+	assert_true(says(&interface, 10000));
+	wait_link(&interface, false);
+	assert_int_equal(rig_run("ip link set pp-wire up"), 0);
+	wait_link(&interface, true);
+
+	assert_int_equal(rig_run("ip link add pp-other type veth peer name pp-far &&"
+				 " for k in $(seq 50); do ip link set pp-other up;"
+				 " ip link set pp-other down; done && ip link del pp-other"),
+		0);
+	assert_false(says(&interface, 0));
+	assert_int_equal(rig_run("for k in $(seq 1000 1100); do"
+				 " echo link set pp-port mtu $k; done | ip -batch -"),
+		0);
+	assert_true(says(&interface, 10000));
+	interface_refresh(&interface);
+	assert_int_equal(interface.mtu, 1100);
+	assert_false(says(&interface, 0));
+
+	/* Another one of that name is listened to when it was found. */
+	assert_int_equal(rig_run("ip link del pp-port &&"
+				 " ip link add pp-gap type veth peer name pp-far"),
+		0);
+	assert_true(says(&interface, 10000));
+	assert_true(interface_refresh(&interface));
+	assert_int_equal(rig_veth(), 0);
+	assert_int_equal(rig_run("ip link del pp-gap"), 0);
+	assert_true(interface_refresh(&interface));
+	wait_link(&interface, true);
+	interface_refresh(&interface);
+	assert_int_equal(rig_run("ip link set pp-port mtu 1200"), 0);
+	assert_true(says(&interface, 10000));
 	interface_close(&interface);
 }
 
@@ -169,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_names, pair_up, pair_down),
 		cmocka_unit_test_setup_teardown(test_faults, pair_up, pair_down),
+		cmocka_unit_test_setup_teardown(test_events, pair_up, pair_down),
 		cmocka_unit_test_setup_teardown(test_settings, pair_up, pair_down),
 		cmocka_unit_test(test_queues),
 	};

@@ -105,7 +105,8 @@ static int setup(void **state)
 	world.channels = 1;
 	port.epoll = epoll_create1(0);
 	port.xdp = XDP_PROGRAM_NONE;
-	port.interface = (struct interface){.socket = -1, .index = 1, .up = true, .link = true};
+	port.interface = (struct interface){
+		.socket = -1, .events = -1, .index = 1, .up = true, .link = true};
 	port.memory = aligned_alloc(4096, MEMORY);
 	port.memory_bytes = MEMORY;
 	port.own = calloc(BUFFERS / 64, 8);
