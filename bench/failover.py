@@ -203,7 +203,6 @@ class Generator:
                 sent.append(now())
                 send(self.head + struct.pack("=Q", count) + pad)
                 count += 1
-        time.sleep(0.3)
 
 
 def one_run(network, path, b, rate):
@@ -218,12 +217,14 @@ def one_run(network, path, b, rate):
         for flow in range(64):  # one that goes by path A
             generator.head = frame_of(flow)
             generator.run(1000, 0.005)
+            time.sleep(0.03)
             if path.arrived():
                 break
         captured(b)
         # Linux tells of a lost carrier at most once a second: wait for that to be over.
         time.sleep(1.5)
         generator.run(rate, 3, [(0.5, lambda: switch(0)), (2, lambda: switch(1))])
+        time.sleep(0.3)
         lost_at, up = listener.next()
         assert not up
         back_at, up = listener.next()
@@ -296,6 +297,7 @@ def main():
     parser.add_argument("--trigger", action="append", choices=("tap", "veth"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("failover: terminated"))
     reason = not_permitted()
     if reason or os.cpu_count() < 2:
         sys.exit(f"failover: skipped: {reason or 'two processors wanted'}")
