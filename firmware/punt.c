@@ -106,12 +106,21 @@ enum p2pnic_punt_class punt_class(const struct burst *b, unsigned k)
 
 #define TOKEN 1000000000ull /* a packet, in `spent` */
 
-/* A bucket has room for burst packets; `spent` is what is missing. Time gives back rate · ns. */
-static void refill(struct p2pnic_tokens *t, uint32_t rate, uint64_t now)
+static uint64_t room(uint32_t burst)
+{
+	return (burst ? burst : 1) * TOKEN;
+}
+
+/* A bucket has room for burst packets; `spent` is what is missing, never more than that: the burst
+ * may have been larger. Time gives back rate · ns. */
+static void refill(struct p2pnic_tokens *t, struct p2pnic_rate limit, uint64_t now)
 {
 	uint64_t back;
 
-	if (__builtin_mul_overflow(now - t->time_ns, (uint64_t)rate, &back) || back > t->spent)
+	if (t->spent > room(limit.burst))
+		t->spent = room(limit.burst);
+	if (__builtin_mul_overflow(now - t->time_ns, (uint64_t)limit.rate, &back) ||
+		back > t->spent)
 		back = t->spent;
 	t->spent -= back;
 	t->time_ns = now;
@@ -119,7 +128,7 @@ static void refill(struct p2pnic_tokens *t, uint32_t rate, uint64_t now)
 
 static bool has_token(const struct p2pnic_tokens *t, uint32_t burst)
 {
-	return t->spent + TOKEN <= (burst ? burst : 1) * TOKEN;
+	return t->spent + TOKEN <= room(burst);
 }
 
 /* Of a packet's source, for P2PNIC_PUNT_SOURCES buckets. */
@@ -153,12 +162,12 @@ bool punt_passes(struct nic *n, const struct burst *b, unsigned k, enum p2pnic_p
 	if (!*clock)
 		*clock = board_clock(n->board);
 	if (limit.source.rate) {
-		refill(source, limit.source.rate, *clock);
+		refill(source, limit.source, *clock);
 		if (!has_token(source, limit.source.burst))
 			return false;
 	}
 	if (limit.all.rate) {
-		refill(all, limit.all.rate, *clock);
+		refill(all, limit.all, *clock);
 		if (!has_token(all, limit.all.burst))
 			return false;
 		all->spent += TOKEN;

@@ -9,6 +9,8 @@
 #include "ipc/error.h"
 #include "router/address.h"
 
+#include <p2pnic/punt.h>
+
 struct config_engine {
 	char *name;
 	int *core;     /* to pin the thread to; absent: any */
@@ -141,6 +143,18 @@ struct config_kernel {
 	unsigned *slots; /* of each of the four rings between a NIC and the host, a power of two */
 };
 
+/* How fast packets of a class may be punted; what is absent is as policers.h has it. */
+struct config_policer {
+	unsigned *rate;  /* packets a second of the class; glean: of all NICs together */
+	unsigned *burst; /* packets at once; absent: a tenth of a second's */
+	unsigned *source_rate, *source_burst; /* of each source */
+};
+
+/* By class, under its name (p2pnic/punt.h). */
+struct config_punt {
+	struct config_policer class[P2PNIC_PUNT_COUNT];
+};
+
 struct config {
 	struct config_router *router;
 	struct config_engine *engines;
@@ -154,6 +168,7 @@ struct config {
 	struct config_route_file *route_files;
 	unsigned route_files_count;
 	struct config_kernel *kernel; /* NULL: absent */
+	struct config_punt *punt;     /* NULL: absent */
 
 	char *path;
 };

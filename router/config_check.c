@@ -319,6 +319,9 @@ static int check_kernel(struct config *config, const struct config_tree *tree)
 		{"route_files", "ip -batch", config->route_files_count},
 	};
 
+	if (!config->kernel && config->punt)
+		return config_tree_wrong(tree, config_node_value(tree->root, "punt")->line,
+			"punt: without `kernel` nothing takes what NICs punt");
 	if (!config->kernel)
 		return 0;
 	for (unsigned k = 0; k < sizeof(other) / sizeof(*other); k++)

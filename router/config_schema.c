@@ -233,6 +233,28 @@ static const struct field kernel_fields[] = {
 };
 static const struct schema kernel_schema = SCHEMA(kernel_fields, struct config_kernel);
 
+/* More than any host takes: such a rate limits nothing. */
+#define PUNT_RATE_MAX 100000000u
+
+static const struct field policer_fields[] = {
+	NUMBER(rate, struct config_policer, RANGE(1, PUNT_RATE_MAX)),
+	NUMBER(burst, struct config_policer, RANGE(1, PUNT_RATE_MAX)),
+	NUMBER(source_rate, struct config_policer, RANGE(1, PUNT_RATE_MAX)),
+	NUMBER(source_burst, struct config_policer, RANGE(1, PUNT_RATE_MAX)),
+};
+static const struct schema policer_schema = SCHEMA(policer_fields, struct config_policer);
+
+#define PUNT_CLASS(symbol, name, ring, meaning)                                                    \
+	{                                                                                          \
+		.key = (name),                                                                     \
+		.at = offsetof(struct config_punt, class[P2PNIC_PUNT_##symbol]),                   \
+		.kind = KIND_MAPPING,                                                              \
+		.schema = &policer_schema,                                                         \
+	},
+static const struct field punt_fields[] = {P2PNIC_PUNT_CLASSES(PUNT_CLASS)};
+#undef PUNT_CLASS
+static const struct schema punt_schema = SCHEMA(punt_fields, struct config_punt);
+
 static const struct field config_fields[] = {
 	POINTED(router, struct config, struct config_router, .schema = &router_schema),
 	LIST(engines, struct config, struct config_engine, RANGE(0, UINT_MAX),
@@ -246,6 +268,7 @@ static const struct field config_fields[] = {
 	LIST(route_files, struct config, struct config_route_file, RANGE(0, UINT_MAX),
 		.schema = &route_file_schema),
 	POINTED(kernel, struct config, struct config_kernel, .schema = &kernel_schema),
+	POINTED(punt, struct config, struct config_punt, .schema = &punt_schema),
 };
 static const struct schema config_schema = SCHEMA(config_fields, struct config);
 

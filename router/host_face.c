@@ -374,7 +374,7 @@ int host_face_join(struct router_nic *nic)
 	if (result)
 		return result;
 	tap_follow_again(nic);
-	policers_write(&nic->driver, r->config->nics_count);
+	policers_write(&nic->driver, r->config);
 	keep_put_face(nic);
 	nic->face.served = false;
 	serve(nic);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
 #include "router/kernel.h"
+#include "router/policers.h"
 #include "router/router.h"
 #include "router/settings.h"
 
@@ -219,6 +220,10 @@ static int reload(struct router *r, bool force, struct table_report *report)
 	for (unsigned k = 0; k < nics.n; k++)
 		if (settings_write(r, nics.nic[k]->index, r->config, config))
 			table_fall_behind(r->table, nics.nic[k]); /* it gets them with the table */
+	/* Stores into memory: one that does not answer has them, too. */
+	for (unsigned k = 0; k < config->nics_count; k++)
+		if (r->nic[k].face.rings.nic)
+			policers_write(&r->nic[k].driver, config);
 	config_free(r->config);
 	r->config = config;
 	r->reloads++;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show_host.h"
+#include "router/policers.h"
 #include "router/router.h"
 
 #include "punt/punt.h"
@@ -27,8 +28,14 @@ static json_t *punt_row(
 	const uint64_t policed =
 		d->device ? driver_nic_count(&d->counters->punt[class].policed) : 0;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "nic", r->config->nics[k].name,
-		"class", class_name[class], "ring", ring_name[class_ring[class]], "seen",
+	const struct p2pnic_policer limit =
+		d->device ? policer_in_force(d, class) : policer_of(r->config, class);
+
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nic",
+		r->config->nics[k].name, "class", class_name[class], "ring",
+		ring_name[class_ring[class]], "rate", (json_int_t)limit.all.rate, "burst",
+		(json_int_t)limit.all.burst, "source_rate", (json_int_t)limit.source.rate,
+		"source_burst", (json_int_t)limit.source.burst, "seen",
 		(json_int_t)passed + (json_int_t)policed, "passed", (json_int_t)passed, "policed",
 		(json_int_t)policed, "delivered", (json_int_t)t->counts.passed[class], "refused",
 		(json_int_t)t->counts.refused[class]);

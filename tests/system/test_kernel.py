@@ -186,6 +186,50 @@ def test_policed(kernel):
     eventually(kernel.answers, what="an echo")  # of another source
 
 
+def test_punt_rates(kernel):
+    """Rates of the configuration: NICs go by them from a reload on, and a mistake changes nothing.
+    No packet is lost by it."""
+    request = raw(Ether(dst="ff:ff:ff:ff:ff:ff", src=mac(1, 9)) /
+                  ARP(hwsrc=mac(1, 9), psrc="10.0.1.9", pdst="10.0.1.77"))
+
+    def row(nic="nic1"):
+        return next(r for r in kernel.router.show("punt")
+                    if r["nic"] == nic and r["class"] == "neighbor")
+
+    def limits(nic="nic1"):
+        return [row(nic)[k] for k in ("rate", "burst", "source_rate", "source_burst")]
+
+    def reload(*limit):
+        kernel.router.config.pop("punt", None)
+        if limit:
+            keys = ("rate", "burst", "source_rate", "source_burst")
+            kernel.router.config["punt"] = {"neighbor": dict(zip(keys, limit))}
+        kernel.router.write()
+        return kernel.router.reload()
+
+    def policed(frames):
+        before = row()
+        for _ in range(frames):
+            kernel.wire[1].send(request)
+        after = eventually(lambda: (r := row())["seen"] >= before["seen"] + frames and r,
+                           what="all requests seen")
+        return after["policed"] - before["policed"]
+
+    assert limits() == [600, 60, 60, 8]
+    with kernel.echoes():
+        assert "configuration read again" in reload(1, 3)
+        assert limits("nic1") == limits("nic2") == [1, 3, 60, 8]
+        table = run(P2PNIC, "show", "punt", "-a", "--runtime", kernel.router.runtime).stdout
+        assert re.search(r"^nic1 +neighbor +neighbor +1 +60 ", table, re.M)
+        assert policed(200) >= 150
+        assert "configuration read again" in reload(10000, 1000, 10000, 1000)
+        assert policed(200) == 0
+        assert "rate 0: want 1 to 100000000" in reload(0)
+        assert limits() == [10000, 1000, 10000, 1000]
+        assert "configuration read again" in reload()
+        assert limits() == [600, 60, 60, 8]
+
+
 def test_carrier_follows_the_port(kernel):
     """Without a router as well."""
     host = kernel.namespaces[1]

@@ -6,6 +6,7 @@
  *     test_config SOURCE-DIRECTORY
  */
 #include "router/config.h"
+#include "router/policers.h"
 
 #include <p2pnic/registers.h>
 
@@ -205,6 +206,47 @@ static void test_vlans(void **state)
 		assert_int_equal(*c->router->buffer_bytes, sizes[k].buffer_bytes);
 		config_free(c);
 	}
+static void assert_policer(const struct config *c, enum p2pnic_punt_class class, uint32_t rate,
+	uint32_t burst, uint32_t source_rate, uint32_t source_burst)
+{
+	const struct p2pnic_policer p = policer_of(c, class);
+
+	assert_int_equal(p.all.rate, rate);
+	assert_int_equal(p.all.burst, burst);
+	assert_int_equal(p.source.rate, source_rate);
+	assert_int_equal(p.source.burst, source_burst);
+}
+
+static void test_punt_rates(void **state)
+{
+	static const char nics[] = "nics:\n  - {name: a, port: {type: tap, target: t}}\n"
+				   "  - {name: b, port: {type: tap, target: u}}\n"
+				   "  - {name: c, port: {type: tap, target: v}}\nkernel: {}\n";
+	char text[512];
+	struct config *c = load(nics);
+
+	assert_null(c->punt);
+	assert_policer(c, P2PNIC_PUNT_LOCAL, 6000, 600, 3000, 300);
+	assert_policer(c, P2PNIC_PUNT_LINK, 200, 20, 20, 8);
+	assert_policer(c, P2PNIC_PUNT_GLEAN, 66, 8, 20, 8); /* 200 of all NICs */
+	assert_policer(c, P2PNIC_PUNT_SAMPLE, 0, 8, 0, 8);  /* not limited */
+	config_free(c);
+	snprintf(text, sizeof(text),
+		"%spunt:\n"
+		"  local: {rate: 100, burst: 7, source_rate: 5, source_burst: 1}\n"
+		"  link: {source_rate: 100000000}\n"
+		"  neighbor: {rate: 5000}\n"
+		"  exception: {}\n"
+		"  glean: {rate: 2, burst: 300}\n",
+		nics);
+	c = load(text);
+	assert_policer(c, P2PNIC_PUNT_LOCAL, 100, 7, 5, 1);
+	assert_policer(c, P2PNIC_PUNT_LINK, 200, 20, 100000000, 10000000);
+	assert_policer(c, P2PNIC_PUNT_NEIGHBOR, 5000, 500, 60, 8);
+	assert_policer(c, P2PNIC_PUNT_EXCEPTION, 1000, 100, 100, 10);
+	assert_policer(c, P2PNIC_PUNT_GLEAN, 1, 100, 20, 8);
+	assert_policer(c, P2PNIC_PUNT_HELLO, 10000, 1000, 1000, 100);
+	config_free(c);
 }
 
 /* Each wrong file, the line that is to blame, and words of the reason. */
@@ -400,6 +442,20 @@ static const struct mistake {
 	{1, "with `kernel` they come from the kernel: ip address add 10.0.0.1/24 dev a",
 		"nics: [{name: a, port: {type: tap, target: t}, addresses: [10.0.0.1/24]}]\n"
 		"kernel: {}\n"},
+	{3, "punt: without `kernel` nothing takes what NICs punt", NIC "punt: {link: {rate: 1}}\n"},
+	{4, "rate 0: want 1 to 100000000", NIC "kernel: {}\npunt: {link: {rate: 0}}\n"},
+	{5, "source_burst 'x': want 1 to 100000000",
+		NIC "kernel: {}\npunt:\n  link: {source_burst: x}\n"},
+	{5,
+		"unknown key 'links' in punt; want hello, local, neighbor, glean, exception, "
+		"kernel, "
+		"link, sample",
+		NIC "kernel: {}\npunt:\n  links: {rate: 1}\n"},
+	{6, "unknown key 'rates' in link; want rate, burst, source_rate, source_burst",
+		NIC "kernel: {}\npunt:\n  link:\n    rates: 1\n"},
+	{4, "link: want a mapping, not a value", NIC "kernel: {}\npunt: {link: 7}\n"},
+	{5, "link: a second time; the first is in line 4",
+		NIC "kernel: {}\npunt: {link: {rate: 1},\n  link: {rate: 1}}\n"},
 	{1, "names a network interface, too, so at most 15 characters",
 		"nics: [{name: a123456789012345, port: {type: tap, target: t}}]\nkernel: {}\n"},
 };
@@ -647,6 +703,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_buffer_sizes),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_vlans),
+		cmocka_unit_test(test_punt_rates),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_out_of_memory_is_said),

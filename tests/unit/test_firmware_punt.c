@@ -221,6 +221,14 @@ static void a_class_has_its_rate(void **state)
 	rig_receive(r, 0, &p);
 	rig_run(r);
 	assert_true(rig_punted(r, 0, &p, &reason));
+	/* A smaller burst: what an empty bucket lacks of the old one is not waited for. */
+	b->clock_ns = 6 * SECOND;
+	policers(r, 0)->all[P2PNIC_PUNT_EXCEPTION] = (struct p2pnic_tokens){0};
+	limit->all = (struct p2pnic_rate){.rate = 1, .burst = 100};
+	assert_int_equal(pass(r, 300, 1), 100);
+	limit->all.burst = 2;
+	b->clock_ns += SECOND;
+	assert_int_equal(pass(r, 10, 1), 1);
 	/* A burst of 0 counts as 1; the greatest rate and burst. */
 	b->clock_ns = 10 * SECOND;
 	limit->all = (struct p2pnic_rate){.rate = 1, .burst = 0};
