@@ -277,7 +277,7 @@ void kernel_set_link(struct router *r, unsigned nic, uint32_t ifindex)
 
 static void look_at_rules(struct router_kernel *k)
 {
-	const int rules = kernel_rules_others(&k->router->netns);
+	const int rules = kernel_rules_others(&k->router->netns, NULL, NULL);
 
 	if (rules < 0 || rules == k->rules)
 		return;

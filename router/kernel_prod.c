@@ -14,18 +14,10 @@
 
 int kernel_prod_open(struct kernel_prod *p, const struct netns *netns, struct error *error)
 {
-	int result;
+	const int fd = netns_socket(netns, AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE);
 
-	*p = (struct kernel_prod){.socket = -1};
-	result = netns_enter(netns);
-	if (!result) {
-		p->socket =
-			socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-		result = p->socket < 0 ? -errno : 0;
-		netns_leave(netns);
-	}
-	return result ? error_set(error, result, "netlink socket for neighbours: %s",
-				strerror(-result))
+	*p = (struct kernel_prod){.socket = fd < 0 ? -1 : fd};
+	return fd < 0 ? error_set(error, fd, "netlink socket for neighbours: %s", strerror(-fd))
 		      : 0;
 }
 

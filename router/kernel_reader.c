@@ -224,15 +224,7 @@ static void on_events(void *context, uint32_t events)
 
 static int open_socket(const struct kernel_reader *r)
 {
-	int fd = netns_enter(r->netns);
-
-	if (fd)
-		return fd;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (fd < 0)
-		fd = -errno;
-	netns_leave(r->netns);
-	return fd;
+	return netns_socket(r->netns, AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE);
 }
 
 static int ask(struct kernel_reader *r)

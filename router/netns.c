@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/netns.h"
 
-#include "ipc/log.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define NETNS_FOLDER "/run/netns/"
@@ -17,45 +16,67 @@ int netns_open(struct netns *n, const char *name, struct error *error)
 {
 	char path[sizeof(NETNS_FOLDER) + 256];
 
-	*n = (struct netns){-1, -1};
+	*n = (struct netns){-1};
 	if (!name)
 		return 0;
 	snprintf(path, sizeof(path), NETNS_FOLDER "%s", name);
-	n->other = open(path, O_RDONLY | O_CLOEXEC);
-	if (n->other < 0)
-		return error_set(
-			error, -errno, "network namespace %s: %s: %s", name, path, strerror(errno));
-	n->own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (n->own < 0) {
-		int code = -errno;
-
-		netns_close(n);
-		return error_set(error, code, "/proc/self/ns/net: %s", strerror(-code));
-	}
-	return 0;
+	n->fd = open(path, O_RDONLY | O_CLOEXEC);
+	return n->fd < 0 ? error_set(error, -errno, "network namespace %s: %s: %s", name, path,
+				   strerror(errno))
+			 : 0;
 }
 
 void netns_close(struct netns *n)
 {
-	if (n->other >= 0)
-		close(n->other);
-	if (n->own >= 0)
-		close(n->own);
-	*n = (struct netns){-1, -1};
+	if (n->fd >= 0)
+		close(n->fd);
+	*n = (struct netns){-1};
 }
 
-int netns_enter(const struct netns *n)
+struct visit {
+	int fd, result;
+	int (*call)(void *);
+	void *context;
+};
+
+static void *visit(void *context)
 {
-	if (n->other < 0 || setns(n->other, CLONE_NEWNET) == 0)
-		return 0;
-	return -errno;
+	struct visit *v = context;
+
+	v->result = setns(v->fd, CLONE_NEWNET) ? -errno : v->call(v->context);
+	return NULL;
 }
 
-void netns_leave(const struct netns *n)
+int netns_do(const struct netns *n, int (*call)(void *), void *context)
 {
-	if (n->other < 0 || setns(n->own, CLONE_NEWNET) == 0)
-		return;
-	log_say(LOG_ERROR, "router", "cannot return to its own network namespace: %s",
-		strerror(errno));
-	abort();
+	struct visit v = {.fd = n->fd, .call = call, .context = context};
+	pthread_t thread;
+	int error;
+
+	if (n->fd < 0)
+		return call(context);
+	error = pthread_create(&thread, NULL, visit, &v);
+	if (error)
+		return -error;
+	pthread_join(thread, NULL);
+	return v.result;
+}
+
+struct wanted {
+	int family, type, protocol;
+};
+
+static int open_socket(void *context)
+{
+	const struct wanted *w = context;
+	const int fd = socket(w->family, w->type | SOCK_CLOEXEC, w->protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int netns_socket(const struct netns *n, int family, int type, int protocol)
+{
+	struct wanted w = {family, type, protocol};
+
+	return netns_do(n, open_socket, &w);
 }

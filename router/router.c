@@ -199,7 +199,7 @@ int router_start_config(struct router *r, struct config *config)
 	int error;
 
 	r->held = (struct runtime){-1, -1};
-	r->netns = (struct netns){-1, -1};
+	r->netns = (struct netns){-1};
 	helper_init(&r->keeper, r, &keep_kind);
 	helper_init(&r->punt, r, &punt_kind);
 	r->listener.fd = r->signals = -1;

@@ -22,28 +22,35 @@ static void name_request(struct ifreq *request, const char *name)
 	snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", name);
 }
 
+struct new_tap {
+	const char *name;
+	unsigned mtu;
+	const char *step; /* the one that failed */
+};
+
 /* In the current namespace: an open of the device and a socket belong to it. */
-static int open_tap(const char *name, unsigned mtu, const char **step)
+static int open_tap(void *context)
 {
+	struct new_tap *new = context;
 	const int tap = open(DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq request;
 	int off = 0, result = 0;
 
-	*step = tap < 0 ? DEVICE : "socket";
+	new->step = tap < 0 ? DEVICE : "socket";
 	if (tap < 0 || control < 0)
 		result = -errno;
-	name_request(&request, name);
+	name_request(&request, new->name);
 	/* Without EXCL a tap that persists, somebody's, would be taken over. */
 	request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL);
 	if (!result) {
-		*step = "TUNSETIFF";
+		new->step = "TUNSETIFF";
 		result = ioctl(tap, TUNSETIFF, &request) ? -errno : 0;
 	}
-	name_request(&request, name);
-	request.ifr_mtu = (int)mtu;
+	name_request(&request, new->name);
+	request.ifr_mtu = (int)new->mtu;
 	if (!result) {
-		*step = "set-up";
+		new->step = "set-up";
 		result = ioctl(tap, TUNSETOFFLOAD, 0) || ioctl(tap, TUNSETCARRIER, &off) ||
 					 ioctl(control, SIOCSIFMTU, &request)
 				 ? -errno
@@ -58,13 +65,9 @@ static int open_tap(const char *name, unsigned mtu, const char **step)
 
 int tap_make(const struct netns *n, const char *name, unsigned mtu, struct error *error)
 {
-	const char *step = "entering its namespace";
-	int result = netns_enter(n);
+	struct new_tap new = {.name = name, .mtu = mtu, .step = "entering its namespace"};
+	const int result = netns_do(n, open_tap, &new);
 
-	if (!result) {
-		result = open_tap(name, mtu, &step);
-		netns_leave(n);
-	}
 	if (result == -EBUSY || result == -EINVAL)
 		return error_set(error, -EEXIST,
 			"tap %s: there is an interface of that name; rename it (ip link set %s "
@@ -76,13 +79,13 @@ int tap_make(const struct netns *n, const char *name, unsigned mtu, struct error
 			"tap %s: %s: not permitted; a router with `kernel` needs CAP_NET_ADMIN, "
 			"and "
 			"CAP_SYS_ADMIN where its taps are in another namespace",
-			name, step);
+			name, new.step);
 	if (result == -ENOENT || result == -ENODEV || result == -ENXIO)
-		return error_set(error, result, "tap %s: %s: %s; modprobe tun", name, step,
+		return error_set(error, result, "tap %s: %s: %s; modprobe tun", name, new.step,
 			strerror(-result));
-	return result < 0
-		       ? error_set(error, result, "tap %s: %s: %s", name, step, strerror(-result))
-		       : result;
+	return result < 0 ? error_set(error, result, "tap %s: %s: %s", name, new.step,
+				    strerror(-result))
+			  : result;
 }
 
 bool tap_is_there(int tap)
@@ -96,8 +99,7 @@ bool tap_is_in(int tap, const struct netns *n)
 {
 	struct stat wanted, is;
 	const int fd = ioctl(tap, TUNGETDEVNETNS);
-	const int same =
-		n->other >= 0 ? fstat(n->other, &wanted) : stat("/proc/self/ns/net", &wanted);
+	const int same = n->fd >= 0 ? fstat(n->fd, &wanted) : stat("/proc/self/ns/net", &wanted);
 	bool found = fd >= 0 && !same && !fstat(fd, &is) && is.st_ino == wanted.st_ino &&
 		     is.st_dev == wanted.st_dev;
 
@@ -110,17 +112,16 @@ bool tap_is_in(int tap, const struct netns *n)
 static int by_name(int tap, const struct netns *n, unsigned long what, struct ifreq *request)
 {
 	struct ifreq named = {0};
-	int result = ioctl(tap, TUNGETIFF, &named) ? -errno : netns_enter(n);
+	int control, result;
 
-	if (result)
-		return result;
-	const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
+	if (ioctl(tap, TUNGETIFF, &named))
+		return -errno;
+	control = netns_socket(n, AF_INET, SOCK_DGRAM, 0);
+	if (control < 0)
+		return control;
 	memcpy(request->ifr_name, named.ifr_name, sizeof(named.ifr_name));
-	result = control < 0 || ioctl(control, what, request) ? -errno : 0;
-	if (control >= 0)
-		close(control);
-	netns_leave(n);
+	result = ioctl(control, what, request) ? -errno : 0;
+	close(control);
 	return result;
 }
 

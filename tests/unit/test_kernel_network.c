@@ -24,7 +24,7 @@
 
 #define DEADLINE_NS 20000000000u
 
-static const struct netns own = {-1, -1};
+static const struct netns own = {-1};
 static struct loop loop;
 static struct kernel_reader live;
 static unsigned calls;

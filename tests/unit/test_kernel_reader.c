@@ -38,7 +38,7 @@ static unsigned sockets;
 static int lost_fd = -1, fail_socket; /* errno of the next one */
 static bool no_force;
 
-static const struct netns own = {-1, -1};
+static const struct netns own = {-1};
 static struct loop loop;
 static struct kernel_reader reader;
 static unsigned calls, said;

@@ -20,15 +20,22 @@
 #include <router/kernel_routes.h>
 #include <router/kernel_rules.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <linux/neighbour.h>
 #include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define DEADLINE_NS 20000000000u
 #define PROBES      24u
 
-static const struct netns own = {-1, -1};
+static const struct netns own = {-1};
 static const char *const nics_of_kernel[] = {"pp0", "pp2"};
 static struct loop loop;
 static struct kernel_reader reader;
@@ -335,11 +342,47 @@ static void test_prod(void **state)
 
 static void test_rules(void **state)
 {
-	assert_int_equal(kernel_rules_others(&own), 0);
+	assert_int_equal(kernel_rules_others(&own, NULL, NULL), 0);
 	run_ip("rule add from 10.9.0.0/16 table 100\n-6 rule add fwmark 7 table main\n");
-	assert_int_equal(kernel_rules_others(&own), 2);
+	assert_int_equal(kernel_rules_others(&own, NULL, NULL), 2);
 	run_ip("rule del from 10.9.0.0/16 table 100\n-6 rule del fwmark 7 table main\n");
-	assert_int_equal(kernel_rules_others(&own), 0);
+	assert_int_equal(kernel_rules_others(&own, NULL, NULL), 0);
+}
+
+static int note_namespace(void *context)
+{
+	struct stat is;
+
+	assert_int_equal(stat("/proc/thread-self/ns/net", &is), 0);
+	*(ino_t *)context = is.st_ino;
+	return -ENOTTY; /* whatever the call returns is returned */
+}
+
+static void *make_namespace(void *context)
+{
+	*(int *)context = unshare(CLONE_NEWNET) ? -1 : open("/proc/thread-self/ns/net", O_RDONLY);
+	return NULL;
+}
+
+static void test_another_namespace(void **state)
+{
+	struct netns other = {open("/dev/null", O_RDONLY)};
+	ino_t here, there = 0, after;
+	pthread_t thread;
+
+	assert_int_equal(netns_do(&own, note_namespace, &here), -ENOTTY);
+	assert_int_equal(netns_do(&other, note_namespace, &there), -EINVAL);
+	assert_int_equal(netns_socket(&other, AF_INET, SOCK_DGRAM, 0), -EINVAL);
+	assert_int_equal(there, 0);
+	netns_close(&other);
+	assert_int_equal(pthread_create(&thread, NULL, make_namespace, &other.fd), 0);
+	pthread_join(thread, NULL);
+	assert_true(other.fd >= 0);
+	assert_int_equal(netns_do(&other, note_namespace, &there), -ENOTTY);
+	assert_true(there && there != here);
+	note_namespace(&after);
+	assert_int_equal(after, here);
+	netns_close(&other);
 }
 
 static void test_random(void **state)
@@ -365,7 +408,7 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_prod, begin, end),
-		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_rules), cmocka_unit_test(test_another_namespace),
 		cmocka_unit_test_setup_teardown(test_random, begin, end)};
 
 	if (!rig_namespace()) {
