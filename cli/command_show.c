@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define CHECK_LOOKS 3u
 
 static const char usage[] =
 	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|router\n"
@@ -140,28 +137,18 @@ static void print_object(const json_t *o)
 	}
 }
 
-/* Kernel, router and NICs. What differs may be on its way: then it is looked at again, a second
- * later. */
+/* Kernel, router and NICs. */
 static int check(const struct which_router *router, bool json)
 {
 	struct error error;
-	json_t *answer = NULL, *found = NULL, *row;
-	json_int_t differences = 0;
+	json_t *answer = api_show(router->runtime, router->own, "check", NULL, &error);
+	json_t *found = json_object_get(answer, "check"), *row;
+	json_int_t differences = json_integer_value(json_object_get(found, "differences"));
 	size_t index;
 
-	for (unsigned look = 0; look < CHECK_LOOKS; look++) {
-		if (look)
-			sleep(1);
-		json_decref(answer);
-		answer = api_show(router->runtime, router->own, "check", NULL, &error);
-		if (!answer) {
-			fprintf(stderr, "p2pnic show: %s\n", error.text);
-			return COMMAND_FAILED;
-		}
-		found = json_object_get(answer, "check");
-		differences = json_integer_value(json_object_get(found, "differences"));
-		if (!differences)
-			break;
+	if (!answer) {
+		fprintf(stderr, "p2pnic show: %s\n", error.text);
+		return COMMAND_FAILED;
 	}
 	if (json) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));

@@ -9,6 +9,7 @@
  * there are CLIENTS_MAX, a newcomer takes the place of the one that has made none for longest.
  */
 #include "router/api.h"
+#include "router/audit.h"
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/show.h"
@@ -36,6 +37,7 @@ struct api_client {
 	struct loop_watch watch;
 	struct loop_timer timer;
 	struct nics_question question;
+	struct audit_question audit;
 	size_t used; /* of request */
 	char request[REQUEST_BYTES];
 
@@ -56,6 +58,7 @@ static void client_drop(struct api_client *c)
 	loop_unwatch(&c->r->loop, &c->watch);
 	loop_cancel(&c->r->loop, &c->timer);
 	nics_ask_cancel(c->r, &c->question);
+	audit_forget(c->r, &c->audit);
 	close(c->fd);
 	free(c->text);
 	free(c);
@@ -130,6 +133,8 @@ static void show_routes(struct api_client *c, const struct address *to)
 		c->bytes += (size_t)sprintf(c->text + c->bytes, "]}");
 }
 
+static void on_audited(void *context, json_t *result);
+
 static void make_answer(struct api_client *c)
 {
 	json_error_t error;
@@ -139,7 +144,9 @@ static void make_answer(struct api_client *c)
 	const json_t *how = json_object_get(question, "reload");
 	struct address address;
 
-	if (how)
+	if (what && !strcmp(what, "check"))
+		audit_ask(c->r, &c->audit, on_audited, c);
+	else if (how)
 		answer(c, router_reload_asked(c->r, how));
 	else if (to && !address_parse(to, &address))
 		answer(c, json_pack("{s:s+}", "error", "not an address: ", to));
@@ -179,16 +186,30 @@ static void send_some(struct api_client *c)
 		progress(c);
 }
 
+static void begin_sending(struct api_client *c)
+{
+	if (!c->text || loop_watch(&c->r->loop, &c->watch, c->fd, EPOLLOUT, on_client, c))
+		client_drop(c);
+	else
+		progress(c);
+}
+
+static void on_audited(void *context, json_t *result)
+{
+	struct api_client *c = context;
+
+	answer(c, result);
+	begin_sending(c);
+}
+
 static void reply(void *context)
 {
 	struct api_client *c = context;
 
 	c->state = CLIENT_READS;
 	make_answer(c);
-	if (!c->text || loop_watch(&c->r->loop, &c->watch, c->fd, EPOLLOUT, on_client, c))
-		client_drop(c);
-	else
-		progress(c);
+	if (!c->audit.done)
+		begin_sending(c);
 }
 
 static void read_some(struct api_client *c)

@@ -138,6 +138,9 @@ int config_defaults(struct config *c)
 {
 	int error = c->kernel ? number(&c->kernel->slots, 256) : 0;
 
+	if (c->kernel && !error)
+		error = number(&c->kernel->audit, 300);
+
 	if (!error)
 		error = router(c);
 	for (unsigned k = 0; k < c->engines_count && !error; k++)

@@ -254,6 +254,23 @@ static void on_commit(void *context)
 		loop_after(&r->loop, &k->commit, 0, on_commit, k);
 }
 
+bool kernel_commit(struct router *r)
+{
+	struct router_kernel *k = r->kernel;
+
+	if (!k->stale && kernel_state_changes(k->reader.state)) {
+		loop_cancel(&r->loop, &k->commit);
+		on_commit(k);
+	}
+	return !k->stale && !kernel_state_changes(k->reader.state);
+}
+
+void kernel_make_anew(struct router *r)
+{
+	if (!r->kernel->stale)
+		make_later(r->kernel);
+}
+
 int kernel_make(struct router *r, const struct config *config, struct table **table,
 	const struct table_nics *nics, struct table_report *report, struct error *error)
 {

@@ -62,6 +62,11 @@ bool kernel_settled(const struct router *);
 int kernel_make(struct router *, const struct config *, struct table **, const struct table_nics *,
 	struct table_report *, struct error *);
 
+/* Commits changes that wait; true: none does now, and the table is what was read of the kernel. */
+bool kernel_commit(struct router *);
+/* Makes the whole table anew, soon. */
+void kernel_make_anew(struct router *);
+
 /* The link that a NIC is to the kernel, whatever its name is now. When it is gone, or was never
  * said: that of the NIC's name. Said before the first table is made. */
 void kernel_set_link(struct router *, unsigned nic, uint32_t ifindex);

@@ -108,4 +108,7 @@ struct kernel_shared *kernel_map_put(
 /* kernel_state_change */
 bool kernel_map_change(struct kernel_map *, struct kernel_change *);
 
+/* The map of a state, which is settled before. */
+struct kernel_map *kernel_state_map(struct kernel_state *);
+
 #endif

@@ -35,6 +35,7 @@ static const struct {
 
 static void subscribe(void *context);
 static void dump(void *context);
+static void on_events(void *context, uint32_t events);
 static void on_again(void *context);
 
 static void close_socket(struct kernel_reader *r, int *fd, struct loop_watch *watch)
@@ -100,7 +101,10 @@ static int take_dumped(struct kernel_reader *r, const struct nlmsghdr *header)
 	if (header->nlmsg_flags & NLM_F_DUMP_INTR)
 		r->inconsistent = true;
 	if (header->nlmsg_type != NLMSG_DONE && header->nlmsg_type != NLMSG_ERROR) {
-		kernel_state_message(r->state, header, true);
+		if (r->look)
+			kernel_look_message(r->look, header);
+		else
+			kernel_state_message(r->state, header, true);
 		return 0;
 	}
 	/* Both begin with an error; a DONE of old kernels may be without. */
@@ -136,12 +140,35 @@ static void end_round(struct kernel_reader *r)
 		r->changed(r->context);
 }
 
+static void end_look(struct kernel_reader *r, bool ended)
+{
+	if (!r->look)
+		return;
+	kernel_look_end(r->look);
+	r->look = NULL;
+	r->in_round = false;
+	r->pause_ms = KERNEL_PAUSE_MS;
+	r->looked(r->look_context, ended);
+}
+
+static void on_look_over(void *context)
+{
+	struct kernel_reader *r = context;
+
+	on_events(r, EPOLLIN);
+	end_look(r, true); /* unless messages were lost */
+}
+
 static void dump_failed(struct kernel_reader *r, int error)
 {
 	char text[200];
 
 	close_socket(r, &r->dump, &r->dump_watch);
 	r->failed++;
+	if (r->look) {
+		end_look(r, false);
+		return;
+	}
 	snprintf(text, sizeof(text), "the kernel's %s: %s; trying again", steps[r->step].what,
 		strerror(-error));
 	if (r->said != r->step + 1)
@@ -175,6 +202,9 @@ static void on_dump(void *context, uint32_t events)
 	if (ended < 0) {
 		tell(r);
 		dump_failed(r, ended);
+	} else if (r->inconsistent && r->look && ++r->look_tries > KERNEL_LOOK_TRIES) {
+		tell(r);
+		end_look(r, false);
 	} else if (r->inconsistent) {
 		r->interrupted++;
 		tell(r);
@@ -182,6 +212,9 @@ static void on_dump(void *context, uint32_t events)
 	} else if (++r->step < STEPS) {
 		tell(r);
 		dump(r);
+	} else if (r->look) {
+		tell(r);
+		loop_after(r->loop, &r->pause, KERNEL_LOOK_MS, on_look_over, r);
 	} else {
 		end_round(r);
 	}
@@ -192,6 +225,7 @@ static void begin_anew(struct kernel_reader *r)
 {
 	close_socket(r, &r->events, &r->events_watch);
 	close_socket(r, &r->dump, &r->dump_watch);
+	end_look(r, false);
 	r->complete = r->in_round = false;
 	loop_cancel(r->loop, &r->again);
 	pause_then(r, subscribe);
@@ -276,6 +310,33 @@ static void on_again(void *context)
 		kernel_reader_again(r, r->again_ms);
 	else
 		begin_round(r);
+}
+
+int kernel_reader_look(
+	struct kernel_reader *r, struct kernel_look *look, kernel_looked *looked, void *context)
+{
+	if (!r->complete || r->in_round)
+		return -EAGAIN;
+	r->look = look;
+	r->looked = looked;
+	r->look_context = context;
+	r->look_tries = 0;
+	r->in_round = true;
+	r->step = 0;
+	kernel_look_begin(look);
+	dump(r);
+	return 0;
+}
+
+void kernel_reader_look_cancel(struct kernel_reader *r)
+{
+	if (!r->look)
+		return;
+	close_socket(r, &r->dump, &r->dump_watch);
+	loop_cancel(r->loop, &r->pause);
+	kernel_look_end(r->look);
+	r->look = NULL;
+	r->in_round = false;
 }
 
 void kernel_reader_again(struct kernel_reader *r, unsigned after_ms)

@@ -20,7 +20,7 @@
 #define ROUTER_KERNEL_READER_H
 
 #include "ipc/error.h"
-#include "router/kernel_state.h"
+#include "router/kernel_look.h"
 #include "router/loop.h"
 #include "router/netns.h"
 
@@ -36,7 +36,14 @@
 #define KERNEL_PAUSE_MS     10u
 #define KERNEL_PAUSE_MAX_MS 1000u
 
+/* What one look takes beside its dumps: events that are under way arrive. */
+#define KERNEL_LOOK_MS    200u
+/* A dump that is interrupted is tried again so often in a look. */
+#define KERNEL_LOOK_TRIES 10u
+
 typedef void kernel_changed(void *context);
+/* A look has come to its end; or not: messages were lost, a dump failed. */
+typedef void kernel_looked(void *context, bool ended);
 /* What an operator should know: a sentence. */
 typedef void kernel_say(void *context, const char *text);
 
@@ -66,6 +73,10 @@ struct kernel_reader {
 	uint64_t evicted; /* when last looked at */
 	bool small;       /* the smaller buffer was said */
 	uint8_t *buffer;
+	struct kernel_look *look; /* NULL: none runs */
+	kernel_looked *looked;
+	void *look_context;
+	unsigned look_tries;
 };
 
 /* -errno with a sentence: there is no rtnetlink, or no memory. On success it begins to subscribe
@@ -77,5 +88,11 @@ void kernel_reader_stop(struct kernel_reader *);
 
 /* Dumps all again, as soon as the dumps that run have ended. */
 void kernel_reader_again(struct kernel_reader *, unsigned after_ms);
+
+/* Dumps all, to look at (kernel_look.h), up to kernel_look_end; the steps are the caller's.
+ * -EAGAIN: not now, as it dumps anyhow. cancel: looked is not called. */
+int kernel_reader_look(
+	struct kernel_reader *, struct kernel_look *, kernel_looked *, void *context);
+void kernel_reader_look_cancel(struct kernel_reader *);
 
 #endif

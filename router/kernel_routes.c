@@ -188,9 +188,9 @@ static int number_of(const struct taking *t, int number)
 	return next_hops_fate(t->hops, P2PNIC_ADJACENCY_KERNEL, 0, 0);
 }
 
-static int take_fate(const struct taking *t, enum p2pnic_adjacency_kind kind, unsigned nic)
+static int take_fate(const struct taking *t, enum p2pnic_adjacency_kind kind)
 {
-	return number_of(t, next_hops_fate(t->hops, kind, nic, 0));
+	return number_of(t, next_hops_fate(t->hops, kind, 0, 0));
 }
 
 static int take_way(
@@ -206,7 +206,7 @@ static int take_unicast(
 
 	t->k->encapsulated = t->k->encapsulated || v->route.unsupported;
 	if (v->route.unsupported)
-		return take_fate(t, P2PNIC_ADJACENCY_KERNEL, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_KERNEL);
 	memcpy(hop, v->hop, v->hops * sizeof(*hop));
 	for (unsigned k = 0; k < v->hops; k++)
 		hop[k].onlink = false;
@@ -218,34 +218,27 @@ static int take_unicast(
 	return take_way(t, hop, v->hops, v->route.mtu);
 }
 
-static int take_local(const struct taking *t, const struct kernel_value *v)
-{
-	const int nic = v->hops ? kernel_ways_nic(t->ways, v->hop[0].ifindex) : -1;
-
-	return take_fate(t, P2PNIC_ADJACENCY_LOCAL, nic < 0 ? 0 : (unsigned)nic);
-}
-
 static int take_route(
 	const struct taking *t, const struct prefix *prefix, const struct kernel_value *v)
 {
 	switch (v->route.type) {
 	case RTN_LOCAL:
 	case RTN_ANYCAST:
-		return take_local(t, v);
+		return take_fate(t, P2PNIC_ADJACENCY_LOCAL);
 	case RTN_BROADCAST:
-		return take_fate(t, P2PNIC_ADJACENCY_BROADCAST, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_BROADCAST);
 	case RTN_BLACKHOLE:
-		return take_fate(t, P2PNIC_ADJACENCY_BLACKHOLE, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_BLACKHOLE);
 	case RTN_UNREACHABLE:
-		return take_fate(t, P2PNIC_ADJACENCY_UNREACHABLE, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_UNREACHABLE);
 	case RTN_PROHIBIT:
-		return take_fate(t, P2PNIC_ADJACENCY_PROHIBIT, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_PROHIBIT);
 	case RTN_THROW:
-		return take_fate(t, P2PNIC_ADJACENCY_NONE, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_NONE);
 	case RTN_UNICAST:
 		return link_local(prefix) ? 0 : take_unicast(t, prefix, v);
 	default:
-		return take_fate(t, P2PNIC_ADJACENCY_KERNEL, 0);
+		return take_fate(t, P2PNIC_ADJACENCY_KERNEL);
 	}
 }
 
@@ -277,7 +270,7 @@ static int take_neighbor(const struct taking *t, const struct prefix *prefix)
 	}
 	failed = find_failed(k, &prefix->address);
 	return failed && connected_route(k->state, &prefix->address, failed->host.ifindex)
-		       ? take_fate(t, P2PNIC_ADJACENCY_BLACKHOLE, 0)
+		       ? take_fate(t, P2PNIC_ADJACENCY_BLACKHOLE)
 		       : 0;
 }
 
@@ -291,8 +284,7 @@ static int take_prefix(const struct taking *t, struct route *r)
 
 	v = best_route(t->k->state, &prefix, &by_tos);
 	if (v) {
-		number = by_tos ? take_fate(t, P2PNIC_ADJACENCY_KERNEL, 0)
-				: take_route(t, &prefix, v);
+		number = by_tos ? take_fate(t, P2PNIC_ADJACENCY_KERNEL) : take_route(t, &prefix, v);
 		r->source = (uint8_t)source_of(v);
 	} else {
 		number = prefix.length == address_bits(&prefix.address) ? take_neighbor(t, &prefix)
@@ -530,7 +522,7 @@ static int all_routes(void *context, struct routes *routes, struct next_hops *ho
 		result = all_prefixes(m->k, routes);
 	/* So that it is there when nothing else fits. */
 	if (!result)
-		result = take_fate(&taking, P2PNIC_ADJACENCY_KERNEL, 0);
+		result = take_fate(&taking, P2PNIC_ADJACENCY_KERNEL);
 	result = result < 0 ? result : 0;
 	for (size_t j = 0; j < routes->n && !result; j++) {
 		result = take_prefix(&taking, &routes->route[j]);
@@ -566,18 +558,105 @@ int kernel_routes_make(struct kernel_routes *k, struct table **table, unsigned k
 	return 0;
 }
 
-int kernel_routes_compare(struct kernel_routes *k, const struct table *table,
-	struct routes *changes, bool moved[TABLE_HALF_NEXT_HOPS], struct error *error)
-{
-	struct making m = {.k = k, .ways = k->ways};
-	const bool lossy = k->lossy;
-	int result;
+/* --- Looking for what is wrong ---------------------------------------------------------------- */
 
-	memset(m.ways.of, 0, sizeof(m.ways.of));
-	result = table_compare(table, all_routes, &m, lossy, changes, moved, error);
-	kernel_ways_free(&m.ways);
-	k->lossy = lossy;
+/* The first that is behind it. */
+static size_t behind(const struct routes *routes, const struct route *last)
+{
+	size_t low = 0, high = routes->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (route_order(&routes->route[middle], last) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int check_routes(
+	struct kernel_routes *k, const struct table *table, struct kernel_routes_check *c)
+{
+	const struct routes *routes = table_routes(table);
+	int result = 0;
+
+	for (size_t n = c->begun ? behind(routes, &c->last) : 0; !result; n++) {
+		if (n == routes->n) {
+			c->part++;
+			break;
+		}
+		if (k->prefixes.n == KERNEL_CHECK_PREFIXES)
+			break;
+		result = routes_add(&k->prefixes, &routes->route[n]);
+		c->last = routes->route[n];
+		c->begun = true;
+	}
 	return result;
+}
+
+/* Those that the table has not. */
+static int check_missing(
+	struct kernel_routes *k, const struct table *table, struct kernel_routes_check *c)
+{
+	struct kernel_key key;
+	int result = 0;
+
+	for (unsigned n = 0; n < KERNEL_CHECK_PREFIXES && !result; n++) {
+		if (!kernel_state_each(k->state, KERNEL_ROUTE, &c->from, &key)) {
+			c->part++;
+			break;
+		}
+		const struct prefix prefix = {{key.address, key.family}, key.length};
+		const struct route route = route_of_prefix(&prefix);
+
+		if (rank(&key) && !routes_find(table_routes(table), &route))
+			result = routes_add(&k->prefixes, &route);
+	}
+	return result;
+}
+
+static int check_hosts(
+	struct kernel_routes *k, const struct table *table, struct kernel_routes_check *c)
+{
+	int result = add_hosts(k, 0, NULL);
+
+	c->part++;
+	for (size_t n = 0; n < k->failures && !result; n++)
+		result = add_host(&k->prefixes, &k->failed[n].host.address);
+	return result;
+}
+
+int kernel_routes_check(
+	struct kernel_routes *k, const struct table *table, struct kernel_routes_check *c)
+{
+	static int (*const part[])(struct kernel_routes *, const struct table *,
+		struct kernel_routes_check *) = {check_routes, check_missing, check_hosts};
+	struct next_hops *hops = next_hops_copy(table_next_hops(table));
+	const struct taking taking = {k, &k->ways, hops, k->lossy};
+	const bool encapsulated = k->encapsulated;
+	int result = hops ? 0 : -ENOMEM;
+
+	k->prefixes.n = 0;
+	c->moved = 0;
+	if (!result && c->part == KERNEL_CHECK_PARTS) {
+		result = kernel_ways_lead(&k->ways, hops);
+		for (unsigned n = 1; n < TABLE_HALF_NEXT_HOPS && !result; n++)
+			c->moved +=
+				hops->users[n] && hops->word[n] != table_next_hops(table)->word[n];
+		c->part++;
+	} else if (!result) {
+		result = part[c->part](k, table, c);
+	}
+	if (!result) {
+		sort_once(&k->prefixes);
+		result = take_all(&taking, table);
+	}
+	k->lossy = taking.alone;
+	k->encapsulated = encapsulated;
+	free(hops);
+	return result ? result : c->part <= KERNEL_CHECK_PARTS;
 }
 
 void kernel_routes_open(

@@ -85,9 +85,24 @@ void kernel_routes_close(struct kernel_routes *);
 int kernel_routes_make(struct kernel_routes *, struct table **, unsigned kind,
 	const struct table_nics *, struct table_report *, struct error *);
 
-/* How the table would differ if it were made; nothing changes. As table_compare. */
-int kernel_routes_compare(struct kernel_routes *, const struct table *, struct routes *changes,
-	bool moved[TABLE_HALF_NEXT_HOPS], struct error *);
+/* Of one step: 5 ms. */
+#define KERNEL_CHECK_PREFIXES 4096u
+/* The table's routes; the kernel's; neighbours. Then next hops. */
+#define KERNEL_CHECK_PARTS    3u
+
+struct kernel_routes_check {
+	unsigned part;
+	bool begun;
+	struct route last; /* the table's that was looked at last */
+	size_t from;       /* in kernel_state_each */
+	unsigned moved;    /* next hops that do not lead where they should */
+};
+
+/* Whether the table is what the kernel's state leads to, step by step, from {0}; no change may wait
+ * (kernel_state_changes). `prefixes` are those that lead elsewhere afterwards, each with the next
+ * hop that it should have (0: no route). 1: there are more steps; 0: that was all; -ENOMEM,
+ * -ENOSPC. Nothing changes. */
+int kernel_routes_check(struct kernel_routes *, const struct table *, struct kernel_routes_check *);
 
 /*
  * Takes changes off the queue, at most KERNEL_BATCH_CHANGES, and commits them; all that are not

@@ -556,6 +556,11 @@ static void show_route(struct kernel_state *s, uint32_t key, struct kernel_share
 	}
 }
 
+bool kernel_state_goes(const struct kernel_state *s, const struct kernel_value *route)
+{
+	return !may_be_down(route) && all_down(s, route, true);
+}
+
 static void apply_route(struct kernel_state *s, const struct kernel_message *m, bool dumped)
 {
 	struct kernel_table *table = &s->map.table[KERNEL_ROUTE];
@@ -571,7 +576,7 @@ static void apply_route(struct kernel_state *s, const struct kernel_message *m, 
 		remove_condemned(s, key);
 	if (m->removed) {
 		take_route_back(s, key);
-	} else if (dumped && !may_be_down(s->parsed) && all_down(s, s->parsed, true)) {
+	} else if (dumped && kernel_state_goes(s, s->parsed)) {
 		/* Its end was seen already. If it is its beginning that was not, an event comes. */
 	} else {
 		value = kernel_map_share(&s->map, table, s->parsed);
@@ -716,6 +721,12 @@ const struct kernel_value *kernel_state_route(
 		}
 	}
 	return NULL;
+}
+
+struct kernel_map *kernel_state_map(struct kernel_state *s)
+{
+	settle(s);
+	return &s->map;
 }
 
 size_t kernel_state_count(struct kernel_state *s, enum kernel_kind kind)

@@ -76,6 +76,10 @@ void kernel_state_begin(struct kernel_state *);
 /* All dumps of the round have ended well. */
 void kernel_state_sweep(struct kernel_state *);
 
+/* Whether a route that a dump shows is as good as gone: its links are down, and so the kernel has
+ * deleted it since, or will. */
+bool kernel_state_goes(const struct kernel_state *, const struct kernel_value *route);
+
 /* Whether another round is needed, for a message did not fit what is here or there was no memory
  * for it; says so once. */
 bool kernel_state_doubts(struct kernel_state *);

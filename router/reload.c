@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
+#include "router/audit.h"
 #include "router/kernel.h"
 #include "router/policers.h"
 #include "router/router.h"
@@ -227,6 +228,7 @@ static int reload(struct router *r, bool force, struct table_report *report)
 	config_free(r->config);
 	r->config = config;
 	r->reloads++;
+	audit_schedule(r);
 	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(report, text));
 	return 0;

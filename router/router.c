@@ -2,6 +2,7 @@
 #include "router/router.h"
 #include "router/adopt.h"
 #include "router/api.h"
+#include "router/audit.h"
 #include "router/events.h"
 #include "router/kernel.h"
 #include "router/plan.h"
@@ -223,6 +224,8 @@ int router_start_config(struct router *r, struct config *config)
 	if (!error)
 		error = kernel_open(r);
 	if (!error)
+		error = audit_open(r);
+	if (!error)
 		error = start_all(r);
 	if (!error)
 		error = api_open(r);
@@ -296,8 +299,9 @@ void router_stop(struct router *r)
 		for (unsigned k = 0; !r->leave && k < r->config->nics_count; k++)
 			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
-	kernel_close(r);
 	api_close(r);
+	audit_close(r);
+	kernel_close(r);
 	runtime_close(&r->held, r->runtime, !r->leave);
 	events_close(r);
 	if (r->signals >= 0) {

@@ -36,6 +36,7 @@
 #include "router/table.h"
 
 struct api_client;
+struct audit;
 struct router_kernel;
 
 struct router {
@@ -48,7 +49,8 @@ struct router {
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table;          /* NULL: not yet */
 	struct router_kernel *kernel; /* NULL: the configuration has none */
-	unsigned reloads;             /* configurations taken */
+	struct audit *audit;
+	unsigned reloads; /* configurations taken */
 	struct helper keeper, punt;
 	struct netns netns; /* of the taps */
 

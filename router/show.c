@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show.h"
-#include "router/audit.h"
 #include "router/interface.h"
 #include "router/rib.h"
 #include "router/router.h"
@@ -304,7 +303,6 @@ json_t *router_show(struct router *r, const char *what)
 	       : !strcmp(what, "punt")     ? show_punt(r)
 	       : !strcmp(what, "tap")      ? show_tap(r)
 	       : !strcmp(what, "kernel")   ? show_kernel(r)
-	       : !strcmp(what, "check")    ? audit_show(r)
 					   : NULL;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show_kernel.h"
+#include "router/audit.h"
 #include "router/kernel.h"
 #include "router/router.h"
 
@@ -43,10 +44,12 @@ json_t *show_kernel(const struct router *r)
 	const struct router_kernel *k = r->kernel;
 	json_t *o = json_object();
 	const struct kernel_counters *counted;
+	const struct audit_counts *audits;
 	struct left_out left_out;
 
 	if (!k)
 		return o;
+	audits = audit_counts(r);
 	counted = kernel_state_counters(k->reader.state);
 	left_out = count_left_out(k);
 	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
@@ -87,6 +90,14 @@ json_t *show_kernel(const struct router *r)
 		{"routes_by_other_links", (uint64_t)left_out.other_links},
 		{"routes_by_source", counted->source_routes},
 		{"next_hops_used_up", k->routes.lossy},
+		{"audits", audits->audits},
+		{"audits_unfinished", audits->unfinished},
+		{"audit_repairs", audits->repairs},
+		{"drift_kernel", audits->drift_kernel},
+		{"drift_router", audits->drift_router},
+		{"drift_nics", audits->drift_nics},
+		{"audit_last_ms", audits->last_ms},
+		{"audit_step_most_us", audits->held_most_ns / 1000},
 	};
 
 	for (size_t n = 0; n < sizeof(rows) / sizeof(*rows); n++)

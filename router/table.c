@@ -506,25 +506,6 @@ int table_make(struct table **table, unsigned kind, table_source *source, void *
 	return 0;
 }
 
-int table_compare(const struct table *t, table_source *source, void *context, bool alone,
-	struct routes *changes, bool moved[TABLE_HALF_NEXT_HOPS], struct error *error)
-{
-	struct next_hops *hops = next_hops_copy(t->hops);
-	struct routes routes = {0};
-	int result = hops ? source(context, &routes, hops, alone, error) : -ENOMEM;
-
-	*changes = (struct routes){0};
-	if (!result)
-		result = routes_difference(changes, &t->routes, &routes);
-	if (result == -ENOMEM)
-		error_set(error, -ENOMEM, "out of memory for a comparison of tables");
-	for (unsigned k = 0; k < TABLE_HALF_NEXT_HOPS && !result; k++)
-		moved[k] = t->hops->word[k] && hops->word[k] != t->hops->word[k];
-	routes_free(&routes);
-	free(hops);
-	return result;
-}
-
 /* --- Configuration ---------------------------------------------------------------------------- */
 
 unsigned table_kind(const struct config *c)
@@ -558,13 +539,43 @@ int table_configure(struct table **table, const struct config *config, const str
 
 /* --- Looking at it ---------------------------------------------------------------------------- */
 
-struct table_copy table_copy_in(const struct table *t, const struct driver_nic *n)
+const void *table_image(const struct table *t, unsigned six, uint64_t *bytes)
 {
-	const struct layout layout = layout_of(t->bar2_bytes, t->half);
+	*bytes = 0;
+	return t->fib[six] ? fib_image(t->fib[six], bytes) : NULL;
+}
 
-	return (struct table_copy){t->half,
-		{n->bar2 + layout.offset[0], n->bar2 + layout.offset[1]},
-		{layout.room[0], layout.room[1]}};
+uint32_t table_image_place(const struct table *t, unsigned six)
+{
+	return layout_of(t->bar2_bytes, t->half).offset[six];
+}
+
+uint64_t table_image_room(const struct table *t, unsigned six)
+{
+	return layout_of(t->bar2_bytes, t->half).room[six];
+}
+
+unsigned table_own_half(const struct table *t)
+{
+	return t->half;
+}
+
+const struct p2pnic_sources *table_sources(const struct table *t)
+{
+	return &t->sources;
+}
+
+int table_rewrite(struct table *t, struct driver_nic *n, struct error *error)
+{
+	unsigned ignored;
+	int result;
+
+	next_hops_write(t->hops, NULL, n->bar2, t->half, &ignored);
+	result = write_sources(t, n);
+	if (!result)
+		result = driver_nic_epoch(n);
+	t->in_step[n->index] = !result;
+	return nic_error(n, result, error);
 }
 
 bool table_in_step(const struct table *t, const struct driver_nic *n)

@@ -115,19 +115,17 @@ int table_load(struct table *, struct driver_nic *, struct error *error);
 bool table_in_step(const struct table *, const struct driver_nic *);
 void table_fall_behind(struct table *, const struct driver_nic *);
 
-/* The copy of the table that a NIC in step has, in its own memory. */
-struct table_copy {
-	unsigned half;
-	const void *image[2]; /* IPv4, IPv6 */
-	uint64_t room[2];
-};
+/* Writes next hops, buckets, adjacencies and sources once more where they should be already. On
+ * error the NIC is out of step. */
+int table_rewrite(struct table *, struct driver_nic *, struct error *);
 
-struct table_copy table_copy_in(const struct table *, const struct driver_nic *);
-
-/* How a table would differ if the source said what it has. changes: the caller's to free;
- * moved[]: next hops that would lead elsewhere. */
-int table_compare(const struct table *, table_source *, void *context, bool alone,
-	struct routes *changes, bool moved[TABLE_HALF_NEXT_HOPS], struct error *error);
+/* What a NIC in step has in its BAR2: the image of a family, NULL if there is none, as the host has
+ * it; its place there; how long it may be; the half; the list of sources. */
+const void *table_image(const struct table *, unsigned six, uint64_t *bytes);
+uint32_t table_image_place(const struct table *, unsigned six);
+uint64_t table_image_room(const struct table *, unsigned six);
+unsigned table_own_half(const struct table *);
+const struct p2pnic_sources *table_sources(const struct table *);
 
 /* For looking at it. */
 const struct routes *table_routes(const struct table *);

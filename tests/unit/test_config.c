@@ -206,6 +206,8 @@ static void test_vlans(void **state)
 		assert_int_equal(*c->router->buffer_bytes, sizes[k].buffer_bytes);
 		config_free(c);
 	}
+}
+
 static void assert_policer(const struct config *c, enum p2pnic_punt_class class, uint32_t rate,
 	uint32_t burst, uint32_t source_rate, uint32_t source_burst)
 {

@@ -356,6 +356,130 @@ static void test_again(void **state)
 	assert_non_null(reader.again.fired);
 }
 
+static int looked; /* 1: ended; -1: not */
+
+static void on_looked(void *context, bool ended)
+{
+	looked = ended ? 1 : -1;
+}
+
+/* Answers the dumps of a look with these links; an event about `event` comes in between. */
+static void answer_look(struct kernel_look *look, int first, int last, int event)
+{
+	const unsigned events = newest(true);
+
+	looked = 0;
+	assert_int_equal(kernel_reader_look(&reader, look, on_looked, NULL), 0);
+	assert_int_equal(kernel_reader_look(&reader, look, on_looked, NULL), -EAGAIN);
+	for (bool more = true; more;) {
+		const struct nlmsghdr header = asked(&seen);
+		const int fd = end_of[seen - 1].fd;
+
+		if (header.nlmsg_type == RTM_GETLINK)
+			for (int ifindex = first; ifindex <= last; ifindex++)
+				say_link(fd, header.nlmsg_seq, RTM_NEWLINK, ifindex, 0);
+		done(fd, header.nlmsg_seq, 0, 0);
+		if (header.nlmsg_type == RTM_GETROUTE && event)
+			say_link(end_of[events].fd, 0, RTM_NEWLINK, event, 0);
+		settle();
+		more = reader.look && !reader.pause.fired;
+	}
+	while (!looked)
+		loop_step(&loop, 100);
+	assert_int_equal(looked, 1);
+	while (kernel_look_step(look))
+		;
+	assert_false(look->overtaken);
+}
+
+/* What messages missed is found, by two looks, and a round mends it; an event under way is none. */
+static void test_look(void **state)
+{
+	struct kernel_look look;
+
+	answer_all(asked(&seen), 1, 3);
+	assert_int_equal(kernel_look_open(&look, reader.state), 0);
+	answer_look(&look, 1, 3, 0);
+	assert_int_equal(look.n, 0);
+	answer_look(&look, 1, 4, 4); /* the dump is newer than what was read of events */
+	assert_int_equal(look.n, 0);
+	answer_look(&look, 2, 5, 0);
+	assert_int_equal(look.n, 2); /* 1 is gone, 5 is new */
+	assert_true(has_link(1));
+	assert_false(has_link(5));
+	answer_look(&look, 1, 5, 0); /* 1 was under way */
+	assert_int_equal(kernel_look_drifted(&look), 1);
+	assert_int_equal(look.found[0].id, 5);
+	assert_int_equal(look.found[0].kind, KERNEL_LINK);
+	assert_false(has_link(5));
+	kernel_reader_again(&reader, 0);
+	reader.complete = false;
+	answer_all(asked(&seen), 1, 5);
+	assert_true(has_link(5));
+	kernel_look_close(&look);
+}
+
+/* A look ends when messages are lost or its dump fails, and what follows is as ever; so it is when
+ * it is cancelled, or when a round overtakes its steps. */
+static void test_look_fails(void **state)
+{
+	struct kernel_look look;
+	struct nlmsghdr header;
+	unsigned first;
+
+	assert_int_equal(kernel_look_open(&look, reader.state), 0);
+	assert_int_equal(kernel_reader_look(&reader, &look, on_looked, NULL), -EAGAIN);
+	answer_all(asked(&seen), 1, 1);
+	looked = 0;
+	assert_int_equal(kernel_reader_look(&reader, &look, on_looked, NULL), 0);
+	header = asked(&seen);
+	done(end_of[seen - 1].fd, header.nlmsg_seq, -EBUSY, 0);
+	settle();
+	assert_int_equal(looked, -1);
+
+	assert_int_equal(kernel_reader_look(&reader, &look, on_looked, NULL), 0);
+	asked(&seen);
+	kernel_reader_look_cancel(&reader);
+	answer_look(&look, 1, 1, 0);
+
+	looked = 0;
+	assert_int_equal(kernel_reader_look(&reader, &look, on_looked, NULL), 0);
+	asked(&seen);
+	first = newest(true);
+	say_link(end_of[first].fd, 0, RTM_NEWLINK, 4, 0);
+	lost_fd = end_of[first].reader_fd;
+	while (newest(true) == first)
+		loop_step(&loop, 100);
+	assert_int_equal(looked, -1);
+	kernel_look_step(&look);
+	assert_true(look.overtaken);
+	answer_all(asked(&seen), 1, 2);
+	assert_true(has_link(2));
+	assert_false(has_link(4));
+	kernel_look_close(&look);
+}
+
+/* A dump that is interrupted again and again: the look gives up. */
+static void test_look_interrupted(void **state)
+{
+	struct kernel_look look;
+
+	answer_all(asked(&seen), 1, 1);
+	assert_int_equal(kernel_look_open(&look, reader.state), 0);
+	looked = 0;
+	assert_int_equal(kernel_reader_look(&reader, &look, on_looked, NULL), 0);
+	for (unsigned k = 0; k <= KERNEL_LOOK_TRIES; k++) {
+		const struct nlmsghdr header = asked(&seen);
+
+		assert_int_equal(looked, 0);
+		assert_int_equal(header.nlmsg_type, RTM_GETLINK);
+		done(end_of[seen - 1].fd, header.nlmsg_seq, 0, NLM_F_DUMP_INTR);
+		settle();
+	}
+	assert_int_equal(looked, -1);
+	kernel_look_close(&look);
+}
+
 static void test_start_fails(void **state)
 {
 	struct kernel_reader other;
@@ -382,8 +506,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {TEST(test_order), TEST(test_interrupted),
-		TEST(test_overrun), TEST(test_overrun_again), TEST(test_again),
-		TEST(test_start_fails)};
+		TEST(test_overrun), TEST(test_overrun_again), TEST(test_again), TEST(test_look),
+		TEST(test_look_fails), TEST(test_look_interrupted), TEST(test_start_fails)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include <fib/check.h>
 #include <router/kernel_routes.h>
 #include <router/kernel_unable.h>
+#include <router/table_check.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -893,6 +894,172 @@ static void like_new(void)
 	table_free(t);
 }
 
+/* --- Looking for what is wrong ---------------------------------------------------------------- */
+
+/* Routes of the router that are wrong, and next hops. */
+static size_t wrong_routes(unsigned *moved)
+{
+	struct kernel_routes_check check = {0};
+	size_t wrong = 0;
+	int result;
+
+	*moved = 0;
+	do {
+		result = kernel_routes_check(&routes, table, &check);
+		assert_true(result >= 0);
+		wrong += routes.prefixes.n;
+		*moved += check.moved;
+	} while (result);
+	return wrong;
+}
+
+static void check_memory(struct table_check *check, unsigned k, bool mend)
+{
+	struct error error;
+
+	while (table_check_step(check, table, &nic[k].driver, mend))
+		;
+	if (mend && !check->other_half)
+		assert_int_equal(table_rewrite(table, &nic[k].driver, &error), 0);
+}
+
+static void assert_healthy(void)
+{
+	unsigned moved;
+
+	assert_int_equal(wrong_routes(&moved), 0);
+	assert_int_equal(moved, 0);
+	for (unsigned k = 0; k < NICS; k++) {
+		struct table_check check = {0};
+
+		check_memory(&check, k, false);
+		assert_false(check.other_half);
+		assert_false(check.sources);
+		assert_int_equal(check.next_hops + check.words[0] + check.words[1], 0);
+		table_check_free(&check);
+	}
+}
+
+static void set_up_check(void)
+{
+	make();
+	set_neighbor(2, "10.0.2.2", NUD_REACHABLE, 9);
+	add((struct wanted){.to = "10.0.1.1",
+		.length = 32,
+		.type = RTN_LOCAL,
+		.table = RT_TABLE_LOCAL,
+		.hop = {{1, NULL}}});
+	add((struct wanted){.to = "10.0.2.0", .length = 24, .hop = {{2, NULL}}});
+	add((struct wanted){.to = "172.16.0.0", .length = 16, .hop = {{2, "10.0.2.2"}}});
+	add((struct wanted){
+		.to = "172.17.0.0", .length = 16, .hop = {{2, "10.0.2.2", 0}, {3, "10.0.3.2", 0}}});
+	add((struct wanted){.to = "2001:db8::", .length = 32, .hop = {{2, "fe80::2"}}});
+	apply();
+	assert_healthy();
+}
+
+/* The router's routes and next hops are not what the kernel has: found, and made right anew. */
+static void test_check_router(void **context)
+{
+	const struct address gone = parsed("172.16.0.0"), more = parsed("172.18.0.0");
+	struct next_hops *hops;
+	struct error error;
+	unsigned moved;
+
+	set_up_check();
+	for (unsigned k = 0; k < 2; k++) {
+		const struct route change = {k ? more.bits : gone.bits, 16, 4,
+			(uint16_t)(k ? table_routes(table)->route[0].next_hop : 0), 0};
+
+		hops = next_hops_copy(table_next_hops(table));
+		assert_int_equal(table_change(table, hops, &change, 1, &nics, &report, &error), 0);
+	}
+	assert_int_equal(wrong_routes(&moved), 2);
+	assert_int_equal(moved, 0);
+	make();
+	assert_healthy();
+
+	hops = next_hops_copy(table_next_hops(table));
+	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++)
+		if (hops->key[k].type == NEXT_HOP_KERNEL && hops->users[k] &&
+			hops->adjacency[P2PNIC_NEXT_HOP_FIRST(hops->word[k])].kind ==
+				P2PNIC_ADJACENCY_FORWARD &&
+			!P2PNIC_NEXT_HOP_LOG2(hops->word[k])) {
+			next_hops_lead_to(hops, k,
+				&(struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN});
+			break;
+		}
+	assert_int_equal(table_change(table, hops, NULL, 0, &nics, &report, &error), 0);
+	wrong_routes(&moved);
+	assert_int_equal(moved, 1);
+	make();
+	assert_healthy();
+	right("172.16.1.1");
+}
+
+/* A NIC's memory is not what it should be: found, nothing is followed, and it is mended. */
+static void test_check_memory(void **context)
+{
+	uint64_t random = test_seed(), bytes;
+	uint8_t *before = malloc(P2PNIC_BAR2_BYTES_MIN);
+
+	set_up_check();
+	memcpy(before, nic[1].driver.bar2, P2PNIC_BAR2_BYTES_MIN);
+	for (unsigned round = 0; round < 200; round++) {
+		struct table_check found = {0}, mended = {0};
+		const unsigned six = round & 1;
+		uint64_t *image = (uint64_t *)(nic[1].driver.bar2 + table_image_place(table, six));
+		unsigned n = 1;
+
+		table_image(table, six, &bytes);
+		switch (round % 5) {
+		case 0:
+			image[0] ^= 1; /* magic */
+			break;
+		case 1:
+			image[2] = ~0ull; /* root */
+			break;
+		default:
+			for (n = 0; n < 5; n++)
+				image[check_random(&random) % (bytes / 8)] = check_random(&random);
+		}
+		check_memory(&found, 1, false);
+		assert_in_range(found.words[six], 1, n);
+		assert_int_equal(found.words[!six], 0);
+		assert_memory_not_equal(before, nic[1].driver.bar2, P2PNIC_BAR2_BYTES_MIN);
+		check_memory(&mended, 1, true);
+		assert_int_equal(mended.words[six], found.words[six]);
+		assert_memory_equal(before, nic[1].driver.bar2, P2PNIC_BAR2_BYTES_MIN);
+		table_check_free(&found);
+		table_check_free(&mended);
+	}
+	for (unsigned round = 0; round < 3; round++) {
+		static const struct {
+			uint32_t offset, bytes;
+		} of[] = {{P2PNIC_BAR2_NEXT_HOPS, P2PNIC_NEXT_HOPS_MAX * sizeof(p2pnic_next_hop)},
+			{P2PNIC_BAR2_ADJACENCIES,
+				P2PNIC_ADJACENCIES_MAX * sizeof(struct p2pnic_adjacency)},
+			{P2PNIC_BAR2_SOURCES, sizeof(struct p2pnic_sources)}};
+		struct table_check check = {0};
+
+		memset(nic[1].driver.bar2 + of[round].offset, 0xa5, of[round].bytes);
+		check_memory(&check, 1, true);
+		assert_int_equal(check.sources, round == 2);
+		assert_true((check.next_hops > 3) == (round < 2));
+		assert_int_equal(check.words[0] + check.words[1], 0);
+		assert_healthy();
+		table_check_free(&check);
+	}
+	{
+		struct table_check check = {0};
+
+		nic[1].reg[P2PNIC_REG_FIB4_OFFSET / 4] = table_image_place(table, 1);
+		check_memory(&check, 1, false);
+		assert_true(check.other_half);
+	}
+	free(before);
+}
+
 static void test_random(void **context)
 {
 	size_t most = 0;
@@ -916,6 +1083,8 @@ static void test_random(void **context)
 			}
 		if (round % 50 == 0)
 			like_new();
+		if (round % 10 == 0)
+			assert_healthy();
 		if (table_routes(table)->n > most)
 			most = table_routes(table)->n;
 	}
@@ -935,6 +1104,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_objects, begin, end),
 		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),
 		cmocka_unit_test_setup_teardown(test_full, begin, end),
+		cmocka_unit_test_setup_teardown(test_check_router, begin, end),
+		cmocka_unit_test_setup_teardown(test_check_memory, begin, end),
 		cmocka_unit_test_setup_teardown(test_random, begin, end),
 	};
 
