@@ -21,9 +21,9 @@ unsigned group_log2(const struct group_member *member, unsigned members)
 	}
 	if (with_weight < 2)
 		return 0;
-	/* Sixteen buckets for an equal share, and at least four for the smallest. */
+	/* Sixteen buckets for an equal share, and at least eight for the smallest. */
 	while (log2 < 12 &&
-		((1u << log2) < 16 * with_weight || ((uint64_t)least << log2) < 4 * sum))
+		((1u << log2) < 16 * with_weight || ((uint64_t)least << log2) < 8 * sum))
 		log2++;
 	return log2;
 }

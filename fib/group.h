@@ -9,8 +9,8 @@
  * word, reuse the old range after an epoch.
  *
  * With weights w1…wm and B buckets a member's share is B · w / Σw; it gets that, rounded down or
- * up. More buckets follow the weights more closely: 2^n ≥ 16 · members keeps the error under 1/16
- * of a share for equal weights.
+ * up. More buckets follow the weights more closely: with those of group_log2 the error is under
+ * 1/16 of a share for equal weights, 1/8 for the smallest of others.
  */
 #ifndef P2PNIC_FIB_GROUP_H
 #define P2PNIC_FIB_GROUP_H

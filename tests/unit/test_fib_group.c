@@ -89,6 +89,30 @@ static void resilient(void **state)
 	}
 }
 
+/* Also when a member has more buckets before than its new share: it keeps that rounded up. */
+static void weights_change(void **state)
+{
+	struct group_member member[] = {{10, 1}, {11, 1}};
+	static const uint16_t weight[][2] = {{2, 1}, {11, 45}, {1, 30}, {100, 256}};
+	p2pnic_bucket before[4096], after[4096];
+
+	for (unsigned k = 0; k < sizeof(weight) / sizeof(weight[0]); k++) {
+		member[0].weight = member[1].weight = 1;
+		assert_true(group_fill(before, NULL, 12, member, 2) > 0);
+		member[0].weight = weight[k][0];
+		member[1].weight = weight[k][1];
+		const unsigned log2 = group_log2(member, 2), sum = weight[k][0] + weight[k][1];
+		unsigned held[2] = {0};
+
+		assert_true(group_fill(after, before, log2, member, 2) > 0);
+		for (unsigned b = 0; b < 1u << log2; b++)
+			held[after[b] - 10]++;
+		for (unsigned i = 0; i < 2; i++)
+			assert_in_range(held[i] * sum, 7 * (weight[k][i] << log2) / 8,
+				9 * (weight[k][i] << log2) / 8);
+	}
+}
+
 static void refused(void **state)
 {
 	struct group_member member[] = {{1, 0}, {2, 0}, {3, 0}};
@@ -107,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weights),
 		cmocka_unit_test(resilient),
+		cmocka_unit_test(weights_change),
 		cmocka_unit_test(refused),
 	};
 
