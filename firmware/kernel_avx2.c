@@ -221,7 +221,7 @@ AVX2 static uint64_t select_frames(const struct burst *b, uint8_t egress, struct
 AVX2 static uint32_t describe(const uint32_t *free, const uint32_t *length, unsigned count,
 	uint32_t begins, uint16_t flags, uint32_t *slot_buffer, uint64_t *descriptor)
 {
-	const __m256i flag = _mm256_set1_epi32(flags << 16);
+	const __m256i flag = _mm256_set1_epi32((int)((uint32_t)flags << 16));
 	__m256i sum = _mm256_setzero_si256();
 	uint32_t bytes = 0, sums[8];
 	unsigned i = 0;

@@ -133,7 +133,7 @@ static inline bool board_dma_posts(struct board *b, const struct dma_region *r)
  * now. */
 static inline void board_dma_expect(const struct dma_region *r, uint64_t offset)
 {
-	__builtin_prefetch((uint8_t *)r->board + offset, 1);
+	__builtin_prefetch((const void *)((uintptr_t)r->board + offset), 1);
 }
 
 /* Not inlined: windows without memory are for correctness, not for speed. */
@@ -158,14 +158,15 @@ static inline void board_dma_write_frame(struct board *b, const struct dma_regio
 	uint64_t offset, const void *head, uint32_t head_bytes, const uint8_t *data,
 	uint32_t length)
 {
-	uint8_t *to = (uint8_t *)r->board + offset;
 	uint32_t k = head_bytes;
+	uint8_t *to;
 
 	if (__builtin_expect(!r->board, 0)) {
 		dma_write_frame_message(
 			b, bus_addr_add(r->bus, offset), head, head_bytes, data, length, NULL);
 		return;
 	}
+	to = (uint8_t *)r->board + offset;
 	if (head_bytes)
 		memcpy(to, head, head_bytes);
 	if (head_bytes == FRAME_HEAD_BYTES) { /* the rest in aligned blocks */

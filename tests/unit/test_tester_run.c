@@ -697,7 +697,7 @@ static void test_ipv6_frames(void **state)
 	memcpy(&tag, b + STREAM_AT_TAG, 4);
 	assert_int_equal(tag, STREAM_MAGIC | 5 << 8 | 3);
 	memcpy(want, header, 40);
-	memcpy(want + STREAM_AT_TAG - 14, &tag, 4);
+	memcpy(want + (STREAM_AT_TAG - 14), &tag, 4);
 	assert_memory_equal(b + 12, "\x86\xdd", 2);
 	assert_memory_equal(b + 14, want, 40);
 	want[7]--;
