@@ -19,6 +19,7 @@
 #include "punt/punt.h"
 #include "router/helper.h"
 #include "router/netns.h"
+#include "router/vlans.h"
 
 struct router_nic;
 
@@ -30,10 +31,12 @@ struct host_face {
 	int memory, event; /* of rings of an earlier router that are not adopted yet; -1 */
 	bool kept;         /* the keeper has it as it is */
 	bool served;       /* the punt process has it as it is */
-	/* Addresses of macvlans above it, as tap_follow was told last. */
+	/* Addresses of macvlans and VLANs above it, and VLANs, as tap_follow was told last. */
 	struct mac_addr station[P2PNIC_STATIONS_MAX];
 	unsigned stations;
 	bool stations_known;
+	struct vlans vlans;
+	bool vlans_known;
 	bool complained; /* that there is no tap was said */
 };
 

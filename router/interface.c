@@ -49,11 +49,10 @@ struct p2pnic_adjacency interfaces_forward(
 	};
 }
 
-const char *interface_name(
-	const char *nic, const struct p2pnic_adjacency *a, char text[INTERFACE_NAME_BYTES])
+const char *interface_name(const char *nic, unsigned vid, char text[INTERFACE_NAME_BYTES])
 {
-	if (a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED)
-		snprintf(text, INTERFACE_NAME_BYTES, "%s.%u", nic, a->encapsulation & 0xfffu);
+	if (vid)
+		snprintf(text, INTERFACE_NAME_BYTES, "%s.%u", nic, vid & 0xfff);
 	else
 		snprintf(text, INTERFACE_NAME_BYTES, "%s", nic);
 	return text;

@@ -37,9 +37,8 @@ unsigned interfaces_find(const struct router_interfaces *, unsigned nic, unsigne
 struct p2pnic_adjacency interfaces_forward(
 	const struct router_interfaces *, unsigned interface, struct mac_addr destination);
 
-/* "left", or "left.10" of VLAN 10, where packets go by that adjacency. */
+/* "left", or "left.10" of VLAN 10. */
 #define INTERFACE_NAME_BYTES 48
-const char *interface_name(
-	const char *nic, const struct p2pnic_adjacency *, char text[INTERFACE_NAME_BYTES]);
+const char *interface_name(const char *nic, unsigned vid, char text[INTERFACE_NAME_BYTES]);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/kernel.h"
+#include "router/kernel_above.h"
 #include "router/kernel_rules.h"
 #include "router/router.h"
 #include "router/tap_follow.h"
@@ -71,34 +72,21 @@ static void find_links(struct router_kernel *k)
 	}
 }
 
-/* Addresses of macvlans above a link that are up. */
-static unsigned list_stations(struct router_kernel *k, uint32_t ifindex, struct mac_addr *to)
-{
-	const struct kernel_value *v;
-	struct kernel_key key;
-	size_t from = 0;
-	unsigned n = 0;
-
-	while ((v = kernel_state_each(k->reader.state, KERNEL_LINK, &from, &key)))
-		if (v->link.kind == KERNEL_LINK_MACVLAN && v->link.lower == ifindex &&
-			!v->link.lower_is_away && (v->link.flags & IFF_UP) &&
-			n <= P2PNIC_STATIONS_MAX)
-			to[n++] = v->link.mac;
-	return n;
-}
-
 static void follow_links(struct router_kernel *k)
 {
-	struct mac_addr station[P2PNIC_STATIONS_MAX + 1]; /* one too many is said */
+	struct mac_addr station[P2PNIC_STATIONS_MAX + 1];
+	struct vlans vlans;
 
 	for (unsigned n = 0; n < k->nics.n; n++) {
 		const struct kernel_key key = {.kind = KERNEL_LINK, .id = k->nics.ifindex[n]};
 		const struct kernel_value *v =
 			key.id ? kernel_state_find(k->reader.state, &key, 0) : NULL;
 
-		if (v)
-			tap_follow(
-				k->router, n, &v->link, station, list_stations(k, key.id, station));
+		if (!v)
+			continue;
+		kernel_above_vlans(&k->routes.ways, n, &vlans);
+		tap_follow(k->router, n, &v->link, station,
+			kernel_above_stations(&k->routes.ways, n, station), &vlans);
 	}
 }
 
@@ -115,9 +103,9 @@ static void say_unable(struct router_kernel *k)
 			now.tap);
 	if (now.vlans > k->unable.vlans)
 		router_warn(k->router,
-			"interface %s is a VLAN on a NIC's tap: NICs do not forward to it; what "
-			"its "
-			"routes lead to is punted, and the kernel forwards it, slowly",
+			"interface %s is a VLAN above a NIC's tap, and of 802.1ad, of another "
+			"VLAN or macvlan, or part of a bridge, bond or VRF: NICs do not forward to "
+			"it; what its routes lead to is punted, and the kernel forwards it, slowly",
 			now.vlan);
 	if ((k->routes.encapsulated || now.objects) && !k->encapsulation_said) {
 		router_warn(k->router, "routes with an encapsulation (MPLS, SRv6, tunnel keys): "

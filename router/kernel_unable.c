@@ -11,6 +11,22 @@ static bool is_tap(const struct kernel_nics *nics, uint32_t ifindex)
 	return false;
 }
 
+/* Is a tap below it, however deep? No more than VLANs and macvlans nest. */
+#define NESTING_MAX 8u
+static bool is_above_tap(const struct kernel_ways *w, const struct kernel_value *v)
+{
+	for (unsigned k = 0; v && k < NESTING_MAX; k++) {
+		const struct kernel_key key = {.kind = KERNEL_LINK, .id = v->link.lower};
+
+		if (v->link.lower_is_away)
+			return false;
+		if (is_tap(w->nics, key.id))
+			return true;
+		v = kernel_state_find(w->state, &key, 0);
+	}
+	return false;
+}
+
 struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
 {
 	struct kernel_unable u = {0};
@@ -25,8 +41,8 @@ struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
 			u.enslaved++;
 			memcpy(u.tap, link->name, sizeof(u.tap));
 		}
-		if (link->kind == KERNEL_LINK_VLAN && !link->lower_is_away &&
-			is_tap(w->nics, link->lower)) {
+		if (link->kind == KERNEL_LINK_VLAN && is_above_tap(w, v) &&
+			kernel_ways_nic(w, key.id) < 0) {
 			u.vlans++;
 			memcpy(u.vlan, link->name, sizeof(u.vlan));
 		}

@@ -8,7 +8,7 @@
 
 struct kernel_unable {
 	unsigned enslaved;          /* taps that are part of a bridge, bond or VRF */
-	unsigned vlans;             /* on taps */
+	unsigned vlans;             /* above taps, that NICs do not forward to */
 	unsigned objects;           /* next-hop objects with an encapsulation */
 	char tap[KERNEL_NAME_MAX];  /* one of them, "" if there is none */
 	char vlan[KERNEL_NAME_MAX]; /* likewise */

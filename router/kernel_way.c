@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/if.h>
+#include <linux/if_ether.h>
 #include <linux/neighbour.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,22 +27,41 @@ static const struct kernel_value *value_of(
 	return kernel_state_find(w->state, &key, 0);
 }
 
-int kernel_ways_nic(const struct kernel_ways *w, uint32_t ifindex)
+/* The link below one that is a link of its own: no part of a bridge, bond or VRF. NULL: none. */
+static const struct kernel_value *below(
+	const struct kernel_ways *w, const struct kernel_value *v, uint32_t *ifindex)
+{
+	*ifindex = v->link.lower;
+	return v->link.master || v->link.lower_is_away || !v->link.lower
+		       ? NULL
+		       : value_of(w, KERNEL_LINK, v->link.lower);
+}
+
+/* A tap, a VLAN of one, or a macvlan of either. */
+int kernel_ways_port(const struct kernel_ways *w, uint32_t ifindex, unsigned *vid)
 {
 	const struct kernel_value *v = value_of(w, KERNEL_LINK, ifindex);
 
+	*vid = 0;
+	if (v && v->link.kind == KERNEL_LINK_MACVLAN)
+		v = below(w, v, &ifindex);
+	if (v && v->link.kind == KERNEL_LINK_VLAN && v->link.vlan_type == ETH_P_8021Q) {
+		*vid = v->link.vlan;
+		v = below(w, v, &ifindex);
+	}
 	if (!v || v->link.master)
 		return -1;
-	if (v->link.kind == KERNEL_LINK_MACVLAN && !v->link.lower_is_away && v->link.lower) {
-		ifindex = v->link.lower;
-		v = value_of(w, KERNEL_LINK, ifindex);
-		if (!v || v->link.master)
-			return -1;
-	}
 	for (unsigned k = 0; k < w->nics->n; k++)
 		if (w->nics->ifindex[k] == ifindex && ifindex)
 			return (int)k;
 	return -1;
+}
+
+int kernel_ways_nic(const struct kernel_ways *w, uint32_t ifindex)
+{
+	unsigned vid;
+
+	return kernel_ways_port(w, ifindex, &vid);
 }
 
 bool kernel_neighbor_valid(const struct kernel_neighbor *n)
@@ -89,7 +109,8 @@ static void add_hop(const struct kernel_ways *w, struct spread *s, const struct 
 		.family = hop->gateway_family,
 		.id = hop->ifindex,
 		.address = hop->gateway};
-	const int nic = kernel_ways_nic(w, hop->ifindex);
+	unsigned vid;
+	const int nic = kernel_ways_port(w, hop->ifindex, &vid);
 	struct p2pnic_adjacency a;
 
 	if (!kernel_link_runs(link))
@@ -98,13 +119,16 @@ static void add_hop(const struct kernel_ways *w, struct spread *s, const struct 
 		add_fate(s, P2PNIC_ADJACENCY_KERNEL, weight);
 		return;
 	}
-	a = (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN, .egress = (uint8_t)nic};
+	a = (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_GLEAN,
+		.egress = (uint8_t)nic,
+		.encapsulation = (uint16_t)vid};
 	neighbor = hop->gateway_family ? kernel_state_find(w->state, &key, 0) : NULL;
 	if (neighbor && kernel_neighbor_valid(&neighbor->neighbor)) {
-		a.kind = P2PNIC_ADJACENCY_FORWARD;
+		a.kind = vid ? P2PNIC_ADJACENCY_FORWARD_TAGGED : P2PNIC_ADJACENCY_FORWARD;
 		a.destination = neighbor->neighbor.mac;
 		a.source = link->link.mac;
-		a.mtu = mtu_of(link->link.mtu, s->mtu, w->nics->mtu[nic]);
+		a.mtu = mtu_of(link->link.mtu, s->mtu,
+			(uint16_t)(w->nics->mtu[nic] - (vid ? P2PNIC_TAG_BYTES : 0)));
 	}
 	add(s, &a, weight);
 }

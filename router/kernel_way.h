@@ -13,10 +13,10 @@
  *
  *   a hop's link                          it leads to
  *   is no NIC, or part of a bridge,       the kernel
- *     bond or VRF, or a VLAN
+ *     bond or VRF, or a VLAN of 802.1ad
  *   is down                               nothing: others of the group have its share
- *   is a NIC, or a macvlan of one         the gateway's MAC address; the kernel resolves it (GLEAN)
- *                                         while it has no such neighbour
+ *   is a NIC, a VLAN of one, or a         the gateway's MAC address, with the VLAN's tag; the
+ * kernel macvlan of either                   resolves it (GLEAN) while it has no such neighbour
  *
  * If no hop leads anywhere the kernel gets the packet, and answers as it sees fit.
  */
@@ -62,7 +62,8 @@ void kernel_ways_gateways(
 
 /* Whether packets can leave by a link. */
 bool kernel_link_runs(const struct kernel_value *link);
-/* The NIC by which a link's packets leave, -1: none. */
+/* The NIC by which a link's packets leave, -1: none. *vid: of their tag; 0: they have none. */
+int kernel_ways_port(const struct kernel_ways *, uint32_t ifindex, unsigned *vid);
 int kernel_ways_nic(const struct kernel_ways *, uint32_t ifindex);
 bool kernel_neighbor_valid(const struct kernel_neighbor *);
 

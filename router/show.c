@@ -326,7 +326,8 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 
 	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s", kind_name[a->kind],
 		forward ? " " : "",
-		forward ? interface_name(r->config->nics[a->egress].name, a, name) : "",
+		forward ? interface_name(r->config->nics[a->egress].name, a->encapsulation, name)
+			: "",
 		forward ? " " : "", forward ? mac_text(a->destination, mac) : "",
 		members > 1 ? ", and others" : "");
 }
@@ -345,7 +346,7 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 	if (forwards(a))
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
 			",\"nic\":\"%s\",\"mac\":\"%s\"",
-			interface_name(r->config->nics[a->egress].name, a, name),
+			interface_name(r->config->nics[a->egress].name, a->encapsulation, name),
 			mac_text(a->destination, text));
 	if (members > 1)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);

@@ -27,8 +27,8 @@ static void write_stations(struct router_nic *nic)
 	const int result = driver_nic_command(&nic->driver, P2PNIC_OP_STATIONS, 0);
 
 	if (result != P2PNIC_OK)
-		router_warn(nic->router, "nic %s: addresses of its macvlans: %s", nic->driver.name,
-			driver_nic_result(result));
+		router_warn(nic->router, "nic %s: addresses of its macvlans and VLANs: %s",
+			nic->driver.name, driver_nic_result(result));
 }
 
 /* What the link's message says may be of before this router gave it the NIC's address. */
@@ -58,7 +58,8 @@ static void follow_stations(struct router_nic *nic, const struct mac_addr *stati
 		return;
 	if (more)
 		router_warn(nic->router,
-			"nic %s: more than %u macvlans; frames to the others are foreign-mac",
+			"nic %s: more than %u addresses of macvlans and VLANs; frames to the "
+			"others are foreign-mac",
 			nic->router->config->nics[nic - nic->router->nic].name,
 			P2PNIC_STATIONS_MAX);
 	if (count)
@@ -85,18 +86,25 @@ static void follow_mtu(struct router_nic *nic, const struct kernel_link *link)
 }
 
 void tap_follow(struct router *r, unsigned k, const struct kernel_link *link,
-	const struct mac_addr *stations, unsigned count)
+	const struct mac_addr *stations, unsigned count, const struct vlans *vlans)
 {
 	struct router_nic *nic = &r->nic[k];
+	struct host_face *f = &nic->face;
 
 	follow_mtu(nic, link);
 	if (driver_nic_answers(&nic->driver))
 		follow_mac(nic);
 	follow_stations(nic, stations, count);
+	f->vlans = *vlans;
+	f->vlans_known = true;
+	if (driver_nic_answers(&nic->driver))
+		vlans_write(&f->vlans, &nic->driver);
 }
 
 void tap_follow_again(struct router_nic *nic)
 {
 	if (nic->face.stations_known)
 		write_stations(nic);
+	if (nic->face.vlans_known)
+		vlans_write(&nic->face.vlans, &nic->driver);
 }

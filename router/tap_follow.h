@@ -4,21 +4,22 @@
 #define ROUTER_TAP_FOLLOW_H
 
 #include "router/kernel_message.h"
+#include "router/vlans.h"
 
 struct router;
 struct router_nic;
 
 /*
- * The link of a NIC as the kernel has it now, with the addresses of macvlans above it that are up
- * (VRRP):
+ * The link of a NIC as the kernel has it now, with what is above it (kernel_above.h):
  *   address   the NIC's from now on
  *   stations  the NIC takes frames to them, too: P2PNIC_STATIONS_MAX of them, more are said
+ *   vlans     the NIC takes frames with their tags
  *   mtu       above what the NIC's buffers hold: set back to that, and said
  * What a NIC that does not answer has missed, it is given when it is back. Cheap where nothing has
  * changed.
  */
 void tap_follow(struct router *, unsigned nic, const struct kernel_link *,
-	const struct mac_addr *stations, unsigned count);
+	const struct mac_addr *stations, unsigned count, const struct vlans *);
 
 /* Of a NIC that has joined: what tap_follow was told before. */
 void tap_follow_again(struct router_nic *);

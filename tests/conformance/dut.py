@@ -17,11 +17,13 @@ import select
 import subprocess
 import time
 
+import pytest
 from scapy.all import ARP, ICMP, IP, UDP, Ether, ICMPv6EchoRequest, IPv6, Raw, raw
 
 from network import SETTLE, Network, eventually, inside, mac, run
 
 PORTS = 4
+VLAN = 48
 NARROW, NARROW_MTU = 4, 1300
 
 # Answers are limited in test_17 and test_38 only. Resolution fails in 0.3 s.
@@ -129,6 +131,10 @@ class Dut(Network):
         config["routes"] = [{"prefix": prefix, "via": via} for k in range(1, nics + 1)
                             for prefix, via in ((f"10.{100 + k}.0.0/16", host(k)),
                                                 (f"fd01:{k}::/32", host6(k)))]
+        config["nics"][1]["vlans"] = [{"id": VLAN, "addresses": ["10.48.0.1/24"]}]
+        config["neighbors"].append({"nic": f"nic2.{VLAN}", "address": "10.48.0.2",
+                                    "mac": mac(2, 2)})
+        config["routes"].append({"prefix": "50.48.0.0/16", "via": "10.48.0.2"})
         return config
 
     # --- What the router is told ------------------------------------------------------------------
@@ -182,11 +188,29 @@ class Dut(Network):
     def changed(self, *lines, undo=()):
         """`ip` lines, and what undoes them."""
         try:
-            self.ip(*lines)
+            if lines:
+                self.ip(*lines)
             yield
         finally:
             for line in undo:
                 run("ip", "-n", self.kernel, *line.split())
+
+    @contextlib.contextmanager
+    def vlan(self):
+        """VLAN 48 on link 2, and 50.48.0.0/16 behind it. The file has it; a kernel is told, if it
+        knows VLANs."""
+        if not self.answers:
+            yield
+            return
+        done = run("ip", "-n", self.kernel, "link", "add", "link", "nic2", "name", f"nic2.{VLAN}",
+                   "type", "vlan", "id", f"{VLAN}")
+        if done.returncode:
+            pytest.skip(f"the kernel has no 802.1Q: {done.stderr.strip()}")
+        with self.changed(undo=[f"link del nic2.{VLAN}"]):
+            self.ip(f"link set nic2.{VLAN} up", f"address add 10.48.0.1/24 dev nic2.{VLAN}",
+                    f"neigh replace 10.48.0.2 dev nic2.{VLAN} lladdr {mac(2, 2)} nud permanent")
+            with self.routes("50.48.0.0/16 via 10.48.0.2"):
+                yield
 
     @contextlib.contextmanager
     def reverse_path(self, k, check):
@@ -382,7 +406,7 @@ class P2pnic(Dut):
             self.close()
             raise
         self.router.config = {"router": self.router.config["router"], "nics": [
-            {k: v for k, v in nic.items() if k != "addresses"} for nic in
+            {k: v for k, v in nic.items() if k not in ("addresses", "vlans")} for nic in
             self.router.config["nics"]], "kernel": {"namespace": self.kernel}}
         self.router.write()
 

@@ -4,7 +4,7 @@
 import pytest
 from scapy.all import ICMP, IP, UDP, Dot1Q, Ether
 
-from dut import far, host, mark
+from dut import VLAN, far, host, mark
 from network import mac, run
 
 
@@ -25,29 +25,20 @@ def test_48_an_unknown_vid_is_dropped(r, expect):
     expect(r.outcome(1, tagged(77)), "silence")
 
 
-@pytest.mark.kernel
 def test_48_a_vlan_is_an_interface(r, expect):
     """IEEE 802.1Q §9.6: the tag goes where a frame leaves, and is there where it leaves tagged."""
-    done = run("ip", "-n", r.kernel, "link", "add", "link", "nic2", "name", "nic2.48", "type",
-               "vlan", "id", "48")
-    if done.returncode:
-        pytest.skip(f"the kernel has no 802.1Q: {done.stderr.strip()}")
-    try:
-        r.ip("link set nic2.48 up", "address add 10.48.0.1/24 dev nic2.48",
-             f"neigh replace 10.48.0.2 dev nic2.48 lladdr {mac(2, 2)} nud permanent")
-        with r.routes("50.48.0.0/16 via 10.48.0.2"):
-            def packet():
-                return IP(src=far(1), dst="50.48.0.1") / UDP() / mark()
-            expect(r.becomes("forwarded to h2", 1, packet), "forwarded to h2")
-            seen = r.probe(1, packet())
-            assert seen[0].frame[Dot1Q].vlan == 48
-            back = Ether(src=mac(2, 2), dst=mac(2)) / Dot1Q(vlan=48) / IP(
-                src="50.48.0.1", dst=far(1)) / UDP() / mark()
-            seen = r.probe(2, back)
-            expect(r.words(seen), "forwarded to h1")
-            assert Dot1Q not in seen[0].frame
-    finally:
-        r.ip("link del nic2.48")
+    with r.vlan():
+        def packet():
+            return IP(src=far(1), dst="50.48.0.1") / UDP() / mark()
+        expect(r.becomes("forwarded to h2", 1, packet), "forwarded to h2")
+        r.in_force("50.48.0.0/16")
+        seen = r.probe(1, packet())
+        assert seen[0].frame[Dot1Q].vlan == VLAN
+        back = Ether(src=mac(2, 2), dst=mac(2)) / Dot1Q(vlan=VLAN) / IP(
+            src="50.48.0.1", dst=far(1)) / UDP() / mark()
+        seen = r.probe(2, back)
+        expect(r.words(seen), "forwarded to h1")
+        assert Dot1Q not in seen[0].frame
 
 
 VIRTUAL = "00:00:5e:00:01:33"

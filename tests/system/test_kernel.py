@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import pytest
-from scapy.all import ARP, ICMP, IP, Ether, Raw, raw
+from scapy.all import ARP, ICMP, IP, Dot1Q, Ether, Raw, raw
 
 from network import P2PNIC, Network, enter, eventually, inside, mac, processes_of, run
 
@@ -337,6 +337,69 @@ def test_macvlan_is_a_station(kernel):
     kernel.ip(kernel.kernel, "link", "set", "vrrp", "down")
     eventually(lambda: not forwarded(kernel, "00:00:5e:00:01:01"), what="the end of the station")
     assert forwarded(kernel, mac(1))
+
+
+MARK = b"a packet of a VLAN, or to one"
+
+
+def marked(wire):
+    return next((Ether(frame) for frame in wire.pending() if MARK in frame), None)
+
+
+def tagged(kernel, vid, source):
+    """Host 1 sends a packet to host 2 with that tag."""
+    kernel.wire[2].pending()
+    kernel.wire[1].send(bytes(Ether(src=mac(1, 2), dst=mac(1)) / Dot1Q(vlan=vid) / IP(
+        src=source, dst="10.0.2.2") / Raw(MARK)))
+
+
+def goes(kernel, vid, source):
+    tagged(kernel, vid, source)
+    time.sleep(0.02)
+    return marked(kernel.wire[2])
+
+
+def is_dropped(kernel, vid, source):
+    """The NIC drops it as one of an unknown VLAN."""
+    before = kernel.router.dropped().get("vlan", 0)
+    tagged(kernel, vid, source)
+    eventually(lambda: kernel.router.dropped().get("vlan", 0) == before + 1, what="a drop")
+    return not marked(kernel.wire[2])
+
+
+def test_other_vlans_are_dropped(kernel):
+    """By the NIC: the kernel has no VLAN above its tap."""
+    eventually(lambda: kernel.answers(2), what="a neighbor")
+    eventually(lambda: goes(kernel, 0, "10.0.1.2"), what="a packet with VID 0")
+    assert is_dropped(kernel, 5, "10.0.1.2")
+    os.kill(kernel.router.nic("nic1")["pid"], signal.SIGKILL)
+    eventually(lambda: goes(kernel, 0, "10.0.1.2"), 30, what="one through the next process")
+    assert is_dropped(kernel, 5, "10.0.1.2")
+
+
+def test_vlan_is_an_interface(kernel):
+    """A VLAN of a tap: its frames are forwarded by the NIC, both ways, while it is up."""
+    made = run("ip", "-n", kernel.kernel, "link", "add", "link", "nic1", "name", "lan5", "type",
+               "vlan", "id", "5")
+    if made.returncode:
+        pytest.skip(f"vlan: {made.stderr.strip()}")
+    eventually(lambda: kernel.answers(2), what="a neighbor")
+    kernel.ip(kernel.kernel, "address", "add", "10.5.0.1/24", "dev", "lan5")
+    kernel.ip(kernel.kernel, "link", "set", "lan5", "up")
+    kernel.ip(kernel.kernel, "neigh", "replace", "10.5.0.2", "lladdr", mac(1, 9), "dev", "lan5")
+    row = eventually(lambda: next((r for r in kernel.router.show("route")
+                                   if r["prefix"] == "10.5.0.2/32"), None), what="its neighbor")
+    assert row["nic"] == "nic1.5"
+    assert eventually(lambda: goes(kernel, 5, "10.5.0.2"), what="a packet").type == 0x0800
+    kernel.wire[1].pending()
+    kernel.wire[2].send(bytes(Ether(src=mac(2, 2), dst=mac(2)) / IP(
+        src="10.0.2.2", dst="10.5.0.2") / Raw(MARK)))
+    got = eventually(lambda: marked(kernel.wire[1]), what="one into the VLAN")
+    assert got[Dot1Q].vlan == 5 and got.dst == mac(1, 9) and got[IP].ttl == 63
+    assert kernel.router.show("kernel")["vlans_on_taps"] == 0
+    kernel.ip(kernel.kernel, "link", "set", "lan5", "down")
+    eventually(lambda: not goes(kernel, 5, "10.5.0.2"), what="the end of the VLAN")
+    assert is_dropped(kernel, 5, "10.5.0.2")
 
 
 def test_mtu_beyond_the_buffers(kernel):

@@ -13,6 +13,7 @@
 #include "tests/unit/seed.h"
 
 #include <fib/check.h>
+#include <router/kernel_above.h>
 #include <router/kernel_routes.h>
 #include <router/kernel_unable.h>
 #include <router/table_check.h>
@@ -22,6 +23,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
@@ -32,7 +34,8 @@
 
 #define UP         (IFF_UP | IFF_RUNNING | IFF_LOWER_UP)
 #define NICS       3u
-#define LINKS      5u /* 1 to 3 are NICs, 4 is none, 5 is a macvlan of 1 */
+/* 1 to 3 are NICs, 4 is none, 5 is a macvlan of 1, 6 VLAN 17 of 2, 7 a macvlan of that. */
+#define LINKS      7u
 #define TABLE_KIND P2PNIC_FIB_LINE_TRIE
 
 static struct kernel_state *state;
@@ -74,6 +77,15 @@ static int put_address(struct nlmsghdr *m, uint16_t type, const char *text)
 	return family;
 }
 
+static void put_tag(struct nlmsghdr *m, uint16_t vid, uint16_t type)
+{
+	struct nlattr *nest = mnl_attr_nest_start(m, IFLA_INFO_DATA);
+
+	mnl_attr_put_u16(m, IFLA_VLAN_ID, vid);
+	mnl_attr_put_u16(m, IFLA_VLAN_PROTOCOL, htons(type));
+	mnl_attr_nest_end(m, nest);
+}
+
 static void set_link(uint32_t ifindex, unsigned flags, uint32_t mtu, uint32_t master)
 {
 	const struct ifinfomsg fixed = {
@@ -89,28 +101,57 @@ static void set_link(uint32_t ifindex, unsigned flags, uint32_t mtu, uint32_t ma
 	mnl_attr_put(m, IFLA_ADDRESS, 6, mac);
 	if (master)
 		mnl_attr_put_u32(m, IFLA_MASTER, master);
-	if (ifindex == LINKS) {
-		mnl_attr_put_u32(m, IFLA_LINK, 1);
+	if (ifindex >= 5) {
+		static const uint32_t lower[] = {[5] = 1, [6] = 2, [7] = 6};
+
+		mnl_attr_put_u32(m, IFLA_LINK, lower[ifindex]);
 		nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
-		mnl_attr_put_strz(m, IFLA_INFO_KIND, "macvlan");
+		mnl_attr_put_strz(m, IFLA_INFO_KIND, ifindex == 6 ? "vlan" : "macvlan");
+		if (ifindex == 6)
+			put_tag(m, 17, ETH_P_8021Q);
 		mnl_attr_nest_end(m, nest);
 	}
 	feed(m);
 }
 
-static void set_vlan(uint32_t ifindex, uint32_t lower)
+/* A VLAN, or with type 0 a macvlan, above `lower`, by that MAC address (its last octet). */
+struct above {
+	uint32_t ifindex, lower;
+	uint16_t vid, type;
+	uint8_t mac;
+	unsigned flags;
+	uint32_t master;
+	bool away;
+};
+
+static void set_above(struct above a)
 {
 	const struct ifinfomsg fixed = {
-		.ifi_type = ARPHRD_ETHER, .ifi_index = (int)ifindex, .ifi_flags = UP};
+		.ifi_type = ARPHRD_ETHER, .ifi_index = (int)a.ifindex, .ifi_flags = a.flags};
 	struct nlmsghdr *m = message(RTM_NEWLINK, &fixed, sizeof(fixed));
+	const uint8_t mac[6] = {2, 0, 0, 0, 0, a.mac};
 	struct nlattr *nest;
 
 	mnl_attr_put_strz(m, IFLA_IFNAME, "tagged");
-	mnl_attr_put_u32(m, IFLA_LINK, lower);
+	mnl_attr_put(m, IFLA_ADDRESS, 6, mac);
+	mnl_attr_put_u32(m, IFLA_LINK, a.lower);
+	if (a.away)
+		mnl_attr_put_u32(m, IFLA_LINK_NETNSID, 0);
+	if (a.master)
+		mnl_attr_put_u32(m, IFLA_MASTER, a.master);
 	nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
-	mnl_attr_put_strz(m, IFLA_INFO_KIND, "vlan");
+	mnl_attr_put_strz(m, IFLA_INFO_KIND, a.type ? "vlan" : "macvlan");
+	if (a.type)
+		put_tag(m, a.vid, a.type);
 	mnl_attr_nest_end(m, nest);
 	feed(m);
+}
+
+static void forget_link(uint32_t ifindex)
+{
+	const struct ifinfomsg fixed = {.ifi_index = (int)ifindex};
+
+	feed(message(RTM_DELLINK, &fixed, sizeof(fixed)));
 }
 
 static void set_neighbor(uint32_t ifindex, const char *text, uint16_t nud, uint8_t last)
@@ -270,7 +311,9 @@ static void share(struct shares *s, struct p2pnic_adjacency a, unsigned weight)
 static void share_hop(struct shares *s, const struct kernel_hop *hop, unsigned weight, uint32_t mtu,
 	const struct address *to)
 {
-	static const uint8_t nic_of_link[LINKS + 1] = {0, 1, 2, 3, 0, 1};
+	static const uint8_t nic_of_link[LINKS + 1] = {0, 1, 2, 3, 0, 1, 2, 2};
+	static const uint8_t below[LINKS + 1][2] = {[5] = {1}, [6] = {2}, [7] = {6, 2}};
+	const bool tagged = hop->ifindex > 5;
 	const struct kernel_value *link = value(KERNEL_LINK, hop->ifindex), *v;
 	struct p2pnic_adjacency a = {.kind = P2PNIC_ADJACENCY_GLEAN};
 	const bool via = hop->gateway_family;
@@ -279,23 +322,27 @@ static void share_hop(struct shares *s, const struct kernel_hop *hop, unsigned w
 
 	if (!link || (link->link.flags & UP) != UP)
 		return;
-	if (link->link.master || !nic_of_link[hop->ifindex] ||
-		(hop->ifindex == LINKS && value(KERNEL_LINK, 1)->link.master)) {
+	bool away = link->link.master || !nic_of_link[hop->ifindex];
+	for (unsigned k = 0; k < 2 && below[hop->ifindex][k]; k++)
+		away |= value(KERNEL_LINK, below[hop->ifindex][k])->link.master != 0;
+	if (away) {
 		share(s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, weight);
 		return;
 	}
 	a.egress = nic_of_link[hop->ifindex] - 1;
+	a.encapsulation = tagged ? 17 : 0;
 	while ((v = kernel_state_each(state, KERNEL_NEIGHBOR, &from, &key)))
 		if (key.id == hop->ifindex &&
 			key.family == (via ? hop->gateway_family : to->family) &&
 			!memcmp(&key.address, via ? &hop->gateway : &to->bits, 16) &&
 			(v->neighbor.state & ~(NUD_INCOMPLETE | NUD_FAILED))) {
-			a.kind = P2PNIC_ADJACENCY_FORWARD;
+			a.kind =
+				tagged ? P2PNIC_ADJACENCY_FORWARD_TAGGED : P2PNIC_ADJACENCY_FORWARD;
 			a.destination = v->neighbor.mac;
 			a.source = link->link.mac;
 			a.mtu = (uint16_t)link->link.mtu;
-			if (a.mtu > links.mtu[a.egress])
-				a.mtu = links.mtu[a.egress];
+			if (a.mtu > links.mtu[a.egress] - (tagged ? 4 : 0))
+				a.mtu = (uint16_t)(links.mtu[a.egress] - (tagged ? 4 : 0));
 			if (mtu && mtu < a.mtu)
 				a.mtu = (uint16_t)mtu;
 		}
@@ -630,6 +677,119 @@ static void test_failed(void **context)
 	assert_int_equal(table_routes(table)->n, 1);
 }
 
+/* The state of each VLAN that is no `other` one. */
+static void vlans_are(unsigned nic_number, unsigned other, unsigned vid, unsigned state_of_vid)
+{
+	struct vlans vlans;
+
+	kernel_above_vlans(&routes.ways, nic_number, &vlans);
+	for (unsigned k = 0; k < P2PNIC_VLANS_MAX; k++)
+		if (vlans.state[k] != (k == vid ? state_of_vid : other))
+			fail_msg("VLAN %u of NIC %u: %u", k, nic_number, vlans.state[k]);
+}
+
+/* Which tags a NIC takes follows from what is above its tap, and which MAC addresses. */
+static void test_above(void **context)
+{
+	const struct above vlan = {
+		.ifindex = 9, .lower = 3, .vid = 5, .type = ETH_P_8021Q, .mac = 3, .flags = UP};
+	struct mac_addr station[P2PNIC_STATIONS_MAX + 1];
+	struct above a = vlan;
+
+	make();
+	vlans_are(1, P2PNIC_VLAN_UNKNOWN, 17, P2PNIC_VLAN_FORWARD);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_UNKNOWN);
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 0);
+	set_above(vlan); /* by its tap's address */
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_FORWARD);
+	vlans_are(0, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_UNKNOWN);
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 0);
+	a.mac = 0x99; /* its own */
+	set_above(a);
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 1);
+	assert_int_equal(station[0].octet[5], 0x99);
+	set_above((struct above){.ifindex = 10, .lower = 9, .mac = 0x98, .flags = UP});
+	set_above((struct above){.ifindex = 11, .lower = 9, .mac = 0x99, .flags = UP}); /* again */
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 2);
+	a.flags = 0; /* down, and what is above it */
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_UNKNOWN);
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 0);
+	forget_link(10);
+	forget_link(11);
+	a = vlan;
+	a.master = 4;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_HOST);
+	a = vlan;
+	a.type = ETH_P_8021AD;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_UNKNOWN);
+	a = vlan;
+	a.away = true;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_UNKNOWN);
+	assert_int_equal(kernel_above_stations(&routes.ways, 2, station), 0);
+	/* Of a macvlan, too: one with a tap's own VLAN of that VID is handled as that. */
+	set_above((struct above){.ifindex = 10, .lower = 3, .mac = 0x98, .flags = UP});
+	a = vlan;
+	a.lower = 10;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_HOST);
+	a.ifindex = 11;
+	a.lower = 3;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_FORWARD);
+	a.ifindex = 12; /* whichever comes last */
+	a.lower = 10;
+	set_above(a);
+	vlans_are(2, P2PNIC_VLAN_UNKNOWN, 5, P2PNIC_VLAN_FORWARD);
+	/* A tap that is a bridge's, or not there: all is the host's. */
+	set_link(3, UP, 1500, 4);
+	vlans_are(2, P2PNIC_VLAN_HOST, 5, P2PNIC_VLAN_HOST);
+	forget_link(3);
+	vlans_are(2, P2PNIC_VLAN_HOST, 5, P2PNIC_VLAN_HOST);
+	/* One too many is told. */
+	for (unsigned k = 0; k < P2PNIC_STATIONS_MAX + 5; k++)
+		set_above((struct above){
+			.ifindex = 20 + k, .lower = 1, .mac = (uint8_t)(0x20 + k), .flags = UP});
+	assert_int_equal(kernel_above_stations(&routes.ways, 0, station), P2PNIC_STATIONS_MAX + 1);
+}
+
+static void test_vlans(void **context)
+{
+	make();
+	add((struct wanted){.to = "10.17.0.0", .length = 24, .hop = {{6, NULL}}});
+	add((struct wanted){.to = "172.16.0.0", .length = 12, .hop = {{6, "10.17.0.2"}}});
+	add((struct wanted){
+		.to = "172.17.0.0", .length = 16, .hop = {{6, "10.17.0.2"}, {1, "10.0.0.2"}}});
+	add((struct wanted){.to = "10.17.0.1",
+		.length = 32,
+		.type = RTN_LOCAL,
+		.table = RT_TABLE_LOCAL,
+		.hop = {{6, NULL}}});
+	apply();
+	assert_int_equal(kind("10.17.0.1"), P2PNIC_ADJACENCY_LOCAL);
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_GLEAN);
+	set_neighbor(6, "10.17.0.2", NUD_REACHABLE, 2);
+	set_neighbor(1, "10.0.0.2", NUD_REACHABLE, 2);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_FORWARD_TAGGED);
+	assert_int_equal(kind("10.17.0.2"), P2PNIC_ADJACENCY_FORWARD_TAGGED);
+	right("172.17.0.1");
+	set_link(2, UP, 1500, 4);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_KERNEL);
+	set_link(2, UP, 1500, 0);
+	set_link(6, UP, 1400, 0);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_FORWARD_TAGGED);
+	set_link(6, 0, 1400, 0);
+	apply();
+	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_NONE); /* it went with its link */
+	right("172.17.0.1");
+}
+
 static void test_unable(void **context)
 {
 	struct kernel_unable u;
@@ -639,14 +799,39 @@ static void test_unable(void **context)
 	assert_int_equal(u.enslaved + u.vlans + u.objects + routes.encapsulated, 0);
 	set_link(2, UP, 1500, 4);
 	set_link(4, UP, 1500, 7); /* no NIC's */
-	set_vlan(6, 3);
-	set_vlan(7, 4);
+	/* 6 is a VLAN of tap 2, which is part of a bridge; 8 is none of a tap. */
+	set_above((struct above){
+		.ifindex = 8, .lower = 4, .vid = 5, .type = ETH_P_8021Q, .flags = UP});
+	set_above((struct above){
+		.ifindex = 9, .lower = 3, .vid = 5, .type = ETH_P_8021Q, .flags = UP});
 	add((struct wanted){.to = "10.0.0.0", .length = 8, .hop = {{1, NULL}}});
 	apply();
 	u = kernel_unable_count(&routes.ways);
 	assert_int_equal(u.enslaved, 1);
 	assert_string_equal(u.tap, "port2");
 	assert_int_equal(u.vlans, 1);
+	assert_string_equal(u.vlan, "port6");
+	set_link(2, UP, 1500, 0);
+	u = kernel_unable_count(&routes.ways);
+	assert_int_equal(u.vlans, 0);
+	/* A tag within a tag, another type of tag, a VLAN of a macvlan, one of a bridge. */
+	set_above((struct above){
+		.ifindex = 10, .lower = 6, .vid = 5, .type = ETH_P_8021Q, .flags = UP});
+	set_above((struct above){
+		.ifindex = 11, .lower = 3, .vid = 6, .type = ETH_P_8021AD, .flags = UP});
+	set_above((struct above){
+		.ifindex = 12, .lower = 5, .vid = 7, .type = ETH_P_8021Q, .flags = UP});
+	set_above((struct above){
+		.ifindex = 9, .lower = 3, .vid = 5, .type = ETH_P_8021Q, .flags = UP, .master = 4});
+	/* Its lower one is another namespace's. */
+	set_above((struct above){.ifindex = 13,
+		.lower = 3,
+		.vid = 8,
+		.type = ETH_P_8021AD,
+		.flags = UP,
+		.away = true});
+	u = kernel_unable_count(&routes.ways);
+	assert_int_equal(u.vlans, 4);
 	assert_string_equal(u.vlan, "tagged");
 	assert_false(routes.encapsulated);
 	add((struct wanted){
@@ -1100,6 +1285,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_neighbors, begin, end),
 		cmocka_unit_test_setup_teardown(test_failed, begin, end),
 		cmocka_unit_test_setup_teardown(test_unable, begin, end),
+		cmocka_unit_test_setup_teardown(test_above, begin, end),
+		cmocka_unit_test_setup_teardown(test_vlans, begin, end),
 		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
 		cmocka_unit_test_setup_teardown(test_objects, begin, end),
 		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),
