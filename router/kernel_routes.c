@@ -46,27 +46,39 @@ static bool counts(const struct kernel_key *key, const struct kernel_value *v)
 	       !(key->id == RT_TABLE_LOCAL && v->route.type == RTN_THROW);
 }
 
-/* NULL: there is none. by_tos: one depends on the TOS. */
-static const struct kernel_value *best_route(
-	struct kernel_state *state, const struct prefix *prefix, bool *by_tos)
+static bool goes_before(const struct kernel_key *a, const struct kernel_key *b)
 {
-	const struct kernel_value *v, *best = NULL;
-	struct kernel_key key, best_key = {0};
+	return rank(a) > rank(b) || (rank(a) == rank(b) && a->metric < b->metric);
+}
+
+/* What the kernel has to a prefix. */
+struct candidates {
+	const struct kernel_value *best, *next; /* NULL: there is none */
+	bool by_tos;                            /* one depends on the TOS */
+};
+
+static struct candidates candidates_to(struct kernel_state *state, const struct prefix *prefix)
+{
+	const struct kernel_value *v;
+	struct candidates c = {NULL};
+	struct kernel_key key, best = {0}, next = {0};
 	uint32_t from = 0;
 
-	*by_tos = false;
 	while ((v = kernel_state_route(state, prefix, &from, &key))) {
 		if (!counts(&key, v))
 			continue;
-		*by_tos |= key.tos != 0;
-		if (best &&
-			(rank(&key) < rank(&best_key) ||
-				(rank(&key) == rank(&best_key) && key.metric >= best_key.metric)))
-			continue;
-		best = v;
-		best_key = key;
+		c.by_tos |= key.tos != 0;
+		if (!c.best || goes_before(&key, &best)) {
+			c.next = c.best;
+			next = best;
+			c.best = v;
+			best = key;
+		} else if (!c.next || goes_before(&key, &next)) {
+			c.next = v;
+			next = key;
+		}
 	}
-	return best;
+	return c;
 }
 
 /* The connected route by which the kernel reaches an address for which it has no route alone; NULL:
@@ -74,15 +86,16 @@ static const struct kernel_value *best_route(
 static const struct kernel_value *connected_route(
 	struct kernel_state *state, const struct address *a, uint32_t ifindex)
 {
-	const struct kernel_value *v = NULL;
-	bool by_tos = false;
+	const struct kernel_value *v;
+	struct candidates c = {NULL};
 
-	for (unsigned length = address_bits(a); length-- > 0 && !v;) {
+	for (unsigned length = address_bits(a); length-- > 0 && !c.best;) {
 		const struct prefix prefix = prefix_of(a, length);
 
-		v = best_route(state, &prefix, &by_tos);
+		c = candidates_to(state, &prefix);
 	}
-	return v && !by_tos && v->route.type == RTN_UNICAST && !v->route.unsupported &&
+	v = c.best;
+	return v && !c.by_tos && v->route.type == RTN_UNICAST && !v->route.unsupported &&
 			       v->hops == 1 && !v->hop[0].next_hop && !v->hop[0].gateway_family &&
 			       v->hop[0].ifindex == ifindex
 		       ? v
@@ -194,19 +207,19 @@ static int take_fate(const struct taking *t, enum p2pnic_adjacency_kind kind)
 }
 
 static int take_way(
-	const struct taking *t, const struct kernel_hop *hop, unsigned hops, uint32_t mtu)
+	const struct taking *t, const struct kernel_path *best, const struct kernel_path *backup)
 {
-	return number_of(t, kernel_ways_take(t->ways, t->hops, hop, hops, mtu));
+	return number_of(t, kernel_ways_take(t->ways, t->hops, best, backup));
 }
 
-static int take_unicast(
-	const struct taking *t, const struct prefix *prefix, const struct kernel_value *v)
+static bool by_hops(const struct kernel_value *v)
 {
-	struct kernel_hop hop[KERNEL_HOPS_MAX];
+	return v && v->route.type == RTN_UNICAST && !v->route.unsupported;
+}
 
-	t->k->encapsulated = t->k->encapsulated || v->route.unsupported;
-	if (v->route.unsupported)
-		return take_fate(t, P2PNIC_ADJACENCY_KERNEL);
+static struct kernel_path path_of(const struct prefix *prefix, const struct kernel_value *v,
+	struct kernel_hop hop[KERNEL_HOPS_MAX])
+{
 	memcpy(hop, v->hop, v->hops * sizeof(*hop));
 	for (unsigned k = 0; k < v->hops; k++)
 		hop[k].onlink = false;
@@ -215,13 +228,28 @@ static int take_unicast(
 		hop[0].gateway = prefix->address.bits;
 		hop[0].gateway_family = prefix->address.family;
 	}
-	return take_way(t, hop, v->hops, v->route.mtu);
+	return (struct kernel_path){hop, v->hops, v->route.mtu};
+}
+
+static int take_unicast(
+	const struct taking *t, const struct prefix *prefix, const struct candidates *c)
+{
+	struct kernel_hop hop[2][KERNEL_HOPS_MAX];
+	struct kernel_path best, backup = {NULL, 0, 0};
+
+	t->k->encapsulated = t->k->encapsulated || c->best->route.unsupported;
+	if (c->best->route.unsupported)
+		return take_fate(t, P2PNIC_ADJACENCY_KERNEL);
+	best = path_of(prefix, c->best, hop[0]);
+	if (by_hops(c->next))
+		backup = path_of(prefix, c->next, hop[1]);
+	return take_way(t, &best, &backup);
 }
 
 static int take_route(
-	const struct taking *t, const struct prefix *prefix, const struct kernel_value *v)
+	const struct taking *t, const struct prefix *prefix, const struct candidates *c)
 {
-	switch (v->route.type) {
+	switch (c->best->route.type) {
 	case RTN_LOCAL:
 	case RTN_ANYCAST:
 		return take_fate(t, P2PNIC_ADJACENCY_LOCAL);
@@ -236,7 +264,7 @@ static int take_route(
 	case RTN_THROW:
 		return take_fate(t, P2PNIC_ADJACENCY_NONE);
 	case RTN_UNICAST:
-		return link_local(prefix) ? 0 : take_unicast(t, prefix, v);
+		return link_local(prefix) ? 0 : take_unicast(t, prefix, c);
 	default:
 		return take_fate(t, P2PNIC_ADJACENCY_KERNEL);
 	}
@@ -264,9 +292,10 @@ static int take_neighbor(const struct taking *t, const struct prefix *prefix)
 			.weight = 1};
 		const struct kernel_value *v =
 			connected_route(k->state, &prefix->address, hop.ifindex);
+		const struct kernel_path way = {&hop, 1, v ? v->route.mtu : 0};
 
 		if (v)
-			return take_way(t, &hop, 1, v->route.mtu);
+			return take_way(t, &way, &(struct kernel_path){NULL, 0, 0});
 	}
 	failed = find_failed(k, &prefix->address);
 	return failed && connected_route(k->state, &prefix->address, failed->host.ifindex)
@@ -278,14 +307,13 @@ static int take_neighbor(const struct taking *t, const struct prefix *prefix)
 static int take_prefix(const struct taking *t, struct route *r)
 {
 	const struct prefix prefix = prefix_of_route(r);
-	const struct kernel_value *v;
-	bool by_tos;
+	const struct candidates c = candidates_to(t->k->state, &prefix);
 	int number;
 
-	v = best_route(t->k->state, &prefix, &by_tos);
-	if (v) {
-		number = by_tos ? take_fate(t, P2PNIC_ADJACENCY_KERNEL) : take_route(t, &prefix, v);
-		r->source = (uint8_t)source_of(v);
+	if (c.best) {
+		number = c.by_tos ? take_fate(t, P2PNIC_ADJACENCY_KERNEL)
+				  : take_route(t, &prefix, &c);
+		r->source = (uint8_t)source_of(c.best);
 	} else {
 		number = prefix.length == address_bits(&prefix.address) ? take_neighbor(t, &prefix)
 									: 0;

@@ -17,6 +17,10 @@
  *   of a TOS; by encapsulation       KERNEL: it decides, by what NICs do not look at
  *   multicast                        not there: NICs know such destinations without a route
  *
+ * The route that would be the best without that one is its backup, if it is unicast by hops too.
+ * When the best goes it takes its place at once, as in the kernel; before, NICs have it in reserve
+ * (kernel_way.h).
+ *
  * A neighbour has a host route if the kernel would reach it by its link: no route is for that
  * address alone, and the longest that covers it is a connected one by the same link. While a
  * neighbour does not answer it has none, and the connected route asks the kernel (GLEAN). A route

@@ -11,7 +11,13 @@
 #define NUD_VALID   (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
 #define NESTING_MAX 2u /* a route names a group, that its members */
 
-/* Where a way's packets go: adjacencies, each once. */
+/* The path of the best route, and of its backup; hops of the one, then of the other. */
+struct kernel_way {
+	struct kernel_path path[2];
+	struct kernel_hop hop[];
+};
+
+/* Where a path's packets go: adjacencies, each once. */
 struct spread {
 	uint32_t mtu;
 	struct p2pnic_adjacency adjacency[KERNEL_HOPS_MAX];
@@ -155,21 +161,61 @@ static void add_object(const struct kernel_ways *w, struct spread *s, uint32_t i
 			add_hop(w, s, &v->hop[k], weight);
 }
 
+static void spread_of(const struct kernel_ways *w, const struct kernel_path *p, struct spread *s)
+{
+	s->mtu = p->mtu;
+	s->n = 0;
+	for (unsigned k = 0; k < p->hops; k++)
+		if (p->hop[k].next_hop)
+			add_object(w, s, p->hop[k].next_hop, 1, 0);
+		else
+			add_hop(w, s, &p->hop[k], p->hop[k].weight);
+}
+
+/* One, and what can take its place: resolved, by another NIC. */
+static int lead_to_one(struct next_hops *hops, unsigned number, const struct p2pnic_adjacency *one,
+	const struct spread *backup)
+{
+	uint16_t member[1 + KERNEL_RESERVE_MAX];
+	unsigned members = 1;
+	int adjacency;
+
+	for (unsigned k = 0; k < backup->n && members <= KERNEL_RESERVE_MAX; k++) {
+		const struct p2pnic_adjacency *other = &backup->adjacency[k];
+
+		if (one->kind != P2PNIC_ADJACENCY_FORWARD ||
+			other->kind != P2PNIC_ADJACENCY_FORWARD || other->egress == one->egress)
+			continue;
+		adjacency = next_hops_adjacency(hops, other);
+		if (adjacency < 0)
+			return adjacency;
+		member[members++] = (uint16_t)adjacency;
+	}
+	if (members == 1)
+		return next_hops_lead_to(hops, number, one);
+	adjacency = next_hops_adjacency(hops, one);
+	if (adjacency < 0)
+		return adjacency;
+	member[0] = (uint16_t)adjacency;
+	return next_hops_order(hops, number, member, members);
+}
+
 static int lead(const struct kernel_ways *w, struct next_hops *hops, unsigned number)
 {
 	const struct kernel_way *way = w->of[number];
-	struct spread s = {.mtu = way->mtu};
+	struct spread s, backup;
 	struct group_member member[KERNEL_HOPS_MAX];
 
-	for (unsigned k = 0; k < way->hops; k++)
-		if (way->hop[k].next_hop)
-			add_object(w, &s, way->hop[k].next_hop, 1, 0);
-		else
-			add_hop(w, &s, &way->hop[k], way->hop[k].weight);
+	spread_of(w, &way->path[0], &s);
+	spread_of(w, &way->path[1], &backup);
+	if (!s.n) {
+		s = backup;
+		backup.n = 0;
+	}
 	if (!s.n)
 		add_fate(&s, P2PNIC_ADJACENCY_KERNEL, 1);
 	if (s.n == 1)
-		return next_hops_lead_to(hops, number, &s.adjacency[0]);
+		return lead_to_one(hops, number, &s.adjacency[0], &backup);
 	for (unsigned k = 0; k < s.n; k++) {
 		int adjacency = next_hops_adjacency(hops, &s.adjacency[k]);
 
@@ -183,47 +229,72 @@ static int lead(const struct kernel_ways *w, struct next_hops *hops, unsigned nu
 
 /* --- Next hops -------------------------------------------------------------------------------- */
 
-static uint64_t digest(uint64_t seed, const struct kernel_hop *hop, unsigned hops, uint32_t mtu)
+static uint64_t mix(uint64_t digest, uint64_t word)
 {
-	uint64_t digest = seed ^ mtu;
+	digest = (digest ^ word) * 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio */
+	return digest ^ digest >> 29;
+}
 
-	for (unsigned k = 0; k < hops; k++) {
-		const uint64_t word[] = {hop[k].gateway.high, hop[k].gateway.low,
-			(uint64_t)hop[k].ifindex << 32 | hop[k].next_hop,
-			hop[k].weight | (uint64_t)hop[k].gateway_family << 16};
+static uint64_t digest(uint64_t digest, const struct kernel_path *p)
+{
+	digest = mix(digest, p->mtu | (uint64_t)p->hops << 32);
+	for (unsigned k = 0; k < p->hops; k++) {
+		const struct kernel_hop *hop = &p->hop[k];
 
-		for (unsigned j = 0; j < sizeof(word) / sizeof(*word); j++) {
-			digest = (digest ^ word[j]) * 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio */
-			digest ^= digest >> 29;
-		}
+		digest = mix(digest, hop->gateway.high);
+		digest = mix(digest, hop->gateway.low);
+		digest = mix(digest, (uint64_t)hop->ifindex << 32 | hop->next_hop);
+		digest = mix(digest, hop->weight | (uint64_t)hop->gateway_family << 16);
 	}
 	return digest;
 }
 
-static bool same_way(
-	const struct kernel_way *way, const struct kernel_hop *hop, unsigned hops, uint32_t mtu)
+static struct next_hop_key key_of(const struct kernel_ways *w, const struct kernel_path path[2])
 {
-	return way && way->mtu == mtu && way->hops == hops &&
-	       !memcmp(way->hop, hop, hops * sizeof(*hop));
+	return (struct next_hop_key){.type = NEXT_HOP_KERNEL,
+		.prefix.address.bits = {digest(digest(w->seed[0], &path[0]), &path[1]),
+			digest(digest(w->seed[1], &path[0]), &path[1])}};
 }
 
-int kernel_ways_take(struct kernel_ways *w, struct next_hops *h, const struct kernel_hop *hop,
-	unsigned hops, uint32_t mtu)
+static bool same_path(const struct kernel_path *a, const struct kernel_path *b)
 {
-	const struct next_hop_key key = {.type = NEXT_HOP_KERNEL,
-		.prefix.address.bits = {
-			digest(w->seed[0], hop, hops, mtu), digest(w->seed[1], hop, hops, mtu)}};
-	int number = next_hops_take(h, &key);
+	return a->mtu == b->mtu && a->hops == b->hops &&
+	       (!a->hops || !memcmp(a->hop, b->hop, a->hops * sizeof(*a->hop)));
+}
+
+static bool same_way(const struct kernel_way *way, const struct kernel_path path[2])
+{
+	return way && same_path(&way->path[0], &path[0]) && same_path(&way->path[1], &path[1]);
+}
+
+static struct kernel_way *way_new(const struct kernel_path path[2])
+{
+	struct kernel_way *way = malloc(
+		sizeof(*way) + ((size_t)path[0].hops + path[1].hops) * sizeof(*way->hop));
+	struct kernel_hop *hop = way ? way->hop : NULL;
+
+	for (unsigned k = 0; k < 2 && way; k++) {
+		way->path[k] = path[k];
+		way->path[k].hop = hop;
+		if (path[k].hops)
+			memcpy(hop, path[k].hop, path[k].hops * sizeof(*hop));
+		hop += path[k].hops;
+	}
+	return way;
+}
+
+static int take(struct kernel_ways *w, struct next_hops *h, const struct kernel_path path[2],
+	const struct next_hop_key *key)
+{
+	int number = next_hops_take(h, key);
 	struct kernel_way *way;
 
-	if (number < 0 || (h->settled[number] && same_way(w->of[number], hop, hops, mtu)))
+	if (number < 0 || (h->settled[number] && same_way(w->of[number], path)))
 		return number;
-	if (!same_way(w->of[number], hop, hops, mtu)) {
-		way = malloc(sizeof(*way) + hops * sizeof(*hop));
+	if (!same_way(w->of[number], path)) {
+		way = way_new(path);
 		if (!way)
 			return -ENOMEM;
-		*way = (struct kernel_way){.mtu = mtu, .hops = (uint16_t)hops};
-		memcpy(way->hop, hop, hops * sizeof(*hop));
 		free(w->of[number]);
 		w->of[number] = way;
 	}
@@ -231,6 +302,19 @@ int kernel_ways_take(struct kernel_ways *w, struct next_hops *h, const struct ke
 	if (number > 0)
 		h->settled[number] = true;
 	return number;
+}
+
+int kernel_ways_take(struct kernel_ways *w, struct next_hops *h, const struct kernel_path *best,
+	const struct kernel_path *backup)
+{
+	struct kernel_path path[2] = {*best, *backup};
+	struct next_hop_key key = key_of(w, path);
+
+	if (backup->hops && !next_hops_spare(h, &key)) {
+		path[1] = (struct kernel_path){NULL, 0, 0};
+		key = key_of(w, path);
+	}
+	return take(w, h, path, &key);
 }
 
 int kernel_ways_lead(const struct kernel_ways *w, struct next_hops *h)
@@ -264,7 +348,9 @@ void kernel_ways_gateways(
 {
 	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++)
 		if (h->key[k].type == NEXT_HOP_KERNEL && h->users[k] && w->of[k])
-			gateways_of(w, w->of[k]->hop, w->of[k]->hops, 0, call, context);
+			gateways_of(w, w->of[k]->hop,
+				(unsigned)w->of[k]->path[0].hops + w->of[k]->path[1].hops, 0, call,
+				context);
 }
 
 void kernel_ways_free(struct kernel_ways *w)

@@ -8,7 +8,8 @@
  *                    neighbours
  *
  * Routes with the same hops have one next hop: the gateway of a link, a list of several, a next-hop
- * object by its id. What a next hop leads to follows from the kernel's state as it is, and is found
+ * object by its id; and with the same backup, the hops of the route that the kernel would take
+ * next. What a next hop leads to follows from the kernel's state as it is, and is found
  * anew whenever a link, a neighbour or an object has changed; no route is touched for that.
  *
  *   a hop's link                          it leads to
@@ -18,7 +19,13 @@
  *   is a NIC, a VLAN of one, or a         the gateway's MAC address, with the VLAN's tag; the
  * kernel macvlan of either                   resolves it (GLEAN) while it has no such neighbour
  *
- * If no hop leads anywhere the kernel gets the packet, and answers as it sees fit.
+ * If no hop leads anywhere those of the backup do; without, the kernel gets the packet, and answers
+ * as it sees fit.
+ *
+ * A way that is one resolved gateway has those of its backup that are resolved, by other NICs, in
+ * reserve: NICs take them by themselves while the port of the gateway has no carrier. A group has
+ * no reserve: its word says only how flows are spread. And no more than half of the numbers are
+ * taken for the sake of backups.
  */
 #ifndef ROUTER_KERNEL_WAY_H
 #define ROUTER_KERNEL_WAY_H
@@ -33,11 +40,14 @@ struct kernel_nics {
 	unsigned n;
 };
 
-struct kernel_way {
-	uint32_t mtu; /* of the route; 0: the link's */
+/* Of a route: hops, and its MTU; 0: the link's. */
+struct kernel_path {
+	const struct kernel_hop *hop;
 	uint16_t hops;
-	struct kernel_hop hop[];
+	uint32_t mtu;
 };
+
+struct kernel_way; /* opaque */
 
 struct kernel_ways {
 	struct kernel_state *state;
@@ -49,9 +59,12 @@ struct kernel_ways {
 
 void kernel_ways_free(struct kernel_ways *);
 
-/* The number of a way's next hop, which leads where it should; -ENOSPC, -ENOMEM. */
-int kernel_ways_take(struct kernel_ways *, struct next_hops *, const struct kernel_hop *hop,
-	unsigned hops, uint32_t mtu);
+#define KERNEL_RESERVE_MAX 7u
+
+/* The number of a way's next hop, which leads where it should; -ENOSPC, -ENOMEM. backup: without
+ * hops, none. */
+int kernel_ways_take(struct kernel_ways *, struct next_hops *, const struct kernel_path *best,
+	const struct kernel_path *backup);
 /* Finds anew where all of them lead. */
 int kernel_ways_lead(const struct kernel_ways *, struct next_hops *);
 

@@ -76,10 +76,16 @@ int next_hops_take(struct next_hops *h, const struct next_hop_key *key)
 	for (k = 1; k < TABLE_HALF_NEXT_HOPS; k++)
 		if (h->key[k].type == NEXT_HOP_FREE) {
 			h->key[k] = *key;
+			h->taken++;
 			link_key(h, k);
 			return (int)k;
 		}
 	return -ENOSPC;
+}
+
+bool next_hops_spare(const struct next_hops *h, const struct next_hop_key *key)
+{
+	return h->taken < TABLE_HALF_NEXT_HOPS / 2 || find(h, key);
 }
 
 static struct next_hop_key gateway_key(const struct address *a)
@@ -183,13 +189,46 @@ static p2pnic_bucket bucket_of(const struct next_hops *h, uint32_t word, uint32_
 	return log2 ? h->bucket[first + (flow & ((1u << log2) - 1))] : (p2pnic_bucket)first;
 }
 
+/* Leads it to 2^log2 new buckets. */
+static int lead_to_buckets(
+	struct next_hops *h, unsigned k, const p2pnic_bucket *now, unsigned log2, uint32_t flags)
+{
+	int first = allocate_buckets(h, log2);
+
+	if (first < 0)
+		return first;
+	memcpy(h->bucket + first, now, sizeof(*now) << log2);
+	h->word[k] = P2PNIC_NEXT_HOP(first, log2) | flags;
+	return (int)k;
+}
+
+int next_hops_order(
+	struct next_hops *h, unsigned k, const uint16_t *adjacency, unsigned adjacencies)
+{
+	p2pnic_bucket now[1u << GROUP_LOG2_MAX];
+	const uint32_t word = h->word[k];
+	unsigned log2 = 1;
+
+	while (1u << log2 < adjacencies)
+		log2++;
+	for (unsigned b = 0; b < 1u << log2; b++)
+		now[b] = adjacency[b < adjacencies ? b : adjacencies - 1];
+	if ((word & P2PNIC_NEXT_HOP_ORDERED) && P2PNIC_NEXT_HOP_LOG2(word) == log2 &&
+		!memcmp(now, h->bucket + P2PNIC_NEXT_HOP_FIRST(word), sizeof(*now) << log2))
+		return (int)k;
+	return lead_to_buckets(h, k, now, log2, P2PNIC_NEXT_HOP_ORDERED);
+}
+
 int next_hops_share(
 	struct next_hops *h, unsigned k, const struct group_member *member, unsigned members)
 {
 	p2pnic_bucket before[1u << GROUP_LOG2_MAX], now[1u << GROUP_LOG2_MAX];
-	const uint32_t word = h->word[k];
-	unsigned log2 = group_log2(member, members), old_log2 = P2PNIC_NEXT_HOP_LOG2(word);
-	int first;
+	uint32_t word = h->word[k];
+	unsigned log2 = group_log2(member, members), old_log2;
+
+	if (word & P2PNIC_NEXT_HOP_ORDERED)
+		word = P2PNIC_NEXT_HOP(bucket_of(h, word, 0), 0); /* for all flows */
+	old_log2 = P2PNIC_NEXT_HOP_LOG2(word);
 
 	if (log2 && log2 < old_log2)
 		log2 = old_log2;
@@ -203,12 +242,7 @@ int next_hops_share(
 	}
 	if (log2 == old_log2 && !memcmp(now, before, sizeof(*now) << log2))
 		return (int)k;
-	first = allocate_buckets(h, log2);
-	if (first < 0)
-		return first;
-	memcpy(h->bucket + first, now, sizeof(*now) << log2);
-	h->word[k] = P2PNIC_NEXT_HOP(first, log2);
-	return (int)k;
+	return lead_to_buckets(h, k, now, log2, 0);
 }
 
 int next_hops_group(struct next_hops *h, const struct prefix *p, const struct group_member *member,
@@ -221,6 +255,15 @@ int next_hops_group(struct next_hops *h, const struct prefix *p, const struct gr
 }
 
 /* --- Letting go, and into NICs ---------------------------------------------------------------- */
+
+/* As it stands in that half. */
+static uint32_t word_in(uint32_t word, unsigned half)
+{
+	const uint32_t per_half =
+		P2PNIC_NEXT_HOP_LOG2(word) ? TABLE_HALF_BUCKETS : TABLE_HALF_ADJACENCIES;
+
+	return word + P2PNIC_NEXT_HOP(half * per_half, 0);
+}
 
 uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *before, uint8_t *bar2,
 	unsigned half, unsigned *moved)
@@ -246,15 +289,10 @@ uint64_t next_hops_write(const struct next_hops *now, const struct next_hops *be
 			bytes += sizeof(*bucket);
 		}
 	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++) {
-		uint32_t log2 = P2PNIC_NEXT_HOP_LOG2(now->word[k]);
-		uint32_t first = P2PNIC_NEXT_HOP_FIRST(now->word[k]);
-
 		if (!now->word[k] || now->word[k] == (before ? before->word[k] : 0))
 			continue;
 		/* Release: pairs with the acquire by which the NIC reads the word. */
-		atomic_store_explicit(&word[k],
-			P2PNIC_NEXT_HOP(first + (log2 ? buckets : adjacencies), log2),
-			memory_order_release);
+		atomic_store_explicit(&word[k], word_in(now->word[k], half), memory_order_release);
 		bytes += sizeof(*word);
 		*moved += before && before->word[k];
 	}
@@ -275,8 +313,7 @@ bool next_hops_has(const struct next_hops *h, unsigned next_hop, const uint8_t *
 
 	if (!wanted)
 		return true;
-	if (atomic_load_explicit(&word[next_hop], memory_order_relaxed) !=
-		P2PNIC_NEXT_HOP(first + (log2 ? buckets : adjacencies), log2))
+	if (atomic_load_explicit(&word[next_hop], memory_order_relaxed) != word_in(wanted, half))
 		return false;
 	for (uint32_t b = 0; b < 1u << log2; b++) {
 		const unsigned to = bucket_of(h, wanted, b);
@@ -293,6 +330,7 @@ void next_hops_sweep(struct next_hops *h)
 	memset(h->head, 0, sizeof(h->head));
 	memset(h->adjacency_used + 1, 0, sizeof(h->adjacency_used) - 1);
 	memset(h->bucket_used, 0, sizeof(h->bucket_used));
+	h->taken = 0;
 	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++) {
 		uint32_t word = h->word[k];
 
@@ -301,6 +339,7 @@ void next_hops_sweep(struct next_hops *h)
 			h->word[k] = 0;
 			continue;
 		}
+		h->taken++;
 		link_key(h, k);
 		for (uint32_t b = 0; b < 1u << P2PNIC_NEXT_HOP_LOG2(word); b++) {
 			h->adjacency_used[bucket_of(h, word, b)] = true;
@@ -317,8 +356,8 @@ const struct p2pnic_adjacency *next_hops_lead(
 	bool seen[TABLE_HALF_ADJACENCIES];
 
 	*members = 1;
-	if (!P2PNIC_NEXT_HOP_LOG2(word))
-		return &h->adjacency[P2PNIC_NEXT_HOP_FIRST(word)];
+	if (!P2PNIC_NEXT_HOP_LOG2(word) || word & P2PNIC_NEXT_HOP_ORDERED)
+		return &h->adjacency[bucket_of(h, word, 0)];
 	memset(seen, 0, sizeof(seen));
 	*members = 0;
 	for (uint32_t b = 0; b < 1u << P2PNIC_NEXT_HOP_LOG2(word); b++) {
@@ -328,4 +367,11 @@ const struct p2pnic_adjacency *next_hops_lead(
 		*is = true;
 	}
 	return &h->adjacency[bucket_of(h, word, 0)];
+}
+
+const struct p2pnic_adjacency *next_hops_reserve(const struct next_hops *h, unsigned next_hop)
+{
+	const uint32_t word = h->word[next_hop];
+
+	return word & P2PNIC_NEXT_HOP_ORDERED ? &h->adjacency[bucket_of(h, word, 1)] : NULL;
 }

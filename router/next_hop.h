@@ -4,7 +4,8 @@
  * them.
  *
  *   route ──▶ next hop: one word ──▶ adjacency
- *                              └───▶ buckets ──▶ adjacencies      a group (fib/group.h)
+ *                              └───▶ buckets ──▶ adjacencies      a group (fib/group.h), or one
+ *                                                                 and its reserve, in order
  *
  * A next hop is known by its key: a gateway's address, the prefix of a group, a fate without an
  * address (local, blackhole), or the kernel's hops. It keeps its number for as long as a route uses
@@ -61,6 +62,7 @@ struct next_hops {
 	struct next_hop_key key[TABLE_HALF_NEXT_HOPS];
 	uint32_t users[TABLE_HALF_NEXT_HOPS]; /* routes; table.c counts them */
 	bool settled[TABLE_HALF_NEXT_HOPS];   /* since the copy was made */
+	unsigned taken;                       /* numbers */
 	uint16_t chain[TABLE_HALF_NEXT_HOPS]; /* of next hops whose keys hash alike; 0 ends it */
 	uint16_t head[1024];
 
@@ -84,9 +86,11 @@ int next_hops_gateway(
 	struct next_hops *, const struct address *gateway, const struct p2pnic_adjacency *);
 int next_hops_fate(struct next_hops *, enum p2pnic_adjacency_kind kind, unsigned nic, unsigned vid);
 
-/* The number of a key, which leads nowhere yet if it is new; then one of next_hops_lead_to and
- * next_hops_share, which return the number too. */
+/* The number of a key, which leads nowhere yet if it is new; then one of next_hops_lead_to,
+ * next_hops_share and next_hops_order, which return the number too. spare: it has a number, or may
+ * get one without taking the second half of them all. */
 int next_hops_take(struct next_hops *, const struct next_hop_key *);
+bool next_hops_spare(const struct next_hops *, const struct next_hop_key *);
 int next_hops_lead_to(struct next_hops *, unsigned number, const struct p2pnic_adjacency *);
 
 /*
@@ -98,6 +102,10 @@ int next_hops_lead_to(struct next_hops *, unsigned number, const struct p2pnic_a
 int next_hops_adjacency(struct next_hops *, const struct p2pnic_adjacency *);
 int next_hops_share(
 	struct next_hops *, unsigned number, const struct group_member *member, unsigned members);
+/* All flows take the first adjacency (numbers of next_hops_adjacency), the others are its reserve
+ * (P2PNIC_NEXT_HOP_ORDERED), in that order; 2 to 2^GROUP_LOG2_MAX of them. */
+int next_hops_order(
+	struct next_hops *, unsigned number, const uint16_t *adjacency, unsigned adjacencies);
 int next_hops_group(struct next_hops *, const struct prefix *, const struct group_member *member,
 	unsigned members);
 
@@ -116,8 +124,10 @@ bool next_hops_has(const struct next_hops *, unsigned next_hop, const uint8_t *b
  * then. */
 void next_hops_sweep(struct next_hops *);
 
-/* Where it leads: the adjacency of its (first) bucket, and how many different ones there are. */
+/* Where it leads: the adjacency of its (first) bucket, and how many different ones flows are spread
+ * over. reserve: the one that takes the place of the first; NULL: none does. */
 const struct p2pnic_adjacency *next_hops_lead(
 	const struct next_hops *, unsigned next_hop, unsigned *members);
+const struct p2pnic_adjacency *next_hops_reserve(const struct next_hops *, unsigned next_hop);
 
 #endif

@@ -92,6 +92,7 @@ void fake_way_of_word(const struct fake_nic *f, uint32_t word, struct way *way)
 		(const struct p2pnic_adjacency *)(f->driver.bar2 + P2PNIC_BAR2_ADJACENCIES);
 	uint32_t first = P2PNIC_NEXT_HOP_FIRST(word);
 
+	way->ordered = word & P2PNIC_NEXT_HOP_ORDERED;
 	way->buckets = 1u << P2PNIC_NEXT_HOP_LOG2(word);
 	for (unsigned b = 0; b < way->buckets; b++)
 		way->adjacency[b] = adjacency[way->buckets == 1 ? first : bucket[first + b]];

@@ -29,6 +29,7 @@ void fake_close(struct fake_nic *);
 struct way {
 	struct p2pnic_adjacency adjacency[4096];
 	unsigned buckets;
+	bool ordered; /* the first for all flows, the others in reserve */
 };
 void fake_way(const struct fake_nic *, const struct address *, struct way *);
 /* The same of a next-hop word. */

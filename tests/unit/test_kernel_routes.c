@@ -46,6 +46,7 @@ static struct fake_nic nic[NICS], fresh;
 static struct table_nics nics;
 static struct table_report report;
 static uint64_t random_state;
+static unsigned reserves; /* that were right */
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
@@ -286,6 +287,8 @@ static void set_group(uint32_t id, uint32_t a, uint32_t b)
 struct shares {
 	struct p2pnic_adjacency adjacency[64];
 	unsigned weight[64], n, total;
+	struct p2pnic_adjacency reserve[KERNEL_RESERVE_MAX];
+	unsigned reserves;
 };
 
 static const struct kernel_value *value(enum kernel_kind kind, uint32_t id)
@@ -371,31 +374,83 @@ static void share_hops(struct shares *s, const struct kernel_value *v, unsigned 
 	}
 }
 
+static bool goes_before(const struct kernel_key *a, const struct kernel_key *b)
+{
+	return a->id > b->id || (a->id == b->id && a->metric < b->metric);
+}
+
+/* Whether a neighbour on the link of a connected route has a route of its own. */
+static bool has_host_route(
+	const struct kernel_value *best, const struct kernel_key *key, const struct address *to)
+{
+	const struct kernel_value *v, *link = value(KERNEL_LINK, best->hop[0].ifindex);
+	struct kernel_key other;
+	size_t from = 0;
+
+	if (best->hops != 1 || best->hop[0].next_hop || best->hop[0].gateway_family ||
+		key->length == address_bits(to) || !link || link->link.master ||
+		best->hop[0].ifindex == 4 ||
+		(best->hop[0].ifindex == LINKS && value(KERNEL_LINK, 1)->link.master))
+		return false;
+	while ((v = kernel_state_each(state, KERNEL_NEIGHBOR, &from, &other)))
+		if (other.id == best->hop[0].ifindex && other.family == to->family &&
+			!memcmp(&other.address, &to->bits, 16) &&
+			(v->neighbor.state & ~(NUD_INCOMPLETE | NUD_FAILED)))
+			return true;
+	return false;
+}
+
+/* By the hops of the best; where they lead nowhere, by those of the next; which is in reserve where
+ * the best has one way. */
+static void share_both(struct shares *s, const struct kernel_value *best,
+	const struct kernel_value *next, const struct kernel_key *key, const struct address *to)
+{
+	const struct address nobody = {{0, 0}, 0};
+	struct shares backup = {.n = 0};
+
+	share_hops(s, best, 0, best->route.mtu, to);
+	if (next && next->route.type == RTN_UNICAST && !next->route.unsupported &&
+		!has_host_route(best, key, to))
+		share_hops(&backup, next, 0, next->route.mtu,
+			key->length == address_bits(to) ? to : &nobody);
+	if (!s->n)
+		*s = backup;
+	else if (s->n == 1 && s->adjacency[0].kind == P2PNIC_ADJACENCY_FORWARD)
+		for (unsigned k = 0; k < backup.n && s->reserves < KERNEL_RESERVE_MAX; k++)
+			if (backup.adjacency[k].kind == P2PNIC_ADJACENCY_FORWARD &&
+				backup.adjacency[k].egress != s->adjacency[0].egress)
+				s->reserve[s->reserves++] = backup.adjacency[k];
+	if (!s->n)
+		share(s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, 1);
+}
+
 static struct shares expected(const struct address *to)
 {
-	const struct kernel_value *v, *best = NULL;
-	struct kernel_key key, best_key = {0};
+	const struct kernel_value *v, *best = NULL, *next = NULL;
+	struct kernel_key key, best_key = {0}, next_key = {0};
 	struct shares s = {.n = 0};
 	bool by_tos = false;
 	size_t from = 0;
 
 	while ((v = kernel_state_each(state, KERNEL_ROUTE, &from, &key))) {
 		const struct prefix prefix = {{key.address, key.family}, key.length};
-		bool better;
 
 		if (key.family != to->family || key.id < RT_TABLE_DEFAULT ||
-			!prefix_contains(&prefix, to))
+			!prefix_contains(&prefix, to) || (best && key.length < best_key.length))
 			continue;
-		better = !best || key.length > best_key.length ||
-			 (key.length == best_key.length &&
-				 (key.id > best_key.id ||
-					 (key.id == best_key.id && key.metric < best_key.metric)));
-		by_tos = best && key.length < best_key.length    ? by_tos
-			 : best && key.length == best_key.length ? by_tos || key.tos
-								 : key.tos != 0;
-		if (better) {
+		if (best && key.length > best_key.length) {
+			best = next = NULL;
+			by_tos = false;
+		}
+		by_tos |= key.tos != 0;
+		if (!best || goes_before(&key, &best_key)) {
+			next = best;
+			next_key = best_key;
 			best = v;
 			best_key = key;
+		} else if (!next || goes_before(&key, &next_key)) {
+			next = v;
+			next_key = key;
 		}
 	}
 	if (!best || (best->route.type == RTN_THROW && !by_tos)) {
@@ -403,9 +458,7 @@ static struct shares expected(const struct address *to)
 	} else if (by_tos || best->route.unsupported) {
 		share(&s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, 1);
 	} else if (best->route.type == RTN_UNICAST) {
-		share_hops(&s, best, 0, best->route.mtu, to);
-		if (!s.n)
-			share(&s, (struct p2pnic_adjacency){.kind = P2PNIC_ADJACENCY_KERNEL}, 1);
+		share_both(&s, best, next, &best_key, to);
 	} else {
 		static const uint8_t kind[] = {[RTN_LOCAL] = P2PNIC_ADJACENCY_LOCAL,
 			[RTN_BROADCAST] = P2PNIC_ADJACENCY_BROADCAST,
@@ -428,6 +481,17 @@ static void assert_shares(const struct fake_nic *n, const struct address *to)
 	fake_way(n, to, &got);
 	if (got.adjacency[0].kind == P2PNIC_ADJACENCY_LOCAL)
 		got.adjacency[0].egress = 0;
+	assert_int_equal(got.ordered, want.reserves != 0);
+	if (got.ordered) {
+		reserves++;
+		assert_true(got.buckets > want.reserves);
+		assert_memory_equal(&got.adjacency[0], &want.adjacency[0], sizeof(*want.adjacency));
+		for (unsigned k = 1; k < got.buckets; k++)
+			assert_memory_equal(&got.adjacency[k],
+				&want.reserve[(k < want.reserves ? k : want.reserves) - 1],
+				sizeof(*want.reserve));
+		return;
+	}
 	for (unsigned k = 0; k < want.n; k++) {
 		const unsigned has = way_count(&got, &want.adjacency[k]);
 		const double more = (double)has / got.buckets - (double)want.weight[k] / want.total;
@@ -873,6 +937,111 @@ static void test_metrics(void **context)
 	assert_int_equal(kind("172.16.0.1"), P2PNIC_ADJACENCY_KERNEL);
 }
 
+static struct wanted to_network(char to[32], unsigned k, struct wanted w)
+{
+	snprintf(to, 32, "172.%u.%u.0", 16 + (k >> 8), k & 255);
+	w.to = to;
+	w.length = 24;
+	return w;
+}
+
+static unsigned next_hops_in_use(void)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 1; k < TABLE_HALF_NEXT_HOPS; k++)
+		n += table_next_hops(table)->users[k] > 0;
+	return n;
+}
+
+/* NICs have the second best in reserve: one next hop for each pair, however many routes. */
+static void test_backup(void **context)
+{
+	const struct wanted good = {.metric = 10, .hop = {{1, "10.0.0.2"}}},
+			    bad = {.metric = 20,
+				    .mtu = 1280,
+				    .hop = {{2, "10.0.2.2"}, {3, "10.0.3.2"}, {1, "10.0.0.3"}}};
+	static const uint8_t reserve[] = {0, 1, 2, 2};
+	const struct address a = parsed("172.16.0.1");
+	static struct way way;
+	char to[32];
+
+	make();
+	for (unsigned k = 1; k <= 3; k++) {
+		snprintf(to, sizeof(to), "10.0.%u.2", k == 1 ? 0 : k);
+		set_neighbor(k, to, NUD_REACHABLE, 2);
+	}
+	set_neighbor(1, "10.0.0.3", NUD_REACHABLE, 3);
+	for (unsigned k = 0; k < 1000; k++) {
+		add(to_network(to, k, good));
+		add(to_network(to, k, bad));
+	}
+	apply();
+	assert_int_equal(next_hops_in_use(), 1);
+	right("172.16.0.1");
+	fake_way(&nic[0], &a, &way);
+	assert_true(way.ordered);
+	assert_int_equal(way.buckets, 4);
+	for (unsigned k = 0; k < way.buckets; k++)
+		assert_int_equal(way.adjacency[k].egress, reserve[k]);
+	assert_int_equal(way.adjacency[1].mtu, 1280);
+
+	set_neighbor(2, "10.0.2.2", NUD_FAILED, 2); /* not resolved: no use as a reserve */
+	apply();
+	right("172.16.0.1");
+	assert_int_equal(report.moved, 1);
+	set_neighbor(2, "10.0.2.2", NUD_REACHABLE, 2);
+	set_link(1, IFF_UP, 1500, 0); /* no carrier: its flows are shared out by the host */
+	apply();
+	right("172.16.0.1");
+	fake_way(&nic[0], &a, &way);
+	assert_false(way.ordered);
+	assert_int_equal(report.changed, 0);
+	set_link(1, UP, 1500, 0);
+	apply();
+	right("172.16.0.1");
+	fake_way(&nic[0], &a, &way);
+	assert_true(way.ordered);
+
+	for (unsigned k = 0; k < 1000; k++)
+		del(to_network(to, k, k < 500 ? good : bad));
+	apply();
+	right("172.16.0.1");
+	right("172.17.250.1");
+	assert_int_equal(next_hops_in_use(), 2);
+}
+
+/* Half of the next hops are not taken for that. */
+static void test_backups_full(void **context)
+{
+	const unsigned most = TABLE_HALF_NEXT_HOPS / 2, n = most + 200;
+	unsigned ordered = 0;
+	char gateway[32], to[32];
+
+	make();
+	set_neighbor(2, "10.0.2.2", NUD_REACHABLE, 2);
+	for (unsigned k = 0; k < n; k++) {
+		snprintf(gateway, sizeof(gateway), "10.1.%u.%u", k >> 8, k & 255);
+		set_neighbor(1, gateway, NUD_REACHABLE, (uint8_t)(k & 127));
+		add(to_network(to, k, (struct wanted){.metric = 10, .hop = {{1, gateway}}}));
+		add(to_network(to, k, (struct wanted){.metric = 20, .hop = {{2, "10.0.2.2"}}}));
+	}
+	make();
+	for (unsigned k = 0; k < n; k++) {
+		struct address a;
+		static struct way way;
+
+		snprintf(to, sizeof(to), "172.%u.%u.1", 16 + (k >> 8), k & 255);
+		a = parsed(to);
+		fake_way(&nic[0], &a, &way);
+		assert_int_equal(way.adjacency[0].kind, P2PNIC_ADJACENCY_FORWARD);
+		assert_int_equal(way.adjacency[0].egress, 0);
+		ordered += way.ordered;
+	}
+	assert_in_range(ordered, most - 4, most);
+	assert_false(routes.lossy);
+}
+
 /* A replaced object is one store, whatever goes by it. */
 static void test_objects(void **context)
 {
@@ -1249,6 +1418,7 @@ static void test_random(void **context)
 {
 	size_t most = 0;
 
+	reserves = 0;
 	random_state = test_seed();
 	make();
 	for (unsigned round = 0; round < 1500; round++) {
@@ -1274,6 +1444,7 @@ static void test_random(void **context)
 			most = table_routes(table)->n;
 	}
 	assert_true(most > 40);
+	assert_true(reserves > 20);
 	assert_int_equal(routes.applied.compiles, 1);
 	assert_true(kernel_state_counters(state)->malformed == 0);
 }
@@ -1288,6 +1459,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_above, begin, end),
 		cmocka_unit_test_setup_teardown(test_vlans, begin, end),
 		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
+		cmocka_unit_test_setup_teardown(test_backup, begin, end),
+		cmocka_unit_test_setup_teardown(test_backups_full, begin, end),
 		cmocka_unit_test_setup_teardown(test_objects, begin, end),
 		cmocka_unit_test_setup_teardown(test_enslaved, begin, end),
 		cmocka_unit_test_setup_teardown(test_full, begin, end),
