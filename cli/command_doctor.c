@@ -1,61 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "cli/pci_host.h"
-#include "ipc/log.h"
+#include "cli/which_router.h"
+#include "router/api_client.h"
+#include "router/config.h"
+#include "router/doctor.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] = "usage: p2pnic doctor [-j] [--sysfs DIR]\n"
-			    "\n"
-			    "What this host lacks for PCI NICs, and the fix. Nothing is changed. "
-			    "Exit status 1: there is\n"
-			    "a fault.\n"
-			    "  -j           JSON\n"
-			    "  --sysfs DIR  a recorded tree instead of /sys\n";
+static const char usage[] =
+	"usage: p2pnic doctor [-j] [-c FILE | --name NAME | --runtime DIR] [--sysfs DIR]\n"
+	"\n"
+	"What this host lacks for PCI NICs, and what of the kernel's state keeps a router from\n"
+	"working as it should or is not done by NICs; with the fix. Nothing is changed. A router\n"
+	"that runs is asked (default: the one of name p2pnic). Exit status 1: there is a fault.\n"
+	"  -j           JSON\n"
+	"  -c FILE      the router of this configuration; where it does not run, what of it can "
+	"be\n"
+	"               said without, which takes root\n"
+	"  --sysfs DIR  a recorded tree instead of /sys; no router is asked\n";
 
-enum level { OK, NOTE, FAULT };
+#define say(findings, level, subject, ...) finding_add(findings, level, "pci", subject, __VA_ARGS__)
 
-static const char *const level_name[] = {[OK] = "ok", [NOTE] = "note", [FAULT] = "fault"};
-
-struct findings {
-	json_t *checks;
-	bool fault;
-};
-
-/* fix: "" for none. */
-static void __attribute__((format(printf, 5, 6))) say(struct findings *findings, enum level level,
-	const char *subject, const char *fix, const char *format, ...)
-{
-	char text[1280];
-	va_list list;
-
-	va_start(list, format);
-	vsnprintf(text, sizeof(text), format, list);
-	va_end(list);
-	findings->fault |= level == FAULT;
-	/* A path that is no UTF-8 may stand in it. */
-	json_array_append_new(findings->checks,
-		json_pack("{s:s, s:s, s:o, s:o}", "level", level_name[level], "subject", subject,
-			"text", json_string(text) ?: json_string("cannot be shown: no UTF-8"),
-			"fix", *fix ? json_string(fix) : json_null()));
-}
-
-static void check_bars(struct findings *findings, const char *at, const struct pci_function *n)
+static void check_bars(json_t *findings, const char *at, const struct pci_function *n)
 {
 	static const uint64_t least[PCI_BARS] = {
 		[0] = P2PNIC_BAR0_BYTES, [2] = P2PNIC_BAR2_BYTES_MIN, [4] = P2PNIC_BAR4_BYTES_MIN};
 
 	for (unsigned k = 0; k < PCI_BARS; k++) {
 		if (n->bar[k].bytes < least[k])
-			say(findings, FAULT, at, "",
+			say(findings, FINDING_FAULT, at, "",
 				"BAR%u has %llu bytes, and a p2pnic's %llu or more", k,
 				(unsigned long long)n->bar[k].bytes, (unsigned long long)least[k]);
 		else if (least[k] && !n->bar[k].start)
-			say(findings, FAULT, at,
+			say(findings, FINDING_FAULT, at,
 				"firmware set-up: decoding above 4 GiB; or kernel parameter "
 				"pci=realloc",
 				"BAR%u was given no addresses", k);
@@ -63,7 +45,7 @@ static void check_bars(struct findings *findings, const char *at, const struct p
 }
 
 /* Whether this user can open what VFIO made of it. */
-static void check_access(struct findings *findings, const char *at, const struct pci_nic *nic)
+static void check_access(json_t *findings, const char *at, const struct pci_nic *nic)
 {
 	int error = nic->group_access;
 	char file[128], fix[192];
@@ -72,64 +54,63 @@ static void check_access(struct findings *findings, const char *at, const struct
 		return;
 	snprintf(file, sizeof(file), "/dev/vfio/%d", nic->function.group);
 	snprintf(fix, sizeof(fix), "as root: chown USER %s", file);
-	say(findings, FAULT, at,
+	say(findings, FINDING_FAULT, at,
 		error == -EACCES ? fix
 				 : "in a container: give it /dev/vfio; else see that udev runs",
 		"%s: %s", file, strerror(-error));
 }
 
-static void check_nic(
-	struct findings *findings, const struct pci_host *host, const struct pci_nic *nic)
+static void check_nic(json_t *findings, const struct pci_host *host, const struct pci_nic *nic)
 {
 	const struct pci_function *n = &nic->function;
 	const struct pci_member *obstacle = pci_nic_obstacle(nic);
 	char command[PCI_HOST_COMMAND_BYTES], at[PCI_ADDRESS_TEXT], other[PCI_ADDRESS_TEXT];
-	const size_t before = json_array_size(findings->checks);
+	const size_t before = json_array_size(findings);
 
 	pci_address_text(at, n->address);
 	check_bars(findings, at, n);
 	if (!nic->group) {
-		say(findings, FAULT, at,
+		say(findings, FINDING_FAULT, at,
 			"firmware set-up: VT-d or AMD-Vi; kernel parameter intel_iommu=on; "
 			"without an IOMMU: access: sysfs, which guards nothing",
 			"no IOMMU group, and vfio-pci takes no NIC without one");
 	} else if (strcmp(n->driver, PCI_DRIVER_VFIO) != 0) {
 		pci_host_bind(host, command, n->address, n->driver);
-		say(findings, FAULT, at, command, "driver %s, not " PCI_DRIVER_VFIO,
+		say(findings, FINDING_FAULT, at, command, "driver %s, not " PCI_DRIVER_VFIO,
 			*n->driver ? n->driver : "none");
 	} else {
 		check_access(findings, at, nic);
 	}
 	if (obstacle) {
 		pci_host_release(command, obstacle->address);
-		say(findings, FAULT, at, command,
+		say(findings, FINDING_FAULT, at, command,
 			"IOMMU group %d holds %s too, with driver %s: VFIO does not open the "
 			"group. "
 			"Free that one only if this host can do without it",
 			n->group, pci_address_text(other, obstacle->address), obstacle->driver);
 	}
-	if (json_array_size(findings->checks) == before)
-		say(findings, OK, at, "", "ready for VFIO, IOMMU group %d", n->group);
+	if (json_array_size(findings) == before)
+		say(findings, FINDING_OK, at, "", "ready for VFIO, IOMMU group %d", n->group);
 }
 
-static void check_pairs(struct findings *findings, const struct pci_topology *t)
+static void check_pairs(json_t *findings, const struct pci_topology *t)
 {
 	static const struct {
-		enum level level;
+		enum finding_level level;
 		const char *text, *fix;
 	} said[PCI_WAYS] = {
-		[PCI_WAY_SWITCH] = {OK, "by a switch", ""},
-		[PCI_WAY_ROOT] = {NOTE,
+		[PCI_WAY_SWITCH] = {FINDING_OK, "by a switch", ""},
+		[PCI_WAY_ROOT] = {FINDING_NOTE,
 			"through the root complex; not every host's routes that (the kernel lists "
 			"those "
 			"that do in drivers/pci/p2pdma.c)",
 			"put the NICs below one switch; where ACS at a port is the reason, kernel "
 			"parameter pci=disable_acs_redir=PORT"},
-		[PCI_WAY_PORT] = {NOTE,
+		[PCI_WAY_PORT] = {FINDING_NOTE,
 			"behind one port that is no switch's; it depends on the device", ""},
-		[PCI_WAY_UNKNOWN] = {NOTE, "by a switch, unless ACS redirects, which is unknown",
-			"run it as root"},
-		[PCI_WAY_NONE] = {FAULT, "not at all; `p2pnic nic list` says why", ""},
+		[PCI_WAY_UNKNOWN] = {FINDING_NOTE,
+			"by a switch, unless ACS redirects, which is unknown", "run it as root"},
+		[PCI_WAY_NONE] = {FINDING_FAULT, "not at all; `p2pnic nic list` says why", ""},
 	};
 	unsigned count[PCI_WAYS] = {0};
 
@@ -160,39 +141,159 @@ static void print(const json_t *checks)
 	}
 }
 
-int command_doctor(int argc, char **argv)
+/* --- PCI -------------------------------------------------------------------------------------- */
+
+static int check_pci(struct pci_host *host, const char *sysfs, json_t *findings)
 {
-	struct pci_host host = {.command = "doctor"};
-	struct findings findings = {0};
-	int status = pci_host_read(&host, argc, argv, usage);
-	const struct pci_topology *t = host.topology;
+	const int status = pci_host_look(host, sysfs);
+	const struct pci_topology *t = host->topology;
 
 	if (status != PCI_HOST_RUN)
 		return status;
-	findings.checks = json_array();
 	if (t->problems)
-		say(&findings, FAULT, "pci", "",
+		say(findings, FINDING_FAULT, "pci", "",
 			"%u functions or groups are unreadable; the first: %s", t->problems,
 			t->first.text);
 	if (t->nics)
-		say(&findings, OK, "pci", "", "%u %s (%04x:%04x)", t->nics,
+		say(findings, FINDING_OK, "pci", "", "%u %s (%04x:%04x)", t->nics,
 			t->nics == 1 ? "p2pnic" : "p2pnics", P2PNIC_PCI_VENDOR, P2PNIC_PCI_DEVICE);
 	else
-		say(&findings, OK, "pci", "", "no p2pnic (%04x:%04x); soft NICs need none",
+		say(findings, FINDING_OK, "pci", "", "no p2pnic (%04x:%04x); soft NICs need none",
 			P2PNIC_PCI_VENDOR, P2PNIC_PCI_DEVICE);
 	for (unsigned k = 0; k < t->nics; k++)
-		check_nic(&findings, &host, &t->nic[k]);
-	check_pairs(&findings, t);
+		check_nic(findings, host, &t->nic[k]);
+	check_pairs(findings, t);
+	pci_topology_free(host->topology);
+	return COMMAND_OK;
+}
+
+/* --- The kernel ------------------------------------------------------------------------------- */
+
+static void take(json_t *findings, json_t *found, const char *where)
+{
+	if (!json_array_size(found))
+		finding_add(findings, FINDING_OK, "kernel", "kernel", "",
+			"nothing in the way of %s", where);
+	json_array_extend(findings, found);
+	json_decref(found);
+}
+
+static bool ask_router(json_t *findings, const char *runtime, bool own, struct error *error)
+{
+	json_t *answer = api_show(runtime, own, "doctor", NULL, error);
+
+	if (!answer)
+		return false;
+	finding_add(findings, FINDING_OK, "router", "router", "", "runs in %s", runtime);
+	take(findings, json_incref(json_object_get(answer, "doctor")), "this router");
+	json_decref(answer);
+	return true;
+}
+
+/* Without a router: what its configuration says. */
+static void check_configuration(json_t *findings, const char *path)
+{
+	struct doctor doctor = {0};
+	struct config *config;
+	struct netns netns;
+	char runtime[256];
+	struct error error;
+
+	if (config_load(&config, path, &error)) {
+		finding_add(
+			findings, FINDING_FAULT, "router", "configuration", "", "%s", error.text);
+		return;
+	}
+	config_runtime(config, runtime, sizeof(runtime));
+	if (ask_router(findings, runtime, !config->router->runtime, &error)) {
+		config_free(config);
+		return;
+	}
+	finding_add(findings, FINDING_NOTE, "router", "router", "",
+		"%s: so routes, links and taps were not looked at", error.text);
+	if (netns_open(&netns, config->kernel ? config->kernel->namespace : NULL, &error)) {
+		finding_add(findings, FINDING_FAULT, "kernel", config->kernel->namespace, "", "%s",
+			error.text);
+	} else {
+		doctor = (struct doctor){.config = config, .netns = &netns};
+		take(findings, doctor_look(&doctor), "its configuration");
+	}
+	netns_close(&netns);
+	config_free(config);
+}
+
+static void check_router(json_t *findings, struct which_router *router, const char *file)
+{
+	const bool asked = *router->runtime;
+	struct error error;
+
+	if (file) {
+		check_configuration(findings, file);
+		return;
+	}
+	which_router_settle(router);
+	if (!ask_router(findings, router->runtime, router->own, &error))
+		finding_add(findings, asked ? FINDING_FAULT : FINDING_OK, "router", "router", "",
+			"%s", error.text);
+}
+
+int command_doctor(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+		{"config", required_argument, NULL, 'c'}, {"sysfs", required_argument, NULL, 's'},
+		WHICH_ROUTER_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
+	struct which_router router = {.command = "doctor"};
+	struct pci_host host = {.command = "doctor"};
+	const char *sysfs = "/sys", *file = NULL;
+	json_t *findings;
+	int option, status;
+
+	while ((option = getopt_long(argc, argv, "jc:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			host.json = true;
+			break;
+		case 'c':
+			file = optarg;
+			break;
+		case 's':
+			sysfs = optarg;
+			break;
+		case 'n':
+		case 'r':
+			if (!which_router_option(&router, option, optarg))
+				return COMMAND_USAGE;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind != argc || (file && *router.runtime)) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	findings = json_array();
+	status = check_pci(&host, sysfs, findings);
+	if (status != COMMAND_OK) {
+		json_decref(findings);
+		return status;
+	}
+	if (!strcmp(sysfs, "/sys") || file || *router.runtime)
+		check_router(findings, &router, file);
 	if (host.json) {
-		json_t *all = json_pack("{s:O}", "checks", findings.checks);
+		json_t *all = json_pack("{s:O}", "checks", findings);
 
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		putchar('\n');
 		json_decref(all);
 	} else {
-		print(findings.checks);
+		print(findings);
 	}
-	json_decref(findings.checks);
-	pci_topology_free(host.topology);
-	return findings.fault ? COMMAND_FAILED : COMMAND_OK;
+	status = finding_any_fault(findings) ? COMMAND_FAILED : COMMAND_OK;
+	json_decref(findings);
+	return status;
 }

@@ -14,8 +14,6 @@ int pci_host_read(struct pci_host *host, int argc, char **argv, const char *usag
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 		{"sysfs", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *sysfs = "/sys";
-	struct error error;
-	char who[32];
 	int option;
 
 	optind = 1;
@@ -39,6 +37,14 @@ int pci_host_read(struct pci_host *host, int argc, char **argv, const char *usag
 		fputs(usage, stderr);
 		return COMMAND_USAGE;
 	}
+	return pci_host_look(host, sysfs);
+}
+
+int pci_host_look(struct pci_host *host, const char *sysfs)
+{
+	struct error error;
+	char who[32];
+
 	if (pci_topology_read(
 		    &host->topology, sysfs, strcmp(sysfs, "/sys") != 0 ? NULL : "/dev", &error)) {
 		snprintf(who, sizeof(who), "p2pnic %s", host->command);

@@ -23,6 +23,8 @@ struct pci_host {
  * this host's device files have nothing to do with them.
  */
 int pci_host_read(struct pci_host *host, int argc, char **argv, const char *usage);
+/* Only that, for a command with options of its own. */
+int pci_host_look(struct pci_host *host, const char *sysfs);
 
 /* Shell commands, for root; `driver` is who has the function now. */
 void pci_host_bind(const struct pci_host *host, char command[PCI_HOST_COMMAND_BYTES],

@@ -27,6 +27,13 @@ static bool is_above_tap(const struct kernel_ways *w, const struct kernel_value 
 	return false;
 }
 
+bool kernel_unable_vlan(
+	const struct kernel_ways *w, uint32_t ifindex, const struct kernel_value *link)
+{
+	return link->link.kind == KERNEL_LINK_VLAN && is_above_tap(w, link) &&
+	       kernel_ways_nic(w, ifindex) < 0;
+}
+
 struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
 {
 	struct kernel_unable u = {0};
@@ -41,8 +48,7 @@ struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
 			u.enslaved++;
 			memcpy(u.tap, link->name, sizeof(u.tap));
 		}
-		if (link->kind == KERNEL_LINK_VLAN && is_above_tap(w, v) &&
-			kernel_ways_nic(w, key.id) < 0) {
+		if (kernel_unable_vlan(w, key.id, v)) {
 			u.vlans++;
 			memcpy(u.vlan, link->name, sizeof(u.vlan));
 		}

@@ -17,4 +17,8 @@ struct kernel_unable {
 /* Those there are now. */
 struct kernel_unable kernel_unable_count(const struct kernel_ways *);
 
+/* Is it a VLAN above a tap that NICs do not forward to? */
+bool kernel_unable_vlan(
+	const struct kernel_ways *, uint32_t ifindex, const struct kernel_value *link);
+
 #endif

@@ -303,6 +303,7 @@ json_t *router_show(struct router *r, const char *what)
 	       : !strcmp(what, "punt")     ? show_punt(r)
 	       : !strcmp(what, "tap")      ? show_tap(r)
 	       : !strcmp(what, "kernel")   ? show_kernel(r)
+	       : !strcmp(what, "doctor")   ? show_doctor(r, true)
 					   : NULL;
 }
 

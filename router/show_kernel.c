@@ -2,6 +2,7 @@
 #include "router/show_kernel.h"
 #include "router/audit.h"
 #include "router/interface.h"
+#include "router/doctor.h"
 #include "router/kernel.h"
 #include "router/router.h"
 
@@ -40,6 +41,16 @@ static struct left_out count_left_out(const struct router_kernel *k)
 	return n;
 }
 
+json_t *show_doctor(const struct router *r, bool routes)
+{
+	const struct doctor doctor = {.config = r->config,
+		.netns = &r->netns,
+		.ways = r->kernel ? &r->kernel->routes.ways : NULL,
+		.routes = routes};
+
+	return doctor_look(&doctor);
+}
+
 json_t *show_kernel(const struct router *r)
 {
 	const struct router_kernel *k = r->kernel;
@@ -47,10 +58,12 @@ json_t *show_kernel(const struct router *r)
 	const struct kernel_counters *counted;
 	const struct audit_counts *audits;
 	struct left_out left_out;
+	json_t *found;
 
 	if (!k)
 		return o;
 	audits = audit_counts(r);
+	found = show_doctor(r, false);
 	counted = kernel_state_counters(k->reader.state);
 	left_out = count_left_out(k);
 	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
@@ -99,10 +112,14 @@ json_t *show_kernel(const struct router *r)
 		{"drift_nics", audits->drift_nics},
 		{"audit_last_ms", audits->last_ms},
 		{"audit_step_most_us", audits->held_most_ns / 1000},
+		{"filters", finding_count(found, "filter")},
+		{"sysctls", finding_count(found, "sysctl")},
+		{"ports_in_the_kernel", finding_count(found, "port")},
 	};
 
 	for (size_t n = 0; n < sizeof(rows) / sizeof(*rows); n++)
 		json_object_set_new(o, rows[n].name, json_integer((json_int_t)rows[n].value));
+	json_decref(found);
 	return o;
 }
 

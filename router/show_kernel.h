@@ -4,11 +4,15 @@
 #define ROUTER_SHOW_KERNEL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct router;
 
 /* Without `kernel` in the configuration: an empty object, no rows. */
 json_t *show_kernel(const struct router *);
 json_t *show_kernel_neighbors(const struct router *);
+
+/* What `p2pnic doctor` finds; routes: also by a look at each route. */
+json_t *show_doctor(const struct router *, bool routes);
 
 #endif

@@ -13,6 +13,8 @@
 #include "tests/unit/seed.h"
 
 #include <fib/check.h>
+#include <router/config.h>
+#include <router/doctor.h>
 #include <router/kernel_above.h>
 #include <router/kernel_routes.h>
 #include <router/kernel_unable.h>
@@ -31,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define UP         (IFF_UP | IFF_RUNNING | IFF_LOWER_UP)
 #define NICS       3u
@@ -854,6 +857,94 @@ static void test_vlans(void **context)
 	right("172.17.0.1");
 }
 
+static void set_vrf(uint32_t ifindex, uint32_t of_table)
+{
+	const struct ifinfomsg fixed = {
+		.ifi_type = ARPHRD_ETHER, .ifi_index = (int)ifindex, .ifi_flags = UP};
+	struct nlmsghdr *m = message(RTM_NEWLINK, &fixed, sizeof(fixed));
+	struct nlattr *nest, *data;
+
+	mnl_attr_put_strz(m, IFLA_IFNAME, "red");
+	nest = mnl_attr_nest_start(m, IFLA_LINKINFO);
+	mnl_attr_put_strz(m, IFLA_INFO_KIND, "vrf");
+	data = mnl_attr_nest_start(m, IFLA_INFO_DATA);
+	mnl_attr_put_u32(m, IFLA_VRF_TABLE, of_table);
+	mnl_attr_nest_end(m, data);
+	mnl_attr_nest_end(m, nest);
+	feed(m);
+}
+
+/* Whether there is a finding of that kind and subject, "LEVEL: TEXT | FIX", with these words. */
+static bool is_found(const json_t *found, const char *kind, const char *subject, const char *words)
+{
+	char text[1024];
+	const char *level, *is, *fix, *of, *about;
+	const json_t *row;
+	size_t index;
+
+	json_array_foreach(found, index, row)
+	{
+		assert_int_equal(json_unpack((json_t *)row, "{s:s, s:s, s:s, s:s}", "level", &level,
+					 "kind", &of, "subject", &about, "text", &is),
+			0);
+		fix = json_string_value(json_object_get(row, "fix"));
+		snprintf(text, sizeof(text), "%s: %s | %s", level, is, fix ? fix : "");
+		if (!strcmp(of, kind) && !strcmp(about, subject) && strstr(text, words))
+			return true;
+	}
+	return false;
+}
+
+#define THRESHOLD "/proc/sys/net/ipv4/neigh/default/gc_thresh3"
+
+/* Links and routes; of the host that the test runs on nothing is known. */
+static void test_doctor(void **context)
+{
+	static const struct netns own = {-1};
+	struct config_nic nic_of[NICS] = {{.name = (char *)"port1", .port.type = (char *)"tap"},
+		{.name = (char *)"port2", .port.type = (char *)"tap"},
+		{.name = (char *)"port3", .port.type = (char *)"tap"}};
+	unsigned many = 100000000;
+	struct config_punt punt = {{{NULL}}};
+	struct config_kernel kernel = {NULL};
+	struct config config = {
+		.nics = nic_of, .nics_count = NICS, .kernel = &kernel, .punt = &punt};
+	const struct doctor doctor = {&config, &own, &routes.ways, true};
+	json_t *found = doctor_look(&doctor);
+
+	assert_int_equal(finding_count(found, "link"), 0);
+	assert_int_equal(finding_count(found, "route"), 0);
+	json_decref(found);
+	set_vrf(20, 77);
+	set_link(1, UP, 1500, 20);
+	set_link(2, UP, 1500, 4);
+	set_link(3, UP, 1500, 99); /* not seen */
+	set_link(5, UP, 1500, 20); /* no tap */
+	set_above((struct above){.ifindex = 21, .lower = 3, .type = ETH_P_8021AD, .flags = UP});
+	set_above((struct above){.ifindex = 22, .lower = 4, .type = ETH_P_8021AD, .flags = UP});
+	add((struct wanted){
+		.to = "10.7.0.0", .length = 16, .encapsulated = true, .hop = {{1, NULL}}});
+	punt.class[P2PNIC_PUNT_GLEAN].rate = &many;
+	found = doctor_look(&doctor);
+	assert_int_equal(finding_count(found, "link"), 4);
+	assert_true(is_found(found, "link", "port1",
+		"fault: it belongs to the VRF red: its NIC forwards what it receives by the table "
+		"main, not by the VRF's table 77 | ip link set port1 nomaster"));
+	assert_true(is_found(found, "link", "port2", "belongs to the device port4: "));
+	assert_true(is_found(found, "link", "port3", "the device of another namespace: "));
+	assert_true(is_found(found, "link", "tagged", "note: it is VLAN 0 of a NIC's"));
+	assert_true(is_found(found, "link", "tagged", "| ip link delete tagged"));
+	assert_true(is_found(found, "route", "kernel", "note: 1 routes have an "));
+	assert_true(is_found(found, "route", "kernel", "| ip route delete 10.7.0.0/16 table 254"));
+	if (access(THRESHOLD, R_OK) == 0)
+		assert_true(is_found(found, "sysctl", "kernel", "gc_thresh3 is "));
+	json_decref(found);
+	config.punt = NULL;
+	found = doctor_look(&doctor);
+	assert_false(is_found(found, "sysctl", "kernel", "gc_thresh3 is "));
+	json_decref(found);
+}
+
 static void test_unable(void **context)
 {
 	struct kernel_unable u;
@@ -1458,6 +1549,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unable, begin, end),
 		cmocka_unit_test_setup_teardown(test_above, begin, end),
 		cmocka_unit_test_setup_teardown(test_vlans, begin, end),
+		cmocka_unit_test_setup_teardown(test_doctor, begin, end),
 		cmocka_unit_test_setup_teardown(test_metrics, begin, end),
 		cmocka_unit_test_setup_teardown(test_backup, begin, end),
 		cmocka_unit_test_setup_teardown(test_backups_full, begin, end),
