@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Other daemons of Debian that live on the taps, as they are: keepalived, radvd, lldpd."""
+"""Other daemons of Debian that live on the taps, as they are: keepalived, radvd, lldpd,
+dhcrelay."""
 
 import json
+import os
 
 import pytest
 
@@ -144,3 +146,40 @@ def test_lldpd(make_topology):
     eventually(lambda: set(router.neighbors()) == {"host1", "host2"}, LATE, "hosts seen by router")
     for host in (first, second):
         eventually(lambda host=host: host.neighbors() == ["router"], LATE, "the router seen")
+
+
+# --- DHCP -----------------------------------------------------------------------------------------
+
+LEASE = """#!/bin/sh
+case $reason in
+BOUND) ip address add "$new_ip_address/24" dev "$interface"
+       ip route add default via "$new_routers" ;;
+esac
+"""
+
+
+@needs("dhcrelay", "dhclient", "dnsmasq")
+def test_dhcrelay(make_topology):
+    """A client gets its address and default route from a server behind another NIC, by a relay on
+    the taps, and reaches the server by them."""
+    net = make_topology([2])
+    a, = net.routers
+    client = net.host(a, 1)
+    server = net.host(a, 2, "10.2.0.2/24", gateways=("10.2.0.1",))
+    a.start([["10.1.0.1/24"], ["10.2.0.1/24"]])
+    net.daemon(server.namespace, "/usr/sbin/dnsmasq", "-k", "-u", "root", "-p", "0", "-C",
+               "/dev/null", "-x", f"{net.directory}/dnsmasq.pid", "-l",
+               f"{net.directory}/dnsmasq.leases", "--log-facility=-", "--no-ping", "-i", "eth0",
+               "-F", "10.1.0.100,10.1.0.110,255.255.255.0", "-O", "option:router,10.1.0.1")
+    relay = a.daemon("/usr/sbin/dhcrelay", "-4", "-d", "--no-pid", "-id", "nic1", "-iu", "nic2",
+                     "10.2.0.2")
+    script = f"{net.directory}/lease"
+    with open(script, "w", encoding="utf8") as file:
+        file.write(LEASE)
+    os.chmod(script, 0o755)
+    net.daemon(client.namespace, "/usr/sbin/dhclient", "-4", "-d", "-1", "-cf", "/dev/null", "-lf",
+               f"{net.directory}/client.leases", "-pf", f"{net.directory}/client.pid", "-sf",
+               script, "eth0")
+    eventually(lambda: "inet 10.1.0.1" in client.ip("-4", "address"), LATE, "a lease")
+    relay.check()
+    eventually(lambda: client.reaches("10.2.0.2"), LATE, "the server")
