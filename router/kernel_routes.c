@@ -46,9 +46,12 @@ static bool counts(const struct kernel_key *key, const struct kernel_value *v)
 	       !(key->id == RT_TABLE_LOCAL && v->route.type == RTN_THROW);
 }
 
+/* Keys of one prefix: no two are equal, so the order in which they are seen does not matter. */
 static bool goes_before(const struct kernel_key *a, const struct kernel_key *b)
 {
-	return rank(a) > rank(b) || (rank(a) == rank(b) && a->metric < b->metric);
+	if (rank(a) != rank(b))
+		return rank(a) > rank(b);
+	return a->metric != b->metric ? a->metric < b->metric : a->tos < b->tos;
 }
 
 /* What the kernel has to a prefix. */

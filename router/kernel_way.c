@@ -172,6 +172,11 @@ static void spread_of(const struct kernel_ways *w, const struct kernel_path *p, 
 			add_hop(w, s, &p->hop[k], p->hop[k].weight);
 }
 
+static bool is_resolved(const struct p2pnic_adjacency *a)
+{
+	return a->kind == P2PNIC_ADJACENCY_FORWARD || a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED;
+}
+
 /* One, and what can take its place: resolved, by another NIC. */
 static int lead_to_one(struct next_hops *hops, unsigned number, const struct p2pnic_adjacency *one,
 	const struct spread *backup)
@@ -183,8 +188,7 @@ static int lead_to_one(struct next_hops *hops, unsigned number, const struct p2p
 	for (unsigned k = 0; k < backup->n && members <= KERNEL_RESERVE_MAX; k++) {
 		const struct p2pnic_adjacency *other = &backup->adjacency[k];
 
-		if (one->kind != P2PNIC_ADJACENCY_FORWARD ||
-			other->kind != P2PNIC_ADJACENCY_FORWARD || other->egress == one->egress)
+		if (!is_resolved(one) || !is_resolved(other) || other->egress == one->egress)
 			continue;
 		adjacency = next_hops_adjacency(hops, other);
 		if (adjacency < 0)
