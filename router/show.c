@@ -322,15 +322,20 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 	unsigned members;
 	const struct p2pnic_adjacency *a =
 		next_hops_lead(table_next_hops(r->table), next_hop, &members);
-	char mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
+	const struct p2pnic_adjacency *reserve =
+		next_hops_reserve(table_next_hops(r->table), next_hop);
+	char mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES], backup[INTERFACE_NAME_BYTES];
 	const bool forward = forwards(a);
 
-	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s", kind_name[a->kind],
+	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s%s%s", kind_name[a->kind],
 		forward ? " " : "",
 		forward ? interface_name(r->config->nics[a->egress].name, a->encapsulation, name)
 			: "",
 		forward ? " " : "", forward ? mac_text(a->destination, mac) : "",
-		members > 1 ? ", and others" : "");
+		members > 1 ? ", and others" : "", reserve ? ", backup " : "",
+		reserve ? interface_name(r->config->nics[reserve->egress].name,
+				  reserve->encapsulation, backup)
+			: "");
 }
 
 unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
@@ -340,6 +345,8 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 	unsigned members;
 	const struct p2pnic_adjacency *a =
 		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
+	const struct p2pnic_adjacency *reserve =
+		next_hops_reserve(table_next_hops(r->table), route->next_hop);
 	int n = snprintf(row, SHOW_ROUTE_BYTES,
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
 		rib_source_name(route->source), kind_name[a->kind]);
@@ -351,6 +358,11 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 			mac_text(a->destination, text));
 	if (members > 1)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);
+	if (reserve)
+		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
+			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}",
+			r->config->nics[reserve->egress].name,
+			mac_text(reserve->destination, text));
 	n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, "}");
 	return (unsigned)n;
 }

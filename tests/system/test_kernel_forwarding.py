@@ -19,6 +19,7 @@ import pytest
 from scapy.all import ICMP, IP, UDP, Ether, Raw, raw
 
 from network import P2PNIC, eventually, inside, mac, run
+from test_failover import set_link, stopped
 from test_kernel import KernelNetwork
 
 FLOWS = 64
@@ -150,6 +151,46 @@ def test_absent_host_is_not_asked_for_again_at_once(network):
     eventually(lambda: reaches(network, "10.0.2.77"), what="the host, which is there now")
     assert row()["kind"] == "forward"
     eventually(lambda: not network.router.show("kernel")["neighbors_failed"], what="no more of it")
+
+
+# --- A backup -------------------------------------------------------------------------------------
+
+def test_backup_without_a_host(network):
+    """A route of a higher metric is in reserve of the best: NICs take it by themselves while the
+    link of the best is down, and as long as that is so the router leaves it at that."""
+    def route():
+        return next(row for row in network.router.show("route") if row["prefix"] == "10.9.0.0/16")
+
+    def lose(k):
+        set_link(network, k, "down")
+        with contextlib.suppress(OSError):  # the socket tells once that its link is down
+            network.wire[k].pending()
+    for k, metric in ((2, 10), (3, 20)):
+        network.ip(network.kernel, "route", "add", "10.9.0.0/16", "via", f"10.0.{k}.2", "metric",
+                   str(metric))
+    backup = {"nic": "nic3", "mac": mac(3, 2)}
+    eventually(lambda: route().get("backup") == backup, what="a backup")
+    becomes(network, "10.9.0.1", [2], "all by the best")
+    assert route()["nic"] == "nic2" and "next_hops" not in route()
+    shown = run(P2PNIC, "show", "route", "--runtime", network.router.runtime).stdout
+    assert re.search(r"10\.9\.0\.0/16 .*forward +nic2 .* nic3 *$", shown, re.M), shown
+    with stopped(network.router.process):
+        lose(2)
+        becomes(network, "10.9.0.1", [3], "all by the backup")
+        set_link(network, 2, "up")
+        becomes(network, "10.9.0.1", [2], "all by the best again")
+        lose(2)
+        becomes(network, "10.9.0.1", [3], "all by the backup")
+    eventually(lambda: route().get("nic") == "nic3" and "backup" not in route(),
+               what="the router has heard of it")
+    becomes(network, "10.9.0.1", [3], "all by the backup still")
+    set_link(network, 2, "up")
+    eventually(lambda: route().get("nic") == "nic2" and route().get("backup") == backup,
+               what="as before")
+    done = run(P2PNIC, "show", "route", "--check", "--runtime", network.router.runtime)
+    assert done.returncode == 0, done.stdout
+    network.ip(network.kernel, "route", "delete", "10.9.0.0/16", "metric", "10")
+    eventually(lambda: route().get("nic") == "nic3" and "backup" not in route(), what="one route")
 
 
 # --- Routes ---------------------------------------------------------------------------------------
