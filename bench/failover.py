@@ -29,7 +29,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests", "system"))
-from network import Network, inside, mac, not_permitted, processes_of, run  # pylint: disable=wrong-import-position
+from network import Network, inside, mac, not_permitted, processes_of, run  # noqa: E402
 
 TUNSETIFF, TUNSETCARRIER, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x400454ca, 0x400454e2, 0x8913, 0x8914
 SO_TIMESTAMPNS, RTMGRP_LINK, IFF_UP, IFF_RUNNING = 35, 1, 1, 0x40

@@ -273,8 +273,8 @@ static bool same_way(const struct kernel_way *way, const struct kernel_path path
 
 static struct kernel_way *way_new(const struct kernel_path path[2])
 {
-	struct kernel_way *way = malloc(
-		sizeof(*way) + ((size_t)path[0].hops + path[1].hops) * sizeof(*way->hop));
+	struct kernel_way *way =
+		malloc(sizeof(*way) + ((size_t)path[0].hops + path[1].hops) * sizeof(*way->hop));
 	struct kernel_hop *hop = way ? way->hop : NULL;
 
 	for (unsigned k = 0; k < 2 && way; k++) {
