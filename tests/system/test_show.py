@@ -239,7 +239,7 @@ def test_many_routes(make_network):
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sum(line[1] == "file" for line in lines) == 100000
-    row = ["101.134.159.0/24", "file", "forward", "nic2", mac(2, 2), "-"]
+    row = ["101.134.159.0/24", "file", "forward", "nic2", mac(2, 2), "-", "-"]
     assert row in lines
     done = run(P2PNIC, "show", "route", "101.134.159.200", "--runtime", network.router.runtime)
     assert done.stdout.splitlines()[1].split() == row
