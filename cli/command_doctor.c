@@ -194,6 +194,7 @@ static bool ask_router(json_t *findings, const char *runtime, bool own, struct e
 static void check_configuration(json_t *findings, const char *path)
 {
 	struct doctor doctor = {0};
+	const char *namespace;
 	struct config *config;
 	struct netns netns;
 	char runtime[256];
@@ -211,9 +212,10 @@ static void check_configuration(json_t *findings, const char *path)
 	}
 	finding_add(findings, FINDING_NOTE, "router", "router", "",
 		"%s: so routes, links and taps were not looked at", error.text);
-	if (netns_open(&netns, config->kernel ? config->kernel->namespace : NULL, &error)) {
-		finding_add(findings, FINDING_FAULT, "kernel", config->kernel->namespace, "", "%s",
-			error.text);
+	namespace = config->kernel ? config->kernel->namespace : NULL;
+	if (netns_open(&netns, namespace, &error)) {
+		finding_add(findings, FINDING_FAULT, "kernel", namespace ? namespace : "kernel", "",
+			"%s", error.text);
 	} else {
 		doctor = (struct doctor){.config = config, .netns = &netns};
 		take(findings, doctor_look(&doctor), "its configuration");
@@ -244,7 +246,7 @@ int command_doctor(int argc, char **argv)
 		WHICH_ROUTER_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "doctor"};
 	struct pci_host host = {.command = "doctor"};
-	const char *sysfs = "/sys", *file = NULL;
+	const char *sysfs = NULL, *file = NULL;
 	json_t *findings;
 	int option, status;
 
@@ -277,12 +279,12 @@ int command_doctor(int argc, char **argv)
 		return COMMAND_USAGE;
 	}
 	findings = json_array();
-	status = check_pci(&host, sysfs, findings);
+	status = check_pci(&host, sysfs ? sysfs : "/sys", findings);
 	if (status != COMMAND_OK) {
 		json_decref(findings);
 		return status;
 	}
-	if (!strcmp(sysfs, "/sys") || file || *router.runtime)
+	if (!sysfs || file || *router.runtime)
 		check_router(findings, &router, file);
 	if (host.json) {
 		json_t *all = json_pack("{s:O}", "checks", findings);

@@ -131,14 +131,13 @@ static void check_neighbors(const struct doctor *d, json_t *found, const char *p
 	const struct config *c = d->config;
 	const struct kernel_ways *ways = d->ways;
 	const uint64_t glean = (uint64_t)policer_of(c, P2PNIC_PUNT_GLEAN).all.rate * c->nics_count;
-	const struct kernel_value *v;
 	char fix[FIX_BYTES] = "";
 	uint64_t need = glean * GLEAN_SECONDS;
 	struct kernel_key key;
 	size_t from = 0;
 	long most;
 
-	while (ways && (v = kernel_state_each(ways->state, KERNEL_NEIGHBOR, &from, &key)))
+	while (ways && kernel_state_each(ways->state, KERNEL_NEIGHBOR, &from, &key))
 		need += key.family == family;
 	if (!read_sysctl(path, &most) || (uint64_t)most > need)
 		return;

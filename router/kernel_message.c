@@ -83,6 +83,13 @@ static uint16_t get_u16(const struct attributes *attributes, unsigned type)
 	return value;
 }
 
+static uint8_t get_u8(const struct attributes *attributes, unsigned type)
+{
+	const uint8_t *from = payload(attributes, type, sizeof(uint8_t));
+
+	return from ? *from : 0;
+}
+
 static struct fib_ipv6 address_bytes(const uint8_t *bytes, unsigned n)
 {
 	struct fib_ipv6 a = {0, 0};
@@ -272,6 +279,7 @@ static enum kernel_parsed parse_neighbor(
 		return KERNEL_PARSED;
 	neighbor->state = fixed->ndm_state;
 	neighbor->flags = fixed->ndm_flags | get_u32(&attributes, NDA_FLAGS_EXT) << 8;
+	neighbor->protocol = get_u8(&attributes, NDA_PROTOCOL);
 	return KERNEL_PARSED;
 }
 

@@ -26,6 +26,7 @@
 #ifndef ROUTER_KERNEL_MESSAGE_H
 #define ROUTER_KERNEL_MESSAGE_H
 
+#include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -98,7 +99,10 @@ struct kernel_neighbor {
 	uint16_t state;      /* NUD_… */
 	uint32_t flags;      /* NTF_…; NTF_EXT_… << 8 */
 	bool has_mac;
+	uint8_t protocol; /* RTPROT_…: who made it, if he said so; 0: he did not */
 };
+
+#define KERNEL_NEIGHBOR_MANAGED ((uint32_t)NTF_EXT_MANAGED << 8)
 
 /* What a NIC does not do, of a route or a next-hop object. */
 #define KERNEL_UNSUPPORTED_ENCAPSULATION 0x1u /* RTA_ENCAP: MPLS, SRv6, a tunnel's key */

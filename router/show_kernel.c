@@ -15,6 +15,18 @@ struct left_out {
 	json_int_t tables, tos, encapsulation, other_links;
 };
 
+static uint64_t count_managed(const struct router_kernel *k)
+{
+	const struct kernel_value *v;
+	struct kernel_key key;
+	size_t from = 0;
+	uint64_t n = 0;
+
+	while ((v = kernel_state_each(k->reader.state, KERNEL_NEIGHBOR, &from, &key)))
+		n += kernel_prod_manages(&v->neighbor);
+	return n;
+}
+
 static struct left_out count_left_out(const struct router_kernel *k)
 {
 	struct left_out n = {0};
@@ -93,6 +105,7 @@ json_t *show_kernel(const struct router *r)
 		{"lag_most_us", k->lag_most_ns / 1000},
 		{"commit_most_us", k->held_most_ns / 1000},
 		{"neighbors_prodded", k->prod.prodded},
+		{"neighbors_managed", count_managed(k)},
 		{"neighbors_failed", k->routes.failures},
 		{"rules", (uint64_t)k->rules},
 		{"routes_of_other_tables", (uint64_t)left_out.tables},

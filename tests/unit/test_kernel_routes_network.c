@@ -340,6 +340,87 @@ static void test_prod(void **state)
 	assert_int_equal(prod.prodded, 1);
 }
 
+static uint32_t flags_of(const char *address, uint8_t *protocol)
+{
+	struct kernel_key key = {.kind = KERNEL_NEIGHBOR, .family = 4, .id = links.ifindex[0]};
+	const struct kernel_value *v;
+	struct address a;
+
+	assert_true(address_parse(address, &a));
+	key.address = a.bits;
+	v = kernel_state_find(reader.state, &key, 0);
+	*protocol = v ? v->neighbor.protocol : 0;
+	return v ? v->neighbor.flags & (KERNEL_NEIGHBOR_MANAGED | NTF_EXT_LEARNED) : 0;
+}
+
+static void wait_for_flags(const char *address, uint32_t flags)
+{
+	const uint64_t deadline = clock_now_ns() + DEADLINE_NS;
+	uint8_t protocol;
+
+	while (flags_of(address, &protocol) != flags) {
+		assert_true(clock_now_ns() < deadline);
+		settle(1);
+	}
+}
+
+static void wait_for_route(const char *address, bool there)
+{
+	const uint64_t deadline = clock_now_ns() + DEADLINE_NS;
+	struct address a;
+
+	assert_true(address_parse(address, &a));
+	while ((routes_longest(table_routes(table), &a) != NULL) != there) {
+		assert_true(clock_now_ns() < deadline);
+		settle(1);
+	}
+}
+
+/* Gateways are the kernel's to keep while a route leads to them, and only those. */
+static void test_managed_gateways(void **state)
+{
+	struct error error;
+	uint8_t protocol;
+
+	if (!prod.manages)
+		skip();
+	/* A gateway not known yet; a known one; others' entries. */
+	run_ip("neigh replace 10.0.0.3 lladdr 02:00:00:00:07:03 dev pp0 nud stale\n"
+	       "neigh replace 10.0.0.4 lladdr 02:00:00:00:07:04 dev pp0 nud permanent\n"
+	       "neigh replace 10.0.0.5 lladdr 02:00:00:00:07:05 dev pp0 nud stale extern_learn\n"
+	       "neigh replace 10.0.0.6 dev pp0 managed\n"
+	       "route add 172.16.1.0/24 via 10.0.0.2\n"
+	       "route add 172.16.2.0/24 via 10.0.0.3\n"
+	       "route add 172.16.3.0/24 via 10.0.0.4\n"
+	       "route add 172.16.4.0/24 via 10.0.0.5\n"
+	       "route add 172.16.5.0/24 via 10.0.0.6\n");
+	wait_for_flags("10.0.0.6", KERNEL_NEIGHBOR_MANAGED);
+	wait_for_route("172.16.3.1", true);
+	kernel_prod_gateways(&prod, &routes.ways, table, false);
+	wait_for_flags("10.0.0.2", KERNEL_NEIGHBOR_MANAGED);
+	wait_for_flags("10.0.0.3", KERNEL_NEIGHBOR_MANAGED);
+	flags_of("10.0.0.3", &protocol);
+	assert_int_equal(protocol, KERNEL_PROD_PROTOCOL);
+	assert_int_equal(prod.prodded, 2);
+	kernel_prod_gateways(&prod, &routes.ways, table, true); /* once is enough */
+	assert_int_equal(prod.prodded, 2);
+	/* A router that knows nothing of the one before: what has no route any more is let go. */
+	kernel_prod_close(&prod);
+	assert_int_equal(kernel_prod_open(&prod, &own, &error), 0);
+	run_ip("route del 172.16.1.0/24\nroute del 172.16.3.0/24\nroute del 172.16.4.0/24\n"
+	       "route del 172.16.5.0/24\n");
+	wait_for_route("172.16.3.1", false);
+	kernel_prod_gateways(&prod, &routes.ways, table, true);
+	wait_for_flags("10.0.0.2", 0);
+	assert_int_equal(prod.prodded, 1);
+	assert_int_equal(flags_of("10.0.0.3", &protocol), KERNEL_NEIGHBOR_MANAGED);
+	assert_int_equal(neighbor_state("10.0.0.4"), NUD_PERMANENT);
+	assert_int_equal(flags_of("10.0.0.5", &protocol), NTF_EXT_LEARNED);
+	assert_int_equal(flags_of("10.0.0.6", &protocol), KERNEL_NEIGHBOR_MANAGED);
+	assert_int_equal(protocol, 0);
+	run_ip("route del 172.16.2.0/24\n");
+}
+
 static void test_rules(void **state)
 {
 	assert_int_equal(kernel_rules_others(&own, NULL, NULL), 0);
@@ -408,6 +489,7 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_prod, begin, end),
+		cmocka_unit_test_setup_teardown(test_managed_gateways, begin, end),
 		cmocka_unit_test(test_rules), cmocka_unit_test(test_another_namespace),
 		cmocka_unit_test_setup_teardown(test_random, begin, end)};
 
