@@ -43,9 +43,9 @@ struct api_client {
 
 	char *text; /* to send: `bytes`, of which `sent` are gone */
 	size_t bytes, sent;
-	bool routes;      /* more of them follow */
-	size_t at;        /* the next one */
-	unsigned reloads; /* of the router, when the first was sent */
+	bool routes;       /* more of them follow */
+	struct route last; /* the one written last; family 0: none */
+	unsigned reloads;  /* of the router, when the first was written */
 };
 
 static void client_drop(struct api_client *c)
@@ -95,10 +95,12 @@ static void answer(struct api_client *c, json_t *object)
 #define TABLE_CHANGED "the table has changed while its routes were sent; ask again"
 
 /* Routes are written as they are sent, no tree of them: there may be a million. Nothing in them
- * needs escapes. They are of one table, or the answer is an error. */
+ * needs escapes. Where the kernel changes meanwhile, a route is as it was when its turn came, and
+ * stands there once; a reload ends the answer with an error. */
 static void more_routes(struct api_client *c)
 {
 	const struct routes *routes = table_routes(c->r->table);
+	size_t at = c->last.family ? routes_behind(routes, &c->last) : 0;
 
 	c->bytes = c->sent = 0;
 	if (c->reloads != c->r->reloads) {
@@ -106,12 +108,13 @@ static void more_routes(struct api_client *c)
 		c->routes = false;
 		return;
 	}
-	for (; c->at < routes->n && c->bytes + SHOW_ROUTE_BYTES + 2 < CHUNK_BYTES; c->at++) {
-		if (c->at)
+	for (; at < routes->n && c->bytes + SHOW_ROUTE_BYTES + 2 < CHUNK_BYTES; at++) {
+		if (c->last.family)
 			c->text[c->bytes++] = ',';
-		c->bytes += show_route(c->r, &routes->route[c->at], c->text + c->bytes);
+		c->bytes += show_route(c->r, &routes->route[at], c->text + c->bytes);
+		c->last = routes->route[at];
 	}
-	if (c->at == routes->n) {
+	if (at == routes->n) {
 		c->bytes += (size_t)sprintf(c->text + c->bytes, "]}");
 		c->routes = false;
 	}

@@ -104,6 +104,13 @@ const struct route *routes_find(const struct routes *r, const struct route *like
 	return k < r->n && !route_order(&r->route[k], like) ? &r->route[k] : NULL;
 }
 
+size_t routes_behind(const struct routes *r, const struct route *like)
+{
+	const size_t k = place_of(r, r->n, like);
+
+	return k + (k < r->n && !route_order(&r->route[k], like));
+}
+
 void routes_apply(struct routes *r, const struct route *change, size_t changes)
 {
 	size_t kept = r->n, added = 0, end, to;

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -228,6 +229,33 @@ def test_punt_rates(kernel):
         assert limits() == [10000, 1000, 10000, 1000]
         assert "configuration read again" in reload()
         assert limits() == [600, 60, 60, 8]
+
+
+def test_routes_listed_while_they_change(kernel):
+    """Routes that stay stand in the list once each, whatever comes and goes before them."""
+    def batch(what, numbers):
+        lines = "".join(f"route {what} blackhole 172.16.{n >> 8}.{n & 255}/32\n" for n in numbers)
+        subprocess.run(["ip", "-n", kernel.kernel, "-batch", "-"], input=lines, text=True,
+                       check=True, timeout=60)
+
+    batch("add", range(2000, 16000))
+    eventually(lambda: kernel.router.show("kernel")["routes"] >= 14000 and
+               not kernel.router.show("kernel")["changes_waiting"], what="routes applied")
+    for what, numbers in (("add", range(2000)), ("del", range(4000))):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(30)
+            s.connect(f"{kernel.router.runtime}/api.sock")
+            s.sendall(b'{"show": "route"}\n')
+            answer = s.recv(1000)  # the rest is held up: it is longer than any buffer
+            before = kernel.router.show("kernel")["routes_applied"]
+            batch(what, numbers)
+            eventually(lambda: kernel.router.show("kernel")["routes_applied"] >=
+                       before + len(numbers), what="changes applied")
+            while chunk := s.recv(1 << 20):
+                answer += chunk
+        listed = [row["prefix"] for row in json.loads(answer)["route"]]
+        assert len(listed) == len(set(listed))
+        assert {f"172.16.{n >> 8}.{n & 255}/32" for n in range(4000, 16000)} <= set(listed)
 
 
 def test_carrier_follows_the_port(kernel):
