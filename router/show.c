@@ -361,7 +361,8 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 	if (reserve)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
 			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}",
-			r->config->nics[reserve->egress].name,
+			interface_name(r->config->nics[reserve->egress].name,
+				reserve->encapsulation, name),
 			mac_text(reserve->destination, text));
 	n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, "}");
 	return (unsigned)n;

@@ -124,8 +124,9 @@ def test_memory_is_mended(network):
     assert now["drift_kernel"] == before["drift_kernel"]
     assert now["drift_router"] == before["drift_router"]
     becomes(network, "10.9.0.1", [2], "the route again")
-    assert re.search(r"audit: 0 objects of the kernel, 0 routes of the router and \d+ words of NICs "
-                     r"were wrong, and are mended; the first: nic1: ", network.router.messages())
+    assert re.search(r"audit: 0 objects of the kernel, 0 routes of the router and \d+ words of "
+                     r"NICs were wrong, and are mended; the first: nic1: ",
+                     network.router.messages())
     assert checked(network)[0] == 0
 
 
