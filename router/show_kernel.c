@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show_kernel.h"
 #include "router/audit.h"
-#include "router/interface.h"
 #include "router/doctor.h"
+#include "router/interface.h"
 #include "router/kernel.h"
 #include "router/router.h"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a router must endure, longer and harder than the system tests ask for it: minutes of it, with
-figures.
+"""What a router must endure, longer and harder than the system tests ask for it: minutes of it,
+with figures.
 
     make endurance [ROWS="process churn"]
 
@@ -183,8 +183,8 @@ def change_routes(router, rate, seconds):
 
 
 def churn(pair, seconds, rate=10000):
-    row = Row("churn", f"{rate} route changes a second for {seconds} s: nothing lost where the next "
-              "hop stays; NICs equal kernel at the end")
+    row = Row("churn", f"{rate} route changes a second for {seconds} s: nothing lost where the "
+              "next hop stays; NICs equal kernel at the end")
     a = pair.routers[0]
     h1, h2 = pair.hosts
     frr_with_bfd(pair)
@@ -238,7 +238,7 @@ def floods(pair, seconds):
                    UDP(sport=9, dport=9) / bytes(20)) for k in range(1000, 21000)],
         "/64": [raw(to / IPv6(src="fd01::2", dst=f"fd01::{k:x}:{k * 7 % 65521:x}") /
                     UDP(sport=9, dport=9) / bytes(20)) for k in range(1, 20001)]}
-    # The other way: what a host sends too fast it loses itself, at the port that all of it enters by.
+    # The other way: what a host sends too fast it loses itself, at the port that it enters by.
     with Stream(h2, h1, "10.1.0.2", RATE / 5) as stream:
         for name, frames in kinds.items():
             start = time.monotonic()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Audits by themselves: what a NIC's memory lost, and what the router missed of the kernel's changes,
-is found, mended, counted and said; a healthy router finds nothing while routes change."""
+"""Audits by themselves: what a NIC's memory lost, and what the router missed of the kernel's
+changes, is found, mended, counted and said; a healthy router finds nothing while routes change."""
 import contextlib
 import ctypes
 import os
