@@ -5,11 +5,12 @@
  * the work of the path itself; it says nothing of a wire.
  *
  *     build/bench/firmware_loop [wr|rd|wr6|rd6 [BYTES [BURST_ROUNDS [LISTED_SOURCES
- *                               [BUFFER_BYTES [CHECK [NICS]]]]]]]
+ *                               [BUFFER_BYTES [CHECK [NICS [TAGS]]]]]]]]
  *
  * wr6, rd6: IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which nothing is
  * forwarded; 12: a router of four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc. NICS: that all
- * forward to all.
+ * forward to all; 0: two, from one to the other. TAGS (IEEE 802.1Q), of IPv4: 1 of received frames,
+ * 2 of sent ones, 3 of both.
  */
 #include "softnic/firmware.h"
 
@@ -52,6 +53,8 @@ static uint32_t buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
 static unsigned nics = 2;
 static bool ipv6;
+static unsigned tags;
+#define VID 10u
 
 /* Receive buffers, then those of the rings, in a power of two. */
 static uint32_t bar4_bytes(void)
@@ -129,6 +132,8 @@ static void fill(struct machine *m, unsigned first, unsigned length)
 			(uint8_t)(10 + first + k % (nics - first))};
 		uint64_t sum = 0;
 
+		const uint8_t tag[] = {0x81, 0, 0, VID};
+
 		if (ipv6) {
 			memcpy(f, header6, sizeof(header6));
 			continue;
@@ -138,8 +143,12 @@ static void fill(struct machine *m, unsigned first, unsigned length)
 			sum += load16(f + b);
 		uint16_t checksum = (uint16_t)~fold(sum);
 		memcpy(f + 24, &checksum, 2);
+		if (tags & 1) {
+			memmove(f + 16, f + 12, sizeof(header) - 12);
+			memcpy(f + 12, tag, sizeof(tag));
+		}
 	}
-	m->port.length = length;
+	m->port.length = length + (tags & 1 ? P2PNIC_TAG_BYTES : 0);
 }
 
 /* The tables of a router with a connected network, its broadcast address, an own address, and a
@@ -156,9 +165,12 @@ static void load(struct machine *m, const struct fib *fib, unsigned listed)
 			P2PNIC_NEXT_HOP(1 + k, 0);
 		((struct p2pnic_adjacency *)(m->bar2 + P2PNIC_BAR2_ADJACENCIES))[1 + k] =
 			(struct p2pnic_adjacency){.mtu = (uint16_t)P2PNIC_MTU_MAX(buffer_bytes),
-				.kind = P2PNIC_ADJACENCY_FORWARD,
-				.egress = (uint8_t)k};
+				.kind = tags & 2 ? P2PNIC_ADJACENCY_FORWARD_TAGGED
+						 : P2PNIC_ADJACENCY_FORWARD,
+				.egress = (uint8_t)k,
+				.encapsulation = tags & 2 ? VID : 0};
 	}
+	((p2pnic_vlan *)(m->bar2 + P2PNIC_BAR2_VLANS))[VID] = P2PNIC_VLAN_FORWARD;
 	/* 198.18.1.0, .1 and .255, then of networks beside it. */
 	for (sources->count = 0; sources->count < listed; sources->count++) {
 		const uint8_t last[] = {0, 1, 255};
@@ -190,7 +202,7 @@ int main(int argc, char **argv)
 	unsigned length = argc > 2 ? (unsigned)atoi(argv[2]) : 60;
 	unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 200000;
 	unsigned listed = argc > 4 ? (unsigned)atoi(argv[4]) : 12;
-	const bool mesh = argc > 7;
+	const bool mesh = argc > 7 && atoi(argv[7]) > 0;
 	struct fib_route route[3 + NICS_MAX] = {fib_route4(0xc6120100, 24, NICS_MAX + 1),
 		fib_route4(0xc61201ff, 32, NICS_MAX + 1), fib_route4(0xc6120101, 32, NICS_MAX + 1)};
 	struct error error = {""};
@@ -207,12 +219,14 @@ int main(int argc, char **argv)
 		check = (unsigned)atoi(argv[6]);
 	if (mesh)
 		nics = (unsigned)atoi(argv[7]);
+	if (argc > 8)
+		tags = (unsigned)atoi(argv[8]);
 	if (nics < 1 || nics > NICS_MAX) {
 		fprintf(stderr, "1 to %u NICs\n", NICS_MAX);
 		return 1;
 	}
 	if (!p2pnic_buffer_bytes_valid(buffer_bytes) ||
-		length > P2PNIC_FRAME_BYTES_MAX(buffer_bytes) || length < 60) {
+		length + P2PNIC_TAG_BYTES > P2PNIC_FRAME_BYTES_MAX(buffer_bytes) || length < 60) {
 		fprintf(stderr, "frames of %u bytes do not fit buffers of %u bytes\n", length,
 			buffer_bytes);
 		return 1;
