@@ -66,31 +66,38 @@ static const char *hook_of(const struct nlattr *nest)
 	return name[number];
 }
 
-static int note_chain(const struct nlmsghdr *m, void *context)
+bool kernel_filter_parse(const struct nlmsghdr *m, struct kernel_filter *filter)
 {
 	const struct nfgenmsg *fixed = mnl_nlmsg_get_payload(m);
-	const struct asking *asking = context;
 	struct attributes attributes = {{NULL}};
-	struct kernel_filter filter = {0};
 	uint32_t policy = NF_ACCEPT;
 
+	*filter = (struct kernel_filter){0};
 	if (NFNL_SUBSYS_ID(m->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
 		mnl_nlmsg_get_payload_len(m) < sizeof(*fixed))
-		return MNL_CB_OK;
-	filter.family = fixed->nfgen_family == NFPROTO_INET   ? "inet"
-			: fixed->nfgen_family == NFPROTO_IPV4 ? "ip"
-			: fixed->nfgen_family == NFPROTO_IPV6 ? "ip6"
-							      : NULL;
+		return false;
+	filter->family = fixed->nfgen_family == NFPROTO_INET   ? "inet"
+			 : fixed->nfgen_family == NFPROTO_IPV4 ? "ip"
+			 : fixed->nfgen_family == NFPROTO_IPV6 ? "ip6"
+							       : NULL;
 	mnl_attr_parse(m, sizeof(*fixed), note_attribute, &attributes);
-	filter.hook = hook_of(attributes.of[NFTA_CHAIN_HOOK]);
-	if (!filter.family || !filter.hook ||
-		!get_name(attributes.of[NFTA_CHAIN_TABLE], filter.table) ||
-		!get_name(attributes.of[NFTA_CHAIN_NAME], filter.chain))
-		return MNL_CB_OK;
-	get_number(attributes.of[NFTA_CHAIN_USE], &filter.rules);
+	filter->hook = hook_of(attributes.of[NFTA_CHAIN_HOOK]);
+	if (!filter->family || !filter->hook ||
+		!get_name(attributes.of[NFTA_CHAIN_TABLE], filter->table) ||
+		!get_name(attributes.of[NFTA_CHAIN_NAME], filter->chain))
+		return false;
+	get_number(attributes.of[NFTA_CHAIN_USE], &filter->rules);
 	get_number(attributes.of[NFTA_CHAIN_POLICY], &policy);
-	filter.drops = policy == NF_DROP;
-	if (filter.rules || filter.drops)
+	filter->drops = policy == NF_DROP;
+	return filter->rules || filter->drops;
+}
+
+static int note_chain(const struct nlmsghdr *m, void *context)
+{
+	const struct asking *asking = context;
+	struct kernel_filter filter;
+
+	if (kernel_filter_parse(m, &filter))
 		asking->call(asking->context, &filter);
 	return MNL_CB_OK;
 }

@@ -7,6 +7,7 @@
 #ifndef ROUTER_KERNEL_FILTERS_H
 #define ROUTER_KERNEL_FILTERS_H
 
+#include <linux/netlink.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@ struct kernel_filter {
 	uint32_t rules;
 	bool drops; /* its policy */
 };
+
+/* False: no chain that does anything to forwarded packets. The message is whole, and ends at a
+ * multiple of four bytes. */
+bool kernel_filter_parse(const struct nlmsghdr *, struct kernel_filter *);
 
 typedef void kernel_filter_call(void *context, const struct kernel_filter *);
 

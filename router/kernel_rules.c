@@ -27,19 +27,27 @@ struct others {
 	int count;
 };
 
-static int note_rule(const struct nlmsghdr *m, void *context)
+bool kernel_rule_parse(const struct nlmsghdr *m, struct kernel_rule *rule)
 {
 	const struct fib_rule_hdr *fixed = mnl_nlmsg_get_payload(m);
-	struct others *others = context;
-	struct kernel_rule rule;
 
 	if (m->nlmsg_type != RTM_NEWRULE || mnl_nlmsg_get_payload_len(m) < sizeof(*fixed) ||
 		(fixed->family != AF_INET && fixed->family != AF_INET6)) /* multicast has its own */
-		return MNL_CB_OK;
-	rule = (struct kernel_rule){.family = fixed->family == AF_INET ? 4 : 6,
+		return false;
+	*rule = (struct kernel_rule){.family = fixed->family == AF_INET ? 4 : 6,
 		.table = fixed->table,
 		.action = fixed->action};
-	mnl_attr_parse(m, sizeof(*fixed), note_attribute, &rule);
+	mnl_attr_parse(m, sizeof(*fixed), note_attribute, rule);
+	return true;
+}
+
+static int note_rule(const struct nlmsghdr *m, void *context)
+{
+	struct others *others = context;
+	struct kernel_rule rule;
+
+	if (!kernel_rule_parse(m, &rule))
+		return MNL_CB_OK;
 	if ((rule.priority == 0 && rule.table == RT_TABLE_LOCAL) ||
 		(rule.priority == 32766 && rule.table == RT_TABLE_MAIN) ||
 		(rule.priority == 32767 && rule.table == RT_TABLE_DEFAULT))

@@ -4,6 +4,7 @@
 #ifndef ROUTER_KERNEL_RULES_H
 #define ROUTER_KERNEL_RULES_H
 
+#include <linux/netlink.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +17,9 @@ struct kernel_rule {
 	uint8_t action; /* FR_ACT_… */
 	bool vrf;       /* FRA_L3MDEV: by the link's VRF */
 };
+
+/* False: no rule of IPv4 or IPv6. The message is whole, and ends at a multiple of four bytes. */
+bool kernel_rule_parse(const struct nlmsghdr *, struct kernel_rule *);
 
 typedef void kernel_rule_call(void *context, const struct kernel_rule *);
 

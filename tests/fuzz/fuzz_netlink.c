@@ -2,11 +2,15 @@
 /*
  * Messages of rtnetlink, any bytes: each read within its length, none that breaks the map or its
  * queue. A message's sender says whether it is a dump's, its sequence number what comes before it:
- * a round begins, or ends, or changes are taken.
+ * a round begins, or ends, or changes are taken. The same bytes as a rule, and as a chain of
+ * nftables.
  */
+#include "router/kernel_filters.h"
+#include "router/kernel_rules.h"
 #include "router/kernel_state.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +54,28 @@ static void apply(struct kernel_state *s, unsigned count[KERNEL_KINDS])
 			abort();
 }
 
+/* Rules and filters, of a message that ends as a dump's does. */
+static void parse(const void *bytes, size_t n, uint16_t type)
+{
+	const size_t whole = MNL_ALIGN(n);
+	struct nlmsghdr *m = calloc(1, whole);
+	struct kernel_filter filter;
+	struct kernel_rule rule;
+
+	if (!m)
+		return;
+	memcpy(m, bytes, n);
+	m->nlmsg_len = (uint32_t)whole;
+	m->nlmsg_type = type;
+	if (kernel_rule_parse(m, &rule) && rule.family != 4 && rule.family != 6)
+		abort();
+	if (kernel_filter_parse(m, &filter) &&
+		(!filter.hook || strlen(filter.table) >= KERNEL_FILTER_NAME ||
+			strlen(filter.chain) >= KERNEL_FILTER_NAME))
+		abort();
+	free(m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct kernel_state *s = kernel_state_new();
@@ -85,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		}
 		kernel_state_message(s, message, header.nlmsg_pid & 1);
+		parse(data, bytes, RTM_NEWRULE);
+		parse(data, bytes, NFNL_SUBSYS_NFTABLES << 8);
 		free(message);
 		data += bytes;
 		size -= bytes;
