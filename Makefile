@@ -5,8 +5,8 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
-.PHONY: all run test conformance test-vm test-zero-copy test-card check debug chaos endurance coverage setup build \
-	firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
+.PHONY: all run test conformance foreign test-vm test-zero-copy test-card check debug chaos endurance coverage setup \
+	build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -47,6 +47,11 @@ test-zero-copy: setup
 conformance: build
 	@P2PNIC=$(or $(P2PNIC),$(BUILD)/cli/p2pnic) DUT=$(or $(DUT),p2pnic) $(PYTHON) -B -m pytest -q -rs --tb=short \
 		$(if $(K),-k "$(K)") tests/conformance
+
+# The kernel's own tests of forwarding, of NICs, in a virtual machine with Debian's kernel (docs/testing.md): some
+# minutes, once QEMU and these tests are fetched.
+foreign: setup
+	@scripts/test foreign
 
 # The firmware bare-metal on emulated cards, RISC-V (docs/testing.md): no root, half a minute.
 test-card: setup

@@ -40,8 +40,10 @@ PROBES = {
     "not-root": lambda: os.geteuid() != 0,
     "no-namespaces": lambda: _fails("unshare", "--net", "--mount", "--pid", "--fork", "true"),
     "no-veth": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "veth"),
-    "no-vlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add a type dummy && "
+    "no-vlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add name a type dummy && "
                               "ip link add link a name b type vlan id 5"),
+    "no-vrf": lambda: _fails("unshare", "--net", "ip", "link", "add", "name", "a", "type", "vrf",
+                             "table", "5"),
     "no-tun": lambda: not os.path.exists("/dev/net/tun"),
     "no-macvlan": lambda: _fails("unshare", "--net", "sh", "-c", "ip link add name a type veth "
                                  "peer name b && ip link add link a name c type macvlan"),
@@ -56,6 +58,7 @@ PROBES = {
                                          "/run"),
     "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),
     "no-later-kernel": lambda: _fails("tests/vm/zero_copy.py", "--fetch", seconds=1200),
+    "no-selftests": lambda: _fails("tests/vm/foreign.py", "--fetch", seconds=1200),
     "no-qemu-riscv": lambda: not shutil.which("qemu-system-riscv64"),
     "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
 }

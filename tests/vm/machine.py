@@ -15,6 +15,7 @@ import lzma
 import os
 import re
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -27,10 +28,11 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 VM = f"{CACHE}/vm"
 # Where a later kernel is, and how late: the first in which virtio_net sends, too, without a copy.
 ZERO_COPY, ZERO_COPY_KERNEL = f"{CACHE}/zero-copy", "6.13"
+SELFTESTS = f"{CACHE}/selftests"  # of the kernel
 PCI_ID = "ids=1209:0002"
-# The guest's kernel modules, in order; the last is the NICs' driver. vfio-pci takes no function
-# that no IOMMU guards. pci-stub takes any, and does nothing.
-MODULES = {True: ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", f"vfio-pci {PCI_ID}"],
+# The guest's kernel modules; the last is the NICs' driver. vfio-pci takes no function that no IOMMU
+# guards. pci-stub takes any, and does nothing.
+MODULES = {True: ["vfio_iommu_type1", f"vfio-pci {PCI_ID}"],
            False: [f"pci-stub {PCI_ID}"]}  # by whether there is an IOMMU
 BOOT_SECONDS = 180
 # How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this
@@ -133,8 +135,29 @@ def libraries(program):
             yield found[1]
 
 
+def module_files(kernel, modules):
+    """[(data, parameters)] of the kernel's modules in that folder, each behind those that it
+    needs."""
+    files, order = {}, {}
+    for folder, _, names in os.walk(f"{kernel}/usr/lib/modules"):
+        for name in names:
+            files[name.split(".ko")[0].replace("-", "_")] = f"{folder}/{name}"
+
+    def add(name, parameters=""):
+        name = name.replace("-", "_")
+        if name not in order:
+            data = lzma.decompress(read(files[name]))
+            needs = re.search(rb"\0depends=([^\0]*)\0", data)
+            for need in filter(None, needs[1].decode().split(",") if needs else []):
+                add(need)
+            order[name] = data, parameters
+    for module in modules:
+        add(*module.split(" ", 1))
+    return order.values()
+
+
 def initramfs(programs, kernel, modules):
-    """modules: of the kernel in that folder, with parameters, in the order in which they go in."""
+    """modules: of the kernel in that folder, with parameters."""
     archive = Archive()
     for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
         archive.folder(folder)
@@ -143,13 +166,11 @@ def initramfs(programs, kernel, modules):
         archive.add(f"bin/{os.path.basename(program)}", read(program))
     for library in {library for program in programs for library in libraries(program)}:
         archive.add(library.lstrip("/"), read(library))
-    for folder, _, files in os.walk(f"{kernel}/usr/lib/modules"):
-        for file in files:
-            name = file.split(".ko")[0]
-            if name in (module.split()[0] for module in modules):
-                archive.add(f"lib/modules/{name}.ko", lzma.decompress(read(f"{folder}/{file}")))
-    archive.add("init", (INIT % "\n".join(f"insmod /lib/modules/{words[0]}.ko {' '.join(words[1:])}"
-                                          for words in map(str.split, modules))).encode())
+    inserted = []
+    for number, (data, parameters) in enumerate(module_files(kernel, modules)):
+        archive.add(f"lib/modules/{number}.ko", data)
+        inserted.append(f"insmod /lib/modules/{number}.ko {parameters}")
+    archive.add("init", (INIT % "\n".join(inserted)).encode())
     return archive.close()
 
 
@@ -172,6 +193,8 @@ def qemu():
 class Guest:
     """A machine, and a shell in it."""
 
+    memory = "512M"
+
     def __init__(self, folder, programs, devices, kernel, modules, parameters="",
                  descriptors=()):
         """descriptors: that devices name, QEMU's from then on."""
@@ -182,8 +205,8 @@ class Guest:
         with open(f"{folder}/qemu.log", "wb") as log:
             self.process = subprocess.Popen(
                 qemu() + ["-M", "q35,kernel-irqchip=split,memory-backend=mem",
-                          "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512M", "-object",
-                          "memory-backend-memfd,id=mem,size=512M,share=on",
+                          "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", self.memory, "-object",
+                          f"memory-backend-memfd,id=mem,size={self.memory},share=on",
                           "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                           "-serial", f"file:{folder}/console",
                           "-chardev", f"socket,id=control,path={control},server=on,wait=off",
@@ -279,6 +302,34 @@ class Guest:
             self.process.wait()
         self.control.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Twin(Guest):
+    """This machine's files under another kernel: what is installed or built here runs there. They
+    can be read only, but for folders of the guest's own."""
+
+    memory = "1G"
+    environment = "env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+
+    def __init__(self, folder, kernel, modules):
+        super().__init__(folder, [], ["-fsdev", "local,id=files,path=/,security_model=none,"
+                                      "readonly=on,multidevs=remap",
+                                      "-device", "virtio-9p-pci,fsdev=files,mount_tag=files"],
+                         kernel, ["9p", "9pnet_virtio", *modules])
+        try:
+            self.run("mkdir /host && mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,"
+                     "msize=500000 files /host")
+            self.run("for d in proc sys dev; do mount -o bind /$d /host/$d; done && "
+                     "for d in tmp var/tmp run; do mount -t tmpfs none /host/$d; done && "
+                     "mount -t cgroup2 none /host/sys/fs/cgroup")
+        except BaseException:
+            self.close()
+            raise
+
+    def system(self, command, seconds=60, fails=False):
+        """Like run, by this machine's bash."""
+        return self.run(f"chroot /host {self.environment} bash -c {shlex.quote(command)}", seconds,
+                        fails)
 
 
 class Machine(Guest):

@@ -23,7 +23,7 @@ import vm  # noqa: E402
 from machine import VM, ZERO_COPY, ZERO_COPY_KERNEL, Guest, begin  # noqa: E402
 from vm import LOST, NICS, PAIRS, PER_PAIR, eventually, frame, mac, text_of  # noqa: E402
 
-MODULES = ["failover", "net_failover", "virtio_net"]
+MODULES = ["virtio_net"]
 CARD = {"driver": "virtio-net-pci", "iommu_platform": True, "disable-legacy": "on"}
 # One card looks for frames to send every 20 ms, and its port's rings are small: under load, frames
 # wait in the transmit ring until the completion ring has room.
