@@ -34,7 +34,7 @@ PCI_ID = "ids=1209:0002"
 # guards. pci-stub takes any, and does nothing.
 MODULES = {True: ["vfio_iommu_type1", f"vfio-pci {PCI_ID}"],
            False: [f"pci-stub {PCI_ID}"]}  # by whether there is an IOMMU
-BOOT_SECONDS = 180
+BOOT_SECONDS = 300
 # How long QEMU waits for a NIC's answer. Its default of 5 s, passed once, ends the NIC for this
 # machine: QEMU takes the late answer for garbage and leaves the connection (hw/vfio-user/proxy.c,
 # "unexpected reply"). For the same reason the guest's kernel does not check its timer at boot. Its
