@@ -317,11 +317,14 @@ class Twin(Guest):
                                       "-device", "virtio-9p-pci,fsdev=files,mount_tag=files"],
                          kernel, ["9p", "9pnet_virtio", *modules])
         try:
-            self.run("mkdir /host && mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,"
-                     "msize=500000 files /host")
+            self.run("mkdir /files /host && mount -t 9p -o ro,trans=virtio,version=9p2000.L,"
+                     "cache=loose,msize=500000 files /files && mount -o bind /files /host")
             self.run("for d in proc sys dev; do mount -o bind /$d /host/$d; done && "
                      "for d in tmp var/tmp run; do mount -t tmpfs none /host/$d; done && "
                      "mount -t cgroup2 none /host/sys/fs/cgroup")
+            for path in map(shlex.quote, (ROOT, CACHE)):  # they may be below /tmp
+                self.run(f"[ -e /host{path} ] || {{ mkdir -p /host{path} && "
+                         f"mount -o bind /files{path} /host{path}; }}")
         except BaseException:
             self.close()
             raise
