@@ -8,6 +8,7 @@ with figures.
     process   the router is killed, stopped for a minute and replaced, under a stream, with BFD
     churn     10,000 route changes a second for a minute
     floods    expired packets, ARP requests and scans of a /8 and a /64 as fast as a host sends them
+    fragments packets above the MTU of the next link that may be fragmented, likewise
 
 Two routers with a kernel and FRR each, a host behind each (tests/system/routers.py). A row begins
 with what must hold. BFD sends every 100 ms, and three lost ones end the session: on a machine whose
@@ -24,7 +25,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from network import P2PNIC, eventually, inside, not_permitted, run  # noqa: E402
+from network import P2PNIC, eventually, inside, not_permitted, processes_of, run  # noqa: E402
 from routers import LATE, Datagrams, two_routers, wait_for  # noqa: E402
 
 BFD_MS = 100
@@ -258,7 +259,59 @@ def floods(pair, seconds):
     return row
 
 
-ROWS = {f.__name__: f for f in (process, churn, floods)}
+# --- Fragments ------------------------------------------------------------------------------------
+
+def seconds_of(pid):
+    """Of processor time that a process has taken."""
+    with open(f"/proc/{pid}/stat", encoding="utf8") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def punt_of(router):
+    """The pid of a router's punt."""
+    for pid in processes_of(router.directory):
+        with open(f"/proc/{pid}/cmdline", "rb") as command:
+            if b"\0punt\0" in command.read():
+                return pid
+    raise AssertionError("no punt")
+
+
+def fragments(pair, seconds):
+    row = Row("fragments", "1500 bytes over a link of 1400 without DF, as fast as a host sends them: "
+              "the kernel fragments at the rate of its class, nothing else is lost")
+    h1, h2 = pair.hosts
+    frr_with_bfd(pair)
+    for router in pair.routers:
+        router.ip("link", "set", "nic2", "mtu", "1400")
+    sender = h1.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT
+    receiver = h2.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+    receiver.bind(("10.2.0.2", 0))
+    receiver.settimeout(0.5)
+    sender.connect(receiver.getsockname())
+    punt = punt_of(pair.routers[0])
+    before, sent, arrived = sum(sessions(r)[1] for r in pair.routers), 0, 0
+    with Stream(h2, h1, "10.1.0.2", RATE / 5) as stream:
+        start, busy = time.monotonic(), seconds_of(punt)
+        while time.monotonic() - start < seconds:
+            sender.send(bytes(1472))
+            sent += 1
+        took, busy = time.monotonic() - start, seconds_of(punt) - busy
+        try:
+            while receiver.recv(2048):
+                arrived += 1
+        except TimeoutError:
+            pass
+    row.note(f"{arrived / took:.0f} of {sent / took:.0f} a second arrive, whole", arrived > 0)
+    row.note(f"{100 * busy / took:.1f} % of a processor for punt")
+    row.streams(stream)
+    row.bfd(pair, before)
+    return row
+
+
+ROWS = {f.__name__: f for f in (process, churn, floods, fragments)}
 
 
 def main():
