@@ -294,14 +294,15 @@ static void step_nic(struct audit *a)
 {
 	struct router *r = a->r;
 	struct router_nic *nic = &r->nic[a->nic];
-	const char *name = r->config->nics[a->nic].name;
 	struct table_check *m = &a->memory;
+	const char *name;
 	uint64_t wrong;
 
 	if (a->nic == r->config->nics_count) {
 		finish(a, NULL);
 		return;
 	}
+	name = r->config->nics[a->nic].name;
 	if (!nic_answers(nic) || !table_in_step(r->table, &nic->driver)) {
 		differ(a, name, "all", "an old table, or none", "the router's");
 		next_nic(a);
