@@ -141,6 +141,7 @@ struct config_kernel {
 	char *namespace; /* network namespace of the taps, as `ip netns` names it; absent: the
 			  * router's own */
 	unsigned *slots; /* of each of the four rings between a NIC and the host, a power of two */
+	unsigned *fpm;   /* TCP port for zebra, on loopback (fpm.h); 0: none */
 	unsigned *audit; /* seconds between audits (audit.h); 0: none */
 };
 

@@ -140,6 +140,8 @@ int config_defaults(struct config *c)
 
 	if (c->kernel && !error)
 		error = number(&c->kernel->audit, 300);
+	if (c->kernel && !error)
+		error = number(&c->kernel->fpm, 0);
 
 	if (!error)
 		error = router(c);

@@ -230,6 +230,7 @@ static const struct schema route_file_schema = SCHEMA(route_file_fields, struct 
 static const struct field kernel_fields[] = {
 	TEXT(namespace, struct config_kernel, .valid = namespace_valid, .want = NAMESPACE_WANTED),
 	POWER(slots, struct config_kernel, RANGE(64, P2PNIC_RING_SLOTS_MAX)),
+	NUMBER(fpm, struct config_kernel, RANGE(0, 65535)),
 	NUMBER(audit, struct config_kernel, RANGE(0, 86400)),
 };
 static const struct schema kernel_schema = SCHEMA(kernel_fields, struct config_kernel);

@@ -309,6 +309,49 @@ static void on_look(void *context)
 	kernel_prod_gateways(&k->prod, &k->routes.ways, r->table, true);
 }
 
+/* --- Acknowledgements ------------------------------------------------------------------------- */
+
+static enum fpm_fate settle_fpm(void *context)
+{
+	struct router_kernel *k = context;
+	struct router *r = k->router;
+
+	if (!r->table || !kernel_reader_drain(&k->reader))
+		return FPM_ABSENT;
+	if (!kernel_commit(r))
+		return k->stale && k->make_ms > KERNEL_MAKE_MS ? FPM_FAILED : FPM_ABSENT;
+	/* One that hangs forwards by an old table. */
+	for (unsigned n = 0; n < r->config->nics_count; n++)
+		if (r->nic[n].state == NIC_FORWARDING &&
+			!(nic_answers(&r->nic[n]) && table_in_step(r->table, &r->nic[n].driver)))
+			return FPM_ABSENT;
+	return FPM_OFFLOADED;
+}
+
+static enum fpm_fate fate_of(void *context, const struct fpm_route *route)
+{
+	struct router_kernel *k = context;
+	const struct kernel_value *v;
+	struct kernel_key key;
+	uint32_t from = 0;
+
+	while ((v = kernel_state_route(k->reader.state, &route->prefix, &from, &key)))
+		if (key.id == route->table && v->route.protocol == route->protocol)
+			return kernel_routes_short_of(&k->routes, k->router->table, &key, v)
+				       ? FPM_FAILED
+				       : FPM_OFFLOADED;
+	return FPM_ABSENT;
+}
+
+static int open_fpm(struct router_kernel *k)
+{
+	struct router *r = k->router;
+	const struct fpm_source source = {settle_fpm, fate_of, on_say, k};
+	const unsigned port = *r->config->kernel->fpm;
+
+	return port ? fpm_open(&k->fpm, &r->loop, &r->netns, port, &source, &r->error) : 0;
+}
+
 /* --- Life ------------------------------------------------------------------------------------- */
 
 bool kernel_settled(const struct router *r)
@@ -337,6 +380,9 @@ int kernel_open(struct router *r)
 	if (result)
 		return result;
 	kernel_routes_open(&k->routes, k->reader.state, &k->nics);
+	result = open_fpm(k);
+	if (result)
+		return result;
 	loop_after(&r->loop, &k->look, 0, on_look, k);
 	return 0;
 }
@@ -352,6 +398,7 @@ void kernel_close(struct router *r)
 	loop_cancel(&r->loop, &k->look);
 	loop_cancel(&r->loop, &k->release);
 	loop_cancel(&r->loop, &k->ask);
+	fpm_close(k->fpm);
 	kernel_routes_close(&k->routes);
 	kernel_prod_close(&k->prod);
 	kernel_reader_stop(&k->reader);

@@ -14,6 +14,7 @@
 #ifndef ROUTER_KERNEL_H
 #define ROUTER_KERNEL_H
 
+#include "router/fpm.h"
 #include "router/kernel_prod.h"
 #include "router/kernel_reader.h"
 #include "router/kernel_routes.h"
@@ -37,6 +38,7 @@ struct router_kernel {
 	struct kernel_routes routes;
 	struct kernel_nics nics;
 	struct kernel_prod prod;
+	struct fpm *fpm; /* NULL: none */
 	struct loop_timer commit, make, look, release, ask;
 	struct kernel_unable unable; /* when last looked at */
 	bool encapsulation_said;

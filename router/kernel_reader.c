@@ -231,9 +231,9 @@ static void begin_anew(struct kernel_reader *r)
 	pause_then(r, subscribe);
 }
 
-static void on_events(void *context, uint32_t events)
+/* true: all that has come was read. */
+static bool read_events(struct kernel_reader *r)
 {
-	struct kernel_reader *r = context;
 	int left = 0;
 
 	for (unsigned reads = 0; left >= 0 && reads < EVENT_READS; reads++) {
@@ -252,6 +252,17 @@ static void on_events(void *context, uint32_t events)
 		kernel_reader_again(r, r->again_ms);
 	}
 	tell(r);
+	return left == -EAGAIN;
+}
+
+static void on_events(void *context, uint32_t events)
+{
+	read_events(context);
+}
+
+bool kernel_reader_drain(struct kernel_reader *r)
+{
+	return r->complete && read_events(r);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------- */

@@ -89,6 +89,9 @@ void kernel_reader_stop(struct kernel_reader *);
 /* Dumps all again, as soon as the dumps that run have ended. */
 void kernel_reader_again(struct kernel_reader *, unsigned after_ms);
 
+/* Reads what events there are; true: all of them, and the state is what the kernel had. */
+bool kernel_reader_drain(struct kernel_reader *);
+
 /* Dumps all, to look at (kernel_look.h), up to kernel_look_end; the steps are the caller's.
  * -EAGAIN: not now, as it dumps anyhow. cancel: looked is not called. */
 int kernel_reader_look(

@@ -589,6 +589,25 @@ int kernel_routes_make(struct kernel_routes *k, struct table **table, unsigned k
 	return 0;
 }
 
+bool kernel_routes_short_of(const struct kernel_routes *k, const struct table *table,
+	const struct kernel_key *key, const struct kernel_value *v)
+{
+	const struct prefix prefix = {{key->address, key->family}, key->length};
+	const struct route like = route_of_prefix(&prefix);
+	const struct route *route;
+	unsigned members;
+
+	if (!k->lossy || !counts(key, v) || key->tos || v->route.unsupported ||
+		v->route.type != RTN_UNICAST)
+		return false;
+	for (unsigned n = 0; n < v->hops; n++)
+		if (!v->hop[n].next_hop && kernel_ways_nic(&k->ways, v->hop[n].ifindex) < 0)
+			return false;
+	route = routes_find(table_routes(table), &like);
+	return route && next_hops_lead(table_next_hops(table), route->next_hop, &members)->kind ==
+				P2PNIC_ADJACENCY_KERNEL;
+}
+
 /* --- Looking for what is wrong ---------------------------------------------------------------- */
 
 /* The first that is behind it. */

@@ -89,6 +89,10 @@ void kernel_routes_close(struct kernel_routes *);
 int kernel_routes_make(struct kernel_routes *, struct table **, unsigned kind,
 	const struct table_nics *, struct table_report *, struct error *);
 
+/* Whether a route that NICs would forward leads to the kernel because next hops are used up. */
+bool kernel_routes_short_of(const struct kernel_routes *, const struct table *,
+	const struct kernel_key *, const struct kernel_value *);
+
 /* Of one step: 5 ms. */
 #define KERNEL_CHECK_PREFIXES 4096u
 /* The table's routes; the kernel's; neighbours. Then next hops. */

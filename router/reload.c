@@ -88,6 +88,7 @@ static const char *kernel_differs(const struct config_kernel *old, const struct 
 	       : !old || !new                                 ? "presence"
 	       : text_differs(old->namespace, new->namespace) ? "namespace"
 	       : *old->slots != *new->slots                   ? "slots"
+	       : *old->fpm != *new->fpm                       ? "fpm"
 							      : NULL;
 }
 

@@ -69,6 +69,7 @@ json_t *show_kernel(const struct router *r)
 	json_t *o = json_object();
 	const struct kernel_counters *counted;
 	const struct audit_counts *audits;
+	struct fpm_counts fpm = {0};
 	struct left_out left_out;
 	json_t *found;
 
@@ -76,6 +77,8 @@ json_t *show_kernel(const struct router *r)
 		return o;
 	audits = audit_counts(r);
 	found = show_doctor(r, false);
+	if (k->fpm)
+		fpm = *fpm_counts(k->fpm);
 	counted = kernel_state_counters(k->reader.state);
 	left_out = count_left_out(k);
 	for (unsigned kind = 0; kind < KERNEL_KINDS; kind++) {
@@ -117,6 +120,13 @@ json_t *show_kernel(const struct router *r)
 		{"routes_by_other_links", (uint64_t)left_out.other_links},
 		{"routes_by_source", counted->source_routes},
 		{"next_hops_used_up", k->routes.lossy},
+		{"fpm_connected", k->fpm && fpm_connected(k->fpm)},
+		{"fpm_received", fpm.received},
+		{"fpm_acknowledged", fpm.acknowledged},
+		{"fpm_failed", fpm.failed},
+		{"fpm_pending", k->fpm ? fpm_pending(k->fpm) : 0},
+		{"fpm_dropped", fpm.dropped},
+		{"fpm_broken", fpm.broken},
 		{"audits", audits->audits},
 		{"audits_unfinished", audits->unfinished},
 		{"audit_repairs", audits->repairs},
