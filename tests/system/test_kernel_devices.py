@@ -108,5 +108,5 @@ def test_vlan_on_a_tap(network, ip, near, far):  # noqa: F811
               for p in packets(far, near, 64)],
              [raw(Ether(src=mac(1), dst=mac(1, 2)) / p) for p in packets(far, near, 63)])
     kernel, nics = by_kernel(network) - before[0], forwarded_by_nics(network) - before[1]
-    print(f"VLAN on a tap, {ip.__name__}: {2 * FRAMES} packets, {nics} forwarded by NICs, {kernel} "
-          "given to the kernel")
+    print(f"VLAN on a tap, {ip.__name__}: {2 * FRAMES} packets and hosts' answers: NICs forwarded "
+          f"{nics}, for {kernel} the way out was the kernel's")
