@@ -388,15 +388,10 @@ static int listen_there(struct fpm *f, const struct netns *netns, unsigned port)
 		.sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	const int one = 1;
-	int error = netns_enter(netns);
 
-	if (error)
-		return error;
-	f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	error = f->listener < 0 ? -errno : 0;
-	netns_leave(netns);
-	if (error)
-		return error;
+	f->listener = netns_socket(netns, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (f->listener < 0)
+		return f->listener;
 	/* FREEBIND: the namespace's lo may be down yet. */
 	if (setsockopt(f->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 		setsockopt(f->listener, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)) ||

@@ -278,8 +278,8 @@ def punt_of(router):
 
 
 def fragments(pair, seconds):
-    row = Row("fragments", "1500 bytes over a link of 1400 without DF, as fast as a host sends: the "
-              "kernel fragments at the rate of its class, nothing else is lost")
+    row = Row("fragments", "1500 bytes over a link of 1400 without DF, as fast as a host sends: "
+              "the kernel fragments at the rate of its class, nothing else is lost")
     h1, h2 = pair.hosts
     frr_with_bfd(pair)
     for router in pair.routers:

@@ -212,10 +212,12 @@ def test_thousands_and_a_slow_reader(network):
 
 
 def test_garbage(network):
-    """Other protocols, broken lengths, broken messages: closed or passed over, and the next is served."""
+    """Other protocols, broken lengths, broken messages: closed or passed over, and the next is
+    served."""
     route(network, "add", "10.15.0.0/16")
     good = message(RTM_NEWROUTE, "10.15.0.0/16")
-    for garbage in (b"GET / HTTP/1.0\r\n\r\n", b"\x01\x01\x00\x03", b"\x02\x01\x00\x10" + bytes(12)):
+    for garbage in (b"GET / HTTP/1.0\r\n\r\n", b"\x01\x01\x00\x03",
+                    b"\x02\x01\x00\x10" + bytes(12)):
         with Zebra(network) as zebra:
             zebra.socket.sendall(garbage)
             assert zebra.closed()

@@ -24,7 +24,7 @@
 
 #define OFFLOAD_FAILED 0x20000000u /* RTM_F_OFFLOAD_FAILED */
 
-static const struct netns own = {-1, -1};
+static const struct netns own = {-1};
 static struct loop loop;
 static struct fpm *fpm;
 static unsigned port;
