@@ -55,8 +55,9 @@ struct burst {
 	 * where it was received, one whose tag was pushed so much before; of both, the MAC
 	 * addresses are right in the head only. */
 	uint64_t popped, pushed;
-	uint16_t vid[P2PNIC_BURST_MAX];     /* popped: 0 was a priority tag */
-	uint16_t control[P2PNIC_BURST_MAX]; /* pushed: tag control information */
+	uint64_t others; /* packets that do not simply leave by the adjacency in by[] */
+	uint16_t vid[P2PNIC_BURST_MAX]; /* popped: 0 was a priority tag */
+	uint16_t by[P2PNIC_BURST_MAX];
 };
 
 /* How far behind its place in the port's memory a frame begins; less than 0: before it. */

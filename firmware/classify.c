@@ -253,6 +253,21 @@ static enum p2pnic_vlan_state pop_tag(const struct nic *n, struct burst *b, unsi
 		&n->vlan[b->vid[k]], memory_order_relaxed);
 }
 
+/* What frames without a tag meet first (ipv4_plain). True: it stands as to be looked up. */
+static inline bool is_plain(const struct nic *n, struct burst *b, unsigned k)
+{
+	const struct frame_head *h = &b->head[k];
+	uint16_t tail = load16(b->frame[k].data + 32);
+	uint32_t total;
+
+	if (!ipv4_plain(h, tail, b->length[k], &n->stations, &total) ||
+		sources_has(&n->sources, ipv4_source_be(h)))
+		return false;
+	b->length[k] = total;
+	look_up4(b, k, ipv4_destination(h, tail));
+	return true;
+}
+
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
 static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 {
@@ -276,6 +291,8 @@ static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 		return VERDICT(LINK_SCOPE);
 	if (vlan != P2PNIC_VLAN_FORWARD)
 		return VERDICT(ETHERTYPE);
+	if (tagged && is_plain(n, b, k))
+		return VERDICT_FORWARD;
 	switch (ethertype_le(h)) {
 	case ETHERTYPE_IPV4_LE:
 		return classify_ipv4(n, b, k);

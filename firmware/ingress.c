@@ -20,7 +20,7 @@ void nic_receive(struct nic *n, struct burst *b)
 	b->bytes = 0;
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
 	b->n4 = b->n6 = b->specials = b->lengths = 0;
-	b->popped = b->pushed = 0;
+	b->popped = b->pushed = b->others = 0;
 	for (unsigned k = 0; k < b->frames; k++)
 		__builtin_prefetch(b->frame[k].data);
 	for (unsigned k = 0; k < b->frames; k++) {
@@ -110,7 +110,7 @@ static void punt_or_drop(struct nic *n, struct burst *b, unsigned k, uint64_t *c
 #define REDIRECT_NS 20000000u
 static bool punt_to_redirect(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
 {
-	const uint32_t leaves_by = b->pushed >> k & 1 ? TAG_VID(b->control[k]) : 0;
+	const uint32_t leaves_by = b->pushed >> k & 1 ? TAG_VID(tag_control(&b->head[k])) : 0;
 
 	if (!n->out[P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION)].open || burst_vid(b, k) != leaves_by)
 		return false;

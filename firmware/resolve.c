@@ -329,34 +329,18 @@ static inline void note_use(p2pnic_used *used)
 		atomic_store_explicit(used, 1, memory_order_relaxed);
 }
 
-/* Whether a packet leaves by an adjacency with a tag, which is noted then: push_tags. It must fit
- * into a buffer, whatever the host says of the link. */
-static __attribute__((noinline)) bool leave_tagged(const struct nic *n, struct burst *b, unsigned k,
-	const struct p2pnic_adjacency *by, uint32_t word, bool expired)
-{
-	const uint32_t tagged = b->length[k] + P2PNIC_TAG_BYTES;
-
-	if (!word_forwards_tagged(word) || expired ||
-		b->length[k] > ETHERNET_BYTES + WORD_MTU(word) ||
-		tagged > P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes))
-		return false;
-	b->pushed |= 1ull << k;
-	b->control[k] = load16((const uint8_t *)&by->encapsulation);
-	return true;
-}
-
-/* Notes the egress of packet k, and the adjacency that it leaves by. False: it has a verdict
- * instead. */
-static inline bool leave_by(const struct nic *n, const struct tables *t, struct burst *b,
-	unsigned k, uint32_t word, uint32_t flow, bool expired, const struct p2pnic_adjacency **by)
+/* Notes the egress of packet k, and the adjacency that it leaves by. False: it does not simply
+ * leave by that one: see_others. */
+static inline bool leave_by(const struct tables *t, struct burst *b, unsigned k, uint32_t word,
+	uint32_t flow, bool expired, const struct p2pnic_adjacency **by)
 {
 	uint32_t index = adjacency_index(t, word, flow);
 	uint32_t to = adjacency_word(&t->adjacency[index]);
 
 	if (unlikely(!word_forwards(to) || expired ||
-		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to)) &&
-		!leave_tagged(n, b, k, &t->adjacency[index], to, expired)) {
-		b->verdict[k] = refusal(n, to, expired);
+		     b->length[k] > ETHERNET_BYTES + WORD_MTU(to))) {
+		b->others |= 1ull << k;
+		b->by[k] = (uint16_t)index;
 		return false;
 	}
 	note_use(&t->used[index]);
@@ -379,7 +363,7 @@ static inline void resolve4(const struct nic *n, struct burst *b)
 					: 0;
 		const struct p2pnic_adjacency *by;
 
-		if (likely(leave_by(n, &tables, b, k, word, flow, ipv4_expired(head), &by)))
+		if (likely(leave_by(&tables, b, k, word, flow, ipv4_expired(head), &by)))
 			rewrite_ipv4(head, by);
 	}
 }
@@ -397,7 +381,7 @@ static void resolve6(const struct nic *n, struct burst *b)
 					: 0;
 		const struct p2pnic_adjacency *by;
 
-		if (likely(leave_by(n, &tables, b, k, word, flow, ipv6_expired(head), &by)))
+		if (likely(leave_by(&tables, b, k, word, flow, ipv6_expired(head), &by)))
 			rewrite_ipv6(head, by);
 	}
 }
@@ -476,6 +460,7 @@ static bool may_come(const struct nic *n, const struct tables *t, uint32_t word,
 static void refuse(struct burst *b, unsigned k)
 {
 	b->egress[k] = BURST_NOWHERE;
+	b->pushed &= ~(1ull << k);
 	b->verdict[k] = VERDICT(REVERSE_PATH);
 }
 
@@ -507,16 +492,55 @@ static void check_sources(const struct nic *n, struct burst *b)
 
 /* --- Tags ------------------------------------------------------------------------------------- */
 
-/* Last: until here a frame lies where its IP header is looked for. What a rewrite changes is in the
- * first 28 bytes, which stay in the head. */
-static void push_tags(struct burst *b)
+static inline bool is_ipv4(const struct frame_head *h)
+{
+	return ethertype_le(h) == ETHERTYPE_IPV4_LE;
+}
+
+/* Packets that do not simply leave by their adjacency: it is one with a tag, or there is a reason.
+ * A frame with its tag must fit into a buffer, whatever the host says of the link. */
+static void see_others(const struct nic *n, struct burst *b)
+{
+	uint64_t left = b->others;
+
+	for (unsigned k = 0; left; k++, left >>= 1) {
+		uint32_t word, most;
+		bool expired;
+
+		if (!(left & 1))
+			continue;
+		word = adjacency_word(&n->adjacency[b->by[k]]);
+		most = ETHERNET_BYTES + WORD_MTU(word);
+		if (most > P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes) - P2PNIC_TAG_BYTES)
+			most = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes) - P2PNIC_TAG_BYTES;
+		expired = is_ipv4(&b->head[k]) ? ipv4_expired(&b->head[k])
+					       : ipv6_expired(&b->head[k]);
+		if (word_forwards_tagged(word) && !expired && b->length[k] <= most)
+			b->pushed |= 1ull << k;
+		else
+			b->verdict[k] = refusal(n, word, expired);
+	}
+}
+
+/* Packets that leave with a tag. Last: until here a frame lies where its IP header is looked for.
+ * What a rewrite changes is in the first 28 bytes, which stay in the head. */
+static void push_tags(const struct nic *n, struct burst *b)
 {
 	uint64_t left = b->pushed;
 
 	for (unsigned k = 0; left; k++, left >>= 1) {
+		const struct p2pnic_adjacency *by = &n->adjacency[b->by[k]];
+		struct frame_head *head = &b->head[k];
+
 		if (!(left & 1))
 			continue;
-		head_push_tag(&b->head[k], b->control[k]);
+		note_use(&n->used[b->by[k]]);
+		b->egress[k] = (uint8_t)WORD_EGRESS(adjacency_word(by)) & (P2PNIC_NICS_MAX - 1);
+		if (is_ipv4(head))
+			rewrite_ipv4(head, by);
+		else
+			rewrite_ipv6(head, by);
+		head_push_tag(head, load16((const uint8_t *)&by->encapsulation));
 		b->frame[k].data -= P2PNIC_TAG_BYTES;
 		b->length[k] += P2PNIC_TAG_BYTES;
 		b->lengths |= b->length[k];
@@ -527,9 +551,11 @@ void resolve(const struct nic *n, struct burst *b)
 {
 	resolve4(n, b);
 	resolve6(n, b);
+	if (unlikely(b->others))
+		see_others(n, b);
 	resolve_special(n, b);
 	if (unlikely(n->reverse_path))
 		check_sources(n, b);
 	if (unlikely(b->pushed))
-		push_tags(b);
+		push_tags(n, b);
 }

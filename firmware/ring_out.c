@@ -203,22 +203,28 @@ static uint32_t keep_frames(
 	return kept;
 }
 
-/* Gives a kept frame its new head. A tag moves its beginning; where a port has left no room for one
- * (memif), the frame moves. Returns where it begins. */
-static inline uint32_t put_head(
+static inline void put_head(struct nic *n, uint32_t at, const struct frame_head *head)
+{
+	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
+}
+
+/* Where a kept frame begins that has lost a tag, or has got one. Where a port has left no room in
+ * front of it (memif) the frame moves. */
+static __attribute__((noinline)) uint32_t move_begin(
 	struct nic *n, const struct burst *b, unsigned k, uint32_t at, uint32_t length)
 {
 	const int32_t moved = burst_moved(b, k);
 
-	if (unlikely(moved)) {
-		if (at - buffer_of(n, at) < P2PNIC_TAG_BYTES && moved < 0) {
-			__builtin_memmove(n->bar4 + at + 64, n->bar4 + at, length);
-			at += 64;
-		}
-		at += (uint32_t)moved;
+	if (moved < 0 && at - buffer_of(n, at) < P2PNIC_TAG_BYTES) {
+		__builtin_memmove(n->bar4 + at + 64, n->bar4 + at, length);
+		at += 64;
 	}
-	__builtin_memcpy(n->bar4 + at, &b->head[k], sizeof(b->head[k]));
-	return at;
+	return at + (uint32_t)moved;
+}
+
+static inline bool has_tags(const struct burst *b)
+{
+	return b->popped | b->pushed;
 }
 
 /*
@@ -311,7 +317,9 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 		count_drop(n, P2PNIC_DROP_NO_BUFFER, 1);
 		return;
 	}
-	at = put_head(n, b, frame, at, length);
+	if (unlikely(has_tags(b)))
+		at = move_begin(n, b, frame, at, length);
+	put_head(n, at, &b->head[frame]);
 	out->hold[(out->hold_head + out->held++) % RING_HOLD_MAX] =
 		(struct p2pnic_descriptor){at, (uint16_t)length, flags};
 	n->held++;
@@ -376,8 +384,10 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 	/* With a reserve always, as Rd reads: the other way of reserve_of is for hold(). */
 	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
 
+	for (uint32_t i = 0; unlikely(has_tags(b)) && i < kept; i++)
+		at[i] = move_begin(n, b, frames[i], at[i], length[i]);
 	for (uint32_t i = 0; i < kept; i++) {
-		at[i] = put_head(n, b, frames[i], at[i], length[i]);
+		put_head(n, at[i], &b->head[frames[i]]);
 		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]);
 		out->batch_word[out->produced++ - out->published] =
 			descriptor_word(at[i], length[i], flags);
