@@ -525,6 +525,8 @@ uint32_t nic_register_read(const struct nic *n, uint32_t offset)
 		return n->flow;
 	case P2PNIC_REG_REVERSE_PATH:
 		return n->reverse_path;
+	case P2PNIC_REG_INGRESS:
+		return n->ingress;
 	default:
 		return 0;
 	}
@@ -580,6 +582,10 @@ void nic_register_write(struct nic *n, uint32_t offset, uint32_t value)
 	case P2PNIC_REG_REVERSE_PATH:
 		if (value <= P2PNIC_REVERSE_PATH_STRICT)
 			n->reverse_path = value;
+		break;
+	case P2PNIC_REG_INGRESS:
+		if (value <= P2PNIC_INGRESS_HOST)
+			n->ingress = value;
 		break;
 	default:
 		break;

@@ -52,6 +52,17 @@ static void look_up(const struct nic *n, struct burst *b)
 		look_up_special(n, &b->special[k]);
 }
 
+/* Whatever is no error of its own is the host's: by which of its tables it forwards, no NIC knows. */
+static void leave_to_host(struct burst *b)
+{
+	for (unsigned k = 0; k < b->n4; k++)
+		b->verdict[b->index4[k]] = VERDICT(KERNEL);
+	for (unsigned k = 0; k < b->n6; k++)
+		b->verdict[b->index6[k]] = VERDICT(KERNEL);
+	for (unsigned k = 0; k < b->specials; k++)
+		b->verdict[b->special[k].frame] = b->special[k].local;
+}
+
 /* With the tag and the head that it was received with. */
 static void as_it_came(struct burst *b, unsigned k)
 {
@@ -160,8 +171,12 @@ void nic_ingress(struct nic *n, struct burst *b)
 	__builtin_memset(b->egress, BURST_NOWHERE, sizeof(b->egress));
 	__builtin_memset(b->layer4, ETHERNET_BYTES + IPV4_BYTES, sizeof(b->layer4));
 	n->kernel->classify(n, b);
-	look_up(n, b);
-	resolve(n, b);
+	if (likely(n->ingress == P2PNIC_INGRESS_FORWARD)) {
+		look_up(n, b);
+		resolve(n, b);
+	} else {
+		leave_to_host(b);
+	}
 	dispatch(n, b);
 
 	if (b->frames < P2PNIC_BURST_MAX)

@@ -92,6 +92,7 @@ struct nic {
 	uint32_t index, mtu, mac_low, rx_offset, rx_buffers, fib_offset[2], epoch, result;
 	uint32_t flow;         /* P2PNIC_FLOW_* */
 	uint32_t reverse_path; /* P2PNIC_REVERSE_PATH_* */
+	uint32_t ingress;      /* P2PNIC_INGRESS_* */
 	uint64_t flow_seed;
 	uint64_t redirect_ns;         /* when a packet last went to the host for a redirect */
 	_Atomic uint32_t link, speed; /* set by the board, by the engine while the host reads */

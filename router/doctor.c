@@ -74,14 +74,14 @@ static void check_master(const struct look *look, const struct kernel_link *tap)
 	snprintf(fix, sizeof(fix), "%slink set %s nomaster", ip_command(look->doctor, ip),
 		tap->name);
 	if (kind == KERNEL_LINK_VRF)
-		finding_add(look->found, FINDING_FAULT, "link", tap->name, fix,
-			"it belongs to the VRF %s: its NIC forwards what it receives by the table "
-			"main, not by the VRF's table %u",
+		finding_add(look->found, FINDING_NOTE, "link", tap->name, fix,
+			"it belongs to the VRF %s: its NIC forwards nothing, and the kernel all of "
+			"it, by table %u and slowly",
 			v->link.name, v->link.table);
 	else
 		finding_add(look->found, FINDING_FAULT, "link", tap->name, fix,
 			"it belongs to the %s %s: its NIC takes frames to its own address only, "
-			"and what routes lead there is punted and forwarded by the kernel, slowly",
+			"and forwards nothing; the kernel does, slowly",
 			what[kind], v ? v->link.name : "of another namespace");
 }
 

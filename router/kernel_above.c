@@ -32,8 +32,10 @@ void kernel_above_vlans(const struct kernel_ways *w, unsigned nic, struct vlans 
 	size_t from = 0;
 
 	memset(vlans->state, P2PNIC_VLAN_HOST, sizeof(vlans->state));
+	vlans->ingress = P2PNIC_INGRESS_HOST;
 	if (!v || v->link.master)
 		return;
+	vlans->ingress = P2PNIC_INGRESS_FORWARD;
 	memset(vlans->state, P2PNIC_VLAN_UNKNOWN, sizeof(vlans->state));
 	while ((v = kernel_state_each(w->state, KERNEL_LINK, &from, &key))) {
 		uint8_t *state = &vlans->state[v->link.vlan % P2PNIC_VLANS_MAX];

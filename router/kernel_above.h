@@ -13,6 +13,8 @@
  *   host     one that is such a part, or a VLAN of a macvlan of the tap; all VIDs, where the tap
  *            itself is such a part, or not there
  *   unknown  all others
+ *
+ * And `ingress`: the host's, where the tap is such a part or not there.
  */
 void kernel_above_vlans(const struct kernel_ways *, unsigned nic, struct vlans *);
 

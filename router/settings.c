@@ -58,7 +58,7 @@ int settings_write(
 
 	if (!now->kernel) { /* else the kernel's: tap_follow.c */
 		vlans_configured(&vlans, &now->nics[nic]);
-		vlans_write(&vlans, &r->nic[nic].driver);
+		result = vlans_write(&vlans, &r->nic[nic].driver);
 	}
 	for (unsigned k = 0; k < sizeof(word) / sizeof(*word) && !result; k++)
 		if (!old || word[k].from != word[k].to)

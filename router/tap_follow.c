@@ -31,6 +31,15 @@ static void write_stations(struct router_nic *nic)
 			nic->driver.name, driver_nic_result(result));
 }
 
+static void write_vlans(struct router_nic *nic)
+{
+	const int result = vlans_write(&nic->face.vlans, &nic->driver);
+
+	if (result)
+		router_warn(nic->router, "nic %s: whether it forwards what comes in: %s",
+			nic->driver.name, strerror(-result));
+}
+
 /* What the link's message says may be of before this router gave it the NIC's address. */
 static void follow_mac(struct router_nic *nic)
 {
@@ -98,7 +107,7 @@ void tap_follow(struct router *r, unsigned k, const struct kernel_link *link,
 	f->vlans = *vlans;
 	f->vlans_known = true;
 	if (driver_nic_answers(&nic->driver))
-		vlans_write(&f->vlans, &nic->driver);
+		write_vlans(nic);
 }
 
 void tap_follow_again(struct router_nic *nic)
@@ -106,5 +115,5 @@ void tap_follow_again(struct router_nic *nic)
 	if (nic->face.stations_known)
 		write_stations(nic);
 	if (nic->face.vlans_known)
-		vlans_write(&nic->face.vlans, &nic->driver);
+		write_vlans(nic);
 }

@@ -14,6 +14,8 @@ struct router_nic;
  *   address   the NIC's from now on
  *   stations  the NIC takes frames to them, too: P2PNIC_STATIONS_MAX of them, more are said
  *   vlans     the NIC takes frames with their tags
+ *   master    the NIC forwards nothing that comes in: whatever the tap is a part of (a bridge, a
+ *             bond, a VRF) has a table of its own, which only the kernel goes by
  *   mtu       above what the NIC's buffers hold: set back to that, and said
  * What a NIC that does not answer has missed, it is given when it is back. Cheap where nothing has
  * changed.

@@ -116,6 +116,11 @@ _Static_assert(P2PNIC_BAR2_ADJACENCIES + P2PNIC_ADJACENCIES_MAX * sizeof(struct 
 
 #define P2PNIC_REG_REVERSE_PATH 0x05cu /* rw  P2PNIC_REVERSE_PATH_*: whence packets may come */
 
+#define P2PNIC_REG_INGRESS 0x060u /* rw  P2PNIC_INGRESS_*: who forwards what comes in here */
+
+#define P2PNIC_INGRESS_FORWARD 0u /* this NIC, by its tables */
+#define P2PNIC_INGRESS_HOST    1u /* nobody but the host: punted, `kernel` */
+
 #define P2PNIC_REVERSE_PATH_NONE   0u
 #define P2PNIC_REVERSE_PATH_LOOSE  1u /* there is a route to their source: RFC 3704 §2.4 */
 #define P2PNIC_REVERSE_PATH_STRICT 2u /* it leads out of this NIC: §2.2 */

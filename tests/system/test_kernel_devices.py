@@ -33,8 +33,8 @@ def kinds(network, prefix):
 
 
 def test_tap_in_a_vrf(network):  # noqa: F811
-    """NICs send nothing out by it: its networks are another table's, and what main still leads
-    there goes by the kernel. It is counted, and said once."""
+    """NICs send nothing out by it, and forward nothing that comes in: its networks are another
+    table's. What main still leads there goes by the kernel. It is counted, and said once."""
     added(network, "name", "red", "type", "vrf", "table", "10")
     network.ip(network.kernel, "link", "set", "red", "up")
     eventually(lambda: reaches(network, "10.0.2.2"), what="host 2")
@@ -50,6 +50,24 @@ def test_tap_in_a_vrf(network):  # noqa: F811
     before = forwarded_by_nics(network), by_kernel(network)
     becomes(network, "10.9.0.1", [2], "the kernel forwards")
     assert forwarded_by_nics(network) == before[0] and by_kernel(network) > before[1]
+    # What comes in by it: main has a way to host 1, the VRF's table has none, then one to host 3.
+    packet = IP(src="10.0.2.2", dst="10.0.1.2") / UDP(sport=1, dport=9) / Raw(b"of the VRF")
+    before = forwarded_by_nics(network), by_kernel(network)
+    network.pending()
+    network.wire[2].send(raw(Ether(src=mac(2, 2), dst=mac(2)) / packet))
+    eventually(lambda: by_kernel(network) > before[1], what="a packet for the kernel")
+    network.ip(network.kernel, "route", "add", "10.0.1.0/24", "via", "10.0.3.2", "dev", "nic3",
+               "table", "10")
+    arrived = []
+
+    def by_the_vrf():
+        network.wire[2].send(raw(Ether(src=mac(2, 2), dst=mac(2)) / packet))
+        for nic, frames in network.pending().items():
+            arrived.extend(nic for frame in frames
+                           if b"of the VRF" in frame and frame[23] == 17)  # no ICMP error
+        return 3 in arrived
+    eventually(by_the_vrf, what="the way of the VRF")
+    assert set(arrived) == {3} and forwarded_by_nics(network) == before[0]
     network.ip(network.kernel, "link", "set", "nic2", "nomaster")
     eventually(lambda: network.router.show("kernel")["taps_enslaved"] == 0, what="the last of it")
     eventually(lambda: reaches(network, "10.0.2.2"), what="host 2 again")

@@ -144,12 +144,67 @@ static void to_this_router(void **state)
 	rig_free(r);
 }
 
+/* Of an ingress that is the host's nothing is forwarded, whatever its tables say; what is wrong
+ * goes no further, what is for this router goes there. */
+static void an_ingress_of_the_host(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.host = true});
+	struct nic *n = r->at[0].nic;
+	struct packet p, got;
+	uint16_t reason;
+
+	nic_register_write(n, P2PNIC_REG_INGRESS, P2PNIC_INGRESS_HOST);
+	for (unsigned k = 0; k < 6; k++) {
+		const bool six = k & 1;
+
+		packet_from(&p, six);
+		if (k / 2 == 1)
+			p.bytes[six ? 21 : 22] = 1; /* TTL: the host says so */
+		if (k / 2 == 2)
+			packet_tag(&p, 0); /* of priority: untagged */
+		if (!six && k / 2 == 1)
+			packet_checksum(&p);
+		rig_receive(r, 0, &p);
+		rig_run(r);
+		assert_true(rig_punted(r, 0, &got, &reason));
+		assert_int_equal(reason, P2PNIC_DROP_KERNEL);
+		assert_int_equal(got.length, p.length);
+		assert_memory_equal(got.bytes, p.bytes, p.length);
+		assert_null(rig_sent(r, 1));
+	}
+	packet_from(&p, false);
+	p.bytes[24] ^= 1;
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_false(rig_punted(r, 0, &got, &reason));
+	assert_int_equal(rig_drops(r, 0, P2PNIC_DROP_CHECKSUM), 1);
+	packet_from(&p, false); /* 169.254.0.1: perhaps an address of the host */
+	p.bytes[30] = 169;
+	p.bytes[31] = 254;
+	packet_checksum(&p);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_true(rig_punted(r, 0, &got, &reason));
+	assert_int_equal(reason, P2PNIC_DROP_LOCAL);
+	nic_register_write(n, P2PNIC_REG_INGRESS, 2); /* means nothing */
+	assert_int_equal(nic_register_read(n, P2PNIC_REG_INGRESS), P2PNIC_INGRESS_HOST);
+	nic_register_write(n, P2PNIC_REG_INGRESS, P2PNIC_INGRESS_FORWARD);
+	packet_from(&p, false);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_false(rig_punted(r, 0, &got, &reason));
+	free(rig_sent(r, 1));
+	rig_check(r);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_way_back),
 		cmocka_unit_test(a_mixed_burst),
 		cmocka_unit_test(to_this_router),
+		cmocka_unit_test(an_ingress_of_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
