@@ -52,7 +52,7 @@ static void look_up(const struct nic *n, struct burst *b)
 		look_up_special(n, &b->special[k]);
 }
 
-/* Whatever is no error of its own is the host's: by which of its tables it forwards, no NIC knows. */
+/* What passes its checks is the host's, which forwards by a table that is not in the NIC. */
 static void leave_to_host(struct burst *b)
 {
 	for (unsigned k = 0; k < b->n4; k++)
