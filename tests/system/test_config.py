@@ -84,7 +84,7 @@ MISTAKES = {
     "nic name": ("name: right", "name: ri ght", 15, "name 'ri ght': want 1 to 31 of letters"),
     "name long": ("name: right", "name: " + "r" * 40, 15, "want 1 to 31 of letters"),
     "neighbour's nic": ("nic: left, address", "nic: middle, address", 19,
-                        "no NIC is named 'middle'"),
+                        "no NIC or VLAN is named 'middle'"),
     "neighbour's address": ("address: 10.0.2.2", "address: 10.0.2", 21, "'10.0.2' is no address"),
     "neighbour's mac": ("mac: 02:00:00:00:02:02", "mac: 01:00:00:00:02:02", 22,
                         "is no station's MAC"),
