@@ -57,8 +57,12 @@ def sysctl(namespace, **values):
 class Daemon:
     """A program in a namespace, which speaks into a file of its own."""
 
-    def __init__(self, namespace, directory, *command):
+    def __init__(self, namespace, directory, *command, usr=""):
+        """usr: the folder that it has for /usr."""
         self.name = os.path.basename(command[0])
+        if usr:
+            command = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr && exec "$@"', usr,
+                       *command]
         self.log = f"{directory}/{self.name}.log"
         with open(self.log, "a", encoding="utf8") as log:
             self.process = subprocess.Popen(
@@ -148,14 +152,15 @@ class KernelRouter:
         """The row of `show route`, which the NICs have; None: there is none."""
         return next((row for row in self.router.show("route") if row["prefix"] == prefix), None)
 
-    def daemon(self, *command):
-        self.daemons.append(Daemon(self.kernel, self.directory, *command))
+    def daemon(self, *command, usr=""):
+        self.daemons.append(Daemon(self.kernel, self.directory, *command, usr=usr))
         return self.daemons[-1]
 
     # --- FRR --------------------------------------------------------------------------------------
 
-    def frr(self, daemons, configuration):
-        """Starts zebra and the daemons, each with the whole configuration."""
+    def frr(self, daemons, configuration, usr="", zebra=()):
+        """Starts zebra and the daemons, each with the whole configuration. usr: of another release
+        than the system's; zebra: more arguments of that."""
         folder = f"{self.directory}/frr"
         os.mkdir(folder)
         path = f"{folder}/frr.conf"
@@ -166,9 +171,10 @@ class KernelRouter:
             os.chown(name, owner.pw_uid, owner.pw_gid)
         for daemon in ("zebra", *daemons):
             more = ["--bfdctl", f"{folder}/bfdd.sock"] if daemon == "bfdd" else []
+            more += zebra if daemon == "zebra" else []
             self.daemon(f"{FRR}/{daemon}", "-f", path, "-i", f"{folder}/{daemon}.pid",
                         "-z", f"{folder}/zserv", "--vty_socket", folder, "-P", "0",
-                        "--log", "stdout", *more)
+                        "--log", "stdout", *more, usr=usr)
             eventually(lambda daemon=daemon: os.path.exists(f"{folder}/{daemon}.vty"),
                        LATE, f"{daemon} up: {self.daemons[-1].log}")
             self.daemons[-1].check()

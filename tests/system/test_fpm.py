@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Acknowledgements of routes to zebra (`kernel: {fpm: PORT}`): with a zebra of the test's own that
-speaks dplane_fpm_nl."""
+speaks dplane_fpm_nl, and with FRR's own, whose bgpd announces a route once the NICs have it."""
 import contextlib
 import os
 import signal
@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from network import P2PNIC, Router, eventually, inside, run
+from routers import LATE, Topology, needs
 from test_kernel import KernelNetwork
 
 PORT = 2620
@@ -18,6 +19,9 @@ RTM_NEWROUTE, RTM_DELROUTE = 24, 25  # linux/rtnetlink.h
 RTM_F_OFFLOAD, RTM_F_OFFLOAD_FAILED = 0x4000, 0x20000000
 RTA_DST, RTA_PRIORITY, RTA_TABLE = 1, 6, 15
 BGP = 186  # RTPROT_BGP
+HERE = os.path.dirname(os.path.abspath(__file__))
+FRR = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic",
+                   "frr")
 
 
 def attribute(kind, value):
@@ -247,3 +251,93 @@ def test_port_is_taken(network, tmp_path):
                other.path)
     assert done.returncode != 0
     assert f"kernel: fpm: 127.0.0.1 port {PORT}: Address already in use" in done.stderr
+
+
+# --- FRR ------------------------------------------------------------------------------------------
+
+@pytest.fixture(name="frr")
+def frr_folder():
+    """Debian 12 has 8.4, Debian 13 has 10.3; neither takes acknowledgements."""
+    done = subprocess.run([f"{HERE}/../vm/fetch", FRR, "frr"], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    return f"{FRR}/frr/usr"
+
+
+def bgp(number, peers, *more):
+    lines = [f"router bgp 6500{number}", f"bgp router-id 10.0.0.{number}",
+             "no bgp ebgp-requires-policy", "no bgp network import-check", "timers bgp 1 5", *more]
+    for peer in peers:
+        lines += [f"neighbor {peer} {words}" for words in (
+            "remote-as external", "timers connect 1", "advertisement-interval 0")]
+    return "\n ".join(lines)
+
+
+def network_of(router, number, prefix, no=""):
+    family = "ipv6" if ":" in prefix else "ipv4"
+    router.vtysh("bgpd", "configure terminal", f"router bgp 6500{number}",
+                 f"address-family {family} unicast", f"{no}network {prefix}")
+
+
+def heard(router, prefix):
+    """What its bgpd says of the prefix; None: it has none."""
+    paths = router.frr_shows("bgpd", f"bgp ipv4 unicast {prefix}").get("paths", [])
+    return paths[0] if paths else None
+
+
+@needs("zebra", "bgpd", "vtysh")
+def test_bgp_announces_what_nics_have(permitted, frr):
+    """b (FRR, bgp suppress-fib-pending) learns routes of a and announces to c those which its NICs
+    have: none while the router does not listen, none while a NIC hangs, then all."""
+    net = Topology([1, 3, 1])
+    own = [["10.1.0.2/24"], ["10.2.0.1/24"]]
+    try:
+        a, b, c = net.routers
+        net.link(a, 1, b, 1)
+        net.link(b, 2, c, 1)
+        net.host(b, 3)
+        a.start([["10.1.0.1/24"]])
+        b.start(own)
+        c.start([["10.2.0.2/24"]])
+        a.frr(["bgpd"], bgp(1, ["10.1.0.2"]))
+        c.frr(["bgpd"], bgp(3, ["10.2.0.1"]))
+        b.frr(["bgpd"], f"fpm address 127.0.0.1 port {PORT}\n" +
+              bgp(2, ["10.1.0.1", "10.2.0.2"], "bgp suppress-fib-pending"), frr,
+              ["-M", "dplane_fpm_nl", "--asic-offload=notify_on_offload"])
+
+        def pending(prefix, mark):
+            """In b's kernel and not announced: c has what b announced after it."""
+            eventually(lambda: "proto bgp" in b.ip("route", "show", prefix), LATE, "in b's kernel")
+            network_of(b, 2, mark)
+            eventually(lambda: heard(c, mark), LATE, f"c hears of {mark}")
+            assert heard(b, prefix)["fibPending"] and heard(c, prefix) is None
+
+        network_of(a, 1, "192.0.2.0/26")
+        eventually(lambda: b.route("192.0.2.0/26"), LATE, "the route in b's NICs")
+        pending("192.0.2.0/26", "198.51.100.0/26")
+
+        b.router.stop()
+        b.router.config["kernel"]["fpm"] = PORT
+        b.router.config["nics"][2]["engine"] = "alone"
+        b.router.write()
+        b.start(own)
+        eventually(lambda: heard(c, "192.0.2.0/26"), LATE, "c hears of it")
+        assert b.route("192.0.2.0/26")["mac"] == a.mac(1)
+
+        pid = b.router.nic("nic3")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: b.router.nic("nic3")["state"] != "forwarding", what="it is seen")
+            network_of(a, 1, "192.0.2.64/26")
+            pending("192.0.2.64/26", "198.51.100.64/26")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        eventually(lambda: heard(c, "192.0.2.64/26"), LATE, "c hears of another")
+        assert b.route("192.0.2.64/26")["mac"] == a.mac(1)
+
+        network_of(a, 1, "192.0.2.0/26", "no ")
+        eventually(lambda: heard(c, "192.0.2.0/26") is None, LATE, "its end")
+        assert b.router.show("kernel")["fpm_failed"] == 0
+    finally:
+        net.close()
