@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/if.h>
+#include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -332,11 +333,12 @@ static enum fpm_fate fate_of(void *context, const struct fpm_route *route)
 {
 	struct router_kernel *k = context;
 	const struct kernel_value *v;
+	const uint32_t table = route->table ? route->table : RT_TABLE_MAIN; /* as in the kernel */
 	struct kernel_key key;
 	uint32_t from = 0;
 
 	while ((v = kernel_state_route(k->reader.state, &route->prefix, &from, &key)))
-		if (key.id == route->table && v->route.protocol == route->protocol)
+		if (key.id == table && v->route.protocol == route->protocol)
 			return kernel_routes_short_of(&k->routes, k->router->table, &key, v)
 				       ? FPM_FAILED
 				       : FPM_OFFLOADED;

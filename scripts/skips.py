@@ -33,6 +33,11 @@ def _lacks(*wanted):
     return not set(wanted) <= set(flags)
 
 
+def _no_frr(version):
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return _fails("tests/vm/fetch", f"{cache}/p2pnic/frr-{version}", "frr", version, seconds=900)
+
+
 IN_USER_NAMESPACE = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                      "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork")
 PROBES = {
@@ -59,6 +64,8 @@ PROBES = {
     "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),
     "no-later-kernel": lambda: _fails("tests/vm/zero_copy.py", "--fetch", seconds=1200),
     "no-selftests": lambda: _fails("tests/vm/foreign.py", "--fetch", seconds=1200),
+    "no-frr-10.3": lambda: _no_frr("10.3"),
+    "no-frr-10.4": lambda: _no_frr("10.4"),
     "no-qemu-riscv": lambda: not shutil.which("qemu-system-riscv64"),
     "lab-there": lambda: bool(glob.glob("/tmp/p2pnic-lab-*")),
 }

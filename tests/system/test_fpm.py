@@ -20,8 +20,7 @@ RTM_F_OFFLOAD, RTM_F_OFFLOAD_FAILED = 0x4000, 0x20000000
 RTA_DST, RTA_PRIORITY, RTA_TABLE = 1, 6, 15
 BGP = 186  # RTPROT_BGP
 HERE = os.path.dirname(os.path.abspath(__file__))
-FRR = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic",
-                   "frr")
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic")
 
 
 def attribute(kind, value):
@@ -129,7 +128,8 @@ def counted(network, key):
 
 
 def test_acknowledged_after_the_nics_have_it(network):
-    """Of main and of another table, by NICs or not; each once."""
+    """Of main (which table 0 is too, as for the kernel) and of another table, by NICs or not; each
+    once."""
     route(network, "add", "10.9.0.0/16")
     route(network, "add", "10.8.0.0/16", "dev", "lo")
     route(network, "add", "10.7.0.0/16", "via", "10.0.2.2", "table", "1000")
@@ -137,6 +137,8 @@ def test_acknowledged_after_the_nics_have_it(network):
         zebra.add("10.9.0.0/16", metric=20)
         assert zebra.answer() == ("10.9.0.0/16", "offload", 254, BGP)
         assert has(network, "10.9.0.0/16")
+        zebra.add("10.9.0.0/16", table=0)
+        assert zebra.answer() == ("10.9.0.0/16", "offload", 0, BGP)
         zebra.add("10.8.0.0/16")
         assert zebra.answer() == ("10.8.0.0/16", "offload", 254, BGP)
         zebra.add("10.7.0.0/16", table=1000)
@@ -255,14 +257,14 @@ def test_port_is_taken(network, tmp_path):
 
 # --- FRR ------------------------------------------------------------------------------------------
 
-@pytest.fixture(name="frr")
-def frr_folder():
-    """Debian 12 has 8.4, Debian 13 has 10.3; neither takes acknowledgements."""
-    done = subprocess.run([f"{HERE}/../vm/fetch", FRR, "frr"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=900, check=False)
+def frr_usr(version):
+    """The /usr of that FRR or a later one. Debian 12 has 8.4, of which zebra discards answers."""
+    folder = f"{CACHE}/frr-{version}"
+    done = subprocess.run([f"{HERE}/../vm/fetch", folder, "frr", version], check=False, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
     if done.returncode:
         pytest.skip(done.stderr.strip().splitlines()[-1])
-    return f"{FRR}/frr/usr"
+    return f"{folder}/frr/usr"
 
 
 def bgp(number, peers, *more):
@@ -287,11 +289,13 @@ def heard(router, prefix):
 
 
 @needs("zebra", "bgpd", "vtysh")
-def test_bgp_announces_what_nics_have(permitted, frr):
+@pytest.mark.parametrize("version, more", [("10.3", ["-R", "0"]), ("10.4", [])])
+def test_bgp_announces_what_nics_have(permitted, version, more):
     """b (FRR, bgp suppress-fib-pending) learns routes of a and announces to c those which its NICs
     have: none while the router does not listen, none while a NIC hangs, then all."""
-    net = Topology([1, 3, 1])
+    usr = frr_usr(version)
     own = [["10.1.0.2/24"], ["10.2.0.1/24"]]
+    net = Topology([1, 3, 1])
     try:
         a, b, c = net.routers
         net.link(a, 1, b, 1)
@@ -303,8 +307,8 @@ def test_bgp_announces_what_nics_have(permitted, frr):
         a.frr(["bgpd"], bgp(1, ["10.1.0.2"]))
         c.frr(["bgpd"], bgp(3, ["10.2.0.1"]))
         b.frr(["bgpd"], f"fpm address 127.0.0.1 port {PORT}\n" +
-              bgp(2, ["10.1.0.1", "10.2.0.2"], "bgp suppress-fib-pending"), frr,
-              ["-M", "dplane_fpm_nl", "--asic-offload=notify_on_offload"])
+              bgp(2, ["10.1.0.1", "10.2.0.2"], "bgp suppress-fib-pending"), usr,
+              ["-M", "dplane_fpm_nl", "--asic-offload=notify_on_offload", *more])
 
         def pending(prefix, mark):
             """In b's kernel and not announced: c has what b announced after it."""
