@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Acknowledgements of routes to FRR's zebra, so that bgpd announces a route only once packets to it
- * are forwarded (`bgp suppress-fib-pending`): a listener on loopback for zebra's dplane_fpm_nl (FRR
- * 8.5 or later; 8.4 discards what it gets). FRR 10.3 was seen to find no route for the
- * answers in its own tables: docs/operations.md.
+ * are forwarded (`bgp suppress-fib-pending`): a listener on loopback for zebra's dplane_fpm_nl. Of
+ * which FRR, and how it is started: docs/operations.md.
  *
  *   zebra ── route ──▶ kernel ──netlink──▶ mirror ──▶ table ──▶ NICs, epoch
  *     │                                                            │

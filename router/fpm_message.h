@@ -27,7 +27,7 @@
 /* A route of zebra's, as far as it is told from others. */
 struct fpm_route {
 	struct prefix prefix;
-	uint32_t table;
+	uint32_t table;   /* as it came, and as zebra wants it back; 0 is main */
 	uint32_t metric;  /* RTA_PRIORITY: zebra's; the kernel's copy of the route has another */
 	uint8_t protocol; /* RTPROT_… */
 	uint8_t type;     /* RTN_… */
