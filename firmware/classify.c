@@ -149,6 +149,17 @@ static inline void look_up6(struct burst *b, unsigned k, struct fib_ipv6 destina
 	b->index6[b->n6++] = (uint8_t)k;
 }
 
+/* ipv4_plain, and of no address that is no source. True: it stands as to be looked up. */
+static inline bool is_plain(
+	const struct nic *n, struct burst *b, unsigned k, const struct frame_head *h, uint16_t tail)
+{
+	if (!ipv4_plain(h, tail, b->frame[k].length, &n->stations, &b->length[k]) ||
+		sources_has(&n->sources, ipv4_source_be(h)))
+		return false;
+	look_up4(b, k, ipv4_destination(h, tail));
+	return true;
+}
+
 /* The verdict on a packet by its addresses. `local`: its verdict if it is for this router
  * (burst.h). */
 static verdict scope4(
@@ -253,21 +264,6 @@ static enum p2pnic_vlan_state pop_tag(const struct nic *n, struct burst *b, unsi
 		&n->vlan[b->vid[k]], memory_order_relaxed);
 }
 
-/* What frames without a tag meet first (ipv4_plain). True: it stands as to be looked up. */
-static inline bool is_plain(const struct nic *n, struct burst *b, unsigned k)
-{
-	const struct frame_head *h = &b->head[k];
-	uint16_t tail = load16(b->frame[k].data + 32);
-	uint32_t total;
-
-	if (!ipv4_plain(h, tail, b->length[k], &n->stations, &total) ||
-		sources_has(&n->sources, ipv4_source_be(h)))
-		return false;
-	b->length[k] = total;
-	look_up4(b, k, ipv4_destination(h, tail));
-	return true;
-}
-
 /* Not a plain IPv4 packet with a header of 20 bytes to our MAC: everything that can also come. */
 static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 {
@@ -291,8 +287,11 @@ static verdict classify_other(const struct nic *n, struct burst *b, unsigned k)
 		return VERDICT(LINK_SCOPE);
 	if (vlan != P2PNIC_VLAN_FORWARD)
 		return VERDICT(ETHERTYPE);
-	if (tagged && is_plain(n, b, k))
-		return VERDICT_FORWARD;
+	if (tagged) { /* it has not met this yet */
+		if (is_plain(n, b, k, h, load16(b->frame[k].data + 32)))
+			return VERDICT_FORWARD;
+		b->length[k] = b->frame[k].length;
+	}
 	switch (ethertype_le(h)) {
 	case ETHERTYPE_IPV4_LE:
 		return classify_ipv4(n, b, k);
@@ -330,11 +329,7 @@ void classify_frames(const struct nic *n, struct burst *b, unsigned k, unsigned 
 			ipv6_plain(&head, data, b->frame[k].length, &n->stations, &b->length[k])) {
 			b->layer4[k] = ETHERNET_BYTES + IPV6_BYTES;
 			look_up6(b, k, ipv6_address(data + 38));
-		} else if (likely(ipv4_plain(&head, tail, b->frame[k].length, &n->stations,
-					  &b->length[k]) &&
-				   !sources_has(&n->sources, ipv4_source_be(&head)))) {
-			look_up4(b, k, ipv4_destination(&head, tail));
-		} else {
+		} else if (unlikely(!is_plain(n, b, k, &head, tail))) {
 			b->verdict[k] = classify_other(n, b, k);
 		}
 	}

@@ -141,10 +141,11 @@ static uint64_t inner_flow(
 		uint32_t word = load32(data + at);
 		uint32_t options = (word >> 7 & 1) + (word >> 5 & 1) + (word >> 4 & 1);
 
-		protocol = 0;
-		if ((word & 0xff40) == 0 && word >> 16 == ETHERTYPE_IPV4_LE)
+		/* Ethernet type, and what must be 0: the routing bit, the version and all between.
+		 */
+		if ((word & 0xffffff40) == ETHERTYPE_IPV4_LE << 16)
 			protocol = IPV4_IN_IP;
-		if ((word & 0xff40) == 0 && word >> 16 == ETHERTYPE_IPV6_LE)
+		if ((word & 0xffffff40) == ETHERTYPE_IPV6_LE << 16)
 			protocol = IPV6_IN_IP;
 		at += 4 + 4 * options;
 	}
