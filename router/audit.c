@@ -98,7 +98,7 @@ static void say(const struct audit *a)
 		text[2] ? text[2] : "-", text[3] ? text[3] : "-");
 }
 
-/* unfinished: why; NULL: it is not. */
+/* Ends the audit. unfinished: why it could not look at everything; NULL: it did. */
 static void finish(struct audit *a, const char *unfinished)
 {
 	struct router *r = a->r;

@@ -49,14 +49,6 @@ static void say_unknown(const struct look *look, const char *what, int error)
 
 /* --- Links ------------------------------------------------------------------------------------ */
 
-static bool is_tap(const struct kernel_ways *ways, uint32_t ifindex)
-{
-	for (unsigned k = 0; k < ways->nics->n; k++)
-		if (ifindex && ways->nics->ifindex[k] == ifindex)
-			return true;
-	return false;
-}
-
 static void check_master(const struct look *look, const struct kernel_link *tap)
 {
 	static const char *const what[] = {[KERNEL_LINK_OTHER] = "device",
@@ -94,7 +86,7 @@ static void check_links(const struct look *look)
 	size_t from = 0;
 
 	while ((v = kernel_state_each(ways->state, KERNEL_LINK, &from, &key))) {
-		if (v->link.master && is_tap(ways, key.id))
+		if (v->link.master && kernel_nics_find(ways->nics, key.id) >= 0)
 			check_master(look, &v->link);
 		if (!kernel_unable_vlan(ways, key.id, v))
 			continue;

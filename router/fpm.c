@@ -326,7 +326,7 @@ static void on_listener(void *context, uint32_t events)
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 
-/* One that waits: true: it was answered, or is forgotten. */
+/* Answers a route that waits. True: it waits no more, as it was answered or forgotten. */
 static bool answer(struct fpm *f, uint32_t number, enum fpm_fate fate)
 {
 	struct pending *p = &f->pending[number];

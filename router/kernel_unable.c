@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-static bool is_tap(const struct kernel_nics *nics, uint32_t ifindex)
-{
-	for (unsigned k = 0; k < nics->n; k++)
-		if (ifindex && nics->ifindex[k] == ifindex)
-			return true;
-	return false;
-}
-
 /* Is a tap below it, however deep? No more than VLANs and macvlans nest. */
 #define NESTING_MAX 8u
 static bool is_above_tap(const struct kernel_ways *w, const struct kernel_value *v)
@@ -20,7 +12,7 @@ static bool is_above_tap(const struct kernel_ways *w, const struct kernel_value 
 
 		if (v->link.lower_is_away)
 			return false;
-		if (is_tap(w->nics, key.id))
+		if (kernel_nics_find(w->nics, key.id) >= 0)
 			return true;
 		v = kernel_state_find(w->state, &key, 0);
 	}
@@ -44,7 +36,7 @@ struct kernel_unable kernel_unable_count(const struct kernel_ways *w)
 	while ((v = kernel_state_each(w->state, KERNEL_LINK, &from, &key))) {
 		const struct kernel_link *link = &v->link;
 
-		if (link->master && is_tap(w->nics, key.id)) {
+		if (link->master && kernel_nics_find(w->nics, key.id) >= 0) {
 			u.enslaved++;
 			memcpy(u.tap, link->name, sizeof(u.tap));
 		}

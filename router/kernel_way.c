@@ -43,6 +43,14 @@ static const struct kernel_value *below(
 		       : value_of(w, KERNEL_LINK, v->link.lower);
 }
 
+int kernel_nics_find(const struct kernel_nics *nics, uint32_t ifindex)
+{
+	for (unsigned k = 0; k < nics->n; k++)
+		if (ifindex && nics->ifindex[k] == ifindex)
+			return (int)k;
+	return -1;
+}
+
 /* A tap, a VLAN of one, or a macvlan of either. */
 int kernel_ways_port(const struct kernel_ways *w, uint32_t ifindex, unsigned *vid)
 {
@@ -55,12 +63,7 @@ int kernel_ways_port(const struct kernel_ways *w, uint32_t ifindex, unsigned *vi
 		*vid = v->link.vlan;
 		v = below(w, v, &ifindex);
 	}
-	if (!v || v->link.master)
-		return -1;
-	for (unsigned k = 0; k < w->nics->n; k++)
-		if (w->nics->ifindex[k] == ifindex && ifindex)
-			return (int)k;
-	return -1;
+	return v && !v->link.master ? kernel_nics_find(w->nics, ifindex) : -1;
 }
 
 int kernel_ways_nic(const struct kernel_ways *w, uint32_t ifindex)
@@ -172,11 +175,6 @@ static void spread_of(const struct kernel_ways *w, const struct kernel_path *p, 
 			add_hop(w, s, &p->hop[k], p->hop[k].weight);
 }
 
-static bool is_resolved(const struct p2pnic_adjacency *a)
-{
-	return a->kind == P2PNIC_ADJACENCY_FORWARD || a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED;
-}
-
 /* One, and what can take its place: resolved, by another NIC. */
 static int lead_to_one(struct next_hops *hops, unsigned number, const struct p2pnic_adjacency *one,
 	const struct spread *backup)
@@ -188,7 +186,8 @@ static int lead_to_one(struct next_hops *hops, unsigned number, const struct p2p
 	for (unsigned k = 0; k < backup->n && members <= KERNEL_RESERVE_MAX; k++) {
 		const struct p2pnic_adjacency *other = &backup->adjacency[k];
 
-		if (!is_resolved(one) || !is_resolved(other) || other->egress == one->egress)
+		if (!adjacency_forwards(one) || !adjacency_forwards(other) ||
+			other->egress == one->egress)
 			continue;
 		adjacency = next_hops_adjacency(hops, other);
 		if (adjacency < 0)

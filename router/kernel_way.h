@@ -40,6 +40,9 @@ struct kernel_nics {
 	unsigned n;
 };
 
+/* Whose tap that is; -1: nobody's. */
+int kernel_nics_find(const struct kernel_nics *, uint32_t ifindex);
+
 /* Of a route: hops, and its MTU; 0: the link's. */
 struct kernel_path {
 	const struct kernel_hop *hop;

@@ -72,6 +72,12 @@ struct next_hops {
 	bool bucket_used[TABLE_HALF_BUCKETS];
 };
 
+/* Do packets leave by it, with a tag or without? */
+static inline bool adjacency_forwards(const struct p2pnic_adjacency *a)
+{
+	return a->kind == P2PNIC_ADJACENCY_FORWARD || a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED;
+}
+
 /* NULL: out of memory. */
 struct next_hops *next_hops_new(void);
 struct next_hops *next_hops_copy(const struct next_hops *);

@@ -312,11 +312,6 @@ static const char *const kind_name[] = {"none", "forward", "local", "glean", "bl
 _Static_assert(sizeof(kind_name) / sizeof(*kind_name) == P2PNIC_ADJACENCY_FORWARD_TAGGED + 1,
 	"a name for each kind");
 
-static bool forwards(const struct p2pnic_adjacency *a)
-{
-	return a->kind == P2PNIC_ADJACENCY_FORWARD || a->kind == P2PNIC_ADJACENCY_FORWARD_TAGGED;
-}
-
 unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t room)
 {
 	unsigned members;
@@ -325,7 +320,7 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 	const struct p2pnic_adjacency *reserve =
 		next_hops_reserve(table_next_hops(r->table), next_hop);
 	char mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES], backup[INTERFACE_NAME_BYTES];
-	const bool forward = forwards(a);
+	const bool forward = adjacency_forwards(a);
 
 	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s%s%s", kind_name[a->kind],
 		forward ? " " : "",
@@ -351,7 +346,7 @@ unsigned show_route(const struct router *r, const struct route *route, char row[
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
 		rib_source_name(route->source), kind_name[a->kind]);
 
-	if (forwards(a))
+	if (adjacency_forwards(a))
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
 			",\"nic\":\"%s\",\"mac\":\"%s\"",
 			interface_name(r->config->nics[a->egress].name, a->encapsulation, name),

@@ -47,7 +47,7 @@ static void keep_copies(
 	*image = (struct table_check_image){0};
 }
 
-/* true: there is more of it. */
+/* One step through an image. True: there is more of it. */
 static bool check_image(
 	struct table_check *c, const struct table *t, struct driver_nic *n, unsigned six, bool mend)
 {
