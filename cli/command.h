@@ -2,6 +2,9 @@
 /*
  * Subcommands of p2pnic, in the manner of git: main.c finds the row, the subcommand parses its own
  * arguments (argv[0] is its name) and returns the exit status: 0 done, 1 failed, 2 wrong usage.
+ *
+ * A row with a syntax (command_line.h) has its usage, the parsing of its options and its completion
+ * from there. One without parses by itself, and completes as file names.
  */
 #ifndef P2PNIC_COMMAND_H
 #define P2PNIC_COMMAND_H
@@ -25,6 +28,19 @@ static inline bool command_number(
 	return *text >= '0' && *text <= '9' && !*end && !errno && *value >= low && *value <= high;
 }
 
+struct command_syntax;
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+	const struct command_syntax *syntax; /* NULL: unknown */
+};
+
+/* Ends with a row of zeros. */
+extern const struct command commands[];
+
+int command_completion(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);
@@ -36,5 +52,9 @@ int command_show(int argc, char **argv);
 int command_lab(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_tester(int argc, char **argv);
+
+extern const struct command_syntax completion_syntax, doctor_syntax, fib_syntax, keeper_syntax,
+	lab_syntax, nic_syntax, punt_syntax, reload_syntax, replay_syntax, router_syntax,
+	show_syntax, tester_syntax;
 
 #endif

@@ -7,22 +7,30 @@
 #include "router/doctor.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] =
-	"usage: p2pnic doctor [-j] [-c FILE | --name NAME | --runtime DIR] [--sysfs DIR]\n"
-	"\n"
-	"What this host lacks for PCI NICs, and what of the kernel's state keeps a router from\n"
-	"working as it should or is not done by NICs; with the fix. Nothing is changed. A router\n"
-	"that runs is asked (default: the one of name p2pnic). Exit status 1: there is a fault.\n"
-	"  -j           JSON\n"
-	"  -c FILE      the router of this configuration; where it does not run, what of it can "
-	"be\n"
-	"               said without, which takes root\n"
-	"  --sysfs DIR  a recorded tree instead of /sys; no router is asked\n";
+static const struct command_option options[] = {OPTION_JSON,
+	{"config", 'c', ARGUMENT_FILE, "FILE",
+		"the router of this configuration; where it does not run, what of it can be said "
+		"without, which takes root",
+		NULL},
+	PCI_HOST_SYSFS_OPTION("a recorded tree instead of /sys; no router is asked"),
+	WHICH_ROUTER_OPTIONS, OPTION_HELP};
+
+const struct command_syntax doctor_syntax = {
+	.name = "doctor",
+	.usage = "usage: p2pnic doctor [-j] [-c FILE | --name NAME | --runtime DIR] [--sysfs DIR]\n"
+		 "\n"
+		 "What this host lacks for PCI NICs, and what of the kernel's state keeps a router "
+		 "from\n"
+		 "working as it should or is not done by NICs; with the fix. Nothing is changed. A "
+		 "router\n"
+		 "that runs is asked (default: the one of name p2pnic). Exit status 1: there is a "
+		 "fault.\n",
+	.options = options,
+};
 
 #define say(findings, level, subject, ...) finding_add(findings, level, "pci", subject, __VA_ARGS__)
 
@@ -241,16 +249,15 @@ static void check_router(json_t *findings, struct which_router *router, const ch
 
 int command_doctor(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"config", required_argument, NULL, 'c'}, {"sysfs", required_argument, NULL, 's'},
-		WHICH_ROUTER_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "doctor"};
 	struct pci_host host = {.command = "doctor"};
 	const char *sysfs = NULL, *file = NULL;
+	struct command_line line;
 	json_t *findings;
 	int option, status;
 
-	while ((option = getopt_long(argc, argv, "jc:h", options, NULL)) != -1) {
+	command_begin(&line, &doctor_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'j':
 			host.json = true;
@@ -258,26 +265,18 @@ int command_doctor(int argc, char **argv)
 		case 'c':
 			file = optarg;
 			break;
-		case 's':
+		case PCI_HOST_SYSFS:
 			sysfs = optarg;
 			break;
-		case 'n':
-		case 'r':
+		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (optind != argc || (file && *router.runtime)) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (optind != argc || (file && *router.runtime))
+		return command_refuse(&line);
 	findings = json_array();
 	status = check_pci(&host, sysfs ? sysfs : "/sys", findings);
 	if (status != COMMAND_OK) {

@@ -3,7 +3,6 @@
 #include "cli/command.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,32 +10,51 @@
 #include "fib/synthetic.h"
 #include "fib/text_file.h"
 
-static const char usage_text[] =
-	"usage: p2pnic fib stat   [OPTION...] FILE...            size by part, cost of a lookup\n"
-	"       p2pnic fib lookup [OPTION...] FILE... ADDRESS... next hop and the path to it\n"
-	"       p2pnic fib check  [OPTION...] FILE...            every boundary against the naive "
-	"twin\n"
-	"       p2pnic fib diff   [OPTION...] OLD NEW            routes changed, and what the "
-	"patch costs\n"
-	"       p2pnic fib synthesize [--seed N]                 a table of the Internet's shape, "
-	"as text\n"
-	"\n"
-	"FILE holds a route a line, 'PREFIX ASN' or 'PREFIX NEXTHOP', IPv4 or IPv6, plain or xz;\n"
-	"'synthetic' stands for a made-up table of the Internet's shape. A damaged file is "
-	"refused\n"
-	"as a whole; one without a route too, unless it has the line 'empty'.\n"
-	"\n"
-	"  -j, --json          print JSON\n"
-	"  -k, --next-hops K   next hops that AS numbers are spread over (64)\n"
-	"  -t, --table TABLE   line-trie (default) or state-jump\n"
-	"  -m, --memory BYTES  room for each image (8388608; state-jump 67108864, for two copies)\n"
-	"  -r, --random N      check: random addresses for each family (1000000)\n"
-	"  -s, --seed N        of random addresses and of a synthetic table (1)\n";
+#define ACTIONS "stat lookup check diff synthesize"
+#define TABLES  "line-trie state-jump"
 
-int fib_usage(void)
+static const struct command_option options[] = {OPTION_JSON,
+	{"next-hops", 'k', ARGUMENT_NUMBER, "K", "next hops that AS numbers are spread over (64)",
+		NULL},
+	{"table", 't', ARGUMENT_CHOICE, "TABLE", "line-trie (default) or state-jump", TABLES},
+	{"memory", 'm', ARGUMENT_NUMBER, "BYTES",
+		"room for each image (8388608; state-jump 67108864, for two copies)", NULL},
+	{"random", 'r', ARGUMENT_NUMBER, "N", "check: random addresses for each family (1000000)",
+		NULL},
+	{"seed", 's', ARGUMENT_NUMBER, "N", "of random addresses and of a synthetic table (1)",
+		NULL},
+	OPTION_HELP};
+
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, ACTIONS},
+	{"stat", NULL, ARGUMENT_FILE, NULL}, {"lookup", NULL, ARGUMENT_FILE, NULL},
+	{"check", NULL, ARGUMENT_FILE, NULL}, {"diff", NULL, ARGUMENT_FILE, NULL}};
+
+const struct command_syntax fib_syntax = {
+	.name = "fib",
+	.usage =
+		"usage: p2pnic fib stat   [OPTION...] FILE...            size by part, cost of a "
+		"lookup\n"
+		"       p2pnic fib lookup [OPTION...] FILE... ADDRESS... next hop and the path to "
+		"it\n"
+		"       p2pnic fib check  [OPTION...] FILE...            every boundary against "
+		"the naive twin\n"
+		"       p2pnic fib diff   [OPTION...] OLD NEW            routes changed, and what "
+		"the patch costs\n"
+		"       p2pnic fib synthesize [--seed N]                 a table of the "
+		"Internet's shape, as text\n"
+		"\n"
+		"FILE holds a route a line, 'PREFIX ASN' or 'PREFIX NEXTHOP', IPv4 or IPv6, plain "
+		"or xz;\n"
+		"'synthetic' stands for a made-up table of the Internet's shape. A damaged file is "
+		"refused\n"
+		"as a whole; one without a route too, unless it has the line 'empty'.\n",
+	.options = options,
+	COMMAND_WORDS(words),
+};
+
+int fib_usage(const struct fib_options *o)
 {
-	fputs(usage_text, stderr);
-	return COMMAND_USAGE;
+	return command_refuse(o->line);
 }
 
 int fib_fail(const char *error)
@@ -135,22 +153,16 @@ static int run(const struct fib_options *o, const char *what, int argc, char **a
 		return fib_check(o, argc, argv);
 	if (!strcmp(what, "diff"))
 		return fib_diff(o, argc, argv);
-	return fib_usage();
+	if (*what && !choice_has(ACTIONS, what))
+		return command_no_such(o->line, "action", what, ACTIONS);
+	return fib_usage(o);
 }
 
 int command_fib(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"next-hops", required_argument, NULL, 'k'},
-		{"table", required_argument, NULL, 't'},
-		{"memory", required_argument, NULL, 'm'},
-		{"random", required_argument, NULL, 'r'},
-		{"seed", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	struct fib_options o = {.next_hops = ROUTE_FILE_NEXT_HOPS_DEFAULT,
+	struct command_line line;
+	struct fib_options o = {.line = &line,
+		.next_hops = ROUTE_FILE_NEXT_HOPS_DEFAULT,
 		.kind = P2PNIC_FIB_LINE_TRIE,
 		.random = 1000000,
 		.seed = 1};
@@ -158,8 +170,8 @@ int command_fib(int argc, char **argv)
 	uint64_t value;
 	int c;
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "jk:t:m:r:s:h", long_options, NULL)) != -1) {
+	command_begin(&line, &fib_syntax, argc, argv);
+	while ((c = command_option(&line)) >= 0) {
 		bool good = true;
 
 		switch (c) {
@@ -174,7 +186,7 @@ int command_fib(int argc, char **argv)
 			good = !strcmp(optarg, "line-trie") || !strcmp(optarg, "state-jump");
 			o.kind = optarg[0] == 'l' ? P2PNIC_FIB_LINE_TRIE : P2PNIC_FIB_STATE_JUMP;
 			if (!good)
-				fprintf(stderr, "p2pnic fib: no table '%s'\n", optarg);
+				command_no_such(&line, "table", optarg, TABLES);
 			break;
 		case 'm':
 			good = number(optarg, 1, 1ull << 32, &o.memory);
@@ -185,15 +197,12 @@ int command_fib(int argc, char **argv)
 		case 's':
 			good = number(optarg, 0, INT64_MAX, &o.seed);
 			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return COMMAND_OK;
-		default:
-			good = false;
 		}
 		if (!good)
 			return COMMAND_USAGE;
 	}
+	if (line.status != COMMAND_GO)
+		return line.status;
 	if (!o.memory)
 		o.memory = o.kind == P2PNIC_FIB_LINE_TRIE ? 8u << 20 : 64u << 20;
 	what = optind < argc ? argv[optind++] : "";

@@ -9,10 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/command_line.h"
 #include "fib/fib_image.h"
 #include "fib/route_file.h"
 
 struct fib_options {
+	const struct command_line *line;
 	bool json;
 	unsigned next_hops;
 	unsigned kind; /* enum p2pnic_fib_kind */
@@ -27,7 +29,7 @@ int fib_diff(const struct fib_options *, int argc, char **argv);
 /* Says it on stderr, and is COMMAND_FAILED. */
 int fib_fail(const char *error);
 /* Usage on stderr, and is COMMAND_USAGE. */
-int fib_usage(void);
+int fib_usage(const struct fib_options *);
 
 /* Adds the routes of a file, or of the synthetic table; -errno after a sentence on stderr. */
 int fib_read_table(const struct fib_options *, const char *path, struct route_table *);

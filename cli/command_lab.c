@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "lab/account.h"
 #include "lab/capture.h"
 #include "lab/lasting.h"
@@ -8,31 +9,45 @@
 #include "lab/traffic.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] =
-	"usage: p2pnic lab run [--mtu BYTES] [--json]\n"
-	"       p2pnic lab up [--mtu BYTES]\n"
-	"       p2pnic lab down\n"
-	"       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
-	"\n"
-	"A router of four soft NICs and four hosts, in network namespaces of this machine. Hosts\n"
-	"announce networks to the router's FRR, where that is installed.\n"
-	"  run   makes it, pings between all hosts, runs iperf3, tells where each packet went, and "
-	"leaves\n"
-	"        nothing behind; as root or in namespaces of its own without. Fails if a ping was "
-	"lost, an\n"
-	"        iperf3 failed or a packet is not accounted for.\n"
-	"  up    makes it, to be used\n"
-	"  exec  runs a command at a host (or beside the router) of a lab that is up\n"
-	"  down  removes it, or what is left of it\n"
-	"\n"
-	"  -m, --mtu BYTES  of hosts, links and NICs: 1280 to 16114 (1500)\n"
-	"  -j, --json       results as JSON\n";
+static const struct command_option lab_options[] = {
+	{"mtu", 'm', ARGUMENT_NUMBER, "BYTES", "of hosts, links and NICs: 1280 to 16114 (1500)",
+		NULL},
+	{"json", 'j', ARGUMENT_NONE, NULL, "results as JSON", NULL}, OPTION_HELP};
+
+#define ACTIONS "run up down exec"
+
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, ACTIONS},
+	{"exec", "exec", ARGUMENT_CHOICE, "router h1 h2 h3 h4"}};
+
+const struct command_syntax lab_syntax = {
+	.name = "lab",
+	.usage = "usage: p2pnic lab run [--mtu BYTES] [--json]\n"
+		 "       p2pnic lab up [--mtu BYTES]\n"
+		 "       p2pnic lab down\n"
+		 "       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
+		 "\n"
+		 "A router of four soft NICs and four hosts, in network namespaces of this "
+		 "machine. Hosts\n"
+		 "announce networks to the router's FRR, where that is installed.\n"
+		 "  run   makes it, pings between all hosts, runs iperf3, tells where each packet "
+		 "went, and "
+		 "leaves\n"
+		 "        nothing behind; as root or in namespaces of its own without. Fails if a "
+		 "ping was "
+		 "lost, an\n"
+		 "        iperf3 failed or a packet is not accounted for.\n"
+		 "  up    makes it, to be used\n"
+		 "  exec  runs a command at a host (or beside the router) of a lab that is up\n"
+		 "  down  removes it, or what is left of it\n",
+	.options = lab_options,
+	COMMAND_WORDS(words),
+	.stops = true,
+};
 
 struct run {
 	bool json;
@@ -227,15 +242,14 @@ static int lab_remove(void)
 	return COMMAND_OK;
 }
 
-/* Options up to the first word that is none. False: what is wrong has been said. */
-static bool run_options(int argc, char **argv, struct run *run, bool *help)
+/* Options up to the first word that is none. */
+static int run_options(struct command_line *line, int argc, char **argv, struct run *run)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"mtu", required_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'}, {0}};
 	unsigned long mtu;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+jm:h", options, NULL)) != -1) {
+	command_begin(line, &lab_syntax, argc, argv);
+	while ((option = command_option(line)) >= 0) {
 		switch (option) {
 		case 'j':
 			run->json = true;
@@ -244,39 +258,38 @@ static bool run_options(int argc, char **argv, struct run *run, bool *help)
 			if (!command_number(optarg, LAB_MTU_MIN, LAB_MTU_MAX, &mtu)) {
 				fprintf(stderr, "p2pnic lab: --mtu %s: want %u to %u\n", optarg,
 					LAB_MTU_MIN, LAB_MTU_MAX);
-				return false;
+				return COMMAND_USAGE;
 			}
 			run->mtu = (unsigned)mtu;
 			break;
-		case 'h':
-			*help = true;
-			return true;
-		default:
-			fputs(usage, stderr);
-			return false;
 		}
 	}
-	return true;
+	return line->status;
 }
 
 int command_lab(int argc, char **argv)
 {
 	struct run options = {0};
+	struct command_line line;
 	const char *action;
-	bool help = false, run, up;
+	bool run, up;
+	int status = run_options(&line, argc, argv, &options);
 
-	if (!run_options(argc, argv, &options, &help))
-		return COMMAND_USAGE;
-	action = optind < argc && !help ? argv[optind++] : "";
+	if (status != COMMAND_GO)
+		return status;
+	if (optind == argc)
+		return command_refuse(&line);
+	argc -= optind;
+	argv += optind;
+	optind = 1;
+	action = argv[0];
 	run = !strcmp(action, "run");
 	up = !strcmp(action, "up");
 	/* `lab run --json` as well as `lab --json run`. */
-	if ((run || up) && !run_options(argc, argv, &options, &help))
-		return COMMAND_USAGE;
-	if (help) {
-		fputs(usage, stdout);
-		return COMMAND_OK;
-	}
+	if (run || up)
+		status = run_options(&line, argc, argv, &options);
+	if (status != COMMAND_GO)
+		return status;
 	if (!options.json && !options.mtu) {
 		if (!strcmp(action, "down") && optind == argc)
 			return lab_remove();
@@ -288,6 +301,7 @@ int command_lab(int argc, char **argv)
 		return lab_run(&options);
 	if (up && optind == argc && !options.json)
 		return lab_stay(options.mtu);
-	fputs(usage, stderr);
-	return COMMAND_USAGE;
+	if (!choice_has(ACTIONS, action))
+		return command_no_such(&line, "action", action, ACTIONS);
+	return command_refuse(&line);
 }

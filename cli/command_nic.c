@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/nic_list.h"
 #include "driver/method.h"
 #include "ipc/log.h"
@@ -9,7 +10,6 @@
 #include "softnic/soft_nic.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,18 +19,61 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-static const char usage[] =
-	"usage: p2pnic nic [--method wr|rd|bn] [--buffer-bytes 2048|4096|16384] [--whole-bus]\n"
-	"                  { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
-	"  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options KEY=VALUE,...]\n"
-	"       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
-	"       p2pnic nic list [-j] [--sysfs DIR]    PCI NICs of this host, and who reaches whom\n"
-	"\n"
-	"Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at PATH. NICs "
-	"behind an\n"
-	"--engine share its thread. Port types: af_xdp, af_packet, tap, memif, pcap.\n"
-	"A soft NIC burns this host's cores in place of a NIC's processors.\n"
-	"Ends on SIGTERM or SIGINT.\n";
+enum {
+	OPTION_METHOD = 1001,
+	OPTION_BUFFER_BYTES,
+	OPTION_WHOLE_BUS,
+	OPTION_ENGINE,
+	OPTION_NIC,
+	OPTION_SOCKET,
+	OPTION_PORT,
+	OPTION_PORT_OPTIONS,
+	OPTION_MAC,
+	OPTION_PACKET_MEMORY,
+	OPTION_TABLE_MEMORY,
+};
+
+static const struct command_option options[] = {
+	{"method", OPTION_METHOD, ARGUMENT_CHOICE, "wr|rd|bn",
+		"how packets go from NIC to NIC (wr)", "wr rd bn"},
+	{"buffer-bytes", OPTION_BUFFER_BYTES, ARGUMENT_CHOICE, "N", "of each packet buffer (2048)",
+		"2048 4096 16384"},
+	{"whole-bus", OPTION_WHOLE_BUS, ARGUMENT_NONE, NULL,
+		"DMA to what the client has not mapped goes to it as a message", NULL},
+	{"engine", OPTION_ENGINE, ARGUMENT_TEXT, "NAME[:CORE[:shared]]",
+		"a thread for the NICs behind it", NULL},
+	{"nic", OPTION_NIC, ARGUMENT_TEXT, "NAME", "begins a NIC", NULL},
+	{"socket", OPTION_SOCKET, ARGUMENT_FILE, "PATH", "its vfio-user socket", NULL},
+	{"port", OPTION_PORT, ARGUMENT_TEXT, "TYPE:TARGET", "its Ethernet side", NULL},
+	{"port-options", OPTION_PORT_OPTIONS, ARGUMENT_TEXT, "KEY=VALUE,...", "of the port type",
+		NULL},
+	{"mac", OPTION_MAC, ARGUMENT_TEXT, "MAC", "its address", NULL},
+	{"packet-memory", OPTION_PACKET_MEMORY, ARGUMENT_NUMBER, "MIB", "of BAR4 (16)", NULL},
+	{"table-memory", OPTION_TABLE_MEMORY, ARGUMENT_NUMBER, "MIB", "of BAR2 (16)", NULL},
+	OPTION_HELP};
+
+static const struct command_syntax *const sub[] = {&nic_list_syntax, NULL};
+
+const struct command_syntax nic_syntax = {
+	.name = "nic",
+	.usage = "usage: p2pnic nic [--method wr|rd|bn] [--buffer-bytes 2048|4096|16384] "
+		 "[--whole-bus]\n"
+		 "                  { [--engine NAME[:CORE[:shared]]] NIC... }...\n"
+		 "  NIC: --nic NAME --socket PATH --port TYPE:TARGET [--port-options "
+		 "KEY=VALUE,...]\n"
+		 "       [--mac MAC] [--packet-memory MIB] [--table-memory MIB]\n"
+		 "       p2pnic nic list [-j] [--sysfs DIR]    PCI NICs of this host, and who "
+		 "reaches whom\n"
+		 "\n"
+		 "Runs soft NICs in the foreground, each a PCIe device that answers vfio-user at "
+		 "PATH. NICs "
+		 "behind an\n"
+		 "--engine share its thread. Port types: af_xdp, af_packet, tap, memif, pcap.\n"
+		 "A soft NIC burns this host's cores in place of a NIC's processors.\n"
+		 "Ends on SIGTERM or SIGINT.\n",
+	.options = options,
+	.sub = sub,
+};
 
 struct process {
 	struct engine *engine[ENGINE_NICS_MAX];
@@ -127,33 +170,20 @@ static bool start_nic(struct process *p, struct soft_nic_config *config)
 }
 
 /* Options are worked off in order; a NIC is complete when the next one, an engine or the end
- * follows. COMMAND_OK: run. */
+ * follows. COMMAND_GO: run. */
 static int start(struct process *p, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"method", required_argument, NULL, 'm'},
-		{"buffer-bytes", required_argument, NULL, 'b'},
-		{"whole-bus", no_argument, NULL, 'w'},
-		{"engine", required_argument, NULL, 'e'},
-		{"nic", required_argument, NULL, 'n'},
-		{"socket", required_argument, NULL, 's'},
-		{"port", required_argument, NULL, 'p'},
-		{"port-options", required_argument, NULL, 'o'},
-		{"mac", required_argument, NULL, 'a'},
-		{"packet-memory", required_argument, NULL, '4'},
-		{"table-memory", required_argument, NULL, '2'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
+	struct command_line line;
 	struct soft_nic_config config = {.method = P2PNIC_METHOD_WRITE};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	command_begin(&line, &nic_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		unsigned long number;
 		char *colon;
 
 		switch (option) {
-		case 'm':
+		case OPTION_METHOD:
 			config.method = method_of_name(optarg);
 			if (!config.method) {
 				log_say(LOG_ERROR, "p2pnic nic",
@@ -161,7 +191,7 @@ static int start(struct process *p, int argc, char **argv)
 				return COMMAND_USAGE;
 			}
 			break;
-		case 'b':
+		case OPTION_BUFFER_BYTES:
 			if (!command_number(optarg, 0, P2PNIC_BUFFER_BYTES_MAX, &number) ||
 				!p2pnic_buffer_bytes_valid((unsigned)number)) {
 				log_say(LOG_ERROR, "p2pnic nic",
@@ -171,22 +201,22 @@ static int start(struct process *p, int argc, char **argv)
 			}
 			config.buffer_bytes = (uint32_t)number;
 			break;
-		case 'w':
+		case OPTION_WHOLE_BUS:
 			config.whole_bus = true;
 			break;
-		case 'e':
+		case OPTION_ENGINE:
 			if (!start_nic(p, &config) || !start_engine(p, optarg))
 				return COMMAND_FAILED;
 			break;
-		case 'n':
+		case OPTION_NIC:
 			if (!start_nic(p, &config))
 				return COMMAND_FAILED;
 			config.name = optarg;
 			break;
-		case 's':
+		case OPTION_SOCKET:
 			config.socket = optarg;
 			break;
-		case 'p':
+		case OPTION_PORT:
 			colon = strchr(optarg, ':');
 			if (!colon) {
 				log_say(LOG_ERROR, "p2pnic nic", "port '%s': want TYPE:TARGET",
@@ -197,7 +227,7 @@ static int start(struct process *p, int argc, char **argv)
 			config.port_type = optarg;
 			config.port_target = colon + 1;
 			break;
-		case 'o':
+		case OPTION_PORT_OPTIONS:
 			config.port_options = secret_hide(optarg);
 			if (!config.port_options) {
 				fprintf(stderr, "p2pnic nic: cannot hide the secret of %s\n",
@@ -205,7 +235,7 @@ static int start(struct process *p, int argc, char **argv)
 				return COMMAND_FAILED;
 			}
 			break;
-		case 'a':
+		case OPTION_MAC:
 			if (!mac_parse(optarg, &config.mac)) {
 				log_say(LOG_ERROR, "p2pnic nic", "'%s' is no MAC address", optarg);
 				return COMMAND_USAGE;
@@ -215,27 +245,21 @@ static int start(struct process *p, int argc, char **argv)
 				return COMMAND_USAGE;
 			}
 			break;
-		case '2':
+		case OPTION_TABLE_MEMORY:
 			if (!parse_mib(optarg, &config.bar2_bytes))
 				return COMMAND_USAGE;
 			break;
-		case '4':
+		case OPTION_PACKET_MEMORY:
 			if (!parse_mib(optarg, &config.bar4_bytes))
 				return COMMAND_USAGE;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return -1;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (optind != argc || !config.name) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
-	return start_nic(p, &config) ? COMMAND_OK : COMMAND_FAILED;
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (optind != argc || !config.name)
+		return command_refuse(&line);
+	return start_nic(p, &config) ? COMMAND_GO : COMMAND_FAILED;
 }
 
 static void serve(struct process *p, int end)
@@ -276,12 +300,12 @@ int command_nic(int argc, char **argv)
 	}
 
 	status = start(&process, argc, argv);
-	if (status == COMMAND_OK)
+	if (status == COMMAND_GO)
 		serve(&process, end);
 	for (unsigned k = 0; k < process.nics; k++)
 		soft_nic_free(process.nic[k]);
 	for (unsigned k = 0; k < process.engines; k++)
 		engine_free(process.engine[k]);
 	close(end);
-	return status == -1 ? COMMAND_OK : status;
+	return status == COMMAND_GO ? COMMAND_OK : status;
 }

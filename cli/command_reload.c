@@ -4,34 +4,37 @@
 #include "router/api_client.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] =
-	"usage: p2pnic reload [--force] [-j] [--name NAME | --runtime DIR]\n"
-	"\n"
-	"Has a running router read its configuration and route files again, and says what "
-	"changed.\n"
-	"On a mistake the old ones stay. NAME is the router's name in its configuration (default\n"
-	"p2pnic).\n"
-	"  -f, --force  also if that deletes more than half of a table of 1000 routes or more\n"
-	"  -j, --json   JSON\n";
+static const struct command_option options[] = {
+	{"force", 'f', ARGUMENT_NONE, NULL,
+		"also if that deletes more than half of a table of 1000 routes or more", NULL},
+	OPTION_JSON, WHICH_ROUTER_OPTIONS, OPTION_HELP};
+
+const struct command_syntax reload_syntax = {
+	.name = "reload",
+	.usage = "usage: p2pnic reload [--force] [-j] [--name NAME | --runtime DIR]\n"
+		 "\n"
+		 "Has a running router read its configuration and route files again, and says "
+		 "what changed.\n"
+		 "On a mistake the old ones stay.\n",
+	.options = options,
+};
 
 int command_reload(int argc, char **argv)
 {
-	static const struct option options[] = {{"force", no_argument, NULL, 'f'},
-		{"json", no_argument, NULL, 'j'}, WHICH_ROUTER_OPTIONS,
-		{"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "reload"};
 	struct error error;
 	bool json = false, force = false;
 	const json_t *done;
 	json_t *answer;
+	struct command_line line;
 	json_int_t behind;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "fjh", options, NULL)) != -1) {
+	command_begin(&line, &reload_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'f':
 			force = true;
@@ -39,23 +42,15 @@ int command_reload(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
-		case 'n':
-		case 'r':
+		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (optind != argc) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (optind != argc)
+		return command_refuse(&line);
 	which_router_settle(&router);
 	answer = api_ask(router.runtime, router.own,
 		json_pack("{s:{s:b}}", "reload", "force", force), &error);

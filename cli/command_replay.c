@@ -5,6 +5,7 @@
  * a replay is repeatable to the byte.
  */
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "ipc/clock.h"
 #include "lab/account.h"
 #include "ports/pcap_writer.h"
@@ -14,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <pcap/pcap.h>
 #include <signal.h>
@@ -27,18 +27,35 @@
 #define STALL_MS 10000u /* no frame taken for so long: something is wrong */
 #define STEP_MS  5
 
-static const char usage[] =
-	"usage: p2pnic replay IN.pcap... -c FILE -o DIR [--json]\n"
-	"\n"
-	"Routes captures through the soft NICs of the configuration FILE; needs no root and no "
-	"network.\n"
-	"The first capture arrives at the first NIC of FILE, and so on; - stands for none. Writes "
-	"to DIR\n"
-	"  NIC.pcap   what each NIC sent\n"
-	"  verdicts   a line for each frame: NIC, number, time, length, and what became of it\n"
-	"and there overwrites what an earlier replay wrote, once all frames are routed; nothing "
-	"else.\n"
-	"Frames must bear the MAC address of the NIC that they arrive at: give it in FILE (mac).\n";
+static const struct command_option options[] = {
+	{"config", 'c', ARGUMENT_FILE, "FILE", "the configuration", NULL},
+	{"output", 'o', ARGUMENT_DIRECTORY, "DIR", "where results are written", NULL}, OPTION_JSON,
+	OPTION_HELP};
+
+static const struct command_word words[] = {
+	{NULL, NULL, ARGUMENT_FILE, NULL}, {"*", NULL, ARGUMENT_FILE, NULL}};
+
+const struct command_syntax replay_syntax = {
+	.name = "replay",
+	.usage = "usage: p2pnic replay IN.pcap... -c FILE -o DIR [--json]\n"
+		 "\n"
+		 "Routes captures through the soft NICs of the configuration FILE; needs no root "
+		 "and no "
+		 "network.\n"
+		 "The first capture arrives at the first NIC of FILE, and so on; - stands for "
+		 "none. Writes "
+		 "to DIR\n"
+		 "  NIC.pcap   what each NIC sent\n"
+		 "  verdicts   a line for each frame: NIC, number, time, length, and what became "
+		 "of it\n"
+		 "and there overwrites what an earlier replay wrote, once all frames are routed; "
+		 "nothing "
+		 "else.\n"
+		 "Frames must bear the MAC address of the NIC that they arrive at: give it in FILE "
+		 "(mac).\n",
+	.options = options,
+	COMMAND_WORDS(words),
+};
 
 struct input {
 	const char *path;     /* NULL: none */
@@ -647,12 +664,11 @@ static int replay(struct replay *p, unsigned *complaints)
 
 static int parse(struct replay *p, int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-		{"output", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+	struct command_line line;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:o:jh", options, NULL)) != -1) {
+	command_begin(&line, &replay_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'c':
 			p->config_path = optarg;
@@ -663,25 +679,19 @@ static int parse(struct replay *p, int argc, char **argv)
 		case 'j':
 			p->json = true;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return -1;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
+	if (line.status != COMMAND_GO)
+		return line.status;
 	if (!p->config_path || !p->directory || optind == argc ||
-		argc - optind > (int)P2PNIC_NICS_MAX) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+		argc - optind > (int)P2PNIC_NICS_MAX)
+		return command_refuse(&line);
 	for (; optind < argc; optind++) {
 		const char *path = argv[optind];
 
 		p->input[p->inputs++].path = strcmp(path, "-") ? path : NULL;
 	}
-	return COMMAND_OK;
+	return COMMAND_GO;
 }
 
 int command_replay(int argc, char **argv)
@@ -690,8 +700,8 @@ int command_replay(int argc, char **argv)
 	unsigned complaints = 0;
 	int status = parse(&p, argc, argv);
 
-	if (status)
-		return status < 0 ? COMMAND_OK : status;
+	if (status != COMMAND_GO)
+		return status;
 	p.results = json_object();
 	if (replay(&p, &complaints) < 0) {
 		fprintf(stderr, "p2pnic replay: %s\n", p.error.text);

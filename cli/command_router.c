@@ -1,55 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "ipc/log.h"
 #include "router/router.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 
-static const char usage[] = "usage: p2pnic router -c FILE [--leave-running] [--quiet]\n"
-			    "\n"
-			    "Runs the router of the configuration FILE in the foreground: starts "
-			    "its soft NICs, or takes over\n"
-			    "those that an earlier router left forwarding.\n"
-			    "  SIGHUP           reads FILE again: addresses, neighbours, routes\n"
-			    "  SIGTERM, SIGINT  stops the NICs in order and ends; with "
-			    "--leave-running they forward on\n"
-			    "  SIGKILL          NICs forward on until the next `p2pnic router -c "
-			    "FILE` takes them over\n";
+#define LEAVE_RUNNING 1001
+
+static const struct command_option options[] = {
+	{"config", 'c', ARGUMENT_FILE, "FILE", "the configuration", NULL},
+	{"leave-running", LEAVE_RUNNING, ARGUMENT_NONE, NULL,
+		"at the end leave the NICs forwarding", NULL},
+	{"quiet", 'q', ARGUMENT_NONE, NULL, "no progress lines", NULL}, OPTION_HELP};
+
+const struct command_syntax router_syntax = {
+	.name = "router",
+	.usage = "usage: p2pnic router -c FILE [--leave-running] [--quiet]\n"
+		 "\n"
+		 "Runs the router of the configuration FILE in the foreground: starts its soft "
+		 "NICs, or takes over\n"
+		 "those that an earlier router left forwarding.\n"
+		 "  SIGHUP           reads FILE again: addresses, neighbours, routes\n"
+		 "  SIGTERM, SIGINT  stops the NICs in order and ends; with --leave-running they "
+		 "forward on\n"
+		 "  SIGKILL          NICs forward on until the next `p2pnic router -c FILE` takes "
+		 "them over\n",
+	.options = options,
+};
 
 int command_router(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-		{"leave-running", no_argument, NULL, 'l'}, {"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'}, {0}};
 	struct router router = {0};
 	const char *path = NULL;
+	struct command_line line;
 	int option, error;
 
-	while ((option = getopt_long(argc, argv, "c:qh", options, NULL)) != -1) {
+	command_begin(&line, &router_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'c':
 			path = optarg;
 			break;
-		case 'l':
+		case LEAVE_RUNNING:
 			router.leave = true;
 			break;
 		case 'q':
 			router.quiet = true;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (!path || optind != argc) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (!path || optind != argc)
+		return command_refuse(&line);
 	error = router_start(&router, path);
 	if (error == -EINTR)
 		return COMMAND_OK; /* told to end before it was up */

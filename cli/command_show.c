@@ -3,22 +3,9 @@
 #include "cli/which_router.h"
 #include "router/api_client.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char usage[] =
-	"usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|router\n"
-	"                   [-j] [-a] [--name NAME | --runtime DIR]\n"
-	"       p2pnic show route ADDRESS\n"
-	"       p2pnic show route --check\n"
-	"\n"
-	"Asks a running router. NAME is the router's name in its configuration (default p2pnic).\n"
-	"ADDRESS: only the route that a packet to it takes.\n"
-	"--check: whether kernel, router and every NIC have the same routes.\n"
-	"  -j  JSON\n"
-	"  -a  also rows of zeros (ring, drop, punt)\n";
 
 /* A column of a table: heading, key in the row (a dot leads into an object), width (negative:
  * left). */
@@ -78,6 +65,33 @@ static const struct view {
 	{"router", NULL, {{0}}},
 };
 
+#define WHAT "nic port ring counter drop route neighbor kernel punt tap router"
+
+#define CHECK    1003
+#define ONLY_NIC 1004
+
+static const struct command_option options[] = {OPTION_JSON,
+	{"all", 'a', ARGUMENT_NONE, NULL, "also rows of zeros (ring, drop, punt)", NULL},
+	{"check", CHECK, ARGUMENT_NONE, NULL,
+		"route: whether kernel, router and every NIC have the same routes", NULL},
+	{"nic", ONLY_NIC, ARGUMENT_NIC, "NAME", "only what is about this NIC", NULL},
+	WHICH_ROUTER_OPTIONS, OPTION_HELP};
+
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, WHAT}};
+
+const struct command_syntax show_syntax = {
+	.name = "show",
+	.usage = "usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|"
+		 "router\n"
+		 "                   [-j] [-a] [--nic NAME] [--name NAME | --runtime DIR]\n"
+		 "       p2pnic show route ADDRESS\n"
+		 "       p2pnic show route --check\n"
+		 "\n"
+		 "Asks a running router. ADDRESS: only the route that a packet to it takes.\n",
+	.options = options,
+	COMMAND_WORDS(words),
+};
+
 static const json_t *field(const json_t *row, const char *key)
 {
 	const char *dot = strchr(key, '.');
@@ -122,6 +136,26 @@ static void print_table(const struct view *view, const json_t *rows, bool all)
 			fputs(c[1].heading ? "  " : "\n", stdout);
 		}
 	}
+}
+
+static bool of_nic(const json_t *row, const char *nic)
+{
+	static const char *const key[] = {"nic", "name", "ingress", "egress"};
+
+	for (unsigned k = 0; k < sizeof(key) / sizeof(*key); k++) {
+		const char *text = json_string_value(json_object_get(row, key[k]));
+
+		if (text && !strcmp(text, nic))
+			return true;
+	}
+	return false;
+}
+
+static void keep_of_nic(json_t *rows, const char *nic)
+{
+	for (size_t k = json_array_size(rows); k-- > 0;)
+		if (!of_nic(json_array_get(rows, k), nic))
+			json_array_remove(rows, k);
 }
 
 /* An object: one line a key. */
@@ -171,17 +205,17 @@ static int check(const struct which_router *router, bool json)
 
 int command_show(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"all", no_argument, NULL, 'a'}, {"check", no_argument, NULL, 'c'},
-		WHICH_ROUTER_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
 	struct which_router router = {.command = "show"};
 	struct error error;
 	bool json = false, all = false, checked = false;
 	const struct view *view = NULL;
+	const char *nic = NULL;
+	struct command_line line;
 	json_t *answer;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "jah", options, NULL)) != -1) {
+	command_begin(&line, &show_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'j':
 			json = true;
@@ -189,36 +223,29 @@ int command_show(int argc, char **argv)
 		case 'a':
 			all = true;
 			break;
-		case 'c':
+		case CHECK:
 			checked = true;
 			break;
-		case 'n':
-		case 'r':
+		case ONLY_NIC:
+			nic = optarg;
+			break;
+		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
+	if (line.status != COMMAND_GO)
+		return line.status;
 	const char *what = optind < argc ? argv[optind] : "";
 	const char *to = optind + 2 == argc && !strcmp(what, "route") ? argv[optind + 1] : NULL;
 
-	if (optind + 1 + (to != NULL) != argc || (checked && (to || strcmp(what, "route") != 0))) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (optind + 1 + (to != NULL) != argc || (checked && (to || strcmp(what, "route") != 0)))
+		return command_refuse(&line);
 	for (size_t k = 0; k < sizeof(views) / sizeof(*views); k++)
 		if (!strcmp(views[k].what, what))
 			view = &views[k];
-	if (!view) {
-		fprintf(stderr, "p2pnic show: '%s': no such thing to show\n%s", what, usage);
-		return COMMAND_USAGE;
-	}
+	if (!view)
+		return command_no_such(&line, "thing", what, WHAT);
 	which_router_settle(&router);
 	if (checked)
 		return check(&router, json);
@@ -227,6 +254,8 @@ int command_show(int argc, char **argv)
 		fprintf(stderr, "p2pnic show: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
+	if (nic)
+		keep_of_nic(json_object_get(answer, what), nic);
 	if (json) {
 		json_dumpf(answer, stdout, JSON_INDENT(2));
 		putchar('\n');

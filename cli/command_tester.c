@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "command.h"
+#include "command_line.h"
 #include "ipc/secret.h"
 #include "tester/cores.h"
 #include "tester/prefixes.h"
@@ -9,7 +10,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
@@ -19,65 +19,98 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char help[] =
-	"usage: p2pnic tester ACTION -p PORT... [OPTION...]\n"
-	"\n"
-	"Sends traffic into the ports of a device and checks what comes out.\n"
-	"\n"
-	"actions\n"
-	"  run         one run at a rate, or as fast as the device takes packets\n"
-	"  throughput  highest rate without loss (RFC 2544 26.1)\n"
-	"  latency     one-way latency at a rate (26.2); default half of the throughput\n"
-	"  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
-	"  burst       longest burst without loss (26.4)\n"
-	"  self        the tester's own maximum: the ports' other ends are a wire\n"
-	"  cores       ns for a cache line from processor --cpu to --cpu2 and back, and for a step "
-	"of additions\n"
-	"              on --cpu2, -n times; no ports\n"
-	"  wire, copy  be a device: pass packets on untouched, or copied once; until a signal\n"
-	"\n"
-	"ports, in the order of their numbers\n"
-	"  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,key=value...]\n"
-	"  -p af_packet:INTERFACE, af_xdp:INTERFACE, tap:NAME, pcap:IN,OUT; each [,key=value...]\n"
-	"\n"
-	"options\n"
-	"  -P, --pattern NAME   1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix "
-	"Nin-Nout[-mix],\n"
-	"                       or spelled out: 0>1,1>0+2   (1in-1out)\n"
-	"                       run: several, with ';' between\n"
-	"  -s, --size BYTES     of frames, with FCS   (64); run: several, with ',' between\n"
-	"      --buffer-bytes N of the tester's packet buffers: 2048, 4096, 16384   (2048); a "
-	"frame has at\n"
-	"                       most 256 less\n"
-	"  -r, --rate PPS       into each ingress port; k and M are understood; N% of --gbps   (no "
-	"limit)\n"
-	"      --gbps N         wire rate that --rate N% and curve refer to   (40)\n"
-	"  -t, --time SECONDS   of each run   (1)\n"
-	"  -w, --warm-up SECONDS  before it   (0.1)\n"
-	"  -n, --packets N      into each ingress port, instead of a time\n"
-	"  -m, --mode MODE      what the device does: routed, mac, bridged   (routed)\n"
-	"  -c, --check LEVEL    none, header, full, or header:N and full:N: one burst in N   "
-	"(full)\n"
-	"  -l, --probe N        stamp every Nth packet, a power of two   (0; latency: 64)\n"
-	"  -d, --destinations FILE[:N]  N addresses (65536) inside the prefixes of FILE\n"
-	"  -M, --mac N=MAC      MAC of the device's port N   (02:00:00:00:00:N in hexadecimal)\n"
-	"  -6, --ipv6           IPv6 packets: fd00:19:INGRESS::/48 to fd00:18:EXIT::/48\n"
-	"      --no-carry       avoid headers whose checksum update carries\n"
-	"  -C, --cpu N          run on this processor; self: its wire on --cpu2 N\n"
-	"      --realtime PID   during a run, neither the tester nor this process of the device "
-	"(0: none)\n"
-	"                       gives way to others on their processors; for short runs; "
-	"repeatable\n"
-	"      --near LOW-HIGH[:N]  run: measure the distance to processor --cpu2, the device's, "
-	"every 10 ms:\n"
-	"                       windows with LOW to HIGH ns on both sides count; end after N of "
-	"them\n"
-	"      --step NS        with --near: windows before or after which a step of additions "
-	"took "
-	"longer on\n"
-	"                       --cpu2 are busy, and do not count\n"
-	"  -W, --wait SECONDS   for the links to come up   (10)\n"
-	"  -j, --json           print JSON\n";
+enum {
+	OPTION_GBPS = 256,
+	OPTION_BUFFER_BYTES,
+	OPTION_NO_CARRY,
+	OPTION_CPU2,
+	OPTION_REALTIME,
+	OPTION_NEAR,
+	OPTION_STEP,
+};
+
+static const struct command_option options[] = {
+	{"port", 'p', ARGUMENT_TEXT, "PORT", "the ports, in the order of their numbers", NULL},
+	{"pattern", 'P', ARGUMENT_TEXT, "NAME",
+		"1in-1out 2in-2out 2in-2out-mix 4in-4out 4in-4out-mix Nin-Nout[-mix], or spelled "
+		"out: 0>1,1>0+2 (1in-1out); run: several, with ';' between",
+		NULL},
+	{"size", 's', ARGUMENT_TEXT, "BYTES",
+		"of frames, with FCS (64); run: several, with ',' between", NULL},
+	{"buffer-bytes", OPTION_BUFFER_BYTES, ARGUMENT_CHOICE, "N",
+		"of the tester's packet buffers (2048); a frame has at most 256 less",
+		"2048 4096 16384"},
+	{"rate", 'r', ARGUMENT_TEXT, "PPS",
+		"into each ingress port; k and M are understood; N% of --gbps (no limit)", NULL},
+	{"gbps", OPTION_GBPS, ARGUMENT_NUMBER, "N",
+		"wire rate that --rate N% and curve refer to (40)", NULL},
+	{"time", 't', ARGUMENT_NUMBER, "SECONDS", "of each run (1)", NULL},
+	{"warm-up", 'w', ARGUMENT_NUMBER, "SECONDS", "before it (0.1)", NULL},
+	{"packets", 'n', ARGUMENT_NUMBER, "N", "into each ingress port, instead of a time", NULL},
+	{"mode", 'm', ARGUMENT_CHOICE, "MODE",
+		"what the device does: routed, mac, bridged (routed)", "routed mac bridged"},
+	{"check", 'c', ARGUMENT_CHOICE, "LEVEL",
+		"none, header, full, or header:N and full:N: one burst in N (full)",
+		"none header full"},
+	{"probe", 'l', ARGUMENT_NUMBER, "N",
+		"stamp every Nth packet, a power of two (0; latency: 64)", NULL},
+	{"destinations", 'd', ARGUMENT_FILE, "FILE[:N]",
+		"N addresses (65536) inside the prefixes of FILE", NULL},
+	{"mac", 'M', ARGUMENT_TEXT, "N=MAC",
+		"MAC of the device's port N (02:00:00:00:00:N in hexadecimal)", NULL},
+	{"ipv6", '6', ARGUMENT_NONE, NULL,
+		"IPv6 packets: fd00:19:INGRESS::/48 to fd00:18:EXIT::/48", NULL},
+	{"no-carry", OPTION_NO_CARRY, ARGUMENT_NONE, NULL,
+		"avoid headers whose checksum update carries", NULL},
+	{"cpu", 'C', ARGUMENT_NUMBER, "N", "run on this processor", NULL},
+	{"cpu2", OPTION_CPU2, ARGUMENT_NUMBER, "N",
+		"self: its wire's processor; cores, --near: the device's", NULL},
+	{"realtime", OPTION_REALTIME, ARGUMENT_NUMBER, "PID",
+		"during a run, neither the tester nor this process of the device (0: none) gives "
+		"way to others on their processors; for short runs; repeatable",
+		NULL},
+	{"near", OPTION_NEAR, ARGUMENT_TEXT, "LOW-HIGH[:N]",
+		"run: measure the distance to processor --cpu2 every 10 ms: windows with LOW to "
+		"HIGH ns on both sides count; end after N of them",
+		NULL},
+	{"step", OPTION_STEP, ARGUMENT_NUMBER, "NS",
+		"with --near: windows before or after which a step of additions took longer on "
+		"--cpu2 are busy, and do not count",
+		NULL},
+	{"wait", 'W', ARGUMENT_NUMBER, "SECONDS", "for the links to come up (10)", NULL},
+	OPTION_JSON, OPTION_HELP};
+
+#define ACTIONS "run throughput latency curve burst self cores wire copy"
+
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, ACTIONS}};
+
+const struct command_syntax tester_syntax = {
+	.name = "tester",
+	.usage = "usage: p2pnic tester ACTION -p PORT... [OPTION...]\n"
+		 "\n"
+		 "Sends traffic into the ports of a device and checks what comes out.\n"
+		 "\n"
+		 "actions\n"
+		 "  run         one run at a rate, or as fast as the device takes packets\n"
+		 "  throughput  highest rate without loss (RFC 2544 26.1)\n"
+		 "  latency     one-way latency at a rate (26.2); default half of the throughput\n"
+		 "  curve       loss at 100 %, 90 %... of --rate (26.3)\n"
+		 "  burst       longest burst without loss (26.4)\n"
+		 "  self        the tester's own maximum: the ports' other ends are a wire\n"
+		 "  cores       ns for a cache line from processor --cpu to --cpu2 and back, and "
+		 "for a step "
+		 "of additions\n"
+		 "              on --cpu2, -n times; no ports\n"
+		 "  wire, copy  be a device: pass packets on untouched, or copied once; until a "
+		 "signal\n"
+		 "\n"
+		 "ports, in the order of their numbers\n"
+		 "  -p memif:SOCKET[,role=server|client][,id=N][,rsize=N][,key=value...]\n"
+		 "  -p af_packet:INTERFACE, af_xdp:INTERFACE, tap:NAME, pcap:IN,OUT; each "
+		 "[,key=value...]\n",
+	.options = options,
+	COMMAND_WORDS(words),
+};
 
 #define DEVICES_MAX 16u /* processes of a device */
 
@@ -216,16 +249,6 @@ static int parse_near(struct options *o, const char *text)
 	return o->load.near_low >= 0 && o->load.near_low < o->load.near_high ? 0 : -EINVAL;
 }
 
-enum {
-	OPTION_GBPS = 256,
-	OPTION_BUFFER_BYTES,
-	OPTION_NO_CARRY,
-	OPTION_CPU2,
-	OPTION_REALTIME,
-	OPTION_NEAR,
-	OPTION_STEP,
-};
-
 static int parse_option(struct options *o, int option, const char *value)
 {
 	double number = 0;
@@ -313,21 +336,12 @@ static int parse_option(struct options *o, int option, const char *value)
 	return -EINVAL;
 }
 
-static int parse_options(struct options *o, int argc, char **argv)
+static int parse_options(struct command_line *line, struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {{"port", 1, NULL, 'p'}, {"pattern", 1, NULL, 'P'},
-		{"size", 1, NULL, 's'}, {"rate", 1, NULL, 'r'}, {"gbps", 1, NULL, OPTION_GBPS},
-		{"buffer-bytes", 1, NULL, OPTION_BUFFER_BYTES}, {"time", 1, NULL, 't'},
-		{"warm-up", 1, NULL, 'w'}, {"packets", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'},
-		{"check", 1, NULL, 'c'}, {"probe", 1, NULL, 'l'}, {"destinations", 1, NULL, 'd'},
-		{"mac", 1, NULL, 'M'}, {"ipv6", 0, NULL, '6'},
-		{"no-carry", 0, NULL, OPTION_NO_CARRY}, {"cpu", 1, NULL, 'C'},
-		{"cpu2", 1, NULL, OPTION_CPU2}, {"realtime", 1, NULL, OPTION_REALTIME},
-		{"near", 1, NULL, OPTION_NEAR}, {"step", 1, NULL, OPTION_STEP},
-		{"wait", 1, NULL, 'W'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'}, {0}};
 	int option;
 
-	*o = (struct options){.setup = {.mode = TESTER_ROUTED},
+	*o = (struct options){.action = "",
+		.setup = {.mode = TESTER_ROUTED},
 		.patterns = "1in-1out",
 		.sizes = "64",
 		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
@@ -336,15 +350,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 		.wait = 10,
 		.cpu = -1,
 		.cpu2 = -1};
-	optind = 1;
-	while ((option = getopt_long(argc, argv, "p:P:s:r:t:w:n:m:c:l:d:M:C:W:6jh", longs, NULL)) >=
-		0) {
-		if (option == 'h') {
-			fputs(help, stdout);
-			return COMMAND_OK;
-		}
-		if (option == '?')
-			return COMMAND_USAGE;
+	command_begin(line, &tester_syntax, argc, argv);
+	while ((option = command_option(line)) >= 0) {
 		if (parse_option(o, option, optarg)) {
 			fprintf(stderr,
 				"p2pnic tester: '%s' makes no sense there; --help tells what "
@@ -353,16 +360,16 @@ static int parse_options(struct options *o, int argc, char **argv)
 			return COMMAND_USAGE;
 		}
 	}
-	if (optind + 1 != argc || (!o->ports && strcmp(argv[optind], "cores") != 0)) {
-		fputs(help, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line->status != COMMAND_GO)
+		return line->status;
+	if (optind + 1 != argc || (!o->ports && strcmp(argv[optind], "cores") != 0))
+		return command_refuse(line);
 	o->action = argv[optind];
 	if (o->load.packets) {
 		o->load.warm_up = 0;
 		o->load.seconds = 3600;
 	}
-	return -1;
+	return COMMAND_GO;
 }
 
 /* --- Actions ---------------------------------------------------------------------------------- */
@@ -734,10 +741,11 @@ int command_tester(int argc, char **argv)
 {
 	static const char *const actions[] = {"run", "throughput", "latency", "curve", "burst"};
 	struct error error = {""};
+	struct command_line line;
 	struct options o;
-	int r = parse_options(&o, argc, argv);
+	int r = parse_options(&line, &o, argc, argv);
 
-	if (r >= 0)
+	if (r != COMMAND_GO)
 		return r;
 	if (!strcmp(o.action, "cores"))
 		return cores_action(&o);
@@ -755,10 +763,8 @@ int command_tester(int argc, char **argv)
 		r = be_device(&o, REFLECT_WIRE, &error);
 	else if (!strcmp(o.action, "copy"))
 		r = be_device(&o, REFLECT_COPY, &error);
-	if (r == -ENOSYS) {
-		fprintf(stderr, "p2pnic tester: no action '%s'; --help lists them\n", o.action);
-		return COMMAND_USAGE;
-	}
+	if (r == -ENOSYS)
+		return command_no_such(&line, "action", o.action, ACTIONS);
 	if (r)
 		return fail(*error.text ? error.text : strerror(-r));
 	if (o.load.cores)

@@ -135,7 +135,7 @@ int fib_diff(const struct fib_options *o, int argc, char **argv)
 		return status;
 	if (argc != 2) {
 		json_decref(result);
-		return fib_usage();
+		return fib_usage(o);
 	}
 	if (fib_read_table(o, argv[0], &table))
 		goto out;

@@ -5,26 +5,31 @@
 #include "ipc/log.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 
-int command_helper(
-	int argc, char **argv, const char *usage, int (*serve)(const char *path, int ready_fd))
+const struct command_option helper_options[] = {
+	{"socket", HELPER_SOCKET, ARGUMENT_FILE, "PATH", "where it listens", NULL},
+	{"ready-fd", HELPER_READY, ARGUMENT_NUMBER, "N",
+		"a descriptor to write a byte to once it listens", NULL},
+	OPTION_HELP};
+
+int command_helper(int argc, char **argv, const struct command_syntax *syntax,
+	int (*serve)(const char *path, int ready_fd))
 {
-	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
-		{"ready-fd", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *path = NULL;
 	unsigned long number;
 	int ready = -1;
+	struct command_line line;
 	int option, error;
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	command_begin(&line, syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
-		case 's':
+		case HELPER_SOCKET:
 			path = optarg;
 			break;
-		case 'r':
+		case HELPER_READY:
 			if (!command_number(optarg, 0, INT_MAX, &number)) {
 				fprintf(stderr, "p2pnic %s: '%s' is no descriptor\n", argv[0],
 					optarg);
@@ -37,18 +42,12 @@ int command_helper(
 				return COMMAND_USAGE;
 			}
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (!path || optind != argc) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (!path || optind != argc)
+		return command_refuse(&line);
 	error = serve(path, ready);
 	if (error) {
 		char text[UNIX_LISTEN_TEXT_BYTES], who[32];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "command.h"
+#include "command_line.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,22 +10,23 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct command {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *summary;
-} commands[] = {
-	{"router", command_router, "run the router of a configuration file"},
-	{"reload", command_reload, "have a running router read its configuration again"},
-	{"show", command_show, "look inside a running router"},
-	{"replay", command_replay, "route captures through soft NICs; no root"},
-	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine"},
-	{"nic", command_nic, "run soft NICs in this process"},
-	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced"},
-	{"punt", command_punt, "carry frames between NICs and the kernel's taps"},
-	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix"},
-	{"tester", command_tester, "generate and analyse traffic"},
-	{"fib", command_fib, "build, measure, query and check tables from a file"},
+const struct command commands[] = {
+	{"router", command_router, "run the router of a configuration file", &router_syntax},
+	{"reload", command_reload, "have a running router read its configuration again",
+		&reload_syntax},
+	{"show", command_show, "look inside a running router", &show_syntax},
+	{"replay", command_replay, "route captures through soft NICs; no root", &replay_syntax},
+	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine", &lab_syntax},
+	{"nic", command_nic, "run soft NICs in this process", &nic_syntax},
+	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced",
+		&keeper_syntax},
+	{"punt", command_punt, "carry frames between NICs and the kernel's taps", &punt_syntax},
+	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix",
+		&doctor_syntax},
+	{"tester", command_tester, "generate and analyse traffic", &tester_syntax},
+	{"fib", command_fib, "build, measure, query and check tables from a file", &fib_syntax},
+	{"completion", command_completion, "a script that completes words in bash or zsh",
+		&completion_syntax},
 	{0},
 };
 
@@ -78,6 +80,20 @@ static bool open_standard_files(void)
 	return fcntl(2, F_GETFD) >= 0 || errno != EBADF;
 }
 
+static int no_command(const char *word)
+{
+	struct nearest nearest = {.word = word};
+
+	for (const struct command *c = commands; c->name; c++)
+		nearest_offer(&nearest, c->name);
+	fprintf(stderr, "p2pnic: no command '%s'; ", word);
+	if (nearest.best)
+		fprintf(stderr, "did you mean '%s'?\n", nearest.best);
+	else
+		fprintf(stderr, "`p2pnic --help` lists them\n");
+	return COMMAND_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	bool help, version;
@@ -106,6 +122,5 @@ int main(int argc, char **argv)
 	for (const struct command *c = commands; c->name; c++)
 		if (!strcmp(argv[1], c->name))
 			return finish(c->name, c->run(argc - 1, argv + 1));
-	fprintf(stderr, "p2pnic: no command '%s'; `p2pnic --help` lists them\n", argv[1]);
-	return COMMAND_USAGE;
+	return no_command(argv[1]);
 }

@@ -11,16 +11,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] =
-	"usage: p2pnic nic list [-j] [--sysfs DIR]\n"
-	"\n"
-	"PCI NICs of this host: driver, IOMMU group, BARs, the ports above; then each pair, and "
-	"by\n"
-	"which way peer-to-peer DMA goes between the two; then the commands that bind or free "
-	"them.\n"
-	"Nothing is bound, freed or opened. As root, ACS of the ports is known too.\n"
-	"  -j           JSON\n"
-	"  --sysfs DIR  a recorded tree instead of /sys\n";
+static const struct command_option options[] = {OPTION_JSON,
+	PCI_HOST_SYSFS_OPTION("a recorded tree instead of /sys; its NICs are not opened"),
+	OPTION_HELP};
+
+const struct command_syntax nic_list_syntax = {
+	.name = "nic list",
+	.usage = "usage: p2pnic nic list [-j] [--sysfs DIR]\n"
+		 "\n"
+		 "PCI NICs of this host: driver, IOMMU group, BARs, the ports above; then each "
+		 "pair, and "
+		 "by\n"
+		 "which way peer-to-peer DMA goes between the two; then the commands that bind or "
+		 "free "
+		 "them.\n"
+		 "Nothing is bound, freed or opened. As root, ACS of the ports is known too.\n",
+	.options = options,
+};
 
 #define CELL 64u
 
@@ -342,7 +349,7 @@ static void print_json(const struct pci_host *host)
 int nic_list(int argc, char **argv)
 {
 	struct pci_host host = {.command = "nic list"};
-	int status = pci_host_read(&host, argc, argv, usage);
+	int status = pci_host_read(&host, argc, argv, &nic_list_syntax);
 	const struct pci_topology *t = host.topology;
 
 	if (status != PCI_HOST_RUN)

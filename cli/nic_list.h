@@ -3,6 +3,10 @@
 #ifndef CLI_NIC_LIST_H
 #define CLI_NIC_LIST_H
 
+struct command_syntax;
+
+extern const struct command_syntax nic_list_syntax;
+
 int nic_list(int argc, char **argv);
 
 #endif

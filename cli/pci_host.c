@@ -3,40 +3,32 @@
 #include "cli/command.h"
 #include "ipc/log.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FOLDER "/sys/bus/pci/devices/"
 
-int pci_host_read(struct pci_host *host, int argc, char **argv, const char *usage)
+int pci_host_read(struct pci_host *host, int argc, char **argv, const struct command_syntax *syntax)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-		{"sysfs", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *sysfs = "/sys";
+	struct command_line line;
 	int option;
 
-	optind = 1;
-	while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+	command_begin(&line, syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'j':
 			host->json = true;
 			break;
-		case 's':
+		case PCI_HOST_SYSFS:
 			sysfs = optarg;
 			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (optind != argc) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (optind != argc)
+		return command_refuse(&line);
 	return pci_host_look(host, sysfs);
 }
 

@@ -6,6 +6,7 @@
 #ifndef CLI_PCI_HOST_H
 #define CLI_PCI_HOST_H
 
+#include "cli/command_line.h"
 #include "driver/pci_topology.h"
 
 #define PCI_HOST_RUN           (-1)
@@ -17,12 +18,19 @@ struct pci_host {
 	struct pci_topology *topology;
 };
 
+#define PCI_HOST_SYSFS 1003
+#define PCI_HOST_SYSFS_OPTION(about)                                                               \
+	{                                                                                          \
+		"sysfs", PCI_HOST_SYSFS, ARGUMENT_DIRECTORY, "DIR", about, NULL                    \
+	}
+
 /*
  * -j, --sysfs DIR, --help; then reads the host. PCI_HOST_RUN: go on, and free the topology at the
  * end; otherwise the exit status, with everything said. Folders other than /sys are recorded ones:
  * this host's device files have nothing to do with them.
  */
-int pci_host_read(struct pci_host *host, int argc, char **argv, const char *usage);
+int pci_host_read(
+	struct pci_host *host, int argc, char **argv, const struct command_syntax *syntax);
 /* Only that, for a command with options of its own. */
 int pci_host_look(struct pci_host *host, const char *sysfs);
 

@@ -8,14 +8,14 @@
 
 bool which_router_option(struct which_router *w, int option, const char *argument)
 {
-	const char *name = option == 'n' ? "--name" : "--runtime";
+	const char *name = option == WHICH_ROUTER_NAME ? "--name" : "--runtime";
 
 	if (*w->runtime) {
 		fprintf(stderr, "p2pnic %s: %s %s: one router at a time, by name or directory\n",
 			w->command, name, argument);
 		return false;
 	}
-	if (option == 'n' && !config_name_valid(argument)) {
+	if (option == WHICH_ROUTER_NAME && !config_name_valid(argument)) {
 		fprintf(stderr, "p2pnic %s: --name '%s': " CONFIG_NAME_WANTED "\n", w->command,
 			argument);
 		return false;
@@ -25,7 +25,7 @@ bool which_router_option(struct which_router *w, int option, const char *argumen
 			argument, sizeof(w->runtime) - 1);
 		return false;
 	}
-	w->own = option == 'n';
+	w->own = option == WHICH_ROUTER_NAME;
 	if (w->own)
 		runtime_of_name(argument, w->runtime, sizeof(w->runtime));
 	else

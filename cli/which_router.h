@@ -8,13 +8,17 @@
 #ifndef P2PNIC_WHICH_ROUTER_H
 #define P2PNIC_WHICH_ROUTER_H
 
-#include <getopt.h>
-#include <stdbool.h>
+#include "cli/command_line.h"
+
+#define WHICH_ROUTER_NAME    1001
+#define WHICH_ROUTER_RUNTIME 1002
 
 #define WHICH_ROUTER_OPTIONS                                                                       \
-	{"name", required_argument, NULL, 'n'},                                                    \
+	{"name", WHICH_ROUTER_NAME, ARGUMENT_TEXT, "NAME",                                         \
+		"the router's name in its configuration (p2pnic)", NULL},                          \
 	{                                                                                          \
-		"runtime", required_argument, NULL, 'r'                                            \
+		"runtime", WHICH_ROUTER_RUNTIME, ARGUMENT_DIRECTORY, "DIR",                        \
+			"its runtime directory", NULL                                              \
 	}
 
 struct which_router {
@@ -23,7 +27,7 @@ struct which_router {
 	bool own;            /* the directory must be this user's */
 };
 
-/* Option 'n' or 'r' with its argument. False: refused, which was said. */
+/* One of those options with its argument. False: refused, which was said. */
 bool which_router_option(struct which_router *, int option, const char *argument);
 
 /* After all options. */

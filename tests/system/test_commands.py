@@ -21,7 +21,9 @@ def test_top():
     done = run(P2PNIC)
     assert done.returncode == 2 and "usage: p2pnic COMMAND" in done.stderr and not done.stdout
     done = run(P2PNIC, "fly")
-    assert done.returncode == 2 and "no command 'fly'" in done.stderr
+    assert done.returncode == 2 and "no command 'fly'; `p2pnic --help` lists" in done.stderr
+    done = run(P2PNIC, "shwo")
+    assert done.returncode == 2 and "no command 'shwo'; did you mean 'show'?" in done.stderr
 
 
 def commands():
@@ -32,7 +34,7 @@ def commands():
 
 def test_list():
     assert commands() == ["router", "reload", "show", "replay", "lab", "nic", "keeper", "punt",
-                          "doctor", "tester", "fib"]
+                          "doctor", "tester", "fib", "completion"]
 
 
 @pytest.mark.parametrize("name", commands())

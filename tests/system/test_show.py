@@ -117,7 +117,9 @@ def test_route_to_no_address(network, address):
 
 def test_no_such_thing(network):
     done = run(P2PNIC, "show", "nonsense", "--runtime", network.router.runtime)
-    assert done.returncode == 2 and "'nonsense': no such thing" in done.stderr
+    assert done.returncode == 2 and "no thing 'nonsense'" in done.stderr
+    done = run(P2PNIC, "show", "ruote")
+    assert done.returncode == 2 and "did you mean 'route'?" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["show", "nic"], ["reload"]])
