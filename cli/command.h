@@ -41,6 +41,7 @@ struct command {
 extern const struct command commands[];
 
 int command_completion(int argc, char **argv);
+int command_config(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
 int command_nic(int argc, char **argv);

@@ -14,6 +14,8 @@ const struct command commands[] = {
 	{"router", command_router, "run the router of a configuration file", &router_syntax},
 	{"reload", command_reload, "have a running router read its configuration again",
 		&reload_syntax},
+	{"config", command_config, "check, compare, apply, save and take back configurations",
+		NULL},
 	{"show", command_show, "look inside a running router", &show_syntax},
 	{"replay", command_replay, "route captures through soft NICs; no root", &replay_syntax},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine", &lab_syntax},

@@ -21,8 +21,32 @@ bool config_name_valid(const char *name)
 		       n;
 }
 
+/* Whether all NICs, and those to come, find room. */
+static int check_room(const struct config *config, struct config_tree *tree)
+{
+	const struct config_router *r = config->router;
+	const struct config_node *list = config_node_value(tree->root, "nics");
+	const struct config_node *memory =
+		config_node_value(config_node_value(tree->root, "router"), "packet_memory_mib");
+	const unsigned room = config_places(config);
+	const unsigned want = *r->nics_max > config->nics_count ? *r->nics_max : config->nics_count;
+
+	if (*r->nics_max < config->nics_count)
+		return config_tree_wrong(tree, list->mark, "nics: %u entries; %s is %u",
+			config->nics_count,
+			r->derived & CONFIG_DERIVED_PLACES ? "the most that packet_memory_mib holds"
+							   : "nics_max",
+			*r->nics_max);
+	if (room < want)
+		return config_tree_wrong(tree, memory ? memory->mark : list->mark,
+			"packet_memory_mib %u: too small for %u NICs, %u at most: want more of it, "
+			"or fewer ring_slots, rx_buffers or nics_max",
+			*r->packet_memory_mib, want, room);
+	return 0;
+}
+
 /* What the tree says, and what it does not. */
-static int fill(struct config *config, const struct config_tree *tree)
+static int fill(struct config *config, struct config_tree *tree)
 {
 	config->path = strdup(tree->path);
 	config->router = calloc(1, sizeof(*config->router));
@@ -33,29 +57,58 @@ static int fill(struct config *config, const struct config_tree *tree)
 		code = config_check(config, tree);
 	if (!code)
 		code = config_defaults(config);
+	if (!code)
+		code = check_room(config, tree);
 	return code;
+}
+
+static int load(struct config **out, const char *path, char *text, size_t bytes,
+	struct config_mistakes *mistakes, struct error *error)
+{
+	struct config_tree tree;
+	struct config *config = NULL;
+	int code = config_tree_load(&tree, path, text, bytes, mistakes, error);
+
+	if (!code && !tree.root)
+		code = config_tree_wrong(
+			&tree, (struct config_mark){.line = 1}, "empty; want nics: at least");
+	if (!code)
+		config = calloc(1, sizeof(*config));
+	if (!code)
+		code = config ? fill(config, &tree) : -ENOMEM;
+	if (code == -ENOMEM)
+		error_set(error, code, "%s: %s", path, strerror(-code));
+	config_tree_free(&tree);
+	if (code) {
+		config_free(config);
+		free(text);
+		return code;
+	}
+	config->text = text;
+	config->bytes = bytes;
+	*out = config;
+	return 0;
+}
+
+int config_load_text(struct config **out, const char *path, const char *text, size_t bytes,
+	struct config_mistakes *mistakes, struct error *error)
+{
+	char *own = malloc(bytes + 1);
+
+	if (!own)
+		return error_set(error, -ENOMEM, "%s: %s", path, strerror(ENOMEM));
+	memcpy(own, text, bytes);
+	own[bytes] = 0;
+	return load(out, path, own, bytes, mistakes, error);
 }
 
 int config_load(struct config **out, const char *path, struct error *error)
 {
-	struct config_tree tree;
-	struct config *config = NULL;
-	int code = config_tree_load(&tree, path, error);
+	char *text;
+	size_t bytes;
+	int code = config_file_read(path, &text, &bytes, error);
 
-	if (code)
-		return code;
-	if (!tree.root)
-		return config_tree_wrong(&tree, 1, "empty; want nics: at least");
-	config = calloc(1, sizeof(*config));
-	code = config ? fill(config, &tree) : -ENOMEM;
-	if (code == -ENOMEM)
-		error_set(error, code, "%s: %s", path, strerror(-code));
-	config_tree_free(&tree);
-	if (code)
-		config_free(config);
-	else
-		*out = config;
-	return code;
+	return code ? code : load(out, path, text, bytes, NULL, error);
 }
 
 void config_free(struct config *config)
@@ -76,6 +129,7 @@ void config_free(struct config *config)
 		free(config->route_files[k].gateway);
 	}
 	free(config->path);
+	free(config->text);
 	config_schema_free(config);
 	free(config);
 }

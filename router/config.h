@@ -122,6 +122,7 @@ struct config_router {
 	unsigned *rx_buffers;        /* own buffers of each NIC */
 	unsigned *packet_memory_mib; /* BAR4 of each NIC */
 	unsigned *table_memory_mib;  /* BAR2 of each NIC */
+	unsigned *nics_max;          /* places for NICs, with those that may be added later */
 	int *bounce_core;      /* bn: core of the host thread that moves packets on; absent: any */
 	char *table;           /* line-trie or state-jump, see fib.h */
 	unsigned *flow_seed;   /* of the hash that ECMP goes by; absent: made from host and name */
@@ -130,6 +131,8 @@ struct config_router {
 
 	unsigned method_number; /* P2PNIC_METHOD_* */
 	unsigned check_number;  /* enum p2pnic_check */
+	unsigned derived; /* CONFIG_DERIVED_*: keys that are absent, and follow from `sized` */
+	unsigned sized;   /* for how many NICs */
 };
 
 /*
@@ -173,11 +176,19 @@ struct config {
 	struct config_punt *punt;     /* NULL: absent */
 
 	char *path;
+	char *text; /* the file's own, comments and all, with a zero byte behind */
+	size_t bytes;
 };
+
+struct config_mistakes;
 
 /* 0, or -errno with "FILE:LINE: KEY: reason" in error. Keys that are absent have their defaults
  * then (config_defaults.h); those where "absent" says so are NULL. */
 int config_load(struct config **, const char *path, struct error *error);
+/* The same of a text that is, or was, the file `path`. mistakes (config_tree.h): all of them, for
+ * config_mistakes_free; NULL: the first is enough. */
+int config_load_text(struct config **, const char *path, const char *text, size_t bytes,
+	struct config_mistakes *mistakes, struct error *error);
 void config_free(struct config *);
 
 /* Names of routers, NICs, engines and processes; they become names of files. */

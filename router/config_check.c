@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The line of list[index].key[item], of as much of that as there is; a mapping stands for its own
+/* The place of list[index].key[item], of as much of that as there is; a mapping stands for its own
  * entry. */
-static unsigned line_of(const struct config_tree *tree, const char *list, unsigned index,
-	const char *key, unsigned item)
+static struct config_mark mark_of(
+	struct config_tree *tree, const char *list, unsigned index, const char *key, unsigned item)
 {
 	const struct config_node *of_list = config_node_value(tree->root, list);
 	const struct config_node *entry =
@@ -24,12 +24,12 @@ static unsigned line_of(const struct config_tree *tree, const char *list, unsign
 	const struct config_node *value = key ? config_node_value(entry, key) : NULL;
 	const struct config_node *of_value = config_node_entry(value, item);
 
-	return of_value ? of_value->line : value ? value->line : entry->line;
+	return of_value ? of_value->mark : value ? value->mark : entry->mark;
 }
 
 /* The mistake is list[index].key[item]; key NULL: in what keys there are. */
-__attribute__((format(printf, 6, 7))) static int wrong(const struct config_tree *tree,
-	const char *list, unsigned index, const char *key, unsigned item, const char *format, ...)
+__attribute__((format(printf, 6, 7))) static int wrong(struct config_tree *tree, const char *list,
+	unsigned index, const char *key, unsigned item, const char *format, ...)
 {
 	struct error reason;
 	va_list arguments;
@@ -37,16 +37,16 @@ __attribute__((format(printf, 6, 7))) static int wrong(const struct config_tree 
 	va_start(arguments, format);
 	error_set_list(&reason, 0, format, arguments);
 	va_end(arguments);
-	return config_tree_wrong(tree, line_of(tree, list, index, key, item), "%s%s%s",
+	return config_tree_wrong(tree, mark_of(tree, list, index, key, item), "%s%s%s",
 		key ? key : "", key ? ": " : "", reason.text);
 }
 
-static int check_buffer_bytes(struct config *config, const struct config_tree *tree)
+static int check_buffer_bytes(struct config *config, struct config_tree *tree)
 {
 	const unsigned *bytes = config->router->buffer_bytes;
 
 	if (bytes && !p2pnic_buffer_bytes_valid(*bytes))
-		return config_tree_wrong(tree, line_of(tree, "router", 0, "buffer_bytes", 0),
+		return config_tree_wrong(tree, mark_of(tree, "router", 0, "buffer_bytes", 0),
 			"buffer_bytes %u: want 2048, 4096 or 16384", *bytes);
 	return 0;
 }
@@ -61,7 +61,7 @@ static unsigned check_default(const struct config *config)
 	return P2PNIC_CHECK_NONE;
 }
 
-static int check_engine(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_engine(struct config *config, unsigned k, struct config_tree *tree)
 {
 	const struct config_engine *e = &config->engines[k];
 	const long cores = sysconf(_SC_NPROCESSORS_CONF);
@@ -91,7 +91,7 @@ static unsigned buffer_bytes_most(const struct config *config, const struct conf
 }
 
 /* What a NIC is: a process with a port, a PCI function, or a card. */
-static int check_carrier(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_carrier(struct config *config, unsigned k, struct config_tree *tree)
 {
 	const struct config_nic *n = &config->nics[k];
 
@@ -132,7 +132,7 @@ static int check_carrier(struct config *config, unsigned k, const struct config_
 }
 
 /* The addresses list[index].key[item] says. */
-static int check_addresses(const struct config_tree *tree, unsigned nic, int vlan, char **text,
+static int check_addresses(struct config_tree *tree, unsigned nic, int vlan, char **text,
 	unsigned n, struct prefix **to)
 {
 	*to = calloc(n + 1, sizeof(**to));
@@ -147,8 +147,8 @@ static int check_addresses(const struct config_tree *tree, unsigned nic, int vla
 }
 
 /* mtu_max: of the NIC, whose buffers must hold a tag more. */
-static int check_vlan(struct config *config, unsigned k, unsigned v, unsigned mtu_max,
-	const struct config_tree *tree)
+static int check_vlan(
+	struct config *config, unsigned k, unsigned v, unsigned mtu_max, struct config_tree *tree)
 {
 	const struct config_nic *n = &config->nics[k];
 	struct config_vlan *vlan = &n->vlans[v];
@@ -178,7 +178,7 @@ static int check_vlan(struct config *config, unsigned k, unsigned v, unsigned mt
 		tree, k, (int)v, vlan->addresses, vlan->addresses_count, &vlan->address);
 }
 
-static int check_nic(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_nic(struct config *config, unsigned k, struct config_tree *tree)
 {
 	struct config_nic *n = &config->nics[k];
 	const unsigned check = config->router->check_number;
@@ -198,7 +198,7 @@ static int check_nic(struct config *config, unsigned k, const struct config_tree
 	if (n->mac && mac_is_zero(n->mac_address))
 		return wrong(tree, "nics", k, "mac", 0, "%s is no address", n->mac);
 	if (n->mtu && *n->mtu > mtu_max)
-		return config_tree_wrong(tree, line_of(tree, "nics", k, "mtu", 0),
+		return config_tree_wrong(tree, mark_of(tree, "nics", k, "mtu", 0),
 			"mtu %u: want %u to %u%s%s", *n->mtu, P2PNIC_MTU_MIN, mtu_max,
 			config->router->buffer_bytes && !n->card ? ", or larger buffer_bytes" : "",
 			check ? ", or check: none" : "");
@@ -235,7 +235,7 @@ static bool find_interface(
 	return false;
 }
 
-static int check_neighbor(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_neighbor(struct config *config, unsigned k, struct config_tree *tree)
 {
 	struct config_neighbor *n = &config->neighbors[k];
 
@@ -252,7 +252,7 @@ static int check_neighbor(struct config *config, unsigned k, const struct config
 }
 
 /* The gateway of route k: in the value of `key`, or in its entry h. */
-static int check_gateway(const struct config_tree *tree, const struct config_route *r, unsigned k,
+static int check_gateway(struct config_tree *tree, const struct config_route *r, unsigned k,
 	const char *key, unsigned h, const char *text, struct address *gateway)
 {
 	if (!address_parse(text, gateway))
@@ -263,7 +263,7 @@ static int check_gateway(const struct config_tree *tree, const struct config_rou
 	return 0;
 }
 
-static int check_route(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_route(struct config *config, unsigned k, struct config_tree *tree)
 {
 	struct config_route *r = &config->routes[k];
 	int code = 0;
@@ -283,13 +283,14 @@ static int check_route(struct config *config, unsigned k, const struct config_tr
 }
 
 /* Whether there is such a file; what is in it is read when it is needed. */
-static int check_route_file(struct config *config, unsigned k, const struct config_tree *tree)
+static int check_route_file(struct config *config, unsigned k, struct config_tree *tree)
 {
 	struct config_route_file *f = &config->route_files[k];
 	const char *slash = *f->file == '/' ? NULL : strrchr(config->path, '/');
+	const struct config_mark at = mark_of(tree, "route_files", k, "file", 0);
 	struct stat is;
 
-	f->line = line_of(tree, "route_files", k, "file", 0);
+	f->line = at.line;
 	f->gateway = calloc(f->via_count + 1, sizeof(*f->gateway));
 	if (!f->gateway || asprintf(&f->path, "%.*s%s", slash ? (int)(slash + 1 - config->path) : 0,
 				   config->path, f->file) < 0) {
@@ -297,9 +298,9 @@ static int check_route_file(struct config *config, unsigned k, const struct conf
 		return -ENOMEM;
 	}
 	if (stat(f->path, &is) < 0 || access(f->path, R_OK) < 0)
-		return config_tree_wrong(tree, f->line, "file: %s: %s", f->path, strerror(errno));
+		return config_tree_wrong(tree, at, "file: %s: %s", f->path, strerror(errno));
 	if (!S_ISREG(is.st_mode))
-		return config_tree_wrong(tree, f->line, "file: %s is no file", f->path);
+		return config_tree_wrong(tree, at, "file: %s is no file", f->path);
 	for (unsigned v = 0; v < f->via_count; v++)
 		if (!address_parse(f->via[v], &f->gateway[v]))
 			return wrong(
@@ -308,7 +309,7 @@ static int check_route_file(struct config *config, unsigned k, const struct conf
 }
 
 /* One source of truth: what the kernel knows is told to the kernel. */
-static int check_kernel(struct config *config, const struct config_tree *tree)
+static int check_kernel(struct config *config, struct config_tree *tree)
 {
 	const struct {
 		const char *key, *instead;
@@ -320,14 +321,14 @@ static int check_kernel(struct config *config, const struct config_tree *tree)
 	};
 
 	if (!config->kernel && config->punt)
-		return config_tree_wrong(tree, config_node_value(tree->root, "punt")->line,
+		return config_tree_wrong(tree, config_node_value(tree->root, "punt")->mark,
 			"punt: without `kernel` nothing takes what NICs punt");
 	if (!config->kernel)
 		return 0;
 	for (unsigned k = 0; k < sizeof(other) / sizeof(*other); k++)
 		if (other[k].given)
 			return config_tree_wrong(tree,
-				config_node_value(tree->root, other[k].key)->line,
+				config_node_value(tree->root, other[k].key)->mark,
 				"%s: with `kernel` they come from the kernel: give them to `%s`",
 				other[k].key, other[k].instead);
 	for (unsigned k = 0; k < config->nics_count; k++) {
@@ -351,7 +352,7 @@ static int check_kernel(struct config *config, const struct config_tree *tree)
 	return 0;
 }
 
-int config_check(struct config *config, const struct config_tree *tree)
+int config_check(struct config *config, struct config_tree *tree)
 {
 	int code = check_buffer_bytes(config, tree);
 
@@ -360,15 +361,22 @@ int config_check(struct config *config, const struct config_tree *tree)
 						: P2PNIC_METHOD_WRITE;
 	config->router->check_number = config->router->check ? check_of_name(config->router->check)
 							     : check_default(config);
-	for (unsigned k = 0; k < config->engines_count && !code; k++)
-		code = check_engine(config, k, tree);
-	for (unsigned k = 0; k < config->nics_count && !code; k++)
-		code = check_nic(config, k, tree);
-	for (unsigned k = 0; k < config->neighbors_count && !code; k++)
-		code = check_neighbor(config, k, tree);
-	for (unsigned k = 0; k < config->routes_count && !code; k++)
-		code = check_route(config, k, tree);
-	for (unsigned k = 0; k < config->route_files_count && !code; k++)
-		code = check_route_file(config, k, tree);
+	for (unsigned k = 0; k < config->engines_count; k++)
+		if (!config_goes_on(&code, check_engine(config, k, tree)))
+			return code;
+	for (unsigned k = 0; k < config->nics_count; k++)
+		if (!config_goes_on(&code, check_nic(config, k, tree)))
+			return code;
+	/* A mistake there would be one of all that refers to NICs. */
+	const bool nics_known = !code;
+	for (unsigned k = 0; nics_known && k < config->neighbors_count; k++)
+		if (!config_goes_on(&code, check_neighbor(config, k, tree)))
+			return code;
+	for (unsigned k = 0; k < config->routes_count; k++)
+		if (!config_goes_on(&code, check_route(config, k, tree)))
+			return code;
+	for (unsigned k = 0; k < config->route_files_count; k++)
+		if (!config_goes_on(&code, check_route_file(config, k, tree)))
+			return code;
 	return code ? code : check_kernel(config, tree);
 }

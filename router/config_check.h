@@ -10,6 +10,6 @@
 
 /* Sets the members that config.h derives from others. 0, -ENOMEM, or -EINVAL with the tree's error
  * set. */
-int config_check(struct config *, const struct config_tree *);
+int config_check(struct config *, struct config_tree *);
 
 #endif

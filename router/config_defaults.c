@@ -64,27 +64,105 @@ static unsigned largest_mtu(const struct config *c)
 
 /* As many as there can be, unless so many NICs, or so large buffers, would need too much packet
  * memory for them: each NIC has ring_slots buffers for each other. */
-static unsigned ring_slots(const struct config *c)
+static unsigned ring_slots(const struct config *c, unsigned nics)
 {
-	return c->nics_count <= 16 && *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX
+	return nics <= 16 && *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX
 		       ? P2PNIC_RING_SLOTS_MAX
 		       : 256u;
 }
 
-/* A power of two that holds the packets of all rings. */
-static unsigned packet_memory_mib(const struct config *c)
+static struct fabric fabric_of(const struct config *c)
 {
-	const struct fabric fabric = {.method = c->router->method_number,
+	return (struct fabric){.method = c->router->method_number,
 		.buffer_bytes = *c->router->buffer_bytes,
 		.ring_slots = *c->router->ring_slots,
 		.rx_buffers = *c->router->rx_buffers,
 		.host_slots = c->kernel ? *c->kernel->slots : 0};
-	const uint64_t need = fabric_packet_memory(&fabric, c->nics_count);
+}
+
+/* A power of two that holds the packets of all rings. */
+static unsigned packet_memory_mib(const struct config *c, unsigned nics)
+{
+	const struct fabric fabric = fabric_of(c);
+	const uint64_t need = fabric_packet_memory(&fabric, nics);
 	unsigned mib = P2PNIC_BAR4_BYTES_MIN >> 20;
 
 	while ((uint64_t)mib << 20 < need)
 		mib *= 2;
 	return mib;
+}
+
+/* Packet memory of a card or a PCI function is as large as it is: fabric_add knows. */
+static bool has_soft_nics(const struct config *c)
+{
+	for (unsigned k = 0; k < c->nics_count; k++)
+		if (c->nics[k].port.type)
+			return true;
+	return false;
+}
+
+unsigned config_places(const struct config *c)
+{
+	const struct fabric fabric = fabric_of(c);
+	const uint64_t bytes = (uint64_t)*c->router->packet_memory_mib << 20;
+	unsigned n = P2PNIC_NICS_MAX;
+
+	while (has_soft_nics(c) && n && fabric_packet_memory(&fabric, n) > bytes)
+		n--;
+	return n;
+}
+
+/* As many as the memory that is there anyway holds; the host's memory of Bn has no such rest. */
+static unsigned places(const struct config *c, unsigned nics)
+{
+	return c->router->method_number == P2PNIC_METHOD_BOUNCE ? nics : config_places(c);
+}
+
+void config_size(struct config *c, unsigned nics)
+{
+	struct config_router *r = c->router;
+	const unsigned for_nics = r->derived & CONFIG_DERIVED_PLACES ? nics : *r->nics_max;
+
+	r->sized = nics;
+	if (r->derived & CONFIG_DERIVED_SLOTS)
+		*r->ring_slots = ring_slots(c, for_nics);
+	if (r->derived & CONFIG_DERIVED_MEMORY)
+		*r->packet_memory_mib = packet_memory_mib(c, for_nics);
+	if (r->derived & CONFIG_DERIVED_PLACES)
+		*r->nics_max = places(c, nics);
+}
+
+bool config_size_like(struct config *c, unsigned slots, unsigned mib)
+{
+	const unsigned before = c->router->sized;
+
+	for (unsigned nics = 1; nics <= P2PNIC_NICS_MAX; nics++) {
+		config_size(c, nics);
+		if (*c->router->ring_slots == slots && *c->router->packet_memory_mib == mib &&
+			*c->router->nics_max >= c->nics_count)
+			return true;
+	}
+	config_size(c, before);
+	return false;
+}
+
+/* Keys that are absent; their values are config_size's. */
+static int derive(struct config *c)
+{
+	struct config_router *r = c->router;
+	int error;
+
+	r->derived = (r->ring_slots ? 0 : CONFIG_DERIVED_SLOTS) |
+		     (r->packet_memory_mib ? 0 : CONFIG_DERIVED_MEMORY) |
+		     (r->nics_max ? 0 : CONFIG_DERIVED_PLACES);
+	error = number(&r->ring_slots, 0);
+	if (!error)
+		error = number(&r->packet_memory_mib, 0);
+	if (!error)
+		error = number(&r->nics_max, 0);
+	if (!error)
+		config_size(c, c->nics_count);
+	return error;
 }
 
 static int router(struct config *c)
@@ -105,13 +183,11 @@ static int router(struct config *c)
 	if (!error)
 		error = number(&r->buffer_bytes, config_buffer_bytes(largest_mtu(c)));
 	if (!error)
-		error = number(&r->ring_slots, ring_slots(c));
-	if (!error)
 		error = number(&r->batch, P2PNIC_BATCH_DEFAULT);
 	if (!error)
 		error = number(&r->rx_buffers, 1024);
 	if (!error)
-		error = number(&r->packet_memory_mib, packet_memory_mib(c));
+		error = derive(c);
 	if (!error)
 		error = number(&r->table_memory_mib, 16);
 	return error;

@@ -17,6 +17,24 @@
 
 int config_defaults(struct config *); /* -ENOMEM */
 
+/* Of keys whose default follows from the number of NICs. */
+#define CONFIG_DERIVED_SLOTS  1u /* ring_slots */
+#define CONFIG_DERIVED_MEMORY 2u /* packet_memory_mib */
+#define CONFIG_DERIVED_PLACES 4u /* nics_max */
+
+/*
+ * Gives those keys the values that a configuration of `nics` NICs has. A router that NICs are added
+ * to goes on with what it was started with: this, for the number that it had then.
+ *
+ * config_size_like: for the least number that makes rings and packet memory these. False: none
+ * does, or it has no place for this configuration's NICs; nothing has changed then.
+ */
+void config_size(struct config *, unsigned nics);
+bool config_size_like(struct config *, unsigned ring_slots, unsigned packet_memory_mib);
+
+/* NICs for which there is packet memory. */
+unsigned config_places(const struct config *);
+
 /* Of the packet buffers, unless the file says it: the least that hold a packet of this MTU. */
 unsigned config_buffer_bytes(unsigned mtu);
 

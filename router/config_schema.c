@@ -13,7 +13,7 @@
 #include <strings.h>
 
 #define TEXT_BYTES_MAX 255u
-#define KEYS_MAX       16u /* of one mapping */
+#define KEYS_MAX       18u /* of one mapping */
 
 /* --- What a schema is ------------------------------------------------------------------------- */
 
@@ -147,6 +147,7 @@ static const struct field router_fields[] = {
 	NUMBER(rx_buffers, struct config_router, RANGE(64, 8192)),
 	POWER(packet_memory_mib, struct config_router, RANGE(16, 2048)),
 	POWER(table_memory_mib, struct config_router, RANGE(16, 2048)),
+	NUMBER(nics_max, struct config_router, RANGE(1, P2PNIC_NICS_MAX)),
 	CORE(bounce_core, struct config_router),
 	TEXT(table, struct config_router, .valid = table_valid,
 		.want = "want line-trie or state-jump"),
@@ -276,12 +277,12 @@ static const struct schema config_schema = SCHEMA(config_fields, struct config);
 
 /* --- From the tree ---------------------------------------------------------------------------- */
 
-static int load_mapping(const struct config_tree *, const struct config_node *, const char *name,
+static int load_mapping(struct config_tree *, const struct config_node *, const char *name,
 	const struct schema *, void *structure);
 
 /* The node is of that kind, or it is said what it is instead. */
 static int expect(
-	const struct config_tree *tree, const struct config_node *node, const char *name, int kind)
+	struct config_tree *tree, const struct config_node *node, const char *name, int kind)
 {
 	static const char *const article[] = {[CONFIG_TEXT] = "a value",
 		[CONFIG_LIST] = "a list",
@@ -289,12 +290,12 @@ static int expect(
 
 	if ((int)node->kind == kind)
 		return 0;
-	return config_tree_wrong(tree, node->line, "%s: want %s, not %s", name, article[kind],
+	return config_tree_wrong(tree, node->mark, "%s: want %s, not %s", name, article[kind],
 		node->kind == CONFIG_TEXT && !*node->text ? "nothing" : article[node->kind]);
 }
 
-static int load_text(const struct config_tree *tree, const struct config_node *node,
-	const struct field *f, char **to)
+static int load_text(
+	struct config_tree *tree, const struct config_node *node, const struct field *f, char **to)
 {
 	int code = expect(tree, node, f->key, CONFIG_TEXT);
 
@@ -302,11 +303,11 @@ static int load_text(const struct config_tree *tree, const struct config_node *n
 		return code;
 	size_t length = strlen(node->text);
 	if (!length || length > TEXT_BYTES_MAX)
-		return config_tree_wrong(tree, node->line, "%s: %zu bytes; want 1 to %u", f->key,
+		return config_tree_wrong(tree, node->mark, "%s: %zu bytes; want 1 to %u", f->key,
 			length, TEXT_BYTES_MAX);
 	if (f->valid && !f->valid(node->text))
 		return config_tree_wrong(
-			tree, node->line, "%s '%s': %s", f->key, node->text, f->want);
+			tree, node->mark, "%s '%s': %s", f->key, node->text, f->want);
 	*to = strdup(node->text);
 	return *to ? 0 : -ENOMEM;
 }
@@ -323,7 +324,7 @@ static bool parse_number(const char *text, unsigned long *number)
 	return !*end && !errno;
 }
 
-static int load_number(const struct config_tree *tree, const struct config_node *node,
+static int load_number(struct config_tree *tree, const struct config_node *node,
 	const struct field *f, unsigned **to)
 {
 	const bool power = f->kind == KIND_POWER;
@@ -335,7 +336,7 @@ static int load_number(const struct config_tree *tree, const struct config_node 
 	const bool is_number = parse_number(node->text, &number);
 	if (!is_number || number < f->least || number > f->most ||
 		(power && (number & (number - 1))))
-		return config_tree_wrong(tree, node->line, "%s %s%.64s%s: want %s%u to %u", f->key,
+		return config_tree_wrong(tree, node->mark, "%s %s%.64s%s: want %s%u to %u", f->key,
 			is_number ? "" : "'", node->text, is_number ? "" : "'",
 			power ? "a power of two from " : "", f->least, f->most);
 	*to = malloc(sizeof(**to));
@@ -345,8 +346,8 @@ static int load_number(const struct config_tree *tree, const struct config_node 
 	return 0;
 }
 
-static int load_core(const struct config_tree *tree, const struct config_node *node,
-	const struct field *f, int **to)
+static int load_core(
+	struct config_tree *tree, const struct config_node *node, const struct field *f, int **to)
 {
 	unsigned long number;
 	int code = expect(tree, node, f->key, CONFIG_TEXT);
@@ -356,7 +357,7 @@ static int load_core(const struct config_tree *tree, const struct config_node *n
 	const bool negative = *node->text == '-';
 	if (!parse_number(node->text + negative, &number) || number > INT_MAX)
 		return config_tree_wrong(
-			tree, node->line, "%s '%.64s': want a number", f->key, node->text);
+			tree, node->mark, "%s '%.64s': want a number", f->key, node->text);
 	*to = malloc(sizeof(**to));
 	if (!*to)
 		return -ENOMEM;
@@ -365,8 +366,8 @@ static int load_core(const struct config_tree *tree, const struct config_node *n
 }
 
 /* YAML 1.1's words. */
-static int load_switch(const struct config_tree *tree, const struct config_node *node,
-	const struct field *f, bool **to)
+static int load_switch(
+	struct config_tree *tree, const struct config_node *node, const struct field *f, bool **to)
 {
 	static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
 	unsigned k = 0;
@@ -378,7 +379,7 @@ static int load_switch(const struct config_tree *tree, const struct config_node 
 		k++;
 	if (k == 6)
 		return config_tree_wrong(
-			tree, node->line, "%s '%.64s': want true or false", f->key, node->text);
+			tree, node->mark, "%s '%.64s': want true or false", f->key, node->text);
 	*to = malloc(sizeof(**to));
 	if (!*to)
 		return -ENOMEM;
@@ -386,7 +387,7 @@ static int load_switch(const struct config_tree *tree, const struct config_node 
 	return 0;
 }
 
-static int load_list(const struct config_tree *tree, const struct config_node *node,
+static int load_list(struct config_tree *tree, const struct config_node *node,
 	const struct field *f, void **to, unsigned *count)
 {
 	const size_t bytes = f->schema ? f->schema->bytes : sizeof(char *);
@@ -398,7 +399,7 @@ static int load_list(const struct config_tree *tree, const struct config_node *n
 	for (const struct config_node *entry = node->first; entry; entry = entry->next)
 		n++;
 	if (n < f->least || n > f->most)
-		return config_tree_wrong(tree, node->line, "%s: %zu entries; want %u to %u", f->key,
+		return config_tree_wrong(tree, node->mark, "%s: %zu entries; want %u to %u", f->key,
 			n, f->least, f->most);
 	if (!n)
 		return 0;
@@ -407,14 +408,15 @@ static int load_list(const struct config_tree *tree, const struct config_node *n
 		return -ENOMEM;
 	*count = (unsigned)n;
 	char *at = *to;
-	for (const struct config_node *entry = node->first; entry && !code;
-		entry = entry->next, at += bytes)
-		code = f->schema ? load_mapping(tree, entry, f->key, f->schema, at)
-				 : load_text(tree, entry, f, (char **)at);
+	for (const struct config_node *entry = node->first; entry; entry = entry->next, at += bytes)
+		if (!config_goes_on(
+			    &code, f->schema ? load_mapping(tree, entry, f->key, f->schema, at)
+					     : load_text(tree, entry, f, (char **)at)))
+			break;
 	return code;
 }
 
-static int load_field(const struct config_tree *tree, const struct config_node *node,
+static int load_field(struct config_tree *tree, const struct config_node *node,
 	const struct field *f, char *structure)
 {
 	void *at = structure + f->at;
@@ -453,40 +455,49 @@ static const char *list_keys(const struct schema *schema, char *to, size_t room)
 	return to;
 }
 
-static int load_mapping(const struct config_tree *tree, const struct config_node *node,
-	const char *name, const struct schema *schema, void *structure)
+/* A key of a mapping, and its value. seen: where those before were. */
+static int load_key(struct config_tree *tree, const struct config_node *key, const char *name,
+	const struct schema *schema, const struct config_node **seen, void *structure)
+{
+	char keys[256];
+	size_t k = 0;
+	int code = expect(tree, key, "a key", CONFIG_TEXT);
+
+	if (code)
+		return code;
+	while (k < schema->fields && strcmp(schema->field[k].key, key->text) != 0)
+		k++;
+	if (k == schema->fields)
+		return config_tree_wrong(tree, key->mark, "unknown key '%.64s' in %s; want %s",
+			key->text, name, list_keys(schema, keys, sizeof(keys)));
+	if (seen[k])
+		return config_tree_wrong(tree, key->mark,
+			"%s: a second time; the first is in line %u", key->text,
+			seen[k]->mark.line);
+	seen[k] = key;
+	return load_field(tree, key->next, &schema->field[k], structure);
+}
+
+static int load_mapping(struct config_tree *tree, const struct config_node *node, const char *name,
+	const struct schema *schema, void *structure)
 {
 	const struct config_node *seen[KEYS_MAX] = {NULL};
-	char keys[256];
 	int code = expect(tree, node, name, CONFIG_MAPPING);
 
-	for (const struct config_node *key = node->first; key && !code; key = key->next->next) {
-		size_t k = 0;
-
-		code = expect(tree, key, "a key", CONFIG_TEXT);
-		if (code)
-			break;
-		while (k < schema->fields && strcmp(schema->field[k].key, key->text) != 0)
-			k++;
-		if (k == schema->fields)
-			return config_tree_wrong(tree, key->line,
-				"unknown key '%.64s' in %s; want %s", key->text, name,
-				list_keys(schema, keys, sizeof(keys)));
-		if (seen[k])
-			return config_tree_wrong(tree, key->line,
-				"%s: a second time; the first is in line %u", key->text,
-				seen[k]->line);
-		seen[k] = key;
-		code = load_field(tree, key->next, &schema->field[k], structure);
-	}
-	for (size_t k = 0; k < schema->fields && !code; k++)
+	if (code)
+		return code;
+	for (const struct config_node *key = node->first; key; key = key->next->next)
+		if (!config_goes_on(&code, load_key(tree, key, name, schema, seen, structure)))
+			return code;
+	for (size_t k = 0; k < schema->fields; k++)
 		if (schema->field[k].required && !seen[k])
-			code = config_tree_wrong(tree, node->line, "%s: lacks the key %s", name,
-				schema->field[k].key);
+			config_goes_on(
+				&code, config_tree_wrong(tree, node->mark, "%s: lacks the key %s",
+					       name, schema->field[k].key));
 	return code;
 }
 
-int config_schema_load(struct config *config, const struct config_tree *tree)
+int config_schema_load(struct config *config, struct config_tree *tree)
 {
 	return load_mapping(tree, tree->root, "the file", &config_schema, config);
 }

@@ -11,7 +11,7 @@
 
 /* Fills a configuration that is zero but for config->router, which is there and zero. 0 or -errno,
  * -EINVAL with the tree's error set; then some of it may be filled. */
-int config_schema_load(struct config *, const struct config_tree *);
+int config_schema_load(struct config *, struct config_tree *);
 
 /* Frees what config_schema_load made, or put in its place the same way: each text, number and list
  * is an allocation of its own. */

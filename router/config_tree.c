@@ -19,7 +19,16 @@ struct builder {
 	unsigned documents;
 };
 
-int config_tree_wrong(const struct config_tree *tree, unsigned line, const char *format, ...)
+static void note(struct config_mistakes *all, struct config_mark at, const struct error *reason)
+{
+	if (!all->mistake)
+		all->mistake = calloc(CONFIG_MISTAKES_MAX, sizeof(*all->mistake));
+	if (all->mistake && all->n < CONFIG_MISTAKES_MAX)
+		all->mistake[all->n] = (struct config_mistake){at, *reason};
+	all->n++;
+}
+
+int config_tree_wrong(struct config_tree *tree, struct config_mark at, const char *format, ...)
 {
 	struct error reason;
 	va_list arguments;
@@ -27,12 +36,23 @@ int config_tree_wrong(const struct config_tree *tree, unsigned line, const char 
 	va_start(arguments, format);
 	error_set_list(&reason, 0, format, arguments);
 	va_end(arguments);
-	return error_set(tree->error, -EINVAL, "%s:%u: %s", tree->path, line, reason.text);
+	if (tree->mistakes)
+		note(tree->mistakes, at, &reason);
+	if (!tree->said)
+		error_set(tree->error, -EINVAL, "%s:%u: %s", tree->path, at.line, reason.text);
+	tree->said = true;
+	return -EINVAL;
 }
 
-static unsigned line_of(const yaml_mark_t *mark)
+void config_mistakes_free(struct config_mistakes *all)
 {
-	return (unsigned)mark->line + 1;
+	free(all->mistake);
+	*all = (struct config_mistakes){0};
+}
+
+static struct config_mark mark_of(const yaml_mark_t *mark)
+{
+	return (struct config_mark){(unsigned)mark->line + 1, (unsigned)mark->column + 1};
 }
 
 /* --- Events become nodes ---------------------------------------------------------------------- */
@@ -44,7 +64,7 @@ static struct config_node *append(struct builder *b, int kind, const yaml_event_
 	if (!node)
 		return NULL;
 	node->kind = kind;
-	node->line = line_of(&event->start_mark);
+	node->mark = mark_of(&event->start_mark);
 	*b->end[b->depth] = node;
 	b->end[b->depth] = &node->next;
 	return node;
@@ -58,7 +78,7 @@ static int begin(struct builder *b, int kind, const yaml_event_t *event)
 		return -ENOMEM;
 	if (++b->depth == CONFIG_TREE_DEPTH)
 		return config_tree_wrong(
-			b->tree, node->line, "more than %u levels", CONFIG_TREE_DEPTH - 1);
+			b->tree, node->mark, "more than %u levels", CONFIG_TREE_DEPTH - 1);
 	b->end[b->depth] = &node->first;
 	return 0;
 }
@@ -69,7 +89,7 @@ static int add_text(struct builder *b, const yaml_event_t *event)
 
 	if (strlen(value) != event->data.scalar.length)
 		return config_tree_wrong(
-			b->tree, line_of(&event->start_mark), "a zero byte in a text");
+			b->tree, mark_of(&event->start_mark), "a zero byte in a text");
 	struct config_node *node = append(b, CONFIG_TEXT, event);
 	if (node)
 		node->text = strdup(value);
@@ -97,12 +117,12 @@ static int handle_event(struct builder *b, const yaml_event_t *event)
 	const yaml_char_t *anchor = anchor_of(event);
 
 	if (anchor)
-		return config_tree_wrong(b->tree, line_of(&event->start_mark),
+		return config_tree_wrong(b->tree, mark_of(&event->start_mark),
 			"%c%.64s: no anchors and aliases here; write the value out",
 			event->type == YAML_ALIAS_EVENT ? '*' : '&', anchor);
 	switch (event->type) {
 	case YAML_DOCUMENT_START_EVENT:
-		return b->documents++ ? config_tree_wrong(b->tree, line_of(&event->start_mark),
+		return b->documents++ ? config_tree_wrong(b->tree, mark_of(&event->start_mark),
 						"a second document; want one")
 				      : 0;
 	case YAML_SCALAR_EVENT:
@@ -123,28 +143,28 @@ static int handle_event(struct builder *b, const yaml_event_t *event)
 /* --- The file --------------------------------------------------------------------------------- */
 
 /* libyaml has no line for a byte that is no UTF-8, but how many bytes precede it. */
-static unsigned line_at(FILE *file, size_t offset)
+static struct config_mark mark_at(const char *text, size_t bytes, size_t offset)
 {
-	unsigned line = 1;
+	struct config_mark at = {.line = 1};
 
-	rewind(file);
-	while (offset--)
-		line += getc(file) == '\n';
-	return line;
+	for (size_t k = 0; k < offset && k < bytes; k++)
+		at.line += text[k] == '\n';
+	return at;
 }
 
-static int say_syntax(const struct config_tree *tree, const yaml_parser_t *parser, FILE *file)
+static int say_syntax(
+	struct config_tree *tree, const yaml_parser_t *parser, const char *text, size_t bytes)
 {
 	if (parser->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
 	return config_tree_wrong(tree,
-		parser->error == YAML_READER_ERROR ? line_at(file, parser->problem_offset)
-						   : line_of(&parser->problem_mark),
+		parser->error == YAML_READER_ERROR ? mark_at(text, bytes, parser->problem_offset)
+						   : mark_of(&parser->problem_mark),
 		"YAML: %s%s%s", parser->problem, parser->context ? " " : "",
 		parser->context ? parser->context : "");
 }
 
-static int parse(struct config_tree *tree, FILE *file)
+static int parse(struct config_tree *tree, const char *text, size_t bytes)
 {
 	struct builder b = {.tree = tree, .end = {&tree->root}};
 	yaml_parser_t parser;
@@ -153,12 +173,12 @@ static int parse(struct config_tree *tree, FILE *file)
 
 	if (!yaml_parser_initialize(&parser))
 		return -ENOMEM;
-	yaml_parser_set_input_file(&parser, file);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
 	while (more && !code) {
 		yaml_event_t event;
 
 		if (!yaml_parser_parse(&parser, &event)) {
-			code = say_syntax(tree, &parser, file);
+			code = say_syntax(tree, &parser, text, bytes);
 			break;
 		}
 		more = event.type != YAML_STREAM_END_EVENT;
@@ -169,40 +189,67 @@ static int parse(struct config_tree *tree, FILE *file)
 	return code;
 }
 
-/* A FIFO is not waited for. */
-static int open_file(const char *path, FILE **file, struct error *error)
+/* All that comes, not what fstat promises: a file may grow, or be one of /proc. */
+static int read_all(int fd, char **text, size_t *bytes)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), code;
-	struct stat is = {.st_mode = S_IFREG};
+	size_t room = 1 << 16, used = 0;
+	char *at = malloc(room + 1);
+	ssize_t n = 1;
 
-	if (fd >= 0 && !fstat(fd, &is) && S_ISREG(is.st_mode)) {
-		*file = fdopen(fd, "r");
-		if (*file)
-			return 0;
+	while (at && n > 0 && used <= CONFIG_FILE_BYTES) {
+		if (used == room) {
+			char *larger = realloc(at, (room *= 2) + 1);
+
+			if (!larger)
+				free(at);
+			at = larger;
+			if (!at)
+				break;
+		}
+		n = read(fd, at + used, room - used);
+		used += n > 0 ? (size_t)n : 0;
 	}
-	if (!S_ISREG(is.st_mode))
-		code = error_set(error, -EINVAL, "%s: not a file", path);
-	else
-		code = error_set(error, -errno, "%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return code;
+	if (!at)
+		return -ENOMEM;
+	if (n < 0 || used > CONFIG_FILE_BYTES) {
+		const int error = n < 0 ? -errno : -EFBIG;
+
+		free(at);
+		return error;
+	}
+	at[used] = 0;
+	*text = at;
+	*bytes = used;
+	return 0;
 }
 
-int config_tree_load(struct config_tree *tree, const char *path, struct error *error)
+/* A FIFO is not waited for. */
+int config_file_read(const char *path, char **text, size_t *bytes, struct error *error)
 {
-	FILE *file = NULL;
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), code = fd < 0 ? -errno : 0;
+	struct stat is = {.st_mode = S_IFREG};
 
-	*tree = (struct config_tree){.path = path, .error = error};
-	int code = open_file(path, &file, error);
-	if (code)
-		return code;
-	code = parse(tree, file);
+	if (!code && fstat(fd, &is) < 0)
+		code = -errno;
+	if (!code && S_ISREG(is.st_mode))
+		code = read_all(fd, text, bytes);
+	if (fd >= 0)
+		close(fd);
+	if (!S_ISREG(is.st_mode))
+		return error_set(error, -EINVAL, "%s: not a file", path);
+	return code ? error_set(error, code, "%s: %s", path, strerror(-code)) : 0;
+}
+
+int config_tree_load(struct config_tree *tree, const char *path, const char *text, size_t bytes,
+	struct config_mistakes *mistakes, struct error *error)
+{
+	*tree = (struct config_tree){.path = path, .error = error, .mistakes = mistakes};
+	int code = parse(tree, text, bytes);
+
 	if (code == -ENOMEM)
 		error_set(error, code, "%s: %s", path, strerror(-code));
 	if (code)
 		config_tree_free(tree);
-	fclose(file);
 	return code;
 }
 

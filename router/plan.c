@@ -63,8 +63,8 @@ int plan_make(struct router *r)
 	r->fabric.batch = *c->router->batch;
 	r->fabric.rx_buffers = *c->router->rx_buffers;
 	if (r->fabric.method == P2PNIC_METHOD_BOUNCE) {
-		int error = bounce_new(&r->fabric.bounce, c->nics_count, r->fabric.ring_slots,
-			r->fabric.buffer_bytes,
+		int error = bounce_new(&r->fabric.bounce, *c->router->nics_max,
+			r->fabric.ring_slots, r->fabric.buffer_bytes,
 			c->router->bounce_core ? *c->router->bounce_core : -1);
 
 		if (error)

@@ -537,6 +537,25 @@ int table_configure(struct table **table, const struct config *config, const str
 		table, table_kind(config), routes_of_config, &c, confirmed, nics, report, error);
 }
 
+int table_try(const struct config *config, struct error *error)
+{
+	const struct table_nics none = {.n = 0};
+	struct mac_addr mac[P2PNIC_NICS_MAX];
+	struct table_report report;
+	struct table *table;
+	int result =
+		table_new(&table, *config->router->table_memory_mib << 20, table_kind(config), 0);
+
+	if (result)
+		return error_set(error, result, "out of memory for a table");
+	/* Any that is one: without, a NIC is not there yet (config_routes.h). */
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++)
+		mac[k] = (struct mac_addr){{2, 0, 0, 0, 0, (uint8_t)k}};
+	result = table_configure(&table, config, mac, true, &none, &report, error);
+	table_free(table);
+	return result;
+}
+
 /* --- Looking at it ---------------------------------------------------------------------------- */
 
 const void *table_image(const struct table *t, unsigned six, uint64_t *bytes)

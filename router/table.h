@@ -99,6 +99,10 @@ int table_make(struct table **, unsigned kind, table_source *, void *context, bo
 int table_configure(struct table **, const struct config *, const struct mac_addr *mac,
 	bool confirmed, const struct table_nics *, struct table_report *, struct error *error);
 
+/* Whether a table can be made of the configuration, by NICs of whatever address: as
+ * table_configure. */
+int table_try(const struct config *, struct error *error);
+
 /*
  * The same for some routes: next hops are numbers of `hops`, a copy of table_next_hops with what is
  * new, and the table's own from then on, on success. change[]: ascending, one for each prefix; next

@@ -8,6 +8,7 @@
  * a good one.
  */
 #include "router/config.h"
+#include "router/config_tree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,8 +84,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (file < 0 || ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
 		return 0;
 	if (config_load(&config, path, &error) < 0) {
-		/* A sentence after the file's name and a line. */
+		/* A sentence after the file's name and a line; all mistakes, of which it is the
+		 * first. */
+		struct config_mistakes all = {0};
 		unsigned line = 0;
+
+		if (config_load_text(&config, path, (const char *)data, size, &all, &error) == 0 ||
+			!all.n || !strstr(error.text, all.mistake[0].reason.text))
+			abort();
+		config_mistakes_free(&all);
 
 		if (strncmp(error.text, path, strlen(path)) != 0 ||
 			sscanf(error.text + strlen(path), ":%u: ", &line) != 1 || line == 0)

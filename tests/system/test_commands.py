@@ -33,7 +33,7 @@ def commands():
 
 
 def test_list():
-    assert commands() == ["router", "reload", "show", "replay", "lab", "nic", "keeper", "punt",
+    assert commands() == ["router", "reload", "config", "show", "replay", "lab", "nic", "keeper", "punt",
                           "doctor", "tester", "fib", "completion"]
 
 

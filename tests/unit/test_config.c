@@ -6,6 +6,8 @@
  *     test_config SOURCE-DIRECTORY
  */
 #include "router/config.h"
+#include "router/config_defaults.h"
+#include "router/config_tree.h"
 #include "router/policers.h"
 
 #include <p2pnic/registers.h>
@@ -460,6 +462,10 @@ static const struct mistake {
 		NIC "kernel: {}\npunt: {link: {rate: 1},\n  link: {rate: 1}}\n"},
 	{1, "names a network interface, too, so at most 15 characters",
 		"nics: [{name: a123456789012345, port: {type: tap, target: t}}]\nkernel: {}\n"},
+	{3, "2 entries; nics_max is 1", "router: {nics_max: 1}\n" NICS},
+	{1, "nics_max 65: want 1 to 64", "router: {nics_max: 65}\n" NIC},
+	{1, "too small for 40 NICs, ", "router: {packet_memory_mib: 16, nics_max: 40}\n" NIC},
+	{3, "1 entries; the most that", "router: {packet_memory_mib: 16, rx_buffers: 8192}\n" NIC},
 };
 
 static void test_mistakes(void **state)
@@ -480,6 +486,99 @@ static void test_mistakes(void **state)
 			fail_msg("'%s'\nwant '%s… %s' of\n%s", error.text, where, m->reason,
 				m->text);
 	}
+}
+
+/* One does not hide another, but where one would follow from the other. */
+static void test_all_mistakes(void **state)
+{
+	static const char text[] = "router: {batch: 99, nme: x, batch: 1}\n"
+				   "nics:\n"
+				   "  - {name: a, port: {type: pcap, target: \"x,y\"}, mtuu: 3}\n"
+				   "  - {port: {type: pcap}}\n";
+	static const char later[] =
+		"nics:\n"
+		"  - {name: a, port: {type: pcap, target: \"x,y\"}, addresses: [10.0.1.1/24, 7]}\n"
+		"  - {name: a, port: {type: pcap, target: \"x,z\"}}\n"
+		"neighbors:\n"
+		"  - {nic: b, address: 10.0.1.2, mac: \"02:00:00:00:00:01\"}\n"
+		"routes:\n"
+		"  - {prefix: 1.2.3.4/33, via: 10.0.1.2}\n"
+		"  - {prefix: 1.2.3.0/24}\n";
+	static const struct {
+		const char *text;
+		struct {
+			unsigned line, column;
+			const char *reason;
+		} want[8];
+	} of[] = {
+		{text, {{1, 17, "batch 99"}, {1, 21, "unknown key 'nme'"}, {1, 29, "a second time"},
+			       {3, 50, "unknown key 'mtuu'"}, {4, 12, "lacks the key target"},
+			       {4, 5, "lacks the key name"}}},
+		{later, {{2, 75, "'7' is no ADDRESS"}, {3, 12, "two NICs are named 'a'"},
+				{7, 14, "'1.2.3.4/33'"}, {8, 5, "want one of via"}}},
+	};
+
+	for (size_t k = 0; k < sizeof(of) / sizeof(*of); k++) {
+		struct config_mistakes all = {0};
+		struct config *config = NULL;
+		struct error error;
+		unsigned n = 0;
+
+		assert_int_equal(config_load_text(&config, "x.yaml", of[k].text, strlen(of[k].text),
+					 &all, &error),
+			-EINVAL);
+		for (; n < 8 && of[k].want[n].line; n++) {
+			assert_int_equal(all.mistake[n].at.line, of[k].want[n].line);
+			assert_int_equal(all.mistake[n].at.column, of[k].want[n].column);
+			assert_non_null(strstr(all.mistake[n].reason.text, of[k].want[n].reason));
+		}
+		assert_int_equal(all.n, n);
+		assert_non_null(strstr(error.text, all.mistake[0].reason.text));
+		config_mistakes_free(&all);
+	}
+}
+
+/* However many, those that are kept have room. */
+static void test_many_mistakes(void **state)
+{
+	struct config_mistakes all = {0};
+	struct config *config = NULL;
+	struct error error;
+	char text[8192] = NIC "routes:\n";
+
+	for (unsigned k = 0; k < CONFIG_MISTAKES_MAX + 9; k++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "  - {prefix: x}\n");
+	assert_int_equal(
+		config_load_text(&config, "x.yaml", text, strlen(text), &all, &error), -EINVAL);
+	assert_int_equal(all.n, CONFIG_MISTAKES_MAX + 9);
+	assert_int_equal(all.mistake[CONFIG_MISTAKES_MAX - 1].at.line, 3 + CONFIG_MISTAKES_MAX);
+	config_mistakes_free(&all);
+}
+
+/* Places for NICs: given, or what the packet memory holds; what it is made for, it holds. */
+static void test_places(void **state)
+{
+	struct config *c = load(NICS);
+	const unsigned held = *c->router->nics_max;
+
+	assert_true(held == config_places(c) && held >= 2);
+	config_size(c, 60);
+	assert_int_equal(*c->router->ring_slots, 256);
+	assert_true(*c->router->nics_max >= 60);
+	assert_true(config_size_like(c, P2PNIC_RING_SLOTS_MAX, 16));
+	assert_int_equal(*c->router->nics_max, held);
+	assert_false(config_size_like(c, 512, 16));
+	assert_int_equal(*c->router->nics_max, held);
+	config_free(c);
+	c = load("router: {nics_max: 40}\n" NIC);
+	assert_int_equal(*c->router->ring_slots, 256);
+	assert_true(config_places(c) >= 40);
+	config_size(c, 2);
+	assert_int_equal(*c->router->nics_max, 40);
+	config_free(c);
+	c = load("router: {method: bn}\n" NICS);
+	assert_int_equal(*c->router->nics_max, 2);
+	config_free(c);
 }
 
 static void test_no_file(void **state)
@@ -707,6 +806,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_vlans),
 		cmocka_unit_test(test_punt_rates),
 		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_all_mistakes),
+		cmocka_unit_test(test_many_mistakes),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_out_of_memory_is_said),
 		cmocka_unit_test(test_descriptors_flat),
