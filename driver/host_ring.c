@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 /* --- Maps ------------------------------------------------------------------------------------- */
 
@@ -13,8 +14,20 @@ void host_maps_free(struct host_maps *m)
 {
 	for (unsigned k = 0; k < HOST_PARTS; k++)
 		if (m->at[k])
-			munmap(m->at[k], m->bytes[k]);
+			munmap(m->page[k], m->page_bytes[k]);
 	*m = (struct host_maps){.doorbell = -1};
+}
+
+/* What a descriptor is mapped by: pages of its file, huge ones perhaps (mapping.c of the soft
+ * NIC). */
+static uint64_t page_of(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_blksize > 4096 &&
+			       !(status.st_blksize & (status.st_blksize - 1))
+		       ? (uint64_t)status.st_blksize
+		       : 4096;
 }
 
 int host_maps_make(
@@ -26,8 +39,10 @@ int host_maps_make(
 
 		if (s->fd < 0 || !s->bytes)
 			continue;
-		uint8_t *at = mmap(NULL, s->bytes, PROT_READ | (s->write ? PROT_WRITE : 0),
-			MAP_SHARED, s->fd, (off_t)s->offset);
+		const uint64_t page = page_of(s->fd), before = s->offset & (page - 1);
+		const uint64_t bytes = (before + s->bytes + page - 1) & ~(page - 1);
+		uint8_t *at = mmap(NULL, bytes, PROT_READ | (s->write ? PROT_WRITE : 0), MAP_SHARED,
+			s->fd, (off_t)(s->offset - before));
 		if (at == MAP_FAILED) {
 			const int result = -errno;
 
@@ -35,8 +50,10 @@ int host_maps_make(
 			return error_set(error, result, "mapping part %u of the host's rings: %s",
 				k, strerror(-result));
 		}
-		m->at[k] = at;
+		m->at[k] = at + before;
 		m->bytes[k] = s->bytes;
+		m->page[k] = at;
+		m->page_bytes[k] = bytes;
 	}
 	if (!share[HOST_DOORBELL].bytes)
 		m->doorbell = share[HOST_DOORBELL].fd;

@@ -67,6 +67,8 @@ struct host_share {
 struct host_maps {
 	uint8_t *at[HOST_PARTS]; /* NULL: not mapped */
 	uint64_t bytes[HOST_PARTS];
+	void *page[HOST_PARTS]; /* whole pages, in which they lie */
+	uint64_t page_bytes[HOST_PARTS];
 	int doorbell; /* eventfd; -1: write to at[HOST_DOORBELL] */
 };
 

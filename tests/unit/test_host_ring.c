@@ -7,6 +7,7 @@
 #include "tests/unit/seed.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -674,10 +675,36 @@ static void run(void (*test)(struct model *))
 	}
 TESTS(RUN)
 
+/* A soft NIC's memory may be of huge pages, of which a part takes some. */
+static void test_huge_pages(void **state)
+{
+	struct host_share share[HOST_PARTS];
+	struct host_maps maps;
+	struct error error;
+	const int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4 << 20), 0);
+	for (unsigned k = 0; k < HOST_PARTS; k++)
+		share[k] = (struct host_share){.fd = -1};
+	share[HOST_MAILBOXES] = (struct host_share){fd, true, 1 << 20, 0x10000};
+	const int result = host_maps_make(&maps, share, &error);
+
+	/* Where none are set aside, it is for want of memory. */
+	if (result) {
+		assert_int_equal(result, -ENOMEM);
+	} else {
+		memset(maps.at[HOST_MAILBOXES], 1, 0x10000);
+		assert_int_equal(maps.bytes[HOST_MAILBOXES], 0x10000);
+		host_maps_free(&maps);
+	}
+	close(fd);
+}
+
 int main(void)
 {
 #define ENTRY(test) {#test, run_##test, NULL, NULL, NULL},
-	const struct CMUnitTest tests[] = {TESTS(ENTRY)};
+	const struct CMUnitTest tests[] = {TESTS(ENTRY) cmocka_unit_test(test_huge_pages)};
 
 	return cmocka_run_group_tests_name("host ring", tests, NULL, NULL);
 }
