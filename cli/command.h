@@ -42,8 +42,10 @@ extern const struct command commands[];
 
 int command_completion(int argc, char **argv);
 int command_config(int argc, char **argv);
+int command_metrics(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
+int command_metrics(int argc, char **argv);
 int command_nic(int argc, char **argv);
 int command_keeper(int argc, char **argv);
 int command_punt(int argc, char **argv);

@@ -23,6 +23,7 @@ const struct command commands[] = {
 	{"keeper", command_keeper, "hold NICs' connections while a driver is replaced",
 		&keeper_syntax},
 	{"punt", command_punt, "carry frames between NICs and the kernel's taps", &punt_syntax},
+	{"metrics", command_metrics, "serve a router's counters to Prometheus and browsers", NULL},
 	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix",
 		&doctor_syntax},
 	{"tester", command_tester, "generate and analyse traffic", &tester_syntax},

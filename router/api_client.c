@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* All that comes; jansson's own reading of a descriptor takes a system call a byte. NULL: out of
@@ -34,6 +35,20 @@ static char *read_all(int fd, size_t *length)
 	return text;
 }
 
+unsigned api_patience_ms;
+
+static void be_patient(int fd)
+{
+	const struct timeval limit = {api_patience_ms / 1000, api_patience_ms % 1000 * 1000};
+
+	if (fd < 0 || !api_patience_ms)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* of connect, too */
+}
+
+#define NO_ANSWER "the router does not answer"
+
 static json_t *ask(const char *runtime, const json_t *question, struct error *error)
 {
 	struct sockaddr_un address;
@@ -50,8 +65,10 @@ static json_t *ask(const char *runtime, const json_t *question, struct error *er
 		return NULL;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	be_patient(fd);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		const char *why = errno == ENOENT || errno == ECONNREFUSED ? "no router runs there"
+				  : errno == EAGAIN                        ? NO_ANSWER
 									   : strerror(errno);
 
 		error_set(error, -errno, "%s: %s", path, why);
@@ -63,12 +80,17 @@ static json_t *ask(const char *runtime, const json_t *question, struct error *er
 	if (!text || dprintf(fd, "%s\n", text) < 0) {
 		error_set(error, -errno, "%s: %s", path, strerror(errno));
 	} else {
+		errno = 0;
 		char *reply = read_all(fd, &length);
+		const bool late = errno == EAGAIN;
 
 		answer = reply ? json_loadb(reply, length, 0, &parse_error) : NULL;
 		if (!answer)
-			error_set(error, -EPROTO, "%s: the router's answer: %s", path,
-				reply ? parse_error.text : strerror(ENOMEM));
+			error_set(error, -EPROTO, "%s: %s%s", path,
+				late ? "" : "the router's answer: ",
+				late    ? NO_ANSWER
+				: reply ? parse_error.text
+					: strerror(ENOMEM));
 		free(reply);
 	}
 	free(text);

@@ -8,6 +8,9 @@
 
 #include "ipc/error.h"
 
+/* How long each step of a request may wait for the router; 0 (at first): for ever. */
+extern unsigned api_patience_ms;
+
 /* The answer to a request, which it lets go of: an object, owned by the caller; NULL with a
  * sentence in error, the router's own if it refused. own: only if the directory is this user's
  * alone (router/runtime.h); else whoever answers there may be anybody. */

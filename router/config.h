@@ -160,6 +160,13 @@ struct config_punt {
 	struct config_policer class[P2PNIC_PUNT_COUNT];
 };
 
+/* Where counters are served by HTTP (metrics/metrics.h). Absent: nowhere. */
+struct config_metrics {
+	char *listen;    /* endpoint.h */
+	bool *public;    /* also where other hosts reach it */
+	char *namespace; /* of the address, as `ip netns` names it; absent: the router's own */
+};
+
 struct config {
 	struct config_router *router;
 	struct config_engine *engines;
@@ -172,8 +179,9 @@ struct config {
 	unsigned routes_count;
 	struct config_route_file *route_files;
 	unsigned route_files_count;
-	struct config_kernel *kernel; /* NULL: absent */
-	struct config_punt *punt;     /* NULL: absent */
+	struct config_kernel *kernel;   /* NULL: absent */
+	struct config_punt *punt;       /* NULL: absent */
+	struct config_metrics *metrics; /* NULL: absent */
 
 	char *path;
 	char *text; /* the file's own, comments and all, with a zero byte behind */

@@ -3,6 +3,7 @@
 
 #include "driver/method.h"
 #include "router/config_defaults.h"
+#include "router/endpoint.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -352,6 +353,25 @@ static int check_kernel(struct config *config, struct config_tree *tree)
 	return 0;
 }
 
+/* Anybody who reaches it reads everything. */
+static int check_metrics(const struct config *config, struct config_tree *tree)
+{
+	const struct config_metrics *m = config->metrics;
+	struct endpoint endpoint;
+
+	if (!m || !endpoint_parse(m->listen, &endpoint))
+		return 0;
+	if (endpoint.path && m->namespace)
+		return config_tree_wrong(tree, mark_of(tree, "metrics", 0, "namespace", 0),
+			"namespace: a socket's path is in none: leave it out");
+	if (endpoint.loopback || (m->public && *m->public))
+		return 0;
+	return config_tree_wrong(tree, mark_of(tree, "metrics", 0, "listen", 0),
+		"listen: other hosts reach %s, and may read everything there; if that is meant: "
+		"public: true",
+		m->listen);
+}
+
 int config_check(struct config *config, struct config_tree *tree)
 {
 	int code = check_buffer_bytes(config, tree);
@@ -378,5 +398,7 @@ int config_check(struct config *config, struct config_tree *tree)
 	for (unsigned k = 0; k < config->route_files_count; k++)
 		if (!config_goes_on(&code, check_route_file(config, k, tree)))
 			return code;
+	if (!config_goes_on(&code, check_metrics(config, tree)))
+		return code;
 	return code ? code : check_kernel(config, tree);
 }

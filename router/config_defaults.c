@@ -219,6 +219,8 @@ int config_defaults(struct config *c)
 	if (c->kernel && !error)
 		error = number(&c->kernel->fpm, 0);
 
+	if (c->metrics && !error)
+		error = flag(&c->metrics->public);
 	if (!error)
 		error = router(c);
 	for (unsigned k = 0; k < c->engines_count && !error; k++)

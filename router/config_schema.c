@@ -2,6 +2,7 @@
 #include "router/config_schema.h"
 
 #include "driver/method.h"
+#include "router/endpoint.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -258,6 +259,21 @@ static const struct field punt_fields[] = {P2PNIC_PUNT_CLASSES(PUNT_CLASS)};
 #undef PUNT_CLASS
 static const struct schema punt_schema = SCHEMA(punt_fields, struct config_punt);
 
+static bool listen_valid(const char *text)
+{
+	struct endpoint endpoint;
+
+	return endpoint_parse(text, &endpoint);
+}
+
+static const struct field metrics_fields[] = {
+	TEXT(listen, struct config_metrics, REQUIRED, .valid = listen_valid,
+		.want = ENDPOINT_WANTED),
+	SWITCH(public, struct config_metrics),
+	TEXT(namespace, struct config_metrics, .valid = namespace_valid, .want = NAMESPACE_WANTED),
+};
+static const struct schema metrics_schema = SCHEMA(metrics_fields, struct config_metrics);
+
 static const struct field config_fields[] = {
 	POINTED(router, struct config, struct config_router, .schema = &router_schema),
 	LIST(engines, struct config, struct config_engine, RANGE(0, UINT_MAX),
@@ -272,6 +288,7 @@ static const struct field config_fields[] = {
 		.schema = &route_file_schema),
 	POINTED(kernel, struct config, struct config_kernel, .schema = &kernel_schema),
 	POINTED(punt, struct config, struct config_punt, .schema = &punt_schema),
+	POINTED(metrics, struct config, struct config_metrics, .schema = &metrics_schema),
 };
 static const struct schema config_schema = SCHEMA(config_fields, struct config);
 

@@ -143,6 +143,8 @@ static void note_done(struct router_kernel *k, const struct table_report *report
 	if (report->failed)
 		nics_mend(k->router);
 	k->lag_ns = k->changed_ns ? clock_now_ns() - k->changed_ns : 0;
+	if (k->changed_ns)
+		histogram_add(&k->router->lag_times, k->lag_ns);
 	if (k->lag_ns > k->lag_most_ns)
 		k->lag_most_ns = k->lag_ns;
 	if (!waiting) {

@@ -2,9 +2,12 @@
 #include "router/reload.h"
 #include "router/audit.h"
 #include "router/kernel.h"
+#include "router/metrics.h"
 #include "router/policers.h"
 #include "router/router.h"
 #include "router/settings.h"
+
+#include "ipc/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -195,7 +198,7 @@ static void say_how_to_confirm(struct router *r)
 		r->error.text, r->runtime);
 }
 
-static int reload(struct router *r, bool force, struct table_report *report)
+static int take(struct router *r, bool force, struct table_report *report)
 {
 	struct table_nics nics = {.n = 0};
 	struct config *config;
@@ -228,11 +231,24 @@ static int reload(struct router *r, bool force, struct table_report *report)
 			policers_write(&r->nic[k].driver, config);
 	config_free(r->config);
 	r->config = config;
+	metrics_follow(r);
 	r->reloads++;
 	audit_schedule(r);
 	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(report, text));
 	return 0;
+}
+
+static int reload(struct router *r, bool force, struct table_report *report)
+{
+	const uint64_t start = clock_now_ns();
+	const int result = take(r, force, report);
+
+	if (result)
+		r->reloads_refused++;
+	else
+		histogram_add(&r->reload_times, clock_now_ns() - start);
+	return result;
 }
 
 int router_reload(struct router *r)

@@ -5,6 +5,7 @@
 #include "router/audit.h"
 #include "router/events.h"
 #include "router/kernel.h"
+#include "router/metrics.h"
 #include "router/plan.h"
 #include "router/reload.h"
 
@@ -203,6 +204,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->netns = (struct netns){-1};
 	helper_init(&r->keeper, r, &keep_kind);
 	helper_init(&r->punt, r, &punt_kind);
+	helper_init(&r->metrics, r, &metrics_kind);
 	r->listener.fd = r->signals = -1;
 	r->starting = true;
 	r->config = config;
@@ -234,6 +236,7 @@ int router_start_config(struct router *r, struct config *config)
 		return error;
 	}
 	r->starting = false;
+	metrics_open(r);
 	router_path(r, "api.sock", path);
 	router_say(r, "%u NICs forward; questions to %s", r->config->nics_count, path);
 	return 0;
@@ -300,6 +303,8 @@ void router_stop(struct router *r)
 			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
 	api_close(r);
+	metrics_close(r, r->leave);
+	census_close(r);
 	audit_close(r);
 	kernel_close(r);
 	runtime_close(&r->held, r->runtime, !r->leave);

@@ -28,7 +28,9 @@
 #include "driver/fabric.h"
 #include "ipc/error.h"
 #include "ipc/listen.h"
+#include "router/census.h"
 #include "router/config.h"
+#include "router/histogram.h"
 #include "router/keep.h"
 #include "router/loop.h"
 #include "router/nic.h"
@@ -50,8 +52,11 @@ struct router {
 	struct table *table;          /* NULL: not yet */
 	struct router_kernel *kernel; /* NULL: the configuration has none */
 	struct audit *audit;
-	unsigned reloads; /* configurations taken */
-	struct helper keeper, punt;
+	unsigned reloads, reloads_refused; /* configurations taken; not taken */
+	struct histogram reload_times;     /* of those taken, until every NIC has it */
+	struct histogram lag_times;        /* from a change of the kernel until every NIC has it */
+	struct census_taking census;
+	struct helper keeper, punt, metrics;
 	struct netns netns; /* of the taps */
 
 	char runtime[ROUTER_PATH_BYTES - 40];

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show.h"
+#include "router/counters_json.h"
 #include "router/interface.h"
 #include "router/rib.h"
 #include "router/router.h"
 #include "router/show_host.h"
 #include "router/show_kernel.h"
+#include "router/show_metrics.h"
 
 #include "driver/method.h"
 
@@ -13,7 +15,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define SILENT "not answering"
+#define SILENT     "not answering"
+#define N(counter) driver_nic_count(&(counter))
 
 static json_t *number(const _Atomic uint64_t *counter)
 {
@@ -41,9 +44,12 @@ static json_t *drops(const struct p2pnic_counters *c)
 {
 	json_t *o = json_object();
 
-	for (unsigned k = 0; k < P2PNIC_DROP_COUNT; k++)
-		if (driver_nic_count(&c->dropped[k]))
-			json_object_set_new(o, drop_name[k], number(&c->dropped[k]));
+	for (unsigned reason = 0; reason < P2PNIC_DROP_COUNT; reason++) {
+		const uint64_t n = COUNTERS_DROP(COUNTER_VALUE);
+
+		if (n)
+			json_object_set_new(o, drop_name[reason], json_integer((json_int_t)n));
+	}
 	return o;
 }
 
@@ -58,7 +64,7 @@ static const char *state_of(const struct router *r, unsigned k)
 							: "forwarding";
 }
 
-static double engine_cpu(const struct router_nic *nic)
+double show_engine_cpu(const struct router_nic *nic)
 {
 	char thread[16]; /* as engine_new names it, cut to what the kernel keeps */
 
@@ -77,22 +83,29 @@ static json_t *show_texts(char **text, unsigned n)
 	return list;
 }
 
+void show_nic_state(const struct router *r, unsigned k, json_t *o)
+{
+	const struct router_nic *nic = &r->nic[k];
+	const struct config_nic *config = &r->config->nics[k];
+	const bool on = !strcmp(state_of(r, k), "forwarding");
+
+	json_object_set_new(o, "state", json_string(state_of(r, k)));
+	COUNTERS_STATE(COUNTER_PUT)
+}
+
 static json_t *show_nic(struct router *r, unsigned k)
 {
 	const struct config_nic *n = &r->config->nics[k];
 	const struct router_nic *nic = &r->nic[k];
 	char mac[ADDRESS_TEXT_BYTES];
 	json_t *vlans = json_array();
-	json_t *o = json_pack(
-		"{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:i, s:s, s:i, s:i, s:i}",
-		"name", n->name, "index", (int)k, "state", state_of(r, k), "method",
-		method_name(r->fabric.method), "check", check_name(r->fabric.check), "buffer_bytes",
-		(int)r->fabric.buffer_bytes, "engine", nic->engine, "process", nic->unit->name,
-		"pid", (int)nic->unit->process.pid, "engine_cpu_seconds", engine_cpu(nic),
-		"restarts", (int)nic->restarts, "mac", mac_text(r->mac[k], mac), "mtu",
-		(int)*n->mtu, "packet_memory_bytes", (int)nic->driver.bar4_bytes,
-		"table_memory_bytes", (int)nic->driver.bar2_bytes);
+	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:s}", "name", n->name,
+		"index", (int)k, "method", method_name(r->fabric.method), "check",
+		check_name(r->fabric.check), "buffer_bytes", (int)r->fabric.buffer_bytes, "engine",
+		nic->engine, "process", nic->unit->name, "pid", (int)nic->unit->process.pid,
+		"engine_cpu_seconds", show_engine_cpu(nic), "mac", mac_text(r->mac[k], mac));
 
+	show_nic_state(r, k, o);
 	json_object_set_new(o, "addresses", show_texts(n->addresses, n->addresses_count));
 	for (unsigned v = 0; v < n->vlans_count; v++)
 		json_array_append_new(vlans,
@@ -143,6 +156,17 @@ static bool given_up(const struct router *r, unsigned a, unsigned b)
 	       1;
 }
 
+json_t *show_ring(const struct router *r, unsigned ingress, unsigned egress)
+{
+	const struct p2pnic_traffic *out = &r->nic[ingress].driver.counters->to_ring[egress];
+	const struct p2pnic_traffic *in = &r->nic[egress].driver.counters->from_ring[ingress];
+	json_t *o = json_pack("{s:s, s:s}", "ingress", r->config->nics[ingress].name, "egress",
+		r->config->nics[egress].name);
+
+	COUNTERS_RING(COUNTER_PUT)
+	return o;
+}
+
 /* The rings out of this NIC, one row for each egress. */
 static void show_rings(struct router *r, unsigned k, json_t *rows)
 {
@@ -154,55 +178,37 @@ static void show_rings(struct router *r, unsigned k, json_t *rows)
 
 		if (!r->nic[e].driver.device)
 			continue;
-		json_t *row = traffic(&d->counters->to_ring[e]);
+		json_t *row = show_ring(r, k, e);
 
-		json_object_set_new(row, "ingress", json_string(r->config->nics[k].name));
-		json_object_set_new(row, "egress", json_string(r->config->nics[e].name));
 		json_object_set_new(row, "slots", json_integer(entry->out_slots));
 		json_object_set_new(row, "batch", json_integer(entry->batch));
 		json_object_set_new(row, "epoch", json_integer(entry->epoch));
 		json_object_set_new(
 			row, "check", json_string(check_name(P2PNIC_PEER_CHECKED(entry->flags))));
 		json_object_set_new(row, "given_up", json_boolean(given_up(r, k, e)));
-		json_object_set_new(
-			row, "taken", traffic(&r->nic[e].driver.counters->from_ring[k]));
 		json_array_append_new(rows, row);
 	}
 }
 
-static json_t *show_counter(struct router *r, unsigned k)
+json_t *show_counter(struct router *r, unsigned k)
 {
 	const struct driver_nic *d = &r->nic[k].driver;
 	const struct p2pnic_counters *c = d->counters;
-	uint64_t to = 0, from = 0, to_bytes = 0, from_bytes = 0;
+	struct {
+		uint64_t to_packets, to_bytes, from_packets, from_bytes;
+	} sum = {0};
 	json_t *o = json_pack("{s:s}", "nic", r->config->nics[k].name);
 
 	if (!d->device)
 		return o;
 	for (unsigned e = 0; e < P2PNIC_NICS_MAX; e++) {
-		to += driver_nic_count(&c->to_ring[e].packets);
-		to_bytes += driver_nic_count(&c->to_ring[e].bytes);
-		from += driver_nic_count(&c->from_ring[e].packets);
-		from_bytes += driver_nic_count(&c->from_ring[e].bytes);
+		sum.to_packets += N(c->to_ring[e].packets);
+		sum.to_bytes += N(c->to_ring[e].bytes);
+		sum.from_packets += N(c->from_ring[e].packets);
+		sum.from_bytes += N(c->from_ring[e].bytes);
 	}
-	json_object_set_new(o, "received", traffic(&c->received));
-	json_object_set_new(o, "from_rings",
-		json_pack("{s:I, s:I}", "packets", (json_int_t)from, "bytes",
-			(json_int_t)from_bytes));
-	json_object_set_new(o, "injected", traffic(&c->injected));
-	json_object_set_new(o, "sent", traffic(&c->sent));
-	json_object_set_new(o, "to_rings",
-		json_pack("{s:I, s:I}", "packets", (json_int_t)to, "bytes", (json_int_t)to_bytes));
-	json_object_set_new(o, "punted", traffic(&c->punted));
-	json_object_set_new(o, "held", number(&c->held));
+	COUNTERS_NIC(COUNTER_PUT)
 	json_object_set_new(o, "dropped", drops(c));
-	json_object_set_new(o, "missed", number(&c->port_missed));
-	json_object_set_new(o, "dma_faults", number(&c->dma_faults));
-	json_object_set_new(o, "dma_lost", number(&c->dma_lost));
-	json_object_set_new(o, "bad_words", number(&c->bad_words));
-	json_object_set_new(o, "doorbells", number(&c->doorbells));
-	json_object_set_new(o, "sleeps", number(&c->sleeps));
-	json_object_set_new(o, "unaccounted", json_integer(driver_nic_unaccounted(d)));
 	return o;
 }
 
@@ -210,23 +216,24 @@ static json_t *show_drops(struct router *r)
 {
 	json_t *rows = json_array();
 
-	for (unsigned k = 0; k < P2PNIC_DROP_COUNT; k++) {
+	for (unsigned reason = 0; reason < P2PNIC_DROP_COUNT; reason++) {
 		uint64_t total = 0;
 		json_t *by_nic = json_object();
 
-		for (unsigned n = 0; n < r->config->nics_count; n++) {
-			const struct driver_nic *d = &r->nic[n].driver;
-			uint64_t dropped =
-				d->device ? driver_nic_count(&d->counters->dropped[k]) : 0;
+		for (unsigned k = 0; k < r->config->nics_count; k++) {
+			const struct driver_nic *d = &r->nic[k].driver;
+			const struct p2pnic_counters *c = d->counters;
+			const uint64_t n = d->device ? COUNTERS_DROP(COUNTER_VALUE) : 0;
 
-			total += dropped;
-			if (dropped)
-				json_object_set_new(by_nic, r->config->nics[n].name,
-					json_integer((json_int_t)dropped));
+			total += n;
+			if (n)
+				json_object_set_new(by_nic, r->config->nics[k].name,
+					json_integer((json_int_t)n));
 		}
-		json_array_append_new(rows,
-			json_pack("{s:s, s:I, s:o, s:s}", "reason", drop_name[k], "packets",
-				(json_int_t)total, "nics", by_nic, "meaning", drop_meaning[k]));
+		json_array_append_new(
+			rows, json_pack("{s:s, s:I, s:o, s:s}", "reason", drop_name[reason],
+				      "packets", (json_int_t)total, "nics", by_nic, "meaning",
+				      drop_meaning[reason]));
 	}
 	return rows;
 }
@@ -249,9 +256,18 @@ static json_t *show_neighbors(struct router *r)
 }
 
 /* The driver's own share, and what of the packets it touched: only those punted or injected. */
-static json_t *show_router(struct router *r)
+json_t *show_router(const struct router *r)
 {
+	static const struct route first6 = {.family = 6};
 	const struct table_counts *table = table_counts(r->table);
+	const struct routes *routes = table_routes(r->table);
+	/* Ascending by family; ::/0 itself is at that place or behind. */
+	const size_t behind = routes_behind(routes, &first6);
+	const size_t routes4 =
+		behind - (behind && route_order(&routes->route[behind - 1], &first6) >= 0);
+	const size_t routes6 = routes->n - routes4;
+	json_t *o = json_pack("{s:i, s:s, s:s}", "pid", (int)getpid(), "configuration",
+		r->config->path, "method", method_name(r->fabric.method));
 	struct rusage use;
 	uint64_t through = 0;
 	unsigned up = 0;
@@ -266,18 +282,10 @@ static json_t *show_router(struct router *r)
 		if (!d->device)
 			continue;
 		up++;
-		through += driver_nic_count(&d->counters->punted.packets) +
-			   driver_nic_count(&d->counters->injected.packets);
+		through += N(d->counters->punted.packets) + N(d->counters->injected.packets);
 	}
-	return json_pack("{s:i, s:s, s:s, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "pid",
-		(int)getpid(), "configuration", r->config->path, "method",
-		method_name(r->fabric.method), "nics", (int)r->config->nics_count, "forwarding",
-		(int)up, "driver_cpu_seconds", seconds, "data_packets_through_driver",
-		(json_int_t)through, "fib4_image_bytes", (json_int_t)table_image_bytes(r->table, 4),
-		"fib6_image_bytes", (json_int_t)table_image_bytes(r->table, 6), "table_loads",
-		(json_int_t)table->loads, "table_patches", (json_int_t)table->patches,
-		"last_patch_bytes", (json_int_t)table->last_patch_bytes, "last_patch_us",
-		(double)table->last_patch_ns * 1e-3);
+	COUNTERS_ROUTER(COUNTER_PUT)
+	return o;
 }
 
 json_t *router_show(struct router *r, const char *what)
@@ -303,6 +311,7 @@ json_t *router_show(struct router *r, const char *what)
 	       : !strcmp(what, "punt")     ? show_punt(r)
 	       : !strcmp(what, "tap")      ? show_tap(r)
 	       : !strcmp(what, "kernel")   ? show_kernel(r)
+	       : !strcmp(what, "metrics")  ? show_metrics(r)
 	       : !strcmp(what, "doctor")   ? show_doctor(r, true)
 					   : NULL;
 }

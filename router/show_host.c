@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show_host.h"
+#include "router/counters_json.h"
 #include "router/policers.h"
 #include "router/router.h"
 
@@ -24,21 +25,21 @@ static json_t *punt_row(
 	const struct router *r, unsigned k, unsigned class, const struct host_tally *t)
 {
 	const struct driver_nic *d = &r->nic[k].driver;
-	const uint64_t passed = d->device ? driver_nic_count(&d->counters->punt[class].passed) : 0;
-	const uint64_t policed =
-		d->device ? driver_nic_count(&d->counters->punt[class].policed) : 0;
-
+	const struct {
+		uint64_t passed, policed;
+	} p = {d->device ? driver_nic_count(&d->counters->punt[class].passed) : 0,
+		d->device ? driver_nic_count(&d->counters->punt[class].policed) : 0};
 	const struct p2pnic_policer limit =
 		d->device ? policer_in_force(d, class) : policer_of(r->config, class);
-
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nic",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "nic",
 		r->config->nics[k].name, "class", class_name[class], "ring",
 		ring_name[class_ring[class]], "rate", (json_int_t)limit.all.rate, "burst",
 		(json_int_t)limit.all.burst, "source_rate", (json_int_t)limit.source.rate,
 		"source_burst", (json_int_t)limit.source.burst, "seen",
-		(json_int_t)passed + (json_int_t)policed, "passed", (json_int_t)passed, "policed",
-		(json_int_t)policed, "delivered", (json_int_t)t->counts.passed[class], "refused",
-		(json_int_t)t->counts.refused[class]);
+		(json_int_t)(p.passed + p.policed));
+
+	COUNTERS_PUNT(COUNTER_PUT)
+	return o;
 }
 
 json_t *show_punt(struct router *r)
@@ -82,20 +83,17 @@ json_t *show_tap(struct router *r)
 		return rows;
 	host_faces_count(r, tally);
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		const struct punt_counts *c = &tally[k].counts;
+		const struct host_tally *t = &tally[k];
+		const struct punt_counts *c = &t->counts;
+		json_t *o = json_pack("{s:s, s:b, s:b, s:I, s:I, s:o, s:o}", "nic",
+			r->config->nics[k].name, "served", (t->flags & PUNT_RINGS) != 0, "carrier",
+			(t->flags & PUNT_CARRIER) != 0, "delivered",
+			(json_int_t)sum(c->passed, P2PNIC_PUNT_COUNT), "refused",
+			(json_int_t)sum(c->refused, P2PNIC_PUNT_COUNT), "injected_by_ring",
+			by_ring(c->sent), "full_by_ring", by_ring(c->full));
 
-		json_array_append_new(
-			rows, json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-				      "nic", r->config->nics[k].name, "served",
-				      (tally[k].flags & PUNT_RINGS) != 0, "carrier",
-				      (tally[k].flags & PUNT_CARRIER) != 0, "delivered",
-				      (json_int_t)sum(c->passed, P2PNIC_PUNT_COUNT), "refused",
-				      (json_int_t)sum(c->refused, P2PNIC_PUNT_COUNT), "bad",
-				      (json_int_t)sum(c->bad, P2PNIC_HOST_RINGS), "injected",
-				      (json_int_t)sum(c->sent, P2PNIC_HOST_RINGS), "full",
-				      (json_int_t)sum(c->full, P2PNIC_HOST_RINGS), "oversize",
-				      (json_int_t)c->oversize, "injected_by_ring", by_ring(c->sent),
-				      "full_by_ring", by_ring(c->full)));
+		COUNTERS_TAP(COUNTER_PUT)
+		json_array_append_new(rows, o);
 	}
 	return rows;
 }

@@ -61,12 +61,21 @@ def of_punt(path):
     return ["punt", "--socket", path]
 
 
+def of_metrics(path):
+    return ["metrics", "--socket", path]
+
+
+def of_metrics_by_hand(path):
+    return ["metrics", "--listen", f"unix:{path}"]
+
+
 def of_tester(path):
     return ["run", "-p", f"memif:{path},role=server", "-W", "0.1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("arguments", [of_nic, of_memif, of_keeper, of_punt, of_tester])
+@pytest.mark.parametrize("arguments", [of_nic, of_memif, of_keeper, of_punt, of_metrics,
+                                       of_metrics_by_hand, of_tester])
 def test_nothing_is_removed_for_a_socket(tmp_path, arguments, kind):
     path = tmp_path / "here"
     server = put(path, kind)

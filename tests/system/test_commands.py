@@ -63,7 +63,7 @@ def test_what_makes_no_sense(words):
 
 
 @pytest.mark.parametrize("words", [["keeper"], ["keeper", "--socket", "x", "more"], ["punt"],
-                                   ["punt", "--socket", "x", "more"], ["router"],
+                                   ["punt", "metrics", "--socket", "x", "more"], ["router"],
                                    ["router", "more"],
                                    ["router", "-c", "x", "more"], ["router", "--leave-running"]])
 def test_too_few_or_too_many(words):

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/command.h"
+#include "cli/helper.h"
+#include "cli/which_router.h"
+#include "metrics/metrics.h"
+#include "metrics/text.h"
+#include "router/runtime.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: p2pnic metrics --listen ADDRESS:PORT|unix:PATH [--public] [--namespace NAME]\n"
+	"                      [--name NAME | --runtime DIR]\n"
+	"       p2pnic metrics --manual\n"
+	"       p2pnic metrics --socket PATH [--ready-fd N]\n"
+	"\n"
+	"Serves a running router's counters by HTTP: to Prometheus at /metrics, to a browser at "
+	"/.\n"
+	"`p2pnic router` starts one by itself where its configuration has `metrics`.\n"
+	"  --listen     where; 127.0.0.1:9632, [::1]:9632, unix:/run/metrics.sock\n"
+	"  --public     also on an address that other hosts reach; anybody there reads everything\n"
+	"  --namespace  network namespace of the address, as `ip netns` names it\n"
+	"  --manual     prints what each counter and metric is\n";
+
+/* Told by a router over a socket, as keeper and punt are. */
+static bool by_router(int argc, char **argv)
+{
+	for (int k = 1; k < argc; k++)
+		if (!strncmp(argv[k], "--socket", 8) || !strncmp(argv[k], "--ready-fd", 10))
+			return true;
+	return false;
+}
+
+/* Only a router of this user is asked, unless its directory was said. */
+static bool may_ask(const struct which_router *router)
+{
+	struct error error;
+	int directory;
+
+	if (!router->own)
+		return true;
+	directory = runtime_directory(router->runtime, false, &error);
+	if (directory >= 0)
+		close(directory);
+	if (directory >= 0 || directory == -ENOENT)
+		return true; /* it may come */
+	fprintf(stderr, "p2pnic metrics: %s\n", error.text);
+	return false;
+}
+
+int command_metrics(int argc, char **argv)
+{
+	static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+		{"public", no_argument, NULL, 'p'}, {"namespace", required_argument, NULL, 'N'},
+		{"manual", no_argument, NULL, 'm'}, WHICH_ROUTER_OPTIONS,
+		{"help", no_argument, NULL, 'h'}, {0}};
+	struct metrics_order order = {.version = P2PNIC_VERSION_STRING};
+	struct which_router router = {.command = "metrics"};
+	bool manual = false;
+	struct error error;
+	int option;
+
+	if (by_router(argc, argv))
+		return command_helper(argc, argv, usage, metrics_serve);
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 'l':
+		case 'N':
+			if (strlen(optarg) >=
+				(option == 'l' ? sizeof(order.listen) : sizeof(order.namespace))) {
+				fprintf(stderr, "p2pnic metrics: '%s' is too long\n", optarg);
+				return COMMAND_USAGE;
+			}
+			strcpy(option == 'l' ? order.listen : order.namespace, optarg);
+			break;
+		case 'p':
+			order.public = true;
+			break;
+		case 'm':
+			manual = true;
+			break;
+		case 'n':
+		case 'r':
+			if (!which_router_option(&router, option, optarg))
+				return COMMAND_USAGE;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return COMMAND_OK;
+		default:
+			fputs(usage, stderr);
+			return COMMAND_USAGE;
+		}
+	}
+	if (optind != argc || manual == (order.listen[0] != 0)) {
+		fputs(usage, stderr);
+		return COMMAND_USAGE;
+	}
+	if (manual) {
+		metrics_manual(stdout);
+		return COMMAND_OK;
+	}
+	which_router_settle(&router);
+	if (!may_ask(&router))
+		return COMMAND_FAILED;
+	if (metrics_run(&order, router.runtime, &error)) {
+		fprintf(stderr, "p2pnic metrics: --listen %s: %s\n", order.listen, error.text);
+		return COMMAND_FAILED;
+	}
+	return COMMAND_OK;
+}

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`p2pnic metrics`: what it serves, to whom, and what is left of it when router or clients
+misbehave."""
+
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from scapy.all import IP, UDP, Ether, raw
+
+from network import P2PNIC, SETTLE, Network, eventually, mac, processes_of, run
+from test_kernel import KernelNetwork
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROMTOOL = shutil.which("promtool")
+
+
+def connect(address):
+    """Of a path, or of (host, port)."""
+    s = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    s.settimeout(SETTLE)
+    s.connect(address)
+    return s
+
+
+def ask(address, request):
+    """Everything that comes."""
+    with connect(address) as s:
+        s.sendall(request.encode())
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := s.recv(65536):
+                answer += chunk
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    return int(head.split()[1]) if head else 0, head, body
+
+
+def get(address, path, host="localhost"):
+    return ask(address, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+
+
+def samples(text):
+    """{name{labels}: value}"""
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+            for line in text.splitlines() if not line.startswith("#")}
+
+
+def scrape(address):
+    status, head, body = get(address, "/metrics")
+    assert status == 200 and "text/plain; version=0.0.4" in head
+    return samples(body)
+
+
+def pid_of(network):
+    return next((pid for pid, line in processes_of(network.directory).items()
+                 if line.split()[1] == "metrics"), None)
+
+
+@contextlib.contextmanager
+def served(network):
+    network.http = f"{network.directory}/http"
+    network.router.config["metrics"] = {"listen": f"unix:{network.http}"}
+    network.router.write()
+    try:
+        network.start()
+        eventually(lambda: os.path.exists(network.http), what="the metrics process")
+        yield network
+    finally:
+        network.close()
+
+
+@pytest.fixture(scope="module", name="net")
+def net_fixture(permitted):
+    with served(Network(2)) as network:
+        for ttl in (64, 1):
+            network.wire[1].send(raw(Ether(dst=mac(1), src=mac(1, 2)) /
+                                     IP(src="10.0.1.2", dst="10.0.2.2", ttl=ttl) /
+                                     UDP(dport=9) / (b"x" * 58)))
+        network.wire[2].receive()
+        network.router.at_rest()
+        yield network
+
+
+@pytest.fixture(scope="module", name="kernel")
+def kernel_fixture(permitted):
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("/dev/net/tun: not there")
+    with served(KernelNetwork(2)) as network:
+        eventually(lambda: any(k.startswith("p2pnic_kernel_routes{") for k in
+                               scrape(network.http)), what="the census")
+        yield network
+
+
+def leaf_values(row, before=""):
+    for key, value in row.items():
+        if isinstance(value, dict) and key != "dropped":
+            yield from leaf_values(value, f"{before}{key}.")
+        elif isinstance(value, (int, float)):
+            yield before + key, value
+
+
+def test_values_are_the_routers(net):
+    time.sleep(0.3)  # what was asked for before is not told again
+    text = scrape(net.http)
+    assert text["p2pnic_up"] == 1 and 'p2pnic_build_info{version="' in " ".join(text)
+    for row in net.router.show("counter"):
+        nic = row["nic"]
+        assert text[f'p2pnic_nic_received_packets_total{{nic="{nic}"}}'] == \
+            row["received"]["packets"]
+        assert text[f'p2pnic_nic_sent_bytes_total{{nic="{nic}"}}'] == row["sent"]["bytes"]
+        dropped = {re.search('reason="(.*)"', k)[1]: v for k, v in text.items()
+                   if k.startswith(f'p2pnic_nic_dropped_packets_total{{nic="{nic}"')}
+        assert {k: v for k, v in dropped.items() if v} == row["dropped"]
+        assert "no-route" in dropped  # also those that are 0
+    assert text['p2pnic_ring_packets_total{nic="nic1",peer="nic2"}'] == 1
+    assert text['p2pnic_ring_bytes_total{nic="nic1",peer="nic2"}'] == 100
+    assert text['p2pnic_nic_link_up{nic="nic1"}'] == 1
+    assert text['p2pnic_nic_dropped_packets_total{nic="nic1",reason="ttl"}'] == 1
+    routes = net.router.show("route")
+    assert text['p2pnic_table_routes{family="ipv6"}'] == \
+        sum(":" in row["prefix"] for row in routes)
+    assert text['p2pnic_table_routes{family="ipv4"}'] == \
+        sum(":" not in row["prefix"] for row in routes)
+    eventually(lambda: "routes" in net.router.show("metrics"), what="the census")
+    time.sleep(0.3)
+    text = scrape(net.http)
+    assert sum(v for k, v in text.items() if k.startswith("p2pnic_routes{")) == len(routes)
+    assert text['p2pnic_neighbors{state="permanent"}'] == 4
+
+
+def test_reloads_are_timed(net):
+    before = scrape(net.http)
+    net.router.reload()
+    net.router.config["routes"] = [{"prefix": "nonsense", "via": "10.0.1.2"}]
+    net.router.write()
+    net.router.reload()
+    del net.router.config["routes"]
+    net.router.write()
+    time.sleep(0.3)
+    after = scrape(net.http)
+    for name, more in (("p2pnic_reload_duration_seconds_count", 1), ("p2pnic_reloads_total", 1),
+                       ('p2pnic_reload_duration_seconds_bucket{le="+Inf"}', 1),
+                       ("p2pnic_reloads_refused_total", 1)):
+        assert after[name] == before[name] + more, name
+    assert after["p2pnic_reload_duration_seconds_sum"] > before["p2pnic_reload_duration_seconds_sum"]
+
+
+@pytest.mark.parametrize("which", ["net", "kernel"])
+def test_promtool(which, request):
+    assert PROMTOOL, "promtool: not installed (scripts/setup)"
+    text = get(request.getfixturevalue(which).http, "/metrics")[2]
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0 and not done.stdout and not done.stderr, done
+
+
+def test_kernel(kernel):
+    def lags():
+        return scrape(kernel.http)["p2pnic_fib_lag_seconds_count"]
+    before = lags()
+    kernel.ip(kernel.kernel, "route", "add", "blackhole", "192.0.2.0/24")
+    eventually(lambda: lags() > before, what="a change that is timed")
+    text = scrape(kernel.http)
+    rows = kernel.router.show("kernel")
+    assert text['p2pnic_kernel_objects{kind="route"}'] == rows["routes"]
+    assert text["p2pnic_kernel_batches_total"] == rows["batches"]
+    assert text['p2pnic_audit_drift_total{at="nics"}'] == 0
+    assert text["p2pnic_kernel_lag_last_seconds"] == pytest.approx(rows["lag_last_us"] / 1e6)
+    for row in kernel.router.show("punt"):
+        assert text[f'p2pnic_punt_passed_packets_total{{nic="{row["nic"]}",'
+                    f'class="{row["class"]}"}}'] <= row["passed"]
+
+
+def test_page_and_headers(net):
+    status, head, body = get(net.http, "/")
+    assert status == 200 and "text/html" in head and body.startswith("<!doctype html>")
+    assert "default-src 'none'" in head and "connect-src 'self'" in head
+    answer = json.loads(get(net.http, "/status.json")[2])
+    assert [row["nic"] for row in answer["router"]["counter"]] == ["nic1", "nic2"]
+    assert ask(net.http, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")[2] == ""
+    assert get(net.http, "/etc/passwd")[0] == 404
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert ask(net.http, f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")[0] == 405
+
+
+def test_process_may_nothing(net):
+    with open(f"/proc/{pid_of(net)}/status", encoding="utf8") as file:
+        status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+    for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[key], 16) == 0, key
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_bad_clients(net):
+    """Too many, silent, half, huge, garbage: the next one is served, the router as before."""
+    pid, router = pid_of(net), net.router.process.pid
+    cpu = net.router.show("router")["driver_cpu_seconds"]
+    silent = [connect(net.http) for _ in range(24)]
+    for s in silent[::2]:
+        s.sendall(b"GET /metr")
+    for request in ("\0" * 4096, "GET /" + "x" * 100000 + " HTTP/1.1\r\n\r\n", "\r\n\r\n",
+                    "GET / HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * 20000 + "\r\n",
+                    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + "x" * 9999,
+                    "GET /status.json HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nxxxxx"):
+        silent.append(connect(net.http))
+        with contextlib.suppress(ConnectionError):
+            silent[-1].sendall(request.encode())
+    assert get(net.http, "/metrics")[0] == 200
+    for s in silent:
+        s.close()
+    for _ in range(100):
+        assert get(net.http, "/metrics")[0] == 200
+    assert pid_of(net) == pid and net.router.process.pid == router
+    # It is not asked for each of those.
+    assert net.router.show("router")["driver_cpu_seconds"] - cpu < 0.5
+
+
+def test_router_stopped_and_killed(net):
+    """The process is there, and says that there is no answer; the next router has it."""
+    pid = pid_of(net)
+    net.router.process.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: scrape(net.http)["p2pnic_up"] == 0, what="up 0")
+        assert "does not answer" in json.loads(get(net.http, "/status.json")[2])["error"]
+    finally:
+        net.router.process.send_signal(signal.SIGCONT)
+    eventually(lambda: scrape(net.http)["p2pnic_up"] == 1, what="up 1")
+    net.router.kill()
+    eventually(lambda: "no router" in get(net.http, "/status.json")[2], what="no router")
+    net.router.start()
+    eventually(lambda: scrape(net.http)["p2pnic_up"] == 1, what="up 1")
+    assert pid_of(net) == pid
+
+
+def test_started_anew(net):
+    pid = pid_of(net)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pid_of(net) not in (None, pid) and get(net.http, "/metrics")[0] == 200
+               if os.path.exists(net.http) and not refused(net.http) else None,
+               what="another one")
+    assert "metrics: it ended; a new one is started" in net.router.messages()
+
+
+def refused(path):
+    try:
+        connect(path).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_reload_moves_it(net):
+    old, net.http = net.http, f"{net.directory}/moved"
+    net.router.config["metrics"]["listen"] = f"unix:{net.http}"
+    net.router.write()
+    net.router.reload()
+    eventually(lambda: os.path.exists(net.http) and not refused(net.http), what="it has moved")
+    assert refused(old)
+    del net.router.config["metrics"]
+    net.router.write()
+    net.router.reload()
+    eventually(lambda: not pid_of(net), what="its end")
+    assert not glob.glob(f"{net.router.runtime}/metrics.sock")
+
+
+@pytest.mark.parametrize("metrics, line, why", [
+    ("{listen: 0.0.0.0:9632}", 2, "other hosts reach 0.0.0.0:9632"),
+    ('{listen: "[::]:9632"}', 2, "other hosts reach"),
+    ("{listen: localhost:9632}", 2, "want ADDRESS:PORT"),
+    ("{listen: 127.0.0.1}", 2, "want ADDRESS:PORT"), ("{listen: 127.0.0.1:0}", 2, "want ADDRESS"),
+    ("{listen: 127.0.0.1:65536}", 2, "want ADDRESS:PORT"),
+    ("{listen: unix:relative}", 2, "an absolute path"),
+    ("{listen: unix:/x, namespace: y}", 2, "a socket's path is in none"),
+    ("{public: true}", 2, "lacks the key listen")])
+def test_configuration_refused(tmp_path, metrics, line, why):
+    path = tmp_path / "router.yaml"
+    path.write_text("nics: [{name: a, port: {type: tap, target: a}}]\n"
+                    f"metrics: {metrics}\n")
+    done = run(P2PNIC, "router", "-c", path)
+    assert done.returncode == 1 and f"{path}:{line}: " in done.stderr and why in done.stderr
+
+
+@contextlib.contextmanager
+def by_hand(*words):
+    process = subprocess.Popen([P2PNIC, "metrics", *words], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        assert process.wait(SETTLE) == 0
+        process.stdout.close()
+        process.stderr.close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_by_hand(tmp_path):
+    """Without a router it serves as well, and says that there is none."""
+    address = ("127.0.0.1", free_port())
+    with by_hand("--listen", f"127.0.0.1:{address[1]}", "--runtime", str(tmp_path)) as process:
+        assert "listens at" in process.stderr.readline()
+        assert scrape(address) == {"p2pnic_up": 0}
+        # Of names, only this host's: a page of elsewhere may have its own name lead here.
+        assert get(address, "/metrics", "evil.example:9632")[0] == 403
+        assert get(address, "/metrics", f"127.0.0.1:{address[1]}")[0] == 200
+        again = run(P2PNIC, "metrics", "--listen", f"127.0.0.1:{address[1]}")
+        assert again.returncode == 1 and "Address already in use" in again.stderr
+    path = tmp_path / "http"
+    with by_hand("--listen", f"unix:{path}", "--runtime", str(tmp_path)) as process:
+        assert "listens at" in process.stderr.readline()
+        assert scrape(str(path)) == {"p2pnic_up": 0}
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("words, status, why", [
+    ([], 2, "usage"), (["--listen", "x", "--manual"], 2, "usage"),
+    (["--listen", "127.0.0.1:1", "more"], 2, "usage"),
+    (["--listen", "0.0.0.0:9632"], 1, "that must be asked for"),
+    (["--listen", "nonsense"], 1, "want ADDRESS:PORT"), (["--listen", "x" * 200], 2, "too long"),
+    (["--listen", "127.0.0.1:9632", "--namespace", "pl-none"], 1, "pl-none")])
+def test_wrong_usage(words, status, why):
+    done = run(P2PNIC, "metrics", *words)
+    assert done.returncode == status and why in done.stderr and not done.stdout
+
+
+def test_manual():
+    """docs/counters.md is what the table says."""
+    with open(f"{ROOT}/docs/counters.md", encoding="utf8") as file:
+        assert run(P2PNIC, "metrics", "--manual").stdout == file.read(), \
+            "p2pnic metrics --manual > docs/counters.md"
+
+
+def test_table_is_what_the_router_tells(kernel):
+    """Every key of the manual is in the answer, and every number of `show` in the manual."""
+    answer = kernel.router.show("metrics")
+    with open(f"{ROOT}/docs/counters.md", encoding="utf8") as file:
+        sections = re.split(r"^## (\w+)\n", file.read(), flags=re.M)[1:]
+    for name, text in zip(sections[::2], sections[1::2]):
+        keys = set(re.findall(r"^\| ([\w.]+) \|.*`p2pnic_", text, re.M))
+        rows = answer.get(name)
+        if name in ("drop", "times"):
+            continue
+        row = rows[0] if isinstance(rows, list) else rows
+        assert keys <= {key for key, _ in leaf_values(row)}, name
+        if name in ("counter", "tap", "kernel"):
+            extra = {key for key, _ in leaf_values(kernel.router.show(name)[0]
+                                                   if name != "kernel" else row)}
+            assert extra - keys <= {"served", "carrier", "delivered", "refused"} | \
+                {k for k in extra if "_by_ring" in k}, name
