@@ -6,7 +6,7 @@ PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
 .PHONY: all run test conformance foreign test-vm test-zero-copy test-card check debug chaos endurance coverage setup \
-	build firmware-riscv bench bench-quick bench-setup bench-fib figures format clean
+	build firmware-riscv deb bench bench-quick bench-setup bench-fib figures format clean
 
 all: build
 
@@ -88,6 +88,10 @@ firmware-riscv:
 	@command -v riscv64-unknown-elf-gcc >/dev/null || \
 		{ echo "firmware-riscv: riscv64-unknown-elf-gcc is not installed; run: make setup" >&2; exit 1; }
 	@scripts/firmware-riscv
+
+# Debian packages, into build/deb (packaging/debian).
+deb: setup
+	@scripts/deb
 
 # What is measured beside p2pnic (DPDK's tables, its l3fwd and testpmd from Debian's source package) is
 # installed and built on first use; meson looks for it again then.
