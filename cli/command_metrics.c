@@ -7,24 +7,42 @@
 #include "router/runtime.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] =
-	"usage: p2pnic metrics --listen ADDRESS:PORT|unix:PATH [--public] [--namespace NAME]\n"
-	"                      [--name NAME | --runtime DIR]\n"
-	"       p2pnic metrics --manual\n"
-	"       p2pnic metrics --socket PATH [--ready-fd N]\n"
-	"\n"
-	"Serves a running router's counters by HTTP: to Prometheus at /metrics, to a browser at "
-	"/.\n"
-	"`p2pnic router` starts one by itself where its configuration has `metrics`.\n"
-	"  --listen     where; 127.0.0.1:9632, [::1]:9632, unix:/run/metrics.sock\n"
-	"  --public     also on an address that other hosts reach; anybody there reads everything\n"
-	"  --namespace  network namespace of the address, as `ip netns` names it\n"
-	"  --manual     prints what each counter and metric is\n";
+static const struct command_option options[] = {
+	{"listen", 'l', ARGUMENT_TEXT, "ADDRESS:PORT|unix:PATH",
+		"where; 127.0.0.1:9632, [::1]:9632, unix:/run/metrics.sock", NULL},
+	{"public", 'p', ARGUMENT_NONE, NULL,
+		"also on an address that other hosts reach; anybody there reads everything", NULL},
+	{"namespace", 'N', ARGUMENT_TEXT, "NAME",
+		"network namespace of the address, as `ip netns` names it", NULL},
+	{"manual", 'm', ARGUMENT_NONE, NULL, "prints what each counter and metric is", NULL},
+	WHICH_ROUTER_OPTIONS, OPTION_HELP};
+
+const struct command_syntax metrics_syntax = {
+	.name = "metrics",
+	.usage = "usage: p2pnic metrics --listen ADDRESS:PORT|unix:PATH [--public] [--namespace "
+		 "NAME]\n"
+		 "                      [--name NAME | --runtime DIR]\n"
+		 "       p2pnic metrics --manual\n"
+		 "       p2pnic metrics --socket PATH [--ready-fd N]\n"
+		 "\n"
+		 "Serves a running router's counters by HTTP: to Prometheus at /metrics, to a "
+		 "browser at "
+		 "/.\n"
+		 "`p2pnic router` starts one by itself where its configuration has `metrics`, by "
+		 "--socket.\n",
+	.options = options,
+};
+
+/* As the router starts it. */
+static const struct command_syntax started_syntax = {
+	.name = "metrics",
+	.usage = "usage: p2pnic metrics --socket PATH [--ready-fd N]\n",
+	.options = helper_options,
+};
 
 /* Told by a router over a socket, as keeper and punt are. */
 static bool by_router(int argc, char **argv)
@@ -54,19 +72,17 @@ static bool may_ask(const struct which_router *router)
 
 int command_metrics(int argc, char **argv)
 {
-	static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
-		{"public", no_argument, NULL, 'p'}, {"namespace", required_argument, NULL, 'N'},
-		{"manual", no_argument, NULL, 'm'}, WHICH_ROUTER_OPTIONS,
-		{"help", no_argument, NULL, 'h'}, {0}};
 	struct metrics_order order = {.version = P2PNIC_VERSION_STRING};
 	struct which_router router = {.command = "metrics"};
 	bool manual = false;
+	struct command_line line;
 	struct error error;
 	int option;
 
 	if (by_router(argc, argv))
-		return command_helper(argc, argv, usage, metrics_serve);
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		return command_helper(argc, argv, &started_syntax, metrics_serve);
+	command_begin(&line, &metrics_syntax, argc, argv);
+	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'l':
 		case 'N':
@@ -83,23 +99,15 @@ int command_metrics(int argc, char **argv)
 		case 'm':
 			manual = true;
 			break;
-		case 'n':
-		case 'r':
+		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return COMMAND_OK;
-		default:
-			fputs(usage, stderr);
-			return COMMAND_USAGE;
 		}
 	}
-	if (optind != argc || manual == (order.listen[0] != 0)) {
-		fputs(usage, stderr);
-		return COMMAND_USAGE;
-	}
+	if (line.status != COMMAND_GO)
+		return line.status;
+	if (optind != argc || manual == (order.listen[0] != 0))
+		return command_refuse(&line);
 	if (manual) {
 		metrics_manual(stdout);
 		return COMMAND_OK;
