@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "metrics/server.h"
+#include "metrics/page.h"
 #include "metrics/text.h"
 
 #include "ipc/clock.h"
@@ -18,9 +19,6 @@
 #include <unistd.h>
 
 #define FAILURE_MS 500u /* so long nobody else waits for a router that has not answered */
-
-/* page.html as bytes. */
-extern const char _binary_metrics_page_html_start[], _binary_metrics_page_html_end[];
 
 struct connection {
 	int fd; /* -1: none */
@@ -75,13 +73,8 @@ static char *status_json(const json_t *answer, const struct error *why)
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
 	const void *body, size_t bytes, enum MHD_ResponseMemoryMode mode)
 {
-	/* The page's own style and script, and what it fetches here; nothing from elsewhere. */
 	static const char *const header[][2] = {
-		{"Content-Security-Policy",
-			"default-src 'none'; style-src 'unsafe-inline'; script-src "
-			"'unsafe-inline'; "
-			"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-			"frame-ancestors 'none'"},
+		{"Content-Security-Policy", page_policy},
 		{"X-Content-Type-Options", "nosniff"},
 		{"X-Frame-Options", "DENY"},
 		{"Referrer-Policy", "no-referrer"},
@@ -139,7 +132,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	static int seen;
 	struct server *s = context;
 	const char *type = "application/json";
-	const char *page = _binary_metrics_page_html_start;
 	char *text = NULL;
 	size_t bytes = 0;
 
@@ -158,7 +150,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		return MHD_NO;
 	if (!strcmp(url, "/"))
 		return respond(connection, MHD_HTTP_OK, "text/html; charset=utf-8", page,
-			(size_t)(_binary_metrics_page_html_end - page), MHD_RESPMEM_PERSISTENT);
+			page_bytes, MHD_RESPMEM_PERSISTENT);
 	if (!strcmp(url, "/metrics")) {
 		type = "text/plain; version=0.0.4; charset=utf-8";
 		text = metrics_text(answer_of_router(s), &bytes);
