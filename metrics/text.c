@@ -301,6 +301,6 @@ void metrics_manual(FILE *out)
 		t++)
 		fprintf(out, "| `" PREFIX "%s` | %s | %s |\n", t->metric, t->help, t->read);
 	fputs("\nAlso `" PREFIX "up`, 1 if the router answers, and `" PREFIX
-	      "build_info`, whose label is the\nrouter's version.\n",
+	      "build_info`, whose label is the router's\nversion.\n",
 		out);
 }

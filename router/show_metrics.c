@@ -16,8 +16,8 @@ static json_t *nic_rows(struct router *r, json_t *counter, json_t *ring)
 	json_t *rows = json_array();
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		json_t *row = json_pack("{s:s, s:s}", "name",
-			r->config->nics[k].name, "engine", r->nic[k].engine);
+		json_t *row = json_pack(
+			"{s:s, s:s}", "name", r->config->nics[k].name, "engine", r->nic[k].engine);
 
 		show_nic_state(r, k, row);
 		json_array_append_new(rows, row);

@@ -150,8 +150,8 @@ def test_reloads_are_timed(net):
                        ('p2pnic_reload_duration_seconds_bucket{le="+Inf"}', 1),
                        ("p2pnic_reloads_refused_total", 1)):
         assert after[name] == before[name] + more, name
-    took = "p2pnic_reload_duration_seconds_sum"
-    assert after[took] > before[took]
+    name = "p2pnic_reload_duration_seconds_sum"
+    assert after[name] > before[name]
 
 
 @pytest.mark.parametrize("which", ["net", "kernel"])
@@ -189,8 +189,8 @@ def test_page_and_headers(net):
     assert ask(net.http, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")[2] == ""
     assert get(net.http, "/etc/passwd")[0] == 404
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        said = f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-        assert ask(net.http, said)[0] == 405
+        request = f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        assert ask(net.http, request)[0] == 405
 
 
 def test_process_may_nothing(net):
