@@ -18,7 +18,8 @@ class FakeRouter:
     def __init__(self, runtime, nics, template):
         """template: a real answer, whose counters are filled in."""
         self.names = [f"nic{k}" for k in range(1, nics + 1)] if nics else []
-        self.template, self.silent, self.frozen, self.begun = template, False, None, time.monotonic()
+        self.template, self.silent, self.frozen = template, False, None
+        self.begun = time.monotonic()
         self.down = set()
         os.makedirs(runtime, mode=0o700, exist_ok=True)
         self.path = f"{runtime}/api.sock"
@@ -58,8 +59,8 @@ class FakeRouter:
         answer.setdefault("kernel", {**dict.fromkeys(KERNEL, 0), "lag_last_us": 6712,
                                      "lag_most_us": 41230, "audits": int(t / 300)})
         n, zero = range(len(self.names)), {"packets": 0, "bytes": 0}
-        flow = {(i, e): {"packets": (p := self._packets(i, e, t)), "bytes": p * (90 + 200 * (e % 5))}
-                for i in n for e in n}
+        flow = {(i, e): {"packets": (p := self._packets(i, e, t)),
+                         "bytes": p * (90 + 200 * (e % 5))} for i in n for e in n}
         answer["ring"] = [{"ingress": self.names[i], "egress": self.names[e], **f, "taken": f}
                           for (i, e), f in flow.items()]
 
@@ -73,7 +74,8 @@ class FakeRouter:
         answer["counter"] = [
             {**counter, "nic": name, "received": total([(k, e) for e in n]),
              "to_rings": total([(k, e) for e in n]), "sent": total([(i, k) for i in n]),
-             "dropped": {"ttl": int(20 * t), "no-route": int(300 * t * (k % 3 + 1)), **({"ring-full": 17 * k} if k else {})}}
+             "dropped": {"ttl": int(20 * t), "no-route": int(300 * t * (k % 3 + 1)),
+                         **({"ring-full": 17 * k} if k else {})}}
             for k, name in enumerate(self.names)]
         answer["engine"] = [{"engine": name, "process": name, "cpu_seconds": 0.1 * (1 + k % 9) * t}
                             for k, name in enumerate(self.names)]

@@ -15,24 +15,32 @@ from fake_router import FakeRouter
 from network import Network, mac
 from test_metrics import by_hand, free_port
 
-SCREENS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
-                       "build", "screens")
+SCREENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/screens")
 
 # Texts whose contrast with what is behind them is below WCAG 2's 4.5, as "text: ratio".
 CONTRAST = """(() => {
-    const parse = c => { const v = c.match(/[0-9.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
+    const parse = text => {
+        const v = text.match(/[0-9.]+/g).map(Number);
+        return v.length < 4 ? [...v, 1] : v;
+    };
     const over = (a, b) => [0, 1, 2].map(k => a[k] * a[3] + b[k] * (1 - a[3])).concat(1);
-    const light = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= 0.03928 ? v / 12.92
-        : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-    const behind = e => { const c = parse(getComputedStyle(e).backgroundColor);
-        return c[3] === 1 ? c : over(c, e.parentElement ? behind(e.parentElement) : [255, 255, 255, 1]); };
+    const linear = v => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+    const light = c => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+    const behind = e => {
+        const c = parse(getComputedStyle(e).backgroundColor);
+        const parent = e.parentElement;
+        return c[3] === 1 ? c : over(c, parent ? behind(parent) : [255, 255, 255, 1]);
+    };
     const bad = [];
-    for (const e of document.querySelectorAll("body *")) {
+    for (const e of document.querySelectorAll("body *:not(script, noscript)")) {
         const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
-        if (!own || !e.getClientRects().length || ["SCRIPT", "NOSCRIPT"].includes(e.tagName)) continue;
-        const back = behind(e), a = light(over(parse(getComputedStyle(e).color), back)), b = light(back);
+        if (!own || !e.getClientRects().length)
+            continue;
+        const back = behind(e), b = light(back);
+        const a = light(over(parse(getComputedStyle(e).color), back));
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) bad.push(`${e.textContent.slice(0, 20)}: ${ratio.toFixed(2)}`);
+        if (ratio < 4.5)
+            bad.push(`${e.textContent.slice(0, 20)}: ${ratio.toFixed(2)}`);
     }
     return bad; })()"""
 
@@ -85,7 +93,8 @@ def keep(browser, name):
 
 def cells(browser, selector, *keys):
     """{values of the first keys: value of the last, a number}"""
-    rows = browser.value(f"[...document.querySelectorAll('{selector}')].map(e => ({{...e.dataset}}))")
+    rows = browser.value(f"[...document.querySelectorAll('{selector}')]"
+                         ".map(e => ({...e.dataset}))")
     return {tuple(r[k] for k in keys[:-1]): float(r[keys[-1]]) for r in rows if r.get(keys[0])}
 
 
@@ -128,7 +137,8 @@ def test_look(browser, fake, scheme, width):
     assert browser.value("document.documentElement.scrollWidth") <= width
     assert browser.value("document.querySelectorAll('#matrix tbody tr').length") == 17
     assert browser.value("document.querySelectorAll('#nics tbody tr').length") == 16
-    red = browser.value("Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
+    red = browser.value("Number(getComputedStyle(document.body).backgroundColor"
+                        ".match(/[0-9]+/)[0])")
     assert (red < 128) == (scheme == "dark")
     assert browser.value(CONTRAST) == []
     keep(browser, f"{scheme}-{width}")
