@@ -45,19 +45,19 @@ int command_config(int argc, char **argv);
 int command_metrics(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_fib(int argc, char **argv);
-int command_metrics(int argc, char **argv);
 int command_nic(int argc, char **argv);
 int command_keeper(int argc, char **argv);
 int command_punt(int argc, char **argv);
 int command_reload(int argc, char **argv);
 int command_router(int argc, char **argv);
 int command_show(int argc, char **argv);
+int command_stop(int argc, char **argv);
 int command_lab(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_tester(int argc, char **argv);
 
 extern const struct command_syntax completion_syntax, doctor_syntax, fib_syntax, keeper_syntax,
 	lab_syntax, metrics_syntax, nic_syntax, punt_syntax, reload_syntax, replay_syntax,
-	router_syntax, show_syntax, tester_syntax;
+	router_syntax, show_syntax, stop_syntax, tester_syntax;
 
 #endif

@@ -2,22 +2,26 @@
 #include "cli/command.h"
 #include "cli/command_line.h"
 #include "ipc/log.h"
+#include "ipc/notify.h"
 #include "router/router.h"
 
 #include <errno.h>
 #include <stdio.h>
 
 #define LEAVE_RUNNING 1001
+#define RUNTIME       1002
 
 static const struct command_option options[] = {
 	{"config", 'c', ARGUMENT_FILE, "FILE", "the configuration", NULL},
 	{"leave-running", LEAVE_RUNNING, ARGUMENT_NONE, NULL,
 		"at the end leave the NICs forwarding", NULL},
+	{"runtime", RUNTIME, ARGUMENT_DIRECTORY, "DIR",
+		"directory of sockets and lock, whatever FILE says", NULL},
 	{"quiet", 'q', ARGUMENT_NONE, NULL, "no progress lines", NULL}, OPTION_HELP};
 
 const struct command_syntax router_syntax = {
 	.name = "router",
-	.usage = "usage: p2pnic router -c FILE [--leave-running] [--quiet]\n"
+	.usage = "usage: p2pnic router -c FILE [--leave-running] [--runtime DIR] [--quiet]\n"
 		 "\n"
 		 "Runs the router of the configuration FILE in the foreground: starts its soft "
 		 "NICs, or takes over\n"
@@ -25,6 +29,7 @@ const struct command_syntax router_syntax = {
 		 "  SIGHUP           reads FILE again: addresses, neighbours, routes\n"
 		 "  SIGTERM, SIGINT  stops the NICs in order and ends; with --leave-running they "
 		 "forward on\n"
+		 "  SIGQUIT          stops the NICs in order, with --leave-running too\n"
 		 "  SIGKILL          NICs forward on until the next `p2pnic router -c FILE` takes "
 		 "them over\n",
 	.options = options,
@@ -49,12 +54,16 @@ int command_router(int argc, char **argv)
 		case 'q':
 			router.quiet = true;
 			break;
+		case RUNTIME:
+			config_runtime_wanted(optarg);
+			break;
 		}
 	}
 	if (line.status != COMMAND_GO)
 		return line.status;
 	if (!path || optind != argc)
 		return command_refuse(&line);
+	notify_open();
 	error = router_start(&router, path);
 	if (error == -EINTR)
 		return COMMAND_OK; /* told to end before it was up */

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "ipc/listen.h"
 #include "ipc/log.h"
+#include "ipc/notify.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -48,6 +49,7 @@ int command_helper(int argc, char **argv, const struct command_syntax *syntax,
 		return line.status;
 	if (!path || optind != argc)
 		return command_refuse(&line);
+	notify_open();
 	error = serve(path, ready);
 	if (error) {
 		char text[UNIX_LISTEN_TEXT_BYTES], who[32];

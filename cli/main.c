@@ -14,6 +14,7 @@ const struct command commands[] = {
 	{"router", command_router, "run the router of a configuration file", &router_syntax},
 	{"reload", command_reload, "have a running router read its configuration again",
 		&reload_syntax},
+	{"stop", command_stop, "end a router and what it left forwarding", &stop_syntax},
 	{"config", command_config, "check, compare, apply, save and take back configurations",
 		NULL},
 	{"show", command_show, "look inside a running router", &show_syntax},

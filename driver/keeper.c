@@ -4,6 +4,7 @@
 #include "ipc/exchange.h"
 #include "ipc/listen.h"
 #include "ipc/log.h"
+#include "ipc/notify.h"
 #include "ipc/peer.h"
 
 #include <errno.h>
@@ -176,6 +177,7 @@ int keeper_serve(const char *path, int ready_fd)
 		unix_unlisten(&listener);
 		return error;
 	}
+	notify("READY=1");
 	if (ready_fd >= 0) {
 		if (write(ready_fd, "", 1) != 1)
 			log_say(LOG_WARNING, "keeper", "nobody waits for it to be ready");

@@ -180,9 +180,18 @@ void runtime_of_name(const char *name, char *path, size_t bytes)
 		snprintf(path, bytes, "/tmp/p2pnic-%u/%s", geteuid(), name);
 }
 
+static const char *runtime_wanted;
+
+void config_runtime_wanted(const char *directory)
+{
+	runtime_wanted = directory;
+}
+
 void config_runtime(const struct config *config, char *path, size_t bytes)
 {
-	if (config->router->runtime)
+	if (runtime_wanted)
+		snprintf(path, bytes, "%s", runtime_wanted);
+	else if (config->router->runtime)
 		snprintf(path, bytes, "%s", config->router->runtime);
 	else
 		runtime_of_name(config->router->name, path, bytes);

@@ -213,6 +213,8 @@ int config_replace_ports(
 /* The directory for sockets: as configured; else /run/p2pnic/NAME for root,
  * $XDG_RUNTIME_DIR/p2pnic/NAME or /tmp/p2pnic-UID/NAME for others. */
 void config_runtime(const struct config *, char *path, size_t bytes);
+/* The command line's, before what any configuration says; the text stays the caller's. */
+void config_runtime_wanted(const char *directory);
 void runtime_of_name(const char *name, char *path, size_t bytes);
 
 int config_nic_index(const struct config *, const char *name); /* -1: none */

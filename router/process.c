@@ -204,12 +204,11 @@ static bool is_nic_at(pid_t pid, const char *socket_path)
 	return found;
 }
 
-bool process_evict(const char *socket_path, int signal)
+bool process_find_nic(const char *socket_path, struct process *p)
 {
 	struct sockaddr_un address;
 	struct ucred peer;
 	socklen_t bytes = sizeof(peer);
-	struct process stranger;
 	uint64_t started;
 	bool found = false;
 	int fd;
@@ -222,16 +221,26 @@ bool process_evict(const char *socket_path, int signal)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid > 0 &&
 		peer.uid == geteuid() && process_started(peer.pid, &started) &&
-		process_adopt(&stranger, peer.pid, started) == 0) {
+		process_adopt(p, peer.pid, started) == 0) {
 		/* Held by its pidfd from here on: what is asked about the number is asked about
 		 * it. */
-		found = is_nic_at(peer.pid, socket_path) && !has_ended(&stranger, 0);
-		if (found)
-			process_signal(&stranger, signal);
-		process_forget(&stranger);
+		found = is_nic_at(peer.pid, socket_path) && !has_ended(p, 0);
+		if (!found)
+			process_forget(p);
 	}
 	close(fd);
 	return found;
+}
+
+bool process_evict(const char *socket_path, int signal)
+{
+	struct process stranger;
+
+	if (!process_find_nic(socket_path, &stranger))
+		return false;
+	process_signal(&stranger, signal);
+	process_forget(&stranger);
+	return true;
 }
 
 void process_signal(const struct process *p, int signal)

@@ -43,9 +43,12 @@ void process_stop_all(struct process *const *, unsigned n, unsigned patience_ms)
 /* Sends a signal; to a process that is none (pid 0), nothing. */
 void process_signal(const struct process *, int signal);
 
-/* Signals the NIC that listens on a socket in our runtime directory: of an earlier router whose
- * keeper died too. Only a process of this user that runs this program, as `nic`, with that socket
- * as an argument; another is left alone. Does not wait; false: there is none. */
+/* Watches the NIC that listens on a socket in our runtime directory: of an earlier router. Only a
+ * process of this user that runs this program, as `nic`, with that socket as an argument; another
+ * is left alone. Does not wait; false: there is none. */
+bool process_find_nic(const char *socket_path, struct process *);
+
+/* Signals it, where its keeper died too. */
 bool process_evict(const char *socket_path, int signal);
 
 /* Lets go of it without touching it. */

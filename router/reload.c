@@ -269,7 +269,11 @@ json_t *router_reload_asked(struct router *r, const json_t *how)
 		(force && !json_is_boolean(force)))
 		return json_pack(
 			"{s:s}", "error", "reload wants an object, {\"force\": true or false}");
-	if (reload(r, json_is_true(force), &report)) {
+	service_reloading(r);
+	const int error = reload(r, json_is_true(force), &report);
+
+	service_reloaded(r);
+	if (error) {
 		router_warn(r, "asked to reload; configuration not taken: %s", r->error.text);
 		return json_pack("{s:s}", "error", r->error.text);
 	}

@@ -91,10 +91,12 @@ static void reload(void *context)
 {
 	struct router *r = context;
 
+	service_reloading(r);
 	if (router_reload(r) == 0)
 		router_say(r, "configuration read again: %s", r->config->path);
 	else
 		router_warn(r, "configuration not taken: %s", r->error.text);
+	service_reloaded(r);
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -104,6 +106,8 @@ static void on_signal(void *context, uint32_t events)
 
 	if (read(r->signals, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGQUIT)
+		r->leave = false;
 	if (info.ssi_signo != SIGHUP)
 		r->ended = true;
 	else if (r->starting)
@@ -120,6 +124,7 @@ static int open_signals(struct router *r)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGQUIT);
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -211,6 +216,8 @@ int router_start_config(struct router *r, struct config *config)
 	error = loop_open(&r->loop);
 	if (error)
 		router_fail(r, error, "event loop: %s", strerror(-error));
+	else
+		service_open(r);
 	if (!error)
 		error = open_signals(r);
 	if (!error)
@@ -239,6 +246,7 @@ int router_start_config(struct router *r, struct config *config)
 	metrics_open(r);
 	router_path(r, "api.sock", path);
 	router_say(r, "%u NICs forward; questions to %s", r->config->nics_count, path);
+	service_ready(r);
 	return 0;
 }
 
@@ -283,6 +291,7 @@ static void stop_processes(struct router *r)
 
 void router_stop(struct router *r)
 {
+	service_stopping(r);
 	if (r->nic && r->unit) {
 		if (!r->leave && r->table)
 			stop_receiving(r);

@@ -9,13 +9,14 @@
  *   helper.h   processes beside it        host_face.h taps, and rings between NICs and host
  *   loop.h     descriptors and timers     events.h    links and faults of ports
  *   kernel.h   the kernel's routes        api.h       questions and answers
- *   runtime.h  the directory of sockets
+ *   runtime.h  the directory of sockets   service.h   what a service manager is told
  *
  * No packet passes through it. It brings NICs up, tells each of the others, loads tables, and
  * then waits: for a NIC that dies (its peers are told, it is started again and rejoins), for a
  * changed configuration (SIGHUP), for questions (the API socket), for the end (SIGTERM: NICs are
- * stopped in order). Killed in any other way it leaves the NICs forwarding; the next router with
- * the same configuration takes them over without touching a packet.
+ * stopped in order; SIGQUIT: also where they were to be left). Killed in any other way it leaves
+ * the NICs forwarding; the next router with the same configuration takes them over without touching
+ * a packet.
  *
  * It never waits for anybody else. Every NIC is a state machine (nic.c), so is the keeper (keep.c),
  * API clients have buffers of their own (api.c). The one thing that takes time is a request to a
@@ -35,6 +36,7 @@
 #include "router/loop.h"
 #include "router/nic.h"
 #include "router/runtime.h"
+#include "router/service.h"
 #include "router/table.h"
 
 struct api_client;
@@ -49,7 +51,8 @@ struct router {
 	struct nic_unit *unit;
 	unsigned units;
 	struct mac_addr mac[P2PNIC_NICS_MAX];
-	struct table *table;          /* NULL: not yet */
+	struct table *table; /* NULL: not yet */
+	struct service service;
 	struct router_kernel *kernel; /* NULL: the configuration has none */
 	struct audit *audit;
 	unsigned reloads, reloads_refused; /* configurations taken; not taken */

@@ -23,6 +23,8 @@ struct walk {
 	char rest[PATH_MAX]; /* what is left to walk */
 	unsigned links;
 	bool shared; /* the last one, too, is of all routers of this user */
+	bool asks;   /* whoever walks puts nothing there */
+	bool open;   /* on the way others can make directories */
 	struct error *error;
 };
 
@@ -49,9 +51,13 @@ static int check_parent(const struct walk *w, const struct stat *s)
 	return 0;
 }
 
+/* Where nobody but root can make directories, that of another user is one that root gave away, to a
+ * service's user: root asks who is there. */
 static int check_own(const struct walk *w, const struct stat *s)
 {
-	if (s->st_uid != geteuid())
+	const bool given = w->asks && !w->open && geteuid() == 0;
+
+	if (s->st_uid != geteuid() && !given)
 		return error_set(w->error, -EPERM,
 			"%s belongs to user %u (mode %04o), not to user %u who runs this: "
 			"remove it, or choose another directory by XDG_RUNTIME_DIR or `runtime`",
@@ -130,6 +136,7 @@ static int step(struct walk *w, const char *part, bool may_make)
 	error = check_parent(w, &parent);
 	if (error)
 		return error;
+	w->open |= parent.st_mode & WRITABLE;
 	next = openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (next < 0 && errno == ENOENT && may_make)
 		next = make(w, part);
@@ -153,7 +160,7 @@ static int step(struct walk *w, const char *part, bool may_make)
 
 static int walk_to(const char *path, bool may_make, bool shared, struct error *error)
 {
-	struct walk w = {.error = error, .shared = shared};
+	struct walk w = {.error = error, .shared = shared, .asks = !may_make && !shared};
 	char part[NAME_MAX + 1], here[PATH_MAX] = "";
 	struct stat is;
 	int result = 0, fd = -1;

@@ -27,6 +27,8 @@ struct runtime {
 /*
  * A descriptor of the directory, checked; made, with those above it, if `make` and absent. Or
  * -errno with a sentence in error; -ENOENT: absent; -EPERM: others could have put something there.
+ * Without `make` root may have that of another user, where only root can have made it (systemd:
+ * User= and RuntimeDirectory=).
  */
 int runtime_directory(const char *path, bool make, struct error *error);
 

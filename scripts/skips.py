@@ -63,6 +63,7 @@ PROBES = {
                                          "/run"),
     "no-qemu": lambda: _fails("tests/vm/vm.py", "--fetch", seconds=900),
     "no-later-kernel": lambda: _fails("tests/vm/zero_copy.py", "--fetch", seconds=1200),
+    "no-debootstrap": lambda: _fails("tests/package/life.py", "--fetch", seconds=1500),
     "no-selftests": lambda: _fails("tests/vm/foreign.py", "--fetch", seconds=1200),
     "no-frr-10.3": lambda: _no_frr("10.3"),
     "no-frr-10.4": lambda: _no_frr("10.4"),

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Debian packages: built twice to the same bytes, without a word from lintian, with what they must
-have.
+have, and as a system has them from installation to purge (life.py).
 
     tests/package/package.py FOLDER     packages are built below it
 """
@@ -128,6 +128,20 @@ def dependencies(package):
     print(f"package: {len(entry) - 1} packages in its list of what it is made of")
 
 
+def life(package):
+    """In namespaces of its own (life.py)."""
+    if os.geteuid() != 0:
+        print("package: not run: its life takes root")
+        return
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+         sys.executable, "-B", f"{ROOT}/tests/package/life.py", package],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=1500, check=False)
+    print(done.stdout, end="")
+    assert done.returncode in (0, 77), "its life failed"
+
+
 def main():
     folder = sys.argv[1]
     licences()
@@ -136,6 +150,7 @@ def main():
     lintian(folder)
     contents(packages)
     dependencies(packages["p2pnic"])
+    life(packages["p2pnic"])
     same_bytes(packages)
 
 

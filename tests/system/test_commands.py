@@ -33,8 +33,8 @@ def commands():
 
 
 def test_list():
-    assert commands() == ["router", "reload", "config", "show", "replay", "lab", "nic", "keeper",
-                          "punt", "metrics", "doctor", "tester", "fib", "completion"]
+    assert commands() == ["router", "reload", "stop", "config", "show", "replay", "lab", "nic",
+                          "keeper", "punt", "metrics", "doctor", "tester", "fib", "completion"]
 
 
 @pytest.mark.parametrize("name", commands())

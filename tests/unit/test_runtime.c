@@ -166,6 +166,28 @@ static void test_strangers(void **state)
 	rmdir(in_place("his"));
 }
 
+/* A service's user has it from root; in a directory where others can make theirs, nobody knows. */
+static void test_given_away(void **state)
+{
+	char given[] = "/run/p2pnic-test-XXXXXX";
+	int fd;
+
+	if (geteuid() != 0 || !mkdtemp(given))
+		skip();
+	assert_int_equal(chown(given, STRANGER, STRANGER), 0);
+	fd = runtime_directory(given, false, &error);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(runtime_directory(given, true, &error), -EPERM);
+	assert_int_equal(chmod(given, 0770), 0);
+	assert_int_equal(runtime_directory(given, false, &error), -EPERM);
+	assert_int_equal(rmdir(given), 0);
+	make_directory(in_place("his"), 0700);
+	assert_int_equal(chown(in_place("his"), STRANGER, STRANGER), 0);
+	assert_int_equal(runtime_directory(in_place("his"), false, &error), -EPERM);
+	rmdir(in_place("his"));
+}
+
 /* Where only we can write a link is as good as a directory; elsewhere it may be anybody's. */
 static void test_links(void **state)
 {
@@ -301,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_writable),
 		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_given_away),
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_lock_is_something_else),
 		cmocka_unit_test(test_names),
