@@ -21,6 +21,22 @@ void board_release(struct board *b)
 	virtio_net_release(&b->port);
 }
 
+/* The port sends from its own memory. */
+uint32_t board_reach(struct board *b, const struct dma_region *r, uint32_t *base)
+{
+	return 0;
+}
+
+bool board_reaches(struct board *b, uint32_t memory)
+{
+	return false;
+}
+
+unsigned board_transmit_from(struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return board_transmit(b, frames, n);
+}
+
 unsigned board_transmit(struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	return virtio_net_transmit(&b->port, frames, n);

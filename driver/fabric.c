@@ -204,13 +204,24 @@ static void free_lent(const struct fabric *f, struct driver_nic *n, unsigned pee
 		driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
 }
 
+/* Rd: the pair is closed, and n's port still sends packets that lie in the peer's memory. */
+static bool still_sending(const struct driver_nic *n, unsigned peer)
+{
+	return driver_nic_count(&n->counters->sending) >> peer & 1;
+}
+
+/* -EBUSY: ask again, they are closed, but a port is not done. */
 static int close_pair(struct fabric *f, struct driver_nic *a, struct driver_nic *b)
 {
+	if (still_sending(a, b->index) || still_sending(b, a->index))
+		return -EBUSY;
 	if (f->method == P2PNIC_METHOD_BOUNCE)
 		bounce_close(f->bounce, a->index, b->index);
 	/* What one has lent stays lent as long as the other may still read it. */
 	if (!close_side(f, a, b->index) || (a != b && !close_side(f, b, a->index)))
 		return -ETIMEDOUT;
+	if (still_sending(a, b->index) || still_sending(b, a->index))
+		return -EBUSY;
 	free_lent(f, a, b->index);
 	free_lent(f, b, a->index);
 	return 0;

@@ -42,6 +42,16 @@ unsigned board_receive(struct board *, struct frame *frames, unsigned max);
 void board_keep(struct board *, const uint8_t *frame, unsigned n, uint32_t *at);
 void board_release(struct board *);
 unsigned board_transmit(struct board *, const struct p2pnic_descriptor *frames, unsigned n);
+
+/* Sending from windows: a frame leaves from where it lies in another's memory, as a NIC's transmit
+ * descriptor may name any bus address. reach: a number for the region's memory, and what to add to
+ * offsets in it; 0: the port cannot send from there (any board may say so). reaches: whether it can
+ * just now; where not, the firmware fetches the frame. transmit_from: as transmit; flags: the
+ * number of the memory that a frame is in, 0: packet memory. */
+uint32_t board_reach(struct board *, const struct dma_region *, uint32_t *base);
+bool board_reaches(struct board *, uint32_t memory);
+unsigned board_transmit_from(struct board *, const struct p2pnic_descriptor *frames, unsigned n);
+
 void board_flush(struct board *);
 void board_notify(struct board *);
 unsigned board_transmitted(struct board *, uint64_t *failed);

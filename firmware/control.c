@@ -164,6 +164,14 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 	return true;
 }
 
+/* Rd: whether the port can send packets from where they are. Frames with a check are fetched: all
+ * of them has to arrive here before it can be checked. */
+static void reach_packets(struct nic *n, struct ring_in *in, unsigned peer)
+{
+	if (!n->writes && !in->check && peer < P2PNIC_NICS_MAX)
+		in->memory = board_reach(n->board, &in->packets, &in->memory_base);
+}
+
 static bool peer_is_open(const struct nic *n, unsigned peer)
 {
 	for (unsigned k = 0; k < n->open_peers; k++)
@@ -228,6 +236,7 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	in->longest = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes);
 	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * n->buffer_bytes;
+	reach_packets(n, in, peer);
 	if (in->check) { /* the word behind a frame lies inside, too */
 		in->longest -= P2PNIC_CHECK_BYTES;
 		in->bytes -= in->bytes ? P2PNIC_CHECK_BYTES : 0;
@@ -279,12 +288,14 @@ static enum p2pnic_result peer_close(struct nic *n, unsigned peer)
 		/* An open pair has orphans of an earlier life only as runs of no frames. */
 		if (run->peer != peer)
 			continue;
-		if (run->kind == RUN_SENT)
-			in->orphans += run->count;
-		else
+		if (run->kind & (RUN_SKIPPED | RUN_ORPHAN))
 			run->count = 0;
-		run->kind = RUN_ORPHAN;
+		else
+			in->orphans += run->count;
+		run->kind = (run->kind & RUN_FETCHED) | RUN_ORPHAN;
 	}
+	if (in->memory && in->orphans)
+		mark_sending(n, peer, true);
 	out->open = in->open = false;
 	out->limit = out->produced;
 	while (n->peer[at] != peer) /* it is there: the pair was open */
@@ -328,9 +339,16 @@ static void give_up(struct nic *n, unsigned peer)
 
 void nic_windows_changed(struct nic *n)
 {
-	for (unsigned k = n->open_peers; k-- > 0;)
-		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry))
+	for (unsigned k = n->open_peers; k-- > 0;) {
+		struct ring_in *in = &n->in[n->peer[k]];
+		const void *memory = in->packets.board;
+
+		if (!resolve_regions(n, n->peer[k], &n->out[n->peer[k]].entry)) {
 			give_up(n, n->peer[k]);
+		} else if (in->packets.board != memory) {
+			in->memory = 0; /* another's now: fetched until the pair is opened anew */
+		}
+	}
 }
 
 /* Their peers hear of it, and send no more. */

@@ -6,6 +6,9 @@
  * Frames given to the port are remembered as runs (so many frames of that ring), oldest first. The
  * port reports frames done with in the same order, which turns runs into consumer words. A
  * descriptor that is refused becomes a run of its own, so that completions keep the ring's order.
+ *
+ * Rd: a port that can send from the memory in which a packet lies does so, and nothing is
+ * copied (board_reach); for others it is fetched first.
  */
 #include "nic.h"
 
@@ -30,16 +33,27 @@ static inline uint32_t fetched_bytes(const struct ring_in *in, uint32_t length)
 	return in->check ? p2pnic_check_end(length) : length;
 }
 
-/* Rd, Bn: fetches packets into own buffers; how many (fewer when buffers run out, or while the
- * board waits for one). `d` is changed to where they lie now. A read that faults sends nothing:
- * the frame is dropped, the descriptor refused. Not inlined: it would cost Wr, which fetches
- * nothing, 1 to 2 % (bench/firmware_loop). */
-static __attribute__((noinline)) unsigned fetch(struct nic *n, struct ring_in *in,
-	struct p2pnic_descriptor *d, unsigned frames, bool *fault)
+/*
+ * Rd, Bn: where the port finds packets that lie in another's memory; of how many it is known (fewer
+ * when buffers run out, or while the board waits for one). A port that can send from there does
+ * (flags: its number of the memory); for others they are fetched into own buffers (*fetched:
+ * which). A read that faults sends nothing: the frame is dropped, the descriptor refused. Not
+ * inlined: it would cost Wr, which fetches nothing, 1 to 2 % (bench/firmware_loop).
+ */
+static __attribute__((noinline)) unsigned locate(struct nic *n, struct ring_in *in,
+	struct p2pnic_descriptor *d, unsigned frames, uint64_t *fetched, bool *fault)
 {
+	const bool reaches = in->memory && board_reaches(n->board, in->memory);
 	unsigned k;
 
-	for (k = 0; k < frames && n->frees > 0; k++) {
+	for (k = 0; k < frames; k++) {
+		if (reaches) {
+			d[k].offset += in->memory_base;
+			d[k].flags = (uint16_t)in->memory;
+			continue;
+		}
+		if (!n->frees)
+			break;
 		uint32_t buffer = n->free[n->frees - 1];
 		enum dma_status status = board_dma_read(n->board, &in->packets, d[k].offset,
 			n->bar4 + buffer, fetched_bytes(in, d[k].length));
@@ -51,18 +65,30 @@ static __attribute__((noinline)) unsigned fetch(struct nic *n, struct ring_in *i
 			break;
 		n->frees--;
 		d[k].offset = buffer;
+		d[k].flags = 0;
+		*fetched |= 1ull << k;
 	}
 	return k;
 }
 
-/* The port took the first `sent` of those fetched; the buffers of the others are free again. */
-static void note_fetched(
-	struct nic *n, const struct p2pnic_descriptor *d, unsigned fetched, unsigned sent)
+/* The port took the first `sent` of those located; own buffers of the others are free again. */
+static void note_located(struct nic *n, unsigned peer, const struct p2pnic_descriptor *d,
+	unsigned located, unsigned sent, uint64_t fetched)
 {
-	for (unsigned k = 0; k < sent; k++)
-		n->fetched[n->fetched_tail++ % NIC_FLIGHT_MAX] = d[k].offset;
-	for (unsigned k = fetched; k > sent; k--)
-		n->free[n->frees++] = d[k - 1].offset;
+	unsigned run;
+
+	for (unsigned k = 0; k < sent; k += run) {
+		const bool own = fetched >> k & 1;
+
+		for (run = 0; k + run < sent && (fetched >> (k + run) & 1) == own; run++)
+			if (own)
+				n->fetched[n->fetched_tail++ % NIC_FLIGHT_MAX] = d[k + run].offset;
+		run_push(n, peer, own ? RUN_FETCHED : RUN_SENT, run);
+		count(&n->counters->fetched, own ? run : 0);
+	}
+	for (unsigned k = located; k > sent; k--)
+		if (fetched >> (k - 1) & 1)
+			n->free[n->frees++] = d[k - 1].offset;
 }
 
 /* How many of the first frames have arrived, as the words behind them say (p2pnic/ring.h). */
@@ -113,9 +139,9 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	struct p2pnic_traffic *from = nic_traffic_in(n, peer);
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* dequeue writes eight at a time */
 	enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
-	unsigned valid, fetched, ready, sent;
+	unsigned valid, located, ready, sent;
 	bool refused = false, fault = false;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, fetched = 0;
 	uint32_t room;
 
 	if (!ring_in_waits(in))
@@ -124,24 +150,27 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	if (!room)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
-	fetched = n->reads ? fetch(n, in, d, valid, &fault) : valid;
-	ready = unlikely(in->check) ? whole(n, in, d, fetched) : fetched;
-	sent = ready ? board_transmit(n->board, d, ready) : 0;
-	if (n->reads)
-		note_fetched(n, d, fetched, sent);
-	if (fetched < valid) {
+	located = n->reads ? locate(n, in, d, valid, &fetched, &fault) : valid;
+	ready = unlikely(in->check) ? whole(n, in, d, located) : located;
+	if (!n->reads) {
+		sent = ready ? board_transmit(n->board, d, ready) : 0;
+		if (sent)
+			run_push(n, peer, RUN_SENT, sent);
+	} else {
+		sent = ready ? board_transmit_from(n->board, d, ready) : 0;
+		note_located(n, peer, d, located, sent, fetched);
+	}
+	if (located < valid) {
 		refused = fault; /* what stopped it was no lack of buffers */
 		reason = P2PNIC_DROP_DMA_FAULT;
 	}
-	if (unlikely(ready < fetched)) {
+	if (unlikely(ready < located)) {
 		refused = true;
 		reason = P2PNIC_DROP_BAD_TRANSFER;
 	}
 	refused = refused && sent == ready;
 	for (unsigned k = sent; k < valid; k++)
 		bytes -= d[k].length;
-	if (sent)
-		run_push(n, peer, RUN_SENT, sent);
 	if (unlikely(refused)) {
 		run_push(n, peer, RUN_SKIPPED, 1);
 		count_drop(n, reason, 1);
@@ -167,8 +196,6 @@ static unsigned complete(struct nic *n)
 	count(&n->counters->sent.packets, done - failed);
 	if (unlikely(failed))
 		count_drop(n, P2PNIC_DROP_PORT, failed);
-	for (unsigned k = 0; k < done && n->reads; k++)
-		n->free[n->frees++] = n->fetched[n->fetched_head++ % NIC_FLIGHT_MAX];
 	while (n->run_head != n->run_tail) {
 		struct nic_run *run = &n->run[n->run_head % NIC_FLIGHT_MAX];
 		struct ring_in *in = &n->in[run->peer];
@@ -180,8 +207,12 @@ static unsigned complete(struct nic *n)
 			done -= frames;
 		}
 		run->count = (uint16_t)(run->count - frames);
-		if (run->kind == RUN_ORPHAN) {
+		for (unsigned k = 0; run->kind & RUN_FETCHED && k < frames; k++)
+			n->free[n->frees++] = n->fetched[n->fetched_head++ % NIC_FLIGHT_MAX];
+		if (run->kind & RUN_ORPHAN) {
 			in->orphans -= frames;
+			if (!in->orphans && run->peer < P2PNIC_NICS_MAX)
+				mark_sending(n, run->peer, false);
 		} else if (frames) {
 			in->completed += frames;
 			n->completions = true;

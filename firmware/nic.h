@@ -36,10 +36,15 @@
 /* Frames in flight, oldest first, as runs from one ring; ORPHAN: of a pair closed since. */
 struct nic_run {
 	uint8_t peer;
-	uint8_t kind;
+	uint8_t kind; /* RUN_* */
 	uint16_t count;
 };
-enum { RUN_SENT, RUN_SKIPPED, RUN_ORPHAN };
+enum {
+	RUN_SENT = 0,
+	RUN_FETCHED = 1, /* from own buffers, which are free again when it is done */
+	RUN_SKIPPED = 2, /* refused: nothing of it is at the port */
+	RUN_ORPHAN = 4,  /* …a bit beside RUN_FETCHED */
+};
 
 struct kernel;
 
@@ -176,6 +181,15 @@ static inline void mark_given_up(struct nic *n, unsigned peer, bool given_up)
 		atomic_store_explicit(&n->counters->given_up,
 			(pairs & ~(1ull << peer)) | (uint64_t)given_up << peer,
 			memory_order_relaxed);
+}
+
+/* Whether packets in that NIC's memory are at the port, of a pair that is closed. */
+static inline void mark_sending(struct nic *n, unsigned peer, bool sending)
+{
+	uint64_t pairs = atomic_load_explicit(&n->counters->sending, memory_order_relaxed);
+
+	atomic_store_explicit(&n->counters->sending,
+		(pairs & ~(1ull << peer)) | (uint64_t)sending << peer, memory_order_release);
 }
 
 /* Closes the pairs whose transfers fail. */

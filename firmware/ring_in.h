@@ -31,6 +31,9 @@ struct ring_in {
 	uint32_t failed_from;
 	struct p2pnic_mailbox *mailbox;
 	struct dma_region packets; /* Rd, Bn: where packets are read from */
+	/* Rd: …as the port can send from it (board_reach), and what is added to offsets; 0: it
+	 * cannot. */
+	uint32_t memory, memory_base;
 } __attribute__((aligned(64)));
 
 /* As it stands in a slot: read once, in one access; its peer may change it at any time, to no

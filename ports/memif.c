@@ -41,6 +41,7 @@ static void memif_release(void *opaque)
 	if (!n)
 		return;
 	port->consumed = 0;
+	port->used = true;
 	if (port->link.role == MEMIF_CLIENT) {
 		if ((uint16_t)(q->head - q->tail) == q->mask + 1u) {
 			port->kernel->repost(port, n);
@@ -144,22 +145,22 @@ static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t 
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-static inline unsigned memif_transmit_client(
-	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+static inline unsigned memif_transmit_client(struct memif_port *port, unsigned region,
+	const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct memif_queue *q = &port->link.send;
 	unsigned room = q->mask + 1u - (uint16_t)(q->head - port->reported);
 
 	if (n > room)
 		n = room;
-	port->kernel->describe(q, frames, n);
+	port->kernel->describe(q, region, frames, n);
 	q->head = (uint16_t)(q->head + n);
 	port->unpublished |= n != 0;
 	return n;
 }
 
-static inline unsigned memif_transmit_server(
-	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned n)
+static inline unsigned memif_transmit_server(struct memif_port *port, const uint8_t *memory,
+	const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct memif_queue *q = &port->link.send;
 	unsigned room = (uint16_t)(q->head - q->tail), limit = n, i = 0;
@@ -182,29 +183,106 @@ static inline unsigned memif_transmit_server(
 
 		if (__builtin_expect(!to || MEMIF_LENGTH(control) < length, 0))
 			break;
-		memif_copy(to, MEMIF_LENGTH(control), port->memory + frames[i].offset, length);
+		memif_copy(to, MEMIF_LENGTH(control), memory + frames[i].offset, length);
 		__atomic_store_n(&d->control, MEMIF_CONTROL(0, MEMIF_REGION(control), length),
 			__ATOMIC_RELAXED);
 	}
 	q->tail = (uint16_t)(q->tail + i);
 	port->done += i;
 	port->unpublished |= i != 0;
-	return __builtin_expect(i < limit, 0) ? memif_transmit_rest(port, frames, i, n) : i;
+	return __builtin_expect(i < limit, 0) ? memif_transmit_rest(port, memory, frames, i, n) : i;
+}
+
+/* Without a peer. Those in flight before come first; after them these, all failed
+ * (memif_transmitted). */
+static unsigned memif_transmit_nowhere(struct memif_port *port, unsigned n)
+{
+	port->done += n;
+	port->failed += n;
+	return n;
+}
+
+static unsigned memif_transmit_in(struct memif_port *port, unsigned memory,
+	const struct p2pnic_descriptor *frames, unsigned n)
+{
+	const struct memif_link *link = &port->link;
+
+	return link->role == MEMIF_CLIENT
+		       ? memif_transmit_client(port, link->region_of[memory], frames, n)
+		       : memif_transmit_server(port, link->config.region[memory].base, frames, n);
 }
 
 static unsigned memif_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct memif_port *port = opaque;
 
-	if (__builtin_expect(!port->link.connected || port->link.broken, 0)) {
-		/* Those in flight before come first; after them these, all failed
-		 * (memif_transmitted). */
-		port->done += n;
-		port->failed += n;
-		return n;
+	if (__builtin_expect(!port->link.connected || port->link.broken, 0))
+		return memif_transmit_nowhere(port, n);
+	return memif_transmit_in(port, 0, frames, n);
+}
+
+/* Frames of one memory together. */
+static unsigned memif_transmit_from(
+	void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	struct memif_port *port = opaque;
+	unsigned done = 0, taken = 0, run = 0;
+
+	if (__builtin_expect(!port->link.connected || port->link.broken, 0))
+		return memif_transmit_nowhere(port, n);
+	for (; done < n && taken == run; done += taken) {
+		for (run = 1; done + run < n && frames[done + run].flags == frames[done].flags;)
+			run++;
+		taken = memif_transmit_in(port, frames[done].flags, frames + done, run);
 	}
-	return port->link.role == MEMIF_CLIENT ? memif_transmit_client(port, frames, n)
-					       : memif_transmit_server(port, frames, n);
+	return done;
+}
+
+/* A client shares only what it was told to; as server the frame is copied out, whoever's it is. */
+static unsigned memif_reach(void *opaque, const struct port_memory *memory)
+{
+	struct memif_port *port = opaque;
+	struct memif_link_config *config = &port->link.config;
+	unsigned k = 1;
+
+	if (config->role == MEMIF_CLIENT && !config->share)
+		return 0;
+	while (k < PORT_MEMORIES && config->region[k].bytes)
+		k++;
+	if (k == PORT_MEMORIES)
+		return 0;
+	config->region[k].base = memory->base;
+	config->region[k].bytes = memory->bytes;
+	config->region[k].fd = memory->fd;
+	return k;
+}
+
+static void memif_leave(void *opaque, unsigned memory)
+{
+	struct memif_port *port = opaque;
+
+	port->link.config.region[memory].bytes = 0;
+	port->link.shared &= ~(1ull << memory);
+}
+
+static uint64_t memif_reachable(const void *opaque)
+{
+	const struct memif_port *port = opaque;
+
+	return port->link.role == MEMIF_CLIENT ? port->link.shared : ~0ull;
+}
+
+/* The peer was given fewer memories than there are now. A link is made anew for that while nothing
+ * has passed over it yet, as when a router starts and its NICs find one another; else never. */
+static bool memif_shares_late(const struct memif_link *link)
+{
+	uint64_t late = 0;
+
+	if (link->role != MEMIF_CLIENT || !link->connected || link->regions == link->regions_max)
+		return false;
+	for (unsigned k = 0; k < PORT_MEMORIES; k++)
+		late |= (uint64_t)(link->config.region[k].bytes != 0) << k;
+	return late & ~link->shared;
 }
 
 static void memif_flush(void *opaque)
@@ -215,6 +293,7 @@ static void memif_flush(void *opaque)
 	if (!port->unpublished)
 		return;
 	port->unpublished = false;
+	port->used = true;
 	/* Release: pairs with the peer's acquire; descriptors and packets are before the index. */
 	if (port->link.role == MEMIF_CLIENT)
 		atomic_store_explicit(&q->ring->head, q->head, memory_order_release);
@@ -316,12 +395,15 @@ static void memif_service(void *opaque)
 	uint16_t head = link->receive.head, tail = link->receive.tail, mask = link->receive.mask;
 	uint16_t send_head = link->send.head;
 
+	if (!port->used && memif_shares_late(link))
+		memif_link_disconnect(link, "More memory to share");
 	switch (memif_link_service(link)) {
 	case MEMIF_NOTHING:
 		break;
 	case MEMIF_UP:
 		port->dropping = NULL;
 		port->consumed = 0;
+		port->used = false;
 		if (link->role == MEMIF_CLIENT && port->started)
 			post_spares(port);
 		break;
@@ -424,11 +506,10 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 				"memif: packet memory of %llu bytes: a client shares less than 4 "
 				"GiB",
 				(unsigned long long)config->memory_bytes);
-		link.region[0].base = config->memory;
-		link.region[0].bytes = config->memory_bytes;
-		link.region[0].fd = config->memory_fd;
-		link.regions = 1;
 	}
+	link.region[0].base = config->memory;
+	link.region[0].bytes = config->memory_bytes;
+	link.region[0].fd = config->memory_fd;
 	size_t slots = (size_t)1 << link.log2_ring;
 	port->posted = calloc(slots, sizeof(*port->posted));
 	port->spare = calloc(slots, sizeof(*port->spare));
@@ -495,6 +576,10 @@ const struct port_ops memif_port_ops = {
 	.flush = memif_flush,
 	.notify = memif_notify,
 	.transmitted = memif_transmitted,
+	.reach = memif_reach,
+	.reachable = memif_reachable,
+	.transmit_from = memif_transmit_from,
+	.leave = memif_leave,
 	.arm = memif_arm,
 	.disarm = memif_disarm,
 };

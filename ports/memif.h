@@ -86,6 +86,7 @@ struct memif_port {
 	/* Server: frame k of a burst in one piece, at k · longest. */
 	uint8_t *gathered;
 	bool started;
+	bool used; /* something has passed over this connection */
 
 	/* Transmit. */
 	uint16_t reported; /* client: slots before it have been told to the caller */
@@ -129,7 +130,7 @@ unsigned memif_receive_rest(struct memif_port *port, struct frame *frames, unsig
  * too little or a place is bad, has failed, and its slots go back empty. Returns the frames taken
  * of the whole burst.
  */
-unsigned memif_transmit_rest(
-	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned i, unsigned n);
+unsigned memif_transmit_rest(struct memif_port *port, const uint8_t *memory,
+	const struct p2pnic_descriptor *frames, unsigned i, unsigned n);
 
 #endif

@@ -79,10 +79,10 @@ unsigned memif_receive_rest(
 /* One frame into the `posted` slots from `index` on. Returns how many it used; 0: the peer may post
  * more yet. */
 static unsigned scatter(struct memif_port *port, uint16_t index, unsigned posted,
-	const struct p2pnic_descriptor *frame)
+	const uint8_t *memory, const struct p2pnic_descriptor *frame)
 {
 	struct memif_queue *q = &port->link.send;
-	const uint8_t *from = port->memory + frame->offset;
+	const uint8_t *from = memory + frame->offset;
 	uint64_t control[MEMIF_PARTS_MAX];
 	uint8_t *to[MEMIF_PARTS_MAX];
 	uint32_t rest = frame->length;
@@ -122,8 +122,8 @@ static unsigned scatter(struct memif_port *port, uint16_t index, unsigned posted
 	return parts;
 }
 
-unsigned memif_transmit_rest(
-	struct memif_port *port, const struct p2pnic_descriptor *frames, unsigned i, unsigned n)
+unsigned memif_transmit_rest(struct memif_port *port, const uint8_t *memory,
+	const struct p2pnic_descriptor *frames, unsigned i, unsigned n)
 {
 	struct memif_queue *q = &port->link.send;
 
@@ -133,7 +133,7 @@ unsigned memif_transmit_rest(
 		if (posted <= 0)
 			break;
 		q->head = (uint16_t)(q->tail + posted);
-		unsigned slots = scatter(port, q->tail, (unsigned)posted, &frames[i]);
+		unsigned slots = scatter(port, q->tail, (unsigned)posted, memory, &frames[i]);
 		if (!slots)
 			break;
 		q->tail = (uint16_t)(q->tail + slots);

@@ -16,8 +16,9 @@ struct memif_kernel {
 	/* All slots are posted: the first n again, each with the buffer it has. */
 	void (*repost)(struct memif_port *, unsigned n);
 
-	/* Names n frames in the slots from the head on. */
-	void (*describe)(struct memif_queue *, const struct p2pnic_descriptor *frames, unsigned n);
+	/* Names n frames of that region in the slots from the head on. */
+	void (*describe)(struct memif_queue *, unsigned region,
+		const struct p2pnic_descriptor *frames, unsigned n);
 };
 
 extern const struct memif_kernel memif_kernel_scalar;

@@ -91,15 +91,15 @@ AVX512 static void repost(struct memif_port *port, unsigned n)
 	}
 }
 
-/* Names n frames of region 1, at most four. Whole vectors where it can be (firmware/x86.h,
+/* Names n frames of a region, at most four. Whole vectors where it can be (firmware/x86.h,
  * copy_sixteens). */
-AVX512 static inline void four_out(
-	struct memif_descriptor *slot, const struct p2pnic_descriptor *frames, unsigned n)
+AVX512 static inline void four_out(struct memif_descriptor *slot, unsigned in_region,
+	const struct p2pnic_descriptor *frames, unsigned n)
 {
 	/* Of each frame {offset, length and flags}: {region, length, offset, 0} as 32-bit words. */
 	const __m512i from = _mm512_setr_epi32(0, 1, 0, 0, 2, 3, 2, 2, 4, 5, 4, 4, 6, 7, 6, 6);
 	const __m512i keep = _mm512_set4_epi32(0, -1, 0xffff, 0);
-	const __m512i region = _mm512_set4_epi32(0, 0, 0, 1 << 16);
+	const __m512i region = _mm512_set4_epi32(0, 0, 0, (int)(in_region << 16));
 	__m256i four = n == 4 ? _mm256_loadu_si256((const __m256i *)frames)
 			      : _mm256_maskz_loadu_epi64((__mmask8)_bzhi_u32(0xf, n), frames);
 	__m512i word = _mm512_permutexvar_epi32(from, _mm512_castsi256_si512(four));
@@ -112,7 +112,7 @@ AVX512 static inline void four_out(
 }
 
 AVX512 static void describe(
-	struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+	struct memif_queue *q, unsigned region, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	for (unsigned i = 0, run; i < n; i += run) {
 		unsigned slot = (uint16_t)(q->head + i) & q->mask;
@@ -120,7 +120,7 @@ AVX512 static void describe(
 		run = n - i < 4 ? n - i : 4;
 		if (run > q->mask + 1u - slot)
 			run = q->mask + 1u - slot;
-		four_out(q->ring->slot + slot, frames + i, run);
+		four_out(q->ring->slot + slot, region, frames + i, run);
 	}
 }
 

@@ -24,11 +24,12 @@ static void repost(struct memif_port *port, unsigned n)
 			MEMIF_CONTROL(0, 1, port->buffer_bytes), __ATOMIC_RELAXED);
 }
 
-static void describe(struct memif_queue *q, const struct p2pnic_descriptor *frames, unsigned n)
+static void describe(
+	struct memif_queue *q, unsigned region, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		memif_write(&q->ring->slot[(uint16_t)(q->head + i) & q->mask],
-			MEMIF_CONTROL(0, 1, frames[i].length), frames[i].offset);
+			MEMIF_CONTROL(0, region, frames[i].length), frames[i].offset);
 }
 
 const struct memif_kernel memif_kernel_scalar = {receive, repost, describe};

@@ -245,8 +245,8 @@ static const char *ring_map(struct memif_link *link, const struct memif_add_ring
 }
 
 /* The client's rings: a memfd for this connection alone, so that an earlier peer reaches
- * nothing. */
-static int client_memory(struct memif_link *link)
+ * nothing. most: regions. */
+static int client_memory(struct memif_link *link, unsigned most)
 {
 	uint64_t ring = (memif_ring_bytes(link->log2_ring) + 63) & ~63ull;
 	uint64_t bytes = (2 * ring + 4095) & ~4095ull;
@@ -269,11 +269,18 @@ static int client_memory(struct memif_link *link)
 	link->region[0] =
 		(struct memif_region){.base = base, .bytes = bytes, .fd = fd, .mapped = bytes};
 	link->regions = 1;
-	for (unsigned i = 0; i < link->config.regions; i++)
+	link->regions_max = most;
+	link->shared = 0;
+	for (unsigned i = 0; i < PORT_MEMORIES && link->regions < most; i++) {
+		if (!link->config.region[i].bytes)
+			continue;
+		link->shared |= 1ull << i;
+		link->region_of[i] = (uint8_t)link->regions;
 		link->region[link->regions++] =
 			(struct memif_region){.base = link->config.region[i].base,
 				.bytes = link->config.region[i].bytes,
 				.fd = link->config.region[i].fd};
+	}
 	struct memif_queue *queues[2] = {&link->send, &link->receive};
 	for (unsigned i = 0; i < 2; i++) {
 		queues[i]->ring = (struct memif_ring *)(void *)(base + i * ring);
@@ -383,14 +390,16 @@ static enum memif_event client_message(struct memif_link *link, const struct mem
 			link->counters.refused++;
 			return refuse(link, "Incompatible memif version");
 		}
-		if (hello->region_max < link->config.regions) {
+		if (!hello->region_max) { /* the highest index: packet memory is 1 */
 			link->counters.refused++;
 			return refuse(link, "Peer takes too few regions");
 		}
 		link->log2_ring = link->config.log2_ring < hello->log2_ring_max
 					  ? link->config.log2_ring
 					  : hello->log2_ring_max;
-		if (client_memory(link))
+		if (client_memory(link, hello->region_max < MEMIF_REGIONS_MAX
+						? hello->region_max + 1u
+						: MEMIF_REGIONS_MAX))
 			return refuse(link, "Out of memory");
 		link->step = STEP_SETUP;
 		if (client_next(link, 0))

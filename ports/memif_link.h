@@ -51,6 +51,7 @@
 #include "ipc/error.h"
 #include "ipc/listen.h"
 #include "memif_protocol.h"
+#include "port.h"
 
 #define MEMIF_REGIONS_MAX       64u
 #define MEMIF_GUARD_BYTES       4096u
@@ -93,12 +94,14 @@ struct memif_link_config {
 	uint64_t map_bytes;                  /* server: of all regions of a peer */
 	unsigned log2_ring;                  /* client: of both rings */
 	bool unsealed; /* server: take regions that the peer could shrink (DPDK's own memory) */
+	bool share;    /* client: give the peer other NICs' packet memories, too */
+	/* Client: region 1 is packet memory; as many of the others that are some (bytes) as the
+	 * peer takes follow. */
 	struct {
 		uint8_t *base;
 		uint64_t bytes;
 		int fd; /* borrowed */
-	} region[4];    /* client: become regions 1… */
-	unsigned regions;
+	} region[PORT_MEMORIES];
 };
 
 struct memif_counters {
@@ -114,8 +117,11 @@ struct memif_link {
 	bool broken;
 	enum memif_role role;
 	unsigned regions;
-	struct memif_queue send;    /* packets this side → peer */
-	struct memif_queue receive; /* peer → this side */
+	unsigned regions_max;             /* client: that the peer takes */
+	uint64_t shared;                  /* client: which of config.region the peer has… */
+	uint8_t region_of[PORT_MEMORIES]; /* …as which region */
+	struct memif_queue send;          /* packets this side → peer */
+	struct memif_queue receive;       /* peer → this side */
 	struct memif_region region[MEMIF_REGIONS_MAX];
 	struct memif_counters counters;
 	char reason[MEMIF_REASON_BYTES]; /* why the last connection ended or was refused */
@@ -143,7 +149,7 @@ struct memif_link {
  * it. */
 #define MEMIF_OPTIONS                                                                              \
 	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, "                  \
-	"secret=TEXT (1 to 24 characters), peers=any|UID, map=MIB, unsealed=yes|no"
+	"secret=TEXT (1 to 24 characters), peers=any|UID, share=yes|no, map=MIB, unsealed=yes|no"
 int memif_link_options(
 	struct memif_link_config *, const char *socket, const char *options, struct error *error);
 

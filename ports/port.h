@@ -50,6 +50,14 @@ struct port_info {
 	struct error fault;  /* what is wrong now: "pp0: interface deleted"; "": nothing */
 };
 
+/* Memory beside packet memory: a memfd of another NIC, sealed against shrinking. */
+#define PORT_MEMORIES 64u
+struct port_memory {
+	uint8_t *base; /* as mapped by this process */
+	uint64_t bytes;
+	int fd; /* borrowed */
+};
+
 struct port_ops {
 	const char *type;
 	size_t bytes; /* sizeof(struct TYPE_port); the caller allocates, zeroed, 64-byte aligned */
@@ -120,6 +128,28 @@ struct port_ops {
 	void (*flush)(void *port);
 	void (*notify)(void *port);
 	unsigned (*transmitted)(void *port, uint64_t *failed);
+
+	/*
+	 * Sending from memory of others, where a frame lies: the packet memory of the NIC that
+	 * received it. All four, or all NULL: the NIC copies frames into its own memory first.
+	 *
+	 * reach: takes memory to send from; its number, 1 to PORT_MEMORIES - 1, or 0: not that one,
+	 * or no more. All of port_memory stays as it is until leave.
+	 *
+	 * reachable: a bit for each number that can be sent from now. (A memif client's peer has
+	 * the memories that it was given when the connection was made.)
+	 *
+	 * transmit_from: as transmit; `flags` is the number of the memory that a frame is in, which
+	 * is reachable; 0: packet memory.
+	 *
+	 * leave: no frame of that memory is in transmission, and none will come.
+	 *
+	 * reach and leave while the engine is parked.
+	 */
+	unsigned (*reach)(void *port, const struct port_memory *);
+	uint64_t (*reachable)(const void *port);
+	unsigned (*transmit_from)(void *port, const struct p2pnic_descriptor *frames, unsigned n);
+	void (*leave)(void *port, unsigned memory);
 
 	/* Before the engine sleeps it arms every port. True: something waits already, do not sleep.
 	 * While armed, fd is readable as soon as a frame waits. disarm: after waking. */

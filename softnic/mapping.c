@@ -29,11 +29,15 @@ int mapping_get(struct mapping **out, int fd, bool writable)
 	if (!m)
 		return -ENOMEM;
 	m->bytes = (uint64_t)st.st_size;
-	m->memory =
-		mmap(NULL, m->bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	m->memory = m->fd < 0 ? MAP_FAILED
+			      : mmap(NULL, m->bytes, PROT_READ | (writable ? PROT_WRITE : 0),
+					MAP_SHARED, fd, 0);
 	if (m->memory == MAP_FAILED) {
 		int error = -errno;
 
+		if (m->fd >= 0)
+			close(m->fd);
 		free(m);
 		return error;
 	}
@@ -57,7 +61,17 @@ void mapping_put(struct mapping *m)
 		p = &(*p)->next;
 	*p = m->next;
 	munmap(m->memory, m->bytes);
+	close(m->fd);
 	free(m);
+}
+
+struct mapping *mapping_at(const void *address)
+{
+	struct mapping *m = mappings;
+
+	while (m && (uintptr_t)address - (uintptr_t)m->memory >= m->bytes)
+		m = m->next;
+	return m;
 }
 
 int memory_create(const char *name, uint64_t bytes)

@@ -20,8 +20,10 @@
 struct mapping {
 	uint8_t *memory;
 	uint64_t bytes; /* the whole file */
+	int fd;         /* own */
 	bool writable;
 	unsigned references;
+	unsigned reached; /* of them, by ports that send from here and no window (soft_reach.c) */
 	dev_t device;
 	ino_t inode;
 	struct mapping *next;
@@ -30,6 +32,8 @@ struct mapping {
 /* Maps all of fd, or takes the mapping that exists. The descriptor may be closed afterwards. */
 int mapping_get(struct mapping **, int fd, bool writable);
 void mapping_put(struct mapping *);
+/* The one that holds this address, or NULL. */
+struct mapping *mapping_at(const void *address);
 
 /* A new memfd of that size, zeroed, sealed against shrinking and growing; huge pages where they are
  * to be had. Returns the descriptor or -errno. */

@@ -19,7 +19,15 @@ struct board {
 	struct vfu **vfu;
 	void *port;
 	const struct port_ops *ops;
+	/* By the port's numbers: memories that it may send from (soft_reach.c). */
+	struct mapping *reached[PORT_MEMORIES];
+	const uint8_t *own; /* packet memory */
 };
+
+/* board_reach, and what a port can send from no longer, for want of windows. Control thread, engine
+ * parked. leave_all: no frame is in transmission. */
+uint32_t soft_reach(struct board *, const struct dma_region *, uint32_t *base);
+void soft_leave(struct board *, bool all);
 
 static inline unsigned board_receive(struct board *b, struct frame *frames, unsigned max)
 {
@@ -40,6 +48,23 @@ static inline unsigned board_transmit(
 	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	return b->ops->transmit(b->port, frames, n);
+}
+
+static inline uint32_t board_reach(struct board *b, const struct dma_region *r, uint32_t *base)
+{
+	return soft_reach(b, r, base);
+}
+
+static inline bool board_reaches(struct board *b, uint32_t memory)
+{
+	return b->ops->reachable(b->port) >> memory & 1;
+}
+
+static inline unsigned board_transmit_from(
+	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return b->ops->transmit_from ? b->ops->transmit_from(b->port, frames, n)
+				     : b->ops->transmit(b->port, frames, n);
 }
 
 static inline void board_flush(struct board *b)

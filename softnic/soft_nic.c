@@ -138,12 +138,19 @@ static int on_write(
 	return 0;
 }
 
+static void leave_memories(struct soft_nic *s)
+{
+	if (!s->nic->in_flight)
+		soft_leave(&s->board, false);
+}
+
 static int on_map(void *device, const struct vfu_window *window)
 {
 	struct soft_nic *s = device;
 	int error;
 
 	engine_park(s->engine);
+	leave_memories(s);
 	error = dma_map(&s->dma, window);
 	engine_resume(s->engine);
 	return error;
@@ -157,6 +164,7 @@ static void on_unmap(void *device, struct bus_addr bus, uint64_t bytes)
 	dma_unmap(&s->dma, bus, bytes);
 	vfu_dma_cancel(s->vfu);
 	nic_windows_changed(s->nic);
+	leave_memories(s);
 	engine_resume(s->engine);
 }
 
@@ -168,6 +176,7 @@ static void on_unmap_all(void *device)
 	dma_unmap_all(&s->dma);
 	vfu_dma_cancel(s->vfu);
 	nic_windows_changed(s->nic);
+	leave_memories(s);
 	engine_resume(s->engine);
 }
 
@@ -381,6 +390,7 @@ int soft_nic_new(struct soft_nic **out, const struct soft_nic_config *config, st
 		error_set(&reason, result, "device memory: %s", strerror(-result));
 		goto fail;
 	}
+	s->board.own = s->bar[2]->memory;
 	s->dma.counters = counters_of(s);
 	s->dma.whole_bus = s->config.whole_bus;
 	nic_init(s->nic, &s->board, config->method, s->config.buffer_bytes, counters_of(s),
@@ -413,8 +423,10 @@ void soft_nic_free(struct soft_nic *s)
 	if (s->vfu)
 		vfu_close(s->vfu);
 	dma_unmap_all(&s->dma);
-	if (s->port_open)
+	if (s->port_open) {
+		soft_leave(&s->board, true);
 		s->board.ops->close(s->board.port);
+	}
 	for (unsigned k = 0; k < 3; k++) {
 		if (s->bar[k])
 			mapping_put(s->bar[k]);

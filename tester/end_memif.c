@@ -67,7 +67,6 @@ static int client_memory(struct end_memif *e, struct memif_link_config *config)
 	config->region[0].base = e->memory;
 	config->region[0].bytes = e->bytes;
 	config->region[0].fd = e->fd;
-	config->regions = 1;
 	return 0;
 }
 

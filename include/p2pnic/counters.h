@@ -102,7 +102,11 @@ struct p2pnic_counters {
 	struct p2pnic_traffic to_ring[P2PNIC_NICS_MAX];   /* transferred to egress [n] */
 	struct p2pnic_traffic from_ring[P2PNIC_NICS_MAX]; /* taken from ingress [n] */
 	_Atomic uint64_t dropped[P2PNIC_DROP_SLOTS];      /* by enum p2pnic_drop */
-	uint8_t reserved1[4096 - 256 - 2048 - 512];
+	/* A bit for each NIC: the pair with it is closed, and this NIC's port still sends packets
+	 * that lie in its memory (Rd): those buffers are not used again before the bit is 0. */
+	_Atomic uint64_t sending;
+	_Atomic uint64_t fetched; /* packets copied into own memory to be sent (Rd, Bn) */
+	uint8_t reserved1[4096 - 256 - 2048 - 512 - 16];
 };
 P2PNIC_ASSERT_SIZE(struct p2pnic_counters, 4096);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, punt, 112);
@@ -110,5 +114,7 @@ P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dma_lost, 240);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, given_up, 248);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, to_ring, 256);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, dropped, 2304);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, sending, 2816);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_counters, fetched, 2824);
 
 #endif

@@ -41,6 +41,10 @@ extern _Thread_local unsigned board_fences;
 #define BOARD_WINDOWS  256u
 #define BOARD_BUFFERS  8192u
 #define BOARD_FLIGHT   4096u
+#define BOARD_MEMORIES 4096u
+/* What a board that sends from windows adds to offsets: a region begins in the midst of a memory.
+ */
+#define BOARD_BASE     0x10000u
 
 /* First in, first out; owns its packets. */
 struct packet_queue {
@@ -103,6 +107,8 @@ struct board {
 	bool refuses_start;
 	bool frames_change;   /* peers are hostile: frames may change in transmission */
 	bool posts;           /* the bus posts writes */
+	bool reaches;         /* sends from windows, in which no memory is… */
+	bool out_of_reach;    /* …just now */
 	uint64_t slow_bus;    /* reads of the region that begins there are under way */
 	unsigned write_fails; /* each nth write of a frame fails… */
 	uint32_t write_part;  /* …but for its first bytes… */
@@ -120,6 +126,7 @@ struct board {
 	bool armed;
 
 	struct p2pnic_descriptor flight[BOARD_FLIGHT];
+	const uint8_t *flight_from[BOARD_FLIGHT];
 	struct packet *flight_copy[BOARD_FLIGHT]; /* as it was when it was given */
 	uint32_t flight_head, flight_tail;
 	uint64_t sent;
@@ -130,6 +137,8 @@ struct board {
 
 	struct board_window window[BOARD_WINDOWS];
 	unsigned windows;
+	const uint8_t *memory[BOARD_MEMORIES]; /* from which it sends, from number 1 on */
+	unsigned memories, sent_from;
 	_Atomic uint32_t rung; /* doorbell writes by peers */
 	int eventfd;           /* written at each, or 0 */
 	unsigned interrupts[P2PNIC_VECTORS];
@@ -195,8 +204,9 @@ static inline void board_release(struct board *b)
 	b->delivered = 0;
 }
 
-static inline unsigned board_transmit(
-	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+/* own: flags are none of this board's; else the number of the memory that a frame is in. */
+static inline unsigned board_send(
+	struct board *b, const struct p2pnic_descriptor *frames, unsigned n, bool own)
 {
 	uint32_t room = b->transmit_room ? b->transmit_room : BOARD_FLIGHT;
 	unsigned k;
@@ -205,17 +215,52 @@ static inline unsigned board_transmit(
 	for (k = 0; k < n && b->flight_tail - b->flight_head < room; k++) {
 		const struct p2pnic_descriptor *f = &frames[k];
 		struct packet *p = malloc(offsetof(struct packet, bytes) + f->length);
+		uint32_t memory = own ? 0 : f->flags;
+		const uint8_t *from = (memory ? b->memory[memory] : b->bar4) + f->offset;
 
 		BOARD_ASSERT(p && f->length >= P2PNIC_FRAME_BYTES_MIN &&
 			     f->length <= P2PNIC_FRAME_BYTES_MAX(b->buffer_bytes));
-		BOARD_ASSERT((uint64_t)f->offset + f->length <= b->bar4_bytes);
+		BOARD_ASSERT(memory <= b->memories);
+		if (memory)
+			BOARD_ASSERT(!b->out_of_reach && f->offset >= BOARD_BASE);
+		else
+			BOARD_ASSERT((uint64_t)f->offset + f->length <= b->bar4_bytes);
+		b->sent_from += memory != 0;
 		p->length = f->length;
-		memcpy(p->bytes, b->bar4 + f->offset, f->length);
+		memcpy(p->bytes, from, f->length);
 		b->flight[b->flight_tail % BOARD_FLIGHT] = *f;
+		b->flight_from[b->flight_tail % BOARD_FLIGHT] = from;
 		b->flight_copy[b->flight_tail++ % BOARD_FLIGHT] = p;
 	}
 	b->unflushed += k;
 	return k;
+}
+
+static inline unsigned board_transmit(
+	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return board_send(b, frames, n, true);
+}
+
+static inline uint32_t board_reach(struct board *b, const struct dma_region *r, uint32_t *base)
+{
+	if (!b->reaches || !r->board || b->memories == BOARD_MEMORIES - 1)
+		return 0;
+	b->memory[++b->memories] = (const uint8_t *)r->board - BOARD_BASE;
+	*base = BOARD_BASE;
+	return b->memories;
+}
+
+static inline bool board_reaches(struct board *b, uint32_t memory)
+{
+	BOARD_ASSERT(memory && memory <= b->memories);
+	return !b->out_of_reach;
+}
+
+static inline unsigned board_transmit_from(
+	struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return board_send(b, frames, n, false);
 }
 
 static inline void board_flush(struct board *b)
@@ -246,8 +291,7 @@ static inline unsigned board_transmitted(struct board *b, uint64_t *failed)
 		uint32_t at = b->flight_head++ % BOARD_FLIGHT;
 		struct packet *p = b->flight_copy[at];
 
-		if (!b->frames_change &&
-			memcmp(p->bytes, b->bar4 + b->flight[at].offset, p->length))
+		if (!b->frames_change && memcmp(p->bytes, b->flight_from[at], p->length))
 			board_failed("frame unchanged in transmission", __FILE__, __LINE__);
 		if (b->fail_every && ++b->sent % b->fail_every == 0) {
 			++*failed;

@@ -416,6 +416,7 @@ static void make_nic(struct rig *r, unsigned nic)
 	a->board.bar4 = a->bar4;
 	a->board.bar4_bytes = a->bar4_bytes;
 	a->board.buffer_bytes = r->config.buffer_bytes;
+	a->board.reaches = r->config.reaches;
 	a->board.counters = a->counters;
 	memset(a->nic, 0xee, sizeof(*a->nic)); /* nic_init takes it of any content */
 	nic_init(a->nic, &a->board, P2PNIC_METHOD, r->config.buffer_bytes, a->counters, a->bar2,

@@ -62,6 +62,7 @@ struct rig_config {
 	uint32_t buffer_bytes; /* 0: 2048 */
 	bool host;             /* open the host's rings */
 	bool messages;         /* windows without pointers */
+	bool reaches;          /* boards send from windows */
 	unsigned check;        /* enum p2pnic_check of pairs of NICs */
 };
 

@@ -190,8 +190,10 @@ static void open_or_close(struct rig *r, unsigned a, unsigned b)
 	rig_relay(r);
 	if (is_open)
 		rig_close(r, a, b);
-	else if (!r->at[a].nic->in[b].orphans && !r->at[b].nic->in[a].orphans)
+	else if (!r->at[a].nic->in[b].orphans && !r->at[b].nic->in[a].orphans) {
+		assert_false(rig_count(&r->at[a].counters->sending) >> b & 1);
 		rig_open(r, a, b);
+	}
 }
 
 static void act(struct rig *r, struct expected *e, bool stop_and_go)
@@ -207,6 +209,7 @@ static void act(struct rig *r, struct expected *e, bool stop_and_go)
 		break;
 	case 1:
 		b->stuck = any(3) == 0;
+		b->out_of_reach = any(4) == 0;
 		break;
 	case 2:
 		b->fail_every = any(2) ? 0 : 1 + any(10);
@@ -326,12 +329,14 @@ static void play(bool stop_and_go)
 						    .rx_buffers = 24 + any(300),
 						    .host = any(2),
 						    .messages = any(6) == 0,
+						    .reaches = any(2),
 					    });
 	struct expected *e = calloc(1, sizeof(*e));
 
 	for (unsigned nic = 0; nic < r->nics; nic++) {
 		r->at[nic].board.copies_on_keep = any(2);
 		r->at[nic].board.no_headroom = any(2);
+		r->at[nic].board.out_of_reach = any(4) == 0;
 	}
 	for (unsigned step = 0; step < 400; step++) {
 		act(r, e, stop_and_go);

@@ -590,7 +590,93 @@ static void no_buffer_no_start(void **state)
 	rig_free(r);
 }
 
-/* A peer that has no doorbell says that it sleeps: nobody is rung, and the packet arrives. */
+/* --- Ports that send from windows ------------------------------------------------------------- */
+
+static void pass(struct rig *r, unsigned packets, uint32_t *seed, uint32_t *last)
+{
+	for (unsigned k = 0; k < packets; k++)
+		receive4(r, 0, 1, 100, ++*seed);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, last), packets);
+	rig_check(r);
+}
+
+/* Rd: what is in reach leaves from where it lies, and nothing is fetched; what is not, is. Other
+ * methods send what is in their own memory. */
+static void packets_leave_from_where_they_lie(void **state)
+{
+	struct rig *r = rig_new(2, &(struct rig_config){.reaches = true, .slots = 64});
+	const unsigned from = P2PNIC_METHOD == P2PNIC_METHOD_READ ? 100 : 0;
+	struct p2pnic_counters *c = r->at[1].counters;
+	struct board *b = &r->at[1].board;
+	uint32_t seed = 0, last = 0;
+	uint64_t fetched;
+
+	pass(r, 100, &seed, &last);
+	assert_int_equal(b->sent_from, from);
+	assert_int_equal(rig_count(&c->fetched), RIG_EGRESS_READS ? 100 - from : 0);
+	b->out_of_reach = true;
+	pass(r, 50, &seed, &last);
+	assert_int_equal(b->sent_from, from);
+	fetched = rig_count(&c->fetched);
+	assert_int_equal(fetched, RIG_EGRESS_READS ? 150 - from : 0);
+	/* Both kinds are at the port at once. */
+	b->stuck = true;
+	for (unsigned k = 0; k < 32; k++) {
+		receive4(r, 0, 1, 100, ++seed);
+		b->out_of_reach = k / 4 & 1;
+		nic_poll(r->at[0].nic);
+		rig_relay(r);
+		nic_poll(r->at[1].nic);
+	}
+	b->stuck = false;
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 32);
+	rig_check(r);
+	if (from)
+		assert_int_equal(rig_count(&c->fetched), fetched + 16);
+	rig_free(r);
+}
+
+/* A pair is closed while its packets are at the port: the counter says so as long as it is true,
+ * and meanwhile their owner does not use their buffers (the board would see it). */
+static void a_closed_pair_says_what_it_sends_still(void **state)
+{
+	struct rig *r = rig_new(3, &(struct rig_config){.reaches = true, .slots = 64});
+	const uint64_t bit = P2PNIC_METHOD == P2PNIC_METHOD_READ ? 1 : 0;
+	struct p2pnic_counters *c = r->at[1].counters;
+	uint32_t seed = 0, last = 0;
+
+	r->at[1].board.stuck = true;
+	for (unsigned k = 0; k < 32; k++)
+		receive4(r, 0, 1, 100, ++seed);
+	for (unsigned k = 0; k < 4; k++) {
+		nic_poll(r->at[0].nic);
+		rig_relay(r);
+		nic_poll(r->at[1].nic);
+	}
+	assert_int_equal(r->at[1].nic->in_flight, 32);
+	assert_int_equal(rig_count(&c->sending), 0);
+	rig_close(r, 0, 1);
+	assert_int_equal(rig_count(&c->sending), bit);
+	for (unsigned k = 0; k < 400; k++) {
+		receive4(r, 0, 2, 100, k + 1);
+		if (k % 16 == 15)
+			rig_run(r);
+	}
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 2, 0, &last), 400);
+	r->at[1].board.stuck = false;
+	rig_run(r);
+	assert_int_equal(rig_count(&c->sending), 0);
+	last = 0;
+	assert_int_equal(take_in_order(r, 1, 0, &last), 32);
+	rig_open(r, 0, 1);
+	seed = last;
+	pass(r, 100, &seed, &last);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,6 +699,8 @@ int main(void)
 		cmocka_unit_test(a_take_has_limits),
 		cmocka_unit_test(a_hold_has_a_limit),
 		cmocka_unit_test(no_buffer_no_start),
+		cmocka_unit_test(packets_leave_from_where_they_lie),
+		cmocka_unit_test(a_closed_pair_says_what_it_sends_still),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
