@@ -201,7 +201,9 @@ static int send_frames(struct send_queue *queue, const struct p2pnic_descriptor 
 	struct iovec vector[P2PNIC_BURST_MAX];
 
 	for (unsigned i = 0; i < n; i++) {
-		vector[i] = (struct iovec){port->memory + frames[i].offset, frames[i].length};
+		vector[i] = (struct iovec){
+			(void *)(uintptr_t)port_memories_at(&queue->memories, &frames[i]),
+			frames[i].length};
 		message[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &vector[i], .msg_iovlen = 1}};
 	}
 	int sent = sendmmsg(port->transmit_socket, message, n, MSG_DONTWAIT);
@@ -362,7 +364,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->receive_socket = port->transmit_socket = -1;
 	port->interface = INTERFACE_NONE;
 	port->memory = config->memory;
-	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
+	port->memory_bytes = config->memory_bytes;
+	port_memories_init(&port->queue.memories, config);
 	port->queue.send = send_frames;
 	port->queue.link = &port->interface.link;
 	port->buffer_bytes = port->queue.buffer_bytes = config->buffer_bytes;
@@ -498,6 +501,10 @@ const struct port_ops af_packet_port_ops = {
 	.transmit = send_queue_transmit,
 	.flush = send_queue_flush,
 	.transmitted = send_queue_transmitted,
+	.reach = send_queue_reach,
+	.reachable = send_queue_reachable,
+	.transmit_from = send_queue_transmit_from,
+	.leave = send_queue_leave,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

@@ -56,4 +56,47 @@ static inline bool port_sendable(
 	       frame->length <= P2PNIC_FRAME_BYTES_MAX(buffer_bytes);
 }
 
+/*
+ * The memories that a port sends from which hands addresses to the kernel, or copies at once: any
+ * that this process has mapped (port.h, reach). The first is packet memory.
+ */
+struct port_memories {
+	const uint8_t *base[PORT_MEMORIES];
+	uint64_t bytes[PORT_MEMORIES]; /* 0: none of that number */
+};
+
+static inline void port_memories_init(struct port_memories *m, const struct port_config *config)
+{
+	m->base[0] = config->memory;
+	m->bytes[0] = config->memory_bytes;
+}
+
+static inline unsigned port_memories_reach(
+	struct port_memories *m, const struct port_memory *memory)
+{
+	unsigned k = 1;
+
+	while (k < PORT_MEMORIES && m->bytes[k])
+		k++;
+	if (k == PORT_MEMORIES)
+		return 0;
+	m->base[k] = memory->base;
+	m->bytes[k] = memory->bytes;
+	return k;
+}
+
+/* port_sendable, whatever memory the frame is in. */
+static inline bool port_memories_sendable(
+	const struct port_memories *m, uint32_t buffer_bytes, const struct p2pnic_descriptor *frame)
+{
+	return frame->flags < PORT_MEMORIES &&
+	       port_sendable(m->bytes[frame->flags], buffer_bytes, frame);
+}
+
+static inline const uint8_t *port_memories_at(
+	const struct port_memories *m, const struct p2pnic_descriptor *frame)
+{
+	return m->base[frame->flags] + frame->offset;
+}
+
 #endif

@@ -218,9 +218,9 @@ static void write_out(struct pcap_port *port)
 	port->failed += lost;
 }
 
-static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+static unsigned transmit(
+	struct pcap_port *port, const struct p2pnic_descriptor *frames, unsigned n, bool own)
 {
-	struct pcap_port *port = opaque;
 	uint64_t now = atomic_load_explicit(&capture_time_ns, memory_order_relaxed);
 	struct timespec wall;
 
@@ -231,7 +231,10 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 	port->sent += n;
 	for (unsigned i = 0; i < n; i++) {
 		struct p2pnic_descriptor frame = frames[i];
-		if (!port_sendable(port->memory_bytes, port->buffer_bytes, &frame)) {
+
+		if (own)
+			frame.flags = 0;
+		if (!port_memories_sendable(&port->memories, port->buffer_bytes, &frame)) {
 			port->failed++;
 			continue;
 		}
@@ -239,10 +242,40 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 			continue;
 		if (!pcap_writer_fits(&port->out, frame.length))
 			write_out(port);
-		if (!pcap_writer_add(&port->out, now, port->memory + frame.offset, frame.length))
+		if (!pcap_writer_add(&port->out, now, port_memories_at(&port->memories, &frame),
+			    frame.length))
 			FAULT(port, "%s: a time after 2106 cannot be written", port->out_path);
 	}
 	return n;
+}
+
+static unsigned port_transmit(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return transmit(port, frames, n, true);
+}
+
+static unsigned port_transmit_from(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return transmit(port, frames, n, false);
+}
+
+static unsigned port_reach(void *opaque, const struct port_memory *memory)
+{
+	struct pcap_port *port = opaque;
+
+	return port_memories_reach(&port->memories, memory);
+}
+
+static uint64_t port_reachable(const void *port)
+{
+	return ~0ull;
+}
+
+static void port_leave(void *opaque, unsigned memory)
+{
+	struct pcap_port *port = opaque;
+
+	port->memories.bytes[memory] = 0;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -355,6 +388,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->out.fd = -1;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;
+	port_memories_init(&port->memories, config);
 	port->buffer_bytes = config->buffer_bytes;
 	int code = port_check_memory(config, error);
 	if (!code)
@@ -475,6 +509,10 @@ const struct port_ops pcap_port_ops = {
 	.transmit = port_transmit,
 	.flush = port_flush,
 	.transmitted = port_transmitted,
+	.reach = port_reach,
+	.reachable = port_reachable,
+	.transmit_from = port_transmit_from,
+	.leave = port_leave,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

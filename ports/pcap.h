@@ -41,6 +41,7 @@ struct pcap;
 struct pcap_port {
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	struct port_memories memories;
 	uint32_t buffer_bytes;
 	char *in_path, *out_path;
 	struct pcap *in;

@@ -27,21 +27,53 @@ static int send_some(struct send_queue *queue)
 	return n ? queue->send(queue, &queue->frame[first], n) : -EINVAL;
 }
 
-unsigned send_queue_transmit(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+static unsigned enqueue(
+	struct send_queue *queue, const struct p2pnic_descriptor *frames, unsigned n, bool own)
 {
-	struct send_queue *queue = port;
 	unsigned room = SEND_QUEUE_FRAMES - (queue->queued - queue->done);
 
 	if (n > room)
 		n = room;
 	for (unsigned i = 0; i < n; i++) {
 		struct p2pnic_descriptor frame = frames[i];
-		if (!port_sendable(queue->memory_bytes, queue->buffer_bytes, &frame))
+
+		if (own)
+			frame.flags = 0;
+		if (!port_memories_sendable(&queue->memories, queue->buffer_bytes, &frame))
 			frame.length = 0;
 		queue->frame[(queue->queued + i) % SEND_QUEUE_FRAMES] = frame;
 	}
 	queue->queued += n;
 	return n;
+}
+
+unsigned send_queue_transmit(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return enqueue(port, frames, n, true);
+}
+
+unsigned send_queue_transmit_from(void *port, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return enqueue(port, frames, n, false);
+}
+
+unsigned send_queue_reach(void *port, const struct port_memory *memory)
+{
+	struct send_queue *queue = port;
+
+	return port_memories_reach(&queue->memories, memory);
+}
+
+uint64_t send_queue_reachable(const void *port)
+{
+	return ~0ull;
+}
+
+void send_queue_leave(void *port, unsigned memory)
+{
+	struct send_queue *queue = port;
+
+	queue->memories.bytes[memory] = 0;
 }
 
 void send_queue_flush(void *port)

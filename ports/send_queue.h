@@ -31,11 +31,12 @@ struct send_queue {
 	uint32_t done;
 	uint32_t failed;           /* of [done, sent) */
 	uint64_t blocked_since_ns; /* 0: not blocked */
-	uint64_t memory_bytes;
+	struct port_memories memories;
 	send_queue_sender *send;
 	bool *link; /* of the port: set to false when the kernel says there is none, all fails */
 	uint32_t buffer_bytes;
-	struct p2pnic_descriptor frame[SEND_QUEUE_FRAMES]; /* length 0: refused when it came */
+	/* flags: which memory. length 0: refused when it came. */
+	struct p2pnic_descriptor frame[SEND_QUEUE_FRAMES];
 };
 
 /* All that wait have failed. */
@@ -48,6 +49,10 @@ static inline bool send_queue_waiting(const struct send_queue *queue)
 
 /* As in port.h. */
 unsigned send_queue_transmit(void *port, const struct p2pnic_descriptor *frames, unsigned n);
+unsigned send_queue_transmit_from(void *port, const struct p2pnic_descriptor *frames, unsigned n);
+unsigned send_queue_reach(void *port, const struct port_memory *);
+uint64_t send_queue_reachable(const void *port);
+void send_queue_leave(void *port, unsigned memory);
 void send_queue_flush(void *port);
 unsigned send_queue_transmitted(void *port, uint64_t *failed);
 

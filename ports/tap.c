@@ -51,8 +51,8 @@ static int send_frames(struct send_queue *queue, const struct p2pnic_descriptor 
 	unsigned sent = 0;
 
 	while (sent < n) {
-		ssize_t length = write(
-			port->device, port->memory + frames[sent].offset, frames[sent].length);
+		ssize_t length = write(port->device,
+			port_memories_at(&queue->memories, &frames[sent]), frames[sent].length);
 		if (length < 0)
 			return sent ? (int)sent : -errno;
 		sent++;
@@ -169,7 +169,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->device = -1;
 	port->interface = INTERFACE_NONE;
 	port->memory = config->memory;
-	port->memory_bytes = port->queue.memory_bytes = config->memory_bytes;
+	port->memory_bytes = config->memory_bytes;
+	port_memories_init(&port->queue.memories, config);
 	port->queue.send = send_frames;
 	port->queue.link = &port->interface.link;
 	port->buffer_bytes = port->queue.buffer_bytes = config->buffer_bytes;
@@ -321,6 +322,10 @@ const struct port_ops tap_port_ops = {
 	.transmit = send_queue_transmit,
 	.flush = send_queue_flush,
 	.transmitted = send_queue_transmitted,
+	.reach = send_queue_reach,
+	.reachable = send_queue_reachable,
+	.transmit_from = send_queue_transmit_from,
+	.leave = send_queue_leave,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

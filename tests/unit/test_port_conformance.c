@@ -471,6 +471,65 @@ static void test_transmit_refuses(void **state)
 	rig_down(&rig);
 }
 
+/* Frames that lie in two other memories and in packet memory, side by side. */
+static void test_transmit_from(void **state)
+{
+	uint8_t bytes[P2PNIC_BUFFER_BYTES_MAX], *base[3];
+	struct p2pnic_descriptor frames[12];
+	struct capture_reader *capture = NULL;
+	unsigned number[3] = {0};
+	uint64_t failed = 0;
+	static struct rig rig;
+
+	if (!path->reach) {
+		print_message("%s: sends from packet memory only\n", path->type);
+		return;
+	}
+	rig_up(&rig, NULL, 0, RIG_BUFFERS);
+	base[0] = rig.memory;
+	for (unsigned m = 1; m < 3; m++) {
+		base[m] = calloc(2, rig_buffer_bytes);
+		number[m] = path->reach(rig.port,
+			&(struct port_memory){base[m], 2ull * rig_buffer_bytes, rig.memory_fd});
+		assert_in_range(number[m], 1, PORT_MEMORIES - 1);
+		assert_true(path->reachable(rig.port) >> number[m] & 1);
+	}
+	assert_int_not_equal(number[1], number[2]);
+	for (unsigned i = 0; i < 12; i++) {
+		unsigned m = i % 3;
+
+		frames[i] = place(&rig, i, 60 + i);
+		if (m) {
+			frames[i].offset = (i & 1 ? rig_buffer_bytes : 0) + i * 100;
+			rig_frame(base[m] + frames[i].offset, frames[i].length, i);
+		}
+		frames[i].flags = (uint16_t)number[m];
+	}
+	frames[4].offset = 2 * rig_buffer_bytes - 63; /* ends outside */
+	frames[7].flags = PORT_MEMORIES;              /* there is none */
+	frames[8].flags = (uint16_t)(number[1] + number[2]);
+	assert_int_equal(path->transmit_from(rig.port, frames, 12), 12);
+	port_flush_and_notify(path, rig.port);
+	complete(&rig, 12, &failed);
+	assert_int_equal(failed, 3);
+	for (unsigned i = 0; i < 12; i++)
+		if (i != 4 && i != 7 && i != 8)
+			assert_frame(
+				bytes, wire_take(&rig, &capture, bytes, sizeof(bytes)), 60 + i, i);
+	path->leave(rig.port, number[1]);
+	frames[1].offset = 0;
+	assert_int_equal(path->transmit_from(rig.port, frames + 1, 1), 1);
+	port_flush_and_notify(path, rig.port);
+	failed = 0;
+	complete(&rig, 1, &failed);
+	assert_int_equal(failed, 1);
+	if (capture)
+		capture_close(capture);
+	rig_down(&rig);
+	free(base[1]);
+	free(base[2]);
+}
+
 /* A queue that is full takes fewer; nothing is lost or doubled. */
 static void test_transmit_pressure(void **state)
 {
@@ -582,6 +641,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_vlan_tag, teardown),
 		cmocka_unit_test_teardown(test_transmit, teardown),
 		cmocka_unit_test_teardown(test_transmit_refuses, teardown),
+		cmocka_unit_test_teardown(test_transmit_from, teardown),
 		cmocka_unit_test_teardown(test_transmit_pressure, teardown),
 		cmocka_unit_test_teardown(test_descriptors_flat, teardown),
 		cmocka_unit_test_teardown(test_open_refuses, teardown),

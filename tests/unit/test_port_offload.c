@@ -297,7 +297,7 @@ static int scripted(struct send_queue *queue, const struct p2pnic_descriptor *fr
 static void test_send_queue(void **state)
 {
 	bool link = true;
-	struct send_queue queue = {.memory_bytes = 1 << 20,
+	struct send_queue queue = {.memories.bytes = {1 << 20},
 		.buffer_bytes = P2PNIC_BUFFER_BYTES_MIN,
 		.send = scripted,
 		.link = &link};
