@@ -3,6 +3,10 @@
 #include "tests/unit/memif_rig.h"
 #include "tests/unit/port_keep.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -301,6 +305,105 @@ static void test_flush_then_notify(void **state)
 }
 
 /* What the rules of a start and a stop leave to be done. */
+/* n frames by transmit_from, in turn of packet memory and the others; they all arrive. */
+static void pass_from(struct end *from, struct end *to, const struct port_memory *memory,
+	const unsigned *number, unsigned memories, uint32_t first)
+{
+	struct p2pnic_descriptor frames[12];
+	uint64_t failed = 0;
+
+	for (uint32_t i = 0; i < 12; i++) {
+		unsigned m = i % (memories + 1);
+		uint8_t *base = m ? memory[m - 1].base : from->memory + SEND_AT;
+
+		frames[i] = (struct p2pnic_descriptor){.offset = (m ? 0 : SEND_AT) + i * 256,
+			.length = 100,
+			.flags = (uint16_t)(m ? number[m - 1] : 0)};
+		for (uint32_t k = 0; k < 100; k += 4)
+			memcpy(base + i * 256 + k, &(uint32_t){first + i}, 4);
+	}
+	assert_int_equal(memif_port_ops.transmit_from(from->port, frames, 12), 12);
+	port_flush_and_notify(&memif_port_ops, from->port);
+	assert_int_equal(receive(to, first, 100), 12);
+	assert_int_equal(memif_port_ops.transmitted(from->port, &failed), 12);
+	assert_int_equal(failed, 0);
+}
+
+/*
+ * A client that shares sends from memories that its peer has, which are those it was given when the
+ * link was made. A link over which nothing has passed is made anew for one that comes late; one in
+ * use stays, and the memory is out of reach until the next link.
+ */
+static void test_memories(void **state)
+{
+	const struct port_ops *ops = &memif_port_ops;
+	struct end server, client;
+	struct port_memory memory[3];
+	unsigned number[3];
+	uint64_t failed = 0, links;
+
+	for (unsigned m = 0; m < 3; m++) {
+		memory[m].bytes = 1 << 20;
+		memory[m].fd = memory_file(memory[m].bytes, F_SEAL_SHRINK);
+		memory[m].base = mmap(
+			NULL, memory[m].bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory[m].fd, 0);
+		assert_true(memory[m].base != MAP_FAILED);
+	}
+	end_open(&client, "");
+	assert_int_equal(ops->reach(client.port, &memory[0]), 0); /* not told to */
+	end_close(&client);
+
+	end_open(&client, "share=yes");
+	end_open(&server, "role=server");
+	number[0] = ops->reach(client.port, &memory[0]);
+	assert_int_not_equal(number[0], 0);
+	settle(&client, &server, true);
+	assert_true(ops->reachable(client.port) >> number[0] & 1);
+	number[1] = ops->reach(client.port, &memory[1]); /* late, but nothing has passed */
+	assert_false(ops->reachable(client.port) >> number[1] & 1);
+	for (unsigned k = 0; k < 2000 && !(ops->reachable(client.port) >> number[1] & 1); k++) {
+		ops->service(client.port);
+		ops->service(server.port);
+		pause_ms(1);
+	}
+	settle(&client, &server, true);
+	pass_from(&client, &server, memory, number, 2, 1000);
+
+	links = client.port->link.counters.connects;
+	number[2] = ops->reach(client.port, &memory[2]);
+	for (unsigned k = 0; k < 20; k++) {
+		ops->service(client.port);
+		ops->service(server.port);
+	}
+	assert_int_equal(client.port->link.counters.connects, links);
+	assert_false(ops->reachable(client.port) >> number[2] & 1);
+	pass_from(&client, &server, memory, number, 2, 2000);
+	/* Its number is another's then, but its region is not. */
+	ops->leave(client.port, number[0]);
+	assert_false(ops->reachable(client.port) >> number[0] & 1);
+	number[0] = ops->reach(client.port, &memory[0]);
+	assert_false(ops->reachable(client.port) >> number[0] & 1);
+
+	end_close(&server);
+	settle(&client, NULL, false);
+	end_open(&server, "role=server");
+	settle(&client, &server, true);
+	assert_int_equal(client.port->link.regions, 5);
+	ops->transmitted(client.port, &failed);
+	pass_from(&client, &server, memory, number, 3, 3000);
+
+	/* A server copies from whatever memory. */
+	number[0] = ops->reach(server.port, &memory[0]);
+	assert_true(ops->reachable(server.port) >> number[0] & 1);
+	pass_from(&server, &client, memory, number, 1, 4000);
+	end_close(&client);
+	end_close(&server);
+	for (unsigned m = 0; m < 3; m++) {
+		munmap(memory[m].base, memory[m].bytes);
+		close(memory[m].fd);
+	}
+}
+
 static void test_stop_and_information(void **state)
 {
 	struct end server, client;
@@ -356,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_stop_while_connected),
 		cmocka_unit_test(test_sleep),
 		cmocka_unit_test(test_flush_then_notify),
+		cmocka_unit_test(test_memories),
 		cmocka_unit_test(test_stop_and_information),
 	};
 	snprintf(socket_path, sizeof(socket_path), "/tmp/p2pnic-test-memif-%d", (int)getpid());
