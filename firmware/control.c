@@ -132,6 +132,10 @@ static enum p2pnic_result peer_entry(struct nic *n, unsigned peer, struct p2pnic
 		return P2PNIC_BAD_ARGUMENT;
 	if (n->writes && e->out_buffer_count < e->out_slots)
 		return P2PNIC_BAD_ARGUMENT;
+	if ((e->lend_from || e->lent_buffers.value) &&
+		(n->method != P2PNIC_METHOD_WRITE || e->flags || peer >= P2PNIC_NICS_MAX ||
+			n->rx_buffers < NIC_RX_BUFFERS_MIN_READS))
+		return P2PNIC_BAD_ARGUMENT;
 	if (!n->reads &&
 		(e->in_offset % n->buffer_bytes != 0 ||
 			(uint64_t)e->in_offset + (uint64_t)e->in_buffer_count * n->buffer_bytes >
@@ -161,14 +165,19 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 				(uint64_t)e->in_buffer_count * n->buffer_bytes, DMA_READ,
 				&n->in[peer].packets))
 		return false;
+	if (e->lent_buffers.value && !board_dma_resolve(n->board, e->lent_buffers,
+					     (uint64_t)e->lent_buffer_count * n->buffer_bytes,
+					     DMA_READ, &n->in[peer].packets))
+		return false;
 	return true;
 }
 
-/* Rd: whether the port can send packets from where they are. Frames with a check are fetched: all
- * of them has to arrive here before it can be checked. */
+/* Rd, Hy: whether the port can send packets from where they are. Frames with a check are fetched:
+ * all of them has to arrive here before it can be checked. */
 static void reach_packets(struct nic *n, struct ring_in *in, unsigned peer)
 {
-	if (!n->writes && !in->check && peer < P2PNIC_NICS_MAX)
+	if (in->bytes != in->here && n->method != P2PNIC_METHOD_BOUNCE && !in->check &&
+		peer < P2PNIC_NICS_MAX)
 		in->memory = board_reach(n->board, &in->packets, &in->memory_base);
 }
 
@@ -180,27 +189,34 @@ static bool peer_is_open(const struct nic *n, unsigned peer)
 	return false;
 }
 
-/* Rd: buffers whose packets the peer may be reading. Not used again before the driver says that it
- * does not any more: it would send half of one packet and half of another. */
+/* Rd, Hy: buffers whose packets the peer may be reading. Not used again before the driver says that
+ * it does not any more: it would send half of one packet and half of another. */
 static bool keep_lent(struct nic *n, struct ring_out *out)
 {
-	bool some = !n->writes && out->consumed != out->produced;
+	bool some = out->consumed != out->produced && (!n->writes || out->lent);
 
 	if (some)
-		for (; out->consumed != out->produced; out->consumed++)
-			n->free[n->frees++] = out->slot_buffer[out->consumed & out->mask];
+		for (; out->consumed != out->produced; out->consumed++) {
+			uint32_t buffer = out->slot_buffer[out->consumed & out->mask];
+
+			if (!n->writes || buffer & RING_LENT)
+				n->free[n->frees++] = buffer & ~RING_LENT;
+		}
+	out->lent = 0;
 	return some;
 }
 
 /*
  * How many completions go with one consumer word while the port is busy. The peer never lacks more
- * than a quarter of its ring for them; Rd: nor than a quarter of its buffers, should it have 64
+ * than a quarter of its ring for them; Rd, Hy: nor than a quarter of its buffers, should it have 64
  * peers.
  */
 static uint32_t coalesce_of(const struct nic *n, const struct p2pnic_peer *e)
 {
 	uint32_t most = n->writes ? e->in_slots / 4 : e->in_buffer_count / (4 * P2PNIC_NICS_MAX);
 
+	if (e->lent_buffer_count && most > e->lent_buffer_count / (4 * P2PNIC_NICS_MAX))
+		most = e->lent_buffer_count / (4 * P2PNIC_NICS_MAX);
 	if (most > e->batch)
 		most = e->batch;
 	return most ? most : 1;
@@ -236,11 +252,17 @@ static enum p2pnic_result peer_open(struct nic *n, unsigned peer)
 	in->longest = P2PNIC_FRAME_BYTES_MAX(n->buffer_bytes);
 	in->base = n->reads ? 0 : e.in_offset;
 	in->bytes = (uint64_t)e.in_buffer_count * n->buffer_bytes;
-	reach_packets(n, in, peer);
 	if (in->check) { /* the word behind a frame lies inside, too */
 		in->longest -= P2PNIC_CHECK_BYTES;
 		in->bytes -= in->bytes ? P2PNIC_CHECK_BYTES : 0;
 	}
+	in->here = n->reads ? 0 : in->bytes;
+	if (e.lent_buffers.value)
+		in->bytes += (uint64_t)e.lent_buffer_count * n->buffer_bytes;
+	out->lend_from = e.lend_from ? e.lend_from : UINT32_MAX;
+	out->lent_offset = e.out_buffer_count * n->buffer_bytes;
+	n->lends |= e.lend_from || e.lent_buffers.value;
+	reach_packets(n, in, peer);
 	in->mailbox = mailbox_of(n, peer);
 	out->consumer = &in->mailbox->consumer;
 	out->asleep = &in->mailbox->asleep;

@@ -7,7 +7,7 @@
  * port reports frames done with in the same order, which turns runs into consumer words. A
  * descriptor that is refused becomes a run of its own, so that completions keep the ring's order.
  *
- * Rd: a port that can send from the memory in which a packet lies does so, and nothing is
+ * Rd, Hy: a port that can send from the memory in which a packet lies does so, and nothing is
  * copied (board_reach); for others it is fetched first.
  */
 #include "nic.h"
@@ -33,61 +33,97 @@ static inline uint32_t fetched_bytes(const struct ring_in *in, uint32_t length)
 	return in->check ? p2pnic_check_end(length) : length;
 }
 
+/* Rd, Bn, Hy: a packet in another's memory, from which the port cannot send, is fetched into an own
+ * buffer. `d` is changed to where it lies then. */
+static enum dma_status fetch(struct nic *n, struct ring_in *in, struct p2pnic_descriptor *d)
+{
+	uint32_t buffer;
+	enum dma_status status;
+
+	if (!n->frees)
+		return DMA_LATER;
+	buffer = n->free[n->frees - 1];
+	status = board_dma_read(
+		n->board, &in->packets, d->offset, n->bar4 + buffer, fetched_bytes(in, d->length));
+	if (status == DMA_LATER)
+		n->fetching = true;
+	if (status != DMA_DONE)
+		return status;
+	n->frees--;
+	d->offset = buffer;
+	d->flags = 0;
+	return DMA_DONE;
+}
+
+/* Of descriptors, the first that are located. */
+struct located {
+	unsigned frames;
+	uint64_t fetched; /* a bit for each that lies in an own buffer now */
+	bool refused;     /* the next one; else buffers run out, or the board waits for it */
+	enum p2pnic_drop reason;
+};
+
 /*
- * Rd, Bn: where the port finds packets that lie in another's memory; of how many it is known (fewer
- * when buffers run out, or while the board waits for one). A port that can send from there does
- * (flags: its number of the memory); for others they are fetched into own buffers (*fetched:
- * which). A read that faults sends nothing: the frame is dropped, the descriptor refused. Not
- * inlined: it would cost Wr, which fetches nothing, 1 to 2 % (bench/firmware_loop).
+ * Rd, Bn, Hy: where the port finds packets of which some lie in another's memory. A port that can
+ * send from there does (flags: its number of the memory). A read that faults sends nothing: the
+ * frame is dropped, the descriptor refused. Not inlined: it would cost Wr, which has nothing to
+ * locate, 1 to 2 % (bench/firmware_loop).
  */
-static __attribute__((noinline)) unsigned locate(struct nic *n, struct ring_in *in,
-	struct p2pnic_descriptor *d, unsigned frames, uint64_t *fetched, bool *fault)
+static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
+	struct p2pnic_descriptor *d, unsigned frames, struct located *l)
 {
 	const bool reaches = in->memory && board_reaches(n->board, in->memory);
+	enum dma_status status = DMA_DONE;
 	unsigned k;
 
-	for (k = 0; k < frames; k++) {
+	for (k = 0; k < frames && status == DMA_DONE; k++) {
+		uint64_t at = d[k].offset - in->base;
+
+		if (at < in->here) {
+			if (at + d[k].length > in->here) {
+				l->refused = true;
+				l->reason = P2PNIC_DROP_BAD_DESCRIPTOR;
+				break;
+			}
+			d[k].flags = 0;
+			continue;
+		}
+		d[k].offset = (uint32_t)(at - in->here);
 		if (reaches) {
 			d[k].offset += in->memory_base;
 			d[k].flags = (uint16_t)in->memory;
 			continue;
 		}
-		if (!n->frees)
+		status = fetch(n, in, &d[k]);
+		if (status == DMA_DONE)
+			l->fetched |= 1ull << k;
+		else
 			break;
-		uint32_t buffer = n->free[n->frees - 1];
-		enum dma_status status = board_dma_read(n->board, &in->packets, d[k].offset,
-			n->bar4 + buffer, fetched_bytes(in, d[k].length));
-
-		*fault = status == DMA_FAULT;
-		if (status == DMA_LATER)
-			n->fetching = true;
-		if (status != DMA_DONE)
-			break;
-		n->frees--;
-		d[k].offset = buffer;
-		d[k].flags = 0;
-		*fetched |= 1ull << k;
 	}
-	return k;
+	l->frames = k;
+	if (status == DMA_FAULT) {
+		l->refused = true;
+		l->reason = P2PNIC_DROP_DMA_FAULT;
+	}
 }
 
 /* The port took the first `sent` of those located; own buffers of the others are free again. */
 static void note_located(struct nic *n, unsigned peer, const struct p2pnic_descriptor *d,
-	unsigned located, unsigned sent, uint64_t fetched)
+	const struct located *l, unsigned sent)
 {
 	unsigned run;
 
 	for (unsigned k = 0; k < sent; k += run) {
-		const bool own = fetched >> k & 1;
+		const bool own = l->fetched >> k & 1;
 
-		for (run = 0; k + run < sent && (fetched >> (k + run) & 1) == own; run++)
+		for (run = 0; k + run < sent && (l->fetched >> (k + run) & 1) == own; run++)
 			if (own)
 				n->fetched[n->fetched_tail++ % NIC_FLIGHT_MAX] = d[k + run].offset;
 		run_push(n, peer, own ? RUN_FETCHED : RUN_SENT, run);
 		count(&n->counters->fetched, own ? run : 0);
 	}
-	for (unsigned k = located; k > sent; k--)
-		if (fetched >> (k - 1) & 1)
+	for (unsigned k = l->frames; k > sent; k--)
+		if (l->fetched >> (k - 1) & 1)
 			n->free[n->frees++] = d[k - 1].offset;
 }
 
@@ -139,9 +175,10 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	struct p2pnic_traffic *from = nic_traffic_in(n, peer);
 	struct p2pnic_descriptor d[P2PNIC_BURST_MAX + 7]; /* dequeue writes eight at a time */
 	enum p2pnic_drop reason = P2PNIC_DROP_BAD_DESCRIPTOR;
-	unsigned valid, located, ready, sent;
-	bool refused = false, fault = false;
-	uint64_t bytes = 0, fetched = 0;
+	unsigned valid, ready, sent;
+	struct located l = {0};
+	bool refused = false;
+	uint64_t bytes = 0;
 	uint32_t room;
 
 	if (!ring_in_waits(in))
@@ -150,21 +187,23 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	if (!room)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
-	located = n->reads ? locate(n, in, d, valid, &fetched, &fault) : valid;
-	ready = unlikely(in->check) ? whole(n, in, d, located) : located;
-	if (!n->reads) {
+	l.frames = valid;
+	if (in->bytes != in->here)
+		locate(n, in, d, valid, &l);
+	ready = unlikely(in->check) ? whole(n, in, d, l.frames) : l.frames;
+	if (in->bytes == in->here) {
 		sent = ready ? board_transmit(n->board, d, ready) : 0;
 		if (sent)
 			run_push(n, peer, RUN_SENT, sent);
 	} else {
 		sent = ready ? board_transmit_from(n->board, d, ready) : 0;
-		note_located(n, peer, d, located, sent, fetched);
+		note_located(n, peer, d, &l, sent);
 	}
-	if (located < valid) {
-		refused = fault; /* what stopped it was no lack of buffers */
-		reason = P2PNIC_DROP_DMA_FAULT;
+	if (l.frames < valid) {
+		refused = l.refused;
+		reason = l.reason;
 	}
-	if (unlikely(ready < located)) {
+	if (unlikely(ready < l.frames)) {
 		refused = true;
 		reason = P2PNIC_DROP_BAD_TRANSFER;
 	}

@@ -4,8 +4,8 @@
 
 #include "burst.h"
 
-/* Held packets move on first, so that new ones queue behind them. Rd: completions free own
- * buffers. */
+/* Held packets move on first, so that new ones queue behind them. Rd, Hy: completions free
+ * own buffers. */
 static void serve_rings_out(struct nic *n)
 {
 	bool drained = false;
@@ -14,7 +14,7 @@ static void serve_rings_out(struct nic *n)
 		if (n->out[n->peer[k]].held) {
 			ring_out_drain(n, n->peer[k]);
 			drained = true;
-		} else if (!n->writes && n->out[n->peer[k]].open) {
+		} else if ((!n->writes || n->out[n->peer[k]].lent) && n->out[n->peer[k]].open) {
 			ring_out_reclaim(n, &n->out[n->peer[k]]);
 		}
 	}
@@ -55,7 +55,7 @@ unsigned nic_poll(struct nic *n)
 	b.frames = 0;
 	if (n->running)
 		nic_receive(n, &b);
-	if (!n->writes || unlikely(n->held))
+	if (!n->writes || n->lends || unlikely(n->held))
 		serve_rings_out(n);
 	work = nic_egress(n);
 	nic_ingress(n, &b);

@@ -14,6 +14,7 @@
  *   Wr  ingress writes packets to the egress NIC
  *   Rd  ingress keeps packets, egress reads them
  *   Bn  ingress writes packets to host memory, egress reads them from there
+ *   Hy  short packets as in Wr, long ones as in Rd; method Wr, by the peer's entry
  * so there are two ways to give packets to a ring and two to take them, chosen once a burst.
  */
 #ifndef P2PNIC_NIC_H
@@ -55,6 +56,7 @@ struct nic {
 	uint8_t method;        /* P2PNIC_METHOD_* */
 	bool writes;           /* ingress writes packets out: Wr, Bn */
 	bool reads;            /* egress fetches packets: Rd, Bn */
+	bool lends;            /* Hy: writes short packets, and lends long ones */
 	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES */
 	uint8_t *bar2;
 	uint8_t *bar4;

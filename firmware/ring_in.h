@@ -26,12 +26,13 @@ struct ring_in {
 	uint32_t coalesce;  /* completions that are announced together */
 	uint32_t orphans;   /* frames of an earlier life that the port still has */
 	uint64_t base;      /* Wr: bar_offset in BAR4 of the peer's buffers */
-	uint64_t bytes;     /* how much its descriptors may name */
+	uint64_t bytes;     /* how much its descriptors may name… */
+	uint64_t here;      /* …of which so much is in own memory, and the rest in the peer's */
 	uint32_t longest;   /* bytes of the longest frame that fits a buffer */
 	uint32_t failed_from;
 	struct p2pnic_mailbox *mailbox;
-	struct dma_region packets; /* Rd, Bn: where packets are read from */
-	/* Rd: …as the port can send from it (board_reach), and what is added to offsets; 0: it
+	struct dma_region packets; /* Rd, Bn, Hy: where packets are read from */
+	/* Rd, Hy: …as the port can send from it (board_reach), and what is added to offsets; 0: it
 	 * cannot. */
 	uint32_t memory, memory_base;
 } __attribute__((aligned(64)));

@@ -131,9 +131,12 @@ static void discard_pending(struct nic *n, struct ring_out *out)
 	while (out->produced != out->published) {
 		uint64_t word = out->batch_word[--out->produced - out->published];
 
+		uint32_t buffer = out->slot_buffer[out->produced & out->mask];
+
 		out->bytes -= (uint16_t)(word >> 32);
-		if (!n->writes)
-			n->free[n->frees++] = out->slot_buffer[out->produced & out->mask];
+		out->lent -= buffer & RING_LENT;
+		if (!n->writes || buffer & RING_LENT)
+			n->free[n->frees++] = buffer & ~RING_LENT;
 	}
 }
 
@@ -145,6 +148,37 @@ static void discard(struct nic *n, struct ring_out *out)
 	for (; out->held; out->held--) {
 		n->free[n->frees++] = buffer_of(n, out->hold[out->hold_head].offset);
 		out->hold_head = (out->hold_head + 1) % RING_HOLD_MAX;
+	}
+}
+
+/* The next buffers that come back, all the peer's (Wr, Bn), or all own (Rd). */
+static void free_alike(struct nic *n, struct ring_out *out, uint32_t back)
+{
+	uint32_t slot = out->consumed & out->mask;
+	uint32_t run = least(back, out->mask + 1 - slot);
+	uint32_t *to = n->writes ? out->peer_free + (out->written - back) : n->free + n->frees;
+
+	n->kernel->copy(to, out->slot_buffer + slot, run);
+	if (unlikely(back > run))
+		n->kernel->copy(to + run, out->slot_buffer, back - run);
+	if (n->writes)
+		out->written -= back;
+	else
+		n->frees += back;
+}
+
+/* Hy: some of each kind. */
+static void free_mixed(struct nic *n, struct ring_out *out, uint32_t back)
+{
+	for (uint32_t k = 0; k < back; k++) {
+		uint32_t buffer = out->slot_buffer[(out->consumed + k) & out->mask];
+
+		if (buffer & RING_LENT) {
+			n->free[n->frees++] = buffer & ~RING_LENT;
+			out->lent--;
+		} else {
+			out->peer_free[--out->written] = buffer;
+		}
 	}
 }
 
@@ -166,15 +200,10 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		out->limit = out->produced;
 		return;
 	}
-	uint32_t slot = out->consumed & out->mask, back = index - out->consumed;
-	uint32_t run = least(back, out->mask + 1 - slot);
-	uint32_t *to = n->writes ? out->peer_free + (out->produced - index) : n->free + n->frees;
-
-	n->kernel->copy(to, out->slot_buffer + slot, run);
-	if (unlikely(back > run))
-		n->kernel->copy(to + run, out->slot_buffer, back - run);
-	if (!n->writes)
-		n->frees += back;
+	if (out->lent)
+		free_mixed(n, out, index - out->consumed);
+	else
+		free_alike(n, out, index - out->consumed);
 	out->consumed = index;
 	set_limit(out);
 }
@@ -187,7 +216,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
  */
 static inline uint32_t reserve_of(const struct nic *n)
 {
-	return n->reads ? n->rx_buffers / 16 : 0;
+	return n->reads || n->lends ? n->rx_buffers / 16 : 0;
 }
 
 /* Keeps the first frames in own memory, as far as more than `reserve` buffers are free. at[]: where
@@ -326,7 +355,7 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 }
 
 /* A held packet goes where a new one would: Wr, Bn: into a buffer of the peer. Returns its offset
- * there. */
+ * as the peer counts. */
 static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_descriptor d)
 {
 	uint32_t slot = out->produced & out->mask;
@@ -337,7 +366,12 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 			put_word(n, out, out->produced, d.offset, d.length);
 		return d.offset;
 	}
-	out->slot_buffer[slot] = out->peer_free[out->produced - out->consumed];
+	if (d.length >= out->lend_from) {
+		out->slot_buffer[slot] = buffer_of(n, d.offset) | RING_LENT;
+		out->lent++;
+		return out->lent_offset + d.offset;
+	}
+	out->slot_buffer[slot] = out->peer_free[out->written++];
 	uint32_t offset = out->slot_buffer[slot] & begins_for(d.length);
 
 	if (out->check)
@@ -376,10 +410,11 @@ void ring_out_drain(struct nic *n, unsigned peer)
 
 /* --- Enqueueing ------------------------------------------------------------------------------- */
 
-/* Rd: keeps frames in own memory, and puts their descriptors into the ring. */
-static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *out,
+/* Rd, Hy: keeps frames in own memory, and puts their descriptors into the ring; of how many. */
+static uint32_t enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *out,
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
 {
+	const uint32_t mark = n->writes ? RING_LENT : 0, begin = n->writes ? out->lent_offset : 0;
 	uint32_t at[P2PNIC_BURST_MAX];
 	/* With a reserve always, as Rd reads: the other way of reserve_of is for hold(). */
 	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
@@ -388,15 +423,15 @@ static void enqueue_kept(struct nic *n, const struct burst *b, struct ring_out *
 		at[i] = move_begin(n, b, frames[i], at[i], length[i]);
 	for (uint32_t i = 0; i < kept; i++) {
 		put_head(n, at[i], &b->head[frames[i]]);
-		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]);
+		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]) | mark;
 		out->batch_word[out->produced++ - out->published] =
-			descriptor_word(at[i], length[i], flags);
+			descriptor_word(begin + at[i], length[i], flags);
 		out->bytes += length[i];
 	}
+	out->lent += n->writes ? kept : 0;
 	for (uint32_t i = 0; out->check && i < kept; i++)
 		put_word(n, out, out->produced - kept + i, at[i], length[i]);
-	if (unlikely(kept < count))
-		count_drop(n, P2PNIC_DROP_NO_BUFFER, count - kept);
+	return kept;
 }
 
 /* The one copy. A function of its own: all it needs stays in registers. */
@@ -433,7 +468,7 @@ static __attribute__((noinline)) void write_frames_checked(struct nic *n,
 static void enqueue_written(struct nic *n, const struct burst *b, struct ring_out *out,
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
 {
-	const uint32_t *peer_free = out->peer_free + (out->produced - out->consumed);
+	const uint32_t *peer_free = out->peer_free + out->written;
 	uint32_t begins = begins_for(b->lengths);
 
 	out->bytes += n->kernel->describe(peer_free, length, count, begins, flags,
@@ -444,6 +479,40 @@ static void enqueue_written(struct nic *n, const struct burst *b, struct ring_ou
 	else
 		write_frames(n->board, &out->buffers, peer_free, begins, b, frames, length, count);
 	out->produced += count;
+	out->written += count;
+}
+
+/* Rd: what finds no own buffer is dropped. */
+static void enqueue_or_drop(struct nic *n, const struct burst *b, struct ring_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	uint32_t kept = enqueue_kept(n, b, out, frames, length, count, flags);
+
+	if (unlikely(kept < count))
+		count_drop(n, P2PNIC_DROP_NO_BUFFER, count - kept);
+}
+
+/* Hy: frames of one kind, long or short, from the first on. */
+static unsigned alike(const struct ring_out *out, const uint32_t *length, unsigned count)
+{
+	const bool lend = length[0] >= out->lend_from;
+	unsigned k = 1;
+
+	while (k < count && (length[k] >= out->lend_from) == lend)
+		k++;
+	return k;
+}
+
+/* Hy: a long frame that finds no own buffer is written. */
+static void enqueue_lent(struct nic *n, const struct burst *b, struct ring_out *out,
+	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
+{
+	uint32_t kept = 0;
+
+	if (length[0] >= out->lend_from)
+		kept = enqueue_kept(n, b, out, frames, length, count, flags);
+	if (kept < count)
+		enqueue_written(n, b, out, frames + kept, length + kept, count - kept, flags);
 }
 
 /* There was no room for a frame. True: now there is. Else it is held, or dropped. */
@@ -481,10 +550,15 @@ void ring_out_enqueue(struct nic *n, const struct burst *b, unsigned peer,
 		mark_dirty(n, peer);
 		uint16_t tagged = flags | next_tag(out);
 
-		if (likely(n->writes))
+		/* b->lengths: no frame is longer. */
+		if (likely(n->writes && b->lengths < out->lend_from)) {
 			enqueue_written(n, b, out, s->frame + i, s->length + i, run, tagged);
-		else
-			enqueue_kept(n, b, out, s->frame + i, s->length + i, run, tagged);
+		} else if (n->writes) {
+			run = alike(out, s->length + i, run);
+			enqueue_lent(n, b, out, s->frame + i, s->length + i, run, tagged);
+		} else {
+			enqueue_or_drop(n, b, out, s->frame + i, s->length + i, run, tagged);
+		}
 		if (out->produced - out->published == out->batch)
 			publish(n, out);
 	}

@@ -22,6 +22,7 @@ struct burst;
 struct nic;
 struct selection;
 
+#define RING_LENT     1u   /* buffers are aligned */
 #define RING_HOLD_MAX 256u /* packets held for one egress whose ring is full */
 
 /* Lines of this many frames ahead are fetched: what one takes from core to core, at some ns a
@@ -47,9 +48,13 @@ struct ring_out {
 	uint32_t consumed;  /* what the egress NIC said last */
 	/* Of produced, at the last reclaim; = produced while packets are held, or closed. */
 	uint32_t limit;
-	uint32_t counted; /* produced, as far as it stands in the counters */
-	uint32_t bytes;   /* of frames since then */
-	uint32_t held;    /* packets in hold[] */
+	uint32_t counted;     /* produced, as far as it stands in the counters */
+	uint32_t bytes;       /* of frames since then */
+	uint32_t written;     /* Wr, Bn: outstanding, in the peer's buffers */
+	uint32_t lent;        /* Hy: outstanding, in own buffers */
+	uint32_t lend_from;   /* Hy: bytes of a frame that is lent; else none is so long */
+	uint32_t lent_offset; /* Hy: what the peer's descriptors add to offsets in own BAR4 */
+	uint32_t held;        /* packets in hold[] */
 	uint32_t hold_head;
 	p2pnic_ring_word *consumer;  /* own memory; written by the egress NIC */
 	_Atomic uint32_t *asleep;    /* likewise */
@@ -62,12 +67,11 @@ struct ring_out {
 	/* Descriptors of [published, produced). */
 	uint64_t batch_word[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
 	struct p2pnic_descriptor hold[RING_HOLD_MAX]; /* offset: of the frame in own BAR4 */
-	/* The buffer that comes back on completion. */
+	/* The buffer that comes back on completion. Hy: RING_LENT marks an own one. */
 	uint32_t slot_buffer[P2PNIC_RING_SLOTS_MAX] __attribute__((aligned(64)));
 
-	/* Wr, Bn: the peer's free buffers are peer_free[produced - consumed] to peer_free[capacity
-	 * - 1], the last ones completed first: the warmest. RING_EXPECT_AHEAD more words lie behind
-	 * them. */
+	/* Wr, Bn: the peer's free buffers are peer_free[written] to peer_free[capacity - 1], the
+	 * last ones completed first: the warmest. RING_EXPECT_AHEAD more words lie behind them. */
 	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
 } __attribute__((aligned(64)));
 

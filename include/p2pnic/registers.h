@@ -201,7 +201,15 @@ struct p2pnic_peer {
 	uint32_t in_buffer_count; /* (host) how many the peer's descriptors may name */
 	uint32_t in_slots;        /* (host) descriptors of the ring in, a power of two */
 	uint32_t flags;           /* (host) P2PNIC_PEER_* */
-	uint8_t reserved[64];
+	/*
+	 * Hy (a NIC of method Wr, from contract 2.5 on): long packets are not written to the peer,
+	 * but lent to it, as in Rd. Among the buffers that the peer's descriptors may name, the
+	 * in_buffer_count of own BAR4 are followed by lent_buffer_count of the peer's.
+	 */
+	struct bus_addr lent_buffers; /* (host) the peer's BAR4 from offset 0; {0}: it lends none */
+	uint32_t lent_buffer_count;   /* (host) */
+	uint32_t lend_from; /* (host) bytes of a frame that is lent to the peer; 0: none is */
+	uint8_t reserved[48];
 };
 /* flags: the host's mark of a pair that it has closed; a NIC refuses to open it. */
 #define P2PNIC_PEER_CLOSED         1u
@@ -213,6 +221,7 @@ P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, mailbox, 8);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, out_buffers, 24);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, in_buffers, 40);
 P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, flags, 60);
+P2PNIC_ASSERT_OFFSET(struct p2pnic_peer, lent_buffers, 64);
 _Static_assert(
 	P2PNIC_BAR2_PEERS + P2PNIC_MAILBOXES * sizeof(struct p2pnic_peer) <= P2PNIC_BAR2_NEXT_HOPS,
 	"the peer table ends before the next hops");

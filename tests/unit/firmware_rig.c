@@ -148,6 +148,9 @@ void rig_map(struct rig *r, unsigned nic, unsigned peer)
 		add_window(a, bus_of(peer, BUS_OUT), ring_bytes(r), DMA_WRITE, memory, out, NULL);
 	if (RIG_EGRESS_READS)
 		add_window(a, bus_of(peer, BUS_IN), in_bytes, DMA_READ, memory, in, NULL);
+	else if (peer < P2PNIC_NICS_MAX)
+		add_window(a, bus_of(peer, BUS_IN), rx_bytes(r), DMA_READ, memory,
+			r->at[peer].bar4, NULL);
 }
 
 void rig_unmap(struct rig *r, unsigned nic, unsigned peer)
@@ -198,6 +201,11 @@ struct p2pnic_peer rig_entry(const struct rig *r, unsigned nic, unsigned peer, u
 			e.in_buffer_count = r->config.rx_buffers;
 	} else {
 		e.in_offset = ring_buffers(r, peer);
+		if (r->config.lend_from && peer < P2PNIC_NICS_MAX) {
+			e.lend_from = r->config.lend_from;
+			e.lent_buffers = bus_of(peer, BUS_IN);
+			e.lent_buffer_count = r->config.rx_buffers;
+		}
 	}
 	return e;
 }
@@ -652,8 +660,12 @@ static void check_buffers(struct rig *r, unsigned nic)
 		for (uint32_t k = 0; k < out->held; k++)
 			own(r, owned, out->hold[(out->hold_head + k) % RING_HOLD_MAX].offset);
 		held += out->held;
-		for (uint32_t k = out->consumed; !RIG_INGRESS_WRITES && k != out->produced; k++)
-			own(r, owned, out->slot_buffer[k & out->mask]);
+		for (uint32_t k = out->consumed; k != out->produced; k++) {
+			uint32_t buffer = out->slot_buffer[k & out->mask];
+
+			if (!RIG_INGRESS_WRITES || (buffer & RING_LENT && out->lent))
+				own(r, owned, buffer & ~RING_LENT);
+		}
 	}
 	for (uint32_t k = n->fetched_head; k != n->fetched_tail; k++)
 		own(r, owned, n->fetched[k % NIC_FLIGHT_MAX]);

@@ -63,6 +63,7 @@ struct rig_config {
 	bool host;             /* open the host's rings */
 	bool messages;         /* windows without pointers */
 	bool reaches;          /* boards send from windows */
+	uint32_t lend_from;    /* of method Wr: Hy, from so many bytes on */
 	unsigned check;        /* enum p2pnic_check of pairs of NICs */
 };
 

@@ -330,6 +330,7 @@ static void play(bool stop_and_go)
 						    .host = any(2),
 						    .messages = any(6) == 0,
 						    .reaches = any(2),
+						    .lend_from = any(2) ? 0 : any(1600),
 					    });
 	struct expected *e = calloc(1, sizeof(*e));
 

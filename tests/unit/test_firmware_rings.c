@@ -677,6 +677,76 @@ static void a_closed_pair_says_what_it_sends_still(void **state)
 	rig_free(r);
 }
 
+/* Hy: short frames are written, long ones lent; one ring, one order. Without own buffers to lend
+ * from, long ones are written, too. */
+static void long_frames_are_lent(void **state)
+{
+	if (P2PNIC_METHOD != P2PNIC_METHOD_WRITE)
+		return; /* there is no Hy */
+
+	struct rig *r = rig_new(2,
+		&(struct rig_config){.reaches = true, .lend_from = 500, .slots = 64, .batch = 64});
+	struct p2pnic_counters *c = r->at[1].counters;
+	struct board *b = &r->at[1].board;
+	struct nic *n = r->at[0].nic;
+	uint32_t last = 0, seed = 0, put_aside;
+	unsigned lent = 0;
+
+	for (unsigned k = 0; k < 400; k++) {
+		uint32_t payload = k * 7 % 1400; /* behind headers of 42 bytes */
+
+		lent += 42 + payload >= 500 && payload >= 4;
+		receive4(r, 0, 1, payload < 4 ? 4 : payload, ++seed);
+		if (k % 32 == 31) {
+			rig_run(r);
+			rig_check(r);
+		}
+	}
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 400);
+	assert_int_equal(b->sent_from, lent);
+	assert_int_equal(rig_count(&c->fetched), 0);
+	b->out_of_reach = true;
+	for (unsigned k = 0; k < 32; k++)
+		receive4(r, 0, 1, k & 1 ? 1000 : 100, ++seed);
+	rig_run(r);
+	assert_int_equal(take_in_order(r, 1, 0, &last), 32);
+	assert_int_equal(b->sent_from, lent);
+	assert_int_equal(rig_count(&c->fetched), 16);
+	b->out_of_reach = false;
+	put_aside = n->frees;
+	n->frees = 0;
+	for (unsigned k = 0; k < 32; k++)
+		receive4(r, 0, 1, 1000, ++seed);
+	rig_run(r);
+	n->frees += put_aside;
+	assert_int_equal(take_in_order(r, 1, 0, &last), 32);
+	assert_int_equal(b->sent_from, lent);
+	assert_int_equal(rig_count(&c->fetched), 16);
+	rig_check(r);
+	rig_free(r);
+}
+
+/* A peer's descriptors name whole frames, in its own memory or in the buffers it writes to here;
+ * none lies across the border. */
+static void no_frame_lies_across(void **state)
+{
+	if (P2PNIC_METHOD != P2PNIC_METHOD_WRITE)
+		return; /* there is no Hy */
+
+	struct rig *r = rig_new(2, &(struct rig_config){.reaches = true, .lend_from = 500});
+	struct ring_in *in = &r->at[1].nic->in[0];
+	uint64_t word = (in->here - 50) | 100ull << 32 |
+			(uint64_t)p2pnic_tag(in->epoch, in->dequeued, in->slots) << 48;
+
+	assert_true(in->here && in->bytes > in->here);
+	memcpy(&in->mailbox->descriptor[in->dequeued & (in->slots - 1)], &word, sizeof(word));
+	nic_poll(r->at[1].nic);
+	assert_int_equal(rig_drops(r, 1, P2PNIC_DROP_BAD_DESCRIPTOR), 1);
+	assert_int_equal(r->at[1].nic->in_flight, 0);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -701,6 +771,8 @@ int main(void)
 		cmocka_unit_test(no_buffer_no_start),
 		cmocka_unit_test(packets_leave_from_where_they_lie),
 		cmocka_unit_test(a_closed_pair_says_what_it_sends_still),
+		cmocka_unit_test(long_frames_are_lent),
+		cmocka_unit_test(no_frame_lies_across),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
