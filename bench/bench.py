@@ -49,7 +49,7 @@ def machine():
 
 
 def memif_devices(full):
-    routed = [devices.P2pnic(m) for m in ("wr", "rd", "bn")]
+    routed = [devices.P2pnic(m) for m in ("wr", "rd", "hy", "bn")]
     # At its best: which lookup, role and size of ring that is depends on the pattern and the
     # frames.
     routed += [devices.L3fwd(lookup, role, zero, rsize) for lookup in (

@@ -184,7 +184,7 @@ static int start(struct process *p, int argc, char **argv)
 
 		switch (option) {
 		case OPTION_METHOD:
-			config.method = method_of_name(optarg);
+			config.method = method_of_nics(method_of_name(optarg));
 			if (!config.method) {
 				log_say(LOG_ERROR, "p2pnic nic",
 					"no method '%s'; want " METHOD_NAMES, optarg);

@@ -26,7 +26,7 @@
 #define BUS_HOST  P2PNIC_NICS_MAX
 #define BUS_PEERS (P2PNIC_NICS_MAX + 1u)
 
-enum bus_part { BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_BOUNCED };
+enum bus_part { BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_READ };
 
 /* Is there room for BUS_PEERS peers, with so many bytes of packets each way? 0, or -ENOSPC
  * with a sentence. */

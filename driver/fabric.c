@@ -53,6 +53,9 @@ static int fail(struct error *error, const struct driver_nic *n, const struct dr
 		peer->name, what, driver_nic_result(result));
 }
 
+/* The contract's version from which on a NIC of method Wr can lend. */
+#define LENDS_VERSION 0x00020005u
+
 static struct window window_of(const struct fabric *f, const struct driver_nic *n,
 	const struct driver_nic *peer, enum bus_part part)
 {
@@ -66,7 +69,7 @@ static struct window window_of(const struct fabric *f, const struct driver_nic *
 		w.region = BAR0;
 		w.offset = P2PNIC_BAR0_DOORBELL;
 		w.bytes = DEVICE_PAGE;
-	} else if (f->method == P2PNIC_METHOD_WRITE) {
+	} else if (f->method == P2PNIC_METHOD_WRITE && part == BUS_PACKETS) {
 		w.region = BAR4;
 		w.offset = ring_buffers(f, n->index);
 		w.bytes = ring_bytes(f);
@@ -96,6 +99,13 @@ static int map(const struct fabric *f, struct driver_nic *n, struct driver_nic *
 	return result == -EEXIST && n->adopted ? 0 : result;
 }
 
+/* Hy: both know how; else the pair is one of Wr. */
+static bool lends(
+	const struct fabric *f, const struct driver_nic *n, const struct driver_nic *peer)
+{
+	return f->lend_from && n->version >= LENDS_VERSION && peer->version >= LENDS_VERSION;
+}
+
 /* What n may reach of peer. */
 static int map_windows(
 	const struct fabric *f, struct driver_nic *n, struct driver_nic *peer, unsigned *made)
@@ -107,12 +117,14 @@ static int map_windows(
 			bus_plan_address(n->device, peer->index, BUS_MAILBOX),
 			bus_plan_address(n->device, peer->index, BUS_DOORBELL),
 			bus_plan_address(n->device, peer->index, BUS_PACKETS),
-			bus_plan_address(n->device, peer->index, BUS_BOUNCED));
+			bus_plan_address(n->device, peer->index, BUS_READ));
 	result = map(f, n, peer, BUS_MAILBOX, made);
 	if (!result)
 		result = map(f, n, peer, BUS_DOORBELL, made);
 	if (!result)
 		result = map(f, n, peer, BUS_PACKETS, made);
+	if (!result && lends(f, n, peer))
+		result = map(f, n, peer, BUS_READ, made);
 	return result;
 }
 
@@ -134,7 +146,9 @@ static void unmap_windows(const struct fabric *f, struct driver_nic *n, unsigned
 	unmap(n, peer, BUS_DOORBELL, DEVICE_PAGE);
 	unmap(n, peer, BUS_PACKETS, bytes);
 	if (f->method == P2PNIC_METHOD_BOUNCE)
-		unmap(n, peer, BUS_BOUNCED, bytes);
+		unmap(n, peer, BUS_READ, bytes);
+	if (entry->lent_buffers.value)
+		unmap(n, peer, BUS_READ, entry->lent_buffer_count * (uint64_t)f->buffer_bytes);
 }
 
 static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *n,
@@ -156,13 +170,18 @@ static struct p2pnic_peer plan(const struct fabric *f, const struct driver_nic *
 		e.out_buffer_count = f->ring_slots;
 		e.in_offset = (uint32_t)ring_buffers(f, peer->index);
 		e.in_buffer_count = f->ring_slots;
+		if (lends(f, n, peer)) {
+			e.lent_buffers = window_of(f, n, peer, BUS_READ).bus;
+			e.lent_buffer_count = f->rx_buffers;
+			e.lend_from = f->lend_from;
+		}
 	} else if (f->method == P2PNIC_METHOD_READ) {
 		e.in_buffers = packets;
 		e.in_buffer_count = f->rx_buffers;
 	} else {
 		e.out_buffers = packets;
 		e.out_buffer_count = f->ring_slots;
-		e.in_buffers = bus_plan_address(n->device, peer->index, BUS_BOUNCED);
+		e.in_buffers = bus_plan_address(n->device, peer->index, BUS_READ);
 		e.in_buffer_count = f->ring_slots;
 	}
 	return e;
@@ -197,14 +216,14 @@ static bool close_side(struct fabric *f, struct driver_nic *n, unsigned peer)
 	return !f->to_close[n->index][peer];
 }
 
-/* Rd: the other side is closed, so n may use again what it had lent to it. */
+/* Rd, Hy: the other side is closed, so n may use again what it had lent to it. */
 static void free_lent(const struct fabric *f, struct driver_nic *n, unsigned peer)
 {
-	if (f->method == P2PNIC_METHOD_READ)
+	if (f->method == P2PNIC_METHOD_READ || f->lend_from)
 		driver_nic_command(n, P2PNIC_OP_PEER_CLOSE, peer);
 }
 
-/* Rd: the pair is closed, and n's port still sends packets that lie in the peer's memory. */
+/* Rd, Hy: the pair is closed, and n's port still sends packets that lie in the peer's memory. */
 static bool still_sending(const struct driver_nic *n, unsigned peer)
 {
 	return driver_nic_count(&n->counters->sending) >> peer & 1;
@@ -343,9 +362,13 @@ int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 			"%u slots for %u NICs need %llu KiB at %u bytes a buffer",
 			n->name, n->bar4_bytes >> 10, f->rx_buffers, f->ring_slots, n->index + 1,
 			(unsigned long long)ring_buffers(f, n->index + 1) >> 10, f->buffer_bytes);
+	/* What n reads has more room on the bus than what it writes. */
 	if (!n->device->physical &&
 		bus_plan_check(n->device,
-			f->method == P2PNIC_METHOD_READ ? rx_bytes(f) : ring_bytes(f), &room))
+			f->method == P2PNIC_METHOD_READ || (f->lend_from && rx_bytes(f) > ring_bytes(f))
+				? rx_bytes(f)
+				: ring_bytes(f),
+			&room))
 		return error_set(error, -ENOSPC, "%s: %s", n->name, room.text);
 	/* Running with buffers laid out otherwise: those of its peers would lie upon them. */
 	if (n->adopted) {

@@ -42,7 +42,8 @@
 #include "ipc/error.h"
 
 struct fabric {
-	unsigned method;       /* P2PNIC_METHOD_* */
+	unsigned method;       /* P2PNIC_METHOD_* of every NIC */
+	uint32_t lend_from;    /* Wr: bytes of a frame that is lent, not written (Hy); 0: none */
 	unsigned check;        /* enum p2pnic_check of all pairs */
 	uint32_t buffer_bytes; /* of each packet buffer of every NIC */
 	uint32_t ring_slots;   /* a power of two */

@@ -155,7 +155,7 @@ static int map_windows(struct host_rings *h, int fd, unsigned *made)
 
 	if (read && (!result || result == -EEXIST)) {
 		const int other =
-			map(h, fd, BUS_BOUNCED, read, DEVICE_READ, HOST_WRITE + written, made);
+			map(h, fd, BUS_READ, read, DEVICE_READ, HOST_WRITE + written, made);
 
 		result = other ? other : result;
 	}
@@ -166,7 +166,7 @@ static void unmap_windows(struct driver_nic *n, uint32_t slots)
 {
 	device_unmap(n->device, window(n, BUS_PACKETS), write_bytes(n, slots));
 	if (read_bytes(n, slots))
-		device_unmap(n->device, window(n, BUS_BOUNCED), read_bytes(n, slots));
+		device_unmap(n->device, window(n, BUS_READ), read_bytes(n, slots));
 }
 
 /* --- Pairs ------------------------------------------------------------------------------------ */
@@ -191,7 +191,7 @@ static struct p2pnic_peer plan(const struct host_rings *h, unsigned ring, uint32
 		e.out_buffer_count = h->slots;
 	}
 	if (n->method != P2PNIC_METHOD_WRITE)
-		e.in_buffers = bus_addr_add(window(n, BUS_BOUNCED), at);
+		e.in_buffers = bus_addr_add(window(n, BUS_READ), at);
 	else
 		e.in_offset = (uint32_t)(h->inject_offset + at);
 	return e;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const names[] = {
-	[P2PNIC_METHOD_WRITE] = "wr", [P2PNIC_METHOD_READ] = "rd", [P2PNIC_METHOD_BOUNCE] = "bn"};
+	[P2PNIC_METHOD_WRITE] = "wr", [P2PNIC_METHOD_READ] = "rd", [P2PNIC_METHOD_BOUNCE] = "bn", [METHOD_HYBRID] = "hy"};
 
 const char *method_name(unsigned method)
 {
@@ -14,10 +14,15 @@ const char *method_name(unsigned method)
 
 unsigned method_of_name(const char *name)
 {
-	for (unsigned method = P2PNIC_METHOD_WRITE; method <= P2PNIC_METHOD_BOUNCE; method++)
+	for (unsigned method = P2PNIC_METHOD_WRITE; method <= METHOD_HYBRID; method++)
 		if (!strcmp(name, names[method]))
 			return method;
 	return 0;
+}
+
+unsigned method_of_nics(unsigned method)
+{
+	return method == METHOD_HYBRID ? P2PNIC_METHOD_WRITE : method;
 }
 
 static const char *const checks[P2PNIC_CHECK_COUNT] = {

@@ -114,7 +114,8 @@ struct config_route_file {
 struct config_router {
 	char *name;
 	char *runtime;               /* directory of sockets; absent: see config_runtime */
-	char *method;                /* wr, rd, bn */
+	char *method;                /* wr, rd, bn, hy */
+	unsigned *lend_from;         /* hy: bytes of a frame that is lent, not written */
 	char *check;                 /* none, stamp, crc */
 	unsigned *buffer_bytes;      /* of each packet buffer: 2048, 4096 or 16384 */
 	unsigned *ring_slots;        /* descriptors of each ring, a power of two */
@@ -129,7 +130,7 @@ struct config_router {
 	bool *symmetric_flows; /* both directions of a connection are one flow to ECMP */
 	bool *inner_flows;     /* packets of one tunnel are flows by what they carry */
 
-	unsigned method_number; /* P2PNIC_METHOD_* */
+	unsigned method_number; /* P2PNIC_METHOD_*, METHOD_HYBRID */
 	unsigned check_number;  /* enum p2pnic_check */
 	unsigned derived; /* CONFIG_DERIVED_*: keys that are absent, and follow from `sized` */
 	unsigned sized;   /* for how many NICs */

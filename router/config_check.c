@@ -372,6 +372,19 @@ static int check_metrics(const struct config *config, struct config_tree *tree)
 		m->listen);
 }
 
+static int check_method(const struct config *config, struct config_tree *tree)
+{
+	const struct config_router *r = config->router;
+
+	if (r->lend_from && r->method_number != METHOD_HYBRID)
+		return wrong(tree, "router", 0, "lend_from", 0, "only method hy lends packets");
+	if (r->method_number == METHOD_HYBRID && r->check_number)
+		return wrong(tree, "router", 0, "method", 0,
+			"hy lends packets where they are, which cannot be checked: want check "
+			"none");
+	return 0;
+}
+
 int config_check(struct config *config, struct config_tree *tree)
 {
 	int code = check_buffer_bytes(config, tree);
@@ -381,6 +394,8 @@ int config_check(struct config *config, struct config_tree *tree)
 						: P2PNIC_METHOD_WRITE;
 	config->router->check_number = config->router->check ? check_of_name(config->router->check)
 							     : check_default(config);
+	if (!config_goes_on(&code, check_method(config, tree)))
+		return code;
 	for (unsigned k = 0; k < config->engines_count; k++)
 		if (!config_goes_on(&code, check_engine(config, k, tree)))
 			return code;

@@ -73,7 +73,7 @@ static unsigned ring_slots(const struct config *c, unsigned nics)
 
 static struct fabric fabric_of(const struct config *c)
 {
-	return (struct fabric){.method = c->router->method_number,
+	return (struct fabric){.method = method_of_nics(c->router->method_number),
 		.buffer_bytes = *c->router->buffer_bytes,
 		.ring_slots = *c->router->ring_slots,
 		.rx_buffers = *c->router->rx_buffers,
@@ -182,6 +182,8 @@ static int router(struct config *c)
 		error = flag(&r->inner_flows);
 	if (!error)
 		error = number(&r->buffer_bytes, config_buffer_bytes(largest_mtu(c)));
+	if (!error)
+		error = number(&r->lend_from, LEND_FROM_DEFAULT);
 	if (!error)
 		error = number(&r->batch, P2PNIC_BATCH_DEFAULT);
 	if (!error)

@@ -144,6 +144,8 @@ static const struct field router_fields[] = {
 		RANGE(P2PNIC_BUFFER_BYTES_MIN, P2PNIC_BUFFER_BYTES_MAX)),
 	POWER(ring_slots, struct config_router,
 		RANGE(P2PNIC_RING_SLOTS_MIN, P2PNIC_RING_SLOTS_MAX)),
+	NUMBER(lend_from, struct config_router,
+		RANGE(P2PNIC_FRAME_BYTES_MIN, P2PNIC_FRAME_BYTES_MAX(P2PNIC_BUFFER_BYTES_MAX))),
 	NUMBER(batch, struct config_router, RANGE(1, P2PNIC_BURST_MAX)),
 	NUMBER(rx_buffers, struct config_router, RANGE(64, 8192)),
 	POWER(packet_memory_mib, struct config_router, RANGE(16, 2048)),

@@ -55,7 +55,9 @@ int plan_make(struct router *r)
 {
 	const struct config *c = r->config;
 
-	r->fabric.method = c->router->method_number;
+	r->fabric.method = method_of_nics(c->router->method_number);
+	if (c->router->method_number == METHOD_HYBRID)
+		r->fabric.lend_from = *c->router->lend_from;
 	r->fabric.check = c->router->check_number;
 	r->fabric.buffer_bytes = *c->router->buffer_bytes;
 	r->fabric.host_slots = c->kernel ? *c->kernel->slots : 0;

@@ -67,6 +67,7 @@ static const char *router_differs(const struct config_router *old, const struct 
 	       : old->method_number != new->method_number           ? "method"
 	       : old->check_number != new->check_number             ? "check"
 	       : *old->ring_slots != *new->ring_slots               ? "ring_slots"
+	       : *old->lend_from != *new->lend_from                 ? "lend_from"
 	       : *old->batch != *new->batch                         ? "batch"
 	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"
 	       : *old->packet_memory_mib != *new->packet_memory_mib ? "packet_memory_mib"

@@ -100,7 +100,7 @@ static json_t *show_nic(struct router *r, unsigned k)
 	char mac[ADDRESS_TEXT_BYTES];
 	json_t *vlans = json_array();
 	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:s}", "name", n->name,
-		"index", (int)k, "method", method_name(r->fabric.method), "check",
+		"index", (int)k, "method", r->config->router->method, "check",
 		check_name(r->fabric.check), "buffer_bytes", (int)r->fabric.buffer_bytes, "engine",
 		nic->engine, "process", nic->unit->name, "pid", (int)nic->unit->process.pid,
 		"engine_cpu_seconds", show_engine_cpu(nic), "mac", mac_text(r->mac[k], mac));
@@ -267,7 +267,7 @@ json_t *show_router(const struct router *r)
 		behind - (behind && route_order(&routes->route[behind - 1], &first6) >= 0);
 	const size_t routes6 = routes->n - routes4;
 	json_t *o = json_pack("{s:i, s:s, s:s}", "pid", (int)getpid(), "configuration",
-		r->config->path, "method", method_name(r->fabric.method));
+		r->config->path, "method", r->config->router->method);
 	struct rusage use;
 	uint64_t through = 0;
 	unsigned up = 0;

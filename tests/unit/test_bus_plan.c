@@ -24,7 +24,7 @@ static struct device device_with(unsigned ranges, const struct device_range *ran
 /* From the start of a peer's slot to its end; the largest packet memory of the plan. */
 static uint64_t check_all(const struct device *device, uint64_t size)
 {
-	static const unsigned part[] = {BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_BOUNCED};
+	static const unsigned part[] = {BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_READ};
 	const uint64_t bytes[] = {sizeof(struct p2pnic_mailbox), DEVICE_PAGE, size / 16, size / 16};
 	uint64_t end = 0;
 	struct error error;
@@ -60,7 +60,7 @@ static void test_any(void **state)
 		assert_int_equal(
 			bus_plan_address(&device, peer, BUS_PACKETS).value, slot + 256 * MIB);
 		assert_int_equal(
-			bus_plan_address(&device, peer, BUS_BOUNCED).value, slot + 512 * MIB);
+			bus_plan_address(&device, peer, BUS_READ).value, slot + 512 * MIB);
 	}
 }
 
