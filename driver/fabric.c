@@ -100,8 +100,7 @@ static int map(const struct fabric *f, struct driver_nic *n, struct driver_nic *
 }
 
 /* Hy: both know how; else the pair is one of Wr. */
-static bool lends(
-	const struct fabric *f, const struct driver_nic *n, const struct driver_nic *peer)
+static bool lends(const struct fabric *f, const struct driver_nic *n, const struct driver_nic *peer)
 {
 	return f->lend_from && n->version >= LENDS_VERSION && peer->version >= LENDS_VERSION;
 }
@@ -365,7 +364,8 @@ int fabric_add(struct fabric *f, struct driver_nic *n, struct error *error)
 	/* What n reads has more room on the bus than what it writes. */
 	if (!n->device->physical &&
 		bus_plan_check(n->device,
-			f->method == P2PNIC_METHOD_READ || (f->lend_from && rx_bytes(f) > ring_bytes(f))
+			f->method == P2PNIC_METHOD_READ ||
+					(f->lend_from && rx_bytes(f) > ring_bytes(f))
 				? rx_bytes(f)
 				: ring_bytes(f),
 			&room))

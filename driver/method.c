@@ -4,8 +4,10 @@
 #include <p2pnic/registers.h>
 #include <string.h>
 
-static const char *const names[] = {
-	[P2PNIC_METHOD_WRITE] = "wr", [P2PNIC_METHOD_READ] = "rd", [P2PNIC_METHOD_BOUNCE] = "bn", [METHOD_HYBRID] = "hy"};
+static const char *const names[] = {[P2PNIC_METHOD_WRITE] = "wr",
+	[P2PNIC_METHOD_READ] = "rd",
+	[P2PNIC_METHOD_BOUNCE] = "bn",
+	[METHOD_HYBRID] = "hy"};
 
 const char *method_name(unsigned method)
 {

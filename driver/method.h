@@ -7,7 +7,7 @@
 /* Hy is a method of the fabric: its NICs are of method Wr (datasheet §3). */
 #define METHOD_HYBRID     4u
 #define LEND_FROM_DEFAULT 192u /* bytes; docs/measurements.md */
-#define METHOD_NAMES  "wr, rd, bn or hy"
+#define METHOD_NAMES      "wr, rd, bn or hy"
 
 const char *method_name(unsigned method);
 unsigned method_of_name(const char *name); /* 0: none is called so */

@@ -376,8 +376,6 @@ static int check_method(const struct config *config, struct config_tree *tree)
 {
 	const struct config_router *r = config->router;
 
-	if (r->lend_from && r->method_number != METHOD_HYBRID)
-		return wrong(tree, "router", 0, "lend_from", 0, "only method hy lends packets");
 	if (r->method_number == METHOD_HYBRID && r->check_number)
 		return wrong(tree, "router", 0, "method", 0,
 			"hy lends packets where they are, which cannot be checked: want check "

@@ -57,6 +57,9 @@
 		"Transfers that the NIC's windows refused.", "0, but for moments when a NIC died") \
 	X("dma_lost", N(c->dma_lost), COUNT, "nic_dma_lost_total", COUNTER,                        \
 		"Posted writes given up because their queue was full.", "0")                       \
+	X("fetched", N(c->fetched), PACKETS, "nic_fetched_packets_total", COUNTER,                 \
+		"Packets copied from another's memory to be sent (rd, bn, hy).",                   \
+		"rd, hy: 0 where the port can send packets from where they lie")                   \
 	X("bad_words", N(c->bad_words), COUNT, "nic_bad_words_total", COUNTER,                     \
 		"Consumer words of peers out of range.", "0; else a peer is broken")               \
 	X("doorbells", N(c->doorbells), COUNT, "nic_doorbells_total", COUNTER,                     \

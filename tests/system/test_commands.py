@@ -88,7 +88,7 @@ NIC = ["--nic", "a", "--socket", "{t}/a.sock", "--port", "pcap:,{t}/a.pcap"]
     (["--nic", "a"], 1, "a needs --socket and --port"),
     (["--nic", "a", "--socket", "{t}/a"], 1, "a needs --socket and --port"),
     (["--nic", "a", "--nic", "b"], 1, "a needs"), (["--nic", "a", "--engine", "e"], 1, "a needs"),
-    (["--method", "xy"], 2, "no method 'xy'; want wr, rd or bn"),
+    (["--method", "xy"], 2, "no method 'xy'; want wr, rd, bn or hy"),
     (["--port", "pcap"], 2, "port 'pcap': want TYPE:TARGET"),
     (["--mac", "02:00"], 2, "'02:00' is no MAC address"),
     (["--mac", "03:00:00:00:00:01"], 2, "03:00:00:00:00:01 is a group address"),

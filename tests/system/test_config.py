@@ -59,7 +59,7 @@ MISTAKES = {
     "batch large": ("batch: 8", "batch: 65", 4, "batch 65: want 1 to 64"),
     "unknown key": ("batch: 8", "batsch: 8", 4, "batsch"),
     "unknown section": ("engines:", "motors:", 5, "motors"),
-    "method": ("batch: 8", "method: xy", 4, "method 'xy': want wr, rd or bn"),
+    "method": ("batch: 8", "method: xy", 4, "method 'xy': want wr, rd, bn or hy"),
     "rx_buffers": ("batch: 8", "rx_buffers: 1", 4, "rx_buffers 1: want 64 to 8192"),
     "table": ("batch: 8", "table: flat", 4, "table 'flat': want"),
     "router name": ("batch: 8", "name: a/b", 4, "name 'a/b': want 1 to 31 of letters"),

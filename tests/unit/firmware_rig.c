@@ -149,8 +149,8 @@ void rig_map(struct rig *r, unsigned nic, unsigned peer)
 	if (RIG_EGRESS_READS)
 		add_window(a, bus_of(peer, BUS_IN), in_bytes, DMA_READ, memory, in, NULL);
 	else if (peer < P2PNIC_NICS_MAX)
-		add_window(a, bus_of(peer, BUS_IN), rx_bytes(r), DMA_READ, memory,
-			r->at[peer].bar4, NULL);
+		add_window(a, bus_of(peer, BUS_IN), rx_bytes(r), DMA_READ, memory, r->at[peer].bar4,
+			NULL);
 }
 
 void rig_unmap(struct rig *r, unsigned nic, unsigned peer)

@@ -59,8 +59,7 @@ static void test_any(void **state)
 		assert_int_equal(bus_plan_address(&device, peer, BUS_DOORBELL).value, slot + MIB);
 		assert_int_equal(
 			bus_plan_address(&device, peer, BUS_PACKETS).value, slot + 256 * MIB);
-		assert_int_equal(
-			bus_plan_address(&device, peer, BUS_READ).value, slot + 512 * MIB);
+		assert_int_equal(bus_plan_address(&device, peer, BUS_READ).value, slot + 512 * MIB);
 	}
 }
 

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packets that are sent from the memory of the NIC that received them (rd, hy): by ports that can,
+across deaths of NICs and routers, and beside ports that cannot."""
+import os
+import random
+import signal
+
+import pytest
+from scapy.all import IP, UDP, Ether, raw
+
+from memif_peer import Server
+from network import Network, Router, eventually, mac, processes_of
+
+LEND_FROM = 400
+
+
+def frame(length, seed, source=1, to=2):
+    return raw(Ether(dst=mac(source), src=mac(source, 2)) /
+               IP(src=f"10.0.{source}.2", dst=f"10.0.{to}.2") / UDP(dport=9, chksum=0) /
+               random.Random(seed).randbytes(length - 42))
+
+
+def cross(network, lengths, source=1, to=2):
+    for seed, length in enumerate(lengths):
+        sent = frame(length, seed, source, to)
+        network.wire[source].send(sent)
+        assert network.wire[to].receive()[34:] == sent[34:]
+
+
+def fetched(router, name):
+    return next(row["fetched"] for row in router.show("counter") if row["nic"] == name)
+
+
+def of(port, **router):
+    network = Network(3, port=port)
+    network.router.config["router"].update(router)
+    network.router.write()
+    network.start()
+    return network
+
+
+@pytest.mark.parametrize("method", ["rd", "hy"])
+@pytest.mark.parametrize("port", ["af_packet", "af_xdp"])
+def test_packets_cross(permitted, method, port):
+    """af_packet sends from any memory; af_xdp does not, and its NIC fetches what is lent to it."""
+    hybrid = {"lend_from": LEND_FROM} if method == "hy" else {}
+    network = of(port, method=method, **hybrid)
+    lengths = [60, 61, 399, 400, 401, 1000, 1514] * 5
+    try:
+        assert {row["method"] for row in network.router.show("nic")} == {method}
+        cross(network, lengths)
+        network.router.check_identity()
+        assert network.router.dropped() == {}
+        lent = sum(length >= LEND_FROM or method == "rd" for length in lengths)
+        assert fetched(network.router, "nic2") == (lent if port == "af_xdp" else 0)
+    finally:
+        network.close()
+
+
+@pytest.mark.parametrize("method", ["rd", "hy"])
+def test_deaths(permitted, method):
+    """A NIC that dies and returns has new memory, which the others send from then; a router that
+    dies leaves all as it is."""
+    network = of("af_packet", method=method)
+    lengths = [60, 300, 1514]
+    try:
+        cross(network, lengths)
+        for victim in (1, 2, 1):
+            os.kill(network.router.nic(f"nic{victim}")["pid"], signal.SIGKILL)
+            eventually(lambda: all(row["state"] == "forwarding" and row["pid"]
+                                   for row in network.router.show("nic")) and
+                       network.router.nic(f"nic{victim}")["restarts"], 20, "the NIC's return")
+            cross(network, lengths, 3, victim)
+            cross(network, lengths, victim, 3)
+            cross(network, lengths)
+        network.router.kill()
+        cross(network, lengths)
+        network.router.start()
+        cross(network, lengths)
+        assert all(fetched(network.router, f"nic{k}") == 0 for k in (1, 2, 3))
+        assert all(row["restarts"] <= 3 for row in network.router.show("nic"))
+    finally:
+        network.close()
+
+
+@pytest.mark.parametrize("share", ["yes", "no"])
+def test_memif_peer_has_their_memory(tmp_path, tmp_path_factory, share):
+    """A memif peer of a NIC that shares gets the other NICs' packet memories as regions, once they
+    are there, and packets as descriptors in them. Without `share` it gets its NIC's alone."""
+    sockets = [str(tmp_path_factory.mktemp("m") / "s") for _ in range(2)]
+    router = Router({
+        "nics": [{"name": f"nic{k}", "mac": mac(k, 1), "addresses": [f"198.18.{k}.1/24"],
+                  "port": {"type": "memif", "target": sockets[k],
+                           "options": f"share={share}"}} for k in range(2)],
+        "neighbors": [{"nic": f"nic{k}", "address": f"198.18.{k}.10", "mac": mac(k, 2)}
+                      for k in range(2)]}, str(tmp_path))
+    router.config["router"]["method"] = "rd"
+    router.write()
+    peers = [Server(path) for path in sockets]
+    try:
+        router.start()
+        for peer in peers:
+            peer.connect()
+        eventually(lambda: all(row["link"] for row in router.show("port")), 20, "links")
+        for seed in range(100):
+            packet = raw(Ether(dst=mac(0, 1), src=mac(0, 2)) /
+                         IP(src="198.18.0.10", dst="198.18.1.10") / UDP(dport=9, chksum=0) /
+                         random.Random(seed).randbytes(18 + 14 * seed))
+            peers[0].send(packet)
+            assert eventually(peers[1].receive, 20, "a packet")[34:] == packet[34:]
+        assert fetched(router, "nic1") == (0 if share == "yes" else 100)
+    finally:
+        for peer in peers:
+            peer.close()
+        router.stop()
+    eventually(lambda: not processes_of(str(tmp_path)), 5, "the router's end")
