@@ -23,7 +23,6 @@ struct mapping {
 	int fd;         /* own */
 	bool writable;
 	unsigned references;
-	unsigned reached; /* of them, by ports that send from here and no window (soft_reach.c) */
 	dev_t device;
 	ino_t inode;
 	struct mapping *next;

@@ -3,9 +3,9 @@
  * Memories of other NICs from which a soft NIC's port sends (ports/port.h, reach).
  *
  * A window may go while frames of it are still at the port, so what a port has been given is held
- * here, beside the windows. It is given back when no window is left on it, in this process, and the
- * port has no frame: at the next occasion, when a pair is opened or a window comes or goes. A NIC
- * that has died costs its packet memory until then.
+ * here, beside the windows. It is given back when this NIC has no window on it and its port no
+ * frame: when its window goes, or else when the next one comes or goes. A NIC that has died costs
+ * its packet memory until then.
  */
 #include "softnic/soft_board.h"
 
@@ -15,8 +15,15 @@ static void leave(struct board *b, unsigned number)
 
 	b->ops->leave(b->port, number);
 	b->reached[number] = NULL;
-	m->reached--;
 	mapping_put(m);
+}
+
+static bool has_window(const struct dma *dma, const struct mapping *m)
+{
+	for (unsigned k = 0; k < dma->windows; k++)
+		if (dma->window[k].mapping == m)
+			return true;
+	return false;
 }
 
 void soft_leave(struct board *b, bool all)
@@ -24,7 +31,7 @@ void soft_leave(struct board *b, bool all)
 	for (unsigned k = 0; k < PORT_MEMORIES; k++) {
 		const struct mapping *m = b->reached[k];
 
-		if (m && (all || m->references == m->reached))
+		if (m && (all || !has_window(b->dma, m)))
 			leave(b, k);
 	}
 }
@@ -47,7 +54,6 @@ uint32_t soft_reach(struct board *b, const struct dma_region *r, uint32_t *base)
 	number = b->ops->reach(b->port, &(struct port_memory){m->memory, m->bytes, m->fd});
 	if (number) {
 		b->reached[number] = m;
-		m->reached++;
 		m->references++;
 	}
 	return (unsigned)number;

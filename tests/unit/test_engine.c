@@ -48,7 +48,7 @@ static void link_is_lost(bool busy)
 	for (unsigned k = 0; k < 2; k++) {
 		snprintf(path[k], sizeof(path[k]), "@p2pnic-test-engine-%d-%u", getpid(), k);
 		memcpy(socket_path, path[k], sizeof(path[k]));
-		end_open(&peer[k], "role=server");
+		end_open(&peer[k], "role=server,unsealed=yes");
 		r->memif[k] = path[k];
 		soft_add(r, k, true);
 		settle(&peer[k], NULL, true);

@@ -134,7 +134,7 @@ static void a_sleeping_memif_peer_is_woken(void **state)
 	uint32_t link = 0;
 
 	snprintf(socket_path, sizeof(socket_path), "@p2pnic-test-soft-nic-%d", getpid());
-	end_open(&peer, "role=server");
+	end_open(&peer, "role=server,unsealed=yes");
 	r->memif[1] = socket_path;
 	write_capture(r, 0, 2, 10);
 	soft_add(r, 0, false);
