@@ -11,14 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { LISTEN = 1101, PUBLIC, NAMESPACE, MANUAL, SOCKET, READY };
+
 static const struct command_option options[] = {
-	{"listen", 'l', ARGUMENT_TEXT, "ADDRESS:PORT|unix:PATH",
+	{"listen", LISTEN, ARGUMENT_TEXT, "ADDRESS:PORT|unix:PATH",
 		"where; 127.0.0.1:9632, [::1]:9632, unix:/run/metrics.sock", NULL},
-	{"public", 'p', ARGUMENT_NONE, NULL,
+	{"public", PUBLIC, ARGUMENT_NONE, NULL,
 		"also on an address that other hosts reach; anybody there reads everything", NULL},
-	{"namespace", 'N', ARGUMENT_TEXT, "NAME",
+	{"namespace", NAMESPACE, ARGUMENT_TEXT, "NAME",
 		"network namespace of the address, as `ip netns` names it", NULL},
-	{"manual", 'm', ARGUMENT_NONE, NULL, "prints what each counter and metric is", NULL},
+	{"manual", MANUAL, ARGUMENT_NONE, NULL, "prints what each counter and metric is", NULL},
+	{"socket", SOCKET, ARGUMENT_FILE, "PATH", "where a router tells it all that", NULL},
+	{"ready-fd", READY, ARGUMENT_NUMBER, "N", "a byte is written there when it listens", NULL},
 	WHICH_ROUTER_OPTIONS, OPTION_HELP};
 
 const struct command_syntax metrics_syntax = {
@@ -84,19 +88,19 @@ int command_metrics(int argc, char **argv)
 	command_begin(&line, &metrics_syntax, argc, argv);
 	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
-		case 'l':
-		case 'N':
-			if (strlen(optarg) >=
-				(option == 'l' ? sizeof(order.listen) : sizeof(order.namespace))) {
+		case LISTEN:
+		case NAMESPACE:
+			if (strlen(optarg) >= (option == LISTEN ? sizeof(order.listen)
+								: sizeof(order.namespace))) {
 				fprintf(stderr, "p2pnic metrics: '%s' is too long\n", optarg);
 				return COMMAND_USAGE;
 			}
-			strcpy(option == 'l' ? order.listen : order.namespace, optarg);
+			strcpy(option == LISTEN ? order.listen : order.namespace, optarg);
 			break;
-		case 'p':
+		case PUBLIC:
 			order.public = true;
 			break;
-		case 'm':
+		case MANUAL:
 			manual = true;
 			break;
 		default:
