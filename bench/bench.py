@@ -164,9 +164,9 @@ def throughput_rows(samples):
     return rows, limit
 
 
-def best(rows, key, dut, method="-"):
+def best(rows, key, dut, *methods):
     """The row with the highest rate, of those with the best kind of windows; or None."""
-    found = [r for r in rows if r["dut"].startswith(dut) and r["method"] == method and
+    found = [r for r in rows if r["dut"].startswith(dut) and r["method"] in (methods or ("-",)) and
              (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
     return max(found, key=lambda r: (-measure.KINDS.index(r["kind"]), r["mpps"])) if found else None
 
@@ -276,19 +276,29 @@ def print_pattern(pattern, rows, limit):
         cells = ["%.2f%s" % (copies[size]["mpps"], MARK[copies[size]["kind"]])
                  if size in copies else "" for _, size in keys]
         print("%-27s%s" % ("copy loop", "".join("%14s" % c for c in cells)))
-    ours = {key: best(rows, key, "p2pnic", "wr") for key in keys}
-    if not any(ours.values()):
+    if not any(best(rows, key, "p2pnic", "wr", "rd", "hy") for key in keys):
         return
+
+    def method(*names):
+        return lambda k: best(rows, k, "p2pnic", *names)
+
+    def l3fwd(k):
+        return best(rows, k, "l3fwd")
+
+    def copying(k):
+        return best([r for r in rows if " server" in r["dut"]], k, "l3fwd")
+
     for what, title in (("mpps", ""), ("best_mpps", ", best")):
-        for text, other in (("l3fwd", lambda k: best(rows, k, "l3fwd")),
-                            ("l3fwd server",
-                             lambda k: best([r for r in rows if " server" in r["dut"]], k,
-                                            "l3fwd")),
-                            ("copy loop", lambda k: copies.get(k[1])),
-                            ("Bn", lambda k: best(rows, k, "p2pnic", "bn")),
-                            ("Rd", lambda k: best(rows, k, "p2pnic", "rd"))):
-            print("%-27s%s" % ("Wr / " + text + title,
-                               "".join("%14s" % ratio(ours[k], other(k), what) for k in keys)))
+        for text, ours, other in (
+                ("best method / l3fwd", method("wr", "rd", "hy"), l3fwd),
+                ("Hy / better of Wr, Rd", method("hy"), method("wr", "rd")),
+                ("Wr / l3fwd", method("wr"), l3fwd),
+                ("Wr / l3fwd server", method("wr"), copying),
+                ("Wr / copy loop", method("wr"), lambda k: copies.get(k[1])),
+                ("Wr / Bn", method("wr"), method("bn")),
+                ("Wr / Rd", method("wr"), method("rd"))):
+            print("%-27s%s" % (text + title,
+                               "".join("%14s" % ratio(ours(k), other(k), what) for k in keys)))
 
 
 def print_tables(result):
