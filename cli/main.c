@@ -18,6 +18,7 @@ const struct command commands[] = {
 	{"config", command_config, "check, compare, apply, save and take back configurations",
 		NULL},
 	{"show", command_show, "look inside a running router", &show_syntax},
+	{"top", command_top, "watch a running router", &top_syntax},
 	{"replay", command_replay, "route captures through soft NICs; no root", &replay_syntax},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine", &lab_syntax},
 	{"nic", command_nic, "run soft NICs in this process", &nic_syntax},

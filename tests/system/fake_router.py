@@ -2,6 +2,7 @@
 """A router that only talks: it answers {"show": "metrics"} of as many NICs as wanted, with traffic
 by a formula of the time, or falls silent."""
 
+import contextlib
 import json
 import math
 import os
@@ -14,10 +15,18 @@ KERNEL = ("changes_waiting", "drift_kernel", "drift_router", "drift_nics", "audi
           "overruns", "commits_failed", "rules", "messages")
 
 
+# As much of an answer as `p2pnic top` wants.
+TEMPLATE = {"version": "0", "router": {"pid": 1, "configuration": "/etc/p2pnic/edge.yaml",
+                                       "routes4": 1000000, "routes6": 200000},
+            "nic": [{"state": "forwarding", "forwarding": True, "link": True}],
+            "counter": [{"missed": 0, "held": 0}]}
+
+
 class FakeRouter:
-    def __init__(self, runtime, nics, template):
+    def __init__(self, runtime, nics, template=None):
         """template: a real answer, whose counters are filled in."""
-        self.names = [f"nic{k}" for k in range(1, nics + 1)] if nics else []
+        template = template or TEMPLATE
+        self.names = [f"nic{k}" for k in range(1, nics + 1)]
         self.template, self.silent, self.frozen = template, False, None
         self.begun = time.monotonic()
         self.down = set()
@@ -87,4 +96,5 @@ class FakeRouter:
 
     def close(self):
         self.listener.close()
-        os.unlink(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
