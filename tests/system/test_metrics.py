@@ -363,3 +363,51 @@ def test_table_is_what_the_router_tells(kernel):
                                                    if name != "kernel" else row)}
             assert extra - keys <= {"served", "carrier", "delivered", "refused"} | \
                 {k for k in extra if "_by_ring" in k}, name
+
+
+def names_in(expression):
+    """Metrics of p2pnic in a PromQL expression, without histograms' endings."""
+    return {re.sub("_(bucket|sum|count)$", "", name)
+            for name in re.findall(r"\bp2pnic_\w+", expression)}
+
+
+def declared(text):
+    return set(re.findall(r"^# TYPE (\w+) ", text, re.M))
+
+
+def test_dashboard(kernel):
+    """It names only metrics that there are."""
+    with open(f"{ROOT}/packaging/grafana/p2pnic.json", encoding="utf8") as file:
+        dashboard = json.load(file)
+    there = declared(get(kernel.http, "/metrics")[2])
+    asked = set()
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            asked |= names_in(target["expr"])
+    for variable in dashboard["templating"]["list"]:
+        asked |= names_in(str(variable["query"]))
+    assert len(asked) > 20 and not asked - there
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    spots = [(x, y) for panel in dashboard["panels"] for at in [panel["gridPos"]]
+             for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]
+    assert len(set(spots)) == len(spots) and max(x for x, _ in spots) < 24
+
+
+def test_rules(kernel):
+    """Alerts name only metrics that there are, each is tested, and Prometheus takes them."""
+    folder = f"{ROOT}/packaging/prometheus"
+    with open(f"{folder}/p2pnic.rules.yaml", encoding="utf8") as file:
+        rules = file.read()
+    with open(f"{folder}/p2pnic.test.yaml", encoding="utf8") as file:
+        tests = file.read()
+    there = declared(get(kernel.http, "/metrics")[2])
+    asked = {name for expression in re.findall(r"^ +expr: (.*)$", rules, re.M)
+             for name in names_in(expression)}
+    assert len(asked) > 10 and not asked - there
+    alerts = set(re.findall(r"- alert: (\w+)", rules))
+    assert alerts == set(re.findall(r'alertname="(\w+)"', tests))
+    for words in (["check", "rules", "p2pnic.rules.yaml"], ["test", "rules", "p2pnic.test.yaml"]):
+        done = subprocess.run([PROMTOOL, *words], cwd=folder, capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode == 0 and "SUCCESS" in done.stdout, done

@@ -185,8 +185,8 @@ def test_batch(router):
     for part in ("(column), packets/s", "(column), bit/s", "Drops by reason", "To the kernel"):
         assert part in frames[1]
     assert row(frames[1], "nic1")[1] not in ("-", "0")
-    done = run(P2PNIC, "top", "-b", "-n", "1", "-d", "0.1", "-v", "drop", "-s", "name", "-i", "nic2",
-               "--runtime", router.runtime)
+    done = run(P2PNIC, "top", "-b", "-n", "1", "-d", "0.1", "-v", "drop", "-s", "name", "-i",
+               "nic2", "--runtime", router.runtime)
     assert "only nic2" in done.stdout and "(column)" not in done.stdout
     assert re.findall(r"^(\S+) .* \d+$", done.stdout.split("in all")[1], re.M) == \
         ["ttl", "no-route", "ring-full"]
@@ -238,7 +238,8 @@ def test_wrong_usage(words, why):
 
 def test_hostile_answers(router):
     """What is no answer of a router is said, and nothing else happens."""
-    for broken in ({}, {"time": "x"}, {"time": 1, "router": []}, {"time": 5, "router": {}, "nic": 7},
+    for broken in ({}, {"time": "x"}, {"time": 1, "router": []},
+                   {"time": 5, "router": {}, "nic": 7},
                    {"time": 5, "router": {}, "nic": [{}] * 100, "ring": [None, {"ingress": 5}],
                     "counter": [[]], "punt": "x", "engine": [{"engine": "x" * 5000}]}):
         router.answer = lambda broken=broken: broken
