@@ -33,8 +33,9 @@ def commands():
 
 
 def test_list():
-    assert commands() == ["router", "reload", "stop", "config", "show", "replay", "lab", "nic",
-                          "keeper", "punt", "metrics", "doctor", "tester", "fib", "completion"]
+    assert commands() == ["router", "reload", "stop", "config", "show", "top", "replay", "lab",
+                          "nic", "keeper", "punt", "metrics", "doctor", "tester", "fib",
+                          "completion"]
 
 
 @pytest.mark.parametrize("name", commands())

@@ -64,6 +64,12 @@ def pid_of(network):
                  if line.split()[1] == "metrics"), None)
 
 
+def listens(path):
+    """A socket has its path before it takes connections."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(path) == 0
+
+
 @contextlib.contextmanager
 def served(network):
     network.http = f"{network.directory}/http"
@@ -71,7 +77,7 @@ def served(network):
     network.router.write()
     try:
         network.start()
-        eventually(lambda: os.path.exists(network.http), what="the metrics process")
+        eventually(lambda: listens(network.http), what="the metrics process")
         yield network
     finally:
         network.close()
