@@ -429,6 +429,26 @@ unsigned fabric_mend(struct fabric *f, struct error *error)
 	return waiting;
 }
 
+void fabric_part(struct fabric *f)
+{
+	for (unsigned x = 0; x < P2PNIC_NICS_MAX; x++)
+		for (unsigned y = 0; f->nic[x] && y < P2PNIC_NICS_MAX; y++) {
+			const struct p2pnic_peer *entry = &driver_nic_peers(f->nic[x])[y];
+
+			if (!f->nic[y] && entry->epoch && !(entry->flags & P2PNIC_PEER_CLOSED))
+				f->to_close[x][y] = true;
+		}
+}
+
+bool fabric_room(const struct fabric *f, unsigned index)
+{
+	bool room = true;
+
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX && f->method == P2PNIC_METHOD_WRITE; k++)
+		room = room && (!f->nic[k] || ring_buffers(f, index + 1) <= f->nic[k]->bar4_bytes);
+	return room;
+}
+
 unsigned fabric_given_up(struct fabric *f, struct error *error)
 {
 	unsigned pairs = 0;

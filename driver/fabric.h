@@ -79,6 +79,13 @@ int fabric_add(struct fabric *, struct driver_nic *, struct error *error);
  * answer: those it is worth trying again soon; error says why the last of them waits. */
 unsigned fabric_mend(struct fabric *, struct error *error);
 
+/* After NICs of an earlier driver were added: what they have open with NICs that are not there is
+ * to be closed, by fabric_mend. */
+void fabric_part(struct fabric *);
+
+/* Is there room for the rings of NIC `index` in the packet memory of those that are there? */
+bool fabric_room(const struct fabric *, unsigned index);
+
 /* Looks for pairs that a NIC has given up (struct p2pnic_counters): they are to be opened again, by
  * fabric_mend. How many are new; error says which was the last of them. */
 unsigned fabric_given_up(struct fabric *, struct error *error);

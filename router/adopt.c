@@ -8,19 +8,27 @@
  * processes end that are not of this configuration.
  */
 #include "router/adopt.h"
+#include "router/config_defaults.h"
+#include "router/plan.h"
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/soft_process.h"
 
 #include "driver/keeper.h"
+#include "ipc/clock.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define END_MS 2000u
+#define END_MS        2000u
+#define STRAYS_MS     1000u
+#define STRAYS_FOR_NS 30000000000ull /* a process that takes longer is taken for hung anyway */
 
 struct found {
 	struct keeper_message item;
@@ -210,24 +218,109 @@ static void end_others(struct router *r, struct findings *all)
 	process_stop_all(ending, all->endings, END_MS);
 }
 
-int adopt_all(struct router *r)
+/* NICs go on under the numbers that they had, and with rings and memory as they were, however many
+ * this configuration has. */
+static int place(struct router *r, const struct findings *all)
 {
-	struct findings *all = calloc(1, sizeof(*all));
-	int result = -ENOMEM;
+	unsigned number[P2PNIC_NICS_MAX], of, slots, mib, places = 0;
+	bool taken[P2PNIC_NICS_MAX] = {false}, known[P2PNIC_NICS_MAX] = {false}, sized = false;
+	struct config *c = r->config;
 
-	if (r->keeper.socket < 0) {
-		free(all);
-		return 0;
+	for (unsigned k = 0; k < all->n && !sized; k++)
+		sized = config_nic_index(c, all->found[k].item.name) >= 0 &&
+			plan_spec_sizes(all->found[k].spec, &of, &slots, &mib) &&
+			config_size_like(c, slots, mib);
+	for (unsigned k = 0; k < all->n && sized; k++) {
+		const int index = config_nic_index(c, all->found[k].item.name);
+
+		if (index < 0 || known[index] ||
+			!plan_spec_sizes(all->found[k].spec, &of, &slots, &mib) || taken[of] ||
+			of >= *c->router->nics_max)
+			continue;
+		number[index] = of;
+		known[index] = taken[of] = true;
 	}
+	for (unsigned k = 0; k < c->nics_count; k++) {
+		for (of = 0; !known[k] && taken[of];)
+			of++;
+		if (!known[k])
+			number[k] = of;
+		taken[number[k]] = true;
+		places = number[k] + 1 > places ? number[k] + 1 : places;
+	}
+	return config_place(c, number, places) ? router_fail(r, -ENOMEM, "out of memory") : 0;
+}
+
+/* A router that was killed while it added a NIC has left a process that no keeper knows, and that
+ * has a socket when it is up: a while they are looked for once a second. */
+static void end_strays(void *context)
+{
+	struct router *r = context;
+	static const char *const own[] = {"api", "keeper", "punt"};
+	const int fd = openat(r->held.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	char path[ROUTER_PATH_BYTES];
+	const struct dirent *entry;
+
+	if (!directory && fd >= 0)
+		close(fd);
+	while (directory && (entry = readdir(directory))) {
+		const size_t n = strlen(entry->d_name);
+		bool known = n < 6 || strcmp(entry->d_name + n - 5, ".sock") != 0;
+
+		router_path(r, entry->d_name, path);
+		for (unsigned k = 0; k < 3; k++)
+			known |= n == strlen(own[k]) + 5 && !strncmp(entry->d_name, own[k], n - 5);
+		for (unsigned k = 0; k < r->config->nics_count; k++)
+			known |= !strcmp(path, r->nic[k].socket);
+		if (!known && process_evict(path, SIGTERM))
+			router_say(r, "the NIC at %s is of no configuration: told to end", path);
+	}
+	if (directory)
+		closedir(directory);
+	if (r->strays_until_ns > clock_now_ns())
+		loop_after(&r->loop, &r->strays, STRAYS_MS, end_strays, r);
+}
+
+int adopt_look(struct router *r)
+{
+	struct findings *all;
+	int result;
+
+	if (r->keeper.socket < 0)
+		return 0;
+	all = r->findings = calloc(1, sizeof(*all));
 	if (all)
 		all->found = calloc(KEEPER_ITEMS, sizeof(*all->found));
-	if (!all || !all->found) {
-		free(all);
-		return router_fail(r, result, "out of memory");
-	}
+	if (!all || !all->found)
+		return router_fail(r, -ENOMEM, "out of memory");
 	result = fetch(r, all);
 	if (!result)
 		r->found = all->n > 0;
+	return result ? result : place(r, all);
+}
+
+void adopt_free(struct router *r)
+{
+	struct findings *all = r->findings;
+
+	for (unsigned k = 0; all && k < all->n; k++)
+		close_fds(&all->found[k]);
+	for (unsigned k = 0; all && k < all->endings; k++)
+		process_forget(&all->ending[k]);
+	if (all)
+		free(all->found);
+	free(all);
+	r->findings = NULL;
+}
+
+int adopt_all(struct router *r)
+{
+	struct findings *all = r->findings;
+	int result = 0;
+
+	if (!all)
+		return 0;
 	for (unsigned k = 0; !result && k < all->n; k++)
 		result = open_one(r, &all->found[k], all);
 	if (!result)
@@ -235,13 +328,11 @@ int adopt_all(struct router *r)
 	/* Whatever is wrong with this configuration is better known before anything ends for it. */
 	if (!result && all->endings)
 		result = router_try_table(r);
-	if (!result)
+	if (!result) {
 		end_others(r, all);
-	for (unsigned k = 0; k < all->n; k++)
-		close_fds(&all->found[k]);
-	for (unsigned k = 0; k < all->endings; k++)
-		process_forget(&all->ending[k]);
-	free(all->found);
-	free(all);
+		r->strays_until_ns = clock_now_ns() + STRAYS_FOR_NS;
+		end_strays(r);
+	}
+	adopt_free(r);
 	return result ? result : r->failed;
 }

@@ -5,6 +5,11 @@
 
 struct router;
 
+/* Fetches it, and gives the configuration's NICs the numbers and sizes that they run with. -errno
+ * with r->error. */
+int adopt_look(struct router *);
+void adopt_free(struct router *);
+
 /* Takes it over, all or nothing; processes of another configuration end. -errno with r->error. */
 int adopt_all(struct router *);
 

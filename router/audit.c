@@ -303,6 +303,10 @@ static void step_nic(struct audit *a)
 		return;
 	}
 	name = r->config->nics[a->nic].name;
+	if (!*name) {
+		next_nic(a);
+		return;
+	}
 	if (!nic_answers(nic) || !table_in_step(r->table, &nic->driver)) {
 		differ(a, name, "all", "an old table, or none", "the router's");
 		next_nic(a);

@@ -204,3 +204,51 @@ int config_nic_index(const struct config *config, const char *name)
 			return (int)k;
 	return -1;
 }
+
+unsigned config_nics_used(const struct config *config)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < config->nics_count; k++)
+		n += config_nic_used(&config->nics[k]);
+	return n;
+}
+
+static int make_unused(struct config_nic *n)
+{
+	n->name = strdup("");
+	n->engine = strdup("");
+	n->port.type = strdup("none");
+	n->port.target = strdup("none");
+	n->reverse_path = strdup("none");
+	n->mtu = malloc(sizeof(*n->mtu));
+	if (!n->name || !n->engine || !n->port.type || !n->port.target || !n->reverse_path ||
+		!n->mtu)
+		return -ENOMEM;
+	*n->mtu = CONFIG_MTU_DEFAULT;
+	return 0;
+}
+
+int config_place(struct config *config, const unsigned *number, unsigned places)
+{
+	struct config placed = {.nics = calloc(places, sizeof(*placed.nics)), .nics_count = places};
+	bool taken[P2PNIC_NICS_MAX] = {false};
+	int error = placed.nics ? 0 : -ENOMEM;
+
+	for (unsigned k = 0; k < config->nics_count; k++)
+		taken[number[k]] = true;
+	for (unsigned k = 0; k < places && !error; k++)
+		error = taken[k] ? 0 : make_unused(&placed.nics[k]);
+	if (error) {
+		config_schema_free(&placed);
+		return error;
+	}
+	for (unsigned k = 0; k < config->nics_count; k++)
+		placed.nics[number[k]] = config->nics[k];
+	for (unsigned k = 0; k < config->neighbors_count; k++)
+		config->neighbors[k].nic_index = number[config->neighbors[k].nic_index];
+	free(config->nics);
+	config->nics = placed.nics;
+	config->nics_count = places;
+	return 0;
+}

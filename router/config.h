@@ -172,6 +172,8 @@ struct config {
 	struct config_router *router;
 	struct config_engine *engines;
 	unsigned engines_count;
+	/* By number. In a running router there may be places in between that no NIC has any more,
+	 * or not yet (config_place): nothing is wrong with them, but they have no name. */
 	struct config_nic *nics;
 	unsigned nics_count;
 	struct config_neighbor *neighbors;
@@ -219,5 +221,16 @@ void config_runtime_wanted(const char *directory);
 void runtime_of_name(const char *name, char *path, size_t bytes);
 
 int config_nic_index(const struct config *, const char *name); /* -1: none */
+
+static inline bool config_nic_used(const struct config_nic *n)
+{
+	return *n->name;
+}
+
+unsigned config_nics_used(const struct config *);
+
+/* Gives NIC k the number number[k] (each another one, below `places`) among so many places.
+ * -ENOMEM: nothing has changed. */
+int config_place(struct config *, const unsigned *number, unsigned places);
 
 #endif

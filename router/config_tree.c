@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/config_tree.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -65,6 +66,7 @@ static struct config_node *append(struct builder *b, int kind, const yaml_event_
 		return NULL;
 	node->kind = kind;
 	node->mark = mark_of(&event->start_mark);
+	assert(b->end[b->depth]); /* an event that ends has one that began */
 	*b->end[b->depth] = node;
 	b->end[b->depth] = &node->next;
 	return node;

@@ -130,7 +130,8 @@ static void check_neighbors(const struct doctor *d, json_t *found, const char *p
 {
 	const struct config *c = d->config;
 	const struct kernel_ways *ways = d->ways;
-	const uint64_t glean = (uint64_t)policer_of(c, P2PNIC_PUNT_GLEAN).all.rate * c->nics_count;
+	const uint64_t glean =
+		(uint64_t)policer_of(c, P2PNIC_PUNT_GLEAN).all.rate * config_nics_used(c);
 	char fix[FIX_BYTES] = "";
 	uint64_t need = glean * GLEAN_SECONDS;
 	struct kernel_key key;
@@ -156,7 +157,8 @@ static int look_at_taps(void *context)
 		const bool each = strstr(wanted[k].path, "IF");
 
 		for (unsigned n = 0; n < (each ? look->doctor->config->nics_count : 1); n++)
-			check(look, &wanted[k], each ? tap_name(look->doctor, n) : "");
+			if (!each || config_nic_used(&look->doctor->config->nics[n]))
+				check(look, &wanted[k], each ? tap_name(look->doctor, n) : "");
 	}
 	return 0;
 }

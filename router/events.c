@@ -2,7 +2,8 @@
 /*
  * NICs raise P2PNIC_VECTOR_EVENT when a link or a fault of a port changes; the router says so.
  *
- * Each NIC has an eventfd for the router's life: a NIC that comes back is given the same again.
+ * Each number of a NIC has an eventfd for the router's life: a NIC that comes back is given the
+ * same again.
  */
 #include "router/events.h"
 #include "router/port_state.h"
@@ -13,14 +14,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static const char *name_of(const struct router_nic *nic)
-{
-	return nic->router->config->nics[nic - nic->router->nic].name;
-}
-
 void events_look(struct router_nic *nic)
 {
-	const char *name = name_of(nic);
+	const char *name = nic->name;
 	struct router *r = nic->router;
 	uint32_t magic, speed_mbps = 0;
 	struct port_state now;
@@ -68,19 +64,18 @@ void events_poll(struct router *r)
 	}
 }
 
-int events_open(struct router *r)
+int events_open(struct router_nic *nic)
 {
-	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		struct router_nic *nic = &r->nic[k];
+	struct router *r = nic->router;
+	int error;
 
-		nic->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		int error = nic->event < 0 ? -errno
-					   : loop_watch(&r->loop, &nic->event_watch, nic->event,
-						     EPOLLIN, on_event, nic);
-		if (error)
-			return router_fail(r, error, "events of NICs: %s", strerror(-error));
-	}
-	return 0;
+	if (nic->event >= 0)
+		return 0;
+	nic->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	error = nic->event < 0 ? -errno
+			       : loop_watch(&r->loop, &nic->event_watch, nic->event, EPOLLIN,
+					 on_event, nic);
+	return error ? router_fail(r, error, "events of NICs: %s", strerror(-error)) : 0;
 }
 
 void events_close(struct router *r)
@@ -102,7 +97,7 @@ int events_watch(struct router_nic *nic)
 		return error;
 	if (error)
 		router_warn(nic->router, "nic %s: changes of its link will not be told: %s",
-			name_of(nic), strerror(-error));
+			nic->name, strerror(-error));
 	/* A link that is up needs no mention, and what changed before the eventfd was there is seen
 	 * now. */
 	nic->port = (struct port_state){.link = true};

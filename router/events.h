@@ -6,7 +6,7 @@
 struct router;
 struct router_nic;
 
-int events_open(struct router *); /* -errno */
+int events_open(struct router_nic *); /* -errno, r->error */
 void events_close(struct router *);
 /* Watches a NIC that joins. -errno: it was not told so; what does not pass was said. */
 int events_watch(struct router_nic *);

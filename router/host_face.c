@@ -24,11 +24,6 @@
 #define END_MS      500u
 #define WAKE_MS     1000u /* for one that was stopped, after SIGCONT */
 
-static const char *name_of(const struct router_nic *nic)
-{
-	return nic->router->config->nics[nic - nic->router->nic].name;
-}
-
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
@@ -48,7 +43,7 @@ static bool done(struct router_nic *nic, int result)
 
 	if (!result)
 		return true;
-	snprintf(why, sizeof(why), "nic %s: %s", name_of(nic), strerror(-result));
+	snprintf(why, sizeof(why), "nic %s: %s", nic->name, strerror(-result));
 	if (result == -ETIMEDOUT || result == -ECONNRESET || result == -EPROTO) {
 		helper_lose(&r->punt, why);
 	} else {
@@ -76,7 +71,7 @@ static void serve(struct router_nic *nic)
 		return;
 	if (f->rings.nic)
 		host_rings_share(&f->rings, share);
-	f->served = done(nic, punt_take(nic->router->punt.socket, name_of(nic), f->tap,
+	f->served = done(nic, punt_take(nic->router->punt.socket, nic->name, f->tap,
 				      f->rings.nic ? share : NULL));
 }
 
@@ -86,7 +81,7 @@ static void unserve(struct router_nic *nic)
 	struct host_face *f = &nic->face;
 
 	if (nic->router->punt.socket >= 0 && f->tap >= 0)
-		done(nic, punt_take(nic->router->punt.socket, name_of(nic), f->tap, NULL));
+		done(nic, punt_take(nic->router->punt.socket, nic->name, f->tap, NULL));
 	f->served = false;
 }
 
@@ -122,7 +117,7 @@ static int make_tap(struct router_nic *nic)
 	struct host_face *f = &nic->face;
 	struct error error;
 	const unsigned mtu = *r->config->nics[nic - r->nic].mtu;
-	const int tap = tap_make(&r->netns, name_of(nic), mtu, &error);
+	const int tap = tap_make(&r->netns, nic->name, mtu, &error);
 
 	if (tap < 0)
 		return router_fail(r, tap, "%s", error.text);
@@ -151,7 +146,7 @@ static int agree_on_mac(struct router_nic *nic)
 	}
 	if (result)
 		return router_fail(
-			r, result, "%s: address of its tap: %s", name_of(nic), strerror(-result));
+			r, result, "%s: address of its tap: %s", nic->name, strerror(-result));
 	if (fresh || !nic->driver.adopted) {
 		f->kept = f->kept && !memcmp(&f->given, &own, sizeof(own));
 		f->given = own;
@@ -252,6 +247,8 @@ int host_faces_open(struct router *r)
 
 	connect_punt(r);
 	for (unsigned k = 0; r->config->kernel && !result && k < r->config->nics_count; k++) {
+		if (!config_nic_used(&r->config->nics[k]))
+			continue;
 		if (r->nic[k].face.tap < 0)
 			result = make_tap(&r->nic[k]);
 		if (!result) {
@@ -262,6 +259,20 @@ int host_faces_open(struct router *r)
 			serve(&r->nic[k]);
 	}
 	return result;
+}
+
+void host_face_open(struct router_nic *nic)
+{
+	if (!nic->router->config->kernel || nic->face.tap >= 0)
+		return;
+	if (make_tap(nic)) {
+		router_warn(
+			nic->router, "nic %s: %s; tried again", nic->name, nic->router->error.text);
+		nic->face.complained = true;
+		return;
+	}
+	keep_put_face(nic);
+	serve(nic);
 }
 
 bool host_faces_settled(const struct router *r)
@@ -302,13 +313,13 @@ static void renew_tap(struct router_nic *nic)
 	close_fd(&f->tap);
 	if (make_tap(nic) || (nic->driver.device && agree_on_mac(nic))) {
 		if (!f->complained)
-			router_warn(r, "nic %s: %s; tried again", name_of(nic), r->error.text);
+			router_warn(r, "nic %s: %s; tried again", nic->name, r->error.text);
 		f->complained = true;
 		close_fd(&f->tap);
 		return;
 	}
-	router_warn(r, "nic %s: its tap was deleted, and is made again without addresses",
-		name_of(nic));
+	router_warn(
+		r, "nic %s: its tap was deleted, and is made again without addresses", nic->name);
 	f->complained = false;
 	keep_put_face(nic);
 }
@@ -321,7 +332,8 @@ static void tick(void *context)
 	int tap, result;
 
 	for (unsigned k = 0; k < r->config->nics_count; k++)
-		if (r->nic[k].face.tap < 0 || !tap_is_there(r->nic[k].face.tap))
+		if (config_nic_used(&r->config->nics[k]) && r->nic[k].unit &&
+			(r->nic[k].face.tap < 0 || !tap_is_there(r->nic[k].face.tap)))
 			renew_tap(&r->nic[k]);
 	result = punt_get(r->punt.socket, 0, &m, &tap);
 	if (!result)
@@ -404,7 +416,7 @@ void host_face_drop(struct router_nic *nic)
 	struct host_face *f = &nic->face;
 
 	if (nic->router->punt.socket >= 0)
-		punt_drop(nic->router->punt.socket, name_of(nic));
+		punt_drop(nic->router->punt.socket, nic->name);
 	keep_drop_face(nic);
 	close_fd(&f->tap);
 }

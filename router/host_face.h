@@ -56,6 +56,8 @@ void host_face_found(struct router_nic *, struct mac_addr given, const int *fds,
 /* After what was found: connects to the punt process, or begins one, and makes the taps that are
  * missing. -errno with r->error. */
 int host_faces_open(struct router *);
+/* The same of a NIC that was added: its tap is made, or tried again once a second. */
+void host_face_open(struct router_nic *);
 /* The punt process has all; or there is something wrong with it, which was said. */
 bool host_faces_settled(const struct router *);
 /* At the end: the punt process ends too, or is let go. */

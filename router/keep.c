@@ -57,8 +57,7 @@ static bool done(struct router *r, const char *name, int result)
 void keep_put(struct router_nic *nic)
 {
 	struct router *r = nic->router;
-	const unsigned index = (unsigned)(nic - r->nic);
-	const char *name = r->config->nics[index].name;
+	const char *name = nic->name;
 	char text[KEEPER_TEXT_BYTES], mac[ADDRESS_TEXT_BYTES];
 	int fds[DEVICE_KEEP_MAX];
 
@@ -76,7 +75,7 @@ void keep_put(struct router_nic *nic)
 void keep_drop(struct router_nic *nic)
 {
 	struct router *r = nic->router;
-	const char *name = r->config->nics[nic - r->nic].name;
+	const char *name = nic->name;
 
 	if (nic->kept && r->keeper.socket >= 0)
 		done(r, name, keeper_drop(r->keeper.socket, name));
@@ -85,8 +84,7 @@ void keep_drop(struct router_nic *nic)
 
 static void face_item(const struct router_nic *nic, char item[KEEPER_NAME_BYTES])
 {
-	snprintf(item, KEEPER_NAME_BYTES, KEEP_FACE "%s",
-		nic->router->config->nics[nic - nic->router->nic].name);
+	snprintf(item, KEEPER_NAME_BYTES, KEEP_FACE "%s", nic->name);
 }
 
 void keep_put_face(struct router_nic *nic)

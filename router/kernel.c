@@ -39,9 +39,9 @@ static void on_changed(void *context)
 /* --- Links ------------------------------------------------------------------------------------ */
 
 /* The taps' MTUs are the operator's, as far as the NICs' buffers allow. */
-static void set_mtus(struct router_kernel *k, const struct router *r)
+static void set_mtus(struct router_kernel *k, const struct config *config, const struct router *r)
 {
-	k->nics.n = r->config->nics_count;
+	k->nics.n = config->nics_count;
 	for (unsigned n = 0; n < k->nics.n; n++)
 		k->nics.mtu[n] = (uint16_t)tap_mtu_max(r);
 }
@@ -55,16 +55,17 @@ static bool link_is(struct router_kernel *k, uint32_t ifindex)
 
 /* NICs whose link is not there, or was never said: the link of their name. One that was renamed
  * since stays what it is. */
-static void find_links(struct router_kernel *k)
+static void find_links(struct router_kernel *k, const struct config *config)
 {
-	const struct config *config = k->router->config;
 	const struct kernel_value *v;
 	struct kernel_key key;
 
 	for (unsigned n = 0; n < config->nics_count; n++) {
 		size_t from = 0;
 
-		if (link_is(k, k->nics.ifindex[n]))
+		if (!config_nic_used(&config->nics[n]))
+			k->nics.ifindex[n] = 0;
+		if (!config_nic_used(&config->nics[n]) || link_is(k, k->nics.ifindex[n]))
 			continue;
 		k->nics.ifindex[n] = 0;
 		while ((v = kernel_state_each(k->reader.state, KERNEL_LINK, &from, &key)))
@@ -224,7 +225,7 @@ static void on_commit(void *context)
 	uint64_t held_ns;
 	int result;
 
-	find_links(k);
+	find_links(k, r->config);
 	result = kernel_routes_apply(&k->routes, r->table, &nics, &report, &error);
 	if (result) {
 		if (result != -ENOSPC && result != -EAGAIN)
@@ -268,8 +269,8 @@ int kernel_make(struct router *r, const struct config *config, struct table **ta
 	struct router_kernel *k = r->kernel;
 	int result;
 
-	set_mtus(k, r);
-	find_links(k);
+	set_mtus(k, config, r);
+	find_links(k, config);
 	result = kernel_routes_make(&k->routes, table, table_kind(config), nics, report, error);
 	follow_links(k);
 	k->made_ns = clock_now_ns();

@@ -13,6 +13,8 @@
  */
 #include "ipc/clock.h"
 #include "router/events.h"
+#include "router/nics_change.h"
+#include "router/reload.h"
 #include "router/router.h"
 #include "router/settings.h"
 
@@ -40,11 +42,6 @@ static void step_again(void *context);
 static unsigned index_of(const struct router_nic *nic)
 {
 	return (unsigned)(nic - nic->router->nic);
-}
-
-static const char *name_of(const struct router_nic *nic)
-{
-	return nic->router->config->nics[index_of(nic)].name;
 }
 
 struct router_nic *unit_next(const struct nic_unit *u, struct router_nic *nic)
@@ -107,7 +104,7 @@ static int connect_step(struct router_nic *nic)
 	/* Its answer comes by the loop. */
 	if (result == -EAGAIN)
 		return -EINPROGRESS;
-	router_fail(r, result, "%s: %s", name_of(nic), device_error(nic->device));
+	router_fail(r, result, "%s: %s", nic->name, device_error(nic->device));
 	if (result != -EBUSY)
 		return result;
 	/* Of a router before us that was killed: it has not noticed yet. */
@@ -145,6 +142,7 @@ static int join_step(struct router_nic *nic)
 	result = fabric_add(&r->fabric, &nic->driver, &error);
 	if (result)
 		return router_fail(r, result, "%s", error.text);
+	nic->unpublished |= memcmp(&r->mac[index], &nic->driver.mac, sizeof(r->mac[index])) != 0;
 	r->mac[index] = nic->driver.mac;
 	nics_mend(r); /* pairs that had to wait */
 	return 0;
@@ -158,6 +156,9 @@ static int load_step(struct router_nic *nic)
 
 	if (!r->table)
 		return -EINPROGRESS;
+	/* Its peers can reach it: now routes may lead to it. */
+	if (nic->unpublished)
+		router_publish(r);
 	result = table_load(r->table, &nic->driver, &error);
 	if (result)
 		return router_fail(r, result, "%s", error.text);
@@ -192,11 +193,13 @@ static void forwards(struct router_nic *nic)
 	char text[NIC_UNIT_TEXT_BYTES];
 
 	if (nic->restarts && !nic->driver.adopted)
-		router_say(r, "nic %s: back, %s", name_of(nic), describe(nic, text));
+		router_say(r, "nic %s: back, %s", nic->name, describe(nic, text));
 	else if (nic->unit->adopted)
-		router_say(r, "nic %s: %s, %s", name_of(nic),
+		router_say(r, "nic %s: %s, %s", nic->name,
 			nic->driver.adopted ? "adopted, it forwards on" : "connected again",
 			describe(nic, text));
+	else if (!r->starting)
+		router_say(r, "nic %s: added, %s", nic->name, describe(nic, text));
 }
 
 static int listen_to(struct router_nic *nic)
@@ -270,14 +273,14 @@ void nic_adopt(struct router_nic *nic, struct device *device)
 	loop_after(&nic->router->loop, &nic->timer, 0, step_again, nic);
 	if (result)
 		nic->router->failed =
-			router_fail(nic->router, result, "%s: %s", name_of(nic), strerror(-result));
+			router_fail(nic->router, result, "%s: %s", nic->name, strerror(-result));
 }
 
 /* --- A NIC speaks, or does not ---------------------------------------------------------------- */
 
 static void answers_again(struct router_nic *nic)
 {
-	router_say(nic->router, "nic %s: answers again", name_of(nic));
+	router_say(nic->router, "nic %s: answers again", nic->name);
 	nic->silent = false;
 	if (nic->state >= NIC_LOADING) {
 		events_look(nic);
@@ -319,7 +322,7 @@ static void note_silence(struct router_nic *nic)
 		return;
 	nic->silent = true;
 	router_warn(nic->router, "nic %s: %s does not answer; what can be done without it is",
-		name_of(nic), describe(nic, text));
+		nic->name, describe(nic, text));
 }
 
 static void ask(struct router *r)
@@ -443,7 +446,7 @@ static void mend(void *context)
 			continue;
 		if (settings_write(r, k, NULL, r->config) == 0 &&
 			table_load(r->table, &nic->driver, &error) == 0)
-			router_say(r, "nic %s: has the table now", name_of(nic));
+			router_say(r, "nic %s: has the table now", nic->name);
 		else
 			waiting += nic_answers(nic);
 	}
@@ -486,6 +489,10 @@ void unit_later(struct nic_unit *u, const char *why)
 	struct router *r = u->router;
 	const uint64_t now = clock_now_ns();
 
+	if (u->leaving) {
+		unit_over(u);
+		return;
+	}
 	u->backoff_ms = now - u->born_ns > SETTLED_NS || !u->backoff_ms ? BACKOFF_FIRST_MS
 			: u->backoff_ms * 2 > BACKOFF_LAST_MS           ? BACKOFF_LAST_MS
 									: u->backoff_ms * 2;
@@ -503,7 +510,7 @@ void unit_fail(struct nic_unit *u, const char *why)
 	error_set(&error, -EIO, "%s", why);
 	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic)) {
 		if (!r->starting || u->adopted)
-			router_warn(r, "nic %s: %s", name_of(nic), error.text);
+			router_warn(r, "nic %s: %s", nic->name, error.text);
 		nic_lose(nic);
 	}
 	if (r->starting && !u->adopted && !r->failed)
@@ -515,6 +522,9 @@ bool nics_settled(const struct router *r)
 {
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		const struct router_nic *nic = &r->nic[k];
+
+		if (!nic->unit)
+			continue;
 		bool begun = nic->state != NIC_DOWN || nic->unit->timer.fired;
 
 		if (begun && nic->state < NIC_LOADING && !(nic->unit->adopted && nic->silent))

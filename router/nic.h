@@ -42,6 +42,7 @@ struct nic_unit {
 	unsigned backoff_ms;
 	bool adopted; /* of an earlier router: it has as long as it takes */
 	bool ending;  /* told to end */
+	bool leaving; /* not of this configuration: it is not begun again (nics_change.c) */
 
 	/* Of soft_process.c; pid 0: none. */
 	struct process process;
@@ -61,14 +62,16 @@ enum router_nic_state {
 struct router_nic {
 	struct router *router;
 	struct driver_nic driver; /* device NULL: not attached */
-	struct nic_unit *unit;
+	struct nic_unit *unit;    /* NULL: none, or not yet */
 	enum router_nic_state state;
 	struct device *device;   /* from the first byte sent until driver has it, and after */
 	struct loop_watch watch; /* its connection */
 	struct loop_timer timer; /* the next try at a step, or at reading from it */
 	bool silent;             /* as last said */
 	bool kept;               /* the keeper has it */
+	bool unpublished;        /* the table was made without its address */
 
+	char name[DRIVER_NIC_NAME_BYTES]; /* also when the configuration has it no more; "": none */
 	char engine[DRIVER_NIC_NAME_BYTES];
 	char spec[ROUTER_SPEC_BYTES]; /* what it was started with; another one means another NIC */
 	char socket[ROUTER_PATH_BYTES];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/plan.h"
+#include "router/events.h"
 #include "router/pci_function.h"
 #include "router/router.h"
 #include "router/soft_process.h"
@@ -41,17 +42,22 @@ static bool engine_shared(const struct config_engine *e)
 static struct nic_unit *unit_of(
 	struct router *r, const char *name, const struct nic_backend *backend)
 {
+	struct nic_unit *u = r->unit;
+
 	for (unsigned k = 0; k < r->units; k++)
 		if (!strcmp(r->unit[k].name, name))
 			return &r->unit[k];
-	struct nic_unit *u = &r->unit[r->units++];
-
+	/* A unit has a NIC, so there are places. */
+	while (*u->name)
+		u++;
+	if (u == r->unit + r->units)
+		r->units++;
 	*u = (struct nic_unit){.router = r, .backend = backend, .process.pidfd = -1};
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	return u;
 }
 
-int plan_make(struct router *r)
+int plan_open(struct router *r)
 {
 	const struct config *c = r->config;
 
@@ -72,50 +78,87 @@ int plan_make(struct router *r)
 		if (error)
 			return router_fail(r, error, "bounce thread: %s", strerror(-error));
 	}
-	r->nic = calloc(c->nics_count, sizeof(*r->nic));
-	r->unit = calloc(c->nics_count, sizeof(*r->unit));
-	if (!r->nic || !r->unit)
-		return router_fail(r, -ENOMEM, "out of memory");
-	for (unsigned k = 0; k < c->nics_count; k++) {
-		r->nic[k].event = -1;
-		r->nic[k].face = (struct host_face)HOST_FACE_NONE;
-	}
-	for (unsigned k = 0; k < c->nics_count; k++) {
-		const struct config_nic *n = &c->nics[k];
-		const struct config_engine *e = engine_of(c, n);
-		struct router_nic *nic = &r->nic[k];
-		char name[DRIVER_NIC_NAME_BYTES + 8], core[24] = "";
-
-		nic->router = r;
-		snprintf(nic->engine, sizeof(nic->engine), "%s", n->engine);
-		nic->unit = unit_of(r, e ? e->process : nic->engine,
-			n->port.type ? &soft_process_backend : &pci_function_backend);
-		snprintf(name, sizeof(name), "%s.sock", n->name);
-		router_path(r, name, nic->socket);
-		if (e && e->core)
-			snprintf(core, sizeof(core), ":%d%s", *e->core,
-				engine_shared(e) ? ":shared" : "");
-		int bytes = snprintf(nic->spec, sizeof(nic->spec),
-			"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
-			nic->unit->name, nic->engine, core, n->pci ? n->access : config_nic_type(n),
-			config_nic_target(n),
-			(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
-			n->mac ? n->mac : "-", *c->router->packet_memory_mib,
-			*c->router->table_memory_mib, r->fabric.method, r->fabric.buffer_bytes,
-			r->fabric.ring_slots, r->fabric.batch, r->fabric.rx_buffers);
-		if (bytes >= ROUTER_SPEC_BYTES)
-			return router_fail(r, -ENAMETOOLONG,
-				"nic %s: the target of its port is longer than %d bytes", n->name,
-				ROUTER_SPEC_BYTES - 100);
-	}
-	for (unsigned k = 0; k < c->nics_count; k++)
-		if (c->nics[k].pci && !strcmp(c->nics[k].access, "sysfs"))
-			router_warn(r,
-				"nic %s: access sysfs: no IOMMU guards this host; a fault of %s or "
-				"of "
-				"its firmware can write any memory",
-				c->nics[k].name, c->nics[k].pci);
 	return 0;
+}
+
+int plan_nic(const struct router *r, const struct config *c, unsigned k, struct nic_plan *plan,
+	struct error *error)
+{
+	const struct config_nic *n = &c->nics[k];
+	const struct config_engine *e = engine_of(c, n);
+	char name[DRIVER_NIC_NAME_BYTES + 8], core[24] = "";
+
+	plan->backend = n->port.type ? &soft_process_backend : &pci_function_backend;
+	snprintf(plan->engine, sizeof(plan->engine), "%s", n->engine);
+	snprintf(plan->unit, sizeof(plan->unit), "%s", e ? e->process : n->engine);
+	snprintf(name, sizeof(name), "%s.sock", n->name);
+	router_path(r, name, plan->socket);
+	if (e && e->core)
+		snprintf(core, sizeof(core), ":%d%s", *e->core, engine_shared(e) ? ":shared" : "");
+	int bytes = snprintf(plan->spec, sizeof(plan->spec),
+		"%u %s %s%s %s:%s %016llx %s %u %u method %u buffers %u rings %u,%u,%u", k,
+		plan->unit, plan->engine, core, n->pci ? n->access : config_nic_type(n),
+		config_nic_target(n),
+		(unsigned long long)fingerprint(n->port.options ? n->port.options : ""),
+		n->mac ? n->mac : "-", *c->router->packet_memory_mib, *c->router->table_memory_mib,
+		r->fabric.method, *c->router->buffer_bytes, *c->router->ring_slots,
+		*c->router->batch, *c->router->rx_buffers);
+
+	return bytes >= ROUTER_SPEC_BYTES
+		       ? error_set(error, -ENAMETOOLONG,
+				 "nic %s: the target of its port is longer than %d bytes", n->name,
+				 ROUTER_SPEC_BYTES - 100)
+		       : 0;
+}
+
+bool plan_spec_sizes(const char *spec, unsigned *number, unsigned *ring_slots, unsigned *mib)
+{
+	const char *method = NULL;
+	unsigned spaces = 0;
+
+	/* A port's target may have such words in it; they come first. */
+	for (const char *at = spec; (at = strstr(at, " method ")); at++)
+		method = at;
+	if (!method || sscanf(spec, "%u ", number) != 1 || *number >= P2PNIC_NICS_MAX ||
+		sscanf(method, " method %*u buffers %*u rings %u,", ring_slots) != 1)
+		return false;
+	while (method > spec && spaces < 2)
+		spaces += *--method == ' ';
+	return sscanf(method, " %u", mib) == 1;
+}
+
+/* A NIC that is new, or has another plan; the face of one that was there is its still. */
+static int settle_nic(struct router *r, unsigned k)
+{
+	const struct config_nic *n = &r->config->nics[k];
+	struct router_nic *nic = &r->nic[k];
+	struct nic_plan plan;
+	int error = plan_nic(r, r->config, k, &plan, &r->error);
+
+	if (error)
+		return error;
+	nic->router = r;
+	snprintf(nic->name, sizeof(nic->name), "%s", n->name);
+	memcpy(nic->engine, plan.engine, sizeof(nic->engine));
+	memcpy(nic->spec, plan.spec, sizeof(nic->spec));
+	memcpy(nic->socket, plan.socket, sizeof(nic->socket));
+	nic->unit = unit_of(r, plan.unit, plan.backend);
+	if (n->pci && !strcmp(n->access, "sysfs"))
+		router_warn(r,
+			"nic %s: access sysfs: no IOMMU guards this host; a fault of %s or of "
+			"its firmware can write any memory",
+			n->name, n->pci);
+	return events_open(nic);
+}
+
+int plan_make(struct router *r)
+{
+	int error = 0;
+
+	for (unsigned k = 0; k < r->config->nics_count && !error; k++)
+		if (config_nic_used(&r->config->nics[k]) && !r->nic[k].unit)
+			error = settle_nic(r, k);
+	return error;
 }
 
 /* --- Arguments of a process ------------------------------------------------------------------- */
@@ -179,7 +222,8 @@ int plan_start(struct router *r, struct nic_unit *u)
 		bool seen = false;
 
 		for (unsigned j = 0; j < k; j++)
-			seen = seen || !strcmp(r->nic[j].engine, r->nic[k].engine);
+			seen = seen ||
+			       (r->nic[j].unit == u && !strcmp(r->nic[j].engine, r->nic[k].engine));
 		if (seen || r->nic[k].unit != u)
 			continue;
 		engine = r->nic[k].engine;
@@ -193,7 +237,7 @@ int plan_start(struct router *r, struct nic_unit *u)
 		for (unsigned j = k; j < c->nics_count; j++) {
 			const struct config_nic *n = &c->nics[j];
 
-			if (strcmp(r->nic[j].engine, engine) != 0)
+			if (r->nic[j].unit != u || strcmp(r->nic[j].engine, engine) != 0)
 				continue;
 			argument(a, "--nic");
 			argument(a, "%s", n->name);

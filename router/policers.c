@@ -48,7 +48,7 @@ struct p2pnic_policer policer_of(const struct config *c, enum p2pnic_punt_class 
 	{
 		0
 	};
-	const unsigned shares = class == P2PNIC_PUNT_GLEAN ? c->nics_count : 1;
+	const unsigned shares = class == P2PNIC_PUNT_GLEAN ? config_nics_used(c) : 1;
 
 	return (struct p2pnic_policer){
 		.all = rate_of(given.rate, given.burst, defaults[class].all, shares),

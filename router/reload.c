@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
 #include "router/audit.h"
+#include "router/config_defaults.h"
 #include "router/kernel.h"
 #include "router/metrics.h"
+#include "router/nics_change.h"
 #include "router/policers.h"
 #include "router/router.h"
 #include "router/settings.h"
@@ -72,6 +74,7 @@ static const char *router_differs(const struct config_router *old, const struct 
 	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"
 	       : *old->packet_memory_mib != *new->packet_memory_mib ? "packet_memory_mib"
 	       : *old->table_memory_mib != *new->table_memory_mib   ? "table_memory_mib"
+	       : *old->nics_max != *new->nics_max                   ? "nics_max"
 	       : core_differs(old->bounce_core, new->bounce_core)   ? "bounce_core"
 								    : NULL;
 }
@@ -96,31 +99,6 @@ static const char *kernel_differs(const struct config_kernel *old, const struct 
 							      : NULL;
 }
 
-static const char *nic_differs(const struct config_nic *old, const struct config_nic *new)
-{
-	return text_differs(old->name, new->name)                   ? "name"
-	       : text_differs(old->port.type, new->port.type)       ? "port.type"
-	       : text_differs(old->port.target, new->port.target)   ? "port.target"
-	       : text_differs(old->port.options, new->port.options) ? "port.options"
-	       : text_differs(old->pci, new->pci)                   ? "pci"
-	       : text_differs(old->access, new->access)             ? "access"
-	       : text_differs(old->card, new->card)                 ? "card"
-	       : text_differs(old->engine, new->engine)             ? "engine"
-	       : !old->mac != !new->mac || memcmp(&old->mac_address, &new->mac_address,
-						   sizeof(old->mac_address)) != 0
-		       ? "mac"
-		       : NULL;
-}
-
-static const char *engine_differs(const struct config_engine *old, const struct config_engine *new)
-{
-	return text_differs(old->name, new->name)         ? "name"
-	       : text_differs(old->process, new->process) ? "process"
-	       : core_differs(old->core, new->core)       ? "core"
-	       : *old->shared != *new->shared             ? "shared"
-							  : NULL;
-}
-
 /* Whoever changed no more than an mtu learns here that it decides. */
 static int same_buffers(struct router *r, const struct config *new)
 {
@@ -138,7 +116,7 @@ static int same_buffers(struct router *r, const struct config *new)
 static int same_but_for_tables(struct router *r, const struct config *new)
 {
 	const struct config *old = r->config;
-	const char *list = "router", *name = "", *key = router_differs(old->router, new->router);
+	const char *list = "router", *key = router_differs(old->router, new->router);
 
 	if (!key && runtime_differs(old, new))
 		key = "runtime";
@@ -146,30 +124,10 @@ static int same_but_for_tables(struct router *r, const struct config *new)
 		list = "kernel";
 		key = kernel_differs(old->kernel, new->kernel);
 	}
-	if (!key && old->nics_count != new->nics_count) {
-		list = "nics";
-		key = "number";
-	}
-	for (unsigned k = 0; k < old->nics_count && !key; k++) {
-		list = "nics";
-		name = old->nics[k].name;
-		key = nic_differs(&old->nics[k], &new->nics[k]);
-	}
-	if (!key && old->engines_count != new->engines_count) {
-		list = "engines";
-		name = "";
-		key = "number";
-	}
-	for (unsigned k = 0; k < old->engines_count && !key; k++) {
-		list = "engines";
-		name = old->engines[k].name;
-		key = engine_differs(&old->engines[k], &new->engines[k]);
-	}
 	if (!key)
 		return 0;
 	return error_set(&r->error, -EINVAL,
-		"%s: %s: %s%s%s differs: that needs a restart; nothing changed", new->path, list,
-		name, *name ? ": " : "", key);
+		"%s: %s: %s differs: that needs a restart; nothing changed", new->path, list, key);
 }
 
 /* --- Reload ----------------------------------------------------------------------------------- */
@@ -199,30 +157,48 @@ static void say_how_to_confirm(struct router *r)
 		r->error.text, r->runtime);
 }
 
-static int take(struct router *r, bool force, struct table_report *report)
+/* Rings and packet memory stay as they are while there is a place for each NIC. */
+static void keep_sizes(const struct router *r, struct config *new)
 {
-	struct table_nics nics = {.n = 0};
-	struct config *config;
-	char text[TABLE_REPORT_BYTES];
-	int result = config_load(&config, r->config->path, &r->error);
+	config_size(new, r->config->router->sized);
+	if (*new->router->nics_max < new->nics_count)
+		config_size(new, new->nics_count);
+}
 
-	if (result)
-		return result;
+/* What is wrong with it is found before anything changes. */
+static int plan(struct router *r, struct config *config, struct nics_change *change)
+{
+	int result;
+
+	keep_sizes(r, config);
 	result = same_buffers(r, config);
 	if (!result)
 		result = same_but_for_tables(r, config);
+	if (!result)
+		result = nics_change_plan(r, config, change, &r->error);
+	/* Routes to NICs that are not there yet are left out of the table for now. */
+	if (!result && change->any && !r->kernel)
+		result = table_try(config, &r->error);
+	return result;
+}
+
+static int take(struct router *r, struct config *config, bool force, struct table_report *report)
+{
+	struct table_nics nics = {.n = 0};
+	struct nics_change change;
+	char text[TABLE_REPORT_BYTES], who[TABLE_REPORT_BYTES];
+	int result = plan(r, config, &change);
+
 	if (!result) {
 		reachable(r, &nics);
 		result = r->kernel ? kernel_make(r, config, &r->table, &nics, report, &r->error)
-				   : table_configure(&r->table, config, r->mac, force, &nics,
+				   : table_configure(&r->table, config, change.mac, force, &nics,
 					     report, &r->error);
 	}
 	if (result == -ECANCELED)
 		say_how_to_confirm(r);
-	if (result) {
-		config_free(config);
+	if (result)
 		return result;
-	}
 	for (unsigned k = 0; k < nics.n; k++)
 		if (settings_write(r, nics.nic[k]->index, r->config, config))
 			table_fall_behind(r->table, nics.nic[k]); /* it gets them with the table */
@@ -233,23 +209,55 @@ static int take(struct router *r, bool force, struct table_report *report)
 	config_free(r->config);
 	r->config = config;
 	metrics_follow(r);
+	memcpy(r->mac, change.mac, sizeof(r->mac));
 	r->reloads++;
 	audit_schedule(r);
 	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(report, text));
+	if (change.any)
+		router_say(r, "NICs %s", nics_change_text(&change, who, sizeof(who)));
+	nics_change_begin(r, &change);
 	return 0;
 }
 
 static int reload(struct router *r, bool force, struct table_report *report)
 {
 	const uint64_t start = clock_now_ns();
-	const int result = take(r, force, report);
+	struct config *config;
+	int result = config_load(&config, r->config->path, &r->error);
 
+	if (!result) {
+		result = take(r, config, force, report);
+		if (result)
+			config_free(config);
+	}
 	if (result)
 		r->reloads_refused++;
 	else
 		histogram_add(&r->reload_times, clock_now_ns() - start);
 	return result;
+}
+
+void router_publish(struct router *r)
+{
+	struct table_nics nics = {.n = 0};
+	struct table_report report;
+	char text[TABLE_REPORT_BYTES];
+	struct error error;
+
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		r->nic[k].unpublished = false;
+	if (r->kernel)
+		return; /* the tap's link, which has its address, tells */
+	reachable(r, &nics);
+	if (table_configure(&r->table, r->config, r->mac, true, &nics, &report, &error)) {
+		router_warn(r, "routes to NICs that were added: %s; NICs forward by what they have",
+			error.text);
+		return;
+	}
+	r->reloads++;
+	nics_mend(r);
+	router_say(r, "table: %s", table_report_text(&report, text));
 }
 
 int router_reload(struct router *r)

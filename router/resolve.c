@@ -2,6 +2,7 @@
 #include "router/resolve.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* A number of next_hop.c, or what it could not do. */
 static int checked(const struct resolver *r, const char *of, int number)
@@ -70,6 +71,16 @@ static struct prefix prefix_of_route(const struct rib_route *route)
 	return (struct prefix){{route->prefix, route->family}, route->length};
 }
 
+/* By a NIC that is not there yet: it has no address. */
+static bool withheld(const struct resolver *r, const struct p2pnic_adjacency *a)
+{
+	static const struct mac_addr none;
+
+	return (adjacency_forwards(a) || a->kind == P2PNIC_ADJACENCY_GLEAN ||
+		       a->kind == P2PNIC_ADJACENCY_LOCAL) &&
+	       !memcmp(&r->interfaces->at[a->egress].mac, &none, sizeof(none));
+}
+
 /* Weighted equal-cost next hops. Two gateways behind one neighbour are one member. */
 static int resolve_group(const struct resolver *r, const struct rib_route *route)
 {
@@ -80,12 +91,14 @@ static int resolve_group(const struct resolver *r, const struct rib_route *route
 
 	prefix_text(&prefix, of);
 	for (unsigned k = 0; k < route->members; k++) {
-		struct p2pnic_adjacency adjacency;
+		struct p2pnic_adjacency adjacency = {0};
 		int error = resolve(r, &route->member[k].gateway, of, &adjacency), number;
 		unsigned m;
 
 		if (error)
 			return error;
+		if (withheld(r, &adjacency))
+			continue;
 		number = checked(r, of, next_hops_adjacency(r->hops, &adjacency));
 		if (number < 0)
 			return number;
@@ -96,7 +109,7 @@ static int resolve_group(const struct resolver *r, const struct rib_route *route
 			member[members++] = (struct group_member){(uint16_t)number, 0};
 		member[m].weight = (uint16_t)(member[m].weight + route->member[k].weight);
 	}
-	return checked(r, of, next_hops_group(r->hops, &prefix, member, members));
+	return members ? checked(r, of, next_hops_group(r->hops, &prefix, member, members)) : 0;
 }
 
 static int resolve_neighbor(const struct resolver *r, const struct address *a, const char *of)
@@ -131,24 +144,29 @@ static int resolve_route(const struct resolver *r, const struct rib_route *route
 
 static int resolve_groups(const struct resolver *r, const struct rib *rib, struct routes *routes)
 {
-	for (size_t k = 0; k < routes->n; k++) {
-		struct route *route = &routes->route[k];
-		const struct prefix prefix = {{route->prefix, route->family}, route->length};
-		int hop;
+	size_t n = 0;
 
-		if (route->next_hop)
-			continue;
-		hop = resolve_group(r, rib_best(rib, &prefix));
+	for (size_t k = 0; k < routes->n; k++) {
+		struct route route = routes->route[k];
+		const struct prefix prefix = {{route.prefix, route.family}, route.length};
+		int hop = route.next_hop;
+
+		if (!hop)
+			hop = resolve_group(r, rib_best(rib, &prefix));
 		if (hop < 0)
 			return hop;
-		route->next_hop = (uint16_t)hop;
+		route.next_hop = (uint16_t)hop;
+		if (hop)
+			routes->route[n++] = route;
 	}
+	routes->n = n;
 	return 0;
 }
 
 int resolve_routes(const struct resolver *r, const struct rib *rib, struct routes *routes)
 {
 	const struct rib_route *best;
+	unsigned members;
 	int result = 0;
 
 	*routes = (struct routes){0};
@@ -156,6 +174,8 @@ int resolve_routes(const struct resolver *r, const struct rib *rib, struct route
 		result = resolve_route(r, best);
 		if (result < 0)
 			break;
+		if (result && withheld(r, next_hops_lead(r->hops, (unsigned)result, &members)))
+			continue;
 		const struct route route = {
 			best->prefix, best->length, best->family, (uint16_t)result, best->source};
 

@@ -26,8 +26,9 @@ struct resolver {
  */
 int resolve_gateway(const struct resolver *, const struct address *gateway, const char *of);
 
-/* The best route to every prefix, with its next hop, in the order of struct routes. Groups come
- * last: what they get depends on what they had, and on what is left. */
+/* The best route to every prefix, with its next hop, in the order of struct routes. Left out: what
+ * leads to a NIC without a MAC address, which is not there yet. Groups come last: what they get
+ * depends on what they had, and on what is left. */
 int resolve_routes(const struct resolver *, const struct rib *, struct routes *);
 
 #endif

@@ -155,6 +155,20 @@ static int settle(struct router *r)
 	return r->failed;
 }
 
+static int make_places(struct router *r)
+{
+	r->nic = calloc(P2PNIC_NICS_MAX, sizeof(*r->nic));
+	r->unit = calloc(P2PNIC_NICS_MAX, sizeof(*r->unit));
+	if (!r->nic || !r->unit)
+		return router_fail(r, -ENOMEM, "out of memory");
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
+		r->nic[k].router = r;
+		r->nic[k].event = -1;
+		r->nic[k].face = (struct host_face)HOST_FACE_NONE;
+	}
+	return 0;
+}
+
 static int start_all(struct router *r)
 {
 	int error;
@@ -172,9 +186,14 @@ static int start_all(struct router *r)
 		error = settle(r);
 	if (!error)
 		error = router_first_table(r);
-	for (unsigned k = 0; !error && k < r->config->nics_count; k++)
+	fabric_part(&r->fabric);
+	for (unsigned k = 0; !error && k < r->config->nics_count; k++) {
+		r->nic[k].unpublished = false;
 		if (r->nic[k].state == NIC_LOADING)
 			nic_step(&r->nic[k]);
+	}
+	if (!error)
+		nics_mend(r);
 	return error ? error : r->failed;
 }
 
@@ -223,13 +242,17 @@ int router_start_config(struct router *r, struct config *config)
 	if (!error)
 		error = open_runtime(r);
 	if (!error)
-		error = plan_make(r);
-	if (!error)
-		error = events_open(r);
-	if (!error)
-		error = host_faces_begin(r);
+		error = make_places(r);
 	if (!error)
 		error = keep_open(r);
+	if (!error)
+		error = adopt_look(r);
+	if (!error)
+		error = plan_open(r);
+	if (!error)
+		error = plan_make(r);
+	if (!error)
+		error = host_faces_begin(r);
 	if (!error)
 		error = kernel_open(r);
 	if (!error)
@@ -245,7 +268,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->starting = false;
 	metrics_open(r);
 	router_path(r, "api.sock", path);
-	router_say(r, "%u NICs forward; questions to %s", r->config->nics_count, path);
+	router_say(r, "%u NICs forward; questions to %s", config_nics_used(r->config), path);
 	service_ready(r);
 	return 0;
 }
@@ -309,8 +332,10 @@ void router_stop(struct router *r)
 			nic_forget(&r->nic[k]);
 		/* Of those that had to be killed. */
 		for (unsigned k = 0; !r->leave && k < r->config->nics_count; k++)
-			unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
+			if (*r->nic[k].socket)
+				unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
+	adopt_free(r);
 	api_close(r);
 	metrics_close(r, r->leave);
 	census_close(r);

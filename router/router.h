@@ -4,6 +4,7 @@
  *
  *   config.h   what it should be          nic.h       NICs and their processes, start to end
  *   plan.h     which NIC runs where       adopt.h     what an earlier router left
+ *   nics_change.h  NICs that come and go while others forward
  *   table.h    what NICs forward by       reload.h    the first table, and changes of it
  *   fabric.h   rings and windows          keep.h      who holds NICs while a router is replaced
  *   helper.h   processes beside it        host_face.h taps, and rings between NICs and host
@@ -41,23 +42,25 @@
 
 struct api_client;
 struct audit;
+struct findings;
 struct router_kernel;
 
 struct router {
 	struct config *config;
 	struct loop loop;
 	struct fabric fabric;
-	struct router_nic *nic; /* by index, config->nics_count of them */
-	struct nic_unit *unit;
-	unsigned units;
+	struct router_nic *nic; /* by number, P2PNIC_NICS_MAX of them */
+	struct nic_unit *unit;  /* likewise; "" has no NICs */
+	unsigned units;         /* of these, up to the last one used */
 	struct mac_addr mac[P2PNIC_NICS_MAX];
 	struct table *table; /* NULL: not yet */
 	struct service service;
 	struct router_kernel *kernel; /* NULL: the configuration has none */
 	struct audit *audit;
-	unsigned reloads, reloads_refused; /* configurations taken; not taken */
-	struct histogram reload_times;     /* of those taken, until every NIC has it */
-	struct histogram lag_times;        /* from a change of the kernel until every NIC has it */
+	unsigned reloads,
+		reloads_refused;       /* configurations taken, or published once more; not taken */
+	struct histogram reload_times; /* of those taken, until every NIC has it */
+	struct histogram lag_times;    /* from a change of the kernel until every NIC has it */
 	struct census_taking census;
 	struct helper keeper, punt, metrics;
 	struct netns netns; /* of the taps */
@@ -67,10 +70,13 @@ struct router {
 	struct unix_listener listener;
 	int signals;
 	struct loop_watch listener_watch, signals_watch;
-	struct loop_timer listener_timer, tick, mend;
-	unsigned mends; /* tries since something has last changed */
+	struct loop_timer listener_timer, tick, mend, strays;
+	uint64_t strays_until_ns; /* processes of an earlier router are looked for */
+	unsigned mends;           /* tries since something has last changed */
 	struct nics_question *questions, reload;
 	struct api_client *clients;
+
+	struct findings *findings; /* what an earlier router has left, while this one starts */
 
 	bool found;    /* an earlier router has left something */
 	int failed;    /* while it starts: -errno with r->error */

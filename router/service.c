@@ -16,10 +16,10 @@ static void say_status(struct router *r)
 
 	for (unsigned k = 0; r->nic && k < r->config->nics_count; k++)
 		forwarding += nic_answers(&r->nic[k]);
-	if (forwarding == s->forwarding && r->config->nics_count == s->nics)
+	if (forwarding == s->forwarding && config_nics_used(r->config) == s->nics)
 		return;
 	s->forwarding = forwarding;
-	s->nics = r->config->nics_count;
+	s->nics = config_nics_used(r->config);
 	notify("STATUS=%u of %u NICs forward", s->forwarding, s->nics);
 }
 

@@ -58,6 +58,7 @@ static const char *state_of(const struct router *r, unsigned k)
 	const struct router_nic *nic = &r->nic[k];
 
 	return nic->silent                              ? SILENT
+	       : nic->unit && nic->unit->leaving        ? "ending"
 	       : nic->state == NIC_DOWN                 ? "down"
 	       : nic->state != NIC_FORWARDING           ? "starting"
 	       : !table_in_step(r->table, &nic->driver) ? "old table"
@@ -68,7 +69,7 @@ double show_engine_cpu(const struct router_nic *nic)
 {
 	char thread[16]; /* as engine_new names it, cut to what the kernel keeps */
 
-	if (!nic->unit->process.pid)
+	if (!nic->unit || !nic->unit->process.pid)
 		return 0;
 	snprintf(thread, sizeof(thread), "engine-%.8s", nic->engine);
 	return process_cpu(nic->unit->process.pid, thread);
@@ -102,8 +103,9 @@ static json_t *show_nic(struct router *r, unsigned k)
 	json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:i, s:f, s:s}", "name", n->name,
 		"index", (int)k, "method", r->config->router->method, "check",
 		check_name(r->fabric.check), "buffer_bytes", (int)r->fabric.buffer_bytes, "engine",
-		nic->engine, "process", nic->unit->name, "pid", (int)nic->unit->process.pid,
-		"engine_cpu_seconds", show_engine_cpu(nic), "mac", mac_text(r->mac[k], mac));
+		nic->engine, "process", nic->unit ? nic->unit->name : "", "pid",
+		nic->unit ? (int)nic->unit->process.pid : 0, "engine_cpu_seconds",
+		show_engine_cpu(nic), "mac", mac_text(r->mac[k], mac));
 
 	show_nic_state(r, k, o);
 	json_object_set_new(o, "addresses", show_texts(n->addresses, n->addresses_count));
@@ -176,7 +178,7 @@ static void show_rings(struct router *r, unsigned k, json_t *rows)
 		const struct p2pnic_peer *entry =
 			(const struct p2pnic_peer *)(d->bar2 + P2PNIC_BAR2_PEERS) + e;
 
-		if (!r->nic[e].driver.device)
+		if (!r->nic[e].driver.device || !config_nic_used(&r->config->nics[e]))
 			continue;
 		json_t *row = show_ring(r, k, e);
 
@@ -297,6 +299,8 @@ json_t *router_show(struct router *r, const char *what)
 									       : NULL;
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		if (!config_nic_used(&r->config->nics[k]))
+			continue;
 		if (row)
 			json_array_append_new(rows, row(r, k));
 		else if (!strcmp(what, "ring"))

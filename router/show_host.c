@@ -51,7 +51,8 @@ json_t *show_punt(struct router *r)
 		return rows;
 	host_faces_count(r, tally);
 	for (unsigned k = 0; k < r->config->nics_count; k++)
-		for (unsigned class = 0; class < P2PNIC_PUNT_COUNT; class ++)
+		for (unsigned class = 0;
+			class < P2PNIC_PUNT_COUNT && config_nic_used(&r->config->nics[k]); class ++)
 			json_array_append_new(rows, punt_row(r, k, class, &tally[k]));
 	return rows;
 }
@@ -83,6 +84,8 @@ json_t *show_tap(struct router *r)
 		return rows;
 	host_faces_count(r, tally);
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		if (!config_nic_used(&r->config->nics[k]))
+			continue;
 		const struct host_tally *t = &tally[k];
 		const struct punt_counts *c = &t->counts;
 		json_t *o = json_pack("{s:s, s:b, s:b, s:I, s:I, s:o, s:o}", "nic",

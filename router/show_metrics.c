@@ -16,6 +16,8 @@ static json_t *nic_rows(struct router *r, json_t *counter, json_t *ring)
 	json_t *rows = json_array();
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		if (!config_nic_used(&r->config->nics[k]))
+			continue;
 		json_t *row = json_pack(
 			"{s:s, s:s}", "name", r->config->nics[k].name, "engine", r->nic[k].engine);
 
@@ -23,7 +25,8 @@ static json_t *nic_rows(struct router *r, json_t *counter, json_t *ring)
 		json_array_append_new(rows, row);
 		json_array_append_new(counter, show_counter(r, k));
 		for (unsigned e = 0; e < r->config->nics_count; e++)
-			if (r->nic[k].driver.device && r->nic[e].driver.device)
+			if (r->nic[k].driver.device && r->nic[e].driver.device &&
+				config_nic_used(&r->config->nics[e]))
 				json_array_append_new(ring, show_ring(r, k, e));
 	}
 	return rows;
@@ -36,10 +39,11 @@ static json_t *engine_rows(const struct router *r)
 
 	for (unsigned k = 0; k < r->config->nics_count; k++) {
 		const struct router_nic *nic = &r->nic[k];
-		bool first = nic->unit->process.pid != 0;
+		bool first = nic->unit && nic->unit->process.pid != 0;
 
 		for (unsigned before = 0; before < k && first; before++)
-			first = strcmp(r->nic[before].engine, nic->engine) != 0;
+			first = !r->nic[before].unit ||
+				strcmp(r->nic[before].engine, nic->engine) != 0;
 		if (!first)
 			continue;
 		json_t *o =

@@ -25,11 +25,6 @@
 #define END_MS      1000u /* from SIGTERM to SIGKILL */
 #define EVICT_TRIES 5u    /* SIGTERMs, in 0.3 s; the backlog is 8 (vfio_user.c) */
 
-static const char *name_of(const struct router_nic *nic)
-{
-	return nic->router->config->nics[nic - nic->router->nic].name;
-}
-
 static const char *describe(const struct nic_unit *u, char text[NIC_UNIT_TEXT_BYTES])
 {
 	snprintf(text, NIC_UNIT_TEXT_BYTES, "process %d", u->process.pid);
@@ -70,7 +65,7 @@ static void gone(void *context, uint32_t events)
 			router_warn(r,
 				"nic %s: its process %s; the others forward on, it is started "
 				"again",
-				name_of(nic), how);
+				nic->name, how);
 		nic_lose(nic);
 		nic->restarts += !r->starting;
 	}

@@ -69,8 +69,7 @@ static void follow_stations(struct router_nic *nic, const struct mac_addr *stati
 		router_warn(nic->router,
 			"nic %s: more than %u addresses of macvlans and VLANs; frames to the "
 			"others are foreign-mac",
-			nic->router->config->nics[nic - nic->router->nic].name,
-			P2PNIC_STATIONS_MAX);
+			nic->name, P2PNIC_STATIONS_MAX);
 	if (count)
 		memcpy(f->station, stations, count * sizeof(*stations));
 	f->stations = count;
@@ -90,7 +89,7 @@ static void follow_mtu(struct router_nic *nic, const struct kernel_link *link)
 	router_warn(r,
 		"nic %s: MTU %u of its tap is more than its buffers hold: set back to %u; larger "
 		"buffer_bytes take a restart",
-		r->config->nics[nic - r->nic].name, link->mtu, max);
+		nic->name, link->mtu, max);
 	tap_set_mtu(nic->face.tap, &r->netns, max);
 }
 

@@ -268,9 +268,7 @@ def test_reload_changes_what_it_says(make_network):
     assert "configuration not taken" in network.router.reload()
     assert to("198.151.100.129") == [2] and to("192.1.2.1") == [3]
     network.router.config["routes"] = []
-    network.router.config["nics"][0]["name"] = "other"
-    for neighbor in network.router.config["neighbors"][:2]:
-        neighbor["nic"] = "other"
+    network.router.config["router"]["batch"] = 4
     network.router.write()
     assert "that needs a restart" in network.router.reload()
     assert to("192.1.2.1") == [3]

@@ -583,6 +583,30 @@ static void test_places(void **state)
 	config_free(c);
 }
 
+/* NICs by number, with places in between that nothing is wrong with. */
+static void test_place(void **state)
+{
+	static const unsigned number[] = {3, 1};
+	struct config *c =
+		load(NICS "neighbors:\n"
+			  "  - {nic: b, address: 10.0.0.2, mac: \"02:00:00:00:00:02\"}\n"
+			  "  - {nic: a, address: 10.0.0.3, mac: \"02:00:00:00:00:03\"}\n");
+
+	assert_int_equal(config_place(c, number, 5), 0);
+	assert_int_equal(c->nics_count, 5);
+	assert_int_equal(config_nics_used(c), 2);
+	assert_int_equal(config_nic_index(c, "a"), 3);
+	assert_int_equal(config_nic_index(c, "b"), 1);
+	assert_int_equal(c->neighbors[0].nic_index, 1);
+	assert_int_equal(c->neighbors[1].nic_index, 3);
+	for (unsigned k = 0; k < 5; k++) {
+		assert_int_equal(config_nic_used(&c->nics[k]), k == 1 || k == 3);
+		assert_non_null(config_nic_target(&c->nics[k]));
+		assert_int_equal(*c->nics[k].mtu, 1500);
+	}
+	config_free(c);
+}
+
 static void test_no_file(void **state)
 {
 	struct error error = {""};
@@ -811,6 +835,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_all_mistakes),
 		cmocka_unit_test(test_many_mistakes),
 		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_out_of_memory_is_said),
 		cmocka_unit_test(test_descriptors_flat),

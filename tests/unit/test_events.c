@@ -77,6 +77,7 @@ static int set_up(void **state)
 	rig.router.config = &rig.config;
 	rig.router.nic = &rig.nic;
 	rig.nic.router = &rig.router;
+	memcpy(rig.nic.name, name, sizeof(name));
 	rig.nic.state = NIC_FORWARDING;
 	rig.nic.device = rig.nic.driver.device = &rig.device;
 	set_register(P2PNIC_REG_MAGIC, P2PNIC_MAGIC);

@@ -55,10 +55,10 @@ struct compiled {
 	struct error error;
 };
 
+static struct mac_addr mac[2] = {{{2}}, {{2, 1}}};
+
 static int compile(struct compiled *c, const char *yaml, const char *table)
 {
-	static const struct mac_addr mac[2];
-
 	write_file(configuration, yaml, strlen(yaml));
 	if (table)
 		write_file(plain, table, strlen(table));
@@ -123,6 +123,48 @@ static void test_named(void **state)
 	assert_route(&c, "::/0", "file", 0);
 	assert_route(&c, "198.51.103.0/24", "", -1);
 	release(&c);
+}
+
+/* Nothing leads to a NIC that has not joined yet; of a group the other members are left, and of its
+ * reasons to drop all. */
+static void test_not_there_yet(void **state)
+{
+	static const char yaml[] = HEAD FILES
+		"routes:\n"
+		"  - {prefix: 203.0.0.0/24, via: 10.0.1.10}\n"
+		"  - {prefix: 203.0.1.0/24, next_hops: [{via: 10.0.0.10}, {via: 10.0.1.10}]}\n"
+		"  - {prefix: 203.0.2.0/24, next_hops: [{via: 10.0.1.10}]}\n"
+		"  - {prefix: 203.0.3.0/24, action: blackhole}\n";
+	static const char table[] = "198.51.100.0/24 10.0.0.10\n198.51.101.0/24 10.0.1.10\n";
+	const struct mac_addr is = mac[1];
+	struct compiled c;
+	unsigned members;
+
+	mac[1] = (struct mac_addr){{0}};
+	assert_int_equal(compile(&c, yaml, table), 0);
+	assert_route(&c, "198.51.100.0/24", "file", 0);
+	assert_route(&c, "198.51.101.0/24", "", -1);
+	assert_route(&c, "203.0.0.0/24", "", -1);
+	assert_route(&c, "203.0.1.0/24", "static", 0);
+	next_hops_lead(c.hops, find(&c, "203.0.1.0/24")->next_hop, &members);
+	assert_int_equal(members, 1);
+	assert_route(&c, "203.0.2.0/24", "", -1);
+	assert_non_null(find(&c, "203.0.3.0/24"));
+	assert_null(find(&c, "10.0.1.0/24"));
+	assert_null(find(&c, "10.0.1.1/32"));
+	assert_non_null(find(&c, "10.0.0.0/24"));
+	release(&c);
+	mac[1] = is;
+	assert_int_equal(compile(&c, yaml, table), 0);
+	assert_route(&c, "203.0.0.0/24", "static", 1);
+	next_hops_lead(c.hops, find(&c, "203.0.1.0/24")->next_hop, &members);
+	assert_int_equal(members, 2);
+	release(&c);
+	/* A mistake is one all the same. */
+	mac[1] = (struct mac_addr){{0}};
+	assert_int_equal(compile(&c, HEAD FILES, "198.51.100.0/24 10.9.9.9\n"), -EINVAL);
+	release(&c);
+	mac[1] = is;
 }
 
 static void test_as_numbers(void **state)
@@ -271,7 +313,6 @@ static void test_zeros(void **state)
 
 static void test_no_file(void **state)
 {
-	static const struct mac_addr mac[2];
 	struct compiled c;
 
 	for (unsigned k = 0; k < 2; k++) {
@@ -333,7 +374,6 @@ static void test_many_gateways(void **state)
 /* It goes away between the check of the configuration and its use. */
 static void test_gone(void **state)
 {
-	static const struct mac_addr mac[2];
 	struct compiled c;
 
 	assert_int_equal(compile(&c, HEAD FILES, "198.51.100.0/24 10.0.0.10\n"), 0);
@@ -348,6 +388,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_named),
+		cmocka_unit_test(test_not_there_yet),
 		cmocka_unit_test(test_as_numbers),
 		cmocka_unit_test(test_xz),
 		cmocka_unit_test(test_what_wins),
