@@ -10,6 +10,7 @@
 
 #define LEAVE_RUNNING 1001
 #define RUNTIME       1002
+#define LOG_LEVEL     1003
 
 static const struct command_option options[] = {
 	{"config", 'c', ARGUMENT_FILE, "FILE", "the configuration", NULL},
@@ -17,11 +18,14 @@ static const struct command_option options[] = {
 		"at the end leave the NICs forwarding", NULL},
 	{"runtime", RUNTIME, ARGUMENT_DIRECTORY, "DIR",
 		"directory of sockets and lock, whatever FILE says", NULL},
+	{"log-level", LOG_LEVEL, ARGUMENT_CHOICE, "LEVEL",
+		"error, warning or info, whatever FILE says", "error warning info"},
 	{"quiet", 'q', ARGUMENT_NONE, NULL, "no progress lines", NULL}, OPTION_HELP};
 
 const struct command_syntax router_syntax = {
 	.name = "router",
-	.usage = "usage: p2pnic router -c FILE [--leave-running] [--runtime DIR] [--quiet]\n"
+	.usage = "usage: p2pnic router -c FILE [--leave-running] [--runtime DIR]\n"
+		 "                     [--log-level LEVEL] [--quiet]\n"
 		 "\n"
 		 "Runs the router of the configuration FILE in the foreground: starts its soft "
 		 "NICs, or takes over\n"
@@ -40,6 +44,7 @@ int command_router(int argc, char **argv)
 	struct router router = {0};
 	const char *path = NULL;
 	struct command_line line;
+	enum log_level level;
 	int option, error;
 
 	command_begin(&line, &router_syntax, argc, argv);
@@ -53,6 +58,17 @@ int command_router(int argc, char **argv)
 			break;
 		case 'q':
 			router.quiet = true;
+			break;
+		case LOG_LEVEL:
+			if (!log_level_parse(optarg, &level)) {
+				fprintf(stderr,
+					"p2pnic router: --log-level '%s': want " LOG_LEVEL_NAMES
+					"\n",
+					optarg);
+				return COMMAND_USAGE;
+			}
+			log_level_set(level);
+			router.log_level_given = true;
 			break;
 		case RUNTIME:
 			config_runtime_wanted(optarg);

@@ -91,6 +91,7 @@ static void say(const struct audit *a)
 		text[k] = json_string_value(json_object_get(first, key[k]));
 	}
 	router_warn(a->r,
+		LOG_AUDIT_DIFFERS
 		"audit: %llu objects of the kernel, %llu routes of the router and %llu words of "
 		"NICs were wrong, and are mended; the first: %s: %s: has %s, wants %s",
 		(unsigned long long)a->drift_kernel, (unsigned long long)a->drift_router,

@@ -168,6 +168,11 @@ struct config_metrics {
 	char *namespace; /* of the address, as `ip netns` names it; absent: the router's own */
 };
 
+/* Messages; absent: all of them. */
+struct config_log {
+	char *level; /* error, warning, info: those, and what is more severe */
+};
+
 struct config {
 	struct config_router *router;
 	struct config_engine *engines;
@@ -185,6 +190,7 @@ struct config {
 	struct config_kernel *kernel;   /* NULL: absent */
 	struct config_punt *punt;       /* NULL: absent */
 	struct config_metrics *metrics; /* NULL: absent */
+	struct config_log *log;         /* NULL: absent */
 
 	char *path;
 	char *text; /* the file's own, comments and all, with a zero byte behind */

@@ -2,6 +2,7 @@
 #include "router/config_schema.h"
 
 #include "driver/method.h"
+#include "ipc/log.h"
 #include "router/endpoint.h"
 
 #include <errno.h>
@@ -276,6 +277,18 @@ static const struct field metrics_fields[] = {
 };
 static const struct schema metrics_schema = SCHEMA(metrics_fields, struct config_metrics);
 
+static bool level_valid(const char *text)
+{
+	enum log_level level;
+
+	return log_level_parse(text, &level);
+}
+
+static const struct field log_fields[] = {
+	TEXT(level, struct config_log, .valid = level_valid, .want = "want " LOG_LEVEL_NAMES),
+};
+static const struct schema log_schema = SCHEMA(log_fields, struct config_log);
+
 static const struct field config_fields[] = {
 	POINTED(router, struct config, struct config_router, .schema = &router_schema),
 	LIST(engines, struct config, struct config_engine, RANGE(0, UINT_MAX),
@@ -291,6 +304,7 @@ static const struct field config_fields[] = {
 	POINTED(kernel, struct config, struct config_kernel, .schema = &kernel_schema),
 	POINTED(punt, struct config, struct config_punt, .schema = &punt_schema),
 	POINTED(metrics, struct config, struct config_metrics, .schema = &metrics_schema),
+	POINTED(log, struct config, struct config_log, .schema = &log_schema),
 };
 static const struct schema config_schema = SCHEMA(config_fields, struct config);
 

@@ -33,13 +33,13 @@ void events_look(struct router_nic *nic)
 	if (turned && now.link && driver_nic_read(&nic->driver, P2PNIC_REG_SPEED, &speed_mbps))
 		return;
 	if (speed_mbps)
-		router_say(r, "nic %s: link up, %u Mb/s", name, speed_mbps);
+		router_say(r, LOG_PORT_CHANGED "nic %s: link up, %u Mb/s", name, speed_mbps);
 	else if (turned)
-		router_say(r, "nic %s: link %s%s%s", name, now.link ? "up" : "down",
-			*now.fault ? ": " : "", now.fault);
+		router_say(r, LOG_PORT_CHANGED "nic %s: link %s%s%s", name,
+			now.link ? "up" : "down", *now.fault ? ": " : "", now.fault);
 	else
-		router_say(r, "nic %s: %s%s", name, *now.fault ? "port: " : "port recovered",
-			now.fault);
+		router_say(r, LOG_PORT_CHANGED "nic %s: %s%s", name,
+			*now.fault ? "port: " : "port recovered", now.fault);
 	nic->port = now;
 	host_face_wake(nic);
 }

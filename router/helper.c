@@ -58,7 +58,7 @@ static void on_socket(void *context, uint32_t events)
 
 	/* Nothing comes unasked: it has hung up. */
 	h->complained = true;
-	router_warn(h->router, "%s: it ended; a new one is started", h->kind->name);
+	router_warn(h->router, LOG_HELPER_LOST "%s: it ended; a new one is started", h->kind->name);
 	helper_lose(h, "it ended");
 }
 

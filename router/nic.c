@@ -18,6 +18,8 @@
 #include "router/router.h"
 #include "router/settings.h"
 
+#include "ipc/log.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,7 +195,7 @@ static void forwards(struct router_nic *nic)
 	char text[NIC_UNIT_TEXT_BYTES];
 
 	if (nic->restarts && !nic->driver.adopted)
-		router_say(r, "nic %s: back, %s", nic->name, describe(nic, text));
+		router_say(r, LOG_NIC_BACK "nic %s: back, %s", nic->name, describe(nic, text));
 	else if (nic->unit->adopted)
 		router_say(r, "nic %s: %s, %s", nic->name,
 			nic->driver.adopted ? "adopted, it forwards on" : "connected again",
@@ -280,7 +282,7 @@ void nic_adopt(struct router_nic *nic, struct device *device)
 
 static void answers_again(struct router_nic *nic)
 {
-	router_say(nic->router, "nic %s: answers again", nic->name);
+	router_say(nic->router, LOG_NIC_ANSWERS "nic %s: answers again", nic->name);
 	nic->silent = false;
 	if (nic->state >= NIC_LOADING) {
 		events_look(nic);
@@ -321,7 +323,8 @@ static void note_silence(struct router_nic *nic)
 	if (nic->state == NIC_CONNECTING && !nic->unit->adopted)
 		return;
 	nic->silent = true;
-	router_warn(nic->router, "nic %s: %s does not answer; what can be done without it is",
+	router_warn(nic->router,
+		LOG_NIC_SILENT "nic %s: %s does not answer; what can be done without it is",
 		nic->name, describe(nic, text));
 }
 
@@ -353,7 +356,9 @@ static void mend_given_up(struct router *r)
 
 	if (!fabric_given_up(&r->fabric, &error))
 		return;
-	router_warn(r, "nic %s: transfers fail, or a window has gone; the pair is opened again",
+	router_warn(r,
+		LOG_PAIR_FAILED
+		"nic %s: transfers fail, or a window has gone; the pair is opened again",
 		error.text);
 	nics_mend(r);
 }
@@ -369,6 +374,7 @@ static void tick(void *context)
 	/* Only NICs that answered: reads of others look like a link down and pairs given up. */
 	events_poll(r);
 	mend_given_up(r);
+	log_tick();
 	nics_tick(r);
 }
 
@@ -510,7 +516,7 @@ void unit_fail(struct nic_unit *u, const char *why)
 	error_set(&error, -EIO, "%s", why);
 	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic)) {
 		if (!r->starting || u->adopted)
-			router_warn(r, "nic %s: %s", nic->name, error.text);
+			router_warn(r, LOG_NIC_LOST "nic %s: %s", nic->name, error.text);
 		nic_lose(nic);
 	}
 	if (r->starting && !u->adopted && !r->failed)

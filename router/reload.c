@@ -211,6 +211,7 @@ static int take(struct router *r, struct config *config, bool force, struct tabl
 	metrics_follow(r);
 	memcpy(r->mac, change.mac, sizeof(r->mac));
 	r->reloads++;
+	router_set_log_level(r);
 	audit_schedule(r);
 	nics_mend(r); /* those that failed */
 	router_say(r, "table: %s", table_report_text(report, text));
@@ -283,10 +284,12 @@ json_t *router_reload_asked(struct router *r, const json_t *how)
 
 	service_reloaded(r);
 	if (error) {
-		router_warn(r, "asked to reload; configuration not taken: %s", r->error.text);
+		router_warn(r, LOG_CONFIG_REFUSED "asked to reload; configuration not taken: %s",
+			r->error.text);
 		return json_pack("{s:s}", "error", r->error.text);
 	}
-	router_say(r, "asked to reload; configuration read again: %s", r->config->path);
+	router_say(r, LOG_CONFIG_TAKEN "asked to reload; configuration read again: %s",
+		r->config->path);
 	for (unsigned k = 0; k < r->config->nics_count; k++)
 		late += r->nic[k].driver.device && !table_in_step(r->table, &r->nic[k].driver);
 	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:i}}", "reload", "configuration",

@@ -70,6 +70,17 @@ void router_path(const struct router *r, const char *name, char path[ROUTER_PATH
 	snprintf(path, ROUTER_PATH_BYTES, "%s/%s", r->runtime, name);
 }
 
+void router_set_log_level(const struct router *r)
+{
+	enum log_level level = LOG_INFO;
+
+	if (r->log_level_given)
+		return;
+	if (r->config->log)
+		log_level_parse(r->config->log->level, &level);
+	log_level_set(level);
+}
+
 static int open_runtime(struct router *r)
 {
 	char path[ROUTER_PATH_BYTES];
@@ -93,9 +104,9 @@ static void reload(void *context)
 
 	service_reloading(r);
 	if (router_reload(r) == 0)
-		router_say(r, "configuration read again: %s", r->config->path);
+		router_say(r, LOG_CONFIG_TAKEN "configuration read again: %s", r->config->path);
 	else
-		router_warn(r, "configuration not taken: %s", r->error.text);
+		router_warn(r, LOG_CONFIG_REFUSED "configuration not taken: %s", r->error.text);
 	service_reloaded(r);
 }
 
@@ -232,6 +243,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->listener.fd = r->signals = -1;
 	r->starting = true;
 	r->config = config;
+	router_set_log_level(r);
 	error = loop_open(&r->loop);
 	if (error)
 		router_fail(r, error, "event loop: %s", strerror(-error));
@@ -268,7 +280,7 @@ int router_start_config(struct router *r, struct config *config)
 	r->starting = false;
 	metrics_open(r);
 	router_path(r, "api.sock", path);
-	router_say(r, "%u NICs forward; questions to %s", config_nics_used(r->config), path);
+	router_say(r, LOG_UP "%u NICs forward; questions to %s", config_nics_used(r->config), path);
 	service_ready(r);
 	return 0;
 }

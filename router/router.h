@@ -30,6 +30,7 @@
 #include "driver/fabric.h"
 #include "ipc/error.h"
 #include "ipc/listen.h"
+#include "ipc/log_event.h"
 #include "router/census.h"
 #include "router/config.h"
 #include "router/histogram.h"
@@ -78,13 +79,14 @@ struct router {
 
 	struct findings *findings; /* what an earlier router has left, while this one starts */
 
-	bool found;    /* an earlier router has left something */
-	int failed;    /* while it starts: -errno with r->error */
-	bool starting; /* a mistake ends it instead of being tried again */
-	bool ended;    /* a signal asks to end */
-	bool quiet;    /* no progress lines */
-	bool leave;    /* at the end, leave NICs forwarding */
-	bool tied;     /* NICs end with this process, however it ends */
+	bool found;           /* an earlier router has left something */
+	int failed;           /* while it starts: -errno with r->error */
+	bool starting;        /* a mistake ends it instead of being tried again */
+	bool ended;           /* a signal asks to end */
+	bool quiet;           /* no progress lines */
+	bool log_level_given; /* by the command line; the configuration's does not count then */
+	bool leave;           /* at the end, leave NICs forwarding */
+	bool tied;            /* NICs end with this process, however it ends */
 	struct error error;
 };
 
@@ -109,6 +111,9 @@ void router_say(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void router_warn(const struct router *, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* As its configuration has it, here and in processes that it starts from now on. */
+void router_set_log_level(const struct router *);
 
 /* A sentence into r->error; returns the code. */
 int router_fail(struct router *, int code, const char *format, ...)

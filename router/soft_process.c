@@ -63,6 +63,7 @@ static void gone(void *context, uint32_t events)
 	for (struct router_nic *nic = unit_next(u, NULL); nic; nic = unit_next(u, nic)) {
 		if (nic->state != NIC_DOWN || !u->ending)
 			router_warn(r,
+				LOG_NIC_LOST
 				"nic %s: its process %s; the others forward on, it is started "
 				"again",
 				nic->name, how);

@@ -45,7 +45,7 @@ def came_up(world, at):
         return True
     if process.returncode != 1:
         raise Failed(f"status {process.returncode}")
-    if not re.search(r"^p2pnic router: *\S", world.router.messages()[at:], re.MULTILINE):
+    if not re.search(r"^(\S+Z )?p2pnic router: *\S", world.router.messages()[at:], re.MULTILINE):
         raise Failed("ended without a reason")
     return False
 

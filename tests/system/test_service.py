@@ -4,6 +4,7 @@ it left. Without root: ports are captures."""
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -30,8 +31,8 @@ class Service:
         self.manager.bind(f"{self.place}/notify")
         self.manager.settimeout(SETTLE)
         self.process = subprocess.Popen(
-            [P2PNIC, "router", "--runtime", self.runtime, "-c", self.file, "--quiet", *words],
-            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [P2PNIC, "router", "--runtime", self.runtime, "-c", self.file, *words],
+            stdin=subprocess.DEVNULL, stderr=open(f"{self.place}/log", "wb"),
             env={**os.environ, "NOTIFY_SOCKET": f"{self.place}/notify", "WATCHDOG_USEC": "400000"})
         self.until("READY=1")
 
@@ -41,6 +42,23 @@ class Service:
         while wanted not in lines:
             lines += self.manager.recv(4096).decode().splitlines()
         return lines
+
+    def set(self, key):
+        """Another last line of the configuration."""
+        with open(self.file, encoding="utf8") as file:
+            lines = [line for line in file if not line.startswith("log:")]
+        with open(self.file, "w", encoding="utf8") as file:
+            file.writelines(lines + [key + "\n"])
+
+    def said(self):
+        with open(f"{self.place}/log", encoding="utf8") as file:
+            return file.read()
+
+    def reload(self):
+        """What is said by it."""
+        before = len(self.said())
+        assert run(P2PNIC, "reload", "--runtime", self.runtime).returncode == 0
+        return self.said()[before:]
 
     def stop(self, *words):
         return run(P2PNIC, "stop", "--runtime", self.runtime, *words)
@@ -114,6 +132,43 @@ def test_a_loop_that_stands_still_feeds_no_watchdog(service):
     service.process.send_signal(signal.SIGCONT)
     service.manager.settimeout(SETTLE)
     service.until("WATCHDOG=1")
+
+
+def test_log_level(service):
+    """Changed by a reload, and of processes that start later; a file has the time before each
+    line."""
+    lines = service.said().splitlines()
+    assert lines and all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [a-z]", line)
+                         for line in lines)
+    assert "asked to reload; configuration read again" in service.reload()
+    service.set("log: {level: warning}")
+    service.reload()
+    assert not service.reload()
+    with open(service.file, "a", encoding="utf8") as file:
+        file.write("nonsense: 1\n")
+    before = len(service.said())
+    assert run(P2PNIC, "reload", "--runtime", service.runtime).returncode == 1
+    assert "configuration not taken" in service.said()[before:]
+    pid = next(pid for pid in service.others() if b"left" in command_of(pid))
+    os.kill(pid, signal.SIGKILL)
+    new = eventually(lambda: [other for other in service.others()
+                              if other != pid and b"left" in command_of(other)], what="another NIC")
+    with open(f"/proc/{new[0]}/environ", "rb") as file:
+        assert b"P2PNIC_LOG_LEVEL=warning" in file.read().split(b"\0")
+    with open(service.file, encoding="utf8") as file:
+        text = file.read().replace("nonsense: 1\n", "")
+    with open(service.file, "w", encoding="utf8") as file:
+        file.write(text)
+    service.set("log: {level: info}")
+    assert "configuration read again" in service.reload()
+
+
+@pytest.mark.parametrize("service", [["--log-level", "error"]], indirect=True)
+def test_log_level_of_the_command_line(service):
+    service.set("log: {level: info}")
+    assert not service.reload() and not service.said()
+    done = run(P2PNIC, "router", "-c", service.file, "--log-level", "loud")
+    assert done.returncode == 2 and "want error, warning or info" in done.stderr
 
 
 @pytest.mark.parametrize("service", [[], ["--leave-running"]], indirect=True)

@@ -459,6 +459,7 @@ static const struct mistake {
 		NIC "kernel: {}\npunt:\n  links: {rate: 1}\n"},
 	{6, "unknown key 'rates' in link; want rate, burst, source_rate, source_burst",
 		NIC "kernel: {}\npunt:\n  link:\n    rates: 1\n"},
+	{3, "level 'loud': want error, warning or info", NIC "log: {level: loud}\n"},
 	{4, "link: want a mapping, not a value", NIC "kernel: {}\npunt: {link: 7}\n"},
 	{5, "link: a second time; the first is in line 4",
 		NIC "kernel: {}\npunt: {link: {rate: 1},\n  link: {rate: 1}}\n"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Messages: a line each, escaped, limited by kind, and never waited for, whatever reads them. */
 #include "ipc/log.h"
+#include "ipc/log_event.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,6 +30,18 @@
 static int saved = -1, reader = -1;
 static char text[1 << 20];
 static bool another_users; /* its stderr: it cannot be opened anew */
+
+static unsigned ahead; /* seconds that have seemed to pass */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int result = __real_clock_gettime(clock, now);
+
+	now->tv_sec += ahead;
+	return result;
+}
 
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
@@ -299,10 +315,21 @@ static void test_file(void **state)
 	log_say(LOG_INFO, "test", "two");
 	end();
 	assert_non_null(strstr(text, "before\n"));
+	for (char *z = text; (z = strchr(z, 'Z'));) {
+		struct tm tm;
+
+		/* 2026-11-27T01:10:15.123Z */
+		assert_true(z - text >= 23);
+		assert_ptr_equal(strptime(z - 23, "%Y-%m-%dT%H:%M:%S", &tm), z - 4);
+		assert_true(llabs(timegm(&tm) - time(NULL)) < 60);
+		memmove(z - 23, z + 2, strlen(z + 2) + 1);
+		z -= 23;
+	}
 	assert_non_null(strstr(text, "test: one\nbetween\ntest: two\n"));
 }
 
-static void test_journal(void **state)
+/* The journal reads the pipe that is stderr. */
+static void begin_journal(void)
 {
 	struct stat is;
 	char stream[64];
@@ -312,6 +339,17 @@ static void test_journal(void **state)
 	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)is.st_dev,
 		(unsigned long long)is.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
+}
+
+/* Nobody listens at the journal's socket. */
+static void test_journal_by_its_stream(void **state)
+{
+	struct stat is;
+	char stream[64];
+
+	log_journal = "/nowhere/journal";
+	begin_journal();
+	fstat(2, &is);
 	log_say(LOG_ERROR, "test", "bad");
 	log_say(LOG_WARNING, "test", "not good");
 	log_say(LOG_INFO, "test", "good");
@@ -327,6 +365,174 @@ static void test_journal(void **state)
 	end();
 	assert_non_null(strstr(text, "<3>test: bad\n<4>test: not good\n<6>test: good\n"
 				     "test: plain\ntest: other\ntest: empty\n"));
+}
+
+static char journal_path[] = "/tmp/p2pnic-journal-XXXXXX";
+static int journal = -1;
+
+static void open_journal(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	assert_true(mkstemp(journal_path) >= 0);
+	unlink(journal_path);
+	memcpy(address.sun_path, journal_path, sizeof(journal_path));
+	journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(journal, (struct sockaddr *)&address, sizeof(address)), 0);
+	log_journal = journal_path;
+	begin_journal();
+}
+
+static const char *entry(void)
+{
+	static char data[8192];
+	ssize_t n = recv(journal, data, sizeof(data) - 1, 0);
+
+	data[n < 0 ? 0 : n] = 0;
+	return data;
+}
+
+static void close_journal(void)
+{
+	unsetenv("JOURNAL_STREAM");
+	close(journal);
+	unlink(journal_path);
+	memcpy(journal_path + strlen(journal_path) - 6, "XXXXXX", 6);
+	end();
+}
+
+static void test_journal_fields(void **state)
+{
+	open_journal();
+	log_say(LOG_WARNING, "router", LOG_NIC_LOST "nic %s: its process %s", "left",
+		"ended\nPRIORITY=0");
+	assert_string_equal(entry(),
+		"PRIORITY=4\nSYSLOG_IDENTIFIER=p2pnic\nP2PNIC_FROM=router\nP2PNIC_NIC=left\n"
+		"MESSAGE_ID=6ec4b66ad21b4f2b9df6ec80ec7c9d04\n"
+		"MESSAGE=router: nic left: its process ended\\x0aPRIORITY=0\n");
+	log_say(LOG_INFO, "nic right", "port %s", "tap:t");
+	assert_string_equal(entry(),
+		"PRIORITY=6\nSYSLOG_IDENTIFIER=p2pnic\nP2PNIC_FROM=nic right\nP2PNIC_NIC=right\n"
+		"MESSAGE=nic right: port tap:t\n");
+	log_say(LOG_ERROR, "router", "no nic %s: here", "x");
+	assert_string_equal(entry(), "PRIORITY=3\nSYSLOG_IDENTIFIER=p2pnic\nP2PNIC_FROM=router\n"
+				     "MESSAGE=router: no nic x: here\n");
+	log_say(LOG_INFO, "nic a\nMESSAGE=b", "forged");
+	assert_non_null(strstr(entry(), "P2PNIC_NIC=a\\x0aMESSAGE=b\nMESSAGE=nic a"));
+	close_journal();
+	assert_string_equal(text, "");
+}
+
+/* Each has an id of its own, of 128 bits; elsewhere they are not to be seen. */
+static void test_events(void **state)
+{
+#define CHECK(letter, id, meaning)                                                                 \
+	assert_int_equal(strlen(id), 32);                                                          \
+	assert_int_equal(strspn(id, "0123456789abcdef"), 32);                                      \
+	assert_null(strstr(seen, id));                                                             \
+	strcat(seen, id " ");
+	static char seen[4096];
+
+	LOG_EVENTS(CHECK)
+	begin_pipe();
+	log_say(LOG_INFO, "router", LOG_UP "%u NICs forward", 2u);
+	end();
+	assert_string_equal(text, "router: 2 NICs forward\n");
+}
+
+/* A journal that is busy is not waited for: what its socket does not take goes by stderr. */
+static void test_journal_is_full(void **state)
+{
+	unsigned taken = 0, n = 0;
+
+	open_journal();
+	alarm(20);
+	for (; n < LOG_BURST; n++)
+		log_say(LOG_INFO, "busy journal", "line");
+	alarm(0);
+	while (*entry())
+		taken++;
+	close_journal();
+	assert_in_range(taken, 1, n);
+	assert_int_equal(taken + lines(text), n);
+	assert_true(taken == n || !strncmp(text, "<6>busy journal: line\n", 22));
+}
+
+static void test_levels(void **state)
+{
+	enum log_level level;
+
+	assert_true(log_level_parse("error", &level) && level == LOG_ERROR);
+	assert_true(log_level_parse("warning", &level) && level == LOG_WARNING);
+	assert_true(log_level_parse("info", &level) && level == LOG_INFO);
+	assert_false(log_level_parse("debug", &level) || log_level_parse("", &level) ||
+		     log_level_parse(NULL, &level));
+	for (unsigned k = 0; k < 3; k++) {
+		static const enum log_level levels[] = {LOG_ERROR, LOG_WARNING, LOG_INFO};
+		static const char *const wanted[] = {
+			"level: e\n", "level: e\nlevel: w\n", "level: e\nlevel: w\nlevel: i\n"};
+		static const char *const names[] = {"error", "warning", "info"};
+
+		log_level_set(levels[k]);
+		assert_string_equal(getenv(LOG_LEVEL_ENV), names[k]);
+		begin_pipe();
+		log_say(LOG_ERROR, "level", "e");
+		log_say(LOG_WARNING, "level", "w");
+		log_say(LOG_INFO, "level", "i");
+		end();
+		assert_string_equal(text, wanted[k]);
+	}
+}
+
+static void say_of_a_flood(unsigned k)
+{
+	log_say(LOG_WARNING, "flood", "nic %s: number %u", "left", k);
+}
+
+/* No other message comes: it is said all the same how many were hidden, in which time, and the
+ * last. */
+static void test_sum(void **state)
+{
+	unsigned shown;
+	char wanted[96];
+
+	ahead += 11;
+	begin_pipe();
+	log_tick(); /* of the tests before */
+	end();
+	begin_pipe();
+	for (unsigned k = 0; k < 1000; k++)
+		say_of_a_flood(k);
+	log_tick(); /* too soon */
+	end();
+	shown = lines(text);
+	assert_null(strstr(text, "more of these"));
+	ahead += 11;
+	begin_pipe();
+	log_tick();
+	log_tick();
+	end();
+	snprintf(wanted, sizeof(wanted),
+		"flood: %u more of these in 11 s; the last: nic left: number 999\n", 1000 - shown);
+	assert_string_equal(text, wanted);
+}
+
+/* At the latest the end of the process says so. */
+static void test_sum_at_the_end(void **state)
+{
+	int status;
+	pid_t pid;
+
+	begin_pipe();
+	pid = fork();
+	if (!pid) {
+		for (unsigned k = 0; k < 500; k++)
+			log_say(LOG_WARNING, "ends", "number %u", k);
+		exit(0);
+	}
+	waitpid(pid, &status, 0);
+	end();
+	assert_non_null(strstr(text, " more of these in 0 s; the last: number 499\n"));
 }
 
 static void *talk(void *who)
@@ -383,7 +589,13 @@ int main(void)
 		cmocka_unit_test(test_stopped_terminal),
 		cmocka_unit_test(test_reader_gone),
 		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_journal_by_its_stream),
+		cmocka_unit_test(test_journal_fields),
+		cmocka_unit_test(test_journal_is_full),
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_sum),
+		cmocka_unit_test(test_sum_at_the_end),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_many_kinds),
 	};
