@@ -49,20 +49,23 @@ static void single6(
 /* Every way to look up; NULL: there is none for that family. */
 static const struct version {
 	const char *name;
-	unsigned kind; /* of image; 0: any */
+	unsigned kind, image_version; /* 0: any */
 	bool (*runs_here)(void);
 	void (*lookup4)(const void *, const uint32_t *, uint16_t *, unsigned);
 	void (*lookup6)(const void *, const struct fib_ipv6 *, uint16_t *, unsigned);
 } versions[] = {
-	{"bulk", 0, always, fib4_lookup, fib6_lookup},
-	{"single", 0, always, single4, single6},
-	{"scalar", P2PNIC_FIB_LINE_TRIE, always, line_trie_lookup4_scalar,
+	{"bulk", 0, 0, always, fib4_lookup, fib6_lookup},
+	{"single", 0, 0, always, single4, single6},
+	{"scalar", P2PNIC_FIB_LINE_TRIE, 0, always, line_trie_lookup4_scalar,
 		line_trie_lookup6_scalar},
 #ifdef __x86_64__
-	{"avx2", P2PNIC_FIB_LINE_TRIE, x86_has_avx2, line_trie_lookup4_avx2, NULL},
-	{"avx512", P2PNIC_FIB_LINE_TRIE, x86_has_avx512, line_trie_lookup4_avx512,
-		line_trie_lookup6_avx512},
-	{"avx512 few", P2PNIC_FIB_LINE_TRIE, x86_has_avx512, line_trie_few4_avx512, NULL},
+	{"avx2", P2PNIC_FIB_LINE_TRIE, 0, x86_has_avx2, line_trie_lookup4_avx2, NULL},
+	{"avx2", P2PNIC_FIB_LINE_TRIE, P2PNIC_FIB_VERSION_WIDE, x86_has_avx2, NULL,
+		line_trie_lookup6_avx2},
+	{"avx2 few", P2PNIC_FIB_LINE_TRIE, P2PNIC_FIB_VERSION_WIDE, x86_has_avx2, NULL,
+		line_trie_few6_avx2},
+	{"avx512", P2PNIC_FIB_LINE_TRIE, 0, x86_has_avx512, line_trie_lookup4_avx512, NULL},
+	{"avx512 few", P2PNIC_FIB_LINE_TRIE, 0, x86_has_avx512, line_trie_few4_avx512, NULL},
 #endif
 };
 
@@ -92,7 +95,9 @@ static void check_burst(
 		const struct version *version = &versions[v];
 
 		if (!(family == 4 ? !!version->lookup4 : !!version->lookup6) ||
-			(version->kind && version->kind != header->kind) || !version->runs_here())
+			(version->kind && version->kind != header->kind) ||
+			(version->image_version && version->image_version != header->version) ||
+			!version->runs_here())
 			continue;
 		memset(got, 0xff, sizeof(got)); /* the last version's would pass */
 		if (family == 4)

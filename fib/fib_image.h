@@ -53,6 +53,7 @@ struct fib_config {
 	unsigned family; /* 4 or 6 */
 	unsigned kind;   /* enum p2pnic_fib_kind */
 	uint64_t room;   /* bytes of device memory for the image, at most; rounded down to 64 */
+	bool version_1;  /* for NICs older than contract 2.5: without P2PNIC_FIB_VERSION_WIDE */
 };
 
 struct fib; /* opaque */

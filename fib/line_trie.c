@@ -61,6 +61,12 @@ struct line_trie {
 	int status;
 };
 
+static unsigned version_of(const struct fib *fib)
+{
+	return fib->config.family == 6 && !fib->config.version_1 ? P2PNIC_FIB_VERSION_WIDE
+								 : P2PNIC_FIB_VERSION;
+}
+
 static bool is_leaf(uint32_t entry)
 {
 	return entry & LEAF(0);
@@ -105,7 +111,7 @@ static void set_word(struct fib *fib, uint64_t offset, uint32_t value)
 
 static void set_root(struct fib *fib, uint32_t slot, uint32_t entry)
 {
-	if (is_leaf(entry))
+	if (is_leaf(entry) && version_of(fib) == P2PNIC_FIB_VERSION)
 		entry = P2PNIC_LINE_TRIE_NEXT_HOP(P2PNIC_LINE_TRIE_UNIT(entry));
 	set_word(fib, P2PNIC_LINE_TRIE_ROOT + 4 * slot, entry);
 }
@@ -169,7 +175,7 @@ static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint1
 			set_node(trie, number, old, inherited);
 			return;
 		}
-		if (e->values && !memcmp(now, e->byte, e->values)) {
+		if (e->entries && !memcmp(now, e->byte, e->values)) {
 			for (uint32_t b = e->values; b + 4 <= 8 * e->units; b += 4) {
 				uint32_t value;
 
@@ -247,6 +253,13 @@ static bool pass_through(
 	return in_place;
 }
 
+/* A child whose routes are in its parent's WIDE node: as if it had never been compiled. */
+static void absorb(struct line_trie *trie, uint32_t child)
+{
+	retire(trie, trie->set.node[child].entry);
+	set_node(trie, child, LEAF(0), ROUTE_SET_NEW);
+}
+
 /* Compiles a node again after `changes` (already in the routes), which all lie inside it. */
 static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
 	const struct fib_route *changes, size_t n)
@@ -261,6 +274,13 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 		return;
 	if (node->inherited == inherited && pass_through(fib, number, depth, changes, n))
 		return;
+	if (depth == P2PNIC_LINE_TRIE_WIDE_DEPTH && version_of(fib) == P2PNIC_FIB_VERSION_WIDE &&
+		encode_wide(&encoded, &trie->set, number, inherited)) {
+		for (unsigned c = 0; c < node->children; c++)
+			absorb(trie, CHILD_WORD_NODE(node->child[c]));
+		put(fib, number, &encoded, inherited);
+		return;
+	}
 	for (unsigned s = 0; s < 256; s++)
 		slot[s] = LEAF(inherited);
 	for (unsigned r = 0; r < node->routes; r++) {
@@ -283,7 +303,7 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 	}
 	if (trie->status)
 		return;
-	encode(&encoded, slot);
+	encode(&encoded, slot, version_of(fib), depth);
 	put(fib, number, &encoded, inherited);
 }
 
@@ -358,7 +378,7 @@ static uint32_t head_of(uint32_t entry, uint32_t units)
 	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
 		return units <= 8 ? units : (P2PNIC_LINE_TRIE_SHAPE(entry) + 7) / 8;
 	default:
-		return 5;
+		return P2PNIC_LINE_TRIE_SHAPE(entry) ? 1 : 5;
 	}
 }
 
@@ -477,9 +497,13 @@ static void roll_back(struct fib *fib)
 	}
 }
 
-static uint64_t image_bytes(const struct units *units)
+static uint64_t image_bytes(const struct fib *fib)
 {
-	return (8ull * units->top + 8 + P2PNIC_FIB_ALIGN - 1) & ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
+	const struct line_trie *trie = fib->table;
+	uint64_t slack = version_of(fib) == P2PNIC_FIB_VERSION_WIDE ? P2PNIC_LINE_TRIE_SLACK : 8;
+
+	return (8ull * trie->units.top + slack + P2PNIC_FIB_ALIGN - 1) &
+	       ~(uint64_t)(P2PNIC_FIB_ALIGN - 1);
 }
 
 /* Routes first; what they were goes to the journal. *effective: those that changed anything. */
@@ -504,7 +528,7 @@ static void apply(struct line_trie *trie, const struct fib_route *changes, size_
 static int fits(const struct fib *fib, struct error *error)
 {
 	const struct line_trie *trie = fib->table;
-	uint64_t needed = image_bytes(&trie->units);
+	uint64_t needed = image_bytes(fib);
 	uint64_t waiting = 8ull * (trie->units.parked + trie->units.free);
 
 	if (trie->status == -ENOMEM)
@@ -565,7 +589,7 @@ static int line_trie_change(
 		if (!changes[i].next_hop)
 			route_set_prune(&trie->set, &changes[i]);
 	fib->routes = trie->set.routes;
-	fib->used = image_bytes(&trie->units);
+	fib->used = image_bytes(fib);
 	return 0;
 }
 
@@ -574,7 +598,7 @@ static void line_trie_epoch_passed(struct fib *fib, uint64_t epoch)
 	struct line_trie *trie = fib->table;
 
 	units_epoch_passed(&trie->units, epoch);
-	fib->used = image_bytes(&trie->units);
+	fib->used = image_bytes(fib);
 }
 
 /* --- Whole tables ----------------------------------------------------------------------------- */
@@ -600,8 +624,9 @@ static struct line_trie *trie_new(void)
 
 	if (!trie)
 		return NULL;
-	if (route_set_open(&trie->set) || units_open(&trie->units, P2PNIC_LINE_TRIE_NODES / 8,
-						  P2PNIC_LINE_TRIE_UNITS_MAX - 1)) {
+	if (route_set_open(&trie->set) ||
+		units_open(&trie->units, P2PNIC_LINE_TRIE_NODES / 8,
+			P2PNIC_LINE_TRIE_UNITS_MAX - P2PNIC_LINE_TRIE_SLACK / 8)) {
 		trie_free(trie);
 		return NULL;
 	}
@@ -617,7 +642,7 @@ static uint8_t *image_new(const struct fib *fib)
 		return NULL;
 	*(struct p2pnic_fib_header *)image = (struct p2pnic_fib_header){
 		.magic = P2PNIC_FIB_MAGIC,
-		.version = P2PNIC_FIB_VERSION,
+		.version = (uint16_t)version_of(fib),
 		.family = (uint8_t)fib->config.family,
 		.kind = P2PNIC_FIB_LINE_TRIE,
 		.bytes = fib->config.room,
@@ -663,7 +688,7 @@ static int line_trie_build(
 	if (old_image)
 		munmap(old_image, IMAGE_BYTES_MAX);
 	fib->routes = trie->set.routes;
-	fib->used = image_bytes(&trie->units);
+	fib->used = image_bytes(fib);
 	return 0;
 }
 

@@ -35,7 +35,6 @@ static void encode_ranges(
 		e->type = P2PNIC_LINE_TRIE_RANGES;
 		e->units = UNITS(2 * count + 1);
 		e->head = e->units;
-		e->values = 0;
 	} else {
 		e->type = P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES;
 		e->units = UNITS(values + 4 * runs);
@@ -50,7 +49,6 @@ static void encode_bitmap_of_bytes(struct encoded *e, const uint32_t *slot, cons
 
 	e->type = P2PNIC_LINE_TRIE_BITMAP;
 	e->shape = 0;
-	e->values = 0;
 	for (unsigned part = 0; part < 4; part++) {
 		/* Every part begins a run of its own: a lookup reads one part only. */
 		uint64_t begins = map[part] & ~1ull;
@@ -94,11 +92,20 @@ static void encode_bitmap_of_entries(
 	e->values = 40;
 }
 
-void encode(struct encoded *e, const uint32_t *slot)
+static void encode_table(struct encoded *e, const uint32_t *slot)
+{
+	e->type = P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES;
+	e->shape = P2PNIC_LINE_TRIE_TABLE;
+	e->units = UNITS(256 * 4);
+	e->head = 1;
+	memcpy(e->byte, slot, 256 * 4);
+}
+
+void encode(struct encoded *e, const uint32_t *slot, unsigned version, unsigned depth)
 {
 	uint64_t map[4];
 	unsigned runs = 1;
-	bool bytes = true;
+	bool bytes = version != P2PNIC_FIB_VERSION_WIDE || depth > P2PNIC_LINE_TRIE_WIDE_DEPTH;
 
 	for (unsigned part = 0; part < 4; part++) {
 		const uint32_t *s = slot + 64 * part;
@@ -124,18 +131,116 @@ void encode(struct encoded *e, const uint32_t *slot)
 			       slot[64 * part + i] < 256u << 12;
 		bytes &= all;
 	}
+	e->entries = !bytes;
+	e->values = 0;
 	if (runs <= P2PNIC_LINE_TRIE_RANGES_MAX)
 		encode_ranges(e, slot, map, runs, bytes);
 	else if (bytes)
 		encode_bitmap_of_bytes(e, slot, map);
+	else if (version == P2PNIC_FIB_VERSION_WIDE)
+		encode_table(e, slot);
 	else
 		encode_bitmap_of_entries(e, slot, map, runs);
 	if (e->values || e->type == P2PNIC_LINE_TRIE_RANGES) {
 		/* The last unit's unused bytes: zero, so that equal nodes are equal bytes. */
-		uint32_t bytes_used = e->values ? e->values + 4 * runs : 2 * e->shape + 1;
+		uint32_t bytes_used = e->entries ? e->values + 4 * runs : 2 * e->shape + 1;
 
 		memset(e->byte + bytes_used, 0, 8 * e->units - bytes_used);
 	}
+}
+
+/* --- WIDE nodes ------------------------------------------------------------------------------- */
+
+/* A node with more children is not tried: what one change costs has a bound. */
+#define WIDE_CHILDREN_MAX 32u
+
+/*
+ * Routes inside 16 bits, one by one: ascending, each before those inside it. Those that the last
+ * one is inside of are open; what they yield are runs.
+ */
+struct sweep {
+	unsigned runs, open;
+	bool too_many;
+	/* Of runs; one more, as the next may begin where the last does, and replace it. */
+	uint16_t begin[P2PNIC_LINE_TRIE_WIDE_MAX + 1];
+	uint16_t next_hop[P2PNIC_LINE_TRIE_WIDE_MAX + 1];
+	struct {
+		uint32_t end;
+		uint16_t next_hop;
+	} route[1 + 16]; /* the first: what is inherited; it never ends */
+};
+
+static void sweep_run(struct sweep *s, uint32_t begin, uint16_t next_hop)
+{
+	if (s->begin[s->runs - 1] == begin)
+		s->runs--;
+	if (s->runs && s->next_hop[s->runs - 1] == next_hop)
+		return;
+	if (s->runs > P2PNIC_LINE_TRIE_WIDE_MAX) {
+		s->too_many = true;
+		return;
+	}
+	s->begin[s->runs] = (uint16_t)begin;
+	s->next_hop[s->runs++] = next_hop;
+}
+
+/* Closes those that end at `at` or before. */
+static void sweep_close(struct sweep *s, uint32_t at)
+{
+	for (; s->route[s->open - 1].end <= at; s->open--)
+		sweep_run(s, s->route[s->open - 1].end, s->route[s->open - 2].next_hop);
+}
+
+/* A node's routes from *next on whose slot is not above `last`; slots are `width` wide. */
+static void sweep_routes(struct sweep *s, const struct route_set_node *node, unsigned *next,
+	unsigned last, uint32_t first, uint32_t width)
+{
+	for (; *next < node->routes && ROUTE_WORD_SLOT(node->route[*next]) <= last; ++*next) {
+		uint32_t route = node->route[*next];
+		uint32_t begin = first + width * ROUTE_WORD_SLOT(route);
+		uint16_t next_hop = (uint16_t)ROUTE_WORD_NEXT_HOP(route);
+
+		sweep_close(s, begin);
+		sweep_run(s, begin, next_hop);
+		s->route[s->open].end = begin + (width << (8 - ROUTE_WORD_LENGTH(route)));
+		s->route[s->open++].next_hop = next_hop;
+	}
+}
+
+bool encode_wide(
+	struct encoded *e, const struct route_set *set, uint32_t number, uint16_t inherited)
+{
+	const struct route_set_node *node = &set->node[number];
+	struct sweep s = {
+		.runs = 1, .next_hop = {inherited}, .open = 1, .route = {{UINT32_MAX, inherited}}};
+	unsigned next = 0, count;
+
+	if (node->children > WIDE_CHILDREN_MAX)
+		return false;
+	for (unsigned c = 0; c < node->children && !s.too_many; c++) {
+		const struct route_set_node *child = &set->node[CHILD_WORD_NODE(node->child[c])];
+		unsigned slot = CHILD_WORD_SLOT(node->child[c]), of_child = 0;
+
+		if (child->children)
+			return false;
+		sweep_routes(&s, node, &next, slot, 0, 256);
+		sweep_routes(&s, child, &of_child, 255, slot * 256, 1);
+	}
+	sweep_routes(&s, node, &next, 255, 0, 256);
+	sweep_close(&s, UINT16_MAX);
+	if (s.too_many || s.runs > P2PNIC_LINE_TRIE_WIDE_MAX)
+		return false;
+	count = s.runs - 1;
+	*e = (struct encoded){.type = P2PNIC_LINE_TRIE_LEAF,
+		.leaf = P2PNIC_LINE_TRIE_ENTRY(s.next_hop[0], P2PNIC_LINE_TRIE_LEAF, 0)};
+	if (!count)
+		return true;
+	e->type = P2PNIC_LINE_TRIE_RANGES;
+	e->shape = P2PNIC_LINE_TRIE_WIDE | count;
+	e->units = e->head = UNITS(4 * count + 2);
+	memcpy(e->byte, s.begin + 1, 2 * count);
+	memcpy(e->byte + 2 * count, s.next_hop, 2 * s.runs);
+	return true;
 }
 
 uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key)
@@ -146,6 +251,8 @@ uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key)
 
 	if (P2PNIC_LINE_TRIE_TYPE(entry) == P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES)
 		return offset + ((shape + 7) & ~7u) + 4 * line_trie_rank(node, shape, key);
+	if (shape)
+		return offset + 4 * key;
 	memcpy(&map, node + 8 * (key >> 6), 8);
 	return offset + 40 + 4 * (node[32 + (key >> 6)] + line_trie_runs(map, key));
 }

@@ -7,6 +7,8 @@
 
 #include <p2pnic/fib.h>
 
+#include "route_set.h"
+
 #define ENCODED_BYTES_MAX (40u + 4u * 256u)
 
 struct encoded {
@@ -14,12 +16,23 @@ struct encoded {
 	uint32_t leaf;
 	uint32_t units;
 	uint32_t head;   /* units that must not cross a line */
-	uint32_t values; /* nodes of entries: the byte at which the entries begin; else 0 */
+	bool entries;    /* its values are entries… */
+	uint32_t values; /* …and begin at this byte */
 	uint8_t byte[(ENCODED_BYTES_MAX + 7u) & ~7u] __attribute__((aligned(8)));
 };
 
-/* slot[256]: entries, leaves all of type LEAF. */
-void encode(struct encoded *encoded, const uint32_t *slot);
+/*
+ * slot[256]: entries, leaves all of type LEAF. version: of the image; depth: bits of the address
+ * before the node.
+ */
+void encode(struct encoded *encoded, const uint32_t *slot, unsigned version, unsigned depth);
+
+/*
+ * A node and its children as one WIDE node, or as a leaf; false: they are more than that holds.
+ * inherited: the next hop where none of their routes is.
+ */
+bool encode_wide(
+	struct encoded *encoded, const struct route_set *set, uint32_t number, uint16_t inherited);
 
 /* The image offset of the entry of `key` inside a node of entries. */
 uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key);

@@ -7,13 +7,29 @@
 #include "internal.h"
 #include "line_trie_encode.h"
 
+/* Types, and after LEAF those of version 2 that are told apart by their shape. */
+enum { WIDE = P2PNIC_LINE_TRIE_LEAF + 1, TABLE, TYPES };
+
 static const char *const type_name[] = {
 	[P2PNIC_LINE_TRIE_RANGES] = "ranges",
 	[P2PNIC_LINE_TRIE_BITMAP] = "bitmap",
 	[P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES] = "ranges of entries",
 	[P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES] = "bitmap of entries",
 	[P2PNIC_LINE_TRIE_LEAF] = "leaf",
+	[WIDE] = "wide ranges",
+	[TABLE] = "table",
 };
+
+static unsigned type_of(uint32_t entry)
+{
+	unsigned type = P2PNIC_LINE_TRIE_TYPE(entry);
+
+	if (line_trie_is_wide(entry))
+		return WIDE;
+	if (type == P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES && P2PNIC_LINE_TRIE_SHAPE(entry))
+		return TABLE;
+	return type;
+}
 
 static struct trace_step *step_add(
 	struct trace *trace, const char *what, uint64_t offset, unsigned depth, unsigned bits)
@@ -49,7 +65,7 @@ static void trace_node(struct trace_step *step, const uint8_t *image, uint32_t e
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry);
 	unsigned rank;
 
-	switch (P2PNIC_LINE_TRIE_TYPE(entry)) {
+	switch (type_of(entry)) {
 	case P2PNIC_LINE_TRIE_RANGES:
 		rank = line_trie_rank(image + offset, shape, key);
 		step->runs = shape + 1;
@@ -76,6 +92,14 @@ static void trace_node(struct trace_step *step, const uint8_t *image, uint32_t e
 		step->bytes++;
 		step->lines += (offset + 8 * (key >> 6)) / 64 != (offset + 32 + (key >> 6)) / 64;
 		break;
+	case WIDE: /* all of it in one line */
+		step->runs = shape - P2PNIC_LINE_TRIE_WIDE + 1;
+		step_count(step, offset, 2 * (step->runs - 1), offset, 2);
+		break;
+	case TABLE:
+		step->runs = 256;
+		step_count(step, offset + 4ull * key, 4, 0, 0);
+		break;
 	}
 }
 
@@ -90,14 +114,17 @@ static void trace_line_trie(const struct fib *fib, struct fib_ipv6 address, stru
 	for (unsigned depth = 16; !line_trie_is_leaf(entry); depth += 8) {
 		uint64_t offset = P2PNIC_LINE_TRIE_OFFSET(entry);
 		uint32_t key = address_bits(address, depth, 8);
+		unsigned type = type_of(entry);
 
 		if (offset < P2PNIC_LINE_TRIE_NODES)
 			step = step_add(trace, "leaf", offset, depth, 0);
 		else
 			step = step_add(
-				trace, type_name[P2PNIC_LINE_TRIE_TYPE(entry)], offset, depth, 8);
+				trace, type_name[type], offset, depth, type == WIDE ? 16 : 8);
 		trace_node(step, fib->image, entry, key);
-		entry = line_trie_step(fib->image, entry, key);
+		entry = type == WIDE ? line_trie_step_wide(
+					       fib->image, entry, address_bits(address, depth, 16))
+				     : line_trie_step(fib->image, entry, key);
 	}
 	trace->next_hop = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry);
 }
@@ -145,7 +172,7 @@ static uint64_t node_bytes(const uint8_t *image, uint32_t entry, unsigned *entri
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry), units;
 
 	*entries = 0;
-	switch (P2PNIC_LINE_TRIE_TYPE(entry)) {
+	switch (type_of(entry)) {
 	case P2PNIC_LINE_TRIE_RANGES:
 		return (2 * shape + 1 + 7) & ~7u;
 	case P2PNIC_LINE_TRIE_BITMAP:
@@ -156,6 +183,12 @@ static uint64_t node_bytes(const uint8_t *image, uint32_t entry, unsigned *entri
 		*entries = shape + 1;
 		*first = offset + ((shape + 7) & ~7u);
 		return (((shape + 7) & ~7u) + 4 * *entries + 7) & ~7u;
+	case WIDE:
+		return (4 * (shape - P2PNIC_LINE_TRIE_WIDE) + 2 + 7) & ~7u;
+	case TABLE:
+		*entries = 256;
+		*first = offset;
+		return 256 * 4;
 	default:
 		memcpy(&map, image + offset + 24, 8);
 		*entries = image[offset + 35] + line_trie_popcount(map) + 1u;
@@ -171,31 +204,31 @@ static void count_node(const uint8_t *image, uint32_t entry, struct trace_part *
 
 	if (line_trie_is_leaf(entry) || P2PNIC_LINE_TRIE_OFFSET(entry) < P2PNIC_LINE_TRIE_NODES)
 		return;
-	part += P2PNIC_LINE_TRIE_TYPE(entry);
-	part->count++;
-	part->bytes += node_bytes(image, entry, &entries, &first);
-	part -= P2PNIC_LINE_TRIE_TYPE(entry);
+	part[type_of(entry)].count++;
+	part[type_of(entry)].bytes += node_bytes(image, entry, &entries, &first);
 	for (unsigned i = 0; i < entries; i++)
 		count_node(image, ((const uint32_t *)(image + first))[i], part);
 }
 
 unsigned trace_parts(const struct fib *fib, struct trace_part *part, unsigned max)
 {
+	struct trace_part node[TYPES] = {{0}};
 	unsigned n = 0;
 	uint64_t known = 0;
 
-	if (max < 8)
+	if (max < 4 + TYPES)
 		return 0;
 	part[n++] = (struct trace_part){"header", 1, sizeof(struct p2pnic_fib_header)};
 	if (fib->config.kind == P2PNIC_FIB_LINE_TRIE) {
 		part[n++] = (struct trace_part){
 			"root", 1u << P2PNIC_LINE_TRIE_ROOT_BITS, 4u << P2PNIC_LINE_TRIE_ROOT_BITS};
 		part[n++] = (struct trace_part){"leaves", 256, 2048};
-		for (unsigned type = 0; type < P2PNIC_LINE_TRIE_LEAF; type++)
-			part[n + type] = (struct trace_part){type_name[type], 0, 0};
 		for (uint32_t slot = 0; slot < 1u << P2PNIC_LINE_TRIE_ROOT_BITS; slot++)
-			count_node(fib->image, line_trie_root(fib->image, slot), &part[n]);
-		n += P2PNIC_LINE_TRIE_LEAF;
+			count_node(fib->image, line_trie_root(fib->image, slot), node);
+		for (unsigned type = 0; type < TYPES; type++)
+			if (node[type].count)
+				part[n++] = (struct trace_part){
+					type_name[type], node[type].count, node[type].bytes};
 	} else {
 		const struct p2pnic_fib_header *header = (const void *)fib->image;
 		const struct p2pnic_state_jump *table = (const void *)(fib->image + header->root);

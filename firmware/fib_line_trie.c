@@ -8,9 +8,12 @@
 struct walk {
 	const uint8_t *image;
 	uint64_t end; /* nodes end here */
+	bool version_2;
 	/* An image holds fewer nodes than units: a web of shared nodes ends here. */
 	uint64_t nodes_left;
 };
+
+#define TYPE_ENTRIES P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 0)
 
 static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets);
 
@@ -41,18 +44,36 @@ static bool parts_valid(const struct walk *walk, uint64_t offset, uint32_t shape
 	return true;
 }
 
+static bool wide_valid(const struct walk *walk, uint64_t offset, unsigned count)
+{
+	const uint16_t *leaf = (const void *)(walk->image + offset + 2ull * count);
+
+	if (count >= P2PNIC_LINE_TRIE_WIDE_MAX || offset + 4 * count + 2 > walk->end ||
+		offset % 64 + 4 * count + 2 > 64)
+		return false;
+	for (unsigned i = 0; i <= count; i++)
+		if (leaf[i] >= P2PNIC_NEXT_HOPS_MAX)
+			return false;
+	return true;
+}
+
 /* `octets` of the address are left for this node and those below it. */
 static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 {
 	uint64_t offset = P2PNIC_LINE_TRIE_OFFSET(entry), map;
 	const uint8_t *node = walk->image + offset;
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry);
-	unsigned runs = 0;
+	/* Of version 2: bits of the address before this node. */
+	unsigned depth = walk->version_2 ? 8 * (16 - octets) : 128, runs = 0;
 
 	if (P2PNIC_LINE_TRIE_TYPE(entry) == P2PNIC_LINE_TRIE_LEAF)
 		return P2PNIC_LINE_TRIE_UNIT(entry) < P2PNIC_NEXT_HOPS_MAX;
 	if (!octets || offset < P2PNIC_LINE_TRIE_NODES || offset + 8 > walk->end ||
 		!walk->nodes_left--)
+		return false;
+	if (depth == P2PNIC_LINE_TRIE_WIDE_DEPTH && line_trie_is_wide(entry))
+		return wide_valid(walk, offset, shape - P2PNIC_LINE_TRIE_WIDE);
+	if (depth <= P2PNIC_LINE_TRIE_WIDE_DEPTH && !(entry & TYPE_ENTRIES))
 		return false;
 	switch (P2PNIC_LINE_TRIE_TYPE(entry)) {
 	case P2PNIC_LINE_TRIE_RANGES:
@@ -64,6 +85,9 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 		return shape < P2PNIC_LINE_TRIE_RANGES_MAX && offset % 64 + shape <= 64 &&
 		       entries_valid(walk, offset + ((shape + 7) & ~7u), shape + 1, octets - 1);
 	case P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES:
+		if (walk->version_2)
+			return shape == P2PNIC_LINE_TRIE_TABLE &&
+			       entries_valid(walk, offset, 256, octets - 1);
 		if (shape || offset + 40 > walk->end)
 			return false;
 		for (unsigned part = 0; part < 4; part++) {
@@ -80,9 +104,12 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 
 bool line_trie_valid(const struct p2pnic_fib_header *header)
 {
-	struct walk walk = {(const uint8_t *)header, header->bytes - 8, header->bytes / 8};
+	bool version_2 = header->version == P2PNIC_FIB_VERSION_WIDE;
+	uint64_t slack = version_2 ? P2PNIC_LINE_TRIE_SLACK : 8;
+	struct walk walk = {
+		(const uint8_t *)header, header->bytes - slack, version_2, header->bytes / 8};
 
-	if (header->bytes < P2PNIC_LINE_TRIE_NODES + 8 ||
+	if (header->bytes < P2PNIC_LINE_TRIE_NODES + slack ||
 		header->bytes > 8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
 		return false;
 	for (unsigned i = 0; i < 256; i++)
@@ -91,7 +118,7 @@ bool line_trie_valid(const struct p2pnic_fib_header *header)
 	for (uint32_t i = 0; i < 1u << P2PNIC_LINE_TRIE_ROOT_BITS; i++) {
 		uint32_t entry = line_trie_root(header, i);
 
-		if ((entry & 0xfff) == 0 &&
+		if (!version_2 && (entry & 0xfff) == 0 &&
 			P2PNIC_LINE_TRIE_OFFSET(entry) < P2PNIC_LINE_TRIE_NODES) {
 			if (P2PNIC_LINE_TRIE_OFFSET(entry) < P2PNIC_LINE_TRIE_LEAVES)
 				return false;
@@ -138,8 +165,7 @@ void line_trie_lookup6_scalar(
 		for (unsigned k = 0; k < left; k++) {
 			unsigned i = active[k];
 
-			entry[i] =
-				line_trie_step(image, entry[i], fib_ipv6_octet(&address[i], octet));
+			entry[i] = line_trie_step6(image, entry[i], &address[i], octet);
 			active[still] = (uint8_t)i;
 			still += !line_trie_is_leaf(entry[i]);
 			__builtin_prefetch(
@@ -169,6 +195,9 @@ void line_trie_lookup6_scalar(
 #endif
 #endif
 
+/* IPv6: so many are faster one by one. */
+#define FEW 4u
+
 void line_trie_lookup4(const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n)
 {
 #if VECTORS
@@ -191,8 +220,13 @@ void line_trie_lookup6(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
 {
 #if VECTORS
-	if (n > 2 && x86_has_avx512()) {
-		line_trie_lookup6_avx512(image, address, next_hop, n);
+	const struct p2pnic_fib_header *header = image;
+
+	if (header->version == P2PNIC_FIB_VERSION_WIDE && x86_has_avx2()) {
+		if (n < FEW)
+			line_trie_few6_avx2(image, address, next_hop, n);
+		else
+			line_trie_lookup6_avx2(image, address, next_hop, n);
 		return;
 	}
 #endif

@@ -28,7 +28,10 @@ void line_trie_lookup4_avx512(
 /* A few: without the cost of starting a burst. */
 void line_trie_few4_avx512(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n);
-void line_trie_lookup6_avx512(
+/* Images of version 2. */
+void line_trie_lookup6_avx2(
+	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n);
+void line_trie_few6_avx2(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n);
 #endif
 
@@ -47,25 +50,26 @@ static inline unsigned line_trie_popcount(uint64_t x)
 #endif
 }
 
-/* How many of `count` ascending bytes are ≤ key: eight at a time, in lanes of 16 bits. */
+/*
+ * How many of `count` ascending bytes are ≤ key: eight at a time, in lanes of 16 bits. `boundary`
+ * is where a node begins, so whole words may be read.
+ */
 static inline unsigned line_trie_rank(const uint8_t *boundary, unsigned count, uint32_t key)
 {
 	const uint64_t even = 0x00ff00ff00ff00ffu, ones = 0x0001000100010001u;
 	uint64_t keys = (key | 0x100u) * ones, rank = 0;
 
 	for (unsigned i = 0; i < count; i += 8) {
-		uint64_t x = 0, hit;
+		uint64_t x, hit;
 
-		if (count - i >= 8)
-			__builtin_memcpy(&x, boundary + i, 8);
-		else
-			for (unsigned b = 0; b < count - i; b++)
-				x |= (uint64_t)boundary[i + b] << 8 * b;
+		__builtin_memcpy(&x, __builtin_assume_aligned(boundary + i, 8), 8);
+		if (count - i < 8)
+			x &= ~(~0ull << 8 * (count - i));
 		/* Bit 8 of a lane survives the subtraction when its byte is ≤ key. */
 		hit = ((keys - (x & even)) >> 8 & ones) + ((keys - (x >> 8 & even)) >> 8 & ones);
 		rank += hit * ones >> 48;
 		if (count - i < 8)
-			rank -= 8 - (count - i); /* the zero bytes behind the last */
+			rank -= 8 - (count - i); /* what was masked off */
 	}
 	return (unsigned)rank;
 }
@@ -111,12 +115,33 @@ static inline uint32_t line_trie_step(const void *image, uint32_t entry, uint32_
 		next = (const p2pnic_fib_entry *)(node + ((shape + 7) & ~7u)) +
 		       line_trie_rank(node, shape, key);
 		return atomic_load_explicit(next, memory_order_acquire);
-	default: /* BITMAP_OF_ENTRIES */
-		__builtin_memcpy(&map, node + 8 * (key >> 6), 8);
-		next = (const p2pnic_fib_entry *)(node + 40) + node[32 + (key >> 6)] +
-		       line_trie_runs(map, key);
+	default: /* BITMAP_OF_ENTRIES, TABLE */
+		next = (const p2pnic_fib_entry *)node + key;
+		if (shape != P2PNIC_LINE_TRIE_TABLE) {
+			__builtin_memcpy(&map, node + 8 * (key >> 6), 8);
+			next = (const p2pnic_fib_entry *)(node + 40) + node[32 + (key >> 6)] +
+			       line_trie_runs(map, key);
+		}
 		return atomic_load_explicit(next, memory_order_acquire);
 	}
+}
+
+static inline bool line_trie_is_wide(uint32_t entry)
+{
+	return (entry & P2PNIC_LINE_TRIE_ENTRY(0, 7, P2PNIC_LINE_TRIE_WIDE)) ==
+	       P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_RANGES, P2PNIC_LINE_TRIE_WIDE);
+}
+
+/* What a WIDE node holds for a key of 16 bits: an entry of type LEAF. */
+static inline uint32_t line_trie_step_wide(const void *image, uint32_t entry, uint32_t key)
+{
+	const uint16_t *boundary =
+		(const void *)((const uint8_t *)image + P2PNIC_LINE_TRIE_OFFSET(entry));
+	unsigned count = entry & (P2PNIC_LINE_TRIE_WIDE - 1), rank = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		rank += boundary[i] <= key;
+	return P2PNIC_LINE_TRIE_ENTRY(boundary[count + rank], P2PNIC_LINE_TRIE_LEAF, 0);
 }
 
 static inline bool line_trie_is_leaf(uint32_t entry)
@@ -148,11 +173,23 @@ static inline uint32_t fib_ipv6_octet(const struct fib_ipv6 *address, unsigned n
 	return (uint32_t)(half >> (56 - 8 * (number & 7))) & 0xff;
 }
 
+/* line_trie_step with octet `octet` of an address; a WIDE node takes that and the next. */
+static inline uint32_t line_trie_step6(
+	const void *image, uint32_t entry, const struct fib_ipv6 *address, unsigned octet)
+{
+	uint32_t key = fib_ipv6_octet(address, octet);
+
+	if (line_trie_is_wide(entry))
+		return line_trie_step_wide(
+			image, entry, key << 8 | fib_ipv6_octet(address, octet + 1));
+	return line_trie_step(image, entry, key);
+}
+
 static inline uint16_t line_trie_walk6(
 	const void *image, uint32_t entry, const struct fib_ipv6 *address)
 {
 	for (unsigned octet = 2; !line_trie_is_leaf(entry); octet++)
-		entry = line_trie_step(image, entry, fib_ipv6_octet(address, octet));
+		entry = line_trie_step6(image, entry, address, octet);
 	return (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry);
 }
 

@@ -164,6 +164,7 @@ static int load_step(struct router_nic *nic)
 	result = table_load(r->table, &nic->driver, &error);
 	if (result)
 		return router_fail(r, result, "%s", error.text);
+	nics_mend(r); /* NICs that an older one has put out of step */
 	if (nic->driver.adopted)
 		return 0;
 	result = driver_nic_command(&nic->driver, P2PNIC_OP_START, 0);

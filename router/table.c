@@ -19,6 +19,7 @@ struct table {
 	struct fib *fib[2]; /* IPv4, IPv6; NULL: not made, and then no NIC is in step */
 	uint64_t image_bytes[2];
 	bool in_step[P2PNIC_NICS_MAX];
+	bool version_1; /* a NIC has come that takes no IPv6 image of version 2 */
 	struct table_counts counts;
 	struct p2pnic_sources sources; /* own and broadcast addresses: packets from them stay */
 };
@@ -93,6 +94,7 @@ static int image_new(
 {
 	const struct fib_config config = {.family = six ? 6 : 4,
 		.kind = t->kind,
+		.version_1 = t->version_1,
 		.room = layout_of(t->bar2_bytes, half).room[six]};
 	struct error reason = {"out of memory"};
 	size_t n;
@@ -110,6 +112,26 @@ static int image_new(
 	}
 	*out = fib;
 	return 0;
+}
+
+/* Images that NICs have no part in any more: they are made again when they are needed. */
+static void drop_images(struct table *t)
+{
+	for (unsigned six = 0; six < 2; six++) {
+		fib_free(t->fib[six]);
+		t->fib[six] = NULL;
+	}
+	memset(t->in_step, 0, sizeof(t->in_step));
+}
+
+/* All NICs have the same images. So with an older one among them all are loaded anew, with images
+ * that it takes. */
+static void mind_version(struct table *t, const struct driver_nic *n)
+{
+	if (t->version_1 || n->version >= P2PNIC_FIB_VERSION_WIDE_FROM)
+		return;
+	t->version_1 = true;
+	drop_images(t);
 }
 
 /* --- Load ------------------------------------------------------------------------------------- */
@@ -173,10 +195,12 @@ static int load_half(struct table *t, struct driver_nic *n, unsigned half, struc
 		if (result)
 			return result;
 		fib_image_write(fib, n->bar2 + layout.offset[six]);
-		if (half != t->half)
+		if (half != t->half) {
 			fib_free(fib);
-		else
-			t->fib[six] = fib;
+			continue;
+		}
+		t->fib[six] = fib;
+		fib_image(fib, &t->image_bytes[six]);
 	}
 	result = switch_to(n, half);
 	if (!result)
@@ -195,6 +219,7 @@ int table_load(struct table *t, struct driver_nic *n, struct error *error)
 		return error_set(error, -EINVAL,
 			"%s: table memory is %u MiB, the table was made for %u", n->name,
 			n->bar2_bytes >> 20, t->bar2_bytes >> 20);
+	mind_version(t, n);
 	/* A router that died between register and command, or between the families, left that half
 	 * whole. */
 	if (half != -ENOENT)
@@ -264,16 +289,6 @@ static void count_routes(const struct table *t, struct next_hops *hops, const st
 		report->deleted += old && !change[k].next_hop;
 		report->changed += old && change[k].next_hop && old->next_hop != change[k].next_hop;
 	}
-}
-
-/* Images that NICs have no part in any more: they are made again when they are needed. */
-static void drop_images(struct table *t)
-{
-	for (unsigned six = 0; six < 2; six++) {
-		fib_free(t->fib[six]);
-		t->fib[six] = NULL;
-	}
-	memset(t->in_step, 0, sizeof(t->in_step));
 }
 
 /* The images as they will be; nothing of it has left the host. patch NULL: no route of that family
@@ -346,6 +361,8 @@ static void load_others(struct table *t, const struct table_nics *nics, const bo
 	uint64_t start = clock_now_ns();
 	struct error error;
 
+	for (unsigned k = 0; k < nics->n; k++)
+		mind_version(t, nics->nic[k]);
 	for (unsigned k = 0; k < nics->n; k++) {
 		if (skip[nics->nic[k]->index])
 			continue;

@@ -111,7 +111,8 @@ int table_try(const struct config *, struct error *error);
 int table_change(struct table *, struct next_hops *hops, const struct route *change, size_t changes,
 	const struct table_nics *, struct table_report *, struct error *error);
 
-/* Loads the table as it is into one NIC, which is in step then. */
+/* Loads the table as it is into one NIC, which is in step then. The first that is older than image
+ * version 2 (p2pnic/fib.h) puts all others out of step: they need the image that it takes. */
 int table_load(struct table *, struct driver_nic *, struct error *error);
 
 /* For a NIC that is up: does it hold this table? fall_behind: it does not any more, as it was left

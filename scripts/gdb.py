@@ -35,6 +35,9 @@ def fib_entry(word):
         return f"next hop {unit}"
     if kind == 0 and shape == 0 and 0 <= unit - LEAVES // 8 < 256:
         return f"next hop {unit - LEAVES // 8}"
+    if shape & 0x20 and kind in (0, 3):  # P2PNIC_LINE_TRIE_WIDE, P2PNIC_LINE_TRIE_TABLE
+        return (f"wide ranges, {shape & 0x1f} boundaries" if kind == 0 else "table") + (
+            f", at {unit * 8:#x}")
     return f"{name_of(NODES, kind)}, shape {shape}, at {unit * 8:#x}"
 
 

@@ -2,7 +2,7 @@
 /*
  * Differential fuzzing of the line trie: the input is a sequence of changes; after each batch the
  * copy that patches keep up to date must answer as the naive twin does. First byte: bit 0 family,
- * bit 1 late epochs, bit 2 a room so small that changes are refused.
+ * bit 1 late epochs, bit 2 a room so small that changes are refused, bit 3 an image of version 1.
  *
  * A change is 6 bytes: {slot, slot, slot, length, next hop, control}; slots are spread over the
  * address so that few bytes make nested, neighbouring and deep prefixes.
@@ -27,6 +27,7 @@ static struct fib_route route_of(const uint8_t *in, unsigned family)
 				(uint64_t)(in[2] & 15) << 36 | (uint64_t)(in[2] >> 4) << 52;
 	else
 		r.prefix = (struct fib_ipv6){(uint64_t)(in[0] % 4) << 60 | (uint64_t)in[1] << 40 |
+						     (uint64_t)(in[0] >> 2) << 21 |
 						     (uint64_t)(in[2] & 15) << 8,
 			(uint64_t)(in[2] >> 4) << 4};
 	r.prefix.high &= length >= 64 ? ~0ull : ~(~0ull >> length);
@@ -55,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	family = data[0] & 1 ? 6 : 4;
 	late = data[0] & 2;
 	room = data[0] & 4 ? P2PNIC_LINE_TRIE_NODES + 2048 : 1u << 20;
-	fib = fib_new(&(struct fib_config){family, P2PNIC_FIB_LINE_TRIE, room}, &error);
+	fib = fib_new(
+		&(struct fib_config){family, P2PNIC_FIB_LINE_TRIE, room, data[0] & 8}, &error);
 	device = aligned_alloc(64, room);
 	if (!fib || !device || naive_open(&twin))
 		abort();

@@ -39,7 +39,11 @@ static uint32_t fake_command(struct fake_nic *f, uint32_t command)
 	}
 	if (command != P2PNIC_OP_FIB_IPV4 && command != P2PNIC_OP_FIB_IPV6)
 		return P2PNIC_BAD_OPERATION;
-	if (!fib_image_valid(f->driver.bar2 + offset, f->driver.bar2_bytes - offset, six ? 6 : 4))
+	const struct p2pnic_fib_header *image = (const void *)(f->driver.bar2 + offset);
+
+	if (!fib_image_valid(image, f->driver.bar2_bytes - offset, six ? 6 : 4) ||
+		(image->version == P2PNIC_FIB_VERSION_WIDE &&
+			f->driver.version < P2PNIC_FIB_VERSION_WIDE_FROM))
 		return P2PNIC_BAD_IMAGE;
 	if (f->on_switch && f->in_force[six] != offset)
 		f->on_switch(f);
@@ -74,6 +78,7 @@ void fake_open(struct fake_nic *f, unsigned index, uint32_t bar2_bytes)
 	f->device.region[VFIO_PCI_BAR0_REGION_INDEX].bytes = P2PNIC_BAR0_BYTES;
 	snprintf(f->driver.name, sizeof(f->driver.name), "nic%u", index + 1);
 	f->driver.index = index;
+	f->driver.version = P2PNIC_VERSION;
 	f->driver.device = &f->device;
 	f->driver.bar2_bytes = bar2_bytes;
 	f->driver.bar2 = aligned_alloc(4096, bar2_bytes);

@@ -37,18 +37,23 @@ struct rig {
 	struct error error;
 };
 
-static void rig_open(struct rig *rig, unsigned family, unsigned kind, uint64_t room)
+static void rig_open_as(struct rig *rig, const struct fib_config *config)
 {
-	const struct fib_config config = {family, kind, room};
+	uint64_t room = config->room;
 
 	memset(rig, 0, sizeof *rig);
-	rig->family = family;
-	rig->fib = fib_new(&config, &rig->error);
+	rig->family = config->family;
+	rig->fib = fib_new(config, &rig->error);
 	assert_non_null(rig->fib);
 	assert_int_equal(naive_open(&rig->twin), 0);
 	rig->device = aligned_alloc(64, room);
 	memset(rig->device, 0xa5, room);
 	fib_image_write(rig->fib, rig->device);
+}
+
+static void rig_open(struct rig *rig, unsigned family, unsigned kind, uint64_t room)
+{
+	rig_open_as(rig, &(struct fib_config){family, kind, room, false});
 }
 
 static void rig_close(struct rig *rig)
@@ -118,8 +123,9 @@ static struct fib_ipv6 top_bits(struct fib_ipv6 a, unsigned length)
  * An address space of 8 bits at bit `at` of the address: every address of it is looked up after
  * every operation of random sequences.
  */
-static void exhaustive(unsigned family, unsigned kind, unsigned at, unsigned operations)
+static void exhaustive(const struct fib_config *config, unsigned at, unsigned operations)
 {
+	const unsigned family = config->family;
 	struct fib_ipv6 base = {check_random(&seed), check_random(&seed)}, address[256];
 	unsigned wide = below(3);
 	struct rig rig;
@@ -135,7 +141,7 @@ static void exhaustive(unsigned family, unsigned kind, unsigned at, unsigned ope
 		if (family == 4)
 			address[v] = (struct fib_ipv6){address[v].high & 0xffffffff00000000u, 0};
 	}
-	rig_open(&rig, family, kind, ROOM);
+	rig_open_as(&rig, config);
 	for (unsigned o = 0; o < operations; o++) {
 		struct fib_route changes[40];
 		unsigned n = below(4) ? 1 : 1 + below(40), phase = o / 64 % 3;
@@ -164,20 +170,28 @@ static void exhaustive(unsigned family, unsigned kind, unsigned at, unsigned ope
 
 static void eight_bits_ipv4(void **state)
 {
+	const struct fib_config line_trie = {4, P2PNIC_FIB_LINE_TRIE, ROOM, false};
+	const struct fib_config state_jump = {4, P2PNIC_FIB_STATE_JUMP, ROOM, false};
+
 	for (unsigned at = 0; at <= 24; at += 2)
-		exhaustive(4, P2PNIC_FIB_LINE_TRIE, at, 120);
+		exhaustive(&line_trie, at, 120);
 	for (unsigned at = 0; at <= 24; at += 6)
-		exhaustive(4, P2PNIC_FIB_STATE_JUMP, at, 60);
+		exhaustive(&state_jump, at, 60);
 }
 
 static void eight_bits_ipv6(void **state)
 {
 	static const unsigned places[] = {
-		0, 8, 12, 16, 19, 24, 30, 40, 48, 56, 60, 64, 80, 101, 120};
+		0, 8, 12, 16, 19, 24, 30, 32, 36, 38, 40, 48, 56, 60, 64, 80, 101, 120};
+	const struct fib_config line_trie = {6, P2PNIC_FIB_LINE_TRIE, ROOM, false};
+	const struct fib_config version_1 = {6, P2PNIC_FIB_LINE_TRIE, ROOM, true};
+	const struct fib_config state_jump = {6, P2PNIC_FIB_STATE_JUMP, ROOM, false};
 
-	for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++)
-		exhaustive(6, P2PNIC_FIB_LINE_TRIE, places[i], 100);
-	exhaustive(6, P2PNIC_FIB_STATE_JUMP, 44, 60);
+	for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++) {
+		exhaustive(&line_trie, places[i], 100);
+		exhaustive(&version_1, places[i], 20);
+	}
+	exhaustive(&state_jump, 44, 60);
 }
 
 struct routes {
@@ -193,10 +207,10 @@ static void see(void *context, const struct fib_route *route)
 }
 
 /* Nested and clustered routes of all lengths under churn; then as freshly built. */
-static void churn(unsigned family, unsigned changes)
+static void churn(unsigned family, bool version_1, unsigned changes)
 {
 	unsigned bits = family == 4 ? 32 : 128;
-	const struct fib_config config = {family, P2PNIC_FIB_LINE_TRIE, ROOM};
+	const struct fib_config config = {family, P2PNIC_FIB_LINE_TRIE, ROOM, version_1};
 	struct fib_route *known = malloc(4000 * sizeof *known);
 	struct fib_route *last = malloc(4000 * sizeof *last);
 	struct routes routes = {malloc(4000 * sizeof *routes.route), 0};
@@ -205,7 +219,7 @@ static void churn(unsigned family, unsigned changes)
 	struct fib *fresh;
 	struct rig rig;
 
-	rig_open(&rig, family, P2PNIC_FIB_LINE_TRIE, ROOM);
+	rig_open_as(&rig, &config);
 	for (unsigned i = 0; i < 4000; i++) {
 		/* Most lie next to another: long common beginnings. */
 		struct fib_ipv6 prefix = {check_random(&seed), check_random(&seed)};
@@ -260,12 +274,13 @@ static void churn(unsigned family, unsigned changes)
 
 static void churn_ipv4(void **state)
 {
-	churn(4, 8000);
+	churn(4, false, 8000);
 }
 
 static void churn_ipv6(void **state)
 {
-	churn(6, 8000);
+	churn(6, false, 8000);
+	churn(6, true, 8000);
 }
 
 /* A table that does not fit is refused whole, with the numbers; what was there stays in force. */

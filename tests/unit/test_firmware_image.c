@@ -4,6 +4,7 @@
  * leads to.
  */
 #include "fib/fib_image.h"
+#include "fib/line_trie_encode.h"
 #include "firmware/fib_lookup.h"
 
 #include <setjmp.h>
@@ -22,9 +23,9 @@ struct image {
 };
 
 /* Routes that need every type of node. */
-static struct image image_of(unsigned family, unsigned kind)
+static struct image image_of(unsigned family, unsigned kind, bool version_1)
 {
-	const struct fib_config config = {family, kind, ROOM};
+	const struct fib_config config = {family, kind, ROOM, version_1};
 	struct image i = {.family = family};
 	struct error error = {""};
 	struct fib *fib = fib_new(&config, &error);
@@ -88,7 +89,8 @@ static void wrong_header(struct image *i)
 	assert_false(fib_image_valid(i->bytes, bytes - 1, i->family));
 	assert_false(fib_image_valid(i->bytes, ROOM, i->family == 4 ? 6 : 4));
 	refused(i, HEADER(magic), 0, 4);
-	refused(i, HEADER(version), P2PNIC_FIB_VERSION + 1, 2);
+	refused(i, HEADER(version), 0, 2);
+	refused(i, HEADER(version), P2PNIC_FIB_VERSION_WIDE + 1, 2);
 	refused(i, HEADER(kind), 3, 1);
 	refused(i, HEADER(bytes), ROOM + 64, 8);
 	refused(i, HEADER(bytes), 0, 8);
@@ -104,13 +106,14 @@ static void wrong_header(struct image *i)
 
 static void wrong_state_jump(unsigned family)
 {
-	struct image i = image_of(family, P2PNIC_FIB_STATE_JUMP);
+	struct image i = image_of(family, P2PNIC_FIB_STATE_JUMP, false);
 	const struct p2pnic_fib_header *header = (const void *)i.good;
 	uint64_t root = atomic_load(&header->root);
 	const struct p2pnic_state_jump *t = (const void *)(i.good + root);
 	uint32_t last = t->levels, level1 = t->first[1], other = family == 4 ? 6 : 4;
 
 	wrong_header(&i);
+	refused(&i, HEADER(version), P2PNIC_FIB_VERSION_WIDE, 2);
 	refused(&i, HEADER(family), other, 1);
 	refused(&i, HEADER(root), root + 4, 8);
 	refused(&i, HEADER(root), 0, 8);
@@ -164,9 +167,56 @@ static uint64_t root_of_type(const struct image *i, unsigned type, bool shaped)
 	return 0;
 }
 
-static void wrong_line_trie(unsigned family)
+/* What images of version 2 alone have, or may not have. */
+static void wrong_wide(struct image *i)
 {
-	struct image i = image_of(family, P2PNIC_FIB_LINE_TRIE);
+	const uint32_t end = (uint32_t)(((const struct p2pnic_fib_header *)i->good)->bytes / 8);
+	const uint32_t nodes = P2PNIC_LINE_TRIE_NODES / 8;
+	/* Of 200a:1::/32: a node of entries at depth 16, a TABLE at 24, a WIDE one at 32. */
+	const uint64_t at16 = P2PNIC_LINE_TRIE_ROOT + 4 * 0x200a;
+	const uint64_t at24 = encoded_word(i->good, word_at(i, at16), 0);
+	const uint64_t at32 = encoded_word(i->good, word_at(i, at24), 1);
+	const uint32_t table = word_at(i, at24), wide = word_at(i, at32);
+	const uint32_t of_bytes[] = {P2PNIC_LINE_TRIE_RANGES, P2PNIC_LINE_TRIE_BITMAP};
+	const uint64_t leaf = P2PNIC_LINE_TRIE_OFFSET(wide) +
+			      2ull * (P2PNIC_LINE_TRIE_SHAPE(wide) - P2PNIC_LINE_TRIE_WIDE);
+
+	assert_int_equal(
+		table & 0xfff, P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES,
+				       P2PNIC_LINE_TRIE_TABLE));
+	assert_int_equal(wide & 0xfe0,
+		P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_RANGES, P2PNIC_LINE_TRIE_WIDE));
+	/* No WIDE node but at depth 32, none too long or over a line, no leaf beyond the last. */
+	refused(i, at16, wide, 4);
+	refused(i, at24, wide, 4);
+	refused(i, at32, wide | P2PNIC_LINE_TRIE_WIDE_MAX, 4);
+	refused(i, at32,
+		P2PNIC_LINE_TRIE_ENTRY(
+			nodes | 7, P2PNIC_LINE_TRIE_RANGES, P2PNIC_LINE_TRIE_WIDE | 2),
+		4);
+	refused(i, leaf, P2PNIC_NEXT_HOPS_MAX, 2);
+	refused(i, leaf + 2, P2PNIC_NEXT_HOPS_MAX, 2);
+	/* No nodes of bytes before depth 40, no bitmaps of entries, no other shape of a table. */
+	for (unsigned k = 0; k < 2; k++) {
+		uint32_t node = P2PNIC_LINE_TRIE_ENTRY(nodes, of_bytes[k], 0);
+
+		refused(i, at16, node, 4);
+		refused(i, at24, node, 4);
+		refused(i, at32, node, 4);
+	}
+	refused(i, at24, table & ~P2PNIC_LINE_TRIE_TABLE, 4);
+	refused(i, at24, table | 1, 4);
+	/* The image's last line holds no node. */
+	refused(i, at16, P2PNIC_LINE_TRIE_ENTRY(end - 8, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 0), 4);
+	refused(i, at24, (end - 8 - 127) << 12 | (table & 0xfff), 4);
+	refused(i, P2PNIC_LINE_TRIE_ROOT, P2PNIC_LINE_TRIE_NEXT_HOP(1), 4);
+	/* Nor is such an image one of version 1. */
+	refused(i, HEADER(version), P2PNIC_FIB_VERSION, 2);
+}
+
+static void wrong_line_trie(unsigned family, bool version_1)
+{
+	struct image i = image_of(family, P2PNIC_FIB_LINE_TRIE, version_1);
 	uint64_t bytes = ((const struct p2pnic_fib_header *)i.good)->bytes;
 	uint32_t end = (uint32_t)(bytes / 8), nodes = P2PNIC_LINE_TRIE_NODES / 8;
 	const uint64_t any = P2PNIC_LINE_TRIE_ROOT + 4 * 77;
@@ -218,6 +268,8 @@ static void wrong_line_trie(unsigned family)
 			break;
 		case P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES:
 			refused(&i, at, P2PNIC_LINE_TRIE_ENTRY(unit, type, 1), 4);
+			refused(&i, at, P2PNIC_LINE_TRIE_ENTRY(unit, type, P2PNIC_LINE_TRIE_TABLE),
+				4);
 			refused(&i, at, P2PNIC_LINE_TRIE_ENTRY(end - 4, type, 0), 4);
 			refused(&i, unit * 8ull + 33, i.good[unit * 8ull + 33] + 1u, 1);
 			break;
@@ -248,16 +300,20 @@ static void wrong_line_trie(unsigned family)
 		e = P2PNIC_LINE_TRIE_ENTRY(nodes, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 31);
 		for (uint64_t at = P2PNIC_LINE_TRIE_ROOT; at < P2PNIC_LINE_TRIE_LEAVES; at += 4)
 			memcpy(i.bytes + at, &e, 4);
-		e = P2PNIC_LINE_TRIE_ENTRY(nodes + 32, P2PNIC_LINE_TRIE_RANGES, 0);
+		e = P2PNIC_LINE_TRIE_ENTRY(nodes + 32, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, 0);
 		for (unsigned k = 0; k < 32; k++)
 			memcpy(node + 32 + 4 * k, &e, 4);
 		assert_false(fib_image_valid(i.bytes, ROOM, family));
 		memcpy(i.bytes, i.good, ROOM);
 		/* A node of one run is a node like others. */
 		memcpy(i.bytes + any, &e, 4);
+		e = P2PNIC_LINE_TRIE_ENTRY(7, P2PNIC_LINE_TRIE_LEAF, 0);
+		memcpy(i.bytes + 8ull * (nodes + 32), &e, 4);
 		assert_true(fib_image_valid(i.bytes, ROOM, family));
 		memcpy(i.bytes, i.good, ROOM);
 	}
+	if (family == 6 && !version_1)
+		wrong_wide(&i);
 	/* Any word, any value: refused, or every lookup ends (address sanitizer watches). */
 	for (unsigned k = 0; k < 3000; k++) {
 		struct fib_ipv6 to[64];
@@ -287,8 +343,9 @@ static void wrong_line_trie(unsigned family)
 
 static void line_trie(void **state)
 {
-	wrong_line_trie(4);
-	wrong_line_trie(6);
+	wrong_line_trie(4, false);
+	wrong_line_trie(6, false);
+	wrong_line_trie(6, true);
 }
 
 int main(void)

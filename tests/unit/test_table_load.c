@@ -92,6 +92,39 @@ static void nic_of_another_size(void **state)
 	rig_free(r);
 }
 
+/* An older NIC among others: all get what it takes, and go on with it. */
+static void nic_of_an_older_contract(void **state)
+{
+	struct rig *r = rig_new(16, NULL, RIG_BAR2_BYTES);
+
+	configured(r);
+	fake_close(&r->nic[1]);
+	fake_open(&r->nic[1], 1, RIG_BAR2_BYTES);
+	r->nic[1].driver.version = P2PNIC_FIB_VERSION_WIDE_FROM - 1;
+	assert_int_equal(table_load(r->table, &r->nic[1].driver, &r->error), 0);
+	assert_true(table_in_step(r->table, &r->nic[1].driver));
+	assert_false(table_in_step(r->table, &r->nic[0].driver));
+	assert_false(table_in_step(r->table, &r->nic[2].driver));
+	world_change(&r->world, 30);
+	configured(r);
+	assert_int_equal(r->report.patched, 1);
+	assert_int_equal(r->report.loaded, 2);
+	assert_all_right(r);
+	world_change(&r->world, 30);
+	configured(r);
+	assert_int_equal(r->report.patched, 3);
+	assert_all_right(r);
+	rig_free(r);
+	/* There from the beginning: whichever is first. */
+	r = rig_new(17, NULL, RIG_BAR2_BYTES);
+	r->nic[2].driver.version = P2PNIC_FIB_VERSION_WIDE_FROM - 1;
+	configured(r);
+	assert_int_equal(r->report.failed, 0);
+	assert_int_equal(r->report.loaded, 3);
+	assert_all_right(r);
+	rig_free(r);
+}
+
 struct takeover {
 	struct rig *rig; /* its `fresh` is what there was before */
 	unsigned checks; /* switches until something new may be in force */
@@ -160,6 +193,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nic_fails_and_returns),
 		cmocka_unit_test(sources_refused),
 		cmocka_unit_test(nic_of_another_size),
+		cmocka_unit_test(nic_of_an_older_contract),
 		cmocka_unit_test(running_nics_are_taken_over),
 	};
 

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * IPv6 lookups in images of version 2, with AVX2. A burst goes down the trie depth by depth: one
+ * short loop for each, over a queue of the lookups that get there. A lookup is added to the queues
+ * of the next depth without a branch (it is always written, and the queue grows by one or by none),
+ * so none is guessed wrong; and by the time that a node is read, its line is on its way.
+ */
+#include "fib_line_trie.h"
+
+#include "x86.h"
+
+#ifdef __x86_64__
+#define TYPE_BITMAP  (P2PNIC_LINE_TRIE_BITMAP << 9)
+#define TYPE_ENTRIES (P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES << 9)
+#define TYPE_LEAF    (P2PNIC_LINE_TRIE_LEAF << 9)
+
+#define COUNT(entry) ((entry) & (P2PNIC_LINE_TRIE_RANGES_MAX - 1))
+
+static inline const uint8_t *node_of(const uint8_t *image, uint32_t entry)
+{
+	return image + P2PNIC_LINE_TRIE_OFFSET(entry);
+}
+
+/* How many of the first `count` (at most 31) bytes are ≤ key. */
+AVX2 static inline uint32_t rank8(const uint8_t *boundary, uint32_t count, uint32_t key)
+{
+	const __m256i keys = _mm256_set1_epi8((char)key);
+	const __m256i line = _mm256_loadu_si256((const __m256i *)boundary);
+	const __m256i below = _mm256_cmpeq_epi8(_mm256_max_epu8(line, keys), keys);
+
+	return (uint32_t)_mm_popcnt_u32(_bzhi_u32((uint32_t)_mm256_movemask_epi8(below), count));
+}
+
+/* A node of entries. Of a TABLE, whose count is 0, the key is the rank. */
+AVX2 static inline uint32_t step_entries(const uint8_t *image, uint32_t entry, uint32_t key)
+{
+	const uint8_t *node = node_of(image, entry);
+	const uint32_t count = COUNT(entry), table = -(entry >> 9 & 1); /* all ones or none */
+	const p2pnic_fib_entry *first = (const void *)(node + ((count + 7) & ~7u));
+
+	return atomic_load_explicit(
+		first + (rank8(node, count, key) | (key & table)), memory_order_acquire);
+}
+
+AVX2 static inline uint32_t step_wide(const uint8_t *image, uint32_t entry, uint32_t key)
+{
+	const uint16_t *node = (const void *)node_of(image, entry);
+	const uint32_t count = COUNT(entry);
+	const __m256i keys = _mm256_set1_epi16((short)key);
+	const __m256i line = _mm256_loadu_si256((const __m256i *)node);
+	const __m256i below = _mm256_cmpeq_epi16(_mm256_max_epu16(line, keys), keys);
+	/* Two bits for each boundary. */
+	uint32_t bits = _bzhi_u32((uint32_t)_mm256_movemask_epi8(below), 2 * count);
+
+	return (uint32_t)node[count + (uint32_t)_mm_popcnt_u32(bits) / 2] << 12 | TYPE_LEAF;
+}
+
+/* From depth 40 on, where nodes of bytes are. */
+AVX2 static inline uint32_t walk_deep(
+	const uint8_t *image, uint32_t entry, const struct fib_ipv6 *address)
+{
+	for (unsigned octet = 5; !(entry & TYPE_LEAF); octet++) {
+		uint32_t key = fib_ipv6_octet(address, octet);
+
+		if (!(entry & (TYPE_BITMAP | TYPE_ENTRIES))) {
+			const uint8_t *node = node_of(image, entry);
+			uint32_t count = COUNT(entry);
+
+			entry = (uint32_t)node[count + rank8(node, count, key)] << 12 | TYPE_LEAF;
+		} else if (entry & TYPE_ENTRIES) {
+			entry = step_entries(image, entry, key);
+		} else {
+			entry = line_trie_step(image, entry, key);
+		}
+	}
+	return entry;
+}
+
+/* What a node of that entry will be read at; `key`, should it be a TABLE. */
+static inline void fetch(const uint8_t *image, uint32_t entry, uint32_t key)
+{
+	__builtin_prefetch(node_of(image, entry) + (4 * key & -(entry >> 9 & 1)));
+}
+
+struct queue {
+	unsigned n;
+	uint8_t number[P2PNIC_BURST_MAX];
+};
+
+static inline void queue_add(struct queue *q, unsigned number, bool really)
+{
+	q->number[q->n] = (uint8_t)number;
+	q->n += really;
+}
+
+#define OCTET(i, octet) (address[i].high >> (56 - 8 * (octet)) & 0xff)
+
+AVX2 void line_trie_lookup6_avx2(
+	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
+{
+	uint32_t entry[P2PNIC_BURST_MAX];
+	struct queue at16, at24, at32, wide, at40;
+
+	at16.n = at24.n = at32.n = wide.n = at40.n = 0;
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t e = line_trie_root(image, (uint32_t)(address[i].high >> 48));
+
+		entry[i] = e;
+		queue_add(&at16, i, !(e & TYPE_LEAF));
+		fetch(image, e, OCTET(i, 2));
+	}
+	for (unsigned k = 0; k < at16.n; k++) {
+		unsigned i = at16.number[k];
+		uint32_t e = step_entries(image, entry[i], OCTET(i, 2));
+
+		entry[i] = e;
+		queue_add(&at24, i, !(e & TYPE_LEAF));
+		fetch(image, e, OCTET(i, 3));
+	}
+	for (unsigned k = 0; k < at24.n; k++) {
+		unsigned i = at24.number[k];
+		uint32_t e = step_entries(image, entry[i], OCTET(i, 3));
+
+		entry[i] = e;
+		queue_add(&wide, i, !(e & (TYPE_LEAF | TYPE_ENTRIES)));
+		queue_add(&at32, i, e & TYPE_ENTRIES);
+		fetch(image, e, OCTET(i, 4));
+	}
+	for (unsigned k = 0; k < at32.n; k++) {
+		unsigned i = at32.number[k];
+		uint32_t e = step_entries(image, entry[i], OCTET(i, 4));
+
+		entry[i] = e;
+		queue_add(&at40, i, !(e & TYPE_LEAF));
+		fetch(image, e, OCTET(i, 5));
+	}
+	for (unsigned k = 0; k < wide.n; k++) {
+		unsigned i = wide.number[k];
+
+		entry[i] = step_wide(image, entry[i], address[i].high >> 16 & 0xffff);
+	}
+	for (unsigned k = 0; k < at40.n; k++) {
+		unsigned i = at40.number[k];
+
+		entry[i] = walk_deep(image, entry[i], &address[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		next_hop[i] = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry[i]);
+}
+
+AVX2 static inline uint32_t lookup_one(const uint8_t *image, const struct fib_ipv6 *address)
+{
+	uint32_t entry = line_trie_root(image, (uint32_t)(address->high >> 48));
+
+	for (unsigned octet = 2; octet < 5; octet++) {
+		if (entry & TYPE_LEAF)
+			return entry;
+		if (!(entry & TYPE_ENTRIES))
+			return step_wide(image, entry, address->high >> 16 & 0xffff);
+		entry = step_entries(image, entry, fib_ipv6_octet(address, octet));
+	}
+	return walk_deep(image, entry, address);
+}
+
+AVX2 void line_trie_few6_avx2(
+	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		next_hop[i] = (uint16_t)P2PNIC_LINE_TRIE_UNIT(lookup_one(image, &address[i]));
+}
+#endif
