@@ -52,6 +52,7 @@ int command_reload(int argc, char **argv);
 int command_router(int argc, char **argv);
 int command_show(int argc, char **argv);
 int command_stop(int argc, char **argv);
+int command_report(int argc, char **argv);
 int command_lab(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_tester(int argc, char **argv);
@@ -59,6 +60,6 @@ int command_top(int argc, char **argv);
 
 extern const struct command_syntax completion_syntax, doctor_syntax, fib_syntax, keeper_syntax,
 	lab_syntax, metrics_syntax, nic_syntax, punt_syntax, reload_syntax, replay_syntax,
-	router_syntax, show_syntax, stop_syntax, tester_syntax, top_syntax;
+	report_syntax, router_syntax, show_syntax, stop_syntax, tester_syntax, top_syntax;
 
 #endif

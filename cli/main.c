@@ -27,6 +27,7 @@ const struct command commands[] = {
 	{"punt", command_punt, "carry frames between NICs and the kernel's taps", &punt_syntax},
 	{"metrics", command_metrics, "serve a router's counters to Prometheus and browsers",
 		&metrics_syntax},
+	{"report", command_report, "collect what a bug report needs", &report_syntax},
 	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix",
 		&doctor_syntax},
 	{"tester", command_tester, "generate and analyse traffic", &tester_syntax},

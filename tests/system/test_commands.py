@@ -34,7 +34,7 @@ def commands():
 
 def test_list():
     assert commands() == ["router", "reload", "stop", "config", "show", "top", "replay", "lab",
-                          "nic", "keeper", "punt", "metrics", "doctor", "tester", "fib",
+                          "nic", "keeper", "punt", "metrics", "report", "doctor", "tester", "fib",
                           "completion"]
 
 

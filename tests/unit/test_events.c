@@ -47,6 +47,8 @@ void __wrap_router_say(const struct router *r, const char *format, ...)
 	const size_t used = strlen(rig.said);
 	va_list arguments;
 
+	if (*format == LOG_EVENT)
+		format += 2;
 	va_start(arguments, format);
 	vsnprintf(rig.said + used, sizeof(rig.said) - used, format, arguments);
 	va_end(arguments);
