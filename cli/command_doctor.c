@@ -199,8 +199,10 @@ static bool ask_router(json_t *findings, const char *runtime, bool own, struct e
 }
 
 /* Without a router: what its configuration says. */
-static void check_configuration(json_t *findings, const char *path)
+static void check_configuration(json_t *findings, const char *path, const char *sysfs)
 {
+	char cpu[4096];
+
 	struct doctor doctor = {0};
 	const char *namespace;
 	struct config *config;
@@ -225,20 +227,24 @@ static void check_configuration(json_t *findings, const char *path)
 		finding_add(findings, FINDING_FAULT, "kernel", namespace ? namespace : "kernel", "",
 			"%s", error.text);
 	} else {
-		doctor = (struct doctor){.config = config, .netns = &netns};
+		doctor = (struct doctor){.config = config, .netns = &netns, .host = true};
+		if (sysfs && snprintf(cpu, sizeof(cpu), "%s/devices/system/cpu", sysfs) <
+				     (int)sizeof(cpu))
+			doctor.sysfs_cpu = cpu;
 		take(findings, doctor_look(&doctor), "its configuration");
 	}
 	netns_close(&netns);
 	config_free(config);
 }
 
-static void check_router(json_t *findings, struct which_router *router, const char *file)
+static void check_router(
+	json_t *findings, struct which_router *router, const char *file, const char *sysfs)
 {
 	const bool asked = *router->runtime;
 	struct error error;
 
 	if (file) {
-		check_configuration(findings, file);
+		check_configuration(findings, file, sysfs);
 		return;
 	}
 	which_router_settle(router);
@@ -284,7 +290,7 @@ int command_doctor(int argc, char **argv)
 		return status;
 	}
 	if (!sysfs || file || *router.runtime)
-		check_router(findings, &router, file);
+		check_router(findings, &router, file, sysfs);
 	if (host.json) {
 		json_t *all = json_pack("{s:O}", "checks", findings);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/doctor.h"
 #include "router/config.h"
+#include "router/doctor_host.h"
 #include "router/doctor_sysctl.h"
 #include "router/kernel_filters.h"
 #include "router/kernel_rules.h"
@@ -228,5 +229,7 @@ json_t *doctor_look(const struct doctor *d)
 		doctor_sysctls(d, look.found);
 	}
 	doctor_ports(d, look.found);
+	if (d->host)
+		doctor_host(d, look.found);
 	return look.found;
 }

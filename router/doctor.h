@@ -10,6 +10,11 @@
  *   filter   fault   a chain of nftables that forwarded packets would meet; iptables: a note
  *   sysctl           the taps' namespace; faults where the kernel does not forward
  *   port     fault   an interface of an af_packet port whose frames the kernel's stack takes, too
+ *   capability       this process lacks one that its configuration takes
+ *   feature  fault   the kernel cannot do what the configuration takes
+ *   queues, offload, mtu   interfaces of ports
+ *   core             engines that share a core, or its threads; other work there
+ *   memory   ok      huge pages
  *   kernel           it could not be looked at
  */
 #ifndef ROUTER_DOCTOR_H
@@ -27,7 +32,9 @@ struct doctor {
 	/* What the router knows of links and routes; NULL: no router runs, and they are not looked
 	 * at. */
 	const struct kernel_ways *ways;
-	bool routes; /* look at each route, too */
+	bool routes;           /* look at each route, too */
+	bool host;             /* look at the host, too (doctor_host.h) */
+	const char *sysfs_cpu; /* a recorded folder instead of sysfs's; NULL: that */
 };
 
 /* A list that the caller owns. Asks the kernel, which answers at once. */

@@ -13,7 +13,8 @@ json_t *show_doctor(const struct router *r, bool routes)
 	const struct doctor doctor = {.config = r->config,
 		.netns = &r->netns,
 		.ways = r->kernel ? &r->kernel->routes.ways : NULL,
-		.routes = routes};
+		.routes = routes,
+		.host = routes};
 
 	return doctor_look(&doctor);
 }
