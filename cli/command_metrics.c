@@ -74,6 +74,14 @@ static bool may_ask(const struct which_router *router)
 	return false;
 }
 
+static bool take(char *to, size_t room, const char *argument)
+{
+	if (snprintf(to, room, "%s", argument) < (int)room)
+		return true;
+	fprintf(stderr, "p2pnic metrics: '%s' is too long\n", argument);
+	return false;
+}
+
 int command_metrics(int argc, char **argv)
 {
 	struct metrics_order order = {.version = P2PNIC_VERSION_STRING};
@@ -89,13 +97,12 @@ int command_metrics(int argc, char **argv)
 	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case LISTEN:
-		case NAMESPACE:
-			if (strlen(optarg) >= (option == LISTEN ? sizeof(order.listen)
-								: sizeof(order.namespace))) {
-				fprintf(stderr, "p2pnic metrics: '%s' is too long\n", optarg);
+			if (!take(order.listen, sizeof(order.listen), optarg))
 				return COMMAND_USAGE;
-			}
-			strcpy(option == LISTEN ? order.listen : order.namespace, optarg);
+			break;
+		case NAMESPACE:
+			if (!take(order.namespace, sizeof(order.namespace), optarg))
+				return COMMAND_USAGE;
 			break;
 		case PUBLIC:
 			order.public = true;

@@ -19,8 +19,10 @@ static const char *number(double n, char text[16])
 	static const char unit[] = " kMGTPE";
 	unsigned k = 0;
 
-	if (isnan(n))
-		return strcpy(text, "-");
+	if (isnan(n)) {
+		snprintf(text, 16, "-");
+		return text;
+	}
 	while (n >= 999.5 && k < sizeof(unit) - 2) {
 		n /= 1000;
 		k++;

@@ -71,7 +71,7 @@ static char *status_json(const json_t *answer, const struct error *why)
 /* --- A request -------------------------------------------------------------------------------- */
 
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
-	const void *body, size_t bytes, enum MHD_ResponseMemoryMode mode)
+	void *body, size_t bytes, enum MHD_ResponseMemoryMode mode)
 {
 	static const char *const header[][2] = {
 		{"Content-Security-Policy", page_policy},
@@ -83,8 +83,7 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 		/* Connections are short, and counted; so is their time. */
 		{"Connection", "close"},
 	};
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)body, mode);
+	struct MHD_Response *response = MHD_create_response_from_buffer(bytes, body, mode);
 	enum MHD_Result result;
 
 	if (!response)
@@ -102,8 +101,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 static enum MHD_Result refuse(
 	struct MHD_Connection *connection, unsigned status, const char *sentence)
 {
-	return respond(connection, status, "text/plain; charset=utf-8", sentence, strlen(sentence),
-		MHD_RESPMEM_PERSISTENT);
+	return respond(connection, status, "text/plain; charset=utf-8", (void *)sentence,
+		strlen(sentence), MHD_RESPMEM_PERSISTENT);
 }
 
 /* A page of elsewhere could have its own name lead here (DNS rebinding) and then read what this
@@ -149,7 +148,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	if (*upload_bytes)
 		return MHD_NO;
 	if (!strcmp(url, "/"))
-		return respond(connection, MHD_HTTP_OK, "text/html; charset=utf-8", page,
+		return respond(connection, MHD_HTTP_OK, "text/html; charset=utf-8", (void *)page,
 			page_bytes, MHD_RESPMEM_PERSISTENT);
 	if (!strcmp(url, "/metrics")) {
 		type = "text/plain; version=0.0.4; charset=utf-8";

@@ -6,8 +6,8 @@
 		.metric = (is_metric),                                                             \
 		.help = (is_help),                                                                 \
 		.read = (is_read),                                                                 \
-		.unit = is_unit,                                                                   \
-		.type = is_type},
+		.unit = (is_unit),                                                                 \
+		.type = (is_type)},
 
 static const struct counter nic[] = {COUNTERS_NIC(ROW)};
 static const struct counter drop[] = {COUNTERS_DROP(ROW)};

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define ANSWER_MS 500u
-#define AGAIN_MS  5000u /* an address that is in use, or not there */
+#define AGAIN_MS  1000u /* an address that is in use, or not there */
 
 static void tell(void *context);
 

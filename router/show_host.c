@@ -31,12 +31,12 @@ static json_t *punt_row(
 		d->device ? driver_nic_count(&d->counters->punt[class].policed) : 0};
 	const struct p2pnic_policer limit =
 		d->device ? policer_in_force(d, class) : policer_of(r->config, class);
+	const uint64_t seen = p.passed + p.policed;
 	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "nic",
 		r->config->nics[k].name, "class", class_name[class], "ring",
 		ring_name[class_ring[class]], "rate", (json_int_t)limit.all.rate, "burst",
 		(json_int_t)limit.all.burst, "source_rate", (json_int_t)limit.source.rate,
-		"source_burst", (json_int_t)limit.source.burst, "seen",
-		(json_int_t)(p.passed + p.policed));
+		"source_burst", (json_int_t)limit.source.burst, "seen", (json_int_t)seen);
 
 	COUNTERS_PUNT(COUNTER_PUT)
 	return o;

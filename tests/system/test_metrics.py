@@ -16,7 +16,7 @@ import time
 import pytest
 from scapy.all import IP, UDP, Ether, raw
 
-from network import P2PNIC, SETTLE, Network, eventually, mac, processes_of, run
+from network import P2PNIC, SETTLE, Network, eventually, inside, mac, processes_of, run
 from test_kernel import KernelNetwork
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -156,8 +156,12 @@ def test_reloads_are_timed(net):
                        ('p2pnic_reload_duration_seconds_bucket{le="+Inf"}', 1),
                        ("p2pnic_reloads_refused_total", 1)):
         assert after[name] == before[name] + more, name
-    name = "p2pnic_reload_duration_seconds_sum"
-    assert after[name] > before[name]
+    took = after["p2pnic_reload_duration_seconds_sum"] - \
+        before["p2pnic_reload_duration_seconds_sum"]
+    assert took > 0
+    for name, value in after.items():
+        if found := re.match(r'p2pnic_reload_duration_seconds_bucket\{le="(.*)"\}', name):
+            assert value - before[name] == (took <= float(found[1])), (name, took)
 
 
 @pytest.mark.parametrize("which", ["net", "kernel"])
@@ -248,6 +252,26 @@ def test_router_stopped_and_killed(net):
     assert pid_of(net) == pid
 
 
+def test_address_in_use(net):
+    """It is said once, and tried again until it is free."""
+    old, path = net.router.config["metrics"]["listen"], f"{net.directory}/taken"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        net.router.config["metrics"]["listen"] = f"unix:{path}"
+        net.router.write()
+        net.router.reload()
+        why = f"metrics: listen unix:{path}: {path}: another process listens there"
+        eventually(lambda: why in net.router.messages(), what="a warning")
+    os.unlink(path)
+    eventually(lambda: os.path.exists(path) and not refused(path), what="it listens")
+    assert net.router.messages().count(why) == 1
+    net.router.config["metrics"]["listen"] = old
+    net.router.write()
+    net.router.reload()
+    eventually(lambda: os.path.exists(net.http) and not refused(net.http), what="it is back")
+
+
 def test_started_anew(net):
     pid = pid_of(net)
     os.kill(pid, signal.SIGKILL)
@@ -334,6 +358,25 @@ def test_by_hand(tmp_path):
     assert not path.exists()
 
 
+def test_public(tmp_path):
+    """Asked for, other hosts may reach it, by whatever name they have for it."""
+    port = free_port()
+    with by_hand("--listen", f"0.0.0.0:{port}", "--public", "--runtime", str(tmp_path)) as process:
+        assert "listens at" in process.stderr.readline()
+        assert get(("127.0.0.1", port), "/metrics", "router.example")[0] == 200
+
+
+def test_namespace(net):
+    """The address is of another network namespace; the router is asked all the same."""
+    there, port = net.namespaces[1], 9632
+    assert run("ip", "-n", there, "link", "set", "lo", "up").returncode == 0
+    with by_hand("--listen", f"127.0.0.1:{port}", "--namespace", there, "--runtime",
+                 net.router.runtime) as process:
+        assert "listens at" in process.stderr.readline()
+        with inside(there):
+            assert scrape(("127.0.0.1", port))["p2pnic_up"] == 1
+
+
 @pytest.mark.parametrize("words, status, why", [
     ([], 2, "usage"), (["--listen", "x", "--manual"], 2, "usage"),
     (["--listen", "127.0.0.1:1", "more"], 2, "usage"),
@@ -379,6 +422,13 @@ def names_in(expression):
 
 def declared(text):
     return set(re.findall(r"^# TYPE (\w+) ", text, re.M))
+
+
+@pytest.mark.parametrize("page", ["operations.md", "man/p2pnic-metrics.1.scd"])
+def test_documented_names(kernel, page):
+    with open(f"{ROOT}/docs/{page}", encoding="utf8") as file:
+        names = names_in(file.read())
+    assert names and not names - declared(get(kernel.http, "/metrics")[2])
 
 
 def test_dashboard(kernel):
