@@ -49,6 +49,10 @@ static const struct view {
 		{{"prefix", "prefix", -22}, {"source", "source", -10}, {"kind", "kind", -11},
 			{"nic", "nic", -8}, {"mac", "mac", -17}, {"next hops", "next_hops", 9},
 			{"backup", "backup.nic", -8}}},
+	{"nexthop", NULL,
+		{{"number", "number", 6}, {"type", "type", -8}, {"routes", "routes", 9},
+			{"kind", "kind", -11}, {"nic", "nic", -8}, {"mac", "mac", -17},
+			{"members", "members", 7}, {"backup", "backup", -8}, {"via", "via", -5}}},
 	{"neighbor", NULL,
 		{{"address", "address", -22}, {"nic", "nic", -8}, {"mac", "mac", -17},
 			{"state", "state", -10}}},
@@ -63,9 +67,12 @@ static const struct view {
 			{"full", "full", 9}, {"oversize", "oversize", 8}}},
 	{"kernel", NULL, {{0}}}, /* objects, not tables */
 	{"router", NULL, {{0}}},
+	{"version", NULL, {{0}}},
 };
 
-#define WHAT "nic port ring counter drop route neighbor kernel punt tap router"
+#define WHAT    "nic port ring counter drop route nexthop neighbor punt tap kernel router version"
+#define FILTERS "longer-prefixes via nic source"
+#define SOURCES "local neighbor static connected file kernel"
 
 #define CHECK    1003
 #define ONLY_NIC 1004
@@ -77,17 +84,24 @@ static const struct command_option options[] = {OPTION_JSON,
 	{"nic", ONLY_NIC, ARGUMENT_NIC, "NAME", "only what is about this NIC", NULL},
 	WHICH_ROUTER_OPTIONS, OPTION_HELP};
 
-static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, WHAT}};
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, WHAT},
+	{"route", NULL, ARGUMENT_CHOICE, FILTERS}, {"route", "nic", ARGUMENT_NIC, NULL},
+	{"route", "via", ARGUMENT_TEXT, NULL}, {"route", "source", ARGUMENT_CHOICE, SOURCES}};
 
 const struct command_syntax show_syntax = {
 	.name = "show",
-	.usage = "usage: p2pnic show nic|port|ring|counter|drop|route|neighbor|kernel|punt|tap|"
-		 "router\n"
-		 "                   [-j] [-a] [--nic NAME] [--name NAME | --runtime DIR]\n"
-		 "       p2pnic show route ADDRESS\n"
+	.usage = "usage: p2pnic show WHAT [-j] [-a] [--nic NAME] [--name NAME | --runtime DIR]\n"
+		 "       p2pnic show route [ADDRESS | PREFIX [longer-prefixes]] [via ADDRESS|MAC] "
+		 "[nic NAME]\n"
+		 "                         [source SOURCE]\n"
 		 "       p2pnic show route --check\n"
 		 "\n"
-		 "Asks a running router. ADDRESS: only the route that a packet to it takes.\n",
+		 "Asks a running router. WHAT is one of nic, port, ring, counter, drop, route, "
+		 "nexthop,\n"
+		 "neighbor, punt, tap, kernel, router, version. ADDRESS: only the route that a "
+		 "packet "
+		 "to it\n"
+		 "takes; PREFIX: the route to that, and with longer-prefixes to those inside it.\n",
 	.options = options,
 	COMMAND_WORDS(words),
 };
@@ -120,42 +134,72 @@ static void print_cell(const json_t *value, int width)
 	}
 }
 
-static void print_table(const struct view *view, const json_t *rows, bool all)
-{
-	size_t index;
-	const json_t *row;
+/* How rows are printed, as they come. */
+struct printing {
+	const struct view *view;
+	bool json, all;
+	bool begun;
+	size_t rows;
+};
 
-	for (const struct column *c = view->column; c->heading; c++)
+static void print_heading(struct printing *p)
+{
+	p->begun = true;
+	if (p->json)
+		printf("{\n  \"%s\": [", p->view->what);
+	for (const struct column *c = p->view->column; !p->json && c->heading; c++)
 		printf("%*s%s", c->width, c->heading, c[1].heading ? "  " : "\n");
-	json_array_foreach(rows, index, row)
-	{
-		if (!all && view->nonzero && json_integer_value(field(row, view->nonzero)) == 0)
-			continue;
+}
+
+static bool print_row(void *context, const json_t *row)
+{
+	struct printing *p = context;
+	const struct view *view = p->view;
+
+	if (!p->begun)
+		print_heading(p);
+	if (!row)
+		return fflush(stdout) == 0;
+	if (p->json) {
+		fputs(p->rows++ ? ",\n    " : "\n    ", stdout);
+		json_dumpf(row, stdout, 0);
+	} else if (p->all || !view->nonzero || json_integer_value(field(row, view->nonzero)) != 0) {
 		for (const struct column *c = view->column; c->heading; c++) {
 			print_cell(field(row, c->key), c->width);
 			fputs(c[1].heading ? "  " : "\n", stdout);
 		}
 	}
+	return !ferror(stdout);
 }
 
-static bool of_nic(const json_t *row, const char *nic)
+/* What was printed already stays one document. */
+static void print_end(const struct printing *p, const char *why)
 {
-	static const char *const key[] = {"nic", "name", "ingress", "egress"};
+	json_t *text = why ? json_string(why) : NULL;
 
-	for (unsigned k = 0; k < sizeof(key) / sizeof(*key); k++) {
-		const char *text = json_string_value(json_object_get(row, key[k]));
-
-		if (text && !strcmp(text, nic))
-			return true;
+	if (!p->json || !p->begun)
+		return;
+	printf(p->rows ? "\n  ]" : "]");
+	if (text) {
+		printf(",\n  \"error\": ");
+		json_dumpf(text, stdout, JSON_ENCODE_ANY);
 	}
-	return false;
+	printf("\n}\n");
+	json_decref(text);
 }
 
-static void keep_of_nic(json_t *rows, const char *nic)
+static int show_table(const struct which_router *router, struct printing *p, json_t *request)
 {
-	for (size_t k = json_array_size(rows); k-- > 0;)
-		if (!of_nic(json_array_get(rows, k), nic))
-			json_array_remove(rows, k);
+	struct error error;
+	int result = api_rows(
+		router->runtime, router->own, request, p->view->what, print_row, p, &error);
+
+	if (!result && !p->begun)
+		print_heading(p);
+	print_end(p, result ? error.text : NULL);
+	if (result)
+		fprintf(stderr, "p2pnic show: %s\n", error.text);
+	return result ? COMMAND_FAILED : COMMAND_OK;
 }
 
 /* An object: one line a key. */
@@ -203,25 +247,78 @@ static int check(const struct which_router *router, bool json)
 	return differences ? COMMAND_FAILED : COMMAND_OK;
 }
 
+static int show_object(
+	const struct which_router *router, const struct view *view, json_t *request, bool json)
+{
+	struct error error;
+	json_t *answer = api_ask(router->runtime, router->own, request, &error);
+
+	if (answer && !json_is_object(json_object_get(answer, view->what))) {
+		error_set(&error, -EPROTO, "%s/api.sock: the answer there is no router's",
+			router->runtime);
+		json_decref(answer);
+		answer = NULL;
+	}
+	if (!answer) {
+		fprintf(stderr, "p2pnic show: %s\n", error.text);
+		return COMMAND_FAILED;
+	}
+	if (json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_object(json_object_get(answer, view->what));
+	}
+	json_decref(answer);
+	return COMMAND_OK;
+}
+
+/* Words behind `route`: an address or a prefix, then filters. False: they make no sense. */
+static bool read_filters(json_t *request, char **word, int count)
+{
+	int k = 0;
+
+	if (k < count && !choice_has(FILTERS, word[k])) {
+		const bool prefix = strchr(word[k], '/');
+
+		json_object_set_new(request, prefix ? "prefix" : "to", json_string(word[k]));
+		k++;
+	}
+	while (k < count) {
+		const char *key = word[k++];
+
+		if (!choice_has(FILTERS, key))
+			return false;
+		if (!strcmp(key, "longer-prefixes")) {
+			json_object_set_new(request, "longer", json_true());
+			continue;
+		}
+		if (k == count || json_object_get(request, key))
+			return false;
+		json_object_set_new(request, key, json_string(word[k++]));
+	}
+	return true;
+}
+
 int command_show(int argc, char **argv)
 {
 	struct which_router router = {.command = "show"};
-	struct error error;
-	bool json = false, all = false, checked = false;
+	struct printing printing = {0};
 	const struct view *view = NULL;
-	const char *nic = NULL;
+	const char *what, *nic = NULL;
 	struct command_line line;
-	json_t *answer;
+	bool checked = false;
+	json_t *request;
 	int option;
 
 	command_begin(&line, &show_syntax, argc, argv);
 	while ((option = command_option(&line)) >= 0) {
 		switch (option) {
 		case 'j':
-			json = true;
+			printing.json = true;
 			break;
 		case 'a':
-			all = true;
+			printing.all = true;
 			break;
 		case CHECK:
 			checked = true;
@@ -236,34 +333,28 @@ int command_show(int argc, char **argv)
 	}
 	if (line.status != COMMAND_GO)
 		return line.status;
-	const char *what = optind < argc ? argv[optind] : "";
-	const char *to = optind + 2 == argc && !strcmp(what, "route") ? argv[optind + 1] : NULL;
-
-	if (optind + 1 + (to != NULL) != argc || (checked && (to || strcmp(what, "route") != 0)))
+	if (optind == argc)
 		return command_refuse(&line);
+	what = argv[optind++];
 	for (size_t k = 0; k < sizeof(views) / sizeof(*views); k++)
 		if (!strcmp(views[k].what, what))
 			view = &views[k];
 	if (!view)
 		return command_no_such(&line, "thing", what, WHAT);
+	request = json_pack("{s:s, s:s*}", "show", what, "nic", nic);
+	if (strcmp(what, "route") != 0 ? checked || optind != argc
+		: checked              ? nic || optind != argc
+				       : !read_filters(request, argv + optind, argc - optind)) {
+		json_decref(request);
+		return command_refuse(&line);
+	}
 	which_router_settle(&router);
-	if (checked)
-		return check(&router, json);
-	answer = api_show(router.runtime, router.own, what, to, &error);
-	if (!answer) {
-		fprintf(stderr, "p2pnic show: %s\n", error.text);
-		return COMMAND_FAILED;
+	if (checked) {
+		json_decref(request);
+		return check(&router, printing.json);
 	}
-	if (nic)
-		keep_of_nic(json_object_get(answer, what), nic);
-	if (json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else if (view->column->heading) {
-		print_table(view, json_object_get(answer, what), all);
-	} else {
-		print_object(json_object_get(answer, what));
-	}
-	json_decref(answer);
-	return COMMAND_OK;
+	if (!view->column->heading)
+		return show_object(&router, view, request, printing.json);
+	printing.view = view;
+	return show_table(&router, &printing, request);
 }

@@ -147,6 +147,9 @@
 		"NICs of the configuration.", "")                                                  \
 	X("forwarding", up, COUNT, "router_nics_up", GAUGE, "NICs that are attached.",             \
 		"less than router_nics: one is down")                                              \
+	X("api_clients", api_clients(r), COUNT, "api_clients", GAUGE,                              \
+		"Clients of the API socket.",                                                      \
+		"at most 64; the next one takes an idle one's place")                              \
 	X("driver_cpu_seconds", seconds, SECONDS, "router_cpu_seconds_total", COUNTER,             \
 		"Processor time of the router's process.", "")                                     \
 	X("data_packets_through_driver", through, PACKETS, "router_host_packets_total", COUNTER,   \

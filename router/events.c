@@ -42,6 +42,7 @@ void events_look(struct router_nic *nic)
 			*now.fault ? "port: " : "port recovered", now.fault);
 	nic->port = now;
 	host_face_wake(nic);
+	watch_look(r);
 }
 
 static void on_event(void *context, uint32_t events)

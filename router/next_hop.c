@@ -375,3 +375,15 @@ const struct p2pnic_adjacency *next_hops_reserve(const struct next_hops *h, unsi
 
 	return word & P2PNIC_NEXT_HOP_ORDERED ? &h->adjacency[bucket_of(h, word, 1)] : NULL;
 }
+
+bool next_hops_any(const struct next_hops *h, unsigned next_hop, next_hop_is *is, void *context)
+{
+	const uint32_t word = h->word[next_hop];
+	const uint32_t buckets =
+		word & P2PNIC_NEXT_HOP_ORDERED ? 1 : 1u << P2PNIC_NEXT_HOP_LOG2(word);
+
+	for (uint32_t b = 0; b < buckets; b++)
+		if (is(context, &h->adjacency[bucket_of(h, word, b)]))
+			return true;
+	return false;
+}

@@ -135,5 +135,8 @@ void next_hops_sweep(struct next_hops *);
 const struct p2pnic_adjacency *next_hops_lead(
 	const struct next_hops *, unsigned next_hop, unsigned *members);
 const struct p2pnic_adjacency *next_hops_reserve(const struct next_hops *, unsigned next_hop);
+/* Whether one of the adjacencies that its flows are spread over is so. */
+typedef bool next_hop_is(void *context, const struct p2pnic_adjacency *);
+bool next_hops_any(const struct next_hops *, unsigned next_hop, next_hop_is *is, void *context);
 
 #endif

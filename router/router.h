@@ -31,6 +31,7 @@
 #include "ipc/error.h"
 #include "ipc/listen.h"
 #include "ipc/log_event.h"
+#include "router/api_watch.h"
 #include "router/census.h"
 #include "router/config.h"
 #include "router/histogram.h"
@@ -76,6 +77,7 @@ struct router {
 	unsigned mends;           /* tries since something has last changed */
 	struct nics_question *questions, reload;
 	struct api_client *clients;
+	struct watched watched;
 
 	struct findings *findings; /* what an earlier router has left, while this one starts */
 

@@ -104,6 +104,11 @@ const struct route *routes_find(const struct routes *r, const struct route *like
 	return k < r->n && !route_order(&r->route[k], like) ? &r->route[k] : NULL;
 }
 
+size_t routes_from(const struct routes *r, const struct route *like)
+{
+	return place_of(r, r->n, like);
+}
+
 size_t routes_behind(const struct routes *r, const struct route *like)
 {
 	const size_t k = place_of(r, r->n, like);

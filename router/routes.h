@@ -30,6 +30,8 @@ int routes_add(struct routes *, const struct route *);
 int routes_difference(struct routes *changes, const struct routes *from, const struct routes *to);
 /* The route to the same prefix, or NULL. */
 const struct route *routes_find(const struct routes *, const struct route *like);
+/* The place of the first route that is `like` or behind it. */
+size_t routes_from(const struct routes *, const struct route *like);
 /* The place of the first route behind `like`, which may be there or not. */
 size_t routes_behind(const struct routes *, const struct route *like);
 /* The route that a packet to the address takes, or NULL. */

@@ -207,6 +207,20 @@ int runtime_beside(const char *path, bool may_make, const char **name, struct er
 
 /* --- The lock --------------------------------------------------------------------------------- */
 
+/* Between its fork and its exec, a NIC's process of a router that was killed just then has the lock,
+ * too: that is over in a moment. */
+#define LOCK_MS 500u
+static bool lock(int fd)
+{
+	int result = flock(fd, LOCK_EX | LOCK_NB);
+
+	for (unsigned ms = 0; result < 0 && errno == EWOULDBLOCK && ms < LOCK_MS; ms += 10) {
+		usleep(10000);
+		result = flock(fd, LOCK_EX | LOCK_NB);
+	}
+	return result == 0;
+}
+
 /* -EAGAIN: it was removed while this took it. */
 static int lock_file(int directory, const char *path, struct error *error)
 {
@@ -223,7 +237,7 @@ static int lock_file(int directory, const char *path, struct error *error)
 	else if (!S_ISREG(locked.st_mode) || locked.st_uid != geteuid())
 		result = error_set(
 			error, -EPERM, "%s/lock is not a file of this user: remove it", path);
-	else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	else if (!lock(fd))
 		result = errno == EWOULDBLOCK
 				 ? error_set(error, -EBUSY, "another router runs in %s", path)
 				 : error_set(error, -errno, "%s/lock: %s", path, strerror(errno));

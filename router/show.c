@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/show.h"
+#include "router/api.h"
 #include "router/counters_json.h"
-#include "router/interface.h"
-#include "router/rib.h"
 #include "router/router.h"
 #include "router/show_host.h"
 #include "router/show_kernel.h"
@@ -10,7 +9,9 @@
 
 #include "driver/method.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -53,7 +54,7 @@ static json_t *drops(const struct p2pnic_counters *c)
 	return o;
 }
 
-static const char *state_of(const struct router *r, unsigned k)
+const char *show_state(const struct router *r, unsigned k)
 {
 	const struct router_nic *nic = &r->nic[k];
 
@@ -88,9 +89,9 @@ void show_nic_state(const struct router *r, unsigned k, json_t *o)
 {
 	const struct router_nic *nic = &r->nic[k];
 	const struct config_nic *config = &r->config->nics[k];
-	const bool on = !strcmp(state_of(r, k), "forwarding");
+	const bool on = !strcmp(show_state(r, k), "forwarding");
 
-	json_object_set_new(o, "state", json_string(state_of(r, k)));
+	json_object_set_new(o, "state", json_string(show_state(r, k)));
 	COUNTERS_STATE(COUNTER_PUT)
 }
 
@@ -125,7 +126,7 @@ static json_t *show_port(struct router *r, unsigned k)
 	const struct config_nic *n = &r->config->nics[k];
 	struct driver_nic *d = &r->nic[k].driver;
 	const struct p2pnic_counters *c = d->counters;
-	const char *state = state_of(r, k);
+	const char *state = show_state(r, k);
 	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "nic", n->name, "type", config_nic_type(n),
 		"target", config_nic_target(n), "state", state);
 	char mode[P2PNIC_DESCRIPTION_BYTES];
@@ -169,27 +170,25 @@ json_t *show_ring(const struct router *r, unsigned ingress, unsigned egress)
 	return o;
 }
 
-/* The rings out of this NIC, one row for each egress. */
-static void show_rings(struct router *r, unsigned k, json_t *rows)
+/* The ring from one NIC to another; NULL: one of them is not there. */
+static json_t *ring_row(struct router *r, unsigned row)
 {
+	const unsigned k = row / r->config->nics_count, e = row % r->config->nics_count;
 	const struct driver_nic *d = &r->nic[k].driver;
+	const struct p2pnic_peer *entry;
+	json_t *o;
 
-	for (unsigned e = 0; d->device && e < r->config->nics_count; e++) {
-		const struct p2pnic_peer *entry =
-			(const struct p2pnic_peer *)(d->bar2 + P2PNIC_BAR2_PEERS) + e;
-
-		if (!r->nic[e].driver.device || !config_nic_used(&r->config->nics[e]))
-			continue;
-		json_t *row = show_ring(r, k, e);
-
-		json_object_set_new(row, "slots", json_integer(entry->out_slots));
-		json_object_set_new(row, "batch", json_integer(entry->batch));
-		json_object_set_new(row, "epoch", json_integer(entry->epoch));
-		json_object_set_new(
-			row, "check", json_string(check_name(P2PNIC_PEER_CHECKED(entry->flags))));
-		json_object_set_new(row, "given_up", json_boolean(given_up(r, k, e)));
-		json_array_append_new(rows, row);
-	}
+	if (!d->device || !r->nic[e].driver.device || !config_nic_used(&r->config->nics[k]) ||
+		!config_nic_used(&r->config->nics[e]))
+		return NULL;
+	entry = (const struct p2pnic_peer *)(d->bar2 + P2PNIC_BAR2_PEERS) + e;
+	o = show_ring(r, k, e);
+	json_object_set_new(o, "slots", json_integer(entry->out_slots));
+	json_object_set_new(o, "batch", json_integer(entry->batch));
+	json_object_set_new(o, "epoch", json_integer(entry->epoch));
+	json_object_set_new(o, "check", json_string(check_name(P2PNIC_PEER_CHECKED(entry->flags))));
+	json_object_set_new(o, "given_up", json_boolean(given_up(r, k, e)));
+	return o;
 }
 
 json_t *show_counter(struct router *r, unsigned k)
@@ -214,47 +213,23 @@ json_t *show_counter(struct router *r, unsigned k)
 	return o;
 }
 
-static json_t *show_drops(struct router *r)
+static json_t *show_drop(struct router *r, unsigned reason)
 {
-	json_t *rows = json_array();
+	json_t *by_nic = json_object();
+	uint64_t total = 0;
 
-	for (unsigned reason = 0; reason < P2PNIC_DROP_COUNT; reason++) {
-		uint64_t total = 0;
-		json_t *by_nic = json_object();
+	for (unsigned n = 0; n < r->config->nics_count; n++) {
+		const struct driver_nic *d = &r->nic[n].driver;
+		const struct p2pnic_counters *c = d->counters;
+		const uint64_t dropped = d->device ? COUNTERS_DROP(COUNTER_VALUE) : 0;
 
-		for (unsigned k = 0; k < r->config->nics_count; k++) {
-			const struct driver_nic *d = &r->nic[k].driver;
-			const struct p2pnic_counters *c = d->counters;
-			const uint64_t n = d->device ? COUNTERS_DROP(COUNTER_VALUE) : 0;
-
-			total += n;
-			if (n)
-				json_object_set_new(by_nic, r->config->nics[k].name,
-					json_integer((json_int_t)n));
-		}
-		json_array_append_new(
-			rows, json_pack("{s:s, s:I, s:o, s:s}", "reason", drop_name[reason],
-				      "packets", (json_int_t)total, "nics", by_nic, "meaning",
-				      drop_meaning[reason]));
+		total += dropped;
+		if (dropped)
+			json_object_set_new(
+				by_nic, r->config->nics[n].name, json_integer((json_int_t)dropped));
 	}
-	return rows;
-}
-
-static json_t *show_neighbors(struct router *r)
-{
-	json_t *rows;
-
-	if (r->kernel)
-		return show_kernel_neighbors(r);
-	rows = json_array();
-	for (unsigned k = 0; k < r->config->neighbors_count; k++) {
-		const struct config_neighbor *n = &r->config->neighbors[k];
-
-		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:s, s:s}", "nic", n->nic, "address",
-				      n->address, "mac", n->mac, "state", "permanent"));
-	}
-	return rows;
+	return json_pack("{s:s, s:I, s:o, s:s}", "reason", drop_name[reason], "packets",
+		(json_int_t)total, "nics", by_nic, "meaning", drop_meaning[reason]);
 }
 
 /* The driver's own share, and what of the packets it touched: only those punted or injected. */
@@ -290,88 +265,267 @@ json_t *show_router(const struct router *r)
 	return o;
 }
 
+static json_t *contract(uint32_t version)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u.%u", version >> 16, version & 0xffff);
+	return json_string(text);
+}
+
+static json_t *show_version(struct router *r)
+{
+	json_t *nics = json_array();
+
+	for (unsigned k = 0; k < r->config->nics_count; k++)
+		if (config_nic_used(&r->config->nics[k]))
+			json_array_append_new(nics,
+				json_pack("{s:s, s:s, s:o}", "nic", r->config->nics[k].name, "type",
+					config_nic_type(&r->config->nics[k]), "contract",
+					r->nic[k].driver.device ? contract(r->nic[k].driver.version)
+								: json_null()));
+	return json_pack("{s:s, s:i, s:i, s:o, s:s, s:o}", "p2pnic", P2PNIC_VERSION_STRING, "api",
+		API_VERSION, "api_oldest", API_OLDEST, "contract", contract(P2PNIC_VERSION),
+		"compiler", __VERSION__, "nics", nics);
+}
+
+/* --- Tables and objects by name --------------------------------------------------------------- */
+
+static unsigned by_nic(const struct router *r)
+{
+	return r->config->nics_count;
+}
+
+static unsigned by_pair(const struct router *r)
+{
+	return r->config->nics_count * r->config->nics_count;
+}
+
+static unsigned by_reason(const struct router *r)
+{
+	return P2PNIC_DROP_COUNT;
+}
+
+static unsigned by_next_hop(const struct router *r)
+{
+	return TABLE_HALF_NEXT_HOPS;
+}
+
+static json_t *show_hop(struct router *r, unsigned k)
+{
+	return show_next_hop(r, k);
+}
+
+static json_t *router_object(struct router *r)
+{
+	return show_router(r);
+}
+
+static json_t *doctor_object(struct router *r)
+{
+	return show_doctor(r, true);
+}
+
+static const struct show_view {
+	const char *what;
+	unsigned (*rows)(const struct router *);   /* NULL: not by number */
+	json_t *(*row)(struct router *, unsigned); /* NULL: there is none of that number */
+	json_t *(*object)(struct router *);        /* not a table */
+	enum { BY_NUMBER, NEIGHBORS, ROUTES } kind;
+} views[] = {
+	{"nic", by_nic, show_nic},
+	{"port", by_nic, show_port},
+	{"ring", by_pair, ring_row},
+	{"counter", by_nic, show_counter},
+	{"drop", by_reason, show_drop},
+	{"nexthop", by_next_hop, show_hop},
+	{"punt", show_punt_rows, show_punt},
+	{"tap", show_tap_rows, show_tap},
+	{"neighbor", .kind = NEIGHBORS},
+	{"route", .kind = ROUTES},
+	{"router", .object = router_object},
+	{"version", .object = show_version},
+	{"kernel", .object = show_kernel},
+	{"doctor", .object = doctor_object},
+	{"metrics", .object = show_metrics},
+};
+
+static const struct show_view *view_of(const char *what)
+{
+	for (size_t k = 0; what && k < sizeof(views) / sizeof(*views); k++)
+		if (!strcmp(views[k].what, what))
+			return &views[k];
+	return NULL;
+}
+
+static json_t *row_at(const struct show_view *view, struct router *r, unsigned k)
+{
+	return view->rows == by_nic && !config_nic_used(&r->config->nics[k]) ? NULL
+									     : view->row(r, k);
+}
+
+unsigned show_rows(const struct router *r, const char *what)
+{
+	return view_of(what)->rows(r);
+}
+
+json_t *show_row(struct router *r, const char *what, unsigned row)
+{
+	return row_at(view_of(what), r, row);
+}
+
 json_t *router_show(struct router *r, const char *what)
 {
-	json_t *rows = json_array();
-	json_t *(*row)(struct router *, unsigned) = !strcmp(what, "nic")       ? show_nic
-						    : !strcmp(what, "port")    ? show_port
-						    : !strcmp(what, "counter") ? show_counter
-									       : NULL;
+	const struct show_view *view = view_of(what);
+	json_t *rows, *row;
 
-	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		if (!config_nic_used(&r->config->nics[k]))
-			continue;
+	if (!view || view->kind != BY_NUMBER)
+		return NULL;
+	if (view->object)
+		return view->object(r);
+	rows = json_array();
+	for (unsigned k = 0; k < view->rows(r); k++) {
+		row = row_at(view, r, k);
 		if (row)
-			json_array_append_new(rows, row(r, k));
-		else if (!strcmp(what, "ring"))
-			show_rings(r, k, rows);
+			json_array_append_new(rows, row);
 	}
-	if (row || !strcmp(what, "ring"))
-		return rows;
-	json_decref(rows);
-	return !strcmp(what, "drop")       ? show_drops(r)
-	       : !strcmp(what, "neighbor") ? show_neighbors(r)
-	       : !strcmp(what, "router")   ? show_router(r)
-	       : !strcmp(what, "punt")     ? show_punt(r)
-	       : !strcmp(what, "tap")      ? show_tap(r)
-	       : !strcmp(what, "kernel")   ? show_kernel(r)
-	       : !strcmp(what, "metrics")  ? show_metrics(r)
-	       : !strcmp(what, "doctor")   ? show_doctor(r, true)
-					   : NULL;
+	return rows;
 }
 
-static const char *const kind_name[] = {"none", "forward", "local", "glean", "blackhole",
-	"unreachable", "prohibit", "broadcast", "kernel", "forward"};
-_Static_assert(sizeof(kind_name) / sizeof(*kind_name) == P2PNIC_ADJACENCY_FORWARD_TAGGED + 1,
-	"a name for each kind");
+/* --- Answers, a piece at a time --------------------------------------------------------------- */
 
-unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t room)
+/* "left" is that of its VLANs, "left.10", too. */
+static bool is_interface(const char *text, const char *nic)
 {
-	unsigned members;
-	const struct p2pnic_adjacency *a =
-		next_hops_lead(table_next_hops(r->table), next_hop, &members);
-	const struct p2pnic_adjacency *reserve =
-		next_hops_reserve(table_next_hops(r->table), next_hop);
-	char mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES], backup[INTERFACE_NAME_BYTES];
-	const bool forward = adjacency_forwards(a);
+	const size_t n = strlen(nic);
 
-	return (unsigned)snprintf(text, room, "%s%s%s%s%s%s%s%s", kind_name[a->kind],
-		forward ? " " : "",
-		forward ? interface_name(r->config->nics[a->egress].name, a->encapsulation, name)
-			: "",
-		forward ? " " : "", forward ? mac_text(a->destination, mac) : "",
-		members > 1 ? ", and others" : "", reserve ? ", backup " : "",
-		reserve ? interface_name(r->config->nics[reserve->egress].name,
-				  reserve->encapsulation, backup)
-			: "");
+	if (!text || strncmp(text, nic, n) != 0)
+		return false;
+	return !text[n] ||
+	       (text[n] == '.' && text[n + 1 + strspn(text + n + 1, "0123456789")] == 0);
 }
 
-unsigned show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
+static bool of_nic(const json_t *row, const char *nic)
 {
-	const struct prefix prefix = {{route->prefix, route->family}, route->length};
-	char text[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
-	unsigned members;
-	const struct p2pnic_adjacency *a =
-		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
-	const struct p2pnic_adjacency *reserve =
-		next_hops_reserve(table_next_hops(r->table), route->next_hop);
-	int n = snprintf(row, SHOW_ROUTE_BYTES,
-		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
-		rib_source_name(route->source), kind_name[a->kind]);
+	static const char *const key[] = {"nic", "name", "ingress", "egress"};
 
-	if (adjacency_forwards(a))
-		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
-			",\"nic\":\"%s\",\"mac\":\"%s\"",
-			interface_name(r->config->nics[a->egress].name, a->encapsulation, name),
-			mac_text(a->destination, text));
-	if (members > 1)
-		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);
-	if (reserve)
-		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
-			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}",
-			interface_name(r->config->nics[reserve->egress].name,
-				reserve->encapsulation, name),
-			mac_text(reserve->destination, text));
-	n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, "}");
-	return (unsigned)n;
+	for (unsigned k = 0; k < sizeof(key) / sizeof(*key); k++)
+		if (is_interface(json_string_value(json_object_get(row, key[k])), nic))
+			return true;
+	return false;
+}
+
+/* What is not understood is not passed over: a filter less would be a wrong answer. */
+static int only_members(const json_t *request, bool routes, struct error *error)
+{
+	static const char *const known[] = {
+		"show", "id", "version", "nic", "to", "prefix", "longer", "via", "source"};
+	const size_t n = routes ? sizeof(known) / sizeof(*known) : 4;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)request, key, value)
+	{
+		size_t k = 0;
+
+		while (k < n && strcmp(key, known[k]) != 0)
+			k++;
+		if (k == n)
+			return error_set(error, -EINVAL, "show %s has no '%s'",
+				json_string_value(json_object_get(request, "show")), key);
+	}
+	return 0;
+}
+
+int show_begin(struct show *s, struct router *r, const json_t *request, struct error *error)
+{
+	const char *what = json_string_value(json_object_get(request, "show")), *nic;
+	const json_t *filter = json_object_get(request, "nic");
+	int vid, result;
+
+	*s = (struct show){.view = view_of(what)};
+	if (!s->view)
+		return error_set(error, -ENOENT, "nothing to show by the name of %s",
+			what ? what : "(none)");
+	result = only_members(request, s->view->kind == ROUTES, error);
+	if (!result && s->view->kind == ROUTES)
+		return route_walk_begin(&s->walk, r, request, error);
+	if (!result && s->view->kind == NEIGHBORS && neighbor_rows(r, &s->neighbors))
+		return error_set(error, -ENOMEM, "out of memory");
+	if (result || !filter)
+		return result;
+	nic = json_string_value(filter);
+	if (!nic || s->view->object || show_interface(r, nic, &vid) < 0)
+		result = error_set(error, -EINVAL,
+			s->view->object ? "show %s is not by NIC" : "no NIC '%s'",
+			s->view->object ? what
+			: nic           ? nic
+					: "(none)");
+	else
+		snprintf(s->nic, sizeof(s->nic), "%s", nic);
+	return result;
+}
+
+static json_t *row_of(struct show *s, struct router *r, size_t k)
+{
+	if (s->view->kind != NEIGHBORS)
+		return row_at(s->view, r, (unsigned)k);
+	/* A reload may have taken its NIC away meanwhile. */
+	return s->neighbors.row[k].nic < r->config->nics_count
+		       ? neighbor_json(r, &s->neighbors.row[k])
+		       : NULL;
+}
+
+static bool more_rows(struct show *s, struct router *r, struct buffer *b, size_t full)
+{
+	const size_t rows = s->view->kind == NEIGHBORS ? s->neighbors.n : s->view->rows(r);
+
+	for (; s->at < rows && b->bytes < full; s->at++) {
+		json_t *row = row_of(s, r, s->at);
+
+		if (!row || (*s->nic && !of_nic(row, s->nic))) {
+			json_decref(row);
+			continue;
+		}
+		if (s->any)
+			buffer_text(b, ",");
+		s->any = true;
+		buffer_json(b, row);
+	}
+	return s->at < rows;
+}
+
+bool show_more(struct show *s, struct router *r, struct buffer *b, size_t full)
+{
+	bool more = false;
+
+	if (!s->begun) {
+		buffer_text(b, "{\"");
+		buffer_text(b, s->view->what);
+		buffer_text(b, s->view->object ? "\":" : "\":[");
+		s->begun = true;
+	}
+	if (s->view->object) {
+		buffer_json(b, s->view->object(r));
+	} else if (s->view->kind == ROUTES) {
+		route_walk_more(&s->walk, r, b, full);
+		more = !s->walk.done;
+	} else {
+		more = more_rows(s, r, b, full);
+	}
+	if (more)
+		return true;
+	if (!s->view->object)
+		buffer_text(b, "]");
+	if (s->walk.why) {
+		buffer_text(b, ",\"error\":");
+		buffer_json(b, json_string(s->walk.why));
+	}
+	return false;
+}
+
+void show_end(struct show *s)
+{
+	free(s->neighbors.row);
+	*s = (struct show){0};
 }

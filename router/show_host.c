@@ -42,19 +42,28 @@ static json_t *punt_row(
 	return o;
 }
 
-json_t *show_punt(struct router *r)
+/* Rows are made from the first on; asking the punt process takes a message for each NIC. */
+static const struct host_tally *tally_for(struct router *r, unsigned row, unsigned nic)
 {
-	struct host_tally tally[P2PNIC_NICS_MAX];
-	json_t *rows = json_array();
+	static struct host_tally tally[P2PNIC_NICS_MAX];
 
-	if (!r->config->kernel)
-		return rows;
-	host_faces_count(r, tally);
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		for (unsigned class = 0;
-			class < P2PNIC_PUNT_COUNT && config_nic_used(&r->config->nics[k]); class ++)
-			json_array_append_new(rows, punt_row(r, k, class, &tally[k]));
-	return rows;
+	if (row == 0)
+		host_faces_count(r, tally);
+	return &tally[nic];
+}
+
+unsigned show_punt_rows(const struct router *r)
+{
+	return r->config->kernel ? r->config->nics_count * P2PNIC_PUNT_COUNT : 0;
+}
+
+json_t *show_punt(struct router *r, unsigned row)
+{
+	const unsigned k = row / P2PNIC_PUNT_COUNT;
+
+	if (!config_nic_used(&r->config->nics[k]))
+		return NULL;
+	return punt_row(r, k, row % P2PNIC_PUNT_COUNT, tally_for(r, row, k));
 }
 
 static uint64_t sum(const uint64_t *of, unsigned n)
@@ -75,28 +84,24 @@ static json_t *by_ring(const uint64_t count[P2PNIC_HOST_RINGS])
 	return o;
 }
 
-json_t *show_tap(struct router *r)
+unsigned show_tap_rows(const struct router *r)
 {
-	struct host_tally tally[P2PNIC_NICS_MAX];
-	json_t *rows = json_array();
+	return r->config->kernel ? r->config->nics_count : 0;
+}
 
-	if (!r->config->kernel)
-		return rows;
-	host_faces_count(r, tally);
-	for (unsigned k = 0; k < r->config->nics_count; k++) {
-		if (!config_nic_used(&r->config->nics[k]))
-			continue;
-		const struct host_tally *t = &tally[k];
-		const struct punt_counts *c = &t->counts;
-		json_t *o = json_pack("{s:s, s:b, s:b, s:I, s:I, s:o, s:o}", "nic",
-			r->config->nics[k].name, "served", (t->flags & PUNT_RINGS) != 0, "carrier",
-			(t->flags & PUNT_CARRIER) != 0, "delivered",
-			(json_int_t)sum(c->passed, P2PNIC_PUNT_COUNT), "refused",
-			(json_int_t)sum(c->refused, P2PNIC_PUNT_COUNT), "injected_by_ring",
-			by_ring(c->sent), "full_by_ring", by_ring(c->full));
+json_t *show_tap(struct router *r, unsigned k)
+{
+	const struct host_tally *t = tally_for(r, k, k);
+	const struct punt_counts *c = &t->counts;
+	json_t *o;
 
-		COUNTERS_TAP(COUNTER_PUT)
-		json_array_append_new(rows, o);
-	}
-	return rows;
+	if (!config_nic_used(&r->config->nics[k]))
+		return NULL;
+	o = json_pack("{s:s, s:b, s:b, s:I, s:I, s:o, s:o}", "nic", r->config->nics[k].name,
+		"served", (t->flags & PUNT_RINGS) != 0, "carrier", (t->flags & PUNT_CARRIER) != 0,
+		"delivered", (json_int_t)sum(c->passed, P2PNIC_PUNT_COUNT), "refused",
+		(json_int_t)sum(c->refused, P2PNIC_PUNT_COUNT), "injected_by_ring",
+		by_ring(c->sent), "full_by_ring", by_ring(c->full));
+	COUNTERS_TAP(COUNTER_PUT)
+	return o;
 }

@@ -9,8 +9,10 @@
 struct router;
 
 /* By NIC and class: passed and policed by the NIC, delivered to the tap and refused by it. */
-json_t *show_punt(struct router *);
+unsigned show_punt_rows(const struct router *);
+json_t *show_punt(struct router *, unsigned row);
 /* By NIC: carrier, and totals of both directions; injects by ring. */
-json_t *show_tap(struct router *);
+unsigned show_tap_rows(const struct router *);
+json_t *show_tap(struct router *, unsigned nic);
 
 #endif

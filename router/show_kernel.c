@@ -4,7 +4,6 @@
 #include "router/census.h"
 #include "router/counters_json.h"
 #include "router/doctor.h"
-#include "router/interface.h"
 #include "router/kernel.h"
 #include "router/router.h"
 
@@ -54,32 +53,4 @@ json_t *show_kernel(struct router *r)
 	json_object_update(o, more);
 	json_decref(more);
 	return o;
-}
-
-json_t *show_kernel_neighbors(const struct router *r)
-{
-	struct router_kernel *k = r->kernel;
-	json_t *rows = json_array();
-	char address[ADDRESS_TEXT_BYTES], mac[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
-	const struct kernel_value *v;
-	struct kernel_key key;
-	size_t from = 0;
-
-	while ((v = kernel_state_each(k->reader.state, KERNEL_NEIGHBOR, &from, &key))) {
-		const struct address a = {key.address, key.family};
-		unsigned vid;
-		const int nic = kernel_ways_port(&k->routes.ways, key.id, &vid);
-
-		if (nic < 0)
-			continue;
-		interface_name(r->config->nics[nic].name, vid, name);
-		mac[0] = 0;
-		if (v->neighbor.has_mac)
-			mac_text(v->neighbor.mac, mac);
-		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:s, s:s}", "nic", name, "address",
-				      address_text(&a, address), "mac", mac, "state",
-				      neighbor_state_name(neighbor_state_of(v->neighbor.state))));
-	}
-	return rows;
 }

@@ -11,7 +11,6 @@ struct router;
 
 /* Without `kernel` in the configuration: an empty object, no rows. */
 json_t *show_kernel(struct router *);
-json_t *show_kernel_neighbors(const struct router *);
 
 /* Parts of it: where there is `kernel`, what costs no look at each route; and the census. */
 json_t *show_kernel_counts(const struct router *);

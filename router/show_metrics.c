@@ -102,7 +102,7 @@ static json_t *protocol_rows(const struct census *census)
 	return rows;
 }
 
-static json_t *neighbor_rows(const struct census *census)
+static json_t *neighbor_states(const struct census *census)
 {
 	json_t *rows = json_array();
 
@@ -136,8 +136,8 @@ json_t *show_metrics(struct router *r)
 	json_object_set_new(o, "counter", counter);
 	json_object_set_new(o, "ring", ring);
 	json_object_set_new(o, "engine", engine_rows(r));
-	json_object_set_new(o, "punt", show_punt(r));
-	json_object_set_new(o, "tap", show_tap(r));
+	json_object_set_new(o, "punt", router_show(r, "punt"));
+	json_object_set_new(o, "tap", router_show(r, "tap"));
 	json_object_set_new(o, "router", show_router(r));
 	if (r->kernel)
 		json_object_set_new(o, "kernel", show_kernel_counts(r));
@@ -146,7 +146,7 @@ json_t *show_metrics(struct router *r)
 	if (census) {
 		json_object_set_new(o, "routes", route_rows(census));
 		json_object_set_new(o, "protocols", protocol_rows(census));
-		json_object_set_new(o, "neighbors", neighbor_rows(census));
+		json_object_set_new(o, "neighbors", neighbor_states(census));
 	}
 #define TIME_PUT(key, value, metric, help, read) json_object_set_new(all_times, key, times(value));
 	COUNTERS_TIMES(TIME_PUT)

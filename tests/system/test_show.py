@@ -31,6 +31,9 @@ SCHEMA = {
     "drop": [{"reason": str, "packets": int, "nics": dict, "meaning": str}],
     "route": [{"prefix": str, "source": str, "kind": str}],
     "neighbor": [{"nic": str, "address": str, "mac": str, "state": str}],
+    "nexthop": [{"number": int, "type": str, "routes": int, "kind": str, "members": int}],
+    "version": {"p2pnic": str, "api": int, "api_oldest": int, "contract": str, "compiler": str,
+                "nics": [{"nic": str, "type": str, "contract": str}]},
     "router": {"pid": int, "configuration": str, "method": str, "nics": int, "forwarding": int,
                "driver_cpu_seconds": float, "data_packets_through_driver": int,
                "fib4_image_bytes": int, "fib6_image_bytes": int},
@@ -109,10 +112,40 @@ def test_route_to(network, address):
     assert json.loads(done.stdout) == {"route": [match] if match else []}
 
 
-@pytest.mark.parametrize("address", ["10.0.2", "10.0.2.0/24", "host", ""])
+@pytest.mark.parametrize("address", ["10.0.2", "host", ""])
 def test_route_to_no_address(network, address):
     done = run(P2PNIC, "show", "route", address, "--runtime", network.router.runtime)
     assert done.returncode == 1 and f"not an address: {address}" in done.stderr
+
+
+@pytest.mark.parametrize("words, prefixes", [
+    ("10.0.2.0/24", ["10.0.2.0/24"]), ("10.0.0.0/16", []),
+    ("10.0.2.0/24 longer-prefixes", ["10.0.2.0/24", "10.0.2.0/32", "10.0.2.1/32", "10.0.2.2/32",
+                                     "10.0.2.255/32"]),
+    ("10.0.0.0/8 longer-prefixes via 10.0.1.2", ["10.0.1.2/32"]),
+    ("via 02:00:00:00:02:02", ["10.0.2.2/32", "fd00:2::2/128"]),
+    ("10.0.2.2 nic nic1", []), ("10.0.2.2 nic nic2", ["10.0.2.2/32"]),
+    ("source neighbor nic nic1 longer-prefixes 10.0.0.0/8", None), ("via", None), ("nic a b", None),
+    ("source neighbor nic nic1", ["10.0.1.2/32", "fd00:1::2/128"]),
+    ("10.0.2.2 source static", [])])
+def test_route_filters(network, words, prefixes):
+    done = run(P2PNIC, "show", "route", *words.split(), "-j", "--runtime", network.router.runtime)
+    if prefixes is None:
+        assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic show")
+        return
+    assert done.returncode == 0, done.stderr
+    found = [row["prefix"] for row in json.loads(done.stdout)["route"]]
+    assert sorted(found) == sorted(prefixes)
+
+
+def test_of_nic(network):
+    for what, rows in (("nic", 1), ("port", 1), ("ring", 3), ("neighbor", 2), ("counter", 1),
+                       ("route", 2)):
+        done = run(P2PNIC, "show", what, "-a", "--nic", "nic1", "-j", "--runtime",
+                   network.router.runtime)
+        assert len(json.loads(done.stdout)[what]) == rows, done
+    done = run(P2PNIC, "show", "port", "--nic", "nic9", "--runtime", network.router.runtime)
+    assert done.returncode == 1 and "no NIC 'nic9'" in done.stderr
 
 
 def test_no_such_thing(network):
@@ -197,6 +230,27 @@ def test_answer_that_is_none(tmp_path, words, answer):
                                              done.stderr) and not done.stdout
 
 
+ROW = {"prefix": "10.0.0.0/8", "source": "}],[{\\\"", "kind": "forward"}
+
+
+@pytest.mark.parametrize("end, why", [
+    ('],"error":"the table has changed"}', "the table has changed"), ("", "ends early"),
+    ('],"error"', "the router's answer"), ("nonsense]}", None), ("}]}", "no JSON"),
+    ("]}", None), ('],"id":1}\n', None)])
+def test_rows_that_end(tmp_path, end, why):
+    """Rows that have come are printed, as one document of JSON, and why there are no more."""
+    head = json.dumps({"route": [ROW, ROW]}, separators=(",", ":"))[:-2]
+    for words in (["-j"], []):
+        done = ask_pretender(tmp_path, (head + end).encode(), "show", "route", *words)
+        (tmp_path / "api.sock").unlink()
+        assert done.returncode == (1 if why else 0) and (why or "") in done.stderr
+        if words:
+            answer = json.loads(done.stdout)
+            assert answer["route"] == [ROW, ROW] and ("error" in answer) == bool(why)
+        else:
+            assert len(done.stdout.splitlines()) == 3
+
+
 @pytest.mark.parametrize("words", [["reload"], ["reload", "-j"]])
 def test_reload_that_cannot_be_told(tmp_path, words):
     """No room for the answer is a failure, however little of it there is."""
@@ -227,6 +281,19 @@ def with_large_table(make_network):
     return network
 
 
+def run_measured(*command):
+    """Its output, and the most memory that it had while it wrote, in KiB."""
+    text, most = b"", 0
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        while more := process.stdout.read(1 << 20):
+            text += more
+            with open(f"/proc/{process.pid}/status", encoding="utf8") as file:
+                used = re.search(r"VmHWM:\s+(\d+)", file.read())
+            most = max(most, int(used[1]) if used else 0)
+    assert process.returncode == 0
+    return text, most
+
+
 def test_many_routes(make_network):
     """All of a large table comes out; who asks for it and does not read keeps the router for a
     second, not longer."""
@@ -237,6 +304,11 @@ def test_many_routes(make_network):
         begin = time.monotonic()
         assert network.router.show("router")["forwarding"] == 2
         assert time.monotonic() - begin < 5
+    for words in ([], ["-j"]):
+        text, most = run_measured(P2PNIC, "show", "route", *words, "--runtime",
+                                  network.router.runtime)
+        assert 0 < most < 32 << 10 or "sanitize" in P2PNIC, f"{most} KiB"
+    assert sum(row["source"] == "file" for row in json.loads(text)["route"]) == 100000
     done = run(P2PNIC, "show", "route", "--runtime", network.router.runtime)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A line is {"event": KIND, "row": {…}}, with "initial": true of what was there already, or
+ * "gone": true.
+ */
+#include "router/api_watch.h"
+#include "router/api.h"
+#include "router/kernel.h"
+#include "router/router.h"
+#include "router/show.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINES_BYTES (64u << 10) /* of the beginning, or of counters, at a time */
+
+enum watch_what {
+	WATCH_NIC,
+	WATCH_PORT,
+	WATCH_NEIGHBOR,
+	WATCH_COUNTER,
+	WATCH_DROP,
+	WATCH_TABLE,
+	WATCH_WHATS
+};
+
+#define STATES   (1u << WATCH_NIC | 1u << WATCH_PORT | 1u << WATCH_NEIGHBOR)
+#define COUNTERS (1u << WATCH_COUNTER | 1u << WATCH_DROP | 1u << WATCH_TABLE)
+
+static const char *const name[WATCH_WHATS] = {
+	"nic", "port", "neighbor", "counter", "drop", "table"};
+
+/* Of one NIC and its port, as last told. */
+struct watch_nic {
+	const char *state;
+	unsigned restarts;
+	bool link;
+	char fault[P2PNIC_DESCRIPTION_BYTES];
+};
+
+/* --- Rows ------------------------------------------------------------------------------------- */
+
+static json_t *nic_row(const struct router *r, unsigned k)
+{
+	const struct watch_nic *n = &r->watched.nic[k];
+
+	return json_pack("{s:s, s:s, s:i}", "name", r->config->nics[k].name, "state", n->state,
+		"restarts", (int)n->restarts);
+}
+
+static json_t *port_row(const struct router *r, unsigned k)
+{
+	const struct watch_nic *n = &r->watched.nic[k];
+
+	return json_pack("{s:s, s:b, s:s}", "nic", r->config->nics[k].name, "link", n->link,
+		"fault", n->fault);
+}
+
+static json_t *table_row(const struct router *r)
+{
+	const struct table_counts *c = table_counts(r->table);
+
+	return json_pack("{s:I, s:I, s:I, s:i}", "routes", (json_int_t)table_routes(r->table)->n,
+		"patches", (json_int_t)c->patches, "loads", (json_int_t)c->loads, "reloads",
+		(int)r->reloads);
+}
+
+static void add_line(struct watch *w, enum watch_what what, json_t *row, const char *flag)
+{
+	struct buffer *b = &w->lines;
+
+	if (b->bytes > WATCH_BYTES || b->failed) {
+		json_decref(row);
+		return; /* the client is about to be dropped */
+	}
+	buffer_text(b, "{\"event\":\"");
+	buffer_text(b, name[what]);
+	buffer_text(b, "\",\"row\":");
+	buffer_json(b, row);
+	if (flag) {
+		buffer_text(b, ",\"");
+		buffer_text(b, flag);
+		buffer_text(b, "\":true");
+	}
+	if (*w->id) {
+		buffer_text(b, ",\"id\":");
+		buffer_text(b, w->id);
+	}
+	buffer_text(b, "}\n");
+}
+
+/* --- What is there already, and counters: piece by piece -------------------------------------- */
+
+/* The next row of a kind; false: there are no more. */
+static bool say_row(struct watch *w, enum watch_what what)
+{
+	struct router *r = w->r;
+	const struct neighbor_rows *rows = &r->watched.neighbors;
+	size_t k = w->at++;
+
+	switch (what) {
+	case WATCH_NIC:
+	case WATCH_PORT:
+		if (k >= r->config->nics_count)
+			return false;
+		add_line(w, what,
+			what == WATCH_NIC ? nic_row(r, (unsigned)k) : port_row(r, (unsigned)k),
+			"initial");
+		return true;
+	case WATCH_NEIGHBOR:
+		/* Others may have come and gone since the one before. */
+		k = w->last.address.family ? neighbor_rows_from(rows, &w->last) : 0;
+		k += k < rows->n && w->last.address.family &&
+		     !neighbor_order(&rows->row[k], &w->last);
+		if (k >= rows->n)
+			return false;
+		w->last = rows->row[k];
+		add_line(w, what, neighbor_json(r, &w->last), "initial");
+		return true;
+	case WATCH_COUNTER:
+	case WATCH_DROP:
+		if (k >= show_rows(r, name[what]))
+			return false;
+		add_line(w, what, show_row(r, name[what], (unsigned)k), NULL);
+		return true;
+	default:
+		if (k)
+			return false;
+		add_line(w, what, table_row(r), NULL);
+		return true;
+	}
+}
+
+void watch_more(struct watch *w)
+{
+	while (w->tell && w->lines.bytes < LINES_BYTES && !w->lines.failed) {
+		const unsigned what = (unsigned)__builtin_ctz(w->tell);
+
+		if (say_row(w, (enum watch_what)what))
+			continue;
+		w->tell &= ~(1u << what);
+		w->at = 0;
+		w->last = (struct neighbor_row){0};
+	}
+}
+
+static void on_interval(void *context)
+{
+	struct watch *w = context;
+
+	loop_after(&w->r->loop, &w->timer, w->interval_ms, on_interval, w);
+	/* Of a slow one that has not had the last ones yet, these are left out. */
+	if (w->tell & COUNTERS)
+		return;
+	w->tell |= w->what & COUNTERS;
+	if (w->lines.bytes)
+		return; /* it goes on when those are sent */
+	watch_more(w);
+	api_lines(w->client);
+}
+
+/* --- State ------------------------------------------------------------------------------------ */
+
+static void tell(struct router *r, enum watch_what what, json_t *row, const char *flag)
+{
+	for (struct watch *w = r->watched.first, *next; w; w = next) {
+		next = w->next;
+		if (!(w->what & 1u << what))
+			continue;
+		add_line(w, what, json_incref(row), flag);
+		api_lines(w->client);
+	}
+	json_decref(row);
+}
+
+static void look_at_nics(struct router *r, bool first)
+{
+	for (unsigned k = 0; k < r->config->nics_count; k++) {
+		const struct router_nic *nic = &r->nic[k];
+		struct watch_nic *was = &r->watched.nic[k];
+		struct watch_nic now = {show_state(r, k), nic->restarts,
+			nic->state == NIC_FORWARDING && nic->port.link, ""};
+		bool nic_changed, port_changed;
+
+		memcpy(now.fault, nic->port.fault, sizeof(now.fault));
+		nic_changed = !first && (now.state != was->state || now.restarts != was->restarts);
+		port_changed =
+			!first && (now.link != was->link || strcmp(now.fault, was->fault) != 0);
+		*was = now;
+		if (nic_changed)
+			tell(r, WATCH_NIC, nic_row(r, k), NULL);
+		if (port_changed)
+			tell(r, WATCH_PORT, port_row(r, k), NULL);
+	}
+}
+
+static bool same(const struct neighbor_row *a, const struct neighbor_row *b)
+{
+	return a->state == b->state && a->has_mac == b->has_mac &&
+	       !memcmp(&a->mac, &b->mac, sizeof(a->mac));
+}
+
+static void tell_neighbors(
+	struct router *r, const struct neighbor_rows *was, const struct neighbor_rows *now)
+{
+	size_t i = 0, j = 0;
+
+	while (i < was->n || j < now->n) {
+		const int order = i == was->n   ? 1
+				  : j == now->n ? -1
+						: neighbor_order(&was->row[i], &now->row[j]);
+
+		if (order < 0)
+			tell(r, WATCH_NEIGHBOR, neighbor_json(r, &was->row[i]), "gone");
+		else if (order > 0 || !same(&was->row[i], &now->row[j]))
+			tell(r, WATCH_NEIGHBOR, neighbor_json(r, &now->row[j]), NULL);
+		i += order <= 0;
+		j += order >= 0;
+	}
+}
+
+static void look_at_neighbors(struct router *r, bool first)
+{
+	struct watched *w = &r->watched;
+	const uint64_t seen =
+		r->kernel ? kernel_state_counters(r->kernel->reader.state)->messages : r->reloads;
+	struct neighbor_rows was, now;
+
+	if ((seen == w->seen && !first) || neighbor_rows(r, &now))
+		return;
+	w->seen = seen;
+	was = w->neighbors;
+	w->neighbors = now;
+	if (!first)
+		tell_neighbors(r, &was, &now);
+	free(was.row);
+}
+
+static void on_look(void *context)
+{
+	struct router *r = context;
+
+	loop_after(&r->loop, &r->watched.timer, WATCH_LOOK_MS, on_look, r);
+	watch_look(r);
+}
+
+void watch_look(struct router *r)
+{
+	if (!r->watched.first)
+		return;
+	look_at_nics(r, false);
+	look_at_neighbors(r, false);
+}
+
+/* --- Begin and end ---------------------------------------------------------------------------- */
+
+static unsigned count(const struct router *r)
+{
+	unsigned n = 0;
+
+	for (const struct watch *w = r->watched.first; w; w = w->next)
+		n++;
+	return n;
+}
+
+static int read_how(const json_t *how, unsigned *what, int *interval_ms, struct error *error)
+{
+	json_t *list = NULL, *kind;
+	json_error_t wrong;
+	size_t k;
+
+	*what = 0;
+	*interval_ms = WATCH_DEFAULT_MS;
+	if (json_unpack_ex((json_t *)how, &wrong, 0, "{s:o, s?i!}", "what", &list, "interval_ms",
+		    interval_ms))
+		return error_set(error, -EINVAL, "watch: %s", wrong.text);
+	if (!json_is_array(list))
+		return error_set(error, -EINVAL, "watch: what: want a list of names");
+	if (*interval_ms < WATCH_LEAST_MS || *interval_ms > WATCH_MOST_MS)
+		return error_set(error, -EINVAL, "watch: interval_ms: want %d to %d",
+			WATCH_LEAST_MS, WATCH_MOST_MS);
+	json_array_foreach(list, k, kind)
+	{
+		unsigned is = 0;
+
+		while (is < WATCH_WHATS &&
+			(!json_is_string(kind) || strcmp(json_string_value(kind), name[is]) != 0))
+			is++;
+		if (is == WATCH_WHATS)
+			return error_set(error, -EINVAL,
+				"watch: what: '%s' is none of nic, port, neighbor, counter, drop, "
+				"table",
+				json_is_string(kind) ? json_string_value(kind) : "(no text)");
+		*what |= 1u << is;
+	}
+	return 0;
+}
+
+static int look_first(struct router *r)
+{
+	r->watched.nic = calloc(r->config->nics_count + 1, sizeof(*r->watched.nic));
+	if (!r->watched.nic)
+		return -ENOMEM;
+	look_at_nics(r, true);
+	look_at_neighbors(r, true);
+	loop_after(&r->loop, &r->watched.timer, WATCH_LOOK_MS, on_look, r);
+	return 0;
+}
+
+json_t *watch_begin(struct watch *w, struct router *r, struct api_client *client, const json_t *how,
+	const char *id, struct error *error)
+{
+	json_t *kinds = json_array();
+	int interval_ms;
+	unsigned what;
+
+	if (read_how(how, &what, &interval_ms, error))
+		goto refused;
+	if (what && !w->what && count(r) >= WATCH_CLIENTS_MAX) {
+		error_set(error, -EBUSY, "watch: %u clients watch already", WATCH_CLIENTS_MAX);
+		goto refused;
+	}
+	watch_stop(w);
+	w->r = r;
+	w->client = client;
+	memcpy(w->id, id, strlen(id) + 1);
+	if (what && !r->watched.first && look_first(r)) {
+		error_set(error, -ENOMEM, "out of memory");
+		goto refused;
+	}
+	for (unsigned k = 0; k < WATCH_WHATS; k++)
+		if (what & 1u << k)
+			json_array_append_new(kinds, json_string(name[k]));
+	if (what) {
+		w->next = r->watched.first;
+		r->watched.first = w;
+		w->what = w->tell = what;
+		w->at = 0;
+		w->last = (struct neighbor_row){0};
+		w->interval_ms = (unsigned)interval_ms;
+		if (what & COUNTERS)
+			loop_after(&r->loop, &w->timer, w->interval_ms, on_interval, w);
+		watch_more(w);
+	}
+	return json_pack("{s:{s:o, s:i}}", "watch", "what", kinds, "interval_ms", interval_ms);
+
+refused:
+	json_decref(kinds);
+	return NULL;
+}
+
+void watch_stop(struct watch *w)
+{
+	struct watch **at;
+
+	if (!w->what)
+		return;
+	at = &w->r->watched.first;
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	w->what = w->tell = 0;
+	loop_cancel(&w->r->loop, &w->timer);
+	if (w->r->watched.first)
+		return;
+	loop_cancel(&w->r->loop, &w->r->watched.timer);
+	free(w->r->watched.nic);
+	free(w->r->watched.neighbors.row);
+	w->r->watched = (struct watched){0};
+}
