@@ -146,19 +146,23 @@ static int run_batch(struct top *t)
 
 static char buffer[BUFFER_BYTES];
 
-/* What fits of a line; the names on its left stay. */
+/* What fits of a line, from the column that is scrolled to; names on the left stay. */
 static size_t put_line(char *to, const struct top *t, unsigned line, unsigned columns)
 {
 	static const char *const style[] = {[TOP_PLAIN] = "",
+		[TOP_TITLE] = "\033[1m",
 		[TOP_HEADING] = "\033[1m",
 		[TOP_SELECTED] = "\033[7m",
 		[TOP_ALARM] = "\033[1;31m"};
 	const char *text = screen.text[line];
 	const size_t length = strlen(text);
-	const size_t from = line < TOP_FIXED || t->from_column >= length ? 0 : t->from_column;
+	const bool stays = line < TOP_FIXED || screen.style[line] == TOP_TITLE;
+	const unsigned left = stays || screen.left > columns ? 0 : screen.left;
+	size_t from = stays ? 0 : left + t->from_column;
 
-	return (size_t)sprintf(
-		to, "%s%.*s\033[0m\033[K", style[screen.style[line]], (int)columns, text + from);
+	from = from > length ? length : from;
+	return (size_t)sprintf(to, "%s%.*s%.*s\033[0m\033[K", style[screen.style[line]],
+		(int)(from > left ? left : from), text, (int)(columns - left), text + from);
 }
 
 /* False: the terminal is gone. */

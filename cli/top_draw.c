@@ -61,11 +61,11 @@ static void end_line(struct top_screen *s, enum top_style style)
 	s->text[s->lines][0] = 0;
 }
 
-static void heading(struct top_screen *s, const char *text)
+static void heading(struct top_screen *s, enum top_style style, const char *text)
 {
 	end_line(s, TOP_PLAIN);
 	put(s, "%s", text);
-	end_line(s, TOP_HEADING);
+	end_line(s, style);
 }
 
 /* --- What is compared ------------------------------------------------------------------------- */
@@ -143,8 +143,9 @@ static void draw_matrix(const struct view *v, bool bits)
 	double sum[P2PNIC_NICS_MAX + 1];
 	const int width = v->name < 7 ? 8 : v->name + 1;
 
-	heading(s, bits ? "From NIC (row) to NIC (column), bit/s"
-			: "From NIC (row) to NIC (column), packets/s");
+	heading(s, TOP_TITLE,
+		bits ? "From NIC (row) to NIC (column), bit/s"
+		     : "From NIC (row) to NIC (column), packets/s");
 	put(s, "%-*s", v->name, "");
 	for (unsigned e = 0; e < v->now->n; e++) {
 		put(s, "%*s", width, v->now->nic[e].name);
@@ -199,7 +200,7 @@ static void draw_nics(const struct view *v)
 	snprintf(text, sizeof(text), "%-*s  %-13s %-5s%9s%9s%9s%9s%9s%7s%8s%9s", v->name, "NIC",
 		"state", "link", "rx pkt/s", "tx pkt/s", "rx bit/s", "tx bit/s", "lost/s", "held",
 		"engine", "restarts");
-	heading(s, text);
+	heading(s, TOP_HEADING, text);
 	for (unsigned k = 0; k < v->now->n; k++) {
 		const unsigned at = row[k].index;
 		const struct top_nic *n = &v->now->nic[at], *b = &v->before->nic[at];
@@ -253,7 +254,7 @@ static void draw_drops(const struct view *v)
 	}
 	sort(v, row, rows);
 	snprintf(text, sizeof(text), "%-20s %10s %14s", "Drops by reason", "packets/s", "in all");
-	heading(s, text);
+	heading(s, TOP_HEADING, text);
 	for (unsigned k = 0; k < rows; k++) {
 		put(s, "%-20s ", top_drop_name(row[k].index));
 		put_number(s, 10, row[k].rate);
@@ -296,7 +297,7 @@ static void draw_punts(const struct view *v)
 	sort(v, row, rows);
 	snprintf(text, sizeof(text), "%-20s %10s %14s %10s %14s", "To the kernel", "packets/s",
 		"in all", "policed/s", "in all");
-	heading(s, text);
+	heading(s, TOP_HEADING, text);
 	for (unsigned k = 0; k < rows; k++) {
 		const unsigned class = row[k].index;
 
@@ -352,7 +353,7 @@ static void draw_summary(const struct view *v, const char *why)
 		"routes",
 		number(packets, a), number(bits, b), number(gone, d), up, v->now->n,
 		(unsigned long long)v->now->routes4, (unsigned long long)v->now->routes6);
-	end_line(s, TOP_HEADING);
+	end_line(s, TOP_TITLE);
 	if (*why) {
 		put(s, "no answer%s: %s", v->now->n ? ", what is shown is old" : "", why);
 		end_line(s, TOP_ALARM);
@@ -379,6 +380,7 @@ void top_draw(struct top_screen *s, const struct top_sample *now, const struct t
 		if (!strcmp(now->nic[k].name, choice->nic))
 			v.selected = (int)k;
 	}
+	s->left = (unsigned)v.name;
 	draw_summary(&v, why);
 	if (choice->help) {
 		draw_help(s);

@@ -27,10 +27,12 @@ struct top_choice {
 	double interval; /* seconds */
 };
 
-enum top_style { TOP_PLAIN, TOP_HEADING, TOP_SELECTED, TOP_ALARM };
+enum top_style { TOP_PLAIN, TOP_TITLE, TOP_HEADING, TOP_SELECTED, TOP_ALARM };
 
 struct top_screen {
 	unsigned lines;
+	unsigned left; /* columns of names, which stay while the others are scrolled; not of titles
+			*/
 	enum top_style style[TOP_LINES];
 	char text[TOP_LINES][TOP_COLUMNS];
 };

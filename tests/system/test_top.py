@@ -129,10 +129,13 @@ def test_size(router):
         assert text.startswith("p2pnic top")  # that stays
         top.type("\x1b[H")
         top.shows("From NIC")
-        top.type("\x1b[C\x1b[C")
-        top.until(lambda t: "From NIC" not in t and "p2pnic top" in t)
+        top.resize(30, 12)
+        top.until(lambda t: "nic1    nic2    nic3" in t and "nic4" not in t.splitlines()[4])
+        top.type("\x1b[C\x1b[C")  # right: the names of rows stay
+        text = top.until(lambda t: "nic3    nic4" in t)
+        assert "nic2" not in text.splitlines()[4] and text.splitlines()[5].startswith("nic1 ")
         top.type("\x1b[D\x1b[D\x1b[")  # and a sequence that is cut short
-        top.shows("From NIC")
+        top.shows("nic1    nic2    nic3")
         top.type("q")
         assert top.wait() == 0
 
