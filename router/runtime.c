@@ -207,8 +207,8 @@ int runtime_beside(const char *path, bool may_make, const char **name, struct er
 
 /* --- The lock --------------------------------------------------------------------------------- */
 
-/* Between its fork and its exec, a NIC's process of a router that was killed just then has the lock,
- * too: that is over in a moment. */
+/* A NIC's process of a router that was killed just then has the lock, too, between its fork and its
+ * exec: that is over in a moment. */
 #define LOCK_MS 500u
 static bool lock(int fd)
 {
