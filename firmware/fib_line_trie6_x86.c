@@ -21,10 +21,16 @@ static inline const uint8_t *node_of(const uint8_t *image, uint32_t entry)
 	return image + P2PNIC_LINE_TRIE_OFFSET(entry);
 }
 
-/* How many of the first `count` (at most 31) bytes are ≤ key. */
-AVX2 static inline uint32_t rank8(const uint8_t *boundary, uint32_t count, uint32_t key)
+/* Where an octet of an address lies: vector registers take it from there. */
+static inline const uint8_t *octet_of(const struct fib_ipv6 *address, unsigned octet)
 {
-	const __m256i keys = _mm256_set1_epi8((char)key);
+	return (const uint8_t *)address + (octet ^ 7);
+}
+
+/* How many of the first `count` (at most 31) bytes are ≤ key. */
+AVX2 static inline uint32_t rank8(const uint8_t *boundary, uint32_t count, const uint8_t *key)
+{
+	const __m256i keys = _mm256_set1_epi8((char)*key);
 	const __m256i line = _mm256_loadu_si256((const __m256i *)boundary);
 	const __m256i below = _mm256_cmpeq_epi8(_mm256_max_epu8(line, keys), keys);
 
@@ -32,21 +38,31 @@ AVX2 static inline uint32_t rank8(const uint8_t *boundary, uint32_t count, uint3
 }
 
 /* A node of entries. Of a TABLE, whose count is 0, the key is the rank. */
-AVX2 static inline uint32_t step_entries(const uint8_t *image, uint32_t entry, uint32_t key)
+AVX2 static inline uint32_t step_entries(const uint8_t *image, uint32_t entry, const uint8_t *key)
 {
 	const uint8_t *node = node_of(image, entry);
 	const uint32_t count = COUNT(entry), table = -(entry >> 9 & 1); /* all ones or none */
 	const p2pnic_fib_entry *first = (const void *)(node + ((count + 7) & ~7u));
 
 	return atomic_load_explicit(
-		first + (rank8(node, count, key) | (key & table)), memory_order_acquire);
+		first + (rank8(node, count, key) | (*key & table)), memory_order_acquire);
 }
 
-AVX2 static inline uint32_t step_wide(const uint8_t *image, uint32_t entry, uint32_t key)
+/* A node of type RANGES. */
+AVX2 static inline uint32_t step_ranges(const uint8_t *image, uint32_t entry, const uint8_t *key)
+{
+	const uint8_t *node = node_of(image, entry);
+	const uint32_t count = COUNT(entry);
+
+	return (uint32_t)node[count + rank8(node, count, key)] << 12 | TYPE_LEAF;
+}
+
+AVX2 static inline uint32_t step_wide(
+	const uint8_t *image, uint32_t entry, const struct fib_ipv6 *address)
 {
 	const uint16_t *node = (const void *)node_of(image, entry);
 	const uint32_t count = COUNT(entry);
-	const __m256i keys = _mm256_set1_epi16((short)key);
+	const __m256i keys = _mm256_set1_epi16((short)(address->high >> 16));
 	const __m256i line = _mm256_loadu_si256((const __m256i *)node);
 	const __m256i below = _mm256_cmpeq_epi16(_mm256_max_epu16(line, keys), keys);
 	/* Two bits for each boundary. */
@@ -60,26 +76,23 @@ AVX2 static inline uint32_t walk_deep(
 	const uint8_t *image, uint32_t entry, const struct fib_ipv6 *address)
 {
 	for (unsigned octet = 5; !(entry & TYPE_LEAF); octet++) {
-		uint32_t key = fib_ipv6_octet(address, octet);
+		const uint8_t *key = octet_of(address, octet);
 
-		if (!(entry & (TYPE_BITMAP | TYPE_ENTRIES))) {
-			const uint8_t *node = node_of(image, entry);
-			uint32_t count = COUNT(entry);
-
-			entry = (uint32_t)node[count + rank8(node, count, key)] << 12 | TYPE_LEAF;
-		} else if (entry & TYPE_ENTRIES) {
+		if (entry & TYPE_ENTRIES)
 			entry = step_entries(image, entry, key);
-		} else {
-			entry = line_trie_step(image, entry, key);
-		}
+		else if (entry & TYPE_BITMAP)
+			entry = line_trie_step(image, entry, *key);
+		else
+			entry = step_ranges(image, entry, key);
 	}
 	return entry;
 }
 
-/* What a node of that entry will be read at; `key`, should it be a TABLE. */
-static inline void fetch(const uint8_t *image, uint32_t entry, uint32_t key)
+/* The node of an entry is read soon. A TABLE is read elsewhere, but to find out where costs more
+ * than it gains. */
+static inline void fetch(const uint8_t *image, uint32_t entry)
 {
-	__builtin_prefetch(node_of(image, entry) + (4 * key & -(entry >> 9 & 1)));
+	__builtin_prefetch(node_of(image, entry));
 }
 
 struct queue {
@@ -93,51 +106,44 @@ static inline void queue_add(struct queue *q, unsigned number, bool really)
 	q->n += really;
 }
 
-#define OCTET(i, octet) (address[i].high >> (56 - 8 * (octet)) & 0xff)
-
 AVX2 void line_trie_lookup6_avx2(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
 {
 	uint32_t entry[P2PNIC_BURST_MAX];
-	struct queue at16, at24, at32, wide, at40;
+	struct queue at24, at32, wide, at40;
 
-	at16.n = at24.n = at32.n = wide.n = at40.n = 0;
+	at24.n = at32.n = wide.n = at40.n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t e = line_trie_root(image, (uint32_t)(address[i].high >> 48));
 
-		entry[i] = e;
-		queue_add(&at16, i, !(e & TYPE_LEAF));
-		fetch(image, e, OCTET(i, 2));
-	}
-	for (unsigned k = 0; k < at16.n; k++) {
-		unsigned i = at16.number[k];
-		uint32_t e = step_entries(image, entry[i], OCTET(i, 2));
-
+		/* Nearly always, or nearly never: a branch that is guessed right. */
+		if (!(e & TYPE_LEAF))
+			e = step_entries(image, e, octet_of(&address[i], 2));
 		entry[i] = e;
 		queue_add(&at24, i, !(e & TYPE_LEAF));
-		fetch(image, e, OCTET(i, 3));
+		fetch(image, e);
 	}
 	for (unsigned k = 0; k < at24.n; k++) {
 		unsigned i = at24.number[k];
-		uint32_t e = step_entries(image, entry[i], OCTET(i, 3));
+		uint32_t e = step_entries(image, entry[i], octet_of(&address[i], 3));
 
 		entry[i] = e;
 		queue_add(&wide, i, !(e & (TYPE_LEAF | TYPE_ENTRIES)));
 		queue_add(&at32, i, e & TYPE_ENTRIES);
-		fetch(image, e, OCTET(i, 4));
+		fetch(image, e);
 	}
 	for (unsigned k = 0; k < at32.n; k++) {
 		unsigned i = at32.number[k];
-		uint32_t e = step_entries(image, entry[i], OCTET(i, 4));
+		uint32_t e = step_entries(image, entry[i], octet_of(&address[i], 4));
 
 		entry[i] = e;
 		queue_add(&at40, i, !(e & TYPE_LEAF));
-		fetch(image, e, OCTET(i, 5));
+		fetch(image, e);
 	}
 	for (unsigned k = 0; k < wide.n; k++) {
 		unsigned i = wide.number[k];
 
-		entry[i] = step_wide(image, entry[i], address[i].high >> 16 & 0xffff);
+		entry[i] = step_wide(image, entry[i], &address[i]);
 	}
 	for (unsigned k = 0; k < at40.n; k++) {
 		unsigned i = at40.number[k];
@@ -148,16 +154,28 @@ AVX2 void line_trie_lookup6_avx2(
 		next_hop[i] = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry[i]);
 }
 
+/*
+ * One lookup. Whether a node at the end of the way is there, or the leaf was known before, is not
+ * guessed: the node of a leaf is read in vain, where no node is (its unit is a next hop).
+ */
 AVX2 static inline uint32_t lookup_one(const uint8_t *image, const struct fib_ipv6 *address)
 {
-	uint32_t entry = line_trie_root(image, (uint32_t)(address->high >> 48));
+	uint32_t entry = line_trie_root(image, (uint32_t)(address->high >> 48)), last;
 
-	for (unsigned octet = 2; octet < 5; octet++) {
-		if (entry & TYPE_LEAF)
-			return entry;
-		if (!(entry & TYPE_ENTRIES))
-			return step_wide(image, entry, address->high >> 16 & 0xffff);
-		entry = step_entries(image, entry, fib_ipv6_octet(address, octet));
+	if (entry & TYPE_LEAF)
+		return entry;
+	entry = step_entries(image, entry, octet_of(address, 2));
+	if (entry & TYPE_LEAF)
+		return entry;
+	entry = step_entries(image, entry, octet_of(address, 3));
+	if (!(entry & TYPE_ENTRIES)) {
+		last = step_wide(image, entry, address);
+		return entry & TYPE_LEAF ? entry : last;
+	}
+	entry = step_entries(image, entry, octet_of(address, 4));
+	if (!(entry & (TYPE_ENTRIES | TYPE_BITMAP))) {
+		last = step_ranges(image, entry, octet_of(address, 5));
+		return entry & TYPE_LEAF ? entry : last;
 	}
 	return walk_deep(image, entry, address);
 }
