@@ -373,10 +373,12 @@ static void send_some(struct api_client *c)
 		wait_for_socket(c);
 		return;
 	}
-	if (c->showing)
+	if (c->showing) {
+		/* Maybe nothing: then it goes on as soon as the others had their turn. */
 		more_of_show(c);
-	if (c->answer.bytes && !c->answer.failed)
-		return;
+		if (!c->answer.failed)
+			return;
+	}
 	buffer_free(&c->answer);
 	c->sending = NULL;
 	c->served = true;

@@ -299,7 +299,7 @@ static int read_how(const json_t *how, unsigned *what, int *interval_ms, struct 
 
 static int look_first(struct router *r)
 {
-	r->watched.nic = calloc(r->config->nics_count + 1, sizeof(*r->watched.nic));
+	r->watched.nic = calloc(P2PNIC_NICS_MAX, sizeof(*r->watched.nic));
 	if (!r->watched.nic)
 		return -ENOMEM;
 	look_at_nics(r, true);

@@ -309,6 +309,9 @@ def test_many_routes(make_network):
                                   network.router.runtime)
         assert 0 < most < 32 << 10 or "sanitize" in P2PNIC, f"{most} KiB"
     assert sum(row["source"] == "file" for row in json.loads(text)["route"]) == 100000
+    for words in (["source", "local"], ["::/0", "longer-prefixes"], ["nic", "nic1"]):
+        done = run(P2PNIC, "show", "route", *words, "--runtime", network.router.runtime)
+        assert done.returncode == 0 and len(done.stdout.splitlines()) > 2, done.stderr
     done = run(P2PNIC, "show", "route", "--runtime", network.router.runtime)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
