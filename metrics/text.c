@@ -187,6 +187,16 @@ static void put_times(FILE *out, const json_t *answer)
 	}
 }
 
+static const char *pair_key(
+	const json_t *a, const char *name_a, const json_t *b, const char *name_b, char key[128])
+{
+	const char *first = json_string_value(json_object_get(a, name_a));
+	const char *second = json_string_value(json_object_get(b, name_b));
+
+	snprintf(key, 128, "%.60s %.60s", first ? first : "", second ? second : "");
+	return key;
+}
+
 /* A row for each NIC and reason, zeros too: a series must be there before it grows. */
 static json_t *drop_rows(const json_t *answer)
 {
@@ -205,6 +215,38 @@ static json_t *drop_rows(const json_t *answer)
 							    json_integer_value(json_object_get(
 								    dropped, drop_name[k]))));
 	}
+	return rows;
+}
+
+/* Likewise for each pair of NICs that are up. */
+static json_t *ring_rows(const json_t *answer)
+{
+	const json_t *counter = json_object_get(answer, "counter"), *row, *other;
+	json_t *rows = json_array(), *known = json_object();
+	char key[128];
+	size_t i, e;
+
+	json_array_foreach(json_object_get(answer, "ring"), i, row)
+	{
+		json_array_append(rows, (json_t *)row);
+		json_object_set(known, pair_key(row, "ingress", row, "egress", key), (json_t *)row);
+	}
+	json_array_foreach(counter, i, row)
+	{
+		json_array_foreach(counter, e, other)
+		{
+			if (!json_object_get(row, "received") ||
+				!json_object_get(other, "received") ||
+				json_object_get(known, pair_key(row, "nic", other, "nic", key)))
+				continue;
+			json_array_append_new(
+				rows, json_pack("{s:O, s:O, s:i, s:i, s:{s:i, s:i}}", "ingress",
+					      json_object_get(row, "nic"), "egress",
+					      json_object_get(other, "nic"), "packets", 0, "bytes",
+					      0, "taken", "packets", 0, "bytes", 0));
+		}
+	}
+	json_decref(known);
 	return rows;
 }
 
@@ -228,6 +270,7 @@ char *metrics_text(const json_t *answer, size_t *bytes)
 	if (answer) {
 		whole = json_copy((json_t *)answer);
 		json_object_set_new(whole, "drop", drop_rows(answer));
+		json_object_set_new(whole, "ring", ring_rows(answer));
 		put_counters(out, whole);
 		put_times(out, answer);
 		json_decref(whole);

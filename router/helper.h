@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A process beside the router that outlives it, and that it speaks to over a socket in the runtime
- * directory: the keeper, punt. A state machine in the loop: connected to, else started, for ever if
- * need be. One that does not answer is killed and another started; whoever uses it says so by
- * helper_lose.
+ * directory: the keeper, punt, metrics. A state machine in the loop: connected to, else started,
+ * for ever if need be. One that does not answer is killed and another started; whoever uses it says
+ * so by helper_lose.
  */
 #ifndef ROUTER_HELPER_H
 #define ROUTER_HELPER_H

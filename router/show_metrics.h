@@ -4,7 +4,8 @@
  * ask for. No NIC is asked anything, no route is looked at.
  *
  *   "version"  of the router    "time"  seconds of its clock, for rates
- *   "counter", "nic", "ring", "punt", "tap", "engine"       rows, one for each NIC, ring, …
+ *   "counter", "nic", "ring", "punt", "tap", "engine"       rows, one for each NIC, ring, …; of
+ *                                                           rings only those with packets
  *   "router", "kernel", "census"                            an object each; the last two may lack
  *   "routes", "protocols", "neighbors"                      rows of the census
  *   "times"                                                 histograms: "buckets", "sum"

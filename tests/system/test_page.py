@@ -68,7 +68,9 @@ def answer_fixture(permitted, browser):
         for _ in range(5):
             network.wire[2].receive()
         network.router.at_rest()
-        with by_hand("--listen", f"127.0.0.1:{port}", "--runtime", network.router.runtime):
+        with by_hand("--listen", f"127.0.0.1:{port}", "--runtime",
+                     network.router.runtime) as process:
+            assert "listens at" in process.stderr.readline()
             browser.look(1280, 800, "light")
             browser.open(f"http://127.0.0.1:{port}/")
             browser.until("document.body?.dataset.shown > 1")
@@ -81,6 +83,9 @@ def answer_fixture(permitted, browser):
             finally:
                 network.router.process.send_signal(signal.SIGCONT)
             browser.until("document.getElementById('state').textContent === 'live'")
+            assert not browser.complaints and not browser.failed
+            browser.open("about:blank")  # before there is nobody to ask
+            browser.until("location.href === 'about:blank'")
     finally:
         network.close()
     return answer
@@ -120,8 +125,10 @@ def fake_fixture(answer, browser, tmp_path_factory):
     runtime, port = str(tmp_path_factory.mktemp("r")), free_port()
     fake = FakeRouter(runtime, 16, answer)
     fake.down = {"nic7"}
-    with by_hand("--listen", f"127.0.0.1:{port}", "--runtime", runtime):
+    with by_hand("--listen", f"127.0.0.1:{port}", "--runtime", runtime) as process:
+        assert "listens at" in process.stderr.readline()
         browser.requests.clear()
+        browser.failed.clear()  # a fetch that leaving the page has cut short
         browser.open(f"http://127.0.0.1:{port}/")
         browser.until("document.body?.dataset.shown > 2 && !document.body.dataset.x")
         fake.url = f"http://127.0.0.1:{port}/"
