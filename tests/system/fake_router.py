@@ -28,6 +28,7 @@ class FakeRouter:
         template = template or TEMPLATE
         self.names = [f"nic{k}" for k in range(1, nics + 1)]
         self.template, self.silent, self.frozen = template, False, None
+        self.asked = 0
         self.begun = time.monotonic()
         self.down = set()
         os.makedirs(runtime, mode=0o700, exist_ok=True)
@@ -50,6 +51,7 @@ class FakeRouter:
             with client:
                 try:
                     client.recv(4096)
+                    self.asked += 1
                     client.sendall(json.dumps({"metrics": self.answer()}).encode())
                 except OSError:
                     pass
