@@ -16,7 +16,7 @@ const struct command commands[] = {
 		&reload_syntax},
 	{"stop", command_stop, "end a router and what it left forwarding", &stop_syntax},
 	{"config", command_config, "check, compare, apply, save and take back configurations",
-		NULL},
+		&config_syntax},
 	{"show", command_show, "look inside a running router", &show_syntax},
 	{"top", command_top, "watch a running router", &top_syntax},
 	{"watch", command_watch,

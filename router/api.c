@@ -2,8 +2,8 @@
 #include "router/api.h"
 #include "router/api_watch.h"
 #include "router/audit.h"
-#include "router/reload.h"
 #include "router/router.h"
+#include "router/running.h"
 #include "router/show.h"
 
 #include <errno.h>
@@ -190,7 +190,12 @@ static void show(struct api_client *c, const json_t *what)
 
 static void reload(struct api_client *c, const json_t *how)
 {
-	api_answer(c, router_reload_asked(c->r, how));
+	api_answer(c, running_reload_asked(c->r, how));
+}
+
+static void config(struct api_client *c, const json_t *what)
+{
+	api_answer(c, running_ask(c->r, what));
 }
 
 static void watch(struct api_client *c, const json_t *how)
@@ -219,6 +224,7 @@ static const struct {
 } requests[] = {
 	{"show", show},
 	{"reload", reload},
+	{"config", config},
 	{"watch", watch},
 	{"hello", hello},
 };
@@ -279,7 +285,7 @@ static void answer_request(struct api_client *c)
 	}
 	if (named == REQUESTS)
 		answer_error(c, found ? "more than one request in an object"
-				      : "no request: want show, reload, watch or hello");
+				      : "no request: want show, reload, config, watch or hello");
 	else
 		requests[named].answer(c, json_object_get(c->asked, requests[named].name));
 }

@@ -114,6 +114,7 @@ struct config_route_file {
 struct config_router {
 	char *name;
 	char *runtime;               /* directory of sockets; absent: see config_runtime */
+	char *state;                 /* directory of what was applied; absent: config_state.h */
 	char *method;                /* wr, rd, bn, hy */
 	unsigned *lend_from;         /* hy: bytes of a frame that is lent, not written */
 	char *check;                 /* none, stamp, crc */

@@ -139,6 +139,7 @@ static bool access_valid(const char *text)
 static const struct field router_fields[] = {
 	TEXT(name, struct config_router, NAME),
 	TEXT(runtime, struct config_router, ANY),
+	TEXT(state, struct config_router, ANY),
 	TEXT(method, struct config_router, .valid = method_valid, .want = "want " METHOD_NAMES),
 	TEXT(check, struct config_router, .valid = check_valid, .want = "want " CHECK_NAMES),
 	NUMBER(buffer_bytes, struct config_router,
@@ -533,6 +534,68 @@ static int load_mapping(struct config_tree *tree, const struct config_node *node
 int config_schema_load(struct config *config, struct config_tree *tree)
 {
 	return load_mapping(tree, tree->root, "the file", &config_schema, config);
+}
+
+/* --- To JSON ---------------------------------------------------------------------------------- */
+
+static json_t *mapping_json(const struct schema *schema, const char *structure);
+
+static json_t *list_json(const struct field *f, const char *at, unsigned n)
+{
+	json_t *list = json_array();
+
+	for (unsigned k = 0; k < n; k++)
+		json_array_append_new(
+			list, f->schema ? mapping_json(f->schema, at + k * f->schema->bytes)
+					: json_string(((char *const *)at)[k]));
+	return list;
+}
+
+/* NULL: it has no value. */
+static json_t *field_json(const struct field *f, const char *structure)
+{
+	const char *at = structure + f->at;
+	const void *value = f->kind == KIND_MAPPING ? at : *(void *const *)at;
+
+	if (!value)
+		return NULL;
+	switch (f->kind) {
+	case KIND_TEXT:
+		return json_string(value);
+	case KIND_NUMBER:
+	case KIND_POWER:
+		return json_integer(*(const unsigned *)value);
+	case KIND_CORE:
+		return json_integer(*(const int *)value);
+	case KIND_SWITCH:
+		return json_boolean(*(const bool *)value);
+	case KIND_MAPPING:
+	case KIND_POINTED:
+		return mapping_json(f->schema, value);
+	default:
+		return list_json(f, value, *(const unsigned *)(structure + f->count_at));
+	}
+}
+
+static json_t *mapping_json(const struct schema *schema, const char *structure)
+{
+	json_t *o = json_object();
+
+	for (const struct field *f = schema->field; f < schema->field + schema->fields; f++) {
+		json_t *value = field_json(f, structure);
+
+		/* A port that is not there, a punt class of which nothing is said. */
+		if (value && f->kind == KIND_MAPPING && !json_object_size(value))
+			json_decref(value);
+		else if (value)
+			json_object_set_new(o, f->key, value);
+	}
+	return o;
+}
+
+json_t *config_schema_json(const struct config *config)
+{
+	return mapping_json(&config_schema, (const char *)config);
 }
 
 /* --- And away --------------------------------------------------------------------------------- */

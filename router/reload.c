@@ -2,6 +2,7 @@
 #include "router/reload.h"
 #include "router/audit.h"
 #include "router/config_defaults.h"
+#include "router/config_state.h"
 #include "router/kernel.h"
 #include "router/metrics.h"
 #include "router/nics_change.h"
@@ -62,41 +63,55 @@ static bool core_differs(const int *a, const int *b)
 	return !a != !b || (a && *a != *b);
 }
 
-/* The first key of `router` that differs; NULL: none. */
-static const char *router_differs(const struct config_router *old, const struct config_router *new)
+/* One more key that differs. */
+static void differs(struct error *all, const char *list, const char *key, bool does)
 {
-	return text_differs(old->name, new->name)                   ? "name"
-	       : old->method_number != new->method_number           ? "method"
-	       : old->check_number != new->check_number             ? "check"
-	       : *old->ring_slots != *new->ring_slots               ? "ring_slots"
-	       : *old->lend_from != *new->lend_from                 ? "lend_from"
-	       : *old->batch != *new->batch                         ? "batch"
-	       : *old->rx_buffers != *new->rx_buffers               ? "rx_buffers"
-	       : *old->packet_memory_mib != *new->packet_memory_mib ? "packet_memory_mib"
-	       : *old->table_memory_mib != *new->table_memory_mib   ? "table_memory_mib"
-	       : *old->nics_max != *new->nics_max                   ? "nics_max"
-	       : core_differs(old->bounce_core, new->bounce_core)   ? "bounce_core"
-								    : NULL;
+	if (does)
+		error_set(all, 0, "%s%s%s: %s differs: that needs a restart", all->text,
+			*all->text ? "; " : "", list, key);
 }
 
-static bool runtime_differs(const struct config *old, const struct config *new)
+static void router_differs(
+	struct error *all, const struct config_router *old, const struct config_router *new)
 {
-	char before[ROUTER_PATH_BYTES], now[ROUTER_PATH_BYTES];
+	static const char list[] = "router";
+
+	differs(all, list, "name", text_differs(old->name, new->name));
+	differs(all, list, "method", old->method_number != new->method_number);
+	differs(all, list, "check", old->check_number != new->check_number);
+	differs(all, list, "ring_slots", *old->ring_slots != *new->ring_slots);
+	differs(all, list, "lend_from", *old->lend_from != *new->lend_from);
+	differs(all, list, "batch", *old->batch != *new->batch);
+	differs(all, list, "rx_buffers", *old->rx_buffers != *new->rx_buffers);
+	differs(all, list, "packet_memory_mib", *old->packet_memory_mib != *new->packet_memory_mib);
+	differs(all, list, "table_memory_mib", *old->table_memory_mib != *new->table_memory_mib);
+	differs(all, list, "nics_max", *old->nics_max != *new->nics_max);
+	differs(all, list, "bounce_core", core_differs(old->bounce_core, new->bounce_core));
+}
+
+static void places_differ(struct error *all, const struct config *old, const struct config *new)
+{
+	char before[PATH_MAX], now[PATH_MAX];
 
 	config_runtime(old, before, sizeof(before));
 	config_runtime(new, now, sizeof(now));
-	return strcmp(before, now) != 0;
+	differs(all, "router", "runtime", strcmp(before, now) != 0);
+	state_directory(old, before, sizeof(before));
+	state_directory(new, now, sizeof(now));
+	differs(all, "router", "state", strcmp(before, now) != 0);
 }
 
-/* The first key of `kernel` that differs, or that itself; NULL: none. */
-static const char *kernel_differs(const struct config_kernel *old, const struct config_kernel *new)
+static void kernel_differs(
+	struct error *all, const struct config_kernel *old, const struct config_kernel *new)
 {
-	return !old && !new                                   ? NULL
-	       : !old || !new                                 ? "presence"
-	       : text_differs(old->namespace, new->namespace) ? "namespace"
-	       : *old->slots != *new->slots                   ? "slots"
-	       : *old->fpm != *new->fpm                       ? "fpm"
-							      : NULL;
+	static const char list[] = "kernel";
+
+	differs(all, list, "presence", !old != !new);
+	if (!old || !new)
+		return;
+	differs(all, list, "namespace", text_differs(old->namespace, new->namespace));
+	differs(all, list, "slots", *old->slots != *new->slots);
+	differs(all, list, "fpm", *old->fpm != *new->fpm);
 }
 
 /* Whoever changed no more than an mtu learns here that it decides. */
@@ -116,18 +131,14 @@ static int same_buffers(struct router *r, const struct config *new)
 static int same_but_for_tables(struct router *r, const struct config *new)
 {
 	const struct config *old = r->config;
-	const char *list = "router", *key = router_differs(old->router, new->router);
+	struct error all = {""};
 
-	if (!key && runtime_differs(old, new))
-		key = "runtime";
-	if (!key) {
-		list = "kernel";
-		key = kernel_differs(old->kernel, new->kernel);
-	}
-	if (!key)
-		return 0;
-	return error_set(&r->error, -EINVAL,
-		"%s: %s: %s differs: that needs a restart; nothing changed", new->path, list, key);
+	router_differs(&all, old->router, new->router);
+	places_differ(&all, old, new);
+	kernel_differs(&all, old->kernel, new->kernel);
+	return *all.text ? error_set(&r->error, -EINVAL, "%s: %s; nothing changed", new->path,
+				   all.text)
+			 : 0;
 }
 
 /* --- Reload ----------------------------------------------------------------------------------- */
@@ -150,13 +161,6 @@ static void reachable(struct router *r, struct table_nics *nics)
 	}
 }
 
-/* SIGHUP carries no word: what needs one is told how to say it. */
-static void say_how_to_confirm(struct router *r)
-{
-	error_set(&r->error, -ECANCELED, "%s; if that is meant: p2pnic reload --force --runtime %s",
-		r->error.text, r->runtime);
-}
-
 /* Rings and packet memory stay as they are while there is a place for each NIC. */
 static void keep_sizes(const struct router *r, struct config *new)
 {
@@ -166,7 +170,7 @@ static void keep_sizes(const struct router *r, struct config *new)
 }
 
 /* What is wrong with it is found before anything changes. */
-static int plan(struct router *r, struct config *config, struct nics_change *change)
+int router_plan(struct router *r, struct config *config, struct nics_change *change)
 {
 	int result;
 
@@ -182,21 +186,22 @@ static int plan(struct router *r, struct config *config, struct nics_change *cha
 	return result;
 }
 
-static int take(struct router *r, struct config *config, bool force, struct table_report *report)
+static int take(struct router *r, struct config *config, bool force, router_note *note,
+	struct table_report *report)
 {
 	struct table_nics nics = {.n = 0};
 	struct nics_change change;
 	char text[TABLE_REPORT_BYTES], who[TABLE_REPORT_BYTES];
-	int result = plan(r, config, &change);
+	int result = router_plan(r, config, &change);
 
+	if (!result && note)
+		result = note(r);
 	if (!result) {
 		reachable(r, &nics);
 		result = r->kernel ? kernel_make(r, config, &r->table, &nics, report, &r->error)
 				   : table_configure(&r->table, config, change.mac, force, &nics,
 					     report, &r->error);
 	}
-	if (result == -ECANCELED)
-		say_how_to_confirm(r);
 	if (result)
 		return result;
 	for (unsigned k = 0; k < nics.n; k++)
@@ -221,17 +226,12 @@ static int take(struct router *r, struct config *config, bool force, struct tabl
 	return 0;
 }
 
-static int reload(struct router *r, bool force, struct table_report *report)
+int router_take(struct router *r, struct config *config, bool force, router_note *note,
+	struct table_report *report)
 {
 	const uint64_t start = clock_now_ns();
-	struct config *config;
-	int result = config_load(&config, r->config->path, &r->error);
+	const int result = take(r, config, force, note, report);
 
-	if (!result) {
-		result = take(r, config, force, report);
-		if (result)
-			config_free(config);
-	}
 	if (result)
 		r->reloads_refused++;
 	else
@@ -259,41 +259,4 @@ void router_publish(struct router *r)
 	r->reloads++;
 	nics_mend(r);
 	router_say(r, "table: %s", table_report_text(&report, text));
-}
-
-int router_reload(struct router *r)
-{
-	struct table_report report;
-
-	return reload(r, false, &report);
-}
-
-json_t *router_reload_asked(struct router *r, const json_t *how)
-{
-	const json_t *force = json_object_get(how, "force");
-	char text[TABLE_REPORT_BYTES];
-	struct table_report report;
-	unsigned late = 0;
-
-	if (!json_is_object(how) || json_object_size(how) != (force != NULL) ||
-		(force && !json_is_boolean(force)))
-		return json_pack(
-			"{s:s}", "error", "reload wants an object, {\"force\": true or false}");
-	service_reloading(r);
-	const int error = reload(r, json_is_true(force), &report);
-
-	service_reloaded(r);
-	if (error) {
-		router_warn(r, LOG_CONFIG_REFUSED "asked to reload; configuration not taken: %s",
-			r->error.text);
-		return json_pack("{s:s}", "error", r->error.text);
-	}
-	router_say(r, LOG_CONFIG_TAKEN "asked to reload; configuration read again: %s",
-		r->config->path);
-	for (unsigned k = 0; k < r->config->nics_count; k++)
-		late += r->nic[k].driver.device && !table_in_step(r->table, &r->nic[k].driver);
-	return json_pack("{s:{s:s, s:s, s:I, s:I, s:I, s:i}}", "reload", "configuration",
-		r->config->path, "table", table_report_text(&report, text), "added",
-		(json_int_t)report.added, "changed", (json_int_t)report.changed, "deleted",
-		(json_int_t)report.deleted, "nics_behind", (int)late);
 }

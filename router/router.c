@@ -8,6 +8,7 @@
 #include "router/metrics.h"
 #include "router/plan.h"
 #include "router/reload.h"
+#include "router/running.h"
 
 #include "ipc/clock.h"
 #include "ipc/log.h"
@@ -102,8 +103,10 @@ static void reload(void *context)
 {
 	struct router *r = context;
 
+	struct table_report report;
+
 	service_reloading(r);
-	if (router_reload(r) == 0)
+	if (running_reload(r, false, &report) == 0)
 		router_say(r, LOG_CONFIG_TAKEN "configuration read again: %s", r->config->path);
 	else
 		router_warn(r, LOG_CONFIG_REFUSED "configuration not taken: %s", r->error.text);
@@ -151,9 +154,15 @@ static int open_signals(struct router *r)
 int router_start(struct router *r, const char *config_path)
 {
 	struct config *config;
-	int error = config_load(&config, config_path, &r->error);
+	int error = running_load(r, config_path, &config);
 
-	return error ? error : router_start_config(r, config);
+	if (!error)
+		error = router_start_config(r, config);
+	if (error)
+		running_stop(r, false);
+	else
+		running_started(r);
+	return error;
 }
 
 /* Until all NICs are as far as they can be. */
@@ -347,6 +356,8 @@ void router_stop(struct router *r)
 			if (*r->nic[k].socket)
 				unix_remove_stale(r->nic[k].socket, SOCK_STREAM);
 	}
+	if (!r->starting)
+		running_stop(r, !r->leave);
 	adopt_free(r);
 	api_close(r);
 	metrics_close(r, r->leave);

@@ -8,6 +8,7 @@
  *   table.h    what NICs forward by       reload.h    the first table, and changes of it
  *   fabric.h   rings and windows          keep.h      who holds NICs while a router is replaced
  *   helper.h   processes beside it        host_face.h taps, and rings between NICs and host
+ *   running.h  configurations, taken and taken back
  *   loop.h     descriptors and timers     events.h    links and faults of ports
  *   kernel.h   the kernel's routes        api.h       questions and answers
  *   runtime.h  the directory of sockets   service.h   what a service manager is told
@@ -47,6 +48,7 @@
 struct api_client;
 struct audit;
 struct findings;
+struct running;
 struct router_kernel;
 
 struct router {
@@ -61,6 +63,7 @@ struct router {
 	struct service service;
 	struct router_kernel *kernel; /* NULL: the configuration has none */
 	struct audit *audit;
+	struct running *running; /* NULL: the configuration is of no file */
 	unsigned reloads,
 		reloads_refused;       /* configurations taken, or published once more; not taken */
 	struct histogram reload_times; /* of those taken, until every NIC has it */

@@ -1,11 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`p2pnic config`: check, compare, apply, save and take back configurations."""
 
+import copy
 import json
+import os
 import re
+import resource
+import socket
+import stat
+import subprocess
+import time
 
-from network import P2PNIC, run
+import pytest
+
+from network import P2PNIC, eventually, mac, run
+from stream import Stream
 from test_config import GOOD, MISTAKES
+from test_nics_change import without
+from test_reload import to
 
 
 def config(*words, **options):
@@ -52,3 +64,325 @@ def test_usage():
     for words in ([], ["check"], ["check", "a", "b"], ["chekc", "a"]):
         done = config(*words)
         assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic config ")
+
+
+# --- A running router ----------------------------------------------------------------------------
+
+class Operator:
+    """What is typed at a router of three NICs, whose files have comments."""
+
+    def __init__(self, network):
+        self.network, self.router = network, network.router
+        self.files = 0
+
+    def __call__(self, *words, code=0):
+        done = config(*words, "--runtime", self.router.runtime)
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *words):
+        return json.loads(self(*words, "-j"))
+
+    def file(self, name=None, **keys):
+        """A file of the router's configuration with these keys, and a comment."""
+        self.files += 1
+        path = f"{self.network.directory}/{name or f'change{self.files}.yaml'}"
+        with open(path, "w", encoding="utf8") as file:
+            file.write(f"# change {self.files}: \u00e4, and a long line {'x' * 5000}\n")
+            json.dump(copy.deepcopy(self.router.config) | keys, file, indent=1)
+        return path
+
+    def route(self, egress, **more):
+        """One where a route leads to that NIC."""
+        return self.file(routes=[{"prefix": "198.51.100.0/24", "via": f"10.0.{egress}.2"}], **more)
+
+    def leads(self):
+        """Where that route leads."""
+        return next((r["nic"] for r in self.router.show("route")
+                     if r["prefix"] == "198.51.100.0/24"), None)
+
+    def text(self, path=None):
+        with open(path or self.router.path, "rb") as file:
+            return file.read()
+
+    def numbers(self):
+        return [row["number"] for row in self.json("list")]
+
+    @property
+    def state(self):
+        return f"{self.router.runtime}.state"
+
+
+@pytest.fixture(name="operator")
+def operator_of(make_network):
+    network = make_network(3)
+    return Operator(network)
+
+
+def test_apply_and_save(operator):
+    """FILE's own text runs, is shown, compared and saved; the file's mode and its symbolic link
+    stay."""
+    before = operator.text()
+    assert operator("show").encode() == before
+    assert operator("diff").endswith("no differences\n")
+    one = operator.route(2)
+    said = operator("diff", one)
+    assert ('routes.198.51.100.0/24: absent -> {"prefix":"198.51.100.0/24","via":"10.0.2.2"}  '
+            '(live)\n') in said
+    with Stream(operator.network, 1, 3) as stream:
+        said = operator("apply", one)
+        assert f"configuration 2 runs, of {one}; not saved" in said and "1 routes added" in said
+    stream.check_whole()
+    assert operator.leads() == "nic2" and operator.text() == before
+    assert operator("show").encode() == operator.text(one)
+    assert "routes" in operator("diff")
+    assert operator.json("show")["saved"] is False
+    # Once more is no change.
+    operator("apply", one)
+    assert operator.numbers() == [2, 1]
+    os.rename(operator.router.path, f"{operator.network.directory}/real.yaml")
+    os.symlink("real.yaml", operator.router.path)
+    os.chmod(operator.router.path, 0o604)
+    assert operator("save").startswith(f"saved to {operator.router.path}, ")
+    real = f"{operator.network.directory}/real.yaml"
+    assert os.path.islink(operator.router.path) and operator.text(real) == operator.text(one)
+    assert stat.S_IMODE(os.stat(real).st_mode) == 0o604
+    assert operator.json("show")["saved"] is True
+    assert not [f for f in os.listdir(operator.network.directory) if f.endswith(".new")]
+    assert not os.path.exists(f"{operator.state}/running")
+
+
+def test_show_default(operator, tmp_path):
+    """Every key; what it says is the same configuration."""
+    said = operator("show", "--default")
+    path = tmp_path / "whole.yaml"
+    path.write_text(said, encoding="utf8")
+    assert config("check", str(path)).returncode == 0
+    assert operator("diff", str(path)).endswith("no differences\n")
+    for key in ("ring_slots: 1024", "check: none", "mtu: 1500", "state: ", "nics_max: 7"):
+        assert key in said, key
+
+
+def test_nics_by_apply(operator):
+    """`apply` adds and removes NICs while the others forward on; `diff` says so before."""
+    router, network = operator.router, operator.network
+    network.rings = False
+    three = operator.file()
+    two = operator.file(**without(router, "nic3"))
+    with Stream(network, 1, 2) as one, Stream(network, 2, 1) as other:
+        for _ in range(3):
+            said = operator("diff", two)
+            assert "nics.nic3: {" in said and "-> absent  (nics)" in said
+            assert "NICs removed: nic3" in said
+            operator("apply", two)
+            eventually(lambda: not os.path.exists(f"{router.runtime}/nic3.sock"), what="gone")
+            said = operator("apply", three)
+            assert "NICs that begin or end still: nic3" in said
+            eventually(lambda: [n["state"] for n in router.show("nic")] == ["forwarding"] * 3,
+                       what="back")
+    one.check_whole()
+    other.check_whole()
+    assert to(network, "10.0.3.2") == (3, mac(3, 2))
+
+
+def test_refused_key_by_key(operator):
+    """What needs a restart is named, each key; nothing is changed, nothing kept."""
+    keys = {"batch": 4, "ring_slots": 256, "rx_buffers": 512}
+    path = operator.file(router=operator.router.config["router"] | keys)
+    said = operator("apply", path, code=1)
+    for key in keys:
+        assert f"router: {key} differs: that needs a restart" in said, key
+    assert "nothing changed" in said and operator.numbers() in ([], [1])
+    rows = {row["key"]: row for row in operator.json("diff", path)["differences"]}
+    assert {key: rows[f"router.{key}"]["effect"] for key in keys} == dict.fromkeys(keys, "restart")
+    assert "it would be refused: " in operator("diff", path)
+    bad = operator.file(nics=[])
+    assert re.search(rf"^p2pnic config: {bad}:\d+: nics: 0 entries", operator(
+        "apply", bad, code=1))
+    assert not os.path.exists(f"{operator.state}/running")
+
+
+def test_rollback(operator):
+    """Back to what was before, or to a number; the last ten are kept."""
+    assert "nothing was applied before" in operator("rollback", code=1)
+    for k in range(12):
+        operator("apply", operator.route(2 + k % 2))
+    assert operator.leads() == "nic3" and operator.numbers() == list(range(13, 3, -1))
+    operator("rollback")
+    assert operator.leads() == "nic2"
+    assert next(r["number"] for r in operator.json("list") if r["running"]) == 12
+    operator("rollback")
+    assert operator.leads() == "nic3"
+    operator("rollback", "8")
+    assert next(r["number"] for r in operator.json("list") if r["running"]) == 8
+    assert "no configuration of number 3" in operator("rollback", "3", code=1)
+    operator("apply", operator.route(2))
+    assert operator.numbers() == list(range(14, 4, -1))
+    # A reload gives up what was not saved, and says how it comes back.
+    said = operator.router.reload()
+    assert "configuration 14, which was applied and not saved, does not run any more" in said
+    assert operator.leads() is None
+    operator("rollback", "14")
+    assert operator.leads() == "nic2"
+
+
+def test_confirm(operator):
+    """In time it stays; else it goes back. Meanwhile nothing else is taken."""
+    with Stream(operator.network, 1, 3) as stream:
+        said = operator("apply", operator.route(2), "--confirm", "300")
+        assert "goes back to configuration 1 in 300 s, unless: p2pnic config confirm" in said
+        for words in (["apply", operator.route(3)], ["save"]):
+            assert "configuration 2 waits to be confirmed" in operator(*words, code=1)
+        assert "waits to be confirmed" in operator.router.reload()
+        assert 0 < operator.json("show")["seconds_left"] <= 300
+        operator("confirm")
+        assert operator.leads() == "nic2"
+        assert "nothing waits" in operator("confirm", code=1)
+        operator("apply", operator.route(3), "--confirm", "1")
+        eventually(lambda: operator.leads() == "nic2", what="gone back")
+        assert "configuration 3 was not confirmed: back to 2" in operator.router.messages()
+        operator("apply", operator.route(3), "--confirm", "300")
+        operator("rollback")  # does not wait for it
+        assert operator.leads() == "nic2"
+        operator("save")
+    stream.check_whole()
+
+
+def test_confirm_and_crash(operator):
+    """A change that waits to be confirmed is taken back though the router is killed: in time by the
+    next one, or late, at once. Confirmed, it is what the next one runs; saved or not."""
+    router = operator.router
+    operator("apply", operator.route(2), "--confirm", "300")
+    router.kill()
+    router.start()
+    assert operator.leads() == "nic2" and operator.json("show")["back"] == 1
+    operator("confirm")
+    router.kill()
+    router.start()
+    assert operator.leads() == "nic2" and "back" not in operator.json("show")
+    assert "configuration 2, applied from" in router.messages()
+    # In time: the next router's timer.
+    operator("apply", operator.route(3), "--confirm", "3")
+    router.kill()
+    router.start()
+    eventually(lambda: operator.leads() == "nic2", what="gone back")
+    # Late: nobody ran when the time was up.
+    operator("apply", operator.route(3), "--confirm", "1")
+    router.kill()
+    time.sleep(1.2)
+    router.start()
+    assert operator.leads() == "nic2"
+    assert "was not confirmed: 2 is taken" in router.messages()
+    # Somebody has changed the file: that is what is meant.
+    router.config["routes"] = []
+    router.write()
+    router.kill()
+    router.start()
+    assert operator.leads() is None
+    assert f"{router.path} has changed since configuration 2 was applied" in router.messages()
+    assert not os.path.exists(f"{operator.state}/running")
+    # An end in order leaves the file.
+    operator("rollback", "2")
+    router.stop()
+    router.start()
+    assert operator.leads() is None
+
+
+def test_killed_while_applying(operator):
+    """SIGKILL at any moment of an `apply`: the next router runs the one or the other, whole."""
+    router, network = operator.router, operator.network
+    network.rings = False
+    two = operator.file(**without(router, "nic3"))
+    three = operator.route(2)
+    with Stream(network, 1, 2) as stream:
+        for turn in range(6):
+            process = subprocess.Popen(
+                [P2PNIC, "config", "apply", two if turn % 2 == 0 else three, "--runtime",
+                 router.runtime], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(0.004 * turn)
+            router.kill()
+            process.wait()
+            router.start()
+            running = json.loads(run(P2PNIC, "config", "show", "-j", "--runtime",
+                                     router.runtime).stdout)
+            names = ["nic1", "nic2", "nic3"][:2 if running["file"] == two else 3]
+            eventually(lambda: [(n["name"], n["state"]) for n in router.show("nic")] ==
+                       [(name, "forwarding") for name in names], what="what runs")
+            assert operator.leads() == ("nic2" if running["file"] == three else None)
+    stream.check_whole()
+
+
+def test_save_writes_over_nothing(operator):
+    """A file that somebody else has changed since is not written over, unless that is meant; names
+    that go by a folder keep it."""
+    router = operator.router
+    operator("apply", operator.route(2))
+    with open(router.path, "a", encoding="utf8") as file:
+        file.write("# mine\n")
+    said = operator("save", code=1)
+    assert f"{router.path} was changed by somebody else" in said and "change1.yaml" in said
+    assert operator.text().endswith(b"# mine\n")
+    operator("save", "--force")
+    assert operator.text().startswith(b"# change 1")
+    os.mkdir(f"{operator.network.directory}/other")
+    with open(f"{operator.network.directory}/other/table.txt", "w", encoding="utf8") as file:
+        file.write("198.18.0.0/16 10.0.2.2\n")
+    operator("apply", operator.file("other/x.yaml", route_files=[{"file": "table.txt"}]))
+    assert "route file 'table.txt' is one of the folder of" in operator("save", code=1)
+    operator("rollback")
+    os.unlink(router.path)
+    assert "No such file" in operator("save", code=1)
+
+
+def test_no_room(operator):
+    """Files are limited to fewer bytes than the text has: nothing is applied, or saved, and nothing
+    is lost."""
+    router = operator.router
+    before = operator.text()
+    operator("apply", operator.route(2))
+    limit = resource.prlimit(router.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(router.process.pid, resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        assert "File too large" in operator("apply", operator.route(3), code=1)
+        assert "File too large; it is as it was" in operator("save", code=1)
+    finally:
+        resource.prlimit(router.process.pid, resource.RLIMIT_FSIZE, limit)
+    assert operator.text() == before and operator.leads() == "nic2"
+    assert operator.numbers() == [2, 1]
+    for folder in (operator.state, operator.network.directory):
+        assert not [f for f in os.listdir(folder) if f.endswith(".new")]
+    router.kill()
+    router.start()
+    assert operator.leads() == "nic2"
+    # A state directory that others can write to is none.
+    os.chmod(operator.state, 0o777)
+    assert "others can write there" in operator("apply", operator.route(3), code=1)
+    assert operator.leads() == "nic2"
+
+
+def test_requests(operator):
+    """What is no request is refused with a sentence; what is too large a text, too."""
+    def ask(request):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(f"{operator.router.runtime}/api.sock")
+            client.sendall(json.dumps({"config": request}).encode() + b"\n")
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+        return json.loads(answer)
+
+    for request in (1, {}, {"fly": {}}, {"show": 1}, {"show": {"default": 1}}, {"list": {}, "x": 1},
+                    {"apply": {"id": "x", "path": "/x", "confirm": -1}},
+                    {"apply": {"id": "x", "path": "x"}}, {"apply": {"id": "x", "path": "/x"}},
+                    {"diff": {"id": "x"}}, {"rollback": {"to": -1}}, {"rollback": {"to": 1 << 40}},
+                    {"upload": {"id": "", "at": 0, "text": "x"}},
+                    {"upload": {"id": "x" * 99, "at": 0, "text": "x"}},
+                    {"upload": {"id": "x", "at": 5, "text": "x"}}, {"confirm": 1}, {"save": []}):
+        assert "error" in ask(request), request
+    # One upload at a time, in order.
+    assert ask({"upload": {"id": "a", "at": 0, "text": "nics"}}) == {"config": {"used": 4}}
+    assert ask({"upload": {"id": "b", "at": 0, "text": "nics"}}) == {"config": {"used": 4}}
+    assert "interrupted" in ask({"upload": {"id": "a", "at": 4, "text": ":"}})["error"]
+    assert "interrupted" in ask({"upload": {"id": "b", "at": 3, "text": ":"}})["error"]
+    ask({"upload": {"id": "b", "at": 4, "text": ": 1"}})
+    assert "/x:1: nics: want a list" in ask({"diff": {"id": "b", "path": "/x"}})["error"]

@@ -274,7 +274,7 @@ static const struct mistake {
 	{3, "more than 15 levels", "nics:\n  - [[[[[[[[\n    [[[[[[[[\n"},
 	{3, "name: a second time; the first is in line 2",
 		"nics:\n  - {name: a,\n     name: b, port: {type: tap, target: t}}\n"},
-	{2, "unknown key 'nics' in router; want name, runtime, method",
+	{2, "unknown key 'nics' in router; want name, runtime, state, method",
 		"router:\n  nics: []\n" NIC},
 	{1, "a key: want a value, not a list", "? [x]\n: y\n" NIC},
 	{1, "a key: want a value, not a mapping", "{a: b}: y\n" NIC},

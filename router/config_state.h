@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a router keeps of its configurations, in a directory of its own (`state` in the file):
+ *
+ *   applied-000007-20261127T011400Z.yaml   those that were applied last, STATE_KEPT of them: a line
+ *                                          that says from which file, then its text as it was
+ *   running                                which of them runs, while that is not what the router
+ *                                          was started with; and what it goes back to, if that is
+ *                                          not confirmed in time
+ *
+ * Each file is written whole or not at all (durable.h), an applied one before `running` names it.
+ * One router at a time writes there: the one that holds the runtime directory's lock.
+ */
+#ifndef ROUTER_CONFIG_STATE_H
+#define ROUTER_CONFIG_STATE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/error.h"
+
+#define STATE_KEPT       10u
+#define STATE_TIME_BYTES 24u
+
+struct config;
+
+struct state_entry {
+	unsigned number;
+	char time[STATE_TIME_BYTES]; /* when it was applied: 2026-11-27T01:14:00Z */
+};
+
+struct state_entries {
+	struct state_entry entry[STATE_KEPT]; /* ascending */
+	unsigned n;
+};
+
+/* One of them, for state_text_free. */
+struct state_text {
+	char file[PATH_MAX]; /* that it was the text of, and that relative names in it go by */
+	char *text;
+	size_t bytes;
+};
+
+struct state_running {
+	unsigned entry;       /* runs */
+	unsigned back;        /* 0: confirmed; else what it goes back to… */
+	uint64_t deadline_ns; /* …when CLOCK_BOOTTIME is that */
+	char file[PATH_MAX];  /* the file that the router was started with */
+	uint64_t digest;      /* of its text then */
+};
+
+/* Of a text, to tell whether it has changed: FNV-1a, 64 bits. */
+uint64_t state_digest(const char *text, size_t bytes);
+
+/* Where it is: as configured; beside a `runtime` that is; /var/lib/p2pnic/NAME for root;
+ * $XDG_STATE_HOME/p2pnic/NAME or ~/.local/state/p2pnic/NAME for others. */
+void state_directory(const struct config *, char *path, size_t room);
+
+/* A descriptor of it, checked as the runtime directory is (runtime.h); -ENOENT: there is none. */
+int state_open(const char *path, bool make, struct error *);
+
+/* -errno with a sentence. */
+int state_list(int directory, struct state_entries *, struct error *);
+int state_read(int directory, unsigned number, struct state_text *, struct error *);
+void state_text_free(struct state_text *);
+/* Adds one, of the next number, and lets go of the oldest, but for those of the numbers `keep`. */
+int state_add(int directory, const char *file, const char *text, size_t bytes,
+	const unsigned keep[2], unsigned *number, struct error *);
+void state_remove(int directory, unsigned number);
+/* The youngest of that file and text; 0: none. */
+unsigned state_find(int directory, const char *file, const char *text, size_t bytes);
+
+/* -ENOENT: none, or of before the machine was started. */
+int state_running_read(int directory, struct state_running *, struct error *);
+int state_running_write(int directory, const struct state_running *, struct error *);
+int state_running_clear(int directory);
+
+#endif
