@@ -37,9 +37,12 @@ void state_directory(const struct config *config, char *path, size_t room)
 {
 	const struct config_router *r = config->router;
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	const char *service = getenv("STATE_DIRECTORY"); /* systemd.exec(5), StateDirectory= */
 
 	if (r->state)
 		snprintf(path, room, "%s", r->state);
+	else if (service && *service == '/' && !strchr(service, ':'))
+		snprintf(path, room, "%s", service);
 	else if (r->runtime)
 		snprintf(path, room, "%s.state", r->runtime);
 	else if (geteuid() == 0)

@@ -54,8 +54,9 @@ struct state_running {
 /* Of a text, to tell whether it has changed: FNV-1a, 64 bits. */
 uint64_t state_digest(const char *text, size_t bytes);
 
-/* Where it is: as configured; beside a `runtime` that is; /var/lib/p2pnic/NAME for root;
- * $XDG_STATE_HOME/p2pnic/NAME or ~/.local/state/p2pnic/NAME for others. */
+/* Where it is: as configured; $STATE_DIRECTORY of a service; beside a `runtime` that is given;
+ * /var/lib/p2pnic/NAME for root; $XDG_STATE_HOME/p2pnic/NAME or ~/.local/state/p2pnic/NAME for
+ * others. */
 void state_directory(const struct config *, char *path, size_t room);
 
 /* A descriptor of it, checked as the runtime directory is (runtime.h); -ENOENT: there is none. */

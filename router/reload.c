@@ -153,20 +153,15 @@ static void reachable(struct router *r, struct table_nics *nics)
 			nics->nic[nics->n++] = n;
 		} else if (n->device) {
 			table_fall_behind(r->table, n);
-			router_warn(r,
-				"nic %s: does not answer; it forwards by its old table until it "
-				"does",
-				n->name);
+			/* One that joins just now gets it then. */
+			if (device_silent(n->device))
+				router_warn(r,
+					"nic %s: does not answer; it forwards by its old table "
+					"until it "
+					"does",
+					n->name);
 		}
 	}
-}
-
-/* Rings and packet memory stay as they are while there is a place for each NIC. */
-static void keep_sizes(const struct router *r, struct config *new)
-{
-	config_size(new, r->config->router->sized);
-	if (*new->router->nics_max < new->nics_count)
-		config_size(new, new->nics_count);
 }
 
 /* What is wrong with it is found before anything changes. */
@@ -174,7 +169,8 @@ int router_plan(struct router *r, struct config *config, struct nics_change *cha
 {
 	int result;
 
-	keep_sizes(r, config);
+	/* Rings, packet memory and places stay as they are, however many NICs there are. */
+	config_size(config, r->config->router->sized);
 	result = same_buffers(r, config);
 	if (!result)
 		result = same_but_for_tables(r, config);

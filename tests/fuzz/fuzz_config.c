@@ -8,6 +8,8 @@
  * a good one.
  */
 #include "router/config.h"
+#include "router/config_diff.h"
+#include "router/config_json.h"
 #include "router/config_tree.h"
 
 #include <stdio.h>
@@ -65,6 +67,31 @@ static size_t fill(const uint8_t *value, size_t left, char *text, size_t room)
 	return used;
 }
 
+/* Written out as YAML, every key of it, it is the same again. */
+static void check_same_again(const struct config *config, const char *path)
+{
+	json_t *json = config_json(config), *again, *differences;
+	struct config *copy;
+	struct error error;
+	char *yaml;
+
+	/* May be longer than a text of the file. */
+	json_object_del(json_object_get(json, "router"), "state");
+	yaml = config_yaml(json);
+	if (config_load_text(&copy, path, yaml, strlen(yaml), NULL, &error) < 0)
+		abort();
+	again = config_json(copy);
+	json_object_del(json_object_get(again, "router"), "state");
+	differences = config_diff(json, again);
+	if (!json_equal(json, again) || json_array_size(differences))
+		abort();
+	json_decref(differences);
+	json_decref(again);
+	json_decref(json);
+	free(yaml);
+	config_free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int file = -1;
@@ -102,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config->nics_count == 0 || !config->router)
 		abort();
 	config_runtime(config, runtime, sizeof(runtime));
+	check_same_again(config, path);
 	for (unsigned k = 0; k < config->nics_count; k++)
 		if (config_nic_index(config, config->nics[k].name) != (int)k)
 			abort();

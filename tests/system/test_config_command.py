@@ -61,9 +61,11 @@ def test_check_all(tmp_path):
 
 
 def test_usage():
-    for words in ([], ["check"], ["check", "a", "b"], ["chekc", "a"]):
+    for words in ([], ["check"], ["check", "a", "b"]):
         done = config(*words)
         assert done.returncode == 2 and done.stderr.startswith("usage: p2pnic config ")
+    done = config("chekc", "a")
+    assert done.returncode == 2 and "did you mean 'check'?" in done.stderr
 
 
 # --- A running router ----------------------------------------------------------------------------
