@@ -67,8 +67,8 @@ unsigned board_port_stop(struct board *, uint32_t *buffers);
 bool board_dma_resolve(
 	struct board *, struct bus_addr bus, uint64_t bytes, unsigned access, struct dma_region *);
 
-/* Writes descriptors. Each is written whole; among themselves they may become visible in any
- * order. */
+/* Writes descriptors, or a record of a capture. Each word is written whole; among themselves they
+ * may become visible in any order. */
 void board_dma_publish(struct board *, const struct dma_region *, uint64_t offset,
 	const uint64_t *descriptor, unsigned count);
 void board_dma_write32(struct board *, const struct dma_region *, uint64_t offset, uint32_t value);

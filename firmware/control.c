@@ -371,6 +371,7 @@ void nic_windows_changed(struct nic *n)
 			in->memory = 0; /* another's now: fetched until the pair is opened anew */
 		}
 	}
+	capture_resolve(n);
 }
 
 /* Their peers hear of it, and send no more. */
@@ -509,6 +510,8 @@ static enum p2pnic_result command(struct nic *n, uint32_t value)
 		return use_image(n, 6);
 	case P2PNIC_OP_SOURCES:
 		return use_sources(n);
+	case P2PNIC_OP_CAPTURE:
+		return capture_use(n);
 	case P2PNIC_OP_STATIONS:
 		return use_stations(n);
 	default:

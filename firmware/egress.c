@@ -59,6 +59,7 @@ static enum dma_status fetch(struct nic *n, struct ring_in *in, struct p2pnic_de
 struct located {
 	unsigned frames;
 	uint64_t fetched; /* a bit for each that lies in an own buffer now */
+	uint64_t marked;  /* likewise, with P2PNIC_FLAGS_MARKED, which is gone then */
 	bool refused;     /* the next one; else buffers run out, or the board waits for it */
 	enum p2pnic_drop reason;
 };
@@ -79,6 +80,7 @@ static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 	for (k = 0; k < frames && status == DMA_DONE; k++) {
 		uint64_t at = d[k].offset - in->base;
 
+		l->marked |= (uint64_t)(d[k].flags & P2PNIC_FLAGS_MARKED) << k;
 		if (at < in->here) {
 			if (at + d[k].length > in->here) {
 				l->refused = true;
@@ -168,6 +170,28 @@ static inline uint32_t room_for(const struct nic *n, const struct ring_in *in)
 	return room < P2PNIC_BURST_MAX ? room : P2PNIC_BURST_MAX;
 }
 
+/* The first `sent` frames were given to the port; broken: the next one did not arrive whole. */
+static __attribute__((noinline)) void capture_out(struct nic *n, unsigned peer,
+	const struct p2pnic_descriptor *d, unsigned sent, const struct located *l, bool broken)
+{
+	const struct ring_in *in = &n->in[peer];
+	const bool elsewhere = in->bytes != in->here;
+	struct capture_frame f = {.peer = peer};
+
+	n->capture.time_ns = 0;
+	for (f.k = 0; f.k < sent + broken; f.k++) {
+		f.data = elsewhere && d[f.k].flags ? (const uint8_t *)in->packets.board +
+							     (d[f.k].offset - in->memory_base)
+						   : n->bar4 + d[f.k].offset;
+		f.length = d[f.k].length;
+		f.marked = elsewhere ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
+		if (f.k == sent)
+			capture_refused(n, &f, P2PNIC_DROP_BAD_TRANSFER);
+		else
+			capture_sent(n, &f);
+	}
+}
+
 /* Hands the next frames of a ring to the port; how many descriptors are done with. */
 static unsigned transmit(struct nic *n, unsigned peer)
 {
@@ -210,6 +234,8 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	refused = refused && sent == ready;
 	for (unsigned k = sent; k < valid; k++)
 		bytes -= d[k].length;
+	if (unlikely(n->captures & (CAPTURE_OUT | P2PNIC_CAPTURE_DROP)))
+		capture_out(n, peer, d, sent, &l, ready < l.frames && sent == ready);
 	if (unlikely(refused)) {
 		run_push(n, peer, RUN_SKIPPED, 1);
 		count_drop(n, reason, 1);

@@ -76,10 +76,11 @@ static void as_it_came(struct burst *b, unsigned k)
 		{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
 }
 
-/* A descriptor's flags tell the host why, and as what. */
-static void punt(struct nic *n, struct burst *b, unsigned k, enum p2pnic_drop reason,
+/* A descriptor's flags tell the host why, and as what. The ring it went to. */
+static unsigned punt(struct nic *n, struct burst *b, unsigned k, enum p2pnic_drop reason,
 	enum p2pnic_punt_class class)
 {
+	const unsigned peer = P2PNIC_HOST_PEER(punt_ring(class));
 	struct selection one;
 
 	if (unlikely((b->popped >> k & 1) || reason == P2PNIC_DROP_REDIRECT))
@@ -88,29 +89,29 @@ static void punt(struct nic *n, struct burst *b, unsigned k, enum p2pnic_drop re
 	one.count = 1;
 	one.frame[0] = (uint8_t)k;
 	one.length[0] = b->length[k];
-	ring_out_enqueue(
-		n, b, P2PNIC_HOST_PEER(punt_ring(class)), &one, P2PNIC_FLAGS(reason, class));
+	ring_out_enqueue(n, b, peer, &one, P2PNIC_FLAGS(reason, class));
+	return peer;
 }
 
-static void punt_or_drop(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
+static unsigned punt_or_drop(struct nic *n, struct burst *b, unsigned k, uint64_t *clock)
 {
 	enum p2pnic_drop reason = VERDICT_REASON(b->verdict[k]);
 	enum p2pnic_punt_class class = punt_class(b, k);
 
 	if (class == P2PNIC_PUNT_COUNT) {
 		count_drop(n, reason, 1);
-		return;
+		return BURST_NOWHERE;
 	}
 	if (!n->out[P2PNIC_HOST_PEER(punt_ring(class))].open) {
 		count_drop(n, reason, 1);
-		return;
+		return BURST_NOWHERE;
 	}
 	if (!punt_passes(n, b, k, class, clock)) {
 		count(&n->counters->punt[class].policed, 1);
 		count_drop(n, P2PNIC_DROP_POLICED, 1);
-		return;
+		return BURST_NOWHERE;
 	}
-	punt(n, b, k, reason, class);
+	return punt(n, b, k, reason, class);
 }
 
 /*
@@ -162,6 +163,48 @@ static void dispatch(struct nic *n, struct burst *b)
 	}
 }
 
+/* The same for one frame; the ring it went to, or BURST_NOWHERE. */
+static unsigned dispatch_one(
+	struct nic *n, struct burst *b, unsigned k, uint16_t flags, uint64_t *clock)
+{
+	struct selection one;
+
+	if (b->egress[k] == BURST_NOWHERE)
+		return punt_or_drop(n, b, k, clock);
+	if (b->egress[k] == n->index && punt_to_redirect(n, b, k, clock))
+		return P2PNIC_HOST_PEER(P2PNIC_RING_EXCEPTION);
+	one.count = 1;
+	one.frame[0] = (uint8_t)k;
+	one.length[0] = b->length[k];
+	ring_out_enqueue(n, b, b->egress[k], &one, flags);
+	return b->egress[k];
+}
+
+/* A burst with frames for a capture goes one by one, in the same order; all others cost the
+ * filter. */
+static __attribute__((noinline)) void dispatch_captured(struct nic *n, struct burst *b)
+{
+	const uint64_t matched = capture_match(n, b);
+	uint64_t clock = 0;
+
+	if (!matched) {
+		dispatch(n, b);
+		return;
+	}
+	for (unsigned k = 0; k < b->frames; k++) {
+		const bool captured = matched >> k & 1 && n->captures & CAPTURE_IN;
+		const bool mark = captured && n->captures & P2PNIC_CAPTURE_MARK;
+		const uint32_t held = n->held;
+		unsigned peer;
+
+		if (captured)
+			capture_begin(n, b, k);
+		peer = dispatch_one(n, b, k, mark ? P2PNIC_FLAGS_MARKED : 0, &clock);
+		if (captured)
+			capture_end(n, peer, n->held > held);
+	}
+}
+
 void nic_ingress(struct nic *n, struct burst *b)
 {
 	if (b->frames == 0) {
@@ -177,7 +220,10 @@ void nic_ingress(struct nic *n, struct burst *b)
 	} else {
 		leave_to_host(b);
 	}
-	dispatch(n, b);
+	if (unlikely(n->captures & CAPTURE_IN))
+		dispatch_captured(n, b);
+	else
+		dispatch(n, b);
 
 	if (b->frames < P2PNIC_BURST_MAX)
 		rings_publish(n);

@@ -23,6 +23,7 @@
 #include <p2pnic/registers.h>
 
 #include "board.h"
+#include "capture.h"
 #include "ring_in.h"
 #include "ring_out.h"
 #include "sources.h"
@@ -57,6 +58,7 @@ struct nic {
 	bool writes;           /* ingress writes packets out: Wr, Bn */
 	bool reads;            /* egress fetches packets: Rd, Bn */
 	bool lends;            /* Hy: writes short packets, and lends long ones */
+	uint8_t captures;      /* P2PNIC_CAPTURE_*; 0: a burst pays for this with one test */
 	uint32_t buffer_bytes; /* one of P2PNIC_BUFFER_SIZES */
 	uint8_t *bar2;
 	uint8_t *bar4;
@@ -95,6 +97,8 @@ struct nic {
 	uint32_t in_flight;
 	uint32_t frees; /* how many of free[] */
 
+	uint8_t dropped_as; /* enum p2pnic_drop, of the last one that was counted */
+
 	/* Registers as written by the host. */
 	uint32_t index, mtu, mac_low, rx_offset, rx_buffers, fib_offset[2], epoch, result;
 	uint32_t flow;         /* P2PNIC_FLOW_* */
@@ -115,6 +119,8 @@ struct nic {
 	/* A frame of a ring with CRC on its way out: what is summed is what is written, even if a
 	 * stranger changes the port's memory. Whole blocks are read. */
 	uint8_t staging[P2PNIC_BUFFER_BYTES_MAX + 64];
+
+	struct capture capture;
 };
 
 /* Sets up a NIC at power on: memory zeroed, counters zero, not ready. bar2 and bar4 are its own
@@ -171,6 +177,7 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t packets)
 {
 	count(&n->counters->dropped[reason], packets);
+	n->dropped_as = (uint8_t)reason;
 }
 
 /* The pair is of no use before the driver closes and opens it; given_up tells it. The host's rings

@@ -548,6 +548,22 @@ static void push_tags(const struct nic *n, struct burst *b)
 	}
 }
 
+void resolve_again(const struct nic *n, const struct burst *b, unsigned k, uint16_t hop,
+	uint32_t *flow, uint16_t *adjacency)
+{
+	const struct tables tables = {n->out, n->next_hop, n->bucket, n->adjacency, n->used};
+	const uint8_t *data = b->frame[k].data + (b->pushed >> k & 1 ? P2PNIC_TAG_BYTES : 0);
+	const uint32_t length = b->length[k] - (b->pushed >> k & 1 ? P2PNIC_TAG_BYTES : 0);
+	const uint32_t word = next_hop_word(&tables, hop);
+	const struct frame_head head = {
+		{load64(data), load64(data + 8)}, {load64(data + 16), load64(data + 24)}};
+
+	*flow = is_ipv4(&head) ? ipv4_flow(n, &head, ipv4_destination(&head, load16(data + 32)),
+					 data, b->layer4[k], length)
+			       : ipv6_flow(n, &head, data, length);
+	*adjacency = (uint16_t)adjacency_index(&tables, word, is_spread(word) ? *flow : 0);
+}
+
 void resolve(const struct nic *n, struct burst *b)
 {
 	resolve4(n, b);

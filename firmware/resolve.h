@@ -13,4 +13,9 @@ struct burst;
  * (bench/firmware_loop). */
 void resolve(const struct nic *, struct burst *);
 
+/* For a capture: the flow of a packet that was looked up, and the adjacency that its next hop leads
+ * to. */
+void resolve_again(const struct nic *, const struct burst *, unsigned k, uint16_t hop,
+	uint32_t *flow, uint16_t *adjacency);
+
 #endif

@@ -26,6 +26,7 @@
 #define P2PNIC_REGISTERS_H
 
 #include "adjacency.h"
+#include "capture.h"
 #include "counters.h"
 #include "limits.h"
 #include "punt.h"
@@ -64,6 +65,7 @@
 #define P2PNIC_BAR2_POLICERS    0x160000u /* struct p2pnic_policers */
 #define P2PNIC_BAR2_USED        0x190000u /* p2pnic_used [P2PNIC_ADJACENCIES_MAX] */
 #define P2PNIC_BAR2_VLANS       0x198000u /* p2pnic_vlan [P2PNIC_VLANS_MAX] */
+#define P2PNIC_BAR2_CAPTURE     0x1a0000u /* struct p2pnic_capture */
 #define P2PNIC_BAR2_FIB         0x200000u /* FIB images, up to the end of the BAR; fib.h */
 
 #define P2PNIC_BAR4_BYTES_MIN 0x1000000u
@@ -161,6 +163,7 @@ enum p2pnic_operation {
 	P2PNIC_OP_FIB_IPV6 = 7,   /* likewise FIB6_OFFSET */
 	P2PNIC_OP_SOURCES = 8,    /* take the list at P2PNIC_BAR2_SOURCES into use */
 	P2PNIC_OP_STATIONS = 9,   /* take the list at P2PNIC_BAR2_STATIONS into use */
+	P2PNIC_OP_CAPTURE = 10,   /* take what stands at P2PNIC_BAR2_CAPTURE into use */
 };
 
 enum p2pnic_result {
@@ -269,7 +272,9 @@ enum p2pnic_vlan_state {
 	P2PNIC_VLAN_UNKNOWN = 2, /* dropped, `vlan` */
 };
 typedef _Atomic uint8_t p2pnic_vlan; /* (host) */
-_Static_assert(P2PNIC_BAR2_VLANS + P2PNIC_VLANS_MAX * sizeof(p2pnic_vlan) <= P2PNIC_BAR2_FIB,
-	"the VLANs end before the FIB images");
+_Static_assert(P2PNIC_BAR2_VLANS + P2PNIC_VLANS_MAX * sizeof(p2pnic_vlan) <= P2PNIC_BAR2_CAPTURE,
+	"the VLANs end before the capture");
+_Static_assert(P2PNIC_BAR2_CAPTURE + sizeof(struct p2pnic_capture) <= P2PNIC_BAR2_FIB,
+	"the capture ends before the FIB images");
 
 #endif

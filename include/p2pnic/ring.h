@@ -103,12 +103,13 @@ P2PNIC_ASSERT_SIZE(struct p2pnic_descriptor, 8);
 
 /*
  * flags:
- *   bits 0–5   to the host: enum p2pnic_drop, why it was punted; otherwise 0
+ *   bits 0–5   to the host: enum p2pnic_drop, why it was punted; to a NIC: P2PNIC_FLAGS_MARKED or 0
  *   bits 6–8   to the host: enum p2pnic_punt_class; otherwise 0
  *   bit  9     tag, phase: 1 in the first pass over the ring, 0 in the second, and so on
  *   bits 10–15 tag, the low six bits of the epoch
  */
 #define P2PNIC_FLAGS(reason, punt_class) ((uint16_t)((reason) | (punt_class) << 6))
+#define P2PNIC_FLAGS_MARKED              1u /* follow this packet: capture.h */
 #define P2PNIC_FLAGS_REASON(flags)       ((flags)&0x3fu)
 #define P2PNIC_FLAGS_CLASS(flags)        ((flags) >> 6 & 0x7u)
 #define P2PNIC_FLAGS_TAG(flags)          ((flags)&0xfe00u)

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Programs of any content over frames of any content: {instructions, instructions × 8 bytes,
+ * frame}. One that the firmware takes returns what libpcap's interpreter does. That leaves memory
+ * as it found it, so programs begin with sixteen stores.
+ */
+#include "firmware/filter.h"
+
+#include <pcap/bpf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORES 16u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct p2pnic_instruction program[P2PNIC_CAPTURE_FILTER_MAX + 1];
+	struct bpf_insn twin[P2PNIC_CAPTURE_FILTER_MAX];
+	uint32_t count;
+
+	if (size < 1 || size < 1u + data[0] * sizeof(*program))
+		return 0;
+	count = data[0];
+	data++;
+	size -= 1 + count * sizeof(*program);
+	if (STORES + count > P2PNIC_CAPTURE_FILTER_MAX)
+		return 0;
+	for (uint32_t k = 0; k < STORES; k++)
+		program[k] = (struct p2pnic_instruction){0x02, 0, 0, k};
+	memcpy(program + STORES, data, count * sizeof(*program));
+	/* Most codes are none: so more programs run. */
+	for (uint32_t k = STORES; k < STORES + count; k++)
+		program[k].code &= 0xff;
+	if (!filter_valid(program, STORES + count))
+		return 0;
+	/* Of exactly that size, so that a byte too far is seen. */
+	uint8_t *frame = malloc(size ? size : 1);
+
+	memcpy(frame, data + count * sizeof(*program), size);
+	memcpy(twin, program, (STORES + count) * sizeof(*program));
+	if (filter_run(program, frame, (uint32_t)size) !=
+		bpf_filter(twin, frame, (u_int)size, (u_int)size))
+		abort();
+	free(frame);
+	return 0;
+}
