@@ -22,6 +22,8 @@ const struct command commands[] = {
 	{"watch", command_watch,
 		"changes of a running router as they happen, counters at an interval",
 		&watch_syntax},
+	{"capture", command_capture, "write packets that NICs receive, send or drop into a file",
+		&capture_syntax},
 	{"replay", command_replay, "route captures through soft NICs; no root", &replay_syntax},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine", &lab_syntax},
 	{"nic", command_nic, "run soft NICs in this process", &nic_syntax},

@@ -10,7 +10,8 @@
 _Static_assert(sizeof(struct p2pnic_mailbox) <= (1u << BITS_MIN) >> 12, "mailbox");
 _Static_assert(DEVICE_PAGE <= (1u << BITS_MIN) >> 12, "doorbell page");
 
-static const unsigned right[] = {[BUS_DOORBELL] = 12, [BUS_PACKETS] = 4, [BUS_READ] = 3};
+static const unsigned right[] = {
+	[BUS_DOORBELL] = 12, [BUS_PACKETS] = 4, [BUS_READ] = 3, [BUS_CAPTURE] = 1};
 
 static struct device_range range_of(const struct device *device, unsigned k)
 {

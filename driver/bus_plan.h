@@ -11,6 +11,7 @@
  *          + size/4096   doorbell page
  *          + size/16     packets that the NIC writes, or reads (Rd); the host's, behind mailboxes
  *          + size/8      packets that the NIC reads: Bn, and the host's
+ *          + size/2      of the host: the ring of captures
  *
  * An IOMMU of 39 bits with the hole of x86 for interrupts, 0xfee00000 to 0xfeefffff, has slots of 4
  * GiB, the first at 0x1_0000_0000. The plan follows from the ranges alone, not from settings: a
@@ -26,7 +27,7 @@
 #define BUS_HOST  P2PNIC_NICS_MAX
 #define BUS_PEERS (P2PNIC_NICS_MAX + 1u)
 
-enum bus_part { BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_READ };
+enum bus_part { BUS_MAILBOX, BUS_DOORBELL, BUS_PACKETS, BUS_READ, BUS_CAPTURE };
 
 /* Is there room for BUS_PEERS peers, with so many bytes of packets each way? 0, or -ENOSPC
  * with a sentence. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/rights.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,4 +49,30 @@ unsigned rights_detach(struct msghdr *message, int *fds, unsigned room, bool *lo
 		}
 	}
 	return kept;
+}
+
+ssize_t rights_send(int socket, const void *data, size_t bytes, const int *fds, unsigned count)
+{
+	struct iovec part = {(void *)(uintptr_t)data, bytes};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	union rights rights;
+
+	rights_attach(&message, &rights, fds, count);
+	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t rights_receive(
+	int socket, void *data, size_t bytes, int *fds, unsigned room, unsigned *count)
+{
+	struct iovec part = {data, bytes};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	union rights rights;
+	bool lost = false;
+	ssize_t n;
+
+	rights_expect(&message, &rights);
+	n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	if (n >= 0)
+		*count += rights_detach(&message, fds + *count, room - *count, &lost);
+	return n;
 }

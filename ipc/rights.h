@@ -25,4 +25,13 @@ void rights_expect(struct msghdr *, union rights *);
  * *lost, if there were more: than `room`, RIGHTS_MAX, or this process may have. */
 unsigned rights_detach(struct msghdr *, int *fds, unsigned room, bool *lost);
 
+/* Some of the bytes into a stream socket, as send(2) without waiting, and descriptors with the
+ * first of them. */
+ssize_t rights_send(int socket, const void *data, size_t bytes, const int *fds, unsigned count);
+
+/* As recv(2), waiting; descriptors that came with it go behind *count of fds, up to `room`, others
+ * are closed. */
+ssize_t rights_receive(
+	int socket, void *data, size_t bytes, int *fds, unsigned room, unsigned *count);
+
 #endif

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/api.h"
+#include "ipc/exchange.h"
+#include "ipc/rights.h"
 #include "router/api_watch.h"
 #include "router/audit.h"
+#include "router/capture.h"
 #include "router/router.h"
 #include "router/running.h"
 #include "router/show.h"
@@ -39,6 +42,8 @@ struct api_client {
 	struct watch watch;
 	struct buffer *sending; /* answer, or the lines of the watch; NULL: nothing */
 	size_t sent;            /* of it */
+	int fds[CAPTURE_FDS];   /* go with the answer's first byte */
+	unsigned fds_count;
 };
 
 static void client_drop(struct api_client *c)
@@ -53,6 +58,7 @@ static void client_drop(struct api_client *c)
 	nics_ask_cancel(c->r, &c->question);
 	audit_forget(c->r, &c->audit);
 	watch_stop(&c->watch);
+	exchange_close_all(c->fds, c->fds_count);
 	close(c->fd);
 	show_end(&c->show);
 	buffer_free(&c->answer);
@@ -193,6 +199,11 @@ static void reload(struct api_client *c, const json_t *how)
 	api_answer(c, running_reload_asked(c->r, how));
 }
 
+static void capture(struct api_client *c, const json_t *how)
+{
+	api_answer(c, router_capture_asked(c->r, how, c->fd, c->fds, &c->fds_count));
+}
+
 static void config(struct api_client *c, const json_t *what)
 {
 	api_answer(c, running_ask(c->r, what));
@@ -225,6 +236,7 @@ static const struct {
 	{"show", show},
 	{"reload", reload},
 	{"config", config},
+	{"capture", capture},
 	{"watch", watch},
 	{"hello", hello},
 };
@@ -284,8 +296,9 @@ static void answer_request(struct api_client *c)
 			}
 	}
 	if (named == REQUESTS)
-		answer_error(c, found ? "more than one request in an object"
-				      : "no request: want show, reload, config, watch or hello");
+		answer_error(c,
+			found ? "more than one request in an object"
+			      : "no request: want show, reload, config, capture, watch or hello");
 	else
 		requests[named].answer(c, json_object_get(c->asked, requests[named].name));
 }
@@ -309,7 +322,7 @@ static bool take_request(struct api_client *c)
 		char text[JSON_ERROR_TEXT_LENGTH + 64];
 
 		snprintf(text, sizeof(text), "no request, an object in a line of JSON: %s",
-			too_long   ? "longer than 4095 bytes"
+			too_long   ? "longer than 8191 bytes"
 			: c->asked ? "something else"
 				   : error.text);
 		json_decref(c->asked);
@@ -360,13 +373,17 @@ static void send_some(struct api_client *c)
 		go_on(c);
 		return;
 	}
-	n = send(c->fd, c->sending->text + c->sent, c->sending->bytes - c->sent,
-		MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = rights_send(c->fd, c->sending->text + c->sent, c->sending->bytes - c->sent, c->fds,
+		c->sending == &c->answer ? c->fds_count : 0);
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n < 0) {
 		client_drop(c);
 		return;
+	}
+	if (c->sending == &c->answer) {
+		exchange_close_all(c->fds, c->fds_count);
+		c->fds_count = 0;
 	}
 	c->sent += (size_t)n;
 	progress(c);

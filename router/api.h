@@ -19,7 +19,7 @@
 #define API_VERSION 1 /* of the protocol, and the oldest one whose requests are understood */
 #define API_OLDEST  1
 
-#define API_REQUEST_BYTES 4096u /* with its line's end */
+#define API_REQUEST_BYTES 8192u /* with its line's end; a filter has up to 4096 digits */
 #define API_ID_BYTES      64u
 #define API_CLIENTS_MAX   64u
 #define API_IDLE_MS       5000u

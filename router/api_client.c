@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/api_client.h"
 
+#include "ipc/exchange.h"
+#include "ipc/rights.h"
 #include "ipc/unix_address.h"
 #include "router/buffer.h"
 #include "router/runtime.h"
@@ -15,7 +17,7 @@
 
 /* All that comes; jansson's own reading of a descriptor takes a system call a byte. NULL: out of
  * memory. */
-static char *read_all(int fd, size_t *length)
+static char *read_all(int fd, size_t *length, struct api_fds *fds)
 {
 	size_t room = 1 << 16;
 	char *text = malloc(room);
@@ -31,7 +33,8 @@ static char *read_all(int fd, size_t *length)
 			if (!text)
 				break;
 		}
-		n = read(fd, text + *length, room - *length);
+		n = rights_receive(
+			fd, text + *length, room - *length, fds->fd, API_FDS_MAX, &fds->count);
 	}
 	return text;
 }
@@ -109,7 +112,8 @@ static int none(const char *runtime, const char *why, struct error *error)
 	return error_set(error, -EPROTO, "%s/api.sock: the router's answer: %s", runtime, why);
 }
 
-json_t *api_ask(const char *runtime, bool own, json_t *request, struct error *error)
+json_t *api_ask_fds(
+	const char *runtime, bool own, json_t *request, struct api_fds *fds, struct error *error)
 {
 	int fd = send_request(runtime, own, request, error);
 	json_error_t parse_error;
@@ -117,11 +121,12 @@ json_t *api_ask(const char *runtime, bool own, json_t *request, struct error *er
 	size_t length;
 	char *text;
 
+	fds->count = 0;
 	json_decref(request);
 	if (fd < 0)
 		return NULL;
 	errno = 0;
-	text = read_all(fd, &length);
+	text = read_all(fd, &length, fds);
 	const bool late = errno == EAGAIN;
 	close(fd);
 	answer = text ? json_loadb(text, length, 0, &parse_error) : NULL;
@@ -134,6 +139,19 @@ json_t *api_ask(const char *runtime, bool own, json_t *request, struct error *er
 		json_decref(answer);
 		answer = NULL;
 	}
+	if (!answer) {
+		exchange_close_all(fds->fd, fds->count);
+		fds->count = 0;
+	}
+	return answer;
+}
+
+json_t *api_ask(const char *runtime, bool own, json_t *request, struct error *error)
+{
+	struct api_fds fds;
+	json_t *answer = api_ask_fds(runtime, own, request, &fds, error);
+
+	exchange_close_all(fds.fd, fds.count);
 	return answer;
 }
 

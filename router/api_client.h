@@ -16,6 +16,15 @@ extern unsigned api_patience_ms;
  * alone (router/runtime.h); else whoever answers there may be anybody. */
 json_t *api_ask(const char *runtime, bool own, json_t *question, struct error *error);
 
+/* The same, with descriptors that come with the answer: the caller's. */
+#define API_FDS_MAX 2u
+struct api_fds {
+	int fd[API_FDS_MAX];
+	unsigned count;
+};
+json_t *api_ask_fds(
+	const char *runtime, bool own, json_t *question, struct api_fds *, struct error *error);
+
 /* The answer to {"show": what}, with "to" if it is not NULL: an object with that key. */
 json_t *api_show(
 	const char *runtime, bool own, const char *what, const char *to, struct error *error);

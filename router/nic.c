@@ -12,6 +12,7 @@
  * NIC). Any other failure is the NIC's: its unit ends and is begun again.
  */
 #include "ipc/clock.h"
+#include "router/capture.h"
 #include "router/events.h"
 #include "router/nics_change.h"
 #include "router/reload.h"
@@ -203,6 +204,7 @@ static void forwards(struct router_nic *nic)
 			describe(nic, text));
 	else if (!r->starting)
 		router_say(r, "nic %s: added, %s", nic->name, describe(nic, text));
+	router_capture_nic(nic);
 }
 
 static int listen_to(struct router_nic *nic)
@@ -288,6 +290,9 @@ static void answers_again(struct router_nic *nic)
 	if (nic->state >= NIC_LOADING) {
 		events_look(nic);
 		nics_mend(nic->router);
+	}
+	if (nic->state == NIC_FORWARDING) {
+		router_capture_nic(nic);
 	}
 }
 

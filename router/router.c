@@ -3,6 +3,7 @@
 #include "router/adopt.h"
 #include "router/api.h"
 #include "router/audit.h"
+#include "router/capture.h"
 #include "router/events.h"
 #include "router/kernel.h"
 #include "router/metrics.h"
@@ -336,6 +337,7 @@ static void stop_processes(struct router *r)
 void router_stop(struct router *r)
 {
 	service_stopping(r);
+	router_capture_close(r);
 	if (r->nic && r->unit) {
 		if (!r->leave && r->table)
 			stop_receiving(r);

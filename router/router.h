@@ -49,6 +49,7 @@ struct api_client;
 struct audit;
 struct findings;
 struct running;
+struct router_capture;
 struct router_kernel;
 
 struct router {
@@ -63,7 +64,8 @@ struct router {
 	struct service service;
 	struct router_kernel *kernel; /* NULL: the configuration has none */
 	struct audit *audit;
-	struct running *running; /* NULL: the configuration is of no file */
+	struct router_capture *capture; /* NULL: none */
+	struct running *running;        /* NULL: the configuration is of no file */
 	unsigned reloads,
 		reloads_refused;       /* configurations taken, or published once more; not taken */
 	struct histogram reload_times; /* of those taken, until every NIC has it */

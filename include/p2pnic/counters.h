@@ -61,6 +61,45 @@
 	X(REDIRECT, "redirect", "why a packet is punted that leaves by the NIC it came by")        \
 	X(VLAN, "vlan", "of a VLAN that is none of this NIC's: IEEE 802.1Q §6.9")
 
+/* Which section says that such a packet is not forwarded. "": none does, it could not be. */
+#define P2PNIC_DROP_SECTIONS(X)                                                                    \
+	X(RUNT, "RFC 1812 §5.2.2 (1)")                                                             \
+	X(FOREIGN_MAC, "")                                                                         \
+	X(ETHERTYPE, "RFC 894, RFC 2464 §3")                                                       \
+	X(CHECKSUM, "RFC 1812 §5.2.2 (2)")                                                         \
+	X(VERSION, "RFC 1812 §5.2.2 (3)")                                                          \
+	X(HEADER_LENGTH, "RFC 1812 §5.2.2 (4)")                                                    \
+	X(TOTAL_LENGTH, "RFC 1812 §5.2.2 (5)")                                                     \
+	X(MARTIAN_SOURCE, "RFC 1812 §5.3.7, RFC 6890 §2.2")                                        \
+	X(MARTIAN_DESTINATION, "RFC 1812 §5.3.7, RFC 6890 §2.2")                                   \
+	X(LINK_SCOPE, "RFC 1812 §5.3.4, RFC 4291 §2.5.6")                                          \
+	X(TTL, "RFC 1812 §5.3.1, RFC 8200 §3")                                                     \
+	X(NO_ROUTE, "RFC 1812 §5.2.7.1")                                                           \
+	X(BLACKHOLE, "RFC 5635 §3")                                                                \
+	X(UNREACHABLE, "RFC 1812 §5.2.7.1")                                                        \
+	X(PROHIBIT, "RFC 1812 §5.3.9")                                                             \
+	X(NO_NEIGHBOR, "RFC 1812 §3.3.2, RFC 4861 §7.2.2")                                         \
+	X(MTU, "RFC 1812 §4.2.2.7, RFC 8200 §5")                                                   \
+	X(OPTIONS, "RFC 1812 §5.3.13")                                                             \
+	X(LOCAL, "RFC 1812 §5.2.3")                                                                \
+	X(NO_PEER, "")                                                                             \
+	X(RING_FULL, "RFC 1812 §5.3.6")                                                            \
+	X(NO_BUFFER, "RFC 1812 §5.3.6")                                                            \
+	X(BAD_DESCRIPTOR, "")                                                                      \
+	X(DMA_FAULT, "")                                                                           \
+	X(STALE, "")                                                                               \
+	X(PORT, "")                                                                                \
+	X(PUNT_FULL, "RFC 1812 §5.3.6")                                                            \
+	X(BROADCAST, "RFC 2644 §3")                                                                \
+	X(KERNEL, "")                                                                              \
+	X(LINK_DOWN, "")                                                                           \
+	X(POLICED, "RFC 1812 §4.3.2.8")                                                            \
+	X(BAD_TRANSFER, "")                                                                        \
+	X(REVERSE_PATH, "RFC 3704 §2")                                                             \
+	X(SOURCE_ROUTE, "RFC 7126 §4.3, §4.4")                                                     \
+	X(REDIRECT, "RFC 1812 §5.2.7.2, RFC 4861 §8.2")                                            \
+	X(VLAN, "IEEE 802.1Q §6.9")
+
 enum p2pnic_drop {
 #define P2PNIC_DROP_SYMBOL(symbol, name, meaning) P2PNIC_DROP_##symbol,
 	P2PNIC_DROP_REASONS(P2PNIC_DROP_SYMBOL)

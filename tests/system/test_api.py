@@ -179,7 +179,7 @@ def test_end_of_writing(network):
     ('{"watch": {"what": [1]}}', "is none of"), ('{"watch": {"what": "nic"}}', "want a list"),
     ('{"watch": {"what": ["nic"], "interval_ms": 99}}', "want 100 to"),
     ('{"watch": {"what": ["nic"], "else": 1}}', "watch: "),
-    ('{"reload": {"force": 1}}', "reload wants"), ("x" * 5000, "longer than 4095 bytes")],
+    ('{"reload": {"force": 1}}', "reload wants"), ("x" * 9000, "longer than 8191 bytes")],
     ids=lambda text: text[:24])
 def test_refused(network, request_, said):
     with Client(network.router) as client:

@@ -33,9 +33,9 @@ def commands():
 
 
 def test_list():
-    assert commands() == ["router", "reload", "stop", "config", "show", "top", "watch", "replay",
-                          "lab", "nic", "keeper", "punt", "metrics", "report", "doctor", "tester",
-                          "fib", "completion"]
+    assert commands() == ["router", "reload", "stop", "config", "show", "top", "watch", "capture",
+                          "replay", "lab", "nic", "keeper", "punt", "metrics", "report", "doctor",
+                          "tester", "fib", "completion"]
 
 
 @pytest.mark.parametrize("name", commands())
