@@ -155,6 +155,19 @@ AVX2 void line_trie_lookup6_avx2(
 }
 
 /*
+ * The same where nothing else is in flight: what a processor has guessed it need not wait for, so
+ * TABLE or not is a branch here (0.8 of the time).
+ */
+AVX2 static inline uint32_t step_one(const uint8_t *image, uint32_t entry, const uint8_t *key)
+{
+	const p2pnic_fib_entry *table = (const void *)node_of(image, entry);
+
+	if (entry & TYPE_BITMAP)
+		return atomic_load_explicit(table + *key, memory_order_acquire);
+	return step_entries(image, entry, key);
+}
+
+/*
  * One lookup. Whether a node at the end of the way is there, or the leaf was known before, is not
  * guessed: the node of a leaf is read in vain, where no node is (its unit is a next hop).
  */
@@ -164,15 +177,15 @@ AVX2 static inline uint32_t lookup_one(const uint8_t *image, const struct fib_ip
 
 	if (entry & TYPE_LEAF)
 		return entry;
-	entry = step_entries(image, entry, octet_of(address, 2));
+	entry = step_one(image, entry, octet_of(address, 2));
 	if (entry & TYPE_LEAF)
 		return entry;
-	entry = step_entries(image, entry, octet_of(address, 3));
+	entry = step_one(image, entry, octet_of(address, 3));
 	if (!(entry & TYPE_ENTRIES)) {
 		last = step_wide(image, entry, address);
 		return entry & TYPE_LEAF ? entry : last;
 	}
-	entry = step_entries(image, entry, octet_of(address, 4));
+	entry = step_one(image, entry, octet_of(address, 4));
 	if (!(entry & (TYPE_ENTRIES | TYPE_BITMAP))) {
 		last = step_ranges(image, entry, octet_of(address, 5));
 		return entry & TYPE_LEAF ? entry : last;
