@@ -97,7 +97,6 @@ static void trace_node(struct trace_step *step, const uint8_t *image, uint32_t e
 		step_count(step, offset, 2 * (step->runs - 1), offset, 2);
 		break;
 	case TABLE:
-		step->runs = 256;
 		step_count(step, offset + 4ull * key, 4, 0, 0);
 		break;
 	}

@@ -149,9 +149,9 @@ typedef uint32_t p2pnic_state_jump_entry;
  *   root[0xc000] = {RANGES of entries, count 2}: boundaries 2, 3; entries leaf 0, child, leaf 0.
  *   child = {RANGES of bytes, count 2}: boundaries 1, 2; leaves 7, 9, 7. All other entries: leaf 0.
  *
- * Version 2, for IPv6. Version 1 leads a lookup of a /48 through four nodes of four types in any
- * order, and what costs is less the reads than the branches that no processor guesses. Version 2
- * has two more types, and says by the depth which a node can be:
+ * Version 2, for IPv6. In version 1 an IPv6 lookup meets nodes of four types in any order, and what
+ * costs is less the reads than the branches that no processor guesses. Version 2 has two more
+ * types, and says by the depth which a node can be:
  *
  *   depth 16 to 32   RANGES of entries (2 to 32 runs), TABLE (33 and more)
  *   depth 32         also WIDE
@@ -159,14 +159,13 @@ typedef uint32_t p2pnic_state_jump_entry;
  *
  *   TABLE: BITMAP of entries with shape 32: 256 entries in a row, one for each key.
  *   WIDE: RANGES with shape 32 + count (1–15): a node for 16 bits of the address, for all that is
- *     inside a /32 and has at most 16 runs, mostly what four nodes of 8 bits and two levels would
- *     hold. `count` boundaries of 2 bytes, ascending; then count + 1 next hops of 2 bytes, so any
- *     next hop. At most 62 bytes, all in one line.
+ *     inside a /32 and has at most 16 runs; else that is two levels of nodes. `count` boundaries
+ *     of 2 bytes, ascending; then count + 1 next hops of 2 bytes, so any next hop. At most 62
+ *     bytes, all in one line.
  *   LEAF: every leaf that is an entry, also in the root.
  *
- * The steps down to depth 32 are two at most, and the same code for both types: a TABLE's count is
- * 0, so its rank is the key alone. A WIDE node is a compare of sixteen numbers. On the table of
- * 2026-03 a lookup inside a route takes 2.8 nodes in the mean (version 1: 3.5).
+ * Down to depth 32 there are two types, and one code for both: a TABLE's count is 0, so its rank is
+ * the key alone. A WIDE node is a compare of sixteen numbers.
  *
  * A lookup may read up to 64 bytes around what it needs: whole lines inside header.bytes, and the
  * last 8 bytes of the image belong to no node; in version 2 the last 64, and it may read 32 bytes
