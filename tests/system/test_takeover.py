@@ -199,9 +199,9 @@ def test_clients_at_the_end(failing):
 
 
 @pytest.mark.parametrize("request_, words", [
-    ({}, "nothing to show by the name of (none)"), ({"show": 5}, "(none)"),
+    ({}, "no request: want show"), ({"show": 5}, "(none)"),
     ({"show": "rout"}, "by the name of rout"),
-    ({"show": "route", "to": "ten"}, "not an address: ten"), ([], "nothing to show"),
+    ({"show": "route", "to": "ten"}, "not an address: ten"), ([], "no request, an object"),
     ({"reload": 5}, "reload wants an object"), ({"reload": {"x": True}}, "reload wants an object"),
     ({"reload": {"force": 3}}, "reload wants an object"), (b"{\n", "")])
 def test_senseless(failing, request_, words):
