@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define LINES_BYTES (64u << 10) /* of the beginning, or of counters, at a time */
+#define TELL_MOST   128u        /* changes of neighbours in a turn of the loop */
 
 enum watch_what {
 	WATCH_NIC,
@@ -201,23 +202,33 @@ static bool same(const struct neighbor_row *a, const struct neighbor_row *b)
 	       !memcmp(&a->mac, &b->mac, sizeof(a->mac));
 }
 
-static void tell_neighbors(
-	struct router *r, const struct neighbor_rows *was, const struct neighbor_rows *now)
+/* Tells what differs, some of it in a turn of the loop. */
+static void tell_neighbors(void *context)
 {
-	size_t i = 0, j = 0;
+	struct router *r = context;
+	struct watched *w = &r->watched;
+	const struct neighbor_rows *was = &w->neighbors, *now = &w->now;
 
-	while (i < was->n || j < now->n) {
-		const int order = i == was->n   ? 1
-				  : j == now->n ? -1
-						: neighbor_order(&was->row[i], &now->row[j]);
+	for (unsigned told = 0; w->at < was->n || w->now_at < now->n;) {
+		const struct neighbor_row *a = &was->row[w->at], *b = &now->row[w->now_at];
+		const int order = w->at == was->n       ? 1
+				  : w->now_at == now->n ? -1
+							: neighbor_order(a, b);
 
-		if (order < 0)
-			tell(r, WATCH_NEIGHBOR, neighbor_json(r, &was->row[i]), "gone");
-		else if (order > 0 || !same(&was->row[i], &now->row[j]))
-			tell(r, WATCH_NEIGHBOR, neighbor_json(r, &now->row[j]), NULL);
-		i += order <= 0;
-		j += order >= 0;
+		if (order || !same(a, b)) {
+			if (told++ == TELL_MOST) {
+				loop_after(&r->loop, &w->step, 0, tell_neighbors, r);
+				return;
+			}
+			tell(r, WATCH_NEIGHBOR, neighbor_json(r, order < 0 ? a : b),
+				order < 0 ? "gone" : NULL);
+		}
+		w->at += order <= 0;
+		w->now_at += order >= 0;
 	}
+	free(w->neighbors.row);
+	w->neighbors = w->now;
+	w->now = (struct neighbor_rows){0};
 }
 
 static void look_at_neighbors(struct router *r, bool first)
@@ -225,16 +236,14 @@ static void look_at_neighbors(struct router *r, bool first)
 	struct watched *w = &r->watched;
 	const uint64_t seen =
 		r->kernel ? kernel_state_counters(r->kernel->reader.state)->messages : r->reloads;
-	struct neighbor_rows was, now;
 
-	if ((seen == w->seen && !first) || neighbor_rows(r, &now))
+	if ((seen == w->seen && !first) || w->now.row ||
+		neighbor_rows(r, first ? &w->neighbors : &w->now))
 		return;
 	w->seen = seen;
-	was = w->neighbors;
-	w->neighbors = now;
+	w->at = w->now_at = 0;
 	if (!first)
-		tell_neighbors(r, &was, &now);
-	free(was.row);
+		tell_neighbors(r);
 }
 
 static void on_look(void *context)
@@ -365,7 +374,9 @@ void watch_stop(struct watch *w)
 	if (w->r->watched.first)
 		return;
 	loop_cancel(&w->r->loop, &w->r->watched.timer);
+	loop_cancel(&w->r->loop, &w->r->watched.step);
 	free(w->r->watched.nic);
 	free(w->r->watched.neighbors.row);
+	free(w->r->watched.now.row);
 	w->r->watched = (struct watched){0};
 }

@@ -45,9 +45,12 @@ struct watch {
 /* Of the router: state as it was last told. */
 struct watched {
 	struct watch *first;
-	struct loop_timer timer;
+	struct loop_timer timer, step;
 	struct watch_nic *nic; /* by index */
 	struct neighbor_rows neighbors;
+	/* Newer ones, while it is told what differs: up to these places it was. */
+	struct neighbor_rows now;
+	size_t at, now_at;
 	uint64_t seen; /* messages of the kernel, or reloads, when neighbours were taken */
 };
 

@@ -18,6 +18,7 @@
 
 #define SILENT     "not answering"
 #define N(counter) driver_nic_count(&(counter))
+#define LOOK_MOST  256u /* rows made in a piece */
 
 static json_t *number(const _Atomic uint64_t *counter)
 {
@@ -471,7 +472,8 @@ static json_t *row_of(struct show *s, struct router *r, size_t k)
 	if (s->view->kind != NEIGHBORS)
 		return row_at(s->view, r, (unsigned)k);
 	/* A reload may have taken its NIC away meanwhile. */
-	return s->neighbors.row[k].nic < r->config->nics_count
+	return s->neighbors.row[k].nic < r->config->nics_count &&
+			       config_nic_used(&r->config->nics[s->neighbors.row[k].nic])
 		       ? neighbor_json(r, &s->neighbors.row[k])
 		       : NULL;
 }
@@ -480,7 +482,9 @@ static bool more_rows(struct show *s, struct router *r, struct buffer *b, size_t
 {
 	const size_t rows = s->view->kind == NEIGHBORS ? s->neighbors.n : s->view->rows(r);
 
-	for (; s->at < rows && b->bytes < full; s->at++) {
+	const size_t end = rows - s->at > LOOK_MOST ? s->at + LOOK_MOST : rows;
+
+	for (; s->at < end && b->bytes < full; s->at++) {
 		json_t *row = row_of(s, r, s->at);
 
 		if (!row || (*s->nic && !of_nic(row, s->nic))) {

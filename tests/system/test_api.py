@@ -253,6 +253,26 @@ def test_watch_state(make_network):
             assert line["row"].get("name", line["row"].get("nic")) == "nic1"
 
 
+def test_many_neighbors(make_network):
+    """More changes at once than fit into a turn: each is told, once."""
+    network = make_network(2)
+    others = [{"nic": "nic1", "address": f"10.0.1.{k}", "mac": mac(1, 3)} for k in range(3, 255)] + [
+        {"nic": "nic1", "address": f"fd00:1::{k:x}", "mac": mac(1, 3)} for k in range(3, 603)]
+    with watch(network, "neighbor") as client:
+        assert [client.line()["initial"] for _ in range(4)]
+        for config, gone in ((others, False), ([], True)):
+            network.router.config["neighbors"] = config
+            network.router.write()
+            assert "error" not in client.ask(hello={}, id=0)
+            done = run(P2PNIC, "reload", "--runtime", network.router.runtime)
+            assert done.returncode == 0, done.stderr
+            lines = [client.line() for _ in range(len(others) + 4 * (not gone))]
+            assert len({line["row"]["address"] for line in lines}) == len(lines)
+            assert sum(line.get("gone", False) for line in lines) == (len(others) if gone else 4)
+        with watch(network, "neighbor") as other:
+            assert other.ask(hello={}, id=2)["hello"]
+
+
 def test_watch_counters(network):
     """Every interval, with or without an id; another request begins anew, one for nothing ends."""
     with watch(network, "counter", "table", interval_ms=100) as client:
