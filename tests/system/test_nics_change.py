@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import pytest
 from scapy.all import IP, UDP, Ether, raw
 
 from network import Network, eventually, mac, processes_of
@@ -53,31 +54,39 @@ def gone(router, pid):
     eventually(lambda: pid not in processes_of(router.directory), what="the process ended")
 
 
-def test_added_and_removed_under_traffic(make_network):
+@pytest.mark.parametrize("method, rounds", [("wr", 4), ("rd", 2), ("bn", 2)])
+def test_added_and_removed_under_traffic(permitted, method, rounds):
     """A third NIC comes and goes; between the other two nothing is lost, and it forwards each
     time."""
-    network = make_network(3)
+    network = Network(3)
     network.rings = False
     router = network.router
+    router.config["router"]["method"] = method
+    router.write()
     three = router.config
-    pids = {n["name"]: n["pid"] for n in router.show("nic")}
-    with Stream(network, 1, 2) as one, Stream(network, 2, 1) as two:
-        for _ in range(4):
-            said = take(router, without(router, "nic3"))
-            assert "NICs removed: nic3" in said
-            gone(router, pids["nic3"])
-            assert [n["name"] for n in router.show("nic")] == ["nic1", "nic2"]
-            assert not os.path.exists(f"{router.runtime}/nic3.sock")
-            said = take(router, copy.deepcopy(three))
-            assert "NICs added: nic3" in said
-            up(router, "nic1", "nic2", "nic3")
-            pids["nic3"] = router.nic("nic3")["pid"]
-            reaches(network, 3)
-    one.check_whole()
-    two.check_whole()
-    assert {n["name"]: n["pid"] for n in router.show("nic")} == pids
-    assert [n["restarts"] for n in router.show("nic")] == [0, 0, 0]
-    assert to(network, "10.0.1.2", ingress=3) == (1, mac(1, 2))
+    try:
+        router.start()
+        pids = {n["name"]: n["pid"] for n in router.show("nic")}
+        with Stream(network, 1, 2) as one, Stream(network, 2, 1) as two:
+            for _ in range(rounds):
+                said = take(router, without(router, "nic3"))
+                assert "NICs removed: nic3" in said
+                gone(router, pids["nic3"])
+                assert [n["name"] for n in router.show("nic")] == ["nic1", "nic2"]
+                assert not os.path.exists(f"{router.runtime}/nic3.sock")
+                said = take(router, copy.deepcopy(three))
+                assert "NICs added: nic3" in said
+                up(router, "nic1", "nic2", "nic3")
+                pids["nic3"] = router.nic("nic3")["pid"]
+                reaches(network, 3)
+        one.check_whole()
+        two.check_whole()
+        assert {n["name"]: n["pid"] for n in router.show("nic")} == pids
+        assert [n["restarts"] for n in router.show("nic")] == [0, 0, 0]
+        assert to(network, "10.0.1.2", ingress=3) == (1, mac(1, 2))
+        router.check_identity(False)
+    finally:
+        network.close()
 
 
 def test_changed(make_network):
