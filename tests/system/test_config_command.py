@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -198,6 +199,11 @@ def test_refused_key_by_key(operator):
     rows = {row["key"]: row for row in operator.json("diff", path)["differences"]}
     assert {key: rows[f"router.{key}"]["effect"] for key in keys} == dict.fromkeys(keys, "restart")
     assert "it would be refused: " in operator("diff", path)
+    many = operator.file(nics=operator.router.config["nics"] + [
+        {"name": f"more{k}", "port": {"type": "pcap", "target": f",/dev/null{k}"}}
+        for k in range(5)])
+    assert "nics: 8 of them; this router has places for 7 (nics_max): that needs a restart" in \
+        operator("apply", many, code=1)
     bad = operator.file(nics=[])
     assert re.search(rf"^p2pnic config: {bad}:\d+: nics: 0 entries", operator(
         "apply", bad, code=1))
@@ -388,3 +394,97 @@ def test_requests(operator):
     assert "interrupted" in ask({"upload": {"id": "b", "at": 3, "text": ":"}})["error"]
     ask({"upload": {"id": "b", "at": 4, "text": ": 1"}})
     assert "/x:1: nics: want a list" in ask({"diff": {"id": "b", "path": "/x"}})["error"]
+
+
+def test_words(operator, tmp_path):
+    """JSON of each; options and numbers that make no sense; a path from here; a text that is none;
+    no router."""
+    operator("apply", operator.route(2, name="here.yaml"))
+    assert operator.json("apply", operator.route(3), "--confirm", "9")["back"] == 2
+    assert operator.json("confirm")["number"] == 3
+    rows = operator.json("list")
+    assert [(row["number"], row["running"]) for row in rows] == [(3, True), (2, False), (1, False)]
+    assert operator.json("rollback", "2")["file"].endswith("/here.yaml")
+    assert operator.json("save")["file"] == operator.router.path
+    done = config("diff", "here.yaml", "--runtime", operator.router.runtime,
+                  cwd=operator.network.directory)
+    assert f"with: {operator.network.directory}/here.yaml\n" in done.stdout
+    for words in (["show", "--force"], ["list", "-c", "5"], ["check", "x", "--name", "y"],
+                  ["apply", "x", "--confirm", "0"], ["apply", "x", "--confirm", "x"],
+                  ["apply", "x", "--default"], ["rollback", "x"], ["confirm", "x"], ["apply"]):
+        done = config(*words)
+        assert done.returncode == 2 and done.stderr and not done.stdout, words
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("nics: [] # \xe4".encode("latin-1"))
+    assert "latin.yaml: not UTF-8" in operator("apply", str(path), code=1)
+    assert "No such file" in operator("apply", str(tmp_path / "absent"), code=1)
+    path.write_text("nics:\n" + "  - {}\n" * 64 + "routes:\n" + "  - {}\n" * 9, encoding="utf8")
+    assert f"{path}: " in config("check", str(path)).stderr.splitlines()[-1]
+    assert json.loads(config("check", "-j", str(tmp_path / "absent")).stdout)["error"]
+    for words in (["show"], ["diff"], ["diff", str(path)], ["apply", str(path)], ["confirm"],
+                  ["list"], ["rollback"], ["save"]):
+        done = config(*words, "--runtime", str(tmp_path))
+        assert done.returncode == 1 and "no router runs there" in done.stderr, words
+
+
+def test_one_that_hangs(operator):
+    """A NIC that does not answer forwards by its old table, which is said, and is a failure."""
+    pid = operator.router.nic("nic3")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        said = operator("apply", operator.route(2), code=1)
+        assert "1 NICs forward by the old table until they answer" in said
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: operator.router.nic("nic3")["state"] == "forwarding", what="nic3 in step")
+
+
+def test_cannot_go_back(operator):
+    """What it goes back to cannot be had: that is said, and tried again, until it can."""
+    table = f"{operator.network.directory}/table.txt"
+    with open(table, "w", encoding="utf8") as file:
+        file.write("198.18.0.0/16 10.0.2.2\n")
+    operator("apply", operator.file(route_files=[{"file": "table.txt"}]))
+    operator("apply", operator.route(3), "--confirm", "1")
+    os.rename(table, table + ".away")
+    eventually(lambda: "configuration 3 was not confirmed, and cannot be taken back: "
+               in operator.router.messages(), what="the reason")
+    assert operator.leads() == "nic3"
+    os.rename(table + ".away", table)
+    eventually(lambda: operator.leads() is None, what="gone back")
+
+
+def test_state_of_another(operator):
+    """A state directory that is damaged, or cannot be used, is said; the file is taken."""
+    router = operator.router
+    operator("apply", operator.route(2))
+    router.kill()
+    with open(f"{operator.state}/running", "w", encoding="utf8") as file:
+        file.write("{")
+    router.start()
+    assert "running: damaged; " in router.messages() and operator.leads() is None
+    operator("rollback", "2")
+    os.unlink(next(f"{operator.state}/{name}" for name in os.listdir(operator.state)
+                   if name.startswith("applied-000002-")))
+    router.kill()
+    router.start()
+    assert "configuration 2, which ran before: no configuration of number 2" in router.messages()
+    assert operator.leads() is None
+    os.chmod(operator.state, 0o777)
+    router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.2.2"}]
+    router.write()
+    assert "`p2pnic config rollback` will not know this configuration" in router.reload()
+    assert operator.leads() == "nic2"
+    # One that is not taken is not kept.
+    os.chmod(operator.state, 0o750)
+    numbers = operator.numbers()
+    router.config["router"]["batch"] = 4
+    router.write()
+    assert "router: batch differs" in router.reload()
+    assert set(operator.numbers()) <= {*numbers, max(numbers) + 1}
+    router.kill()
+    os.chmod(operator.state, 0o777)
+    del router.config["router"]["batch"]
+    router.write()
+    router.start()
+    assert "others can write there" in router.messages()[-1000:]
