@@ -98,7 +98,9 @@ def test_keys(router):
             top.type(key)
             text = top.until(lambda t, there=there, gone=gone: there in t and
                              not (gone and gone in t), key)
-        top.type("+")
+        top.type("v")
+        top.until(lambda t: "(column)" in t and "state" not in t)
+        top.type("1+")
         top.shows("every 0.4 s")
         top.type("--")
         top.shows("every 0.1 s")
@@ -118,7 +120,7 @@ def test_size(router):
     """Never more than there is, however small; the rest is reached by scrolling."""
     with Top(router, lines=24, columns=80) as top:
         top.shows("Drops by")
-        for columns, lines in ((40, 10), (20, 3), (1, 1), (132, 60)):
+        for columns, lines in ((40, 10), (20, 3), (1, 1), (1200, 20), (132, 60)):
             top.resize(columns, lines)
             top.until(lambda t, lines=lines: len(t.splitlines()) <= lines and t)
         top.shows("To the kernel", "link")
@@ -127,7 +129,15 @@ def test_size(router):
         top.type("\x1b[B" * 40)  # down, further than there is
         text = top.shows("link")
         assert text.startswith("p2pnic top")  # that stays
+        top.type("\x1b[A")  # up again
+        top.until(lambda t: "kernel  " in t and "link  " not in t)
         top.type("\x1b[H")
+        top.shows("From NIC")
+        for _ in range(3):
+            top.type("\x1b[6~")  # page down
+        top.until(lambda t: "From NIC" not in t)
+        for _ in range(3):
+            top.type("\x1b[5~")
         top.shows("From NIC")
         top.resize(30, 12)
         top.until(lambda t: "nic1    nic2    nic3" in t and "nic4" not in t.splitlines()[4])
@@ -160,12 +170,17 @@ def test_router_goes_and_comes(router):
             again.close()
 
 
+def stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
 def test_stopped_and_continued(router):
     """^Z gives the terminal back, and fg takes it again."""
     with Top(router) as top:
         top.shows("p2pnic top")
         os.kill(top.pid, signal.SIGTSTP)
-        top.until(lambda _: top.raw.endswith(b"\x1b[?1049l"))
+        top.until(lambda _: top.raw.endswith(b"\x1b[?1049l") and stopped(top.pid))
         os.kill(top.pid, signal.SIGCONT)
         before = len(top.raw)
         top.until(lambda _: b"\x1b[?1049h" in top.raw[before:] and "packets/s" in top.text())
@@ -188,6 +203,9 @@ def test_batch(router):
     for part in ("(column), packets/s", "(column), bit/s", "Drops by reason", "To the kernel"):
         assert part in frames[1]
     assert row(frames[1], "nic1")[1] not in ("-", "0")
+    done = run(P2PNIC, "top", "-b", "-n", "1", "-d", "0.1", "-u", "bits", "-v", "matrix",
+               "--runtime", router.runtime)
+    assert "(column), bit/s" in done.stdout and "packets/s\n" not in done.stdout
     done = run(P2PNIC, "top", "-b", "-n", "1", "-d", "0.1", "-v", "drop", "-s", "name", "-i",
                "nic2", "--runtime", router.runtime)
     assert "only nic2" in done.stdout and "(column)" not in done.stdout
