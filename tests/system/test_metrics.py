@@ -372,6 +372,20 @@ def test_router_is_asked_seldom(tmp_path):
         router.close()
 
 
+def test_names_are_quoted(tmp_path):
+    """A name is a label's value, whatever is in it."""
+    router, path = FakeRouter(f"{tmp_path}/run", 2), f"{tmp_path}/http"
+    router.names[1] = 'a"} 1\nb\\c'
+    try:
+        with by_hand("--listen", f"unix:{path}", "--runtime", f"{tmp_path}/run") as process:
+            assert "listens at" in process.stderr.readline()
+            text = get(path, "/metrics")[2]
+    finally:
+        router.close()
+    assert 'p2pnic_nic_held_packets{nic="a\\"} 1\\nb\\\\c"} 0\n' in text
+    assert all(line.startswith(("#", "p2pnic_")) for line in text.splitlines())
+
+
 def test_public(tmp_path):
     """Asked for, other hosts may reach it, by whatever name they have for it."""
     port = free_port()
