@@ -13,7 +13,7 @@
  *   /status.json  what the page shows: the router's answer, or why there is none
  *
  * Started by the router (router/metrics.c) it is told where to listen, once; told anything else it
- * says so and another one is started. It outlives the router, and then says that it does not
+ * ends, and another one is started. It outlives the router, and then says that it does not
  * answer.
  *
  * What it holds: one listening socket, METRICS_CONNECTIONS connections of METRICS_CONNECTION_MS
@@ -44,7 +44,7 @@ struct metrics_order {
 	char namespace[METRICS_NAMESPACE_BYTES]; /* of the listening socket; "": the process's own
 						  */
 	uint8_t public;                          /* other hosts may name it as they like */
-	int32_t result; /* 0; -ESTALE: it serves another order already; else with a sentence */
+	int32_t result; /* 0; -ESTALE: it serves another order, and ends; else with a sentence */
 	char why[256];
 };
 

@@ -26,6 +26,7 @@ struct metrics {
 	char runtime[256];
 	struct metrics_order order; /* that is served */
 	struct server *server;      /* NULL: none is yet */
+	bool quit;
 };
 
 /* Listens, gives up what it does not need, and serves. */
@@ -62,10 +63,8 @@ static void obey(struct metrics *m, struct metrics_order *order)
 	order->version[sizeof(order->version) - 1] = 0;
 	order->listen[sizeof(order->listen) - 1] = 0;
 	order->namespace[sizeof(order->namespace) - 1] = 0;
-	if (m->server)
-		order->result = same(&m->order, order) ? 0 : -ESTALE;
-	else
-		order->result = begin(m, order, &error);
+	m->quit = m->server && !same(&m->order, order);
+	order->result = m->quit ? -ESTALE : m->server ? 0 : begin(m, order, &error);
 	snprintf(order->why, sizeof(order->why), "%.*s", (int)sizeof(order->why) - 1, error.text);
 }
 
@@ -103,7 +102,7 @@ static void accept_router(struct metrics *m)
 
 static void run(struct metrics *m)
 {
-	for (;;) {
+	while (!m->quit) {
 		const int n = poll(m->poll, SOCKETS, TICK_MS);
 
 		if (m->server)

@@ -41,10 +41,7 @@ static void tell(void *context)
 		return;
 	}
 	order.why[sizeof(order.why) - 1] = 0;
-	if (order.result == -ESTALE) {
-		h->complained = true; /* nothing is wrong */
-		helper_lose(h, "");
-	} else if (order.result) {
+	if (order.result && order.result != -ESTALE) {
 		if (!h->complained)
 			router_warn(r, "metrics: listen %s: %s; tried again",
 				r->config->metrics->listen, order.why);
