@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/which_router.h"
 #include "router/api_client.h"
+#include "router/counters_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,17 +107,6 @@ const struct command_syntax show_syntax = {
 	COMMAND_WORDS(words),
 };
 
-static const json_t *field(const json_t *row, const char *key)
-{
-	const char *dot = strchr(key, '.');
-	char first[32];
-
-	if (!dot)
-		return json_object_get(row, key);
-	snprintf(first, sizeof(first), "%.*s", (int)(dot - key), key);
-	return json_object_get(json_object_get(row, first), dot + 1);
-}
-
 static void print_cell(const json_t *value, int width)
 {
 	char text[64] = "-";
@@ -163,9 +153,10 @@ static bool print_row(void *context, const json_t *row)
 	if (p->json) {
 		fputs(p->rows++ ? ",\n    " : "\n    ", stdout);
 		json_dumpf(row, stdout, 0);
-	} else if (p->all || !view->nonzero || json_integer_value(field(row, view->nonzero)) != 0) {
+	} else if (p->all || !view->nonzero ||
+		   json_integer_value(counter_get(row, view->nonzero)) != 0) {
 		for (const struct column *c = view->column; c->heading; c++) {
-			print_cell(field(row, c->key), c->width);
+			print_cell(counter_get(row, c->key), c->width);
 			fputs(c[1].heading ? "  " : "\n", stdout);
 		}
 	}

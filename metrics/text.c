@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "metrics/text.h"
 
-#include "router/counters.h"
+#include "router/counters_json.h"
 #include "router/histogram.h"
 
 #include <p2pnic/counters.h>
@@ -60,17 +60,6 @@ static void put_label(FILE *out, bool *open, const char *name, const char *value
 	*open = true;
 }
 
-static const json_t *field(const json_t *row, const char *key)
-{
-	const char *dot = strchr(key, '.');
-	char first[32];
-
-	if (!dot)
-		return json_object_get(row, key);
-	snprintf(first, sizeof(first), "%.*s", (int)(dot - key), key);
-	return json_object_get(json_object_get(row, first), dot + 1);
-}
-
 static void put_value(FILE *out, const struct counter *c, const json_t *value)
 {
 	const double scale = c->unit == MILLISECONDS ? 1e-3 : c->unit == MICROSECONDS ? 1e-6 : 1;
@@ -86,7 +75,7 @@ static void put_value(FILE *out, const struct counter *c, const json_t *value)
 static void put_sample(
 	FILE *out, const struct counter_set *set, const struct counter *c, const json_t *row)
 {
-	const json_t *value = field(row, c->key);
+	const json_t *value = counter_get(row, c->key);
 	const size_t length = name_length(c->metric);
 	const char *text[2] = {NULL, NULL};
 	bool open = false;

@@ -30,6 +30,18 @@ static inline void counter_put(json_t *o, const char *key, json_t *value)
 	json_object_set_new(inner, dot + 1, value);
 }
 
+/* What is there; NULL: nothing. */
+static inline const json_t *counter_get(const json_t *row, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	char first[32];
+
+	if (!dot)
+		return json_object_get(row, key);
+	snprintf(first, sizeof(first), "%.*s", (int)(dot - key), key);
+	return json_object_get(json_object_get(row, first), dot + 1);
+}
+
 static inline json_t *counter_integer(uint64_t value)
 {
 	return json_integer((json_int_t)value);
