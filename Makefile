@@ -1,5 +1,5 @@
-# The front door; meson does the work. `make run` and `make test`, `make test-vm`, `make test-card` need nothing but make
-# and a Debian 12: they install what is missing (`make setup`). Nothing else does, but the benchmarks' own set-up.
+# The front door; meson does the work. `make run` and `make test`, `make test-vm`, `make test-card`, `make deb` need nothing but
+# make and a Debian 12: they install what is missing (`make setup`). Nothing else does, but the benchmarks' own set-up.
 
 BUILD ?= build
 PYTHON = /usr/bin/python3
