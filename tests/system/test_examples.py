@@ -206,7 +206,8 @@ routes:
     place.router = place.start("p2pnic router -c two.yaml")
     eventually(lambda: any("2 NICs forward" in line for line in place.router()), what="a router")
     for k in (1, 2):
-        place.do(f"ip neigh replace 10.{k}.0.1 lladdr 02:00:5e:00:53:0{k} dev eth0 nud permanent", k)
+        place.do(f"ip neigh replace 10.{k}.0.1 lladdr 02:00:5e:00:53:0{k} dev eth0 "
+                 "nud permanent", k)
     place.do("ping -q -c 5 -i 0.1 10.2.0.10; ping -q -c 2 -i 0.1 -W 0.1 10.3.0.1; "
              "ping -q -c 2 -i 0.1 -W 0.1 10.2.0.99", 1, check=False)
 
@@ -236,7 +237,8 @@ def shape(line):
 
 def differences(wanted, lines, more=False):
     """Of shapes; more: other lines may be there."""
-    wanted, lines = [shape(line) for line in wanted], [shape(line) for line in lines if line.strip()]
+    wanted = [shape(line) for line in wanted]
+    lines = [shape(line) for line in lines if line.strip()]
     missing = [line for line in wanted if line != "…" and line not in lines]
     others = [] if more or "…" in wanted else [line for line in lines if line not in wanted]
     return [f"missing: {line}" for line in missing] + [f"not said: {line}" for line in others]

@@ -304,6 +304,8 @@ static void test_reader_gone(void **state)
 /* A file is written on, not over. */
 static void test_file(void **state)
 {
+	static char plain[8192];
+	char *to = plain;
 	char path[] = "/tmp/p2pnic-test-XXXXXX";
 	int fd = mkstemp(path);
 
@@ -315,17 +317,19 @@ static void test_file(void **state)
 	log_say(LOG_INFO, "test", "two");
 	end();
 	assert_non_null(strstr(text, "before\n"));
-	for (char *z = text; (z = strchr(z, 'Z'));) {
-		struct tm tm;
+	for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+		struct tm tm = {0};
 
-		/* 2026-11-27T01:10:15.123Z */
-		assert_true(z - text >= 23);
-		assert_ptr_equal(strptime(z - 23, "%Y-%m-%dT%H:%M:%S", &tm), z - 4);
-		assert_true(llabs(timegm(&tm) - time(NULL)) < 60);
-		memmove(z - 23, z + 2, strlen(z + 2) + 1);
-		z -= 23;
+		if (*line == '2') { /* 2026-11-27T01:10:15.123Z, and a space */
+			assert_ptr_equal(strptime(line, "%Y-%m-%dT%H:%M:%S", &tm), line + 19);
+			assert_true(llabs((long long)(timegm(&tm) - time(NULL))) < 60);
+			assert_memory_equal(line + 23, "Z ", 2);
+			line += 25;
+		}
+		to += snprintf(to, sizeof(plain) - (size_t)(to - plain), "%.*s\n",
+			(int)strcspn(line, "\n"), line);
 	}
-	assert_non_null(strstr(text, "test: one\nbetween\ntest: two\n"));
+	assert_non_null(strstr(plain, "test: one\nbetween\ntest: two\n"));
 }
 
 /* The journal reads the pipe that is stderr. */
