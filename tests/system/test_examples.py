@@ -10,8 +10,8 @@ or `$ ` on the router, `host-1$ ` on a host. A comment above the block says wher
     <!-- not run: REASON -->
 
 A block without such a comment fails. Blocks of a file with the same scene are run one after the
-other, in one place. Shape: numbers, MAC addresses and paths may differ, nothing else; lines may come
-in another order. A line `…` stands for any others.
+other, in one place. Shape: numbers, MAC addresses and paths may differ, nothing else; lines may
+come in another order. A line `…` stands for any others.
 """
 
 import contextlib
