@@ -58,11 +58,12 @@ int command_lab(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_tester(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_trace(int argc, char **argv);
 int command_watch(int argc, char **argv);
 
 extern const struct command_syntax capture_syntax, completion_syntax, config_syntax, doctor_syntax,
 	fib_syntax, keeper_syntax, lab_syntax, metrics_syntax, nic_syntax, punt_syntax,
 	reload_syntax, replay_syntax, report_syntax, router_syntax, show_syntax, stop_syntax,
-	tester_syntax, top_syntax, watch_syntax;
+	tester_syntax, top_syntax, trace_syntax, watch_syntax;
 
 #endif

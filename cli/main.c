@@ -24,6 +24,7 @@ const struct command commands[] = {
 		&watch_syntax},
 	{"capture", command_capture, "write packets that NICs receive, send or drop into a file",
 		&capture_syntax},
+	{"trace", command_trace, "the next packets, step by step", &trace_syntax},
 	{"replay", command_replay, "route captures through soft NICs; no root", &replay_syntax},
 	{"lab", command_lab, "four NICs and four hosts in namespaces of this machine", &lab_syntax},
 	{"nic", command_nic, "run soft NICs in this process", &nic_syntax},

@@ -40,6 +40,19 @@ void capture_ring_close(struct driver_nic *n)
 	device_unmap(n->device, window(n), capture_ring_bytes(c->slots, c->snap));
 }
 
+int capture_ring_points(struct driver_nic *n, unsigned points, struct error *error)
+{
+	int result;
+
+	entry(n)->points = points;
+	result = driver_nic_command(n, P2PNIC_OP_CAPTURE, 0);
+	if (result == P2PNIC_OK)
+		return 0;
+	capture_ring_close(n);
+	return error_set(error, result < 0 ? result : -EINVAL, "%s: capture: %s", n->name,
+		driver_nic_result(result));
+}
+
 int capture_ring_open(struct driver_nic *n, const struct p2pnic_capture *want, void *memory, int fd,
 	uint64_t offset, struct error *error)
 {
@@ -64,10 +77,5 @@ int capture_ring_open(struct driver_nic *n, const struct p2pnic_capture *want, v
 		return error_set(error, result, "%s: %s", n->name, device_error(n->device));
 	*entry(n) = *want;
 	entry(n)->ring = window(n);
-	result = driver_nic_command(n, P2PNIC_OP_CAPTURE, 0);
-	if (result == P2PNIC_OK)
-		return 0;
-	capture_ring_close(n);
-	return error_set(error, result < 0 ? result : -EINVAL, "%s: capture: %s", n->name,
-		driver_nic_result(result));
+	return capture_ring_points(n, want->points, error);
 }

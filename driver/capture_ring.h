@@ -20,6 +20,9 @@
 int capture_ring_open(struct driver_nic *, const struct p2pnic_capture *want, void *memory, int fd,
 	uint64_t offset, struct error *);
 
+/* Other points of the capture that it has; the ring goes on. */
+int capture_ring_points(struct driver_nic *, unsigned points, struct error *);
+
 /* Ends it, if there is one; what the NIC answers does not matter. */
 void capture_ring_close(struct driver_nic *);
 

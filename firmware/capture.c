@@ -26,11 +26,16 @@ static bool resolve_ring(struct nic *n)
 enum p2pnic_result capture_use(struct nic *n)
 {
 	struct capture *c = &n->capture;
+	const struct p2pnic_capture before = c->asked;
+	const bool was_on = n->captures;
 
 	n->captures = 0;
 	__builtin_memcpy(&c->asked, n->bar2 + P2PNIC_BAR2_CAPTURE, sizeof(c->asked));
 	__asm__ volatile("" : "+m"(c->asked)); /* read once */
-	c->records = c->limited = 0;
+	c->limited = 0;
+	if (!was_on || c->asked.ring.value != before.ring.value || c->asked.slots != before.slots ||
+		c->asked.snap != before.snap)
+		c->records = 0;
 	if (!c->asked.points)
 		return P2PNIC_OK;
 	if (!n->ready)

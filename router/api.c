@@ -5,6 +5,7 @@
 #include "router/api_watch.h"
 #include "router/audit.h"
 #include "router/capture.h"
+#include "router/explain.h"
 #include "router/router.h"
 #include "router/running.h"
 #include "router/show.h"
@@ -204,6 +205,11 @@ static void capture(struct api_client *c, const json_t *how)
 	api_answer(c, router_capture_asked(c->r, how, c->fd, c->fds, &c->fds_count));
 }
 
+static void explain(struct api_client *c, const json_t *how)
+{
+	api_answer(c, router_explain(c->r, how));
+}
+
 static void config(struct api_client *c, const json_t *what)
 {
 	api_answer(c, running_ask(c->r, what));
@@ -237,6 +243,7 @@ static const struct {
 	{"reload", reload},
 	{"config", config},
 	{"capture", capture},
+	{"explain", explain},
 	{"watch", watch},
 	{"hello", hello},
 };
@@ -296,9 +303,9 @@ static void answer_request(struct api_client *c)
 			}
 	}
 	if (named == REQUESTS)
-		answer_error(c,
-			found ? "more than one request in an object"
-			      : "no request: want show, reload, config, capture, watch or hello");
+		answer_error(c, found ? "more than one request in an object"
+				      : "no request: want show, reload, config, capture, explain, "
+					"watch or hello");
 	else
 		requests[named].answer(c, json_object_get(c->asked, requests[named].name));
 }

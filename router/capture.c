@@ -29,7 +29,7 @@ struct router_capture {
 	bool trace;
 	uint64_t nics; /* a bit for each that is asked for */
 	bool all;      /* all were */
-	unsigned slots_of_nics;
+	unsigned nics_count;
 	char by[80];
 };
 
@@ -198,6 +198,7 @@ static unsigned points_of(const struct router_capture *c, unsigned nic)
 	return (c->nics >> nic & 1 ? c->want.points : 0) | (c->trace ? P2PNIC_CAPTURE_FOLLOW : 0);
 }
 
+/* At first only what others have marked, until all are ready to follow it. */
 static int begin(struct router_capture *c, unsigned k, struct error *error)
 {
 	struct router_nic *nic = &c->r->nic[k];
@@ -207,12 +208,19 @@ static int begin(struct router_capture *c, unsigned k, struct error *error)
 	if (!nic_answers(nic))
 		return error_set(
 			error, -EAGAIN, "%s does not forward now", c->r->config->nics[k].name);
-	want.points = points_of(c, k);
+	want.points = c->trace ? P2PNIC_CAPTURE_FOLLOW : points_of(c, k);
 	capture_ring_close(&nic->driver);
 	memset(c->memory + ring_offset(c, k), 0, ring_bytes(c));
 	atomic_fetch_add_explicit(life, 1, memory_order_release);
 	return capture_ring_open(&nic->driver, &want, c->memory + ring_offset(c, k), c->memory_fd,
 		ring_offset(c, k), error);
+}
+
+static int begin_points(struct router_capture *c, unsigned k, struct error *error)
+{
+	return c->trace && c->nics >> k & 1
+		       ? capture_ring_points(&c->r->nic[k].driver, points_of(c, k), error)
+		       : 0;
 }
 
 void router_capture_nic(struct router_nic *nic)
@@ -221,9 +229,9 @@ void router_capture_nic(struct router_nic *nic)
 	const unsigned k = (unsigned)(nic - nic->router->nic);
 	struct error error;
 
-	if (!c || k >= c->slots_of_nics || !points_of(c, k))
+	if (!c || k >= c->nics_count || !points_of(c, k))
 		capture_ring_close(&nic->driver);
-	else if (begin(c, k, &error) && !c->all)
+	else if ((begin(c, k, &error) || begin_points(c, k, &error)) && !c->all)
 		router_warn(nic->router, "%s", error.text);
 }
 
@@ -267,8 +275,8 @@ static int make_memory(struct router_capture *c, struct error *error)
 {
 	void *memory = MAP_FAILED;
 
-	c->slots_of_nics = c->r->config->nics_count;
-	c->bytes = ring_offset(c, c->slots_of_nics);
+	c->nics_count = c->r->config->nics_count;
+	c->bytes = ring_offset(c, c->nics_count);
 	c->memory_fd = memfd_create("p2pnic-capture", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (c->memory_fd >= 0 && ftruncate(c->memory_fd, (off_t)c->bytes) == 0 &&
 		fcntl(c->memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
@@ -292,29 +300,35 @@ static void name_client(struct router_capture *c, const json_t *how, int client)
 /* Begins on every NIC that is asked for; those named must all. */
 static int begin_all(struct router_capture *c, json_t *rows, struct error *error)
 {
-	unsigned begun = 0;
+	uint64_t begun = 0;
+	int result = 0;
 
-	for (unsigned k = 0; k < c->slots_of_nics; k++) {
+	for (unsigned k = 0; k < c->nics_count; k++) {
 		const char *name = c->r->config->nics[k].name;
 		json_t *row = json_pack("{s:i,s:s}", "index", (int)k, "name", name);
-		int result = -ENOENT;
 
 		json_array_append_new(rows, row);
-		if (points_of(c, k)) {
-			result = begin(c, k, error);
-			if (result && !c->all && c->nics >> k & 1)
-				return result;
-			if (result)
-				json_object_set_new(row, "why", json_string(error->text));
-		}
-		if (result)
+		if (!points_of(c, k))
 			continue;
-		begun++;
+		result = begin(c, k, error);
+		if (result && !c->all && c->nics >> k & 1)
+			return result;
+		if (result) {
+			json_object_set_new(row, "why", json_string(error->text));
+			continue;
+		}
+		begun |= 1ull << k;
 		json_object_update_new(
 			row, json_pack("{s:I,s:i,s:i}", "offset", (json_int_t)ring_offset(c, k),
 				     "slots", (int)c->want.slots, "snap", (int)c->want.snap));
 	}
-	return begun ? 0 : error->text[0] ? -ENOTSUP : error_set(error, -ENOENT, "no NICs");
+	for (unsigned k = 0; begun && k < c->nics_count; k++)
+		if (begun >> k & 1) {
+			result = begin_points(c, k, error);
+			if (result)
+				return result;
+		}
+	return begun ? 0 : result;
 }
 
 json_t *router_capture_asked(

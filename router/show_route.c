@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUTE_BYTES 512u   /* of one as text: two names of 47, two MAC addresses, a prefix */
-#define LOOK_MOST   16384u /* routes looked at in a piece */
-#define CHANGED     "the table has changed while its routes were sent; ask again"
+#define LOOK_MOST 16384u /* routes looked at in a piece */
+#define CHANGED   "the table has changed while its routes were sent; ask again"
 
 /* --- Where they lead -------------------------------------------------------------------------- */
 
@@ -23,7 +22,7 @@ _Static_assert(sizeof(kind_name) / sizeof(*kind_name) == P2PNIC_ADJACENCY_FORWAR
 
 const char *show_kind(const struct p2pnic_adjacency *a)
 {
-	return kind_name[a->kind];
+	return a->kind <= P2PNIC_ADJACENCY_FORWARD_TAGGED ? kind_name[a->kind] : "unknown";
 }
 
 unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t room)
@@ -47,7 +46,7 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 }
 
 /* Names, addresses and numbers have no character that JSON escapes (config_name_valid). */
-static size_t route_text(const struct router *r, const struct route *route, char row[ROUTE_BYTES])
+size_t show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
 {
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
 	char text[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
@@ -56,22 +55,24 @@ static size_t route_text(const struct router *r, const struct route *route, char
 		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
 	const struct p2pnic_adjacency *reserve =
 		next_hops_reserve(table_next_hops(r->table), route->next_hop);
-	int n = snprintf(row, ROUTE_BYTES, "{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"",
-		prefix_text(&prefix, text), rib_source_name(route->source), show_kind(a));
+	int n = snprintf(row, SHOW_ROUTE_BYTES,
+		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
+		rib_source_name(route->source), show_kind(a));
 
 	if (adjacency_forwards(a))
-		n += snprintf(row + n, ROUTE_BYTES - (size_t)n, ",\"nic\":\"%s\",\"mac\":\"%s\"",
+		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
+			",\"nic\":\"%s\",\"mac\":\"%s\"",
 			interface_name(r->config->nics[a->egress].name, a->encapsulation, name),
 			mac_text(a->destination, text));
 	if (members > 1)
-		n += snprintf(row + n, ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);
+		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);
 	if (reserve)
-		n += snprintf(row + n, ROUTE_BYTES - (size_t)n,
+		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
 			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}",
 			interface_name(r->config->nics[reserve->egress].name,
 				reserve->encapsulation, name),
 			mac_text(reserve->destination, text));
-	n += snprintf(row + n, ROUTE_BYTES - (size_t)n, "}");
+	n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, "}");
 	return (size_t)n;
 }
 
@@ -321,13 +322,13 @@ static bool beyond(const struct route_filter *f, const struct route *route)
 static void write(
 	struct route_walk *w, const struct router *r, const struct route *route, struct buffer *b)
 {
-	char *at = buffer_reserve(b, ROUTE_BYTES + 2);
+	char *at = buffer_reserve(b, SHOW_ROUTE_BYTES + 2);
 
 	if (!at)
 		return;
 	if (w->any)
 		*at++ = ',';
-	b->bytes = (size_t)(at - b->text) + route_text(r, route, at);
+	b->bytes = (size_t)(at - b->text) + show_route(r, route, at);
 	w->any = true;
 }
 

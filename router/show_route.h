@@ -62,6 +62,10 @@ void route_walk_more(struct route_walk *, const struct router *, struct buffer *
  * the VLAN; -1: a NIC. */
 int show_interface(const struct router *, const char *name, int *vid);
 
+/* One route as a JSON object in text of so many bytes; its length. Nothing in it needs escapes. */
+#define SHOW_ROUTE_BYTES 512
+size_t show_route(const struct router *, const struct route *, char row[SHOW_ROUTE_BYTES]);
+
 /* "forward", "local", … */
 const char *show_kind(const struct p2pnic_adjacency *);
 /* Where a next hop leads, in a few words; their length. */

@@ -581,6 +581,11 @@ const void *table_image(const struct table *t, unsigned six, uint64_t *bytes)
 	return t->fib[six] ? fib_image(t->fib[six], bytes) : NULL;
 }
 
+const struct fib *table_fib(const struct table *t, unsigned six)
+{
+	return t->fib[six];
+}
+
 uint32_t table_image_place(const struct table *t, unsigned six)
 {
 	return layout_of(t->bar2_bytes, t->half).offset[six];

@@ -30,6 +30,7 @@
 #include "router/next_hop.h"
 #include "router/routes.h"
 
+struct fib;
 struct table;
 
 /* NICs of a router that are up; each has the number that the table knows it by
@@ -126,6 +127,7 @@ int table_rewrite(struct table *, struct driver_nic *, struct error *);
 
 /* What a NIC in step has in its BAR2: the image of a family, NULL if there is none, as the host has
  * it; its place there; how long it may be; the half; the list of sources. */
+const struct fib *table_fib(const struct table *, unsigned six); /* NULL: not made */
 const void *table_image(const struct table *, unsigned six, uint64_t *bytes);
 uint32_t table_image_place(const struct table *, unsigned six);
 uint64_t table_image_room(const struct table *, unsigned six);

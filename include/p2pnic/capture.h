@@ -7,7 +7,8 @@
  *
  * The host writes a struct p2pnic_capture at P2PNIC_BAR2_CAPTURE and gives COMMAND capture, which
  * copies it, checks the filter and finds the ring's window. points 0: off; so is a NIC after a
- * reset, and one whose window onto the ring has gone.
+ * reset, and one whose window onto the ring has gone. A command while captures are on that changes
+ * neither ring, slots nor snap goes on in the ring with the next record; else record 0 is the next.
  *
  * The ring has no consumer: the NIC waits for nobody and reads nothing there, so who reads it may
  * be slow, or gone, and costs nothing. Record n lies in slot n mod slots, and its sequence is n +

@@ -256,8 +256,8 @@ def test_watch_state(make_network):
 def test_many_neighbors(make_network):
     """More changes at once than fit into a turn: each is told, once."""
     network = make_network(2)
-    others = [{"nic": "nic1", "address": f"10.0.1.{k}", "mac": mac(1, 3)} for k in range(3, 255)] + [
-        {"nic": "nic1", "address": f"fd00:1::{k:x}", "mac": mac(1, 3)} for k in range(3, 603)]
+    addresses = [f"10.0.1.{k}" for k in range(3, 255)] + [f"fd00:1::{k:x}" for k in range(3, 603)]
+    others = [{"nic": "nic1", "address": address, "mac": mac(1, 3)} for address in addresses]
     with watch(network, "neighbor") as client:
         assert [client.line()["initial"] for _ in range(4)]
         for config, gone in ((others, False), ([], True)):

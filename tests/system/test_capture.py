@@ -9,7 +9,7 @@ import struct
 import subprocess
 
 import pytest
-from scapy.all import IP, UDP, Ether, IPv6, Raw, raw
+from scapy.all import IP, UDP, Ether, Raw, raw
 
 from network import P2PNIC, Network, eventually, mac, processes_of, run
 

@@ -34,8 +34,8 @@ def commands():
 
 def test_list():
     assert commands() == ["router", "reload", "stop", "config", "show", "top", "watch", "capture",
-                          "replay", "lab", "nic", "keeper", "punt", "metrics", "report", "doctor",
-                          "tester", "fib", "completion"]
+                          "trace", "replay", "lab", "nic", "keeper", "punt", "metrics", "report",
+                          "doctor", "tester", "fib", "completion"]
 
 
 @pytest.mark.parametrize("name", commands())

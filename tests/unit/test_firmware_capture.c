@@ -34,6 +34,10 @@ static unsigned begin(struct rig *r, unsigned nic, unsigned points)
 	memset(ring[nic], 0, sizeof(ring[nic]));
 	*ring_window(r, nic) = (struct board_window){RING_BUS, sizeof(ring[nic]), DMA_WRITE,
 		r->config.messages ? BOARD_MESSAGE : BOARD_MEMORY, ring[nic], NULL};
+	asked(r, nic)->points = 0;
+	assert_int_equal(rig_command(r, nic, P2PNIC_OP_CAPTURE, 0), P2PNIC_OK);
+	if (!points)
+		return P2PNIC_OK;
 	*asked(r, nic) = (struct p2pnic_capture){.points = points,
 		.snap = SNAP,
 		.slots = SLOTS,
@@ -229,6 +233,32 @@ static void overwrites(struct rig *r)
 	drain(r);
 }
 
+/* Other points: the ring goes on. Another length of slots: it begins anew. */
+static void goes_on(struct rig *r)
+{
+	struct packet p;
+
+	packet_ipv4(&p, 0, PACKET_TO(1), 64, 20, 0);
+	begin(r, 0, P2PNIC_CAPTURE_FOLLOW);
+	asked(r, 0)->limit = 1;
+	for (unsigned k = 0; k < 2; k++) {
+		asked(r, 0)->points = P2PNIC_CAPTURE_RX | P2PNIC_CAPTURE_FOLLOW;
+		assert_int_equal(rig_command(r, 0, P2PNIC_OP_CAPTURE, 0), P2PNIC_OK);
+		rig_receive(r, 0, &p);
+		rig_receive(r, 0, &p);
+		rig_run(r);
+		assert_non_null(record(0, k));
+		assert_null(record(0, k + 1));
+	}
+	asked(r, 0)->snap = SNAP - 1;
+	assert_int_equal(rig_command(r, 0, P2PNIC_OP_CAPTURE, 0), P2PNIC_OK);
+	rig_receive(r, 0, &p);
+	rig_run(r);
+	assert_non_null(record(0, 0));
+	assert_null(record(0, 2));
+	drain(r);
+}
+
 static void refuses(struct rig *r)
 {
 	struct p2pnic_capture good;
@@ -344,7 +374,7 @@ static void with(const struct rig_config *config, void (*test)(struct rig *))
 static void forwarded_and_dropped(void **state)
 {
 	static void (*const tests[])(struct rig *) = {
-		receives, follows, sends, drops, overwrites, refuses, holds};
+		receives, follows, sends, drops, overwrites, goes_on, refuses, holds};
 
 	for (unsigned k = 0; k < sizeof(tests) / sizeof(*tests); k++) {
 		with(&(struct rig_config){.slots = 32}, tests[k]);
