@@ -175,6 +175,12 @@ class Machine:
         user = int(self.run("id", "-u", unit["User"]))
         os.chown(directory, user, int(self.run("id", "-g", unit["Group"])))
         os.chmod(directory, int(unit["RuntimeDirectoryMode"], 8))
+        state = unit.get("StateDirectory")
+        if state:
+            os.makedirs(f"{self.root}/var/lib/{state}", exist_ok=True)
+            os.chown(f"{self.root}/var/lib/{state}", user, -1)
+            os.chmod(f"{self.root}/var/lib/{state}", int(unit["StateDirectoryMode"], 8))
+            state = f"/var/lib/{state}"
         self.sockets += 1
         path = f"/run/notify{self.sockets}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
@@ -185,7 +191,8 @@ class Machine:
             process = subprocess.Popen(
                 self.command(unit, unit["ExecStart"]), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": path})
+                env={**os.environ, "NOTIFY_SOCKET": path,
+                     **({"STATE_DIRECTORY": state} if state else {})})
             try:
                 while "READY=1" not in manager.recv(4096).decode().splitlines():
                     pass
@@ -350,6 +357,7 @@ def life(package, machine, place):
     machine.dpkg("--install", "/tmp/p2pnic.deb", package=package)
     assert machine.has("/usr/bin/p2pnic") and machine.has("/etc/p2pnic")
     assert "p2pnic" in machine.run("getent", "passwd", "p2pnic")
+    assert machine.run("stat", "-c", "%U:%G %a", "/etc/p2pnic") == "root:p2pnic 2775\n"
     print("life: installed; exposure of its units, by systemd:", ", ".join(
         f"{name.replace('@edge.service', '')} {value}"
         for name, value in verify(machine.root).items()))
@@ -397,6 +405,7 @@ def life(package, machine, place):
     machine.dpkg("--remove", "p2pnic")
     assert machine.systemctl_said()[-1].startswith("stop p2pnic@*.target ")
     assert not machine.has("/usr/bin/p2pnic") and machine.has("/etc/p2pnic/edge.yaml")
+    assert machine.has("/var/lib/p2pnic/edge")
     machine.dpkg("--purge", "p2pnic")
     left = machine.files() - before
     assert left == {"/etc/p2pnic", "/etc/p2pnic/edge.yaml", "/usr/local/bin/systemctl"}, left
