@@ -34,6 +34,7 @@ static const char *const name[WATCH_WHATS] = {
 
 /* Of one NIC and its port, as last told. */
 struct watch_nic {
+	char name[DRIVER_NIC_NAME_BYTES]; /* "": there is none in this place */
 	const char *state;
 	unsigned restarts;
 	bool link;
@@ -46,16 +47,15 @@ static json_t *nic_row(const struct router *r, unsigned k)
 {
 	const struct watch_nic *n = &r->watched.nic[k];
 
-	return json_pack("{s:s, s:s, s:i}", "name", r->config->nics[k].name, "state", n->state,
-		"restarts", (int)n->restarts);
+	return json_pack("{s:s, s:s, s:i}", "name", n->name, "state", n->state, "restarts",
+		(int)n->restarts);
 }
 
 static json_t *port_row(const struct router *r, unsigned k)
 {
 	const struct watch_nic *n = &r->watched.nic[k];
 
-	return json_pack("{s:s, s:b, s:s}", "nic", r->config->nics[k].name, "link", n->link,
-		"fault", n->fault);
+	return json_pack("{s:s, s:b, s:s}", "nic", n->name, "link", n->link, "fault", n->fault);
 }
 
 static json_t *table_row(const struct router *r)
@@ -105,6 +105,8 @@ static bool say_row(struct watch *w, enum watch_what what)
 	case WATCH_PORT:
 		if (k >= r->config->nics_count)
 			return false;
+		if (!*r->watched.nic[k].name)
+			return true;
 		add_line(w, what,
 			what == WATCH_NIC ? nic_row(r, (unsigned)k) : port_row(r, (unsigned)k),
 			"initial");
@@ -177,17 +179,28 @@ static void tell(struct router *r, enum watch_what what, json_t *row, const char
 
 static void look_at_nics(struct router *r, bool first)
 {
-	for (unsigned k = 0; k < r->config->nics_count; k++) {
+	for (unsigned k = 0; k < P2PNIC_NICS_MAX; k++) {
 		const struct router_nic *nic = &r->nic[k];
-		struct watch_nic *was = &r->watched.nic[k];
-		struct watch_nic now = {show_state(r, k), nic->restarts,
-			nic->state == NIC_FORWARDING && nic->port.link, ""};
+		struct watch_nic *was = &r->watched.nic[k], now = {""};
 		bool nic_changed, port_changed;
 
-		memcpy(now.fault, nic->port.fault, sizeof(now.fault));
-		nic_changed = !first && (now.state != was->state || now.restarts != was->restarts);
-		port_changed =
-			!first && (now.link != was->link || strcmp(now.fault, was->fault) != 0);
+		if (k < r->config->nics_count && config_nic_used(&r->config->nics[k])) {
+			now = (struct watch_nic){.state = show_state(r, k),
+				.restarts = nic->restarts,
+				.link = nic->state == NIC_FORWARDING && nic->port.link};
+			snprintf(now.name, sizeof(now.name), "%s", r->config->nics[k].name);
+			memcpy(now.fault, nic->port.fault, sizeof(now.fault));
+		}
+		if (*was->name && strcmp(was->name, now.name) != 0) {
+			tell(r, WATCH_NIC, nic_row(r, k), "gone");
+			*was = (struct watch_nic){""};
+		}
+		if (!*now.name)
+			continue;
+		nic_changed = !first && (!*was->name || now.state != was->state ||
+						now.restarts != was->restarts);
+		port_changed = !first && (!*was->name || now.link != was->link ||
+						 strcmp(now.fault, was->fault) != 0);
 		*was = now;
 		if (nic_changed)
 			tell(r, WATCH_NIC, nic_row(r, k), NULL);

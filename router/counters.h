@@ -143,7 +143,7 @@
 /* The router. `r`, `table`: its table's counts; `routes`: of the table, by family; the others say
  * what they are. */
 #define COUNTERS_ROUTER(X)                                                                         \
-	X("nics", r->config->nics_count, COUNT, "router_nics", GAUGE,                              \
+	X("nics", config_nics_used(r->config), COUNT, "router_nics", GAUGE,                        \
 		"NICs of the configuration.", "")                                                  \
 	X("forwarding", up, COUNT, "router_nics_up", GAUGE, "NICs that are attached.",             \
 		"less than router_nics: one is down")                                              \

@@ -262,7 +262,7 @@ static void check_huge_pages(const struct look *look)
 	char line[128], fix[FIX_BYTES];
 
 	for (unsigned k = 0; k < c->nics_count; k++)
-		soft += !c->nics[k].pci && !c->nics[k].card;
+		soft += config_nic_used(&c->nics[k]) && !c->nics[k].pci && !c->nics[k].card;
 	while (file && fgets(line, sizeof(line), file)) {
 		sscanf(line, "HugePages_Total: %llu", &total);
 		sscanf(line, "HugePages_Free: %llu", &unused);

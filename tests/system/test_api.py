@@ -3,6 +3,7 @@
 clients that mean no good."""
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -271,6 +272,26 @@ def test_many_neighbors(make_network):
             assert sum(line.get("gone", False) for line in lines) == (len(others) if gone else 4)
         with watch(network, "neighbor") as other:
             assert other.ask(hello={}, id=2)["hello"]
+
+
+def test_watch_nics_that_come_and_go(make_network):
+    network = make_network(3)
+    with watch(network, "nic") as client:
+        assert [client.line()["row"]["name"] for _ in range(3)] == ["nic1", "nic2", "nic3"]
+        three = copy.deepcopy(network.router.config)
+        for key, name in (("nics", "name"), ("neighbors", "nic")):
+            network.router.config[key] = [row for row in three[key] if row[name] != "nic2"]
+        network.router.write()
+        network.router.reload()
+        while "gone" not in (line := client.line()):
+            pass
+        assert line["row"]["name"] == "nic2"
+        network.router.config = three
+        network.router.write()
+        network.router.reload()
+        while (line := client.line())["row"]["state"] != "forwarding":
+            assert line["row"]["name"] == "nic2" and "gone" not in line
+        assert line["row"]["name"] == "nic2"
 
 
 def test_watch_counters(network):
