@@ -5,12 +5,13 @@
  * the work of the path itself; it says nothing of a wire.
  *
  *     build/bench/firmware_loop [wr|rd|wr6|rd6 [BYTES [BURST_ROUNDS [LISTED_SOURCES
- *                               [BUFFER_BYTES [CHECK [NICS [TAGS]]]]]]]]
+ *                               [BUFFER_BYTES [CHECK [NICS [TAGS [CAPTURE]]]]]]]]]
  *
  * wr6, rd6: IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which nothing is
  * forwarded; 12: a router of four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc. NICS: that all
  * forward to all; 0: two, from one to the other. TAGS (IEEE 802.1Q), of IPv4: 1 of received frames,
- * 2 of sent ones, 3 of both.
+ * 2 of sent ones, 3 of both. CAPTURE at every NIC that receives: 1 with a filter that takes nothing
+ * (udp dst port 1), 2 of every packet, 128 bytes of each.
  */
 #include "softnic/firmware.h"
 
@@ -34,7 +35,7 @@ struct machine {
 	struct board board;
 	struct loop_port port;
 	struct dma dma;
-	struct dma_window window[2 * NICS_MAX];
+	struct dma_window window[2 * NICS_MAX + 1];
 	struct p2pnic_counters counters;
 	uint8_t *bar2, *bar4;
 };
@@ -187,6 +188,29 @@ static void load(struct machine *m, const struct fib *fib, unsigned listed)
 	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_SOURCES);
 }
 
+/* What libpcap makes of "udp dst port 1". */
+static const struct p2pnic_instruction filter[] = {{0x28, 0, 0, 12}, {0x15, 0, 4, 0x86dd},
+	{0x30, 0, 0, 20}, {0x15, 0, 11, 17}, {0x28, 0, 0, 56}, {0x15, 8, 9, 1}, {0x15, 0, 8, 0x800},
+	{0x30, 0, 0, 23}, {0x15, 0, 6, 17}, {0x28, 0, 0, 20}, {0x45, 4, 0, 0x1fff},
+	{0xb1, 0, 0, 14}, {0x48, 0, 0, 16}, {0x15, 0, 1, 1}, {0x06, 0, 0, 262144}, {0x06, 0, 0, 0}};
+
+static void capture(struct machine *m, bool all)
+{
+	const uint64_t bus = 1ull << 40;
+	struct p2pnic_capture *c = (struct p2pnic_capture *)(m->bar2 + P2PNIC_BAR2_CAPTURE);
+
+	*c = (struct p2pnic_capture){.points = P2PNIC_CAPTURE_RX,
+		.snap = 128,
+		.slots = 32768,
+		.ring = {bus},
+		.instructions = all ? 0 : sizeof(filter) / sizeof(*filter)};
+	memcpy(c->filter, filter, sizeof(filter));
+	window(m, bus, memory(8 << 20), 8 << 20);
+	nic_register_write(&m->nic, P2PNIC_REG_COMMAND, P2PNIC_OP_CAPTURE);
+	if (m->nic.result != P2PNIC_OK)
+		fprintf(stderr, "capture: result %u\n", m->nic.result);
+}
+
 static uint64_t sent(const struct machine *m)
 {
 	uint64_t packets = 0;
@@ -251,6 +275,8 @@ int main(int argc, char **argv)
 		m[k].port.off = k > 0 && !mesh;
 		nic_register_write(&m[k].nic, P2PNIC_REG_COMMAND, P2PNIC_OP_START);
 		fill(&m[k], !mesh, length);
+		if (argc > 9 && atoi(argv[9]))
+			capture(&m[k], atoi(argv[9]) == 2);
 	}
 	for (unsigned repeat = 0; repeat < 5; repeat++) {
 		struct timespec t0, t1;

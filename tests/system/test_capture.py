@@ -3,13 +3,12 @@
 of NICs when the client dies, reads nothing, or a NIC is restarted."""
 
 import os
-import shutil
 import signal
 import struct
 import subprocess
 
 import pytest
-from scapy.all import IP, UDP, Ether, Raw, raw
+from scapy.all import IP, UDP, Ether, PcapNgReader, Raw, raw
 
 from network import P2PNIC, Network, eventually, mac, processes_of, run
 
@@ -134,13 +133,14 @@ def test_drops_say_why(network):
     assert [p["comment"].split(":")[1] for p in blocks(capture.file)[1]] == [" ttl"]
 
 
-@pytest.mark.skipif(not shutil.which("tcpdump"), reason="not installed: tcpdump")
-def test_tcpdump_reads_it(network):
+def test_others_read_it(network):
     capture = Capture(network, "-p", "rx", "-c", "1")
     network.wire[1].send(packet())
     assert capture.process.wait(30) == 0
     done = run("tcpdump", "-n", "-r", capture.file)
     assert "10.0.1.2.9 > 10.0.2.2.7: UDP" in done.stdout, done
+    with PcapNgReader(capture.file) as reader:
+        assert [raw(p) for p in reader] == [packet()]
 
 
 def test_to_a_pipe(network):
@@ -250,3 +250,19 @@ def test_a_nic_that_is_restarted(network):
         return any(p["bytes"][37] == 2 for p in blocks(capture.file)[1])
     eventually(seen, what="a packet of the new NIC")
     capture.end()
+
+
+def test_a_router_that_is_killed(network):
+    """The command ends, with what it has; the next router finds NICs that capture, and ends it."""
+    network.rings = False
+    capture = Capture(network, "-p", "rx")
+    network.wire[1].send(packet())
+    capture.wait(1)
+    network.router.kill()
+    assert capture.process.wait(30) == 0
+    assert "the router has ended it" in capture.process.stderr.read()
+    assert len(blocks(capture.file)[2]) == 2
+    network.router.start()
+    capture = Capture(network, "-p", "tx", "-c", "1")
+    network.wire[1].send(packet())
+    assert capture.process.wait(30) == 0

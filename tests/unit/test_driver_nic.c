@@ -3,6 +3,7 @@
  * The driver of NICs that are registers, a memory and a list of windows: what a NIC is refused for,
  * each of its answers failing in turn, and pairs that an earlier driver has left.
  */
+#include "driver/capture_ring.h"
 #include "driver/fabric.h"
 
 #include <errno.h>
@@ -126,6 +127,12 @@ static int on_map_peer(struct device *d, struct bus_addr bus, uint64_t bytes, ui
 	return result;
 }
 
+static int on_map_memory(struct device *d, struct bus_addr bus, uint64_t bytes, uint32_t access,
+	void *address, int fd, uint64_t fd_offset)
+{
+	return on_map_peer(d, bus, bytes, access, NULL, 0, 0);
+}
+
 static int on_unmap(struct device *d, struct bus_addr bus, uint64_t bytes)
 {
 	struct fake *f = fake_of(d);
@@ -154,6 +161,7 @@ static bool on_silent(const struct device *d)
 static const struct device_ops ops = {.type = "fake",
 	.read = on_read,
 	.write = on_write,
+	.map_memory = on_map_memory,
 	.map_peer = on_map_peer,
 	.unmap = on_unmap,
 	.unmap_all = on_unmap_all,
@@ -200,6 +208,54 @@ static void let_fail(struct fake *f, unsigned number, int with)
 	f->calls = 0;
 	f->failing = number;
 	f->error = with;
+}
+
+/* --- Captures --------------------------------------------------------------------------------- */
+
+static unsigned windows(const struct fake *f)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < WINDOWS; k++)
+		n += f->window[k] != 0;
+	return n;
+}
+
+static void test_capture(void **state)
+{
+	const struct p2pnic_capture want = {.points = 1, .snap = 64, .slots = 64};
+	struct p2pnic_capture *asked = (void *)(fake[0].bar2 + P2PNIC_BAR2_CAPTURE);
+
+	power_on(&fake[0]);
+	assert_int_equal(attach(0), 0);
+	capture_ring_close(&fake[0].nic); /* of one that has none */
+	assert_int_equal(capture_ring_open(&fake[0].nic, &want, asked, -1, 0, &error), 0);
+	assert_int_equal(asked->points, 1);
+	assert_int_equal(windows(&fake[0]), 1);
+	assert_int_equal(asked->ring.value, fake[0].window[WINDOWS - 1]);
+	/* One that is there ends first. */
+	assert_int_equal(capture_ring_open(&fake[0].nic, &want, asked, -1, 0, &error), 0);
+	assert_int_equal(capture_ring_points(&fake[0].nic, 3, &error), 0);
+	assert_int_equal(asked->points, 3);
+	capture_ring_close(&fake[0].nic);
+	assert_int_equal(asked->points, 0);
+	assert_int_equal(windows(&fake[0]), 0);
+
+	fake[0].answer[P2PNIC_OP_CAPTURE] = P2PNIC_BAD_ARGUMENT;
+	assert_int_equal(capture_ring_open(&fake[0].nic, &want, asked, -1, 0, &error), -EINVAL);
+	assert_int_equal(windows(&fake[0]), 0);
+	assert_int_equal(asked->points, 0);
+	fake[0].device.physical = true;
+	assert_int_equal(capture_ring_open(&fake[0].nic, &want, asked, -1, 0, &error), -ENOTSUP);
+	assert_string_equal(error.text,
+		"nought: without an IOMMU it reaches no memory of the host: "
+		"nothing is captured");
+
+	power_on(&fake[0]);
+	fake[0].reg[P2PNIC_REG_VERSION / 4] = 0x00020003;
+	assert_int_equal(attach(0), 0);
+	assert_int_equal(capture_ring_open(&fake[0].nic, &want, asked, -1, 0, &error), -ENOTSUP);
+	assert_string_equal(error.text, "nought: a NIC of contract 2.3 captures nothing; 2.4 does");
 }
 
 /* --- One NIC ---------------------------------------------------------------------------------- */
@@ -588,6 +644,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_capture),
 		cmocka_unit_test(test_each_answer_fails),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_registers),
