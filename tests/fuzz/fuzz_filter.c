@@ -6,7 +6,7 @@
  */
 #include "firmware/filter.h"
 
-#include <pcap/bpf.h>
+#include <pcap/pcap.h>
 #include <stdlib.h>
 #include <string.h>
 
