@@ -166,17 +166,18 @@ static bool print_row(void *context, const json_t *row)
 /* What was printed already stays one document. */
 static void print_end(const struct printing *p, const char *why)
 {
-	json_t *text = why ? json_string(why) : NULL;
+	json_t *text;
 
 	if (!p->json || !p->begun)
 		return;
 	printf(p->rows ? "\n  ]" : "]");
-	if (text) {
+	if (why) {
+		text = json_string(why);
 		printf(",\n  \"error\": ");
 		json_dumpf(text, stdout, JSON_ENCODE_ANY);
+		json_decref(text);
 	}
 	printf("\n}\n");
-	json_decref(text);
 }
 
 static int show_table(const struct which_router *router, struct printing *p, json_t *request)

@@ -365,7 +365,8 @@ def test_bad_clients(make_network):
         for client in clients:
             client.close()
     assert slowest < 5
-    assert max(used) - min(used) < 4096, used
+    # A sanitizer keeps what was freed.
+    assert max(used) - min(used) < 4096 or "sanitize" in P2PNIC, used
     eventually(lambda: descriptors(pid) < 60, what="their descriptors closed")
 
 
