@@ -27,7 +27,7 @@ const char *const drop_meaning[] = {
 #undef MEANING
 };
 const char *const drop_section[P2PNIC_DROP_COUNT] = {
-#define SECTION(symbol, section) [P2PNIC_DROP_##symbol] = section,
+#define SECTION(symbol, section) [P2PNIC_DROP_##symbol] = (section),
 	P2PNIC_DROP_SECTIONS(SECTION)
 #undef SECTION
 };
@@ -43,7 +43,7 @@ static bool read_nic(struct capture_client *c, const json_t *row)
 	const char *name = json_string_value(json_object_get(row, "name"));
 	struct capture_nic *n;
 
-	if (index < 0 || index >= (json_int_t)c->nics || !name)
+	if (index < 0 || index >= (json_int_t)c->nics || !name || !c->nic)
 		return false;
 	n = &c->nic[index];
 	snprintf(n->name, sizeof(n->name), "%s", name);
