@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/rights.h"
 
-#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,9 +50,9 @@ unsigned rights_detach(struct msghdr *message, int *fds, unsigned room, bool *lo
 	return kept;
 }
 
-ssize_t rights_send(int socket, const void *data, size_t bytes, const int *fds, unsigned count)
+ssize_t rights_send(int socket, void *data, size_t bytes, const int *fds, unsigned count)
 {
-	struct iovec part = {(void *)(uintptr_t)data, bytes};
+	struct iovec part = {data, bytes};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	union rights rights;
 

@@ -27,7 +27,7 @@ unsigned rights_detach(struct msghdr *, int *fds, unsigned room, bool *lost);
 
 /* Some of the bytes into a stream socket, as send(2) without waiting, and descriptors with the
  * first of them. */
-ssize_t rights_send(int socket, const void *data, size_t bytes, const int *fds, unsigned count);
+ssize_t rights_send(int socket, void *data, size_t bytes, const int *fds, unsigned count);
 
 /* As recv(2), waiting; descriptors that came with it go behind *count of fds, up to `room`, others
  * are closed. */
