@@ -202,8 +202,7 @@ static int send_frames(struct send_queue *queue, const struct p2pnic_descriptor 
 
 	for (unsigned i = 0; i < n; i++) {
 		vector[i] = (struct iovec){
-			(void *)(uintptr_t)port_memories_at(&queue->memories, &frames[i]),
-			frames[i].length};
+			port_memories_at(&queue->memories, &frames[i]), frames[i].length};
 		message[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &vector[i], .msg_iovlen = 1}};
 	}
 	int sent = sendmmsg(port->transmit_socket, message, n, MSG_DONTWAIT);

@@ -61,7 +61,7 @@ static inline bool port_sendable(
  * that this process has mapped (port.h, reach). The first is packet memory.
  */
 struct port_memories {
-	const uint8_t *base[PORT_MEMORIES];
+	uint8_t *base[PORT_MEMORIES];
 	uint64_t bytes[PORT_MEMORIES]; /* 0: none of that number */
 };
 
@@ -93,7 +93,7 @@ static inline bool port_memories_sendable(
 	       port_sendable(m->bytes[frame->flags], buffer_bytes, frame);
 }
 
-static inline const uint8_t *port_memories_at(
+static inline uint8_t *port_memories_at(
 	const struct port_memories *m, const struct p2pnic_descriptor *frame)
 {
 	return m->base[frame->flags] + frame->offset;
