@@ -61,7 +61,7 @@ class Failing:
         if process.poll() is None:
             return True
         assert process.returncode == 1, self.where()
-        assert re.search(r"^p2pnic router: *\S", self.said(), re.MULTILINE), self.where()
+        assert re.search(r"^(\S+Z )?p2pnic router: *\S", self.said(), re.MULTILINE), self.where()
         return False
 
     def where(self):
