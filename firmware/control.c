@@ -172,11 +172,11 @@ static bool resolve_regions(struct nic *n, unsigned peer, const struct p2pnic_pe
 	return true;
 }
 
-/* Rd, Hy: whether the port can send packets from where they are. Frames with a check are fetched:
- * all of them has to arrive here before it can be checked. */
+/* Rd, Hy: whether the port can send packets from where they are. With a check they are fetched: it
+ * is made over the whole frame, here. */
 static void reach_packets(struct nic *n, struct ring_in *in, unsigned peer)
 {
-	if (in->bytes != in->here && n->method != P2PNIC_METHOD_BOUNCE && !in->check &&
+	if (ring_in_is_remote(in) && n->method != P2PNIC_METHOD_BOUNCE && !in->check &&
 		peer < P2PNIC_NICS_MAX)
 		in->memory = board_reach(n->board, &in->packets, &in->memory_base);
 }

@@ -77,7 +77,7 @@ static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 	enum dma_status status = DMA_DONE;
 	unsigned k;
 
-	for (k = 0; k < frames && status == DMA_DONE; k++) {
+	for (k = 0; k < frames; k++) {
 		uint64_t at = d[k].offset - in->base;
 
 		l->marked |= (uint64_t)(d[k].flags & P2PNIC_FLAGS_MARKED) << k;
@@ -97,10 +97,9 @@ static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 			continue;
 		}
 		status = fetch(n, in, &d[k]);
-		if (status == DMA_DONE)
-			l->fetched |= 1ull << k;
-		else
+		if (status != DMA_DONE)
 			break;
+		l->fetched |= 1ull << k;
 	}
 	l->frames = k;
 	if (status == DMA_FAULT) {
@@ -175,16 +174,16 @@ static __attribute__((noinline)) void capture_out(struct nic *n, unsigned peer,
 	const struct p2pnic_descriptor *d, unsigned sent, const struct located *l, bool broken)
 {
 	const struct ring_in *in = &n->in[peer];
-	const bool elsewhere = in->bytes != in->here;
+	const bool remote = ring_in_is_remote(in);
 	struct capture_frame f = {.peer = peer};
 
 	n->capture.time_ns = 0;
 	for (f.k = 0; f.k < sent + broken; f.k++) {
-		f.data = elsewhere && d[f.k].flags ? (const uint8_t *)in->packets.board +
-							     (d[f.k].offset - in->memory_base)
-						   : n->bar4 + d[f.k].offset;
+		f.data = remote && d[f.k].flags ? (const uint8_t *)in->packets.board +
+							  (d[f.k].offset - in->memory_base)
+						: n->bar4 + d[f.k].offset;
 		f.length = d[f.k].length;
-		f.marked = elsewhere ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
+		f.marked = remote ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
 		if (f.k == sent)
 			capture_refused(n, &f, P2PNIC_DROP_BAD_TRANSFER);
 		else
@@ -212,10 +211,10 @@ static unsigned transmit(struct nic *n, unsigned peer)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
 	l.frames = valid;
-	if (in->bytes != in->here)
+	if (ring_in_is_remote(in))
 		locate(n, in, d, valid, &l);
 	ready = unlikely(in->check) ? whole(n, in, d, l.frames) : l.frames;
-	if (in->bytes == in->here) {
+	if (!ring_in_is_remote(in)) {
 		sent = ready ? board_transmit(n->board, d, ready) : 0;
 		if (sent)
 			run_push(n, peer, RUN_SENT, sent);

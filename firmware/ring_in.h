@@ -46,6 +46,12 @@ static inline uint64_t ring_in_word(const struct ring_in *in, uint32_t index)
 	return __atomic_load_n((const uint64_t *)d, __ATOMIC_ACQUIRE);
 }
 
+/* Rd, Bn, Hy: some of its packets lie in another's memory. */
+static inline bool ring_in_is_remote(const struct ring_in *in)
+{
+	return in->bytes != in->here;
+}
+
 static inline bool ring_in_published(const struct ring_in *in, uint32_t index, uint64_t word)
 {
 	return P2PNIC_FLAGS_TAG(word >> 48) == p2pnic_tag(in->epoch, index, in->slots);

@@ -22,8 +22,10 @@ struct burst;
 struct nic;
 struct selection;
 
-#define RING_LENT     1u   /* buffers are aligned */
 #define RING_HOLD_MAX 256u /* packets held for one egress whose ring is full */
+
+/* Hy: in slot_buffer[], marks an own buffer that is lent. Buffers are aligned: the bit is free. */
+#define RING_LENT 1u
 
 /* Lines of this many frames ahead are fetched: what one takes from core to core, at some ns a
  * frame. */
@@ -48,14 +50,12 @@ struct ring_out {
 	uint32_t consumed;  /* what the egress NIC said last */
 	/* Of produced, at the last reclaim; = produced while packets are held, or closed. */
 	uint32_t limit;
-	uint32_t counted;     /* produced, as far as it stands in the counters */
-	uint32_t bytes;       /* of frames since then */
-	uint32_t written;     /* Wr, Bn: outstanding, in the peer's buffers */
-	uint32_t lent;        /* Hy: outstanding, in own buffers */
-	uint32_t lend_from;   /* Hy: bytes of a frame that is lent; else none is so long */
-	uint32_t lent_offset; /* Hy: what the peer's descriptors add to offsets in own BAR4 */
-	uint32_t held;        /* packets in hold[] */
-	uint32_t hold_head;
+	uint32_t counted;            /* produced, as far as it stands in the counters */
+	uint32_t bytes;              /* of frames since then */
+	uint32_t written;            /* Wr, Bn: outstanding, in the peer's buffers */
+	uint32_t lent;               /* Hy: outstanding, in own buffers */
+	uint32_t lend_from;          /* Hy: bytes of a frame that is lent; else none is so long */
+	uint32_t held;               /* packets in hold[] */
 	p2pnic_ring_word *consumer;  /* own memory; written by the egress NIC */
 	_Atomic uint32_t *asleep;    /* likewise */
 	_Atomic uint32_t *link_down; /* likewise */
@@ -63,6 +63,8 @@ struct ring_out {
 		mailbox; /* this NIC's in the peer: ring out, and the words of the ring in */
 	struct dma_region buffers;
 	struct dma_region doorbell;
+	uint32_t lent_offset; /* Hy: what the peer's descriptors add to offsets in own BAR4 */
+	uint32_t hold_head;
 	struct p2pnic_peer entry; /* as read at peer-open, to find the regions again */
 	/* Descriptors of [published, produced). */
 	uint64_t batch_word[P2PNIC_BURST_MAX] __attribute__((aligned(64)));
@@ -74,6 +76,7 @@ struct ring_out {
 	 * last ones completed first: the warmest. RING_EXPECT_AHEAD more words lie behind them. */
 	uint32_t peer_free[P2PNIC_RING_SLOTS_MAX + RING_EXPECT_AHEAD];
 } __attribute__((aligned(64)));
+_Static_assert(offsetof(struct ring_out, doorbell) <= 128, "what each burst touches");
 
 /* The word by which the peer says that its port has no carrier, or that it has given up the pair
  * (P2PNIC_LINK_* in p2pnic/ring.h); 0: neither. Of a ring that is open. */

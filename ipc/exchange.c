@@ -40,12 +40,7 @@ int exchange_connect(const char *path)
 
 int exchange_send(int socket, void *message, size_t bytes, const int *fds, unsigned count)
 {
-	struct iovec data = {message, bytes};
-	struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1};
-	union rights rights;
-
-	rights_attach(&header, &rights, fds, count);
-	return sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes ? 0 : -errno;
+	return rights_send(socket, message, bytes, fds, count) == (ssize_t)bytes ? 0 : -errno;
 }
 
 int exchange_receive(

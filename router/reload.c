@@ -176,7 +176,8 @@ int router_plan(struct router *r, struct config *config, struct nics_change *cha
 		result = same_but_for_tables(r, config);
 	if (!result)
 		result = nics_change_plan(r, config, change, &r->error);
-	/* Routes to NICs that are not there yet are left out of the table for now. */
+	/* The table is made without routes to NICs that have still to join; router_publish makes it
+	 * anew with them. So that all of them can be had is tried here. */
 	if (!result && change->any && !r->kernel)
 		result = table_try(config, &r->error);
 	return result;

@@ -12,7 +12,7 @@
  *   loop.h     descriptors and timers     events.h    links and faults of ports
  *   kernel.h   the kernel's routes        api.h       questions and answers
  *   runtime.h  the directory of sockets   service.h   what a service manager is told
- *   runtime.h  the directory of sockets   counters.h  all that is counted, and its names
+ *   counters.h all that is counted, and its names
  *   metrics.h  who serves counters        census.h    counts of all routes and neighbours
  *
  * No packet passes through it. It brings NICs up, tells each of the others, loads tables, and
