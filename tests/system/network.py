@@ -32,6 +32,12 @@ _serial = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def listens(path):
+    """A socket has its path and its mode before it takes connections."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(str(path)) == 0
+
+
 def eventually(condition, seconds=SETTLE, what="condition"):
     """Waits until condition() is true and returns its value."""
     deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from network import P2PNIC, mac, run
+from network import P2PNIC, listens, mac, run
 
 KINDS = ["file", "symbolic link", "FIFO", "directory", "live socket"]
 
@@ -131,7 +131,7 @@ def test_sockets_are_their_users_alone(tmp_path, mask):
     command = [P2PNIC, *map(str, of_memif(tmp_path / "memif.sock"))]
     nic = subprocess.Popen(command, preexec_fn=lambda: os.umask(mask))
     try:
-        while not (tmp_path / "nic.sock").exists():
+        while not listens(tmp_path / "nic.sock"):
             assert nic.poll() is None
         for name in ("memif.sock", "nic.sock"):
             assert stat.S_IMODE(os.lstat(tmp_path / name).st_mode) == 0o600

@@ -17,7 +17,8 @@ import pytest
 from scapy.all import IP, UDP, Ether, raw
 
 from fake_router import FakeRouter
-from network import P2PNIC, SETTLE, Network, eventually, inside, mac, processes_of, run
+from network import (P2PNIC, SETTLE, Network, eventually, inside, listens, mac, processes_of,
+                     run)
 from test_kernel import KernelNetwork
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -63,12 +64,6 @@ def scrape(address):
 def pid_of(network):
     return next((pid for pid, line in processes_of(network.directory).items()
                  if line.split()[1] == "metrics"), None)
-
-
-def listens(path):
-    """A socket has its path before it takes connections."""
-    with socket.socket(socket.AF_UNIX) as one:
-        return one.connect_ex(path) == 0
 
 
 @contextlib.contextmanager
