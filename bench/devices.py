@@ -233,8 +233,8 @@ class P2pnic(Device):
         return None if "  router " in listed else "this build has no router"
 
     def port_line(self, run, p):
-        return "{type: memif, target: %s, options: \"role=client,rsize=%d,share=yes\"}" % (
-            run.socket(p), self.rsize)
+        return ("{type: memif, target: %s, options: \"role=client,rsize=%d,share=yes,spread=yes\"}"
+                % (run.socket(p), self.rsize))
 
     def addresses(self, port):
         return "10.0.%d.1/24" % port
