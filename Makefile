@@ -6,7 +6,7 @@ PYTHON = /usr/bin/python3
 BENCH_PACKAGES = packaging/debian-packages packaging/debian-packages-bench
 
 .PHONY: all run test conformance foreign test-vm test-zero-copy test-card check debug chaos endurance coverage setup \
-	build firmware-riscv deb bench bench-quick bench-setup bench-fib figures format clean
+	build firmware-riscv deb bench bench-quick bench-compare bench-setup bench-fib figures format clean
 
 all: build
 
@@ -103,6 +103,12 @@ bench-setup: setup
 bench bench-quick: bench-setup
 	@bench/build-dpdk || echo "bench: without DPDK: p2pnic, Linux and the loops only"
 	@$(PYTHON) bench/bench.py $(if $(filter bench-quick,$@),--quick)
+
+# Is this tree slower than BASE, a commit or a file of results? make bench-compare BASE=main [NEW=FILE]
+# [OPTIONS="--methods wr --sizes 64"]; as root, with two processors.
+bench-compare: build
+	@[ -n "$(BASE)" ] || { echo "bench-compare: BASE=COMMIT or BASE=results.json is missing" >&2; exit 1; }
+	@$(PYTHON) bench/compare.py $(OPTIONS) "$(BASE)" $(NEW)
 
 bench-fib: bench-setup
 	@BUILD=$(BUILD) scripts/bench-fib

@@ -10,7 +10,6 @@ to read it.
 import argparse
 import json
 import os
-import platform
 import signal
 import statistics
 import sys
@@ -19,6 +18,7 @@ import time
 import devices
 import ipv6
 import measure
+import origin
 import tables
 import veth
 
@@ -33,19 +33,6 @@ WIRE_GBPS = 40.0  # what "quarter" and "full" of the latency conditions refer to
 
 def wire_pps(size, gbps=WIRE_GBPS):
     return gbps * 1e9 / 8 / (size + 20)
-
-
-def machine():
-    model = ""
-    with open("/proc/cpuinfo") as f:
-        for line in f:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return {"processor": model, "processors": os.cpu_count(),
-            "kernel": platform.release().split("-")[0], "virtual": os.path.exists("/sys/hypervisor")
-            or "hypervisor" in open("/proc/cpuinfo").read(),
-            "huge_pages_free": devices.huge_pages()}
 
 
 def memif_devices(full):
@@ -108,7 +95,7 @@ class Samples:
                 "busy_mpps": median_of("busy"), "far_mpps": median_of("far"),
                 "windows": sum(r[kind]["windows"] for r in runs) if kind else 0,
                 "lost": sum(r["lost"] for r in runs), "sent": sum(r["sent"] for r in runs),
-                "runs": len(rates),
+                "runs": len(rates), "rates": rates,
                 "spread": (max(rates) - min(rates)) / middle if middle else 0.0}
 
 
@@ -135,8 +122,9 @@ def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
                         samples[device].add(run)
                 except measure.Refused as why:
                     note("refused: %s" % why)
-            print("  round %d of %d: %-28s" % (number + 1, rounds,
-                                               device.name + " " + device.method),
+            print("  %s: %-28s" % ("round %d of %d" % (number + 1, rounds) if number < rounds else
+                                   "repeat %d, rows without near windows" % (number - rounds + 1),
+                                   device.name + " " + device.method),
                   end="\r", file=sys.stderr, flush=True)
         if number < rounds and until and 2 * time.monotonic() - begin > until:
             break
@@ -372,7 +360,7 @@ def bench(arguments, settings, rounds, skip):
     begin = time.time()
     until = time.monotonic() + QUICK_SECONDS if arguments.quick else None
     measure.find_near(settings)
-    result = {"machine": machine(), "throughput": [], "latency": [], "cpu": [], "limit": [],
+    result = {**origin.all_of_it(), "throughput": [], "latency": [], "cpu": [], "limit": [],
               "scale": [],
               "tables": [], "ipv6": []}
     if "throughput" not in skip:

@@ -220,6 +220,7 @@ class P2pnic(Device):
     turn)."""
     role = "client"
     rsize = NIC_RSIZE
+    program = P2PNIC
 
     def __init__(self, method):
         super().__init__()
@@ -227,9 +228,9 @@ class P2pnic(Device):
         self.name = "p2pnic"
 
     def available(self):
-        if not os.access(P2PNIC, os.X_OK):
+        if not os.access(self.program, os.X_OK):
             return "not built"
-        listed = subprocess.run([P2PNIC, "--help"], capture_output=True, text=True).stdout
+        listed = subprocess.run([self.program, "--help"], capture_output=True, text=True).stdout
         return None if "  router " in listed else "this build has no router"
 
     def port_line(self, run, p):
@@ -266,7 +267,7 @@ class P2pnic(Device):
         path = os.path.join(run.directory, "router.yaml")
         with open(path, "w") as out:
             out.write(self.configuration(run))
-        self.launch([P2PNIC, "router", "-c", path])
+        self.launch([self.program, "router", "-c", path])
         self.prioritise()
 
     def prioritise(self):

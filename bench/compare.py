@@ -1,0 +1,282 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""make bench-compare BASE=RESULTS|COMMIT: is this tree slower than BASE?
+
+With a file of results: its rows beside those of another (build/bench/results.json). With a commit:
+it is built in a folder of its own, and both builds' p2pnic are run in turn, opposite to one tester.
+Per row: the ratio, new to base, with an interval of 95 %. Ends with 1 if a row of p2pnic's is below
+0.97 and its interval wholly below 1; with 2 if nothing could be compared.
+"""
+import argparse
+import json
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+
+import devices
+import measure
+import origin
+
+LIMIT = 0.97
+TAIL = 0.025  # on each side of an interval of 95 %
+COVERAGE_MIN = 0.9  # what fewer runs leave of it; below that a row is not judged
+BASES = os.path.join(devices.BENCH, "base")
+
+
+def interval(values, counts):
+    """(low, high, coverage), of no assumption but independence: the order statistics of `values`
+    that a median (or shift) lies between. counts[k]: in how many of the equally likely cases k
+    values are below it. Too few values for 95 %: their whole range, with what it covers. Conover,
+    Practical Nonparametric Statistics, 3.2 (one sample) and 5.4 (two)."""
+    values, total = sorted(values), sum(counts)
+    k, tail = 0, counts[0]
+    while k + 1 < len(values) / 2 and tail + counts[k + 1] <= TAIL * total:
+        k += 1
+        tail += counts[k]
+    return values[k], values[-1 - k], max(0.0, 1 - 2 * tail / total)
+
+
+def paired(ratios):
+    """Of runs that followed each other: the sign test's interval. From six pairs on it has 95 %."""
+    return (statistics.median(ratios),
+            *interval(ratios, [math.comb(len(ratios), k) for k in range(len(ratios) + 1)]))
+
+
+def rank_sums(a, b):
+    """How many orders of a and b values have u pairs with the one before the other: by u, 0 to a×b
+    (Mann and Whitney 1947, the recurrence of section 2)."""
+    if not a or not b:
+        return [1]
+    out = [0] * (a * b + 1)
+    for shift, part in ((b, rank_sums(a - 1, b)), (0, rank_sums(a, b - 1))):
+        for u, n in enumerate(part):
+            out[u + shift] += n
+    return out
+
+
+def unpaired(base, new):
+    """Of two sets of runs: the ratio of medians, and the interval of Mann and Whitney's test. Three
+    and three runs have 90 %, four and four 97 %."""
+    return (statistics.median(new) / statistics.median(base),
+            *interval([n / b for n in new for b in base], rank_sums(len(base), len(new))))
+
+
+def slower(ratio, high, coverage):
+    return coverage >= COVERAGE_MIN and ratio < LIMIT and high < 1
+
+
+def cells(ratio, low, high, coverage):
+    if coverage < COVERAGE_MIN:
+        return "%6.3f  too few runs for an interval" % ratio
+    return "%6.3f  [%.3f, %.3f]  %2d %%" % (ratio, low, high, 100 * coverage)
+
+
+# --- Two files ------------------------------------------------------------------------------------
+
+
+def load(path):
+    try:
+        with open(path, encoding="utf8") as f:
+            result = json.load(f)
+        rows = {(r["dut"], r["method"], r["link"], r["pattern"], r["frame_bytes"]): r
+                for r in result["throughput"]}
+    except (OSError, ValueError, KeyError, TypeError) as why:
+        sys.exit("compare: %s: no results: %s" % (path, why))
+    return result, rows
+
+
+def flat(value, prefix=""):
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, member in value.items() for k, v in flat(
+        member, prefix + "." * bool(prefix) + name).items()}
+
+
+def say_what_differs(base, new):
+    """A ratio across other machines or compilers says little of the source."""
+    a, b = ({k: v for part in ("date", "source", "build", "machine")
+             for k, v in flat(r.get(part, {}), part).items()} for r in (base, new))
+    for key in dict.fromkeys(list(a) + list(b)):
+        if a.get(key) != b.get(key) and not key.endswith("huge_pages_free"):
+            print("%-28s %s → %s" % (key, a.get(key, "not told"), b.get(key, "not told")))
+
+
+def files(base_path, new_path):
+    (base, base_rows), (new, new_rows) = load(base_path), load(new_path)
+    say_what_differs(base, new)
+    print("\n%-56s%8s%8s   ratio, interval" % ("Mpps", "base", "new"))
+    judged, failed = 0, []
+    for key in base_rows:
+        if key not in new_rows:
+            continue
+        a, b = base_rows[key], new_rows[key]
+        name = "%s %s, %s, %s, %d B" % key
+        if a["kind"] != b["kind"]:
+            verdict = "     ~  %s and %s windows" % (a["kind"], b["kind"])
+        elif not a.get("rates") or not b.get("rates"):
+            verdict = "%6.3f  no runs in the file" % (b["mpps"] / a["mpps"])
+        else:
+            figures = unpaired(a["rates"], b["rates"])
+            verdict = cells(*figures)
+            if figures[3] >= COVERAGE_MIN and key[0].startswith("p2pnic"):
+                judged += 1
+                if slower(figures[0], figures[2], figures[3]):
+                    failed.append(name)
+                    verdict += "  slower"
+        print("%-56s%8.2f%8.2f  %s" % (name, a["mpps"], b["mpps"], verdict))
+    return end(judged, failed)
+
+
+# --- Two builds -----------------------------------------------------------------------------------
+
+
+class Build(devices.P2pnic):
+    """p2pnic of a build of its own."""
+
+    def __init__(self, method, name, program):
+        super().__init__(method)
+        self.program, self.name = program, "p2pnic " + name
+
+
+def build_base(commit):
+    """Path of the p2pnic of that commit, built as build/ is: same compiler, same options. It stays,
+    for the next time."""
+    folder = os.path.join(BASES, commit)
+    program = os.path.join(folder, "build", "cli", "p2pnic")
+    ours = origin.build()
+    if not ours["compiler"]:
+        sys.exit("compare: %s is not a build of Meson's; run: make build" %
+                 os.path.relpath(devices.BUILD))
+    steps = []
+    if not os.path.exists(folder):
+        # A folder that was removed by hand is still listed.
+        steps += [["git", "worktree", "prune"],
+                  ["git", "worktree", "add", "--quiet", "--detach", folder, commit]]
+    setup = ["meson", "setup", os.path.join(folder, "build"), folder]
+    if os.path.exists(os.path.join(folder, "build", "build.ninja")):
+        setup.append("--reconfigure")
+    for name, value in ours["options"].items():
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        setup.append("-D%s=%s" % (name, text))
+    steps += [setup, ["ninja", "-C", os.path.join(folder, "build"), "--quiet", "cli/p2pnic"]]
+    print("compare: building %s in %s" % (commit[:12], os.path.relpath(folder)), file=sys.stderr)
+    for step in steps:
+        done = subprocess.run(step, cwd=devices.ROOT, capture_output=True, text=True,
+                              env={**os.environ, "CC": ours["compiler"]})
+        if done.returncode:
+            sys.exit("compare: %s\n%s" % (" ".join(step), (done.stdout + done.stderr)[-3000:]))
+    return program
+
+
+def pairs(builds, groups, sizes, settings, rounds, note):
+    """{(method, pattern, size): [(base, new) Mpps of a pair, both of near windows]}. Pairs follow
+    each other and change places; what has too few is repeated, up to twice as often."""
+    out, refusals = {}, {}
+    for number in range(2 * rounds):
+        for method, ports, patterns in groups:
+            lacking = [(p, s) for p in patterns for s in sizes
+                       if len(out.get((method, p, s), [])) < rounds]
+            if not lacking or refusals.get((method, ports), 0) > 1:
+                continue
+            why = ("pair %d of %d" % (number + 1, rounds) if number < rounds else
+                   "again, %d rows lack pairs of near windows" % len(lacking))
+            print("  %-70s" % ("%s %s: %s" % (method, ", ".join(patterns), why)), end="\r",
+                  file=sys.stderr, flush=True)
+            got = {}
+            for name in ("base", "new") if number % 2 else ("new", "base"):
+                device = builds[method, name]
+                try:
+                    runs = measure.run_checked(
+                        device, ports, list(dict.fromkeys(p for p, _ in lacking)),
+                        list(dict.fromkeys(s for _, s in lacking)), settings)
+                except measure.Refused as refused:
+                    note("refused: %s" % refused)
+                    refusals[method, ports] = refusals.get((method, ports), 0) + 1
+                    break
+                got[name] = {(r["pattern"], r["frame_bytes"]): measure.rate(r["run"]) for r in runs}
+            for key in lacking if len(got) == 2 else []:
+                (base, base_kind), (new, new_kind) = got["base"][key], got["new"][key]
+                if base_kind == new_kind == "near":
+                    out.setdefault((method, *key), []).append((base, new))
+    print(" " * 74, end="\r", file=sys.stderr)
+    return out
+
+
+def commits(base, arguments):
+    program = build_base(base)
+    ours = origin.source()
+    settings = measure.Settings()
+    methods, sizes = arguments.methods.split(","), [int(s) for s in arguments.sizes.split(",")]
+    builds = {(m, name): Build(m, name, path) for m in methods
+              for name, path in (("base", program), ("new", devices.P2PNIC))}
+    patterns = arguments.patterns.split(",")
+    groups = [(m, ports, some) for m in methods for ports, some in (
+        (2, [p for p in patterns if p == "1in-1out"]),
+        (4, [p for p in patterns if p != "1in-1out"])) if some]
+    notes = []
+    measure.find_near(settings)
+    with devices.HugePages(512):
+        found = pairs(builds, groups, sizes, settings, arguments.pairs,
+                      lambda text: notes.append(text) if text not in notes else None)
+    print("base %s, new %s%s; medians of pairs of runs, near windows\n%-30s%6s%8s%8s   ratio, "
+          "interval" % (base[:12], (ours["commit"] or "-")[:12], " with changes" if ours["dirty"]
+                        else "", "Mpps", "pairs", "base", "new"))
+    judged, failed = 0, []
+    for method, _, some in groups:
+        for pattern in some:
+            for size in sizes:
+                both = found.get((method, pattern, size), [])
+                name = "%s, %s, %d B" % (method, pattern, size)
+                if not both:
+                    print("%-30s%6d  no pair of near windows" % (name, 0))
+                    continue
+                figures = paired([new / old for old, new in both])
+                bad = slower(figures[0], figures[2], figures[3])
+                judged += figures[3] >= COVERAGE_MIN
+                failed += [name] if bad else []
+                print("%-30s%6d%8.2f%8.2f  %s%s" % (
+                    name, len(both), statistics.median(b for b, _ in both),
+                    statistics.median(n for _, n in both), cells(*figures),
+                    "  slower" if bad else ""))
+    for text in notes:
+        print(text)
+    return end(judged, failed)
+
+
+def end(judged, failed):
+    if not judged:
+        print("compare: no row had enough runs to be judged")
+        return 2
+    print("compare: %d rows judged, %d slower%s" % (judged, len(failed), "".join(
+        "\n  " + name for name in failed)))
+    return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", help="a file of results, or a commit")
+    parser.add_argument("new", nargs="?", default=os.path.join(devices.BENCH, "results.json"),
+                        help="beside a file: the other one (build/bench/results.json)")
+    parser.add_argument("--pairs", type=int, default=6, help="of runs, beside a commit (6)")
+    parser.add_argument("--methods", default="wr,rd,hy", help="comma between (wr,rd,hy)")
+    parser.add_argument("--sizes", default="64,512,1518", help="of frames (64,512,1518)")
+    parser.add_argument("--patterns", default="1in-1out,4in-4out", help="(1in-1out,4in-4out)")
+    arguments = parser.parse_args()
+    if os.path.isfile(arguments.base):
+        return files(arguments.base, arguments.new)
+    commit = origin.said("git", "rev-parse", "--verify", "--quiet", "--end-of-options",
+                         arguments.base + "^{commit}")
+    if not commit:
+        sys.exit("compare: %s: neither a file nor a commit" % arguments.base)
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("compare: needs two processors, one for p2pnic and one for the tester")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("compare: ended by a signal"))
+    return commits(commit, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

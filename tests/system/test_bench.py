@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benchmarks' own arithmetic: what results are compared by (bench/compare.py), with results made
+up here. Nothing is measured."""
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BENCH = os.path.join(ROOT, "bench")
+sys.path.insert(0, BENCH)
+import compare  # noqa: E402
+import origin  # noqa: E402
+
+
+def row(dut, size, rates, kind="near"):
+    return {"dut": dut, "method": "wr" if dut == "p2pnic" else "-", "link": "memif",
+            "pattern": "1in-1out", "frame_bytes": size, "kind": kind, "rates": rates,
+            "mpps": sorted(rates)[len(rates) // 2]}
+
+
+def compared(folder, base, new, versions=("gcc 12", "gcc 12")):
+    paths = []
+    for name, rows, version in zip(("base", "new"), (base, new), versions):
+        paths.append(os.path.join(folder, name + ".json"))
+        with open(paths[-1], "w", encoding="utf8") as out:
+            json.dump({"throughput": rows, "build": {
+                "version": version, "options": {"buildtype": "release"}}}, out)
+    return subprocess.run(["/usr/bin/python3", "-B", os.path.join(BENCH, "compare.py"), *paths],
+                          capture_output=True, text=True, check=False)
+
+
+STEADY = [60.0, 61.0, 60.5]
+
+
+def test_slower(tmp_path):
+    done = compared(tmp_path, [row("p2pnic", 64, STEADY)], [row("p2pnic", 64, [55, 56, 57])])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 rows judged, 1 slower\n  p2pnic wr, memif, 1in-1out, 64 B" in done.stdout
+
+
+@pytest.mark.parametrize("new", [
+    [60.2, 60.8, 61.1],  # the same
+    [70.0, 71.0, 72.0],  # faster
+    [50.0, 51.0, 62.0],  # a lower median, but their ranges overlap
+    [59.8, 59.9, 59.95],  # surely slower, by less than 3 %
+])
+def test_not_slower(tmp_path, new):
+    done = compared(tmp_path, [row("p2pnic", 64, STEADY)], [row("p2pnic", 64, new)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 rows judged, 0 slower" in done.stdout
+
+
+@pytest.mark.parametrize("base, new, says", [
+    (row("p2pnic", 64, STEADY), row("p2pnic", 64, [30, 31, 32], "far"), "near and far windows"),
+    (row("p2pnic", 64, [60.0]), row("p2pnic", 64, [50.0]), "too few runs"),
+    (row("l3fwd", 64, STEADY), row("l3fwd", 64, [30, 31, 32]), "l3fwd"),  # a peer
+    (row("p2pnic", 64, STEADY), row("p2pnic", 512, STEADY), "no row"),
+])
+def test_nothing_to_judge(tmp_path, base, new, says):
+    done = compared(tmp_path, [base], [new])
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stdout and "no row had enough runs" in done.stdout
+
+
+def test_says_what_differs(tmp_path):
+    rows = [row("p2pnic", 64, STEADY)]
+    done = compared(tmp_path, rows, rows, ("gcc 12", "clang 14"))
+    assert "build.version" in done.stdout and "gcc 12 → clang 14" in done.stdout
+    assert "buildtype" not in done.stdout
+
+
+def test_bad_input(tmp_path):
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    for argument, says in ((str(bad), "bad.json: no results"),
+                           ("no-such-thing", "neither a file nor a commit")):
+        done = subprocess.run(["/usr/bin/python3", "-B", os.path.join(BENCH, "compare.py"),
+                               argument], capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and says in done.stderr, done.stderr
+
+
+def test_rank_sums():
+    """Beside all orders, one by one."""
+    for a, b in itertools.product(range(1, 5), repeat=2):
+        counts = [0] * (a * b + 1)
+        for places in itertools.combinations(range(a + b), a):
+            counts[sum(x > y for x in places for y in range(a + b) if y not in places)] += 1
+        assert compare.rank_sums(a, b) == counts, (a, b)
+
+
+def test_intervals():
+    """Against tables: six pairs' whole range covers 96.9 %, of nine the second to the eighth
+    96.1 %; four runs beside four 97.1 %, three beside three only 90 %."""
+    for n, low, coverage in ((5, 1, 0.9375), (6, 1, 0.96875), (9, 2, 0.9609375)):
+        middle, *found = compare.paired(list(range(1, n + 1)))
+        assert middle == (n + 1) / 2 and found == [low, n + 1 - low, pytest.approx(coverage)]
+    for n, coverage in ((1, 0), (3, 0.9), (4, 1 - 2 / math.comb(8, 4))):
+        ratio, low, high, covers = compare.unpaired([1.0] * n, [2.0] * (n - 1) + [3.0])
+        assert ratio == (3 if n == 1 else 2) and high == 3 and covers == pytest.approx(coverage)
+        assert low == ratio
+
+
+def test_origin():
+    """What every results.json begins with."""
+    told = origin.all_of_it()
+    assert set(told) == {"date", "source", "build", "machine"}
+    assert told["machine"]["processors"] == os.cpu_count() and told["machine"]["kernel"]
+    if os.path.exists(os.path.join(ROOT, ".git")):
+        assert len(told["source"]["commit"]) == 40 and told["source"]["dirty"] in (True, False)
+    if os.path.exists(os.path.join(ROOT, "build", "build.ninja")):
+        assert told["build"]["version"] and told["build"]["options"]["buildtype"]
