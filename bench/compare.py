@@ -23,6 +23,7 @@ import origin
 LIMIT = 0.97
 TAIL = 0.025  # on each side of an interval of 95 %
 COVERAGE_MIN = 0.9  # what fewer runs leave of it; below that a row is not judged
+PAIRED_KINDS = ("near", "busy")  # of windows (measure.KINDS); far ones say nothing of a program
 BASES = os.path.join(devices.BENCH, "base")
 
 
@@ -171,18 +172,24 @@ def build_base(commit):
     return program
 
 
+def enough(kinds):
+    """(kind, its pairs): of the kind with most pairs; of as many, near ones."""
+    return max(((k, kinds.get(k, [])) for k in PAIRED_KINDS), key=lambda k: len(k[1]))
+
+
 def pairs(builds, groups, sizes, settings, rounds, note):
-    """{(method, pattern, size): [(base, new) Mpps of a pair, both of near windows]}. Pairs follow
-    each other and change places; what has too few is repeated, up to twice as often."""
+    """{(method, pattern, size): {kind of windows: [(base, new) Mpps of a pair]}}. The runs of a
+    pair follow each other and change places; what has too few of a kind is repeated, up to as often
+    again."""
     out, refusals = {}, {}
     for number in range(2 * rounds):
         for method, ports, patterns in groups:
             lacking = [(p, s) for p in patterns for s in sizes
-                       if len(out.get((method, p, s), [])) < rounds]
+                       if len(enough(out.get((method, p, s), {}))[1]) < rounds]
             if not lacking or refusals.get((method, ports), 0) > 1:
                 continue
             why = ("pair %d of %d" % (number + 1, rounds) if number < rounds else
-                   "again, %d rows lack pairs of near windows" % len(lacking))
+                   "again, %d rows lack pairs of like windows" % len(lacking))
             print("  %-70s" % ("%s %s: %s" % (method, ", ".join(patterns), why)), end="\r",
                   file=sys.stderr, flush=True)
             got = {}
@@ -196,11 +203,13 @@ def pairs(builds, groups, sizes, settings, rounds, note):
                     note("refused: %s" % refused)
                     refusals[method, ports] = refusals.get((method, ports), 0) + 1
                     break
-                got[name] = {(r["pattern"], r["frame_bytes"]): measure.rate(r["run"]) for r in runs}
+                got[name] = {(r["pattern"], r["frame_bytes"]): r["run"] for r in runs}
             for key in lacking if len(got) == 2 else []:
-                (base, base_kind), (new, new_kind) = got["base"][key], got["new"][key]
-                if base_kind == new_kind == "near":
-                    out.setdefault((method, *key), []).append((base, new))
+                base, new = got["base"][key], got["new"][key]
+                for kind in PAIRED_KINDS:
+                    if min(base[kind]["windows"], new[kind]["windows"]) >= measure.WINDOWS_MIN:
+                        out.setdefault((method, *key), {}).setdefault(kind, []).append(
+                            (base[kind]["mpps"], new[kind]["mpps"]))
     print(" " * 74, end="\r", file=sys.stderr)
     return out
 
@@ -221,24 +230,24 @@ def commits(base, arguments):
     with devices.HugePages(512):
         found = pairs(builds, groups, sizes, settings, arguments.pairs,
                       lambda text: notes.append(text) if text not in notes else None)
-    print("base %s, new %s%s; medians of pairs of runs, near windows\n%-30s%6s%8s%8s   ratio, "
-          "interval" % (base[:12], (ours["commit"] or "-")[:12], " with changes" if ours["dirty"]
-                        else "", "Mpps", "pairs", "base", "new"))
+    print("base %s, new %s%s; medians of pairs of runs" % (
+        base[:12], (ours["commit"] or "-")[:12], " with changes" if ours["dirty"] else ""))
+    print("%-30s%11s%8s%8s   ratio, interval" % ("Mpps", "pairs", "base", "new"))
     judged, failed = 0, []
     for method, _, some in groups:
         for pattern in some:
             for size in sizes:
-                both = found.get((method, pattern, size), [])
+                kind, both = enough(found.get((method, pattern, size), {}))
                 name = "%s, %s, %d B" % (method, pattern, size)
                 if not both:
-                    print("%-30s%6d  no pair of near windows" % (name, 0))
+                    print("%-30s%11s  no pair of runs had like windows" % (name, 0))
                     continue
                 figures = paired([new / old for old, new in both])
                 bad = slower(figures[0], figures[2], figures[3])
                 judged += figures[3] >= COVERAGE_MIN
                 failed += [name] if bad else []
-                print("%-30s%6d%8.2f%8.2f  %s%s" % (
-                    name, len(both), statistics.median(b for b, _ in both),
+                print("%-30s%11s%8.2f%8.2f  %s%s" % (
+                    name, "%d %s" % (len(both), kind), statistics.median(b for b, _ in both),
                     statistics.median(n for _, n in both), cells(*figures),
                     "  slower" if bad else ""))
     for text in notes:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The benchmarks' own arithmetic: what results are compared by (bench/compare.py), with results made
-up here. Nothing is measured."""
+"""The benchmarks' own arithmetic: what results are compared by (bench/compare.py), with results
+made up here. Nothing is measured."""
 import itertools
 import json
 import math
@@ -103,6 +103,39 @@ def test_intervals():
         ratio, low, high, covers = compare.unpaired([1.0] * n, [2.0] * (n - 1) + [3.0])
         assert ratio == (3 if n == 1 else 2) and high == 3 and covers == pytest.approx(coverage)
         assert low == ratio
+
+
+class Made(compare.Build):
+    """A build whose runs are made up."""
+
+    def __init__(self, mpps):
+        super().__init__("wr", "made up", "/nonexistent")
+        self.mpps, self.runs = mpps, 0
+
+
+def test_pairs(monkeypatch):
+    """Runs take turns, which is first alternates; a pair is of like windows; repeats end."""
+    order = []
+
+    def run_checked(device, ports, patterns, sizes, settings):
+        order.append(device.mpps)
+        device.runs += 1
+        # Near in every second run of the base's only, else busy; 512 B: never alike.
+        near = device.mpps == 2.0 or device.runs % 2 == 0
+        out = []
+        for size in sizes:
+            kinds = ["near" if near else "busy"] if size == 64 else [
+                "near" if device.mpps == 2.0 else "far"]
+            out.append({"pattern": patterns[0], "frame_bytes": size, "run": {
+                k: {"windows": 8 if k in kinds else 0, "mpps": device.mpps if k in kinds else 0.0}
+                for k in compare.measure.KINDS}})
+        return out
+
+    monkeypatch.setattr(compare.measure, "run_checked", run_checked)
+    builds = {("wr", "base"): Made(4.0), ("wr", "new"): Made(2.0)}
+    found = compare.pairs(builds, [("wr", 2, ["1in-1out"])], [64, 512], None, 6, print)
+    assert found == {("wr", "1in-1out", 64): {"near": [(4.0, 2.0)] * 6}}
+    assert order == [2.0, 4.0, 4.0, 2.0] * 6
 
 
 def test_origin():
