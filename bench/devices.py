@@ -179,6 +179,7 @@ class L3fwd(Dpdk):
 class Testpmd(Dpdk):
     """Fixed port 0-1, 2-3: `io` changes nothing, `mac` sets the MACs."""
     patterns = ("1in-1out", "4in-4out")
+    more = ("--total-num-mbufs=32768",)
 
     def __init__(self, forward="io", role="server", zero_copy=False):
         super().__init__(role, zero_copy)
@@ -194,7 +195,7 @@ class Testpmd(Dpdk):
         command = [TESTPMD] + self.eal(run, "(0,1)@%d" % run.cpu)
         command[command.index("-l")] = "--lcores"
         command += ["--", "-i", "--auto-start", "--forward-mode=" + self.forward,
-                    "--total-num-mbufs=32768", "--rxd=1024", "--txd=1024", "--burst=32"]
+                    "--rxd=1024", "--txd=1024", "--burst=32", *self.more]
         command += ["--eth-peer=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         self.launch(command)
 
@@ -202,6 +203,7 @@ class Testpmd(Dpdk):
 class Loop(Device):
     """The trivial devices: `copy` (the limit rows) and `wire` (the tester's own maximum)."""
     mode = "bridged"
+    more = ()
 
     def __init__(self, kind, role="client", rsize=RSIZE):
         super().__init__()
@@ -209,7 +211,7 @@ class Loop(Device):
         self.name = "copy loop" if kind == "copy" else "wire %s %d" % (role, 1 << rsize)
 
     def start(self, run, pattern="4in-4out-mix"):
-        command = [P2PNIC, "tester", self.kind, "-C", str(run.cpu), "-P", pattern]
+        command = [P2PNIC, "tester", self.kind, "-C", str(run.cpu), "-P", pattern, *self.more]
         for p in range(run.ports):
             command += ["-p", "memif:%s,role=%s,rsize=%d" % (run.socket(p), self.role, self.rsize)]
         self.launch(command)

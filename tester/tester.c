@@ -383,7 +383,8 @@ int tester_run(struct tester *t, const struct tester_load *load, struct tester_r
 {
 	struct run run = {.t = t, .load = load, .result = result};
 	double ticks = 1e9 / t->ns_per_tick;
-	const uint64_t still = (uint64_t)(WINDOW_STILL * ticks);
+	const double pass_bytes = (double)t->ports * TESTER_BURST * t->port[0].stream.length;
+	const uint64_t still = (uint64_t)((WINDOW_STILL + pass_bytes / WINDOW_STILL_RATE) * ticks);
 	int r, down = service(t);
 
 	if (down >= 0)
