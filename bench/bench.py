@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 
+import cost
 import devices
 import ipv6
 import jumbo
@@ -315,6 +316,7 @@ def print_tables(result):
     tables.print_ratio(result["tables"])
     ipv6.print_rows(result["ipv6"], best, ratio)
     jumbo.print_rows(result["jumbo"], best, ratio)
+    cost.print_rows(result["cost"], ratio)
 
 
 def main():
@@ -325,15 +327,15 @@ def main():
     parser.add_argument("--only",
                         help="devices whose name contains one of these words, comma between")
     parser.add_argument("--skip", default="",
-                        help="throughput, latency, cpu, scale, tables, ipv6, jumbo, veth; comma "
-                             "between")
+                        help="throughput, latency, cpu, scale, tables, ipv6, jumbo, cost, veth; "
+                             "comma between")
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
     rounds = arguments.rounds or 3
     skip = set(arguments.skip.split(","))
     if arguments.quick:
-        skip |= {"latency", "scale", "jumbo"}
+        skip |= {"latency", "scale", "jumbo", "cost"}
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
 
@@ -365,7 +367,7 @@ def bench(arguments, settings, rounds, skip):
     measure.find_near(settings)
     result = {**origin.all_of_it(), "throughput": [], "latency": [], "cpu": [], "limit": [],
               "scale": [],
-              "tables": [], "ipv6": [], "jumbo": []}
+              "tables": [], "ipv6": [], "jumbo": [], "cost": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
                              QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until,
@@ -389,6 +391,8 @@ def bench(arguments, settings, rounds, skip):
                                    settings, note)
     if "jumbo" not in skip:
         result["jumbo"] = jumbo.rows(Samples, rounds, settings, note)
+    if "cost" not in skip:
+        result["cost"] = cost.rows(Samples, rounds, settings, note)
     if "veth" not in skip:
         result["throughput"] += veth.rows(Samples, arguments.quick,
                                           1 if arguments.quick else rounds, settings, note)

@@ -52,6 +52,7 @@ class Device:
     link = "memif"
     patterns = None
     rsize = RSIZE
+    realtime = True  # during a run, on memif
 
     def __init__(self):
         self.process = self.log = None

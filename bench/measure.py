@@ -77,7 +77,7 @@ class Pair:
                                  extra, memory and settings.near)
         device.start(run)
         # For the length of a run whatever else the machine does stands still.
-        for pid in [0] + device.pids() if memory else []:
+        for pid in [0] + device.pids() if memory and device.realtime else []:
             command += ["--realtime", str(pid)]
         self.tester = subprocess.Popen(device.tester_prefix(run) + command, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True,
