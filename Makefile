@@ -114,8 +114,7 @@ bench-fib: bench-setup
 	@BUILD=$(BUILD) scripts/bench-fib
 
 figures:
-	@[ ! -f $(BUILD)/bench/results.json ] || $(PYTHON) bench/figures.py
-	@[ ! -f $(BUILD)/bench/fib.json ] || scripts/figure-fib $(BUILD)/bench/fib.json $(BUILD)/bench
+	@$(PYTHON) bench/figures.py $(BUILD)/bench
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BENCH = os.path.join(ROOT, "bench")
 sys.path.insert(0, BENCH)
 import compare  # noqa: E402
+import figures  # noqa: E402
 import origin  # noqa: E402
 
 
@@ -136,6 +137,64 @@ def test_pairs(monkeypatch):
     found = compare.pairs(builds, [("wr", 2, ["1in-1out"])], [64, 512], None, 6, print)
     assert found == {("wr", "1in-1out", 64): {"near": [(4.0, 2.0)] * 6}}
     assert order == [2.0, 4.0, 4.0, 2.0] * 6
+
+
+@pytest.fixture(name="drawn")
+def scripts_of_figures(monkeypatch):
+    """{name: script} of what would be drawn."""
+    drawn = {}
+    monkeypatch.setattr(figures, "gnuplot", lambda _, name, script, **size:
+                        drawn.setdefault(name, script) and name)
+    return drawn
+
+
+def throughput(**more):
+    rows = [{**row("p2pnic", 64, STEADY), "routed": True, "runs": 3},
+            {**row("l3fwd lpm server 512", 64, [20.0]), "routed": True, "runs": 1},
+            {**row("l3fwd lpm zero-copy 512", 64, [40.0, 40.5]), "routed": True, "runs": 2},
+            {**row("testpmd io server 512", 64, [99.0]), "routed": False, "runs": 1}]
+    return {"throughput": rows, "limit": [], "latency": [], "machine": {
+        "processor": "A<B", "processors": 2, "kernel": "6.1", "virtual": False}, **more}
+
+
+def test_figures_of_throughput(drawn):
+    result = throughput()
+    result["ipv6"] = [dict(r, mpps=r["mpps"] / 2, rates=[]) | {"spread": 0.2}
+                      for r in result["throughput"]]
+    assert figures.throughput_figures(result, "") == [
+        "throughput-memif-ipv4-1in-1out", "throughput-memif-ipv6-1in-1out"]
+    ipv4, ipv6 = drawn.values()
+    assert "0 60.5000 60.0000 61.0000\n" in ipv4  # the median and the range of the runs
+    assert "0 30.2500 27.2250 33.2750\n" in ipv6  # an old file's spread
+    assert "0 1.494\n" in ipv4  # to the zero-copy l3fwd: testpmd does not route
+    for script in (ipv4, ipv6):
+        assert figures.style("p2pnic wr") + ' title "p2pnic wr"' in script
+    # Who has no colour yet gets one, and keeps it.
+    assert figures.style("a stranger") == figures.style("a stranger") != figures.style("another")
+
+
+def test_figures_of_tables(drawn):
+    """A family a figure; a peer of one size is a line."""
+    sizes = [{"af": af, "table": table, "routes": routes, "bytes_median": 1e6 * af}
+             for af in (4, 6)
+             for table, routes in (("p2pnic", 10), ("p2pnic", 20), ("rte_fib", 20))]
+    assert figures.table_figures({"source": "made up", "sizes": sizes}, "") == [
+        "fib-size-ipv4", "fib-size-ipv6"]
+    assert "10 4.0\n20 4.0\n" in drawn["fib-size-ipv4"] and " 6.0" not in drawn["fib-size-ipv4"]
+    assert '6.000000 with lines' in drawn["fib-size-ipv6"]
+    assert "rte_fib: 6 MB" in drawn["fib-size-ipv6"]
+
+
+def test_report():
+    text = figures.report(throughput(notes=["refused: a: <b>", "skipped: c", "tables: d"]), ["e"])
+    missing, notes = text.split("<h2>Refused and skipped</h2>")[1].split("<h2>Notes</h2>")
+    assert "refused: a: &lt;b&gt;" in missing and "skipped: c" in missing and "d" in notes
+    assert "tables: d" not in missing and "A&lt;B" in text
+    assert "Medians of 1 to 3 runs of each device" in text
+    once = throughput()
+    for one in once["throughput"]:
+        one["runs"] = 1
+    assert "One run of each device." in figures.report(once, [])
 
 
 def test_origin():
