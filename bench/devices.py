@@ -141,13 +141,17 @@ class Dpdk(Device):
         # Its best is with huge pages; sharing its memory (zero-copy) works with no others.
         arguments += (["--in-memory", "--single-file-segments"] if huge_pages() >= HUGE_PAGES
                       else ["--no-huge", "-m", "512"])
-        for p in range(run.ports):
-            vdev = "net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s" % (
-                p, self.role, run.socket(p), self.rsize, device_mac(p))
-            if self.zero_copy:
-                vdev += ",zero-copy=yes"
-            arguments.append("--vdev=" + vdev)
-        return arguments
+        return arguments + ["--vdev=" + port for port in self.ports(run)]
+
+    def ports(self, run):
+        """Virtual devices, in DPDK's words."""
+        return ["net_memif%d,role=%s,id=0,socket=%s,socket-abstract=no,rsize=%d,mac=%s%s" % (
+            p, self.role, run.socket(p), self.rsize, device_mac(p),
+            ",zero-copy=yes" * self.zero_copy) for p in range(run.ports)]
+
+    def prefix(self):
+        """What to start it through (a namespace)."""
+        return []
 
 
 class L3fwd(Dpdk):
@@ -167,7 +171,7 @@ class L3fwd(Dpdk):
 
     def start(self, run):
         ipv4, ipv6 = self.rules(run)
-        command = [L3FWD] + self.eal(run, str(run.cpu)) + [
+        command = self.prefix() + [L3FWD] + self.eal(run, str(run.cpu)) + [
             "--", "-P", "-p", hex((1 << run.ports) - 1), "--parse-ptype", "--lookup=" + self.lookup,
             "--config=" + ",".join("(%d,0,%d)" % (p, run.cpu) for p in range(run.ports)),
             "--rule_ipv4=" + ipv4, "--rule_ipv6=" + ipv6]

@@ -32,6 +32,7 @@ STYLES = {
     "p2pnic af_packet wr": ("#0072b2", 6, 2, 2),
     "l3fwd, zero-copy": ("#d55e00", 7, 1, 2),
     "l3fwd, copying": ("#e69f00", 5, 1, 2),
+    "l3fwd af_xdp": ("#d55e00", 7, 1, 2),
     "linux forwarding": ("#8c564b", 5, 1, 2),
     "linux forwarding, gro": ("#8c564b", 7, 2, 2),
     "linux forwarding, unsteered": ("#8c564b", 9, 3, 2),
@@ -76,6 +77,8 @@ def label(row):
     """The line that a row belongs to: of a peer's lookups, roles and rings the best counts, at each
     point."""
     name = row["dut"]
+    if name.startswith("l3fwd af_xdp"):
+        return "l3fwd af_xdp"
     if name.startswith("l3fwd"):
         return "l3fwd, zero-copy" if "zero-copy" in name else "l3fwd, copying"
     if name.startswith("testpmd"):

@@ -120,6 +120,31 @@ class P2pnic(VethDevice, devices.P2pnic):
         self.prioritise()
 
 
+class L3fwd(VethDevice, devices.L3fwd):
+    """DPDK's, on af_xdp sockets as p2pnic is; busy: they are polled in the kernel as well, as its
+    driver does unless told."""
+
+    def __init__(self, busy=True):
+        devices.L3fwd.__init__(self, "lpm")
+        self.name, self.busy = "l3fwd af_xdp" + ("" if busy else ", no busy polling"), busy
+
+    def ports(self, run):
+        return ["net_af_xdp%d,iface=d%d%s" % (p, p, "" if self.busy else ",busy_budget=0")
+                for p in range(run.ports)]
+
+    def prefix(self):
+        return ["ip", "netns", "exec", DEVICE]
+
+    def start(self, run):
+        super().start(run)
+        # It looks for links first, and takes nothing meanwhile.
+        for _ in range(1500):
+            with open(self.log, errors="replace") as f:
+                if "entering main loop" in f.read() or self.process.poll() is not None:
+                    break
+            time.sleep(0.01)
+
+
 class Wire(VethDevice):
     """g0 and g1 are the two ends of one veth: the tester's own maximum on such a link."""
     name, mode = "wire veth", "bridged"
@@ -139,7 +164,7 @@ def rows(samples_of, quick, rounds, settings, note):
         return []
     sizes = [64] if quick else [64, 512, 1518]
     chosen = [Linux(), Linux(gro=True), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"),
-              Wire()]
+              L3fwd(), L3fwd(False), Wire()]
     samples = {d: samples_of() for d in chosen}
     for _ in range(rounds):
         for device in chosen:

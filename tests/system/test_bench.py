@@ -14,8 +14,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BENCH = os.path.join(ROOT, "bench")
 sys.path.insert(0, BENCH)
 import compare  # noqa: E402
+import devices  # noqa: E402
 import figures  # noqa: E402
 import origin  # noqa: E402
+import veth  # noqa: E402
 
 
 def row(dut, size, rates, kind="near"):
@@ -195,6 +197,18 @@ def test_report():
     for one in once["throughput"]:
         one["runs"] = 1
     assert "One run of each device." in figures.report(once, [])
+
+
+def test_ports_of_l3fwd():
+    """DPDK's virtual devices, on either link."""
+    run = devices.Run("/d", 2, 1)
+    assert devices.L3fwd("lpm", "client", True, 9).ports(run)[1] == (
+        "net_memif1,role=client,id=0,socket=/d/m1,socket-abstract=no,rsize=9,"
+        "mac=02:00:00:00:00:01,zero-copy=yes")
+    assert devices.L3fwd("lpm").ports(run)[0].endswith(",mac=02:00:00:00:00:00")
+    assert veth.L3fwd().ports(run) == ["net_af_xdp0,iface=d0", "net_af_xdp1,iface=d1"]
+    assert veth.L3fwd(False).ports(run)[0] == "net_af_xdp0,iface=d0,busy_budget=0"
+    assert "--vdev=net_af_xdp1,iface=d1" in veth.L3fwd().eal(run, "1")
 
 
 def test_origin():
