@@ -18,6 +18,7 @@ import time
 import cost
 import devices
 import ipv6
+import ipv6_tables
 import jumbo
 import measure
 import origin
@@ -315,6 +316,7 @@ def print_tables(result):
             r["nics"], r["dut"], r["method"], r["mpps"] or 0))
     tables.print_ratio(result["tables"])
     ipv6.print_rows(result["ipv6"], best, ratio)
+    ipv6_tables.print_rows(result["ipv6_tables"], best, ratio)
     jumbo.print_rows(result["jumbo"], best, ratio)
     cost.print_rows(result["cost"], ratio)
 
@@ -327,15 +329,15 @@ def main():
     parser.add_argument("--only",
                         help="devices whose name contains one of these words, comma between")
     parser.add_argument("--skip", default="",
-                        help="throughput, latency, cpu, scale, tables, ipv6, jumbo, cost, veth; "
-                             "comma between")
+                        help="throughput, latency, cpu, scale, tables, ipv6, ipv6_tables, jumbo, "
+                             "cost, veth; comma between")
     parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
     arguments = parser.parse_args()
     settings = measure.Settings()
     rounds = arguments.rounds or 3
     skip = set(arguments.skip.split(","))
     if arguments.quick:
-        skip |= {"latency", "scale", "jumbo", "cost"}
+        skip |= {"latency", "scale", "ipv6_tables", "jumbo", "cost"}
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
 
@@ -367,7 +369,7 @@ def bench(arguments, settings, rounds, skip):
     measure.find_near(settings)
     result = {**origin.all_of_it(), "throughput": [], "latency": [], "cpu": [], "limit": [],
               "scale": [],
-              "tables": [], "ipv6": [], "jumbo": [], "cost": []}
+              "tables": [], "ipv6": [], "ipv6_tables": [], "jumbo": [], "cost": []}
     if "throughput" not in skip:
         samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
                              QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until,
@@ -389,6 +391,8 @@ def bench(arguments, settings, rounds, skip):
     if "ipv6" not in skip:
         result["ipv6"] = ipv6.rows(Samples, arguments.quick, 1 if arguments.quick else rounds,
                                    settings, note)
+    if "ipv6_tables" not in skip:
+        result["ipv6_tables"] = ipv6_tables.rows(Samples, rounds, settings, note)
     if "jumbo" not in skip:
         result["jumbo"] = jumbo.rows(Samples, rounds, settings, note)
     if "cost" not in skip:

@@ -603,7 +603,7 @@ static int measure(const struct options *given, struct tester *t, struct error *
 static int act(const struct options *o, struct error *error)
 {
 	struct options mine = *o;
-	uint32_t *destinations = NULL;
+	uint64_t *destinations = NULL;
 	struct tester *t;
 	int r;
 
@@ -616,7 +616,8 @@ static int act(const struct options *o, struct error *error)
 				"number of destinations '%s' is not 1 to 1048576", colon + 1);
 		snprintf(path, sizeof(path), "%.*s", colon ? (int)(colon - o->destinations) : 4095,
 			o->destinations);
-		r = prefixes_sample(path, (unsigned)n, 1, &destinations, error);
+		r = prefixes_sample(
+			path, o->setup.ipv6 ? 6 : 4, (unsigned)n, 1, &destinations, error);
 		if (r)
 			return r;
 		mine.setup.destination = destinations;

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define LENGTH_MAX 48u /* of IPv6 prefixes */
+
 struct prefix {
-	uint32_t address;
-	uint32_t mask;
+	uint64_t address;
+	uint64_t free; /* bits behind the prefix */
 };
 
 static uint64_t next_random(uint64_t *state)
@@ -22,12 +24,15 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-static bool forwardable(uint32_t a)
+static bool forwardable(unsigned family, uint64_t a)
 {
+	if (family == 6)
+		return a >> 56 != 0 && a >> 56 != 0xff && a >> 54 != 0x3fa;
 	return a >> 24 != 0 && a >> 24 != 127 && a >> 28 < 14 && a >> 16 != 0xa9fe;
 }
 
 struct prefixes {
+	unsigned family;
 	struct prefix *list;
 	size_t count, room;
 };
@@ -46,7 +51,7 @@ static int see_line(void *context, char *line, struct error *reason)
 			reason, -EINVAL, "want PREFIX and maybe an AS number or a next hop");
 	if (route_parse(prefix, target ? target : "0", &route, reason))
 		return -EINVAL;
-	if (route.family == 6)
+	if (route.family != p->family || (route.family == 6 && route.length > LENGTH_MAX))
 		return 0;
 	if (p->count == p->room) {
 		size_t room = p->room ? 2 * p->room : 4096;
@@ -57,21 +62,23 @@ static int see_line(void *context, char *line, struct error *reason)
 		p->list = more;
 		p->room = room;
 	}
-	p->list[p->count++] = (struct prefix){
-		(uint32_t)(route.prefix.high >> 32), route.length ? ~0u << (32 - route.length) : 0};
+	const uint64_t all = route.length ? ~0ull >> route.length : ~0ull;
+	p->list[p->count++] = route.family == 6
+				      ? (struct prefix){route.prefix.high, all}
+				      : (struct prefix){route.prefix.high >> 32, all >> 32};
 	return 0;
 }
 
-int prefixes_sample(
-	const char *path, unsigned n, uint64_t seed, uint32_t **addresses, struct error *error)
+int prefixes_sample(const char *path, unsigned family, unsigned n, uint64_t seed,
+	uint64_t **addresses, struct error *error)
 {
-	struct prefixes all = {0};
+	struct prefixes all = {.family = family};
 	int r = text_file_each(path, see_line, &all, error);
 
 	if (r)
 		goto out;
 	if (!all.count) {
-		r = error_set(error, -EINVAL, "%s: no IPv4 prefix in it", path);
+		r = error_set(error, -EINVAL, "%s: no IPv%u prefix in it", path, family);
 		goto out;
 	}
 	*addresses = calloc(n, sizeof(**addresses));
@@ -82,8 +89,9 @@ int prefixes_sample(
 	uint64_t state = seed | 1, tries = 0;
 	for (unsigned i = 0; i < n;) {
 		const struct prefix *p = &all.list[next_random(&state) % all.count];
-		uint32_t a = p->address | ((uint32_t)(next_random(&state) >> 16) & ~p->mask);
-		if (forwardable(a)) {
+		uint64_t random = next_random(&state);
+		uint64_t a = p->address | ((family == 6 ? random : random >> 16) & p->free);
+		if (forwardable(family, a)) {
 			(*addresses)[i++] = a;
 		} else if (++tries > 1000ull * n + 1000) {
 			error_set(error, -EINVAL, "%s: no forwardable address in it", path);

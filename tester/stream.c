@@ -48,7 +48,7 @@ static void build_ipv4(const struct stream_config *c, unsigned k, uint8_t *b)
 {
 	unsigned source = k / c->exits % STREAM_SOURCES;
 	uint32_t length = c->frame_bytes - STREAM_FCS;
-	uint32_t destination = c->destination ? c->destination[k % c->destinations]
+	uint32_t destination = c->destination ? (uint32_t)c->destination[k % c->destinations]
 					      : 0xc612000au | c->exit[k % c->exits] << 8;
 
 	put16(b + 12, 0x0800);
@@ -82,8 +82,11 @@ static void build_ipv6(const struct stream_config *c, unsigned k, uint8_t *b)
 	put32(b + 22, 0xfd000019u);
 	put16(b + 26, c->ingress);
 	b[37] = (uint8_t)(k / c->exits % STREAM_SOURCES);
-	put32(b + 38, 0xfd000018u);
-	put16(b + 42, c->exit[k % c->exits]);
+	uint64_t destination =
+		c->destination ? c->destination[k % c->destinations]
+			       : 0xfd000018ull << 32 | (uint64_t)c->exit[k % c->exits] << 16;
+	put32(b + 38, (uint32_t)(destination >> 32));
+	put16(b + 42, destination >> 16 & 0xffff);
 }
 
 static void build_line(const struct stream_config *c, unsigned k, uint8_t *b)

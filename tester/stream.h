@@ -21,7 +21,8 @@
  * Frame sizes are counted as RFC 2544 does, with the four bytes of FCS; a frame of 64 bytes is 60
  * in memory. Addresses (RFC 2544 Appendix C): sources 198.19.INGRESS.0–255, destinations
  * 198.18.EXIT.10, or from a list (for full tables), where the exit is the table's business. IPv6
- * (unique local, RFC 4193): sources fd00:19:INGRESS::0–ff, destinations within fd00:18:EXIT::/48.
+ * (unique local, RFC 4193): sources fd00:19:INGRESS::0–ff, destinations within fd00:18:EXIT::/48,
+ * or from a list, of which the first six bytes are taken.
  */
 #ifndef P2PNIC_TESTER_STREAM_H
 #define P2PNIC_TESTER_STREAM_H
@@ -94,7 +95,7 @@ struct stream_config {
 	bool ipv6;
 	unsigned exits;
 	const unsigned *exit;        /* [exits] */
-	const uint32_t *destination; /* IPv4, host order; NULL: by exit */
+	const uint64_t *destination; /* host order, IPv6: the upper 64 bits; NULL: by exit */
 	unsigned destinations;
 	uint32_t frame_bytes; /* with FCS */
 	enum tester_mode mode;

@@ -147,8 +147,6 @@ int tester_prepare(struct tester *t, const struct tester_setup *setup, struct er
 		return error_set(error, -EINVAL,
 			"frame size %u is not within %u to %u, which buffers of %u bytes hold",
 			setup->frame_bytes, STREAM_FRAME_MIN, frame_max, t->buffer_bytes);
-	if (setup->ipv6 && setup->destination)
-		return error_set(error, -EINVAL, "a list of destinations is of IPv4 addresses");
 	t->mode = setup->mode;
 	t->series++;
 	for (unsigned i = 0; i < t->ports; i++) {

@@ -171,7 +171,7 @@ struct tester_setup {
 	uint32_t frame_bytes;
 	enum tester_mode mode;
 	bool ipv6;
-	const uint32_t *destination; /* IPv4, host order; NULL: 198.18.EXIT.10 */
+	const uint64_t *destination; /* as in struct stream_config */
 	unsigned destinations;
 	bool no_carry;
 };

@@ -211,7 +211,10 @@ def test_destinations(tmp_path):
         assert done.returncode == 1 and why in done.stderr
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
     done = command("self", *ports, "-d", str(prefixes), "--ipv6")
-    assert done.returncode == 1 and "a list of destinations is of IPv4" in done.stderr
+    assert done.returncode == 1 and "no IPv6 prefix in it" in done.stderr
+    prefixes.write_text("2001:db8::/32\n")
+    result, = self_test(tmp_path, "-n", "100", "-d", f"{prefixes}:16", "--ipv6")
+    assert result["sent"] == result["received"] == 100
 
 
 def test_capture_port(tmp_path):

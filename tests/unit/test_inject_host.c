@@ -124,10 +124,10 @@ static void test_tester(void **state)
 
 static int picks_prefixes(void *context)
 {
-	uint32_t *addresses;
+	uint64_t *addresses;
 
 	inject_arm();
-	int result = prefixes_sample(context, 4, 7, &addresses, &error);
+	int result = prefixes_sample(context, 4, 4, 7, &addresses, &error);
 	inject_disarm();
 	if (!result)
 		free(addresses);

@@ -330,7 +330,7 @@ static void tell(void *context, const struct tester *t, double seconds)
 static void test_progress(void **state)
 {
 	static struct tester t;
-	const uint32_t destination[] = {0xc6120a01, 0xc6120b01, 0xc6120c01};
+	const uint64_t destination[] = {0xc6120a01, 0xc6120b01, 0xc6120c01};
 	struct error error;
 	struct tester_setup setup = {.pattern = "1in-1out",
 		.frame_bytes = 64,
@@ -629,10 +629,10 @@ static void test_frames(void **state)
 {
 	static uint8_t payload[STREAM_FRAME_MAX + 64];
 	const unsigned exits[] = {1, 2};
-	uint32_t listed[512]; /* their last 16 bits: all sums */
+	uint64_t listed[512]; /* their last 16 bits: all sums */
 	struct stream s;
 
-	for (uint32_t k = 0; k < 512; k++)
+	for (unsigned k = 0; k < 512; k++)
 		listed[k] = 0xc6120000u + 128 * k;
 	stream_payload(payload);
 	for (unsigned variant = 0; variant < 4; variant++) {
@@ -703,6 +703,17 @@ static void test_ipv6_frames(void **state)
 	want[7]--;
 	assert_memory_equal(e + 14, want, 40);
 	stream_free(&s);
+
+	/* From a list: its first six bytes, and any exit. */
+	const uint64_t listed[] = {0x20010db800011111, 0x20010db8fffe2222};
+
+	c.destination = listed;
+	c.destinations = 2;
+	assert_int_equal(stream_build(&s, &c, payload), 0);
+	assert_memory_equal(s.line[14].byte + 38, "\x20\x01\x0d\xb8\0\x01\0\0\0\0", 10);
+	assert_memory_equal(s.expected[15].byte + 38, "\x20\x01\x0d\xb8\xff\xfe\0\0\0\0", 10);
+	assert_null(s.exit);
+	stream_free(&s);
 }
 
 static void write_text(const char *path, const char *text)
@@ -718,14 +729,14 @@ static void test_prefixes(void **state)
 {
 	char path[] = "/tmp/p2pnic-test-prefixes-XXXXXX";
 	struct error error;
-	uint32_t *a;
+	uint64_t *a;
 	int fd = mkstemp(path);
 
 	assert_true(fd >= 0);
 	close(fd);
 	write_text(path,
 		"# comment\n10.0.0.0/8 64500\n2001:db8::/32 64501\n\n192.0.2.7\n224.0.0.0/4 1\n");
-	assert_int_equal(prefixes_sample(path, 1000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 4, 1000, 7, &a, &error), 0);
 	unsigned ten = 0;
 	for (unsigned i = 0; i < 1000; i++) {
 		assert_true(a[i] >> 24 == 10 || a[i] == 0xc0000207);
@@ -735,13 +746,27 @@ static void test_prefixes(void **state)
 	free(a);
 	/* Of all addresses, those that a router forwards. */
 	write_text(path, "0.0.0.0/0\n");
-	assert_int_equal(prefixes_sample(path, 4000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 4, 4000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 4000; i++)
 		assert_true(a[i] >> 24 != 0 && a[i] >> 24 != 127 && a[i] >> 28 < 14 &&
 			    a[i] >> 16 != 0xa9fe);
 	free(a);
+	/* Of IPv6, prefixes that the tester's marks leave whole. */
+	write_text(path, "10.0.0.0/8\n2001:db8:5::/48\n2001:db8:6:1::/64\n2000::/20\nff00::/8\n"
+			 "fe80::/10\n::/8\n");
+	assert_int_equal(prefixes_sample(path, 6, 1000, 7, &a, &error), 0);
+	unsigned many_bits = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_true(a[i] >> 16 == 0x20010db80005 || a[i] >> 44 == 0x20000);
+		many_bits += a[i] >> 16 == 0x20010db80005;
+	}
+	assert_true(many_bits > 300 && many_bits < 700);
+	free(a);
+	write_text(path, "2001:db8:6:1::/64\n10.0.0.0/8\n");
+	assert_int_equal(prefixes_sample(path, 6, 1, 7, &a, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "no IPv6 prefix in it"));
 	write_text(path, "127.0.0.0/8\n169.254.0.0/16\n0.1.0.0/16\n");
-	assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -EINVAL);
+	assert_int_equal(prefixes_sample(path, 4, 1, 7, &a, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "no forwardable address in it"));
 	/* More than there was room for at first. */
 	FILE *many = fopen(path, "w");
@@ -749,7 +774,7 @@ static void test_prefixes(void **state)
 	for (unsigned i = 0; i < 5000; i++)
 		fprintf(many, "10.%u.%u.0/24\n", i / 256, i % 256);
 	assert_int_equal(fclose(many), 0);
-	assert_int_equal(prefixes_sample(path, 1000, 7, &a, &error), 0);
+	assert_int_equal(prefixes_sample(path, 4, 1000, 7, &a, &error), 0);
 	for (unsigned i = 0; i < 1000; i++)
 		assert_true(a[i] >> 24 == 10 && (a[i] >> 8 & 0xffff) < 5000);
 	free(a);
@@ -760,11 +785,11 @@ static void test_prefixes(void **state)
 		char text[64];
 		snprintf(text, sizeof(text), "%s%s\n", *bad[i] ? "10.0.0.0/8\n" : "", bad[i]);
 		write_text(path, text);
-		assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -EINVAL);
+		assert_int_equal(prefixes_sample(path, 4, 1, 7, &a, &error), -EINVAL);
 		assert_non_null(strstr(error.text, *bad[i] ? ":2: " : ": no IPv4 prefix in it"));
 	}
 	unlink(path);
-	assert_int_equal(prefixes_sample(path, 1, 7, &a, &error), -ENOENT);
+	assert_int_equal(prefixes_sample(path, 4, 1, 7, &a, &error), -ENOENT);
 	assert_non_null(strstr(error.text, path));
 }
 
