@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""IPv6 forwarding with tables: p2pnic Wr with the Internet's, and beside l3fwd with what that holds.
+"""IPv6 forwarding with tables: p2pnic Wr with the Internet's, and beside l3fwd with what that
+holds.
 
 4in-4out. `large` is the newest real table beside the source, else that of `p2pnic fib synthesize`,
 and four routes for the rest of 2000::/3, so that every packet has one; `four` are those alone.
