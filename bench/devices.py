@@ -8,7 +8,6 @@ A device has
   start(run)              starts it; run: Run (sockets, ports, processors)
 and is stopped with stop(). Everything a device prints goes to build/bench/log/NAME.
 """
-import functools
 import os
 import signal
 import subprocess
@@ -223,13 +222,6 @@ class Loop(Device):
         self.launch(command)
 
 
-@functools.cache
-def spread_of(command):
-    """Builds that bench-compare goes back to may have no such option."""
-    with open(command, "rb") as f:
-        return ",spread=yes" if b"spread=yes" in f.read() else ""
-
-
 class P2pnic(Device):
     """The router with soft NICs of one method, on one engine (and, Bn, its host thread polled in
     turn)."""
@@ -249,8 +241,8 @@ class P2pnic(Device):
         return None if "  router " in listed else "this build has no router"
 
     def port_line(self, run, p):
-        return "{type: memif, target: %s, options: \"role=client,rsize=%d,share=yes%s\"}" % (
-            run.socket(p), self.rsize, spread_of(self.program))
+        return "{type: memif, target: %s, options: \"role=client,rsize=%d,share=yes\"}" % (
+            run.socket(p), self.rsize)
 
     def addresses(self, port):
         return "10.0.%d.1/24" % port

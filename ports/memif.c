@@ -136,11 +136,9 @@ static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t 
 		uint16_t slot = port->slot[frame[i]];
 		uint32_t kept = port->posted[slot];
 
-		uint32_t place = memif_place(port, at[i]);
-
-		port->posted[slot] = place;
+		port->posted[slot] = at[i];
 		__atomic_store_n(
-			&port->link.receive.ring->slot[slot].place, place, __ATOMIC_RELAXED);
+			&port->link.receive.ring->slot[slot].place, at[i], __ATOMIC_RELAXED);
 		at[i] = kept;
 	}
 }
@@ -430,7 +428,7 @@ static int memif_start(void *opaque, const uint32_t *buffers, unsigned n)
 		n = slots;
 	/* The first given is the first posted. */
 	for (unsigned i = 0; i < n; i++)
-		port->spare[n - 1 - i] = memif_place(port, buffers[i]);
+		port->spare[n - 1 - i] = buffers[i];
 	port->spares = n;
 	if (port->link.connected && !port->link.broken)
 		post_spares(port);
@@ -472,7 +470,7 @@ static unsigned memif_stop(void *opaque, uint32_t *buffers)
 	}
 	unsigned n = port->spares;
 	for (unsigned i = 0; i < n; i++)
-		buffers[i] = port->spare[i] & ~(P2PNIC_HEADROOM - 1);
+		buffers[i] = port->spare[i];
 	port->spares = 0;
 	return n;
 }
@@ -502,8 +500,6 @@ static int memif_open(void *opaque, const struct port_config *config, struct err
 	int r = memif_link_options(&link, config->target, config->options, error);
 	if (r)
 		return r;
-	port->place_mask = link.spread ? MEMIF_PLACE_MAX : 0;
-	port->posted_bytes = config->buffer_bytes - port->place_mask;
 	if (link.role == MEMIF_CLIENT) {
 		if (config->memory_bytes > UINT32_MAX)
 			return error_set(error, -EINVAL,

@@ -73,9 +73,7 @@ struct memif_port {
 	const struct memif_kernel *kernel; /* memif_kernel.h */
 	uint8_t *memory;
 	uint32_t buffer_bytes;
-	uint32_t place_mask;   /* memif_place */
-	uint32_t posted_bytes; /* that the peer is told of each */
-	uint32_t longest;      /* frame */
+	uint32_t longest; /* frame */
 
 	/* Receive: slots [receive.tail, receive.tail + consumed) are the burst in the caller's
 	 * hands. */

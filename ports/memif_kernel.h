@@ -29,20 +29,6 @@ extern const struct memif_kernel memif_kernel_avx512; /* where x86_has_avx512 */
 /* The fastest that this processor has. */
 const struct memif_kernel *memif_kernel_best(void);
 
-/*
- * spread=yes: where in an own buffer the peer puts a frame. Buffers are 2 KiB or more apart: if all
- * frames began at offset 0, the heads of a burst would share 16 lines of a first-level cache. They
- * begin in four lines of the headroom instead. A slot has less than 2 KiB then, in which a longest
- * frame has room; but libmemif, whose users ask for 2 KiB, takes two slots a packet.
- */
-#define MEMIF_PLACE_MAX (3 * 64u)
-_Static_assert(MEMIF_PLACE_MAX < P2PNIC_HEADROOM, "a longest frame has room behind it");
-
-static inline uint32_t memif_place(const struct memif_port *port, uint32_t buffer)
-{
-	return buffer + (((buffer >> 12 ^ buffer >> 16) * 64) & port->place_mask);
-}
-
 /* Writes `buffer` into the slot at the client's head of the receive ring; publishing is the
  * caller's. */
 static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t buffer)
@@ -51,7 +37,7 @@ static inline void memif_post(struct memif_port *port, uint16_t index, uint32_t 
 	uint16_t slot = index & q->mask;
 
 	port->posted[slot] = buffer;
-	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, port->posted_bytes), buffer);
+	memif_write(&q->ring->slot[slot], MEMIF_CONTROL(0, 1, port->buffer_bytes), buffer);
 }
 
 /* Frame n of the burst, from one slot; false: it is not whole in it. */

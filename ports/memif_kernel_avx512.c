@@ -82,7 +82,7 @@ AVX512 static void repost(struct memif_port *port, unsigned n)
 		unsigned slot = (uint16_t)(q->tail + i) & q->mask;
 
 		if (n - i >= 4 && slot + 3 <= q->mask) {
-			four_post(q->ring->slot + slot, port->posted + slot, port->posted_bytes);
+			four_post(q->ring->slot + slot, port->posted + slot, port->buffer_bytes);
 			i += 4;
 		} else {
 			memif_post(port, (uint16_t)slot, port->posted[slot]);

@@ -21,7 +21,7 @@ static void repost(struct memif_port *port, unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, port->posted_bytes), __ATOMIC_RELAXED);
+			MEMIF_CONTROL(0, 1, port->buffer_bytes), __ATOMIC_RELAXED);
 }
 
 static void describe(

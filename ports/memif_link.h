@@ -95,7 +95,6 @@ struct memif_link_config {
 	unsigned log2_ring;                  /* client: of both rings */
 	bool unsealed; /* server: take regions that the peer could shrink (DPDK's own memory) */
 	bool share;    /* client: give the peer other NICs' packet memories, too */
-	bool spread;   /* client: posted buffers begin in different lines (memif_kernel.h) */
 	/* Client: region 1 is packet memory; as many of the others that are some (bytes) as the
 	 * peer takes follow. */
 	struct {
@@ -150,8 +149,7 @@ struct memif_link {
  * it. */
 #define MEMIF_OPTIONS                                                                              \
 	"role=client|server, id=N, rsize=1…14, secret-file=PATH, secret-fd=N, "                  \
-	"secret=TEXT (1 to 24 characters), peers=any|UID, share=yes|no, spread=yes|no, map=MIB, "  \
-	"unsealed=yes|no"
+	"secret=TEXT (1 to 24 characters), peers=any|UID, share=yes|no, map=MIB, unsealed=yes|no"
 int memif_link_options(
 	struct memif_link_config *, const char *socket, const char *options, struct error *error);
 

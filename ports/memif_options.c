@@ -85,8 +85,6 @@ static int option(struct memif_link_config *link, const char *key, const char *v
 		link->map_bytes = (uint64_t)n << 20;
 	} else if (!strcmp(key, "share") && (!strcmp(value, "yes") || !strcmp(value, "no"))) {
 		link->share = value[0] == 'y';
-	} else if (!strcmp(key, "spread") && (!strcmp(value, "yes") || !strcmp(value, "no"))) {
-		link->spread = value[0] == 'y';
 	} else if (!strcmp(key, "unsealed") && (!strcmp(value, "yes") || !strcmp(value, "no"))) {
 		link->unsealed = value[0] == 'y';
 	} else {
