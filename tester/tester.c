@@ -376,13 +376,23 @@ static void close_window(struct run *run)
 	run->window_open = t->recording = false;
 }
 
+/* Seconds that a pass takes at most, unless the tester was interrupted in it. */
+static double pass_limit(const struct tester *t)
+{
+	uint32_t length = 0; /* 0 of ports that do not send, the same of all others */
+
+	for (unsigned i = 0; i < t->ports; i++)
+		if (t->port[i].stream.length)
+			length = t->port[i].stream.length;
+	return WINDOW_STILL + (double)t->ports * TESTER_BURST * length / WINDOW_COPY_RATE;
+}
+
 int tester_run(struct tester *t, const struct tester_load *load, struct tester_result *result,
 	struct error *error)
 {
 	struct run run = {.t = t, .load = load, .result = result};
 	double ticks = 1e9 / t->ns_per_tick;
-	const double pass_bytes = (double)t->ports * TESTER_BURST * t->port[0].stream.length;
-	const uint64_t still = (uint64_t)((WINDOW_STILL + pass_bytes / WINDOW_STILL_RATE) * ticks);
+	const uint64_t still = (uint64_t)(pass_limit(t) * ticks);
 	int r, down = service(t);
 
 	if (down >= 0)

@@ -35,8 +35,8 @@
  *               `step_high` ns
  *   busy        near, but a step took longer: another's work was on the device's core
  *   far         more than `near_high` ns before it and after
- *   spoilt      anything else, or the tester itself stood still in it: for over 100 µs, and what a
- *               burst of every port takes at 10 GB/s
+ *   spoilt      anything else, or a pass of the tester itself took over 100 µs in it, beside the
+ *               time to copy a burst of every port at 10 GB/s
  * The medians of the near ones are what a virtual machine can say of a device, where the mean over
  * a run says more of the host. With `cores`, latencies are those of near and busy windows only.
  */

@@ -9,8 +9,9 @@
 #include "tester.h"
 
 #define WINDOW_PROBES_MIN 1000u
-#define WINDOW_STILL      100e-6 /* s for a pass, above them the tester was not running */
-#define WINDOW_STILL_RATE 10e9   /* and bytes/s at which a pass takes a burst of every port */
+/* A pass of the tester that takes longer than both together was interrupted. */
+#define WINDOW_STILL      100e-6 /* s */
+#define WINDOW_COPY_RATE  10e9   /* bytes/s, for a burst of every port */
 
 struct window_class {
 	unsigned count, probed;

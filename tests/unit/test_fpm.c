@@ -231,9 +231,8 @@ static void test_many(void **state)
 	all = FPM_OFFLOADED;
 	turn(500);
 	assert_true(fpm_pending(fpm) > ROUTES / 2); /* the rest waits for the peer */
-	/* All that is there each time: a receiver that leaves a part of a frame, as MSG_PEEK does,
-	 * may tell its sender of no larger window (RFC 9293, 3.8.6.2.2), which then probes ever
-	 * more seldom. */
+	/* Reads all that is there. If part of a frame stayed in the socket, its window could stay
+	 * shut (RFC 9293, 3.8.6.2.2), and the sender would probe it less and less often. */
 	while (n < ROUTES) {
 		const ssize_t more =
 			recv(zebra, stream + bytes, sizeof(stream) - bytes, MSG_DONTWAIT);
