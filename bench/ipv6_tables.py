@@ -124,27 +124,17 @@ def rows(samples_of, rounds, settings, note):
         L3fwd(file, lookup, role, zero, devices.NIC_RSIZE)
         for lookup in ("lpm", "fib")
         for role, zero in (("server", False), ("client", True))]]
-    samples = {}
-    for number in range(2 * rounds):
-        for table, drawn, device in chosen:
-            if device.available():
-                continue
-            for traffic, path in to[drawn].items():
-                mine = samples.setdefault((table, traffic, device), samples_of())
-                again = [s for s in SIZES if number < rounds or
-                         mine.rates((PATTERN, s))[1] != "near"]
-                try:
-                    for run in measure.run_checked(
-                            device, PORTS, [PATTERN], again, settings,
-                            ["-c", "full:16", "--ipv6", "-d",
-                             "%s:%d" % (path, DESTINATIONS)]) if again else []:
-                        mine.add(run)
-                except measure.Refused as why:
-                    note("refused: ipv6 tables: %s, %s: %s" % (table, traffic, why))
+    samples = {(table, traffic, device): (samples_of(), path)
+               for table, drawn, device in chosen if not device.available()
+               for traffic, path in to[drawn].items()}
+    measure.in_turn([(mine, device, PORTS, PATTERN, ["-c", "full:16", "--ipv6", "-d", "%s:%d" % (
+        path, DESTINATIONS)], "ipv6 tables: %s, %s" % (table, traffic))
+                     for (table, traffic, device), (mine, path) in samples.items()],
+                    SIZES, rounds, settings, note)
     return [{"dut": device.name, "method": device.method, "link": "memif", "routed": True,
              "table": table, "traffic": traffic, "pattern": PATTERN, "frame_bytes": size,
              **mine.summary((PATTERN, size))}
-            for (table, traffic, device), mine in samples.items() for _, size in mine.rows
+            for (table, traffic, device), (mine, _) in samples.items() for _, size in mine.rows
             if mine.rates((PATTERN, size))[0]]
 
 

@@ -69,18 +69,9 @@ def measured(samples_of, all_devices, sizes, extra, rounds, settings, note):
             note("skipped: jumbo: %s %s: %s" % (device.name, device.method, why))
         else:
             samples[device] = samples_of()
-    for number in range(2 * rounds):
-        for device, mine in samples.items():
-            for pattern, ports in PATTERNS.items():
-                # Rounds again: only of what has no near window yet.
-                again = [s for s in sizes if number < rounds or
-                         mine.rates((pattern, s))[1] != "near"]
-                try:
-                    for run in measure.run_checked(device, ports, [pattern], again, settings,
-                                                   extra) if again else []:
-                        mine.add(run)
-                except measure.Refused as why:
-                    note("refused: jumbo: %s" % why)
+    measure.in_turn([(mine, device, ports, pattern, extra, "jumbo")
+                     for device, mine in samples.items() for pattern, ports in PATTERNS.items()],
+                    sizes, rounds, settings, note)
     return samples
 
 

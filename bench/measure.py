@@ -159,6 +159,21 @@ def run_checked(device, ports, patterns, sizes, settings, extra=()):
         sweep(directory)
 
 
+def in_turn(todo, sizes, rounds, settings, note):
+    """Rounds of all of `todo`, then up to as many more of what has no near window yet. todo: list
+    of (samples, device, ports, pattern, the tester's further arguments, name in notes)."""
+    for number in range(2 * rounds):
+        for samples, device, ports, pattern, extra, name in todo:
+            again = [s for s in sizes if number < rounds or
+                     samples.rates((pattern, s))[1] != "near"]
+            try:
+                for run in run_checked(device, ports, [pattern], again, settings,
+                                       extra) if again else []:
+                    samples.add(run)
+            except Refused as why:
+                note("refused: %s: %s" % (name, why))
+
+
 def cpu_of_load(device, run, load, settings):
     """(driver and router, engines) in percent of a processor, over a second of that load."""
     extra = ["-c", "none"] if load == "full" else ["-r", "1", "-c", "full"]
