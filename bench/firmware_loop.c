@@ -4,10 +4,11 @@
  * NICs that forward from one to the other, or for several that all forward to all. What it shows is
  * the work of the path itself; it says nothing of a wire.
  *
- *     build/bench/firmware_loop [wr|rd|wr6|rd6 [BYTES [BURST_ROUNDS [LISTED_SOURCES
+ *     build/bench/firmware_loop [wr|rd|lend|wr6|rd6|lend6 [BYTES [BURST_ROUNDS [LISTED_SOURCES
  *                               [BUFFER_BYTES [CHECK [NICS [TAGS [CAPTURE]]]]]]]]]
  *
- * wr6, rd6: IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which nothing is
+ * lend: Rd, by ports that send from the peer's memory; rd: they cannot, and fetch. wr6, rd6, lend6:
+ * IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which nothing is
  * forwarded; 12: a router of four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc. NICS: that all
  * forward to all; 0: two, from one to the other. TAGS (IEEE 802.1Q), of IPv4: 1 of received frames,
  * 2 of sent ones, 3 of both. CAPTURE at every NIC that receives: 1 with a filter that takes nothing
@@ -49,6 +50,7 @@ static uint8_t *memory(size_t bytes)
 }
 
 static unsigned method = P2PNIC_METHOD_WRITE;
+static bool lend;
 static unsigned check = P2PNIC_CHECK_NONE;
 static uint32_t buffer_bytes = P2PNIC_BUFFER_BYTES_MIN;
 
@@ -116,6 +118,7 @@ static void join(struct machine *m, unsigned index, struct machine *peer, unsign
 		&m->nic, P2PNIC_REG_COMMAND, P2PNIC_COMMAND(P2PNIC_OP_PEER_OPEN, peer_index));
 	if (m->nic.result != P2PNIC_OK)
 		fprintf(stderr, "peer-open: result %u\n", m->nic.result);
+	m->nic.in[peer_index].memory = lend; /* in place of board_reach */
 }
 
 /* Frames to the neighbours behind egresses [first, nics), in turn. */
@@ -232,7 +235,8 @@ int main(int argc, char **argv)
 	struct error error = {""};
 	double best = 1e9;
 
-	if (argc > 1 && !strncmp(argv[1], "rd", 2))
+	lend = argc > 1 && !strncmp(argv[1], "lend", 4);
+	if (argc > 1 && (lend || !strncmp(argv[1], "rd", 2)))
 		method = P2PNIC_METHOD_READ;
 	ipv6 = argc > 1 && strchr(argv[1], '6');
 	const struct fib_config config = {ipv6 ? 6 : 4, P2PNIC_FIB_LINE_TRIE, 4 << 20};

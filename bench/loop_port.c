@@ -43,6 +43,12 @@ static unsigned loop_transmit(void *port, const struct p2pnic_descriptor *frames
 	return n;
 }
 
+/* All memory is the same to it. */
+static uint64_t loop_reachable(const void *port)
+{
+	return ~0ull;
+}
+
 static void loop_flush(void *port)
 {
 }
@@ -82,6 +88,8 @@ const struct port_ops loop_port_ops = {
 	.keep = loop_keep,
 	.release = loop_release,
 	.transmit = loop_transmit,
+	.transmit_from = loop_transmit,
+	.reachable = loop_reachable,
 	.flush = loop_flush,
 	.transmitted = loop_transmitted,
 	.arm = loop_arm,

@@ -232,9 +232,9 @@ static uint32_t keep_frames(
 	return kept;
 }
 
-static inline void put_head(struct nic *n, uint32_t at, const struct frame_head *head)
+static inline void put_head(uint8_t *frame, const struct frame_head *head)
 {
-	__builtin_memcpy(n->bar4 + at, head, sizeof(*head));
+	__builtin_memcpy(frame, head, sizeof(*head));
 }
 
 /* Where a kept frame begins that has lost a tag, or has got one. Where a port has left no room in
@@ -348,7 +348,7 @@ static void hold(struct nic *n, const struct burst *b, unsigned peer, uint8_t fr
 	}
 	if (unlikely(has_tags(b)))
 		at = move_begin(n, b, frame, at, length);
-	put_head(n, at, &b->head[frame]);
+	put_head(n->bar4 + at, &b->head[frame]);
 	out->hold[(out->hold_head + out->held++) % RING_HOLD_MAX] =
 		(struct p2pnic_descriptor){at, (uint16_t)length, flags};
 	n->held++;
@@ -415,19 +415,25 @@ static uint32_t enqueue_kept(struct nic *n, const struct burst *b, struct ring_o
 	const uint8_t *frames, const uint32_t *length, unsigned count, uint16_t flags)
 {
 	const uint32_t mark = n->writes ? RING_LENT : 0, begin = n->writes ? out->lent_offset : 0;
-	uint32_t at[P2PNIC_BURST_MAX];
+	const uint32_t buffers = buffer_of(n, ~0u);
+	uint32_t at[P2PNIC_BURST_MAX], bytes = 0;
 	/* With a reserve always, as Rd reads: the other way of reserve_of is for hold(). */
-	uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
+	const uint32_t kept = keep_frames(n, frames, count, reserve_of(n), at);
+	uint32_t *buffer = out->slot_buffer + (out->produced & out->mask);
+	uint64_t *word = out->batch_word + (out->produced - out->published);
+	uint8_t *const memory = n->bar4;
 
 	for (uint32_t i = 0; unlikely(has_tags(b)) && i < kept; i++)
 		at[i] = move_begin(n, b, frames[i], at[i], length[i]);
-	for (uint32_t i = 0; i < kept; i++) {
-		put_head(n, at[i], &b->head[frames[i]]);
-		out->slot_buffer[out->produced & out->mask] = buffer_of(n, at[i]) | mark;
-		out->batch_word[out->produced++ - out->published] =
-			descriptor_word(begin + at[i], length[i], flags);
-		out->bytes += length[i];
+	for (uint32_t i = 0; i < kept; i++)
+		put_head(memory + at[i], &b->head[frames[i]]);
+	for (uint32_t i = 0; i < kept; i++) { /* of vectors, if the compiler can */
+		buffer[i] = (at[i] & buffers) | mark;
+		word[i] = descriptor_word(begin + at[i], length[i], flags);
+		bytes += length[i];
 	}
+	out->produced += kept;
+	out->bytes += bytes;
 	out->lent += n->writes ? kept : 0;
 	for (uint32_t i = 0; out->check && i < kept; i++)
 		put_word(n, out, out->produced - kept + i, at[i], length[i]);

@@ -75,6 +75,19 @@ AVX512 static inline void copy_sixteens(uint32_t *to, const uint32_t *from, unsi
 		_mm512_mask_storeu_epi32(to + i, some, _mm512_maskz_loadu_epi32(some, from + i));
 	}
 }
+
+/* Eight words at a time, then one by one. */
+AVX2 static inline void copy_eights(uint32_t *to, const uint32_t *from, unsigned words)
+{
+	unsigned i = 0;
+
+	for (; i + 8 <= words; i += 8)
+		_mm256_storeu_si256(
+			(__m256i *)(to + i), _mm256_loadu_si256((const __m256i *)(from + i)));
+	for (; i < words; i += 2)
+		__atomic_store_n(
+			(uint64_t *)(to + i), *(const uint64_t *)(from + i), __ATOMIC_RELAXED);
+}
 #endif
 
 /* Each word whole, after all that was written before: x86 does not reorder stores, so there only
@@ -85,6 +98,11 @@ static inline void publish_words(uint64_t *to, const uint64_t *from, unsigned wo
 	if (x86_has_avx512()) {
 		__asm__ volatile("" : : : "memory");
 		copy_sixteens((uint32_t *)to, (const uint32_t *)from, 2 * words);
+		return;
+	}
+	if (x86_has_avx2()) {
+		__asm__ volatile("" : : : "memory");
+		copy_eights((uint32_t *)to, (const uint32_t *)from, 2 * words);
 		return;
 	}
 #endif

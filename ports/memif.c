@@ -132,13 +132,14 @@ static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t 
 				port->burst[frame[i]].length);
 		return;
 	}
+	/* memif_release tells the peer. */
+	uint32_t *posted = port->posted;
+
 	for (unsigned i = 0; i < n; i++) {
 		uint16_t slot = port->slot[frame[i]];
-		uint32_t kept = port->posted[slot];
+		uint32_t kept = posted[slot];
 
-		port->posted[slot] = at[i];
-		__atomic_store_n(
-			&port->link.receive.ring->slot[slot].place, at[i], __ATOMIC_RELAXED);
+		posted[slot] = at[i];
 		at[i] = kept;
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a client does for all descriptors of a burst. In scalar form (memif_kernel_scalar.c) and in
- * AVX-512 registers, four descriptors each (memif_kernel_avx512.c), with the same results; chosen
- * when the port opens, as firmware/kernel.h.
+ * What a client does for all descriptors of a burst. In scalar form, in AVX2 registers and in
+ * AVX-512 registers, four descriptors each (memif_kernel_scalar.c and so on), with the same
+ * results; chosen when the port opens, as firmware/kernel.h.
  */
 #ifndef P2PNIC_MEMIF_KERNEL_H
 #define P2PNIC_MEMIF_KERNEL_H
@@ -23,6 +23,7 @@ struct memif_kernel {
 
 extern const struct memif_kernel memif_kernel_scalar;
 #ifdef __x86_64__
+extern const struct memif_kernel memif_kernel_avx2;   /* where x86_has_avx2 */
 extern const struct memif_kernel memif_kernel_avx512; /* where x86_has_avx512 */
 #endif
 

@@ -14,14 +14,15 @@ static unsigned receive(struct memif_port *port, struct frame *frames, unsigned 
 	return n;
 }
 
-/* Only the length was changed. (A peer that changes the place as well loses packets of its own.) */
 static void repost(struct memif_port *port, unsigned n)
 {
 	const struct memif_queue *q = &port->link.receive;
 
-	for (unsigned i = 0; i < n; i++)
-		__atomic_store_n(&q->ring->slot[(uint16_t)(q->tail + i) & q->mask].control,
-			MEMIF_CONTROL(0, 1, port->buffer_bytes), __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t slot = (uint16_t)(q->tail + i) & q->mask;
+
+		memif_post(port, slot, port->posted[slot]);
+	}
 }
 
 static void describe(
@@ -39,6 +40,8 @@ const struct memif_kernel *memif_kernel_best(void)
 #ifdef __x86_64__
 	if (x86_has_avx512())
 		return &memif_kernel_avx512;
+	if (x86_has_avx2())
+		return &memif_kernel_avx2;
 #endif
 	return &memif_kernel_scalar;
 }
