@@ -66,9 +66,9 @@ static unsigned largest_mtu(const struct config *c)
  * memory for them: each NIC has ring_slots buffers for each other. */
 static unsigned ring_slots(const struct config *c, unsigned nics)
 {
-	return nics <= 16 && *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX
-		       ? P2PNIC_RING_SLOTS_MAX
-		       : 256u;
+	const unsigned most = *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX ? 16 : 4;
+
+	return nics <= most ? P2PNIC_RING_SLOTS_MAX : 256u;
 }
 
 static struct fabric fabric_of(const struct config *c)

@@ -106,9 +106,9 @@ static void test_buffer_sizes(void **state)
 		unsigned mtu, buffer_bytes, ring_slots, packet_memory_mib;
 	} sizes[] = {{"{}", 68, 2048, 1024, 16}, {"{}", 1778, 2048, 1024, 16},
 		{"{}", 1779, 4096, 1024, 16}, {"{}", 3826, 4096, 1024, 16},
-		{"{}", 3827, 16384, 256, 32}, {"{}", 9000, 16384, 256, 32},
-		{"{}", 16114, 16384, 256, 32}, {"{buffer_bytes: 4096}", 1500, 4096, 1024, 16},
-		{"{buffer_bytes: 16384, ring_slots: 1024}", 1500, 16384, 1024, 64}};
+		{"{}", 3827, 16384, 1024, 64}, {"{}", 9000, 16384, 1024, 64},
+		{"{}", 16114, 16384, 1024, 64}, {"{buffer_bytes: 4096}", 1500, 4096, 1024, 16},
+		{"{buffer_bytes: 16384, ring_slots: 256}", 1500, 16384, 256, 32}};
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
 		char text[256];
@@ -123,6 +123,9 @@ static void test_buffer_sizes(void **state)
 		assert_int_equal(*c->router->buffer_bytes, sizes[k].buffer_bytes);
 		assert_int_equal(*c->router->ring_slots, sizes[k].ring_slots);
 		assert_int_equal(*c->router->packet_memory_mib, sizes[k].packet_memory_mib);
+		config_size(c, 5); /* of large buffers fewer fit */
+		assert_int_equal(*c->router->ring_slots,
+			sizes[k].buffer_bytes < 16384 ? P2PNIC_RING_SLOTS_MAX : 256);
 		config_free(c);
 	}
 }
