@@ -16,6 +16,8 @@ import pytest
 from network import P2PNIC, Network, descriptors, eventually, mac, run
 from test_kernel import KernelNetwork
 
+pytestmark = pytest.mark.hostile("clients that break off, ask for too much and read nothing")
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

@@ -216,6 +216,7 @@ def test_rotation(network):
     assert len(interfaces) == len(statistics) == 2 and len(packets) > 600
 
 
+@pytest.mark.hostile("a client that dies or reads nothing")
 def test_a_reader_that_sleeps(network):
     """The ring comes around: what is lost is counted, and packets are forwarded."""
     capture = Capture(network, "-p", "rx", "-i", "nic1")
@@ -233,6 +234,7 @@ def test_a_reader_that_sleeps(network):
     assert f"{statistics[0]['lost']} packets lost by the capture" in capture.said
 
 
+@pytest.mark.hostile("a client that dies or reads nothing")
 def test_a_nic_that_is_restarted(network):
     """It captures on; the other one's is not touched."""
     network.rings = False
@@ -252,6 +254,7 @@ def test_a_nic_that_is_restarted(network):
     capture.end()
 
 
+@pytest.mark.hostile("a client that dies or reads nothing")
 def test_a_router_that_is_killed(network):
     """The command ends, with what it has; the next router finds NICs that capture, and ends it."""
     network.rings = False

@@ -148,6 +148,7 @@ def test_good_one_is_read(tmp_path):
     assert "no such interface" in refuse(tmp_path, good(tmp_path).encode())
 
 
+@pytest.mark.hostile("files that are damaged")
 @pytest.mark.parametrize("octets", [
     pytest.param(b"", id="empty"),
     pytest.param(b"\0" * 1000, id="zeros"),
@@ -169,12 +170,14 @@ def test_no_configuration_at_all(tmp_path, octets):
     assert re.search(r"router\.yaml:\d+: ", refuse(tmp_path, octets))
 
 
+@pytest.mark.hostile("files that are damaged")
 def test_truncated_anywhere(tmp_path):
     text = good(tmp_path).encode()
     for end in range(0, len(text), 13):
         refuse(tmp_path, text[:end])
 
 
+@pytest.mark.hostile("files that are damaged")
 def test_changed_anywhere(tmp_path):
     rng = random.Random(5)
     for _ in range(60):

@@ -16,6 +16,8 @@ from scapy.all import (ICMP, IP, TCP, UDP, Ether, IPOption_LSRR, IPOption_NOP, I
 
 from network import Network, eventually, mac, processes_of
 
+pytestmark = pytest.mark.hostile("frames of strangers: damaged, cut, random")
+
 ROUTES = [
     {"prefix": "198.0.0.0/8", "via": "10.0.2.3"},
     {"prefix": "198.18.100.0/24", "via": "10.0.2.2"},

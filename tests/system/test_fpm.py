@@ -175,6 +175,7 @@ def test_replaced_in_one_frame(network):
         eventually(lambda: counted(network, "pending") == 0, what="no more")
 
 
+@pytest.mark.hostile("a zebra that sends nonsense, reads late or comes twice")
 def test_hanging_nic(network):
     """A NIC that hangs forwards by an old table: no answer until it has the new one."""
     with Zebra(network) as zebra:
@@ -191,6 +192,7 @@ def test_hanging_nic(network):
         assert zebra.answer(60)[:2] == ("10.14.0.0/16", "offload")
 
 
+@pytest.mark.hostile("a zebra that sends nonsense, reads late or comes twice")
 def test_thousands_and_a_slow_reader(network):
     """All are acknowledged, each once; who does not read is let go, and the router goes on."""
     prefixes = [f"10.{64 + (k >> 8)}.{k & 255}.0/24" for k in range(20000)]
@@ -217,6 +219,7 @@ def test_thousands_and_a_slow_reader(network):
                network.router.messages(), what="it is said")
 
 
+@pytest.mark.hostile("a zebra that sends nonsense, reads late or comes twice")
 def test_garbage(network):
     """Other protocols, broken lengths, broken messages: closed or passed over, and the next is
     served."""
@@ -236,6 +239,7 @@ def test_garbage(network):
         assert zebra.answer()[:2] == ("10.15.0.0/16", "offload")
 
 
+@pytest.mark.hostile("a zebra that sends nonsense, reads late or comes twice")
 def test_newcomer_replaces(network):
     route(network, "add", "10.16.0.0/16")
     with Zebra(network) as first, Zebra(network) as second:

@@ -17,6 +17,8 @@ from scapy.all import IP, UDP, Ether, raw
 from network import P2PNIC, cpu_seconds, descriptors, enter, eventually, mac, processes_of
 from stream import Stream
 
+pytestmark = pytest.mark.hostile("parts of a router that hang")
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos"))
 from world import Inject  # noqa: E402
 

@@ -273,6 +273,7 @@ def test_carrier_follows_the_port(kernel):
     eventually(kernel.answers, what="an echo")
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_nic_killed(kernel):
     """It takes carrier away, not the tap, and comes back with both."""
     index = kernel.link("nic1")["ifindex"]
@@ -285,6 +286,7 @@ def test_nic_killed(kernel):
     eventually(kernel.answers, what="an echo")
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_tap_deleted(kernel):
     """It is made again, without addresses."""
     kernel.ip(kernel.kernel, "link", "delete", "nic1")
@@ -496,6 +498,7 @@ def test_renamed_tap_forwards(kernel):
 
 # --- Ends -----------------------------------------------------------------------------------------
 
+@pytest.mark.hostile("taps and processes that go")
 def test_router_killed(kernel):
     """Host to tap and back: no echo is lost, without a router and when the next one takes over; and
     the tap has carrier all the while."""
@@ -512,6 +515,7 @@ def test_router_killed(kernel):
     assert kernel.carrier_changes("nic1") == changes
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_punt_killed(kernel):
     """Another one serves the same rings and taps."""
     punt, index = kernel.pid("punt"), kernel.link("nic1")["ifindex"]
@@ -527,6 +531,7 @@ def test_punt_killed(kernel):
     assert kernel.answers()
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_punt_hangs(kernel):
     punt = kernel.pid("punt")
     os.kill(punt, signal.SIGSTOP)
@@ -534,6 +539,7 @@ def test_punt_hangs(kernel):
     eventually(kernel.answers, what="an echo")
 
 
+@pytest.mark.hostile("taps and processes that go")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_router_killed_and_punt_of_no_use(kernel, how):
     """The keeper has what the next router needs; one that was only stopped is woken."""
@@ -546,6 +552,7 @@ def test_router_killed_and_punt_of_no_use(kernel, how):
     eventually(kernel.answers, what="an echo")
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_keeper_killed(kernel):
     with kernel.echoes():
         os.kill(kernel.pid("keeper"), signal.SIGKILL)
@@ -555,6 +562,7 @@ def test_keeper_killed(kernel):
         Network.start(kernel)
 
 
+@pytest.mark.hostile("taps and processes that go")
 def test_router_and_keeper_killed(kernel):
     """NICs are started anew; their taps are found with the punt process."""
     index = kernel.link("nic1")["ifindex"]

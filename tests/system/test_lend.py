@@ -57,6 +57,7 @@ def test_packets_cross(permitted, method, port):
         network.close()
 
 
+@pytest.mark.hostile("a peer that dies, and one that is not ours")
 @pytest.mark.parametrize("method", ["rd", "hy"])
 def test_deaths(permitted, method):
     """A NIC that dies and returns has new memory, which the others send from then; a router that
@@ -83,6 +84,7 @@ def test_deaths(permitted, method):
         network.close()
 
 
+@pytest.mark.hostile("a peer that dies, and one that is not ours")
 @pytest.mark.parametrize("share", ["yes", "no"])
 def test_memif_peer_has_their_memory(tmp_path, tmp_path_factory, share):
     """A memif peer of a NIC that shares gets the other NICs' packet memories as regions, once they

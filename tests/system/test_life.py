@@ -7,10 +7,13 @@ import signal
 import socket
 import time
 
+import pytest
 from scapy.all import IP, UDP, Ether, raw
 
 from network import cpu_seconds, descriptors, eventually, inside, mac, processes_of, run
 from stream import Stream
+
+pytestmark = pytest.mark.hostile("parts of a router that die, hang and come back")
 
 
 def frame(ingress, egress):

@@ -18,10 +18,10 @@ import pytest
 
 from network import P2PNIC, Router, eventually, processes_of
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.hostile("a memif peer of other make"), pytest.mark.skipif(
     not shutil.which("dpdk-testpmd")
     or not glob.glob("/usr/lib/*/dpdk/pmds-*/librte_net_memif.so*"),
-    reason="no dpdk-testpmd with memif here (Debian packages dpdk-dev and librte-net-memif23)")
+    reason="no dpdk-testpmd with memif here (Debian packages dpdk-dev and librte-net-memif23)")]
 CORES = ",".join(map(str, sorted(os.sched_getaffinity(0))))
 PACKETS = 2000  # each way, in a second
 

@@ -14,6 +14,8 @@ from scapy.all import IP, UDP, Ether, raw
 from memif_peer import Client, Refused, Server
 from network import P2PNIC, Router, eventually, processes_of
 
+pytestmark = pytest.mark.hostile("a memif peer with other habits")
+
 SECRET = b"not-for-others"
 
 

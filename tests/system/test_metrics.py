@@ -207,6 +207,7 @@ def test_process_may_nothing(net):
     assert status["NoNewPrivs"] == "1"
 
 
+@pytest.mark.hostile("clients and routers that misbehave")
 def test_bad_clients(net):
     """Too many, silent, half, huge, garbage: the next one is served, the router as before."""
     pid, router = pid_of(net), net.router.process.pid
@@ -226,6 +227,7 @@ def test_bad_clients(net):
     assert pid_of(net) == pid and net.router.process.pid == router
 
 
+@pytest.mark.hostile("clients and routers that misbehave")
 def test_router_stopped_and_killed(net):
     """The process is there, and says that there is no answer; the next router has it."""
     pid = pid_of(net)

@@ -160,6 +160,7 @@ def test_module_absent(tmp_path):
     assert as_json(host)["nics"][0]["bind"].startswith("(modprobe vfio-pci && cd /sys/")
 
 
+@pytest.mark.hostile("PCI functions as none should be")
 @pytest.mark.parametrize("config", [64, 0])
 def test_config_short(host, config):
     host.switch(2, config=config)
@@ -193,6 +194,7 @@ def test_many(host):
     assert len(ways(host)) == 36
 
 
+@pytest.mark.hostile("PCI functions as none should be")
 def test_broken(host):
     host.switch(4)
     os.unlink(host.at("0000:04:00.0") / "vendor")
@@ -293,6 +295,7 @@ def test_doctor_one_port(host):
     assert "behind 0000:00:01.0, which is no switch" in next(iter(ways(host).values()))[1]
 
 
+@pytest.mark.hostile("PCI functions as none should be")
 def test_doctor_broken(host):
     host.switch(2)
     (host.at("0000:04:00.0") / "device").write_text("many\n")

@@ -185,6 +185,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_capture_that_cannot_be_read_to_its_end(place, damage):
     make, says, frames = DAMAGED[damage]
@@ -205,6 +206,7 @@ def test_capture_that_cannot_be_read_to_its_end(place, damage):
     assert says in json.loads(done.stdout)["input"][0]["fault"]
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 @pytest.mark.parametrize("content,says", [
     (b"", "truncated dump file"),
     (b"\xd4\xc3\xb2\xa1\x02\x00", "truncated dump file"),
@@ -335,6 +337,7 @@ def test_failed_run_leaves_earlier_output(place):
     assert (place / "out" / "verdicts").read_bytes() != before["verdicts"]
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 def test_disk_full(place):
     """Sent is what can be read back; the rest is counted, and said."""
     if os.geteuid() != 0:
@@ -442,6 +445,7 @@ def test_output_that_cannot_be_replaced(place, name):
     assert set(os.listdir(place / "out")) == before
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 @pytest.mark.parametrize("whom, said", [("replay", r"interrupted after \d+ of 400000 frames"),
                                         ("nic", r"the NICs' process ended after \d+ of 400000 "
                                                 r"frames")])
@@ -562,6 +566,7 @@ def test_jumbo_frames(place, method):
     assert [raw(p[Raw]) for p in came] == [raw(f[Raw]) for f in frames[:4]]
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 def test_frames_of_all_lengths(place):
     frames = [Ether(dst=mac(1), src=mac(1, 2), type=0x800) / Raw(b"E" * n) for n in range(
         0, 3000, 37)]
@@ -573,6 +578,7 @@ def test_frames_of_all_lengths(place):
     assert sum(v[-1] == "not-delivered:oversize" for v in verdicts(place).values()) == long
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 @pytest.mark.parametrize("case,says", [
     ("missing", r"nowhere.pcap: No such file"),
     ("no capture", r"unknown file format"),
@@ -597,6 +603,7 @@ def test_wrong_input(place, case, says):
     assert not [name for name in os.listdir(place) if name.startswith("p2pnic-replay")]
 
 
+@pytest.mark.hostile("captures that are damaged, files in the way")
 @pytest.mark.parametrize("text, named", [
     ("", "verdicts"), ("a 1 2.3 4\n", "verdicts"), (VERDICTS, "verdicts"),
     (VERDICTS + "\n", "nic2.pcap")])

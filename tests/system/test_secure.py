@@ -18,6 +18,8 @@ import pytest
 from network import P2PNIC, eventually, processes_of, run
 from test_life import passes
 
+pytestmark = pytest.mark.hostile("other users of the machine")
+
 # Two users of this run alone: what it makes at /tmp/p2pnic-UID meets no other run's.
 VICTIM = 30000 + os.getpid() % 10000 * 2
 STRANGER = VICTIM + 1
@@ -243,7 +245,7 @@ def server_of(user, path, kind):
             server.kill()
 
 
-@pytest.mark.parametrize("user", [0, VICTIM])
+@pytest.mark.parametrize("user", [0, VICTIM], ids=["root", "victim"])
 def test_who_listens_is_not_killed(user):
     """A socket of the NIC's name, served by what is no NIC of ours: its process lives, and the
     router says what is wrong."""

@@ -222,6 +222,7 @@ def test_cells(tmp_path):
         assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == reasons
 
 
+@pytest.mark.hostile("a router that tells nonsense")
 @pytest.mark.parametrize("words", [["show", "nic"], ["reload"]])
 @pytest.mark.parametrize("answer", [b"", b"{", b"[]\n", b"\0\n", b"{}", b'{"port": []}'])
 def test_answer_that_is_none(tmp_path, words, answer):

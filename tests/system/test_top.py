@@ -257,6 +257,7 @@ def test_wrong_usage(words, why):
     assert done.returncode == 2 and why in done.stderr and not done.stdout
 
 
+@pytest.mark.hostile("a router that tells nonsense")
 def test_hostile_answers(router):
     """What is no answer of a router is said, and nothing else happens."""
     for broken in ({}, {"time": "x"}, {"time": 1, "router": []},

@@ -23,6 +23,8 @@ from vfio_user_peer import (DMA_MAP, DMA_READ, DMA_UNMAP, DMA_WRITE, ERROR, FEAT
                             REGION_WRITE_MULTI, REPLY, RESET, SET_IRQS, UNMAP_ALL, VERSION, WRITE,
                             Client, Gone, access, dma_map, irq_set, pack, version)
 
+pytestmark = pytest.mark.hostile("a vfio-user client that breaks the rules")
+
 
 @pytest.fixture(scope="module")
 def shared():

@@ -3,9 +3,13 @@
 
 import struct
 
+import pytest
+
 from vfio_user_nic import (BAR0, BAR2, CONFIG, COUNTER_DMA_FAULTS, COUNTER_DMA_LOST, COUNTER_SENT,
                            PACKET_MEMORY, memory, running, well)
 from vfio_user_peer import DMA_READ, access, pack
+
+pytestmark = pytest.mark.hostile("a vfio-user client that answers wrongly, late or never")
 
 SLOTS, BUFFER = 64, 2048
 PEER = 66  # the host's ring of exceptions
