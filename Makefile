@@ -102,6 +102,7 @@ bench-setup: setup
 
 bench bench-quick: bench-setup
 	@bench/build-dpdk || echo "bench: without DPDK: p2pnic, Linux and the loops only"
+	@bench/fetch-xdp-tools || echo "bench: without xdp-forward"
 	@$(PYTHON) bench/bench.py $(if $(filter bench-quick,$@),--quick)
 
 # Is this tree slower than BASE, a commit or a file of results? make bench-compare BASE=main [NEW=FILE]

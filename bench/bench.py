@@ -354,11 +354,12 @@ def bench(arguments, settings, rounds, skip):
         if text not in notes:
             notes.append(text)
 
+    def wanted(device):
+        return not arguments.only or any(w in device.name + " " + device.method
+                                         for w in arguments.only.split(","))
+
     chosen = []
-    for device in memif_devices(not arguments.quick):
-        if arguments.only and not any(w in device.name + " " + device.method
-                                      for w in arguments.only.split(",")):
-            continue
+    for device in filter(wanted, memif_devices(not arguments.quick)):
         why = device.available()
         if why:
             note("skipped: %s %s: %s" % (device.name, device.method, why))
@@ -398,7 +399,7 @@ def bench(arguments, settings, rounds, skip):
     if "cost" not in skip:
         result["cost"] = cost.rows(Samples, rounds, settings, note)
     if "veth" not in skip:
-        result["throughput"] += veth.rows(Samples, arguments.quick,
+        result["throughput"] += veth.rows(Samples, wanted, arguments.quick,
                                           1 if arguments.quick else rounds, settings, note)
     result["notes"] = notes
     result["seconds"] = round(time.time() - begin, 1)

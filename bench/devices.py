@@ -34,6 +34,10 @@ def tester_mac(port):
     return "02:00:00:00:01:%02x" % port
 
 
+class Refused(Exception):
+    """The device did not do the work, or could not be measured."""
+
+
 class Run:
     """One start of a device: its sockets and processors."""
 
@@ -68,6 +72,21 @@ class Device:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out,
                                             stderr=subprocess.STDOUT, start_new_session=True,
                                             preexec_fn=first_class, **more)
+
+    def wait_for_line(self, text, seconds=20):
+        """Until the device has printed that it forwards."""
+        until = time.monotonic() + seconds
+        while True:
+            ended = self.process.poll() is not None
+            with open(self.log, errors="replace") as f:
+                printed = f.read()
+            if text in printed:
+                return
+            if ended or time.monotonic() > until:
+                raise Refused("%s %s: %s before it printed \"%s\": see %s" % (
+                    self.name, self.method, "it ended" if ended else "%d s passed" % seconds, text,
+                    os.path.relpath(self.log, ROOT)))
+            time.sleep(0.01)
 
     def available(self):
         """None, or why the device cannot be measured here."""
@@ -280,11 +299,7 @@ class P2pnic(Device):
     def prioritise(self):
         """Waits until the NICs forward, and gives them the place on the processors that the others
         have: they are sessions of their own."""
-        for _ in range(1000):
-            with open(self.log) as f:
-                if "NICs forward" in f.read() or self.process.poll() is not None:
-                    break
-            time.sleep(0.01)
+        self.wait_for_line("NICs forward")
         engines = [p for p in self.pids() if b"\0nic\0" in command_line(p)]
         for pid in engines:
             try:

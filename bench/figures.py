@@ -36,6 +36,8 @@ STYLES = {
     "linux forwarding": ("#8c564b", 5, 1, 2),
     "linux forwarding, gro": ("#8c564b", 7, 2, 2),
     "linux forwarding, unsteered": ("#8c564b", 9, 3, 2),
+    "xdp-forward": ("#cc79a7", 5, 1, 2),
+    "xdp-forward, unsteered": ("#cc79a7", 9, 3, 2),
     "testpmd (fixed ports)": ("#cc79a7", 4, 2, 2),
     "copy loop": ("#000000", 6, 2, 1.5),
     "the tester itself": ("#000000", 8, 3, 1.5),

@@ -8,10 +8,7 @@ import time
 
 import devices
 
-
-class Refused(Exception):
-    """The device did not do the work, or could not be measured."""
-
+Refused = devices.Refused
 
 KINDS = ("near", "busy", "far")  # of windows (tester/tester.h), the best first
 WINDOWS_MIN = 5  # of a kind, for their median to say something
@@ -152,10 +149,7 @@ def run_checked(device, ports, patterns, sizes, settings, extra=()):
             check_work(device, entry)
         return runs
     finally:
-        if pair:
-            pair.stop()
-        else:
-            device.stop()
+        (pair or device).stop()
         sweep(directory)
 
 
@@ -179,8 +173,9 @@ def cpu_of_load(device, run, load, settings):
     extra = ["-c", "none"] if load == "full" else ["-r", "1", "-c", "full"]
     longer = Settings()
     longer.seconds, longer.tester_cpu = 2.5, settings.tester_cpu
-    pair = Pair(device, run, ["1in-1out"], [64], longer, extra, realtime=False)
+    pair = None
     try:
+        pair = Pair(device, run, ["1in-1out"], [64], longer, extra, realtime=False)
         time.sleep(1.5)
         before, begin = device.cpu_split(), time.monotonic()
         time.sleep(1.0)
@@ -189,4 +184,4 @@ def cpu_of_load(device, run, load, settings):
             raise Refused("%s %s: ended too early" % (device.name, device.method))
         return [100 * (b - a) / seconds for a, b in zip(before, after)]
     finally:
-        pair.stop()
+        (pair or device).stop()

@@ -8,8 +8,10 @@ The tester sits on g0…, the device on d0…. Linux forwards in the context of 
 on the veth; receive packet steering moves that to the processor under test. Needs root; else
 skipped.
 """
+import glob
 import os
 import subprocess
+import sys
 import time
 
 import devices
@@ -87,7 +89,8 @@ class Linux(VethDevice):
         self.steer, self.gro = steer, gro
         self.name = "linux forwarding" + ("" if steer else ", unsteered") + (", gro" if gro else "")
 
-    def start(self, run):
+    def settings(self, run):
+        """Commands of a shell: addresses, neighbours and routes, and who works."""
         settings = ["sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 "
                     "net.ipv4.conf.default.rp_filter=0"]
         for p in range(run.ports):
@@ -101,7 +104,58 @@ class Linux(VethDevice):
                     1 << run.cpu, p)]
             if self.gro:
                 settings += ["ethtool -K d%d gro on" % p]
-        within(DEVICE, "sh", "-ec", "; ".join(settings))
+        return settings
+
+    def start(self, run):
+        within(DEVICE, "sh", "-ec", "; ".join(self.settings(run)))
+
+
+class XdpForward(Linux):
+    """xdp-forward of xdp-tools: looks up in the kernel's FIB where frames come in, as XDP programs,
+    and passes them on without an skb. Steered: a thread of the kernel's for each receiver (threaded
+    NAPI), on the processor under test; receive packet steering comes after XDP."""
+    FOLDER = os.path.join(devices.BENCH, "xdp-tools", "usr")
+
+    def __init__(self, steer=True):
+        super().__init__(False)
+        self.threaded, self.name = steer, "xdp-forward" + ("" if steer else ", unsteered")
+
+    def available(self):
+        program = os.path.join(self.FOLDER, "sbin", "xdp-forward")
+        return None if os.access(program, os.X_OK) else "not there (bench/fetch-xdp-tools)"
+
+    def command(self, *words):
+        """By the loader and libraries that it was linked with, of a later Debian than the host's.
+        Each program alone on its link, without libxdp's dispatcher before it."""
+        libraries = glob.glob(os.path.join(self.FOLDER, "lib", "*-linux-gnu"))[0]
+        loader, = glob.glob(os.path.join(libraries, "ld-linux-*.so.*"))
+        return ["env", "LIBXDP_SKIP_DISPATCHER=1", loader, "--library-path", libraries,
+                os.path.join(self.FOLDER, "sbin", "xdp-forward"), *words]
+
+    def start(self, run):
+        links = ["d%d" % p for p in range(run.ports)]
+        super().start(run)
+        within(DEVICE, *self.command("load", *links))
+        if self.threaded:
+            known = kernel_threads("napi/")
+            within(DEVICE, "sh", "-ec", "; ".join("echo 1 > /sys/class/net/%s/threaded" % link
+                                                  for link in links))
+            for pid in kernel_threads("napi/") - known:
+                os.sched_setaffinity(pid, [run.cpu])
+                os.setpriority(os.PRIO_PROCESS, pid, -20)
+
+
+def kernel_threads(prefix):
+    """Process ids of the kernel's threads whose names begin so."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/comm" % pid) as f:
+                if f.read().startswith(prefix):
+                    found.add(int(pid))
+        except OSError:
+            pass
+    return found
 
 
 class P2pnic(VethDevice, devices.P2pnic):
@@ -137,12 +191,8 @@ class L3fwd(VethDevice, devices.L3fwd):
 
     def start(self, run):
         super().start(run)
-        # It looks for links first, and takes nothing meanwhile.
-        for _ in range(1500):
-            with open(self.log, errors="replace") as f:
-                if "entering main loop" in f.read() or self.process.poll() is not None:
-                    break
-            time.sleep(0.01)
+        # It waits for its links first, 9 s at most, and takes nothing meanwhile.
+        self.wait_for_line("entering main loop")
 
 
 class Wire(VethDevice):
@@ -157,17 +207,27 @@ class Wire(VethDevice):
             ip("-n", GENERATOR, "link", "set", name, "addrgenmode", "none", "up")
 
 
-def rows(samples_of, quick, rounds, settings, note):
-    """samples_of: bench.Samples"""
+def all_devices():
+    return [P2pnic("wr"), P2pnic("wr", "af_packet"), Linux(), Linux(gro=True), Linux(False),
+            XdpForward(), XdpForward(False), L3fwd(), L3fwd(False)]
+
+
+def rows(samples_of, wanted, quick, rounds, settings, note):
+    """samples_of: bench.Samples; wanted: of a device, whether it is to be measured"""
     if os.geteuid() != 0:
         note("skipped: veth: needs root")
         return []
     sizes = [64] if quick else [64, 512, 1518]
-    chosen = [Linux(), Linux(gro=True), Linux(False), P2pnic("wr"), P2pnic("wr", "af_packet"),
-              L3fwd(), L3fwd(False), Wire()]
+    chosen = [d for d in all_devices() if wanted(d)]
+    if not chosen:
+        return []
+    chosen.append(Wire())
     samples = {d: samples_of() for d in chosen}
-    for _ in range(rounds):
+    for number in range(rounds):
         for device in chosen:
+            print("  veth, round %d of %d: %-38s" % (
+                number + 1, rounds, device.name + " " + device.method), end="\r", file=sys.stderr,
+                  flush=True)
             why = device.available()
             if why:
                 note("skipped: %s %s: %s" % (device.name, device.method, why))
@@ -181,6 +241,7 @@ def rows(samples_of, quick, rounds, settings, note):
                 note("refused: %s" % why)
             except subprocess.CalledProcessError as why:
                 note("skipped: %s: %s" % (device.name, (why.stderr or str(why)).strip()))
+    print(" " * 74, end="\r", file=sys.stderr)
     wire = samples[chosen[-1]]
     out = []
     for device in chosen[:-1]:

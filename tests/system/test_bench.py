@@ -16,6 +16,7 @@ sys.path.insert(0, BENCH)
 import compare  # noqa: E402
 import devices  # noqa: E402
 import figures  # noqa: E402
+import measure  # noqa: E402
 import origin  # noqa: E402
 import veth  # noqa: E402
 
@@ -209,6 +210,50 @@ def test_ports_of_l3fwd():
     assert veth.L3fwd().ports(run) == ["net_af_xdp0,iface=d0", "net_af_xdp1,iface=d1"]
     assert veth.L3fwd(False).ports(run)[0] == "net_af_xdp0,iface=d0,busy_budget=0"
     assert "--vdev=net_af_xdp1,iface=d1" in veth.L3fwd().eal(run, "1")
+
+
+class Said(devices.Device):
+    """A device that prints a line, and maybe ends."""
+    name = "made up"
+
+    def start(self, script):
+        self.launch(["sh", "-c", script])
+
+
+@pytest.mark.parametrize("script, says", [
+    ("echo it forwards; exec sleep 100", None),
+    ("echo it fails; exit 1", "made up -: it ended before it printed \"it forwards\": see "),
+    ("exec sleep 100", "made up -: 1 s passed before it printed"),
+])
+def test_wait_for_line(tmp_path, monkeypatch, script, says):
+    """A device that never forwards is refused, with the reason and where to look."""
+    monkeypatch.setattr(devices, "BENCH", str(tmp_path))
+    device = Said()
+    try:
+        device.start(script)
+        if says:
+            with pytest.raises(measure.Refused) as refused:
+                device.wait_for_line("it forwards", 1)
+            assert says in str(refused.value) and str(refused.value).endswith("log/made-up")
+        else:
+            device.wait_for_line("it forwards")
+    finally:
+        device.stop()
+
+
+def test_xdp_forward(tmp_path, monkeypatch):
+    """Started by its own loader, with its own libraries; not there, it says what fetches it."""
+    monkeypatch.setattr(veth.XdpForward, "FOLDER", str(tmp_path))
+    assert "bench/fetch-xdp-tools" in veth.XdpForward().available()
+    for name in ("sbin/xdp-forward", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.touch(mode=0o755)
+    assert veth.XdpForward().available() is None
+    library = str(tmp_path / "lib" / "x86_64-linux-gnu")
+    assert veth.XdpForward().command("load", "d0")[-6:] == [
+        library + "/ld-linux-x86-64.so.2", "--library-path", library,
+        str(tmp_path / "sbin" / "xdp-forward"), "load", "d0"]
 
 
 def test_origin():
