@@ -93,7 +93,7 @@ firmware-riscv:
 deb: setup
 	@scripts/deb
 
-# What is measured beside p2pnic (DPDK's tables, its l3fwd and testpmd from Debian's source package) is
+# What is measured beside p2pnic (DPDK's tables, its l3fwd, l3fwd-graph and testpmd from Debian's source package) is
 # installed and built on first use; meson looks for it again then.
 bench-setup: setup
 	@scripts/setup $(BENCH_PACKAGES)

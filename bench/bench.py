@@ -48,7 +48,8 @@ def memif_devices(full):
                for rsize in (devices.RSIZE, devices.NIC_RSIZE)]
     fixed = [devices.Testpmd("io"), devices.Testpmd("io", "client", True)]
     if full:
-        routed += [devices.L3fwd("lpm", "client")]
+        routed += [devices.L3fwd("lpm", "client"), devices.L3fwdGraph(rsize=devices.RSIZE),
+                   devices.L3fwdGraph("client", True)]
         fixed += [devices.Testpmd("mac")]
     # The copy loop has the rings of the NICs; a wire for each role and size of ring: the tester's
     # own maximum.
@@ -156,8 +157,10 @@ def throughput_rows(samples):
 
 
 def best(rows, key, dut, *methods):
-    """The row with the highest rate, of those with the best kind of windows; or None."""
-    found = [r for r in rows if r["dut"].startswith(dut) and r["method"] in (methods or ("-",)) and
+    """The row with the highest rate, of those with the best kind of windows; or None. dut: the name
+    without role and rings."""
+    found = [r for r in rows if r["dut"].split()[0] == dut and
+             r["method"] in (methods or ("-",)) and
              (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
     return max(found, key=lambda r: (-measure.KINDS.index(r["kind"]), r["mpps"])) if found else None
 

@@ -20,6 +20,7 @@ BENCH = os.path.join(BUILD, "bench")
 P2PNIC = os.path.join(BUILD, "cli", "p2pnic")
 DPDK = os.path.join(BENCH, "dpdk-build")
 L3FWD = os.path.join(DPDK, "examples", "dpdk-l3fwd")
+L3FWD_GRAPH = os.path.join(DPDK, "examples", "dpdk-l3fwd-graph")
 TESTPMD = os.path.join(DPDK, "app", "dpdk-testpmd")
 HUGE_PAGES = 192  # of 2 MiB, that a DPDK program here needs free
 RSIZE = 11  # log2 of the slots of a memif ring, where a device has no better one of its own
@@ -197,6 +198,29 @@ class L3fwd(Dpdk):
         # Its pool is sized by these; a zero-copy ring holds a buffer in every slot, both ways.
         command += ["--rx-queue-size=%d" % (1 << self.rsize),
                     "--tx-queue-size=%d" % (1 << self.rsize)]
+        self.launch(command)
+
+
+class L3fwdGraph(Dpdk):
+    """The same routes, which it has built in, by a graph of nodes (rte_graph). Its pool has a
+    buffer for each of 1024 slots of every ring, whatever their size."""
+    def __init__(self, role="server", zero_copy=False, rsize=NIC_RSIZE):
+        super().__init__(role, zero_copy, rsize)
+        self.name = "l3fwd-graph %s" % self.role_name()
+
+    def available(self):
+        return self.missing(L3FWD_GRAPH)
+
+    def start(self, run):
+        # The first lcore only prints statistics, once a second; both share the processor under
+        # test.
+        command = [L3FWD_GRAPH] + self.eal(run, "(0,1)@%d" % run.cpu)
+        command[command.index("-l")] = "--lcores"
+        # Its tables come after its ports, when a zero-copy client can add no memory.
+        command += ["-m", "256"] * self.zero_copy
+        command += ["--", "-P", "-p", hex((1 << run.ports) - 1),
+                    "--config=" + ",".join("(%d,0,1)" % p for p in range(run.ports))]
+        command += ["--eth-dest=%d,%s" % (p, tester_mac(p)) for p in range(run.ports)]
         self.launch(command)
 
 

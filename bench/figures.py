@@ -32,6 +32,7 @@ STYLES = {
     "p2pnic af_packet wr": ("#0072b2", 6, 2, 2),
     "l3fwd, zero-copy": ("#d55e00", 7, 1, 2),
     "l3fwd, copying": ("#e69f00", 5, 1, 2),
+    "l3fwd-graph": ("#f0e442", 9, 1, 2),
     "l3fwd af_xdp": ("#d55e00", 7, 1, 2),
     "linux forwarding": ("#8c564b", 5, 1, 2),
     "linux forwarding, gro": ("#8c564b", 7, 2, 2),
@@ -81,6 +82,8 @@ def label(row):
     name = row["dut"]
     if name.startswith("l3fwd af_xdp"):
         return "l3fwd af_xdp"
+    if name.startswith("l3fwd-graph"):
+        return "l3fwd-graph"
     if name.startswith("l3fwd"):
         return "l3fwd, zero-copy" if "zero-copy" in name else "l3fwd, copying"
     if name.startswith("testpmd"):
@@ -245,9 +248,9 @@ plot """ % (family, result["source"], 1.2 * most) + ", ".join(plots) + "\n"))
     return drawn
 
 
-def best(result, prefix, method, pattern, size):
+def best(result, name, method, pattern, size):
     found = [r["mpps"] for r in result["throughput"] if r["link"] == "memif" and r["routed"] and
-             r["dut"].startswith(prefix) and r["method"] == method and r["pattern"] == pattern and
+             r["dut"].split()[0] == name and r["method"] == method and r["pattern"] == pattern and
              r["frame_bytes"] == size]
     return max(found) if found else None
 

@@ -13,6 +13,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bench")
 sys.path.insert(0, BENCH)
+import bench  # noqa: E402
 import compare  # noqa: E402
 import devices  # noqa: E402
 import figures  # noqa: E402
@@ -254,6 +255,25 @@ def test_xdp_forward(tmp_path, monkeypatch):
     assert veth.XdpForward().command("load", "d0")[-6:] == [
         library + "/ld-linux-x86-64.so.2", "--library-path", library,
         str(tmp_path / "sbin" / "xdp-forward"), "load", "d0"]
+
+
+def test_l3fwd_graph(monkeypatch):
+    """Its two lcores share the processor under test; memory beforehand only where it can add none.
+    It is not what "l3fwd" means in the ratios."""
+    monkeypatch.setattr(devices, "huge_pages", lambda: devices.HUGE_PAGES)
+    run, started = devices.Run("/d", 2, 1), []
+    for zero_copy in (False, True):
+        device = devices.L3fwdGraph("client", zero_copy)
+        device.launch = started.append
+        device.start(run)
+    for command, zero_copy in zip(started, (False, True)):
+        assert command[command.index("--lcores") + 1] == "(0,1)@1" and "-l" not in command
+        assert ("-m" in command[:command.index("--")]) == zero_copy
+        assert "--config=(0,0,1),(1,0,1)" in command and "--eth-dest=1,02:00:00:00:01:01" in command
+    rows = [{**row(name, 64, [rate]), "routed": True}
+            for name, rate in (("l3fwd lpm server 512", 20.0), ("l3fwd-graph server 2048", 30.0))]
+    assert bench.best(rows, ("1in-1out", 64), "l3fwd")["mpps"] == 20.0
+    assert [figures.label(r) for r in rows] == ["l3fwd, copying", "l3fwd-graph"]
 
 
 def test_origin():
