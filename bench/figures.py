@@ -37,6 +37,7 @@ STYLES = {
     "linux forwarding": ("#8c564b", 5, 1, 2),
     "linux forwarding, gro": ("#8c564b", 7, 2, 2),
     "linux forwarding, unsteered": ("#8c564b", 9, 3, 2),
+    "linux flowtable": ("#e69f00", 5, 1, 2),
     "xdp-forward": ("#cc79a7", 5, 1, 2),
     "xdp-forward, unsteered": ("#cc79a7", 9, 3, 2),
     "testpmd (fixed ports)": ("#cc79a7", 4, 2, 2),

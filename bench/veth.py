@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""veth links: Linux forwarding, and p2pnic on af_xdp, between two network namespaces of the bench's
-own.
+"""veth links: Linux's own ways to forward, and p2pnic and DPDK on af_xdp, between two network
+namespaces of the bench's own.
 
     pt-gen: g0 … g3  ═══ veth ═══  d0 … d3 :pt-dut
 
@@ -9,6 +9,7 @@ on the veth; receive packet steering moves that to the processor under test. Nee
 skipped.
 """
 import glob
+import json
 import os
 import subprocess
 import sys
@@ -78,6 +79,9 @@ class VethDevice(devices.Device):
     def tester_ports(self, run):
         return ["%s:g%d" % (self.end, p) for p in range(run.ports)]
 
+    def check(self, runs):
+        """Raises Refused if the tester's runs are not of what the name says."""
+
 
 class Linux(VethDevice):
     """steer: on the processor under test; else where the tester's system calls bring the packets.
@@ -108,6 +112,53 @@ class Linux(VethDevice):
 
     def start(self, run):
         within(DEVICE, "sh", "-ec", "; ".join(self.settings(run)))
+
+
+class Flowtable(Linux):
+    """Forwarding by a flow table of nftables (Linux's "fast path"): the first packets of a flow
+    pass the stack and its connection tracking, all others go from the ingress hook to the other
+    link. Steered, with GRO on."""
+    TABLE = "p2pnic_bench"
+
+    def __init__(self):
+        super().__init__(gro=True)
+        self.name = "linux flowtable"
+
+    def ruleset(self, run):
+        return """table ip %s {
+    flowtable f { hook ingress priority 0; devices = { %s }; }
+    chain forward { type filter hook forward priority 0; counter; flow add @f; }
+}
+""" % (self.TABLE, ", ".join("d%d" % p for p in range(run.ports)))
+
+    def settings(self, run):
+        # A flow is entered with its way back.
+        return super().settings(run) + ["ip route replace 198.19.%d.0/24 via 10.0.%d.10" % (p, p)
+                                        for p in range(run.ports)]
+
+    def start(self, run):
+        super().start(run)
+        done = subprocess.run(["ip", "netns", "exec", DEVICE, "nft", "-f", "-"],
+                              input=self.ruleset(run), capture_output=True, text=True)
+        if done.returncode:
+            lacks = "No such file or directory" in done.stderr
+            raise measure.Refused("%s: %s" % (
+                self.name, "this kernel has no flow tables (CONFIG_NF_FLOW_TABLE, "
+                "CONFIG_NFT_FLOW_OFFLOAD)" if lacks else done.stderr.strip()))
+
+    def check(self, runs):
+        done = subprocess.run(["ip", "netns", "exec", DEVICE, "nft", "-j", "list", "chain", "ip",
+                               self.TABLE, "forward"], capture_output=True, text=True, check=True)
+        slow, received = counted(done.stdout), sum(r["run"]["received"] for r in runs)
+        if slow > received / 10:
+            raise measure.Refused("%s: %d of %d packets did not take the flow table's way" % (
+                self.name, slow, received))
+
+
+def counted(listing):
+    """Packets that the first counter of a chain has seen; listing: nft's JSON."""
+    rules = [item["rule"]["expr"] for item in json.loads(listing)["nftables"] if "rule" in item]
+    return next(part["counter"]["packets"] for rule in rules for part in rule if "counter" in part)
 
 
 class XdpForward(Linux):
@@ -209,7 +260,7 @@ class Wire(VethDevice):
 
 def all_devices():
     return [P2pnic("wr"), P2pnic("wr", "af_packet"), Linux(), Linux(gro=True), Linux(False),
-            XdpForward(), XdpForward(False), L3fwd(), L3fwd(False)]
+            Flowtable(), XdpForward(), XdpForward(False), L3fwd(), L3fwd(False)]
 
 
 def rows(samples_of, wanted, quick, rounds, settings, note):
@@ -234,9 +285,11 @@ def rows(samples_of, wanted, quick, rounds, settings, note):
                 continue
             try:
                 with Links(2):
-                    for run in measure.run_checked(device, 2, ["1in-1out"], sizes, settings,
-                                                   ["-c", "full"]):
-                        samples[device].add(run)
+                    runs = measure.run_checked(device, 2, ["1in-1out"], sizes, settings,
+                                               ["-c", "full"])
+                    device.check(runs)
+                for run in runs:
+                    samples[device].add(run)
             except measure.Refused as why:
                 note("refused: %s" % why)
             except subprocess.CalledProcessError as why:

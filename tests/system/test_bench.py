@@ -257,6 +257,44 @@ def test_xdp_forward(tmp_path, monkeypatch):
         str(tmp_path / "sbin" / "xdp-forward"), "load", "d0"]
 
 
+def listed(packets):
+    """What nft -j says of the chain."""
+    return json.dumps({"nftables": [
+        {"metainfo": {"version": "1.0.6"}}, {"chain": {"name": "forward"}},
+        {"rule": {"chain": "forward", "expr": [{"counter": {"packets": packets, "bytes": 1}}]}},
+        {"rule": {"chain": "forward", "expr": [{"flow": {"op": "add", "flowtable": "@f"}}]}}]})
+
+
+@pytest.mark.parametrize("packets, refused", [(40, False), (400, True)])
+def test_flowtable_is_taken(monkeypatch, packets, refused):
+    """Packets that passed the stack all the same are not a flow table's."""
+    monkeypatch.setattr(veth.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess(
+        [], 0, listed(packets), ""))
+    runs = [{"run": {"received": 500}}, {"run": {"received": 500}}]
+    if refused:
+        with pytest.raises(measure.Refused, match="linux flowtable: 400 of 1000 packets"):
+            veth.Flowtable().check(runs)
+    else:
+        veth.Flowtable().check(runs)
+
+
+def test_flowtable_of_no_kernel(monkeypatch):
+    """What a kernel lacks is said; what else nft has to say is passed on."""
+    said = []
+
+    def run(command, **_):
+        fails = "nft" in command
+        return subprocess.CompletedProcess(command, fails, "", said[-1] if fails else "")
+
+    monkeypatch.setattr(veth.subprocess, "run", run)
+    for said_by_nft, reason in (
+            ("Error: Could not process rule: No such file or directory\ntable ip …", "has no flow"),
+            ("Error: Could not process rule: Device busy\n", "Device busy$")):
+        said.append(said_by_nft)
+        with pytest.raises(measure.Refused, match="^linux flowtable: .*" + reason):
+            veth.Flowtable().start(devices.Run("/d", 2, 1))
+
+
 def test_l3fwd_graph(monkeypatch):
     """Its two lcores share the processor under test; memory beforehand only where it can add none.
     It is not what "l3fwd" means in the ratios."""
