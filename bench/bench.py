@@ -22,6 +22,7 @@ import ipv6_tables
 import jumbo
 import measure
 import origin
+import standing
 import tables
 import veth
 
@@ -248,9 +249,6 @@ def ratio(a, b, what):
     return ("~" if a["kind"] != b["kind"] else "") + "%.2f" % (a[what] / b[what])
 
 
-MARK = {"near": "", "busy": "b", "far": "f"}
-
-
 def print_pattern(pattern, rows, limit):
     """Rates, and ratios of medians and of best windows, by frame size. b, f: there were only busy,
     far windows."""
@@ -261,13 +259,13 @@ def print_pattern(pattern, rows, limit):
     print("\n%-27s%s" % (pattern + ", Mpps", "".join("%14s" % ("%d B" % size) for _, size in keys)))
     for name in dict.fromkeys((r["dut"], r["method"]) for r in rows):
         mine = {r["frame_bytes"]: r for r in rows if (r["dut"], r["method"]) == name}
-        cells = ["%.2f%s ±%.0f%%" % (mine[size]["mpps"], MARK[mine[size]["kind"]],
+        cells = ["%.2f%s ±%.0f%%" % (mine[size]["mpps"], measure.MARK[mine[size]["kind"]],
                                      50 * mine[size]["spread"])
                  if size in mine else "" for _, size in keys]
         print("%-27s%s" % (name[0] + (" " + name[1] if name[1] != "-" else ""),
                            "".join("%14s" % c for c in cells)))
     if copies:
-        cells = ["%.2f%s" % (copies[size]["mpps"], MARK[copies[size]["kind"]])
+        cells = ["%.2f%s" % (copies[size]["mpps"], measure.MARK[copies[size]["kind"]])
                  if size in copies else "" for _, size in keys]
         print("%-27s%s" % ("copy loop", "".join("%14s" % c for c in cells)))
     if not any(best(rows, key, "p2pnic", "wr", "rd", "hy") for key in keys):
@@ -322,6 +320,7 @@ def print_tables(result):
     ipv6_tables.print_rows(result["ipv6_tables"], best, ratio)
     jumbo.print_rows(result["jumbo"], best, ratio)
     cost.print_rows(result["cost"], ratio)
+    print(standing.markdown(result))
 
 
 def main():

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import devices
+import standing
 
 # Ueno et al. 2022, 40 GbE SmartNICs; ratios of Wr to DPDK l3fwd in 4in-4out. Reported, not measured
 # here.
@@ -77,40 +78,12 @@ def block(number, points):
     return "$d%d << EOD\n%s\nEOD\n" % (number, "\n".join(" ".join(map(str, p)) for p in points))
 
 
-def label(row):
-    """The line that a row belongs to: of a peer's lookups, roles and rings the best counts, at each
-    point."""
-    name = row["dut"]
-    if name.startswith("l3fwd af_xdp"):
-        return "l3fwd af_xdp"
-    if name.startswith("l3fwd-graph"):
-        return "l3fwd-graph"
-    if name.startswith("l3fwd"):
-        return "l3fwd, zero-copy" if "zero-copy" in name else "l3fwd, copying"
-    if name.startswith("testpmd"):
-        return "testpmd (fixed ports)"
-    if name.startswith("wire"):
-        return "the tester itself"
-    return name + (" " + row["method"] if row["method"] != "-" else "")
-
-
 def extent(row):
     """(middle, least, most) Mpps of a row's runs."""
     middle = row["mpps"]
     if row.get("rates"):
         return middle, min(row["rates"]), max(row["rates"])
     return middle, middle * (1 - row["spread"] / 2), middle * (1 + row["spread"] / 2)
-
-
-def lines_of(rows):
-    """{line: {frame size: row}}, the best row of a line at each size."""
-    lines = {}
-    for row in rows:
-        mine = lines.setdefault(label(row), {})
-        size = row["frame_bytes"]
-        if size not in mine or row["mpps"] > mine[size]["mpps"]:
-            mine[size] = row
-    return lines
 
 
 def ratios(lines):
@@ -127,7 +100,7 @@ def ratios(lines):
 
 def throughput_script(title, rows):
     """Rates with the range of their runs, above; below, p2pnic's ratio to the best peer."""
-    lines, sizes = lines_of(rows), sorted({r["frame_bytes"] for r in rows})
+    lines, sizes = standing.lines_of(rows), sorted({r["frame_bytes"] for r in rows})
     data, rates, parts, numbers = "", [], [], 0
     known = list(STYLES)
     for name in sorted(lines, key=lambda n: known.index(n) if n in known else len(known)):
@@ -194,8 +167,9 @@ def latency_figures(result, folder):
         best_of = {}
         for row in result["latency"]:
             if row["condition"] == condition and row.get("cdf"):
-                if label(row) not in best_of or row["p99_ns"] < best_of[label(row)]["p99_ns"]:
-                    best_of[label(row)] = row
+                name = standing.label(row)
+                if name not in best_of or row["p99_ns"] < best_of[name]["p99_ns"]:
+                    best_of[name] = row
         if not best_of:
             continue
         data = "".join(block(n, [(ns / 1000, fraction) for ns, fraction in row["cdf"]])
@@ -294,7 +268,8 @@ def report(result, drawn):
                        best(result, "l3fwd", "-", "4in-4out", size))
         lines.append("<tr><td>%s<td>%.2f<td>%s" % (text, published, "%.2f" % (ours / other) if ours
                                                    and other else "-"))
-    lines.append("</table>")
+    lines += ["</table>", "<h2>Beside the peers</h2><p>Bold: ahead of p2pnic. b, f: there "
+              "were only busy, far windows.</p>", standing.as_html(result)]
     for name in drawn:
         lines.append('<p><img src="figures/%s.svg" alt="%s">' % (name, name))
     notes = result.get("notes", [])

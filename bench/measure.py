@@ -11,6 +11,7 @@ import devices
 Refused = devices.Refused
 
 KINDS = ("near", "busy", "far")  # of windows (tester/tester.h), the best first
+MARK = {"near": "", "busy": "b", "far": "f"}  # of a figure in a table
 WINDOWS_MIN = 5  # of a kind, for their median to say something
 
 

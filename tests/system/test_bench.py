@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ import devices  # noqa: E402
 import figures  # noqa: E402
 import measure  # noqa: E402
 import origin  # noqa: E402
+import standing  # noqa: E402
 import veth  # noqa: E402
 
 
@@ -177,6 +179,39 @@ def test_figures_of_throughput(drawn):
     assert figures.style("a stranger") == figures.style("a stranger") != figures.style("another")
 
 
+def test_standing():
+    """A peer that is ahead is bold, with its reason, at the sizes where it is; limits are not. ~:
+    windows of another kind than ours."""
+    result = throughput()
+    rows = result["throughput"]
+    rows += [{**rows[0], "frame_bytes": 1518, "mpps": 10.0},
+             {**rows[0], "frame_bytes": 1518, "mpps": 11.0, "method": "hy", "kind": "busy"},
+             {**rows[0], "frame_bytes": 1518, "mpps": 99.0, "method": "bn"},
+             {**rows[2], "frame_bytes": 1518, "mpps": 12.0}, {**rows[0], "link": "veth"},
+             {**rows[0], "link": "veth", "dut": "a<b", "method": "-", "mpps": 61.0},
+             {**rows[3], "link": "tap"}]
+    rows[3] = {**rows[3], "kind": "far"}
+    result["limit"] = [{"pattern": "1in-1out", "frame_bytes": 64, "kind": "near",
+                        "copy_loop_mpps": 100.0}]
+    text = [re.sub(" +", " ", re.sub("--+", "---", line))
+            for line in standing.markdown(result).splitlines()]
+    assert text == ["", "| memif, IPv4, 1in-1out, Mpps | 64 B | 1518 B | why ahead |",
+                    "|---|---|---|---|",
+                    "| p2pnic, best of its methods | 60.50 wr | 11.00b hy | |",
+                    "| l3fwd, copying | 20.00 | | |",
+                    "| l3fwd, zero-copy | 40.50 | **~12.00** | %s |" %
+                    standing.REASONS["memif", "l3fwd, zero-copy"],
+                    "| testpmd (fixed ports) | **~99.00f** | | %s |" %
+                    standing.REASONS["memif", "testpmd (fixed ports)"],
+                    "| copy loop | 100.00 | | no peer: a limit |",
+                    "", "| veth, IPv4, 1in-1out, Mpps | 64 B | why ahead |", "|---|---|---|",
+                    "| p2pnic, best of its methods | 60.50 wr | |",
+                    "| a<b | **61.00** | not known |"]
+    page = standing.as_html(result)
+    assert "<td>l3fwd, zero-copy<td>40.50<td><b>~12.00</b><td>all its ports" in page
+    assert "<tr><td>a&lt;b<td><b>61.00</b><td>not known" in page
+
+
 def test_figures_of_tables(drawn):
     """A family a figure; a peer of one size is a line."""
     sizes = [{"af": af, "table": table, "routes": routes, "bytes_median": 1e6 * af}
@@ -311,7 +346,7 @@ def test_l3fwd_graph(monkeypatch):
     rows = [{**row(name, 64, [rate]), "routed": True}
             for name, rate in (("l3fwd lpm server 512", 20.0), ("l3fwd-graph server 2048", 30.0))]
     assert bench.best(rows, ("1in-1out", 64), "l3fwd")["mpps"] == 20.0
-    assert [figures.label(r) for r in rows] == ["l3fwd, copying", "l3fwd-graph"]
+    assert [standing.label(r) for r in rows] == ["l3fwd, copying", "l3fwd-graph"]
 
 
 def test_origin():
