@@ -300,6 +300,8 @@ def rows(samples_of, wanted, quick, rounds, settings, note):
     out = []
     for device in chosen[:-1]:
         for pattern, size in samples[device].rows:
+            if not samples[device].rates((pattern, size))[0]:
+                continue
             out.append({"dut": device.name, "method": device.method, "link": "veth",
                         "pattern": pattern, "routed": True, "frame_bytes": size,
                         **samples[device].summary((pattern, size)),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The benchmarks' own arithmetic: what results are compared by (bench/compare.py), with results
-made up here. Nothing is measured."""
+"""The benchmarks' own arithmetic, with results made up here: what they are compared by
+(bench/compare.py), figures and tables. And how devices are started. Nothing is measured."""
 import itertools
 import json
 import math
@@ -22,6 +22,7 @@ import measure  # noqa: E402
 import origin  # noqa: E402
 import standing  # noqa: E402
 import veth  # noqa: E402
+from network import P2PNIC  # noqa: E402
 
 
 def row(dut, size, rates, kind="near"):
@@ -311,6 +312,27 @@ def test_flowtable_is_taken(monkeypatch, packets, refused):
             veth.Flowtable().check(runs)
     else:
         veth.Flowtable().check(runs)
+
+
+def test_linux_on_veth(permitted, monkeypatch):
+    """Linux forwards between links of the bench's own, and its work is checked; its flow table
+    does, or the kernel is said to have none. Nothing of it stays."""
+    names = ["pb%d-%s" % (os.getpid(), end) for end in ("gen", "dut")]
+    for attribute, name in zip(("GENERATOR", "DEVICE"), names):
+        monkeypatch.setattr(veth, attribute, name)
+    monkeypatch.setattr(devices, "P2PNIC", P2PNIC)
+    monkeypatch.setattr(veth.VethDevice, "end", "af_packet")  # on every kernel
+    settings = measure.Settings()
+    settings.seconds = 0.5
+    for device in (veth.Linux(False), veth.Flowtable()):
+        with veth.Links(2):
+            try:
+                runs = measure.run_checked(device, 2, ["1in-1out"], [64], settings, ["-c", "full"])
+                device.check(runs)
+                assert runs[0]["run"]["received"]
+            except measure.Refused as why:
+                assert "this kernel has no flow tables" in str(why)
+    assert not any(os.path.exists("/run/netns/" + name) for name in names)
 
 
 def test_flowtable_of_no_kernel(monkeypatch):
