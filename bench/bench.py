@@ -320,7 +320,7 @@ def print_tables(result):
     ipv6_tables.print_rows(result["ipv6_tables"], best, ratio)
     jumbo.print_rows(result["jumbo"], best, ratio)
     cost.print_rows(result["cost"], ratio)
-    print(standing.markdown(result))
+    print("%s\n\n%s\n" % (standing.markdown(result), standing.LEGEND))
 
 
 def main():

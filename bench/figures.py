@@ -246,7 +246,9 @@ def report(result, drawn):
     lines = ["<!doctype html><meta charset=utf-8><title>p2pnic: measurements</title>",
              "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em "
              ".8em;text-align:right}"
-             "img{max-width:100%}</style>", "<h1>Measurements</h1>",
+             ".peers td:first-child,.peers th:first-child,.peers td:last-child,.peers th:last-child"
+             "{text-align:left}.peers{margin:1em 0}img{max-width:100%}</style>",
+             "<h1>Measurements</h1>",
              "<p>%s, %d processors%s, kernel %s. Soft NICs are software: the engine uses the "
              "processor that a NIC's own would be. %s</p>" % (
                  html.escape(result["machine"]["processor"]), result["machine"]["processors"],
@@ -268,8 +270,8 @@ def report(result, drawn):
                        best(result, "l3fwd", "-", "4in-4out", size))
         lines.append("<tr><td>%s<td>%.2f<td>%s" % (text, published, "%.2f" % (ours / other) if ours
                                                    and other else "-"))
-    lines += ["</table>", "<h2>Beside the peers</h2><p>Bold: ahead of p2pnic. b, f: there "
-              "were only busy, far windows.</p>", standing.as_html(result)]
+    lines += ["</table>", "<h2>Beside the peers</h2><p>%s</p>" % standing.LEGEND,
+              standing.as_html(result)]
     for name in drawn:
         lines.append('<p><img src="figures/%s.svg" alt="%s">' % (name, name))
     notes = result.get("notes", [])

@@ -62,6 +62,11 @@ def lines_of(rows):
     return lines
 
 
+# What the tables' marks mean.
+LEGEND = ("Bold: ahead of p2pnic. b, f: there were only busy, far windows. ~: p2pnic's were of "
+          "another kind.")
+
+
 class Line:
     """A row of a table. cells: {frame size: (text, whether it is ahead of ours)}"""
 
@@ -141,7 +146,7 @@ def markdown(result):
 def as_html(result):
     out = []
     for title, sizes, rows in tables(result):
-        out.append("<table><tr><th>%s, Mpps%s<th>why ahead" % (
+        out.append("<table class=peers><tr><th>%s, Mpps%s<th>why ahead" % (
             html.escape(title), "".join("<th>%d B" % s for s in sizes)))
         for line in rows:
             cells = [("<b>%s</b>" if ahead else "%s") % html.escape(text)
