@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_xdp.h"
 
+#include "af_xdp_socket.h"
 #include "ipc/clock.h"
 
 #include <bpf/libbpf.h>
@@ -13,40 +14,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
-/* The kernel is done with a frame from that address. */
-static inline void complete(struct af_xdp_port *port, uint64_t address)
-{
-	uint32_t buffer = (uint32_t)address / AF_XDP_BUFFER_BYTES;
-	uint16_t place = port->newest[buffer];
-
-	if (place == 0)
-		return;
-	port->flight[place - 1].pending = 0;
-	port->newest[buffer] = port->flight[place - 1].previous;
-}
-
-/* Those that the kernel says it is done with. */
-static unsigned collect(struct af_xdp_port *port)
-{
-	uint32_t first;
-	unsigned n = xsk_ring_cons__peek(&port->completion, AF_XDP_RING, &first);
-
-	for (unsigned i = 0; i < n; i++)
-		complete(port, *xsk_ring_cons__comp_addr(&port->completion, first + i));
-	if (n)
-		xsk_ring_cons__release(&port->completion, n);
-	return n;
-}
-
-static const char *const mode_name[AF_XDP_MODES] = {"zero-copy", "native", "generic"};
-
 /* --- telling the kernel ----------------------------------------------------------------------- */
-
-static uint32_t unsent(const struct af_xdp_port *port)
-{
-	return *port->transmit.producer + port->unsubmitted -
-	       __atomic_load_n(port->transmit.consumer, __ATOMIC_ACQUIRE);
-}
 
 /*
  * Frames that are in the transmit ring, but not in the kernel's view, go by xdp_send.h and out of
@@ -70,7 +38,7 @@ static bool send_batch(struct af_xdp_port *port)
 		return false;
 	port->failed += taken - accepted;
 	for (unsigned i = 0; i < taken; i++)
-		complete(port, xsk_ring_prod__tx_desc(&port->transmit, first + i)->addr);
+		af_xdp_complete(port, xsk_ring_prod__tx_desc(&port->transmit, first + i)->addr);
 	port->unsubmitted -= taken;
 	for (unsigned i = 0; i < port->unsubmitted; i++)
 		*xsk_ring_prod__tx_desc(&port->transmit, first + i) =
@@ -83,7 +51,8 @@ static bool send_batch(struct af_xdp_port *port)
  * all it was told of before. */
 static void submit(struct af_xdp_port *port)
 {
-	if (port->xdp.area && port->mode != AF_XDP_ZERO_COPY && unsent(port) == port->unsubmitted)
+	if (port->xdp.area && port->mode != AF_XDP_ZERO_COPY &&
+		af_xdp_unsent(port) == port->unsubmitted)
 		while (port->unsubmitted >= XDP_SEND_MIN && !port->no_batches && send_batch(port))
 			;
 	xsk_ring_prod__submit(&port->transmit, port->unsubmitted);
@@ -95,7 +64,7 @@ static void kick(struct af_xdp_port *port)
 	if (port->socket && port->unsubmitted)
 		submit(port);
 	bool needed = port->mode == AF_XDP_ZERO_COPY ? xsk_ring_prod__needs_wakeup(&port->transmit)
-						     : unsent(port) > 0;
+						     : af_xdp_unsent(port) > 0;
 	if (!port->socket || !needed) {
 		port->kick = false;
 		return;
@@ -103,11 +72,11 @@ static void kick(struct af_xdp_port *port)
 	/* In copy mode one call sends at most 32 frames (EAGAIN: more wait), or drops one and says
 	 * EBUSY. */
 	for (;;) {
-		uint32_t before = unsent(port);
+		uint32_t before = af_xdp_unsent(port);
 		int error = sendto(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 ? errno : 0;
 		if (error == EBUSY && port->mode != AF_XDP_ZERO_COPY)
 			port->failed++;
-		uint32_t after = unsent(port);
+		uint32_t after = af_xdp_unsent(port);
 		if (after == 0 || port->mode == AF_XDP_ZERO_COPY) {
 			port->kick = error == EAGAIN || error == EBUSY || error == ENOBUFS;
 			return;
@@ -126,7 +95,7 @@ static void kick(struct af_xdp_port *port)
  */
 static unsigned collect_and_wake(struct af_xdp_port *port)
 {
-	unsigned n = collect(port);
+	unsigned n = af_xdp_collect(port);
 
 	if (n && port->mode == AF_XDP_ZERO_COPY) {
 		uint32_t taken = __atomic_load_n(port->transmit.consumer, __ATOMIC_ACQUIRE);
@@ -142,7 +111,7 @@ static void kick_fill(struct af_xdp_port *port)
 	recvfrom(port->socket_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
-/* --- one socket's life ------------------------------------------------------------------------ */
+/* --- open, close ------------------------------------------------------------------------------ */
 
 static int silent_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
 {
@@ -154,192 +123,6 @@ static int silent_libxdp(enum libxdp_print_level level, const char *format, va_l
 	return 0;
 }
 
-static uint64_t socket_missed(const struct af_xdp_port *port)
-{
-	struct xdp_statistics statistics = {0};
-	socklen_t bytes = sizeof(statistics);
-
-	if (!port->socket ||
-		getsockopt(port->socket_fd, SOL_XDP, XDP_STATISTICS, &statistics, &bytes))
-		return 0;
-	return statistics.rx_dropped + statistics.rx_ring_full;
-}
-
-/* The kernel has let go of packet memory. */
-static void release_flight(struct af_xdp_port *port)
-{
-	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
-		struct af_xdp_flight *flight = &port->flight[--i % AF_XDP_FLIGHT];
-
-		if (flight->pending)
-			port->newest[flight->buffer] = 0;
-		flight->pending = 0;
-	}
-	port->held_since_ns = 0;
-}
-
-/*
- * Closes the socket. Frames it has not sent have failed; those it has are done with, for the kernel
- * copied them. Without a copy a frame is sent once it was completed, and the card reads and writes
- * packet memory until the kernel has taken the queue from it, some time after close has returned
- * (xp_put_pool, net/xdp/xsk_buff_pool.c of Linux). Frames in flight are held till then.
- */
-static void delete_socket(struct af_xdp_port *port)
-{
-	if (!port->socket)
-		return;
-	unsigned waiting = xsk_cons_nb_avail(&port->receive, AF_XDP_RING);
-	port->missed += socket_missed(port) + waiting;
-	collect(port);
-	uint32_t left = port->mode == AF_XDP_ZERO_COPY ? AF_XDP_FLIGHT : unsent(port);
-	epoll_ctl(port->epoll, EPOLL_CTL_DEL, port->socket_fd, NULL);
-	xsk_socket__delete(port->socket);
-	xsk_umem__delete(port->umem);
-	port->socket = NULL;
-	port->umem = NULL;
-	port->socket_fd = -1;
-	port->kick = false;
-	port->unsubmitted = port->waiting = 0;
-	port->down = true;
-	/* The ring is a queue: what is left in it is what came last. */
-	for (uint32_t i = port->flight_tail; i != port->flight_head;) {
-		struct af_xdp_flight *flight = &port->flight[--i % AF_XDP_FLIGHT];
-		if (flight->pending && left) {
-			flight->failed = 1;
-			left--;
-		}
-	}
-	if (port->mode == AF_XDP_ZERO_COPY)
-		port->held_since_ns = clock_now_ns();
-	else
-		release_flight(port);
-}
-
-static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
-{
-	const struct xsk_umem_config umem = {
-		.fill_size = AF_XDP_FILL_RING,
-		.comp_size = port->transmit_slots,
-		.frame_size = AF_XDP_BUFFER_BYTES,
-	};
-	const struct xsk_socket_config socket = {
-		.rx_size = AF_XDP_RING,
-		.tx_size = port->transmit_slots,
-		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
-		.bind_flags =
-			XDP_USE_NEED_WAKEUP | (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY),
-	};
-	struct xsk_socket *created = NULL;
-
-	/* libxdp expects them zeroed: it does not set the cached indices. */
-	port->fill = port->transmit = (struct xsk_ring_prod){0};
-	port->receive = port->completion = (struct xsk_ring_cons){0};
-	int code = xsk_umem__create(&port->umem, port->memory, port->memory_bytes, &port->fill,
-		&port->completion, &umem);
-	if (code) {
-		port->umem = NULL;
-		return code;
-	}
-	code = xsk_socket__create(&created, port->interface.name, port->queue, port->umem,
-		&port->receive, &port->transmit, &socket);
-	if (code) {
-		xsk_umem__delete(port->umem);
-		port->umem = NULL;
-		return code;
-	}
-	port->socket = created;
-	port->socket_fd = xsk_socket__fd(created);
-	port->mode = mode;
-	/* Unwatched, it would wake no engine. */
-	struct epoll_event event = {.events = EPOLLIN};
-	code = epoll_ctl(port->epoll, EPOLL_CTL_ADD, port->socket_fd, &event) ? -errno : 0;
-	if (code)
-		delete_socket(port);
-	return code;
-}
-
-/* Program and socket in this mode; failed, the program may be left. The queue of a socket just
- * closed is free only after the kernel's deferred work: `patience_ms` says how long to wait for
- * that. */
-static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
-{
-	int code = xdp_program_attach(&port->xdp, port->interface.index, mode != AF_XDP_GENERIC);
-
-	if (code)
-		return code;
-	port->no_batches = port->batching = false;
-	if (port->xdp.area && xdp_program_aim(&port->xdp, port->interface.index))
-		port->no_batches = true;
-	/* By the clock: a try pins all of packet memory, which may take long. */
-	uint64_t until = clock_now_ns() + patience_ms * 1000000ull;
-	while ((code = create_socket(port, mode)) == -EBUSY && clock_now_ns() < until)
-		usleep(1000);
-	return code;
-}
-
-static int make_socket(struct af_xdp_port *port, unsigned patience_ms, struct error *error)
-{
-	struct error tried = {""};
-	int code = -EINVAL;
-	bool busy = false;
-
-	for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++) {
-		if (port->any_forced && !port->mode_forced[mode])
-			continue;
-		code = try_mode(port, mode, patience_ms);
-		busy |= code == -EBUSY || code == -EEXIST;
-		if (code == 0) {
-			port->down = !port->interface.link;
-			release_flight(port);
-			return 0;
-		}
-		bool attached = port->xdp.link >= 0;
-		xdp_program_detach(&port->xdp);
-		error_set(&tried, code, "%s%s%s: %s", tried.text, tried.text[0] ? "; " : "",
-			mode_name[mode], strerror(-code));
-		/* The queue is taken, in whatever mode. Free for the next one by chance, it would
-		 * leave the port with a worse mode than it can have. */
-		if (attached && code == -EBUSY)
-			break;
-	}
-	if (busy)
-		code = -EBUSY;
-	return error_set(error, code, "%s: AF_XDP cannot start (%s)%s; or use port type af_packet",
-		port->interface.name, tried.text,
-		code == -EBUSY     ? ": another program or socket is on it"
-		: code == -ENOBUFS ? ": locked memory is limited, `ulimit -l unlimited`"
-				   : "");
-}
-
-static bool is_own(const struct af_xdp_port *port, uint64_t index)
-{
-	return port->own[index / 64] >> index % 64 & 1;
-}
-
-static void post_own(struct af_xdp_port *port)
-{
-	for (uint64_t index = 0; index < port->memory_bytes / AF_XDP_BUFFER_BYTES; index++) {
-		uint32_t buffer = (uint32_t)(index * AF_XDP_BUFFER_BYTES);
-		if (is_own(port, index))
-			af_xdp_post(port, &buffer, 1);
-	}
-}
-
-/* Posts the buffers and lets the program find the socket. */
-static int begin_receiving(struct af_xdp_port *port)
-{
-	post_own(port);
-	return xsk_socket__update_xskmap(port->socket, port->xdp.map);
-}
-
-static void lose_socket(struct af_xdp_port *port)
-{
-	delete_socket(port);
-	xdp_program_detach(&port->xdp);
-}
-
-/* --- open, close ------------------------------------------------------------------------------ */
-
 static int parse(struct af_xdp_port *port, const char *options, struct error *error)
 {
 	struct port_option option;
@@ -350,7 +133,7 @@ static int parse(struct af_xdp_port *port, const char *options, struct error *er
 			more = error_set(error, -EINVAL,
 				"option mode=%s: want zero-copy, native or generic", option.value);
 			for (enum af_xdp_mode mode = 0; mode < AF_XDP_MODES; mode++)
-				if (!strcmp(option.value, mode_name[mode])) {
+				if (!strcmp(option.value, af_xdp_mode_name[mode])) {
 					port->mode_forced[mode] = port->any_forced = true;
 					more = 0;
 				}
@@ -425,7 +208,7 @@ static void port_close(void *p)
 {
 	struct af_xdp_port *port = p;
 
-	lose_socket(port);
+	af_xdp_lose_socket(port);
 	xdp_program_unload(&port->xdp);
 	if (port->restore_channels)
 		interface_set_channels(&port->interface, port->channels);
@@ -493,7 +276,7 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	if (!code)
 		code = settle_queues(port, error);
 	if (!code)
-		code = make_socket(port, 1000, error);
+		code = af_xdp_make_socket(port, 1000, error);
 	if (code)
 		port_close(port);
 	return code;
@@ -513,7 +296,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		af_xdp_own(port, buffers[i], true);
 	if (port->socket)
-		code = begin_receiving(port);
+		code = af_xdp_begin_receiving(port);
 	if (code)
 		return code;
 	port->started = true;
@@ -529,21 +312,21 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	struct af_xdp_port *port = p;
 	unsigned n = 0;
 
-	for (unsigned tries = 0; port->socket && tries < 100 && unsent(port); tries++) {
+	for (unsigned tries = 0; port->socket && tries < 100 && af_xdp_unsent(port); tries++) {
 		kick(port);
 		usleep(1000);
 	}
 	if (port->started)
-		lose_socket(port);
+		af_xdp_lose_socket(port);
 	for (uint64_t index = 0; index < port->memory_bytes / AF_XDP_BUFFER_BYTES; index++)
-		if (is_own(port, index))
+		if (af_xdp_is_own(port, index))
 			buffers[n++] = (uint32_t)(index * AF_XDP_BUFFER_BYTES);
 	memset(port->own, 0,
 		(port->memory_bytes / AF_XDP_BUFFER_BYTES + 63) / 64 * sizeof(*port->own));
 	port->started = false;
 	port->burst = 0;
 	if (!port->socket && port->interface.index)
-		make_socket(port, 1000, &port->fault);
+		af_xdp_make_socket(port, 1000, &port->fault);
 	return n;
 }
 
@@ -588,12 +371,12 @@ static void rebuild(struct af_xdp_port *port)
 		port->other = false;
 	}
 	port->rebuilt++;
-	if (make_socket(port, 0, &port->fault))
+	if (af_xdp_make_socket(port, 0, &port->fault))
 		/* The interface is gone again, or the kernel has not let go: the next round. */
 		return;
 	port->fault.text[0] = 0;
-	if (port->started && begin_receiving(port))
-		lose_socket(port);
+	if (port->started && af_xdp_begin_receiving(port))
+		af_xdp_lose_socket(port);
 }
 
 static void port_service(void *p)
@@ -605,11 +388,11 @@ static void port_service(void *p)
 	port->down = !port->socket || !port->interface.link;
 	port->no_batches = false;
 	if (port->socket && (other || is_stuck(port)))
-		lose_socket(port);
+		af_xdp_lose_socket(port);
 	if (!port->socket && port->interface.index && port->interface.up)
 		rebuild(port);
 	if (port->held_since_ns && clock_now_ns() - port->held_since_ns > AF_XDP_HELD_NS)
-		release_flight(port);
+		af_xdp_release_flight(port);
 }
 
 static void port_info(void *p, struct port_info *info)
@@ -621,7 +404,7 @@ static void port_info(void *p, struct port_info *info)
 	*info = (struct port_info){0};
 	interface_info(&port->interface, info);
 	info->link &= port->socket != NULL;
-	info->missed = port->missed + socket_missed(port);
+	info->missed = port->missed + af_xdp_socket_missed(port);
 	snprintf(info->mode, sizeof(info->mode), "%s%s%s", shown[port->mode],
 		port->batching ? ", batched" : "",
 		port->finish_checksums ? ", checksums finished" : "");
