@@ -18,19 +18,24 @@
 
 /*
  * Frames that are in the transmit ring, but not in the kernel's view, go by xdp_send.h and out of
- * the ring again. False: not these; the socket sends what is left there.
+ * the ring again, up to the first that is too long for it. False: not these; the socket sends what
+ * is left there.
  */
 static bool send_batch(struct af_xdp_port *port)
 {
-	unsigned n = port->unsubmitted < XDP_SEND_MAX ? port->unsubmitted : XDP_SEND_MAX;
+	unsigned most = port->unsubmitted < XDP_SEND_MAX ? port->unsubmitted : XDP_SEND_MAX;
 	uint32_t first = port->transmit.cached_prod - port->unsubmitted;
-	unsigned accepted;
+	unsigned n, accepted;
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct xdp_desc *desc = xsk_ring_prod__tx_desc(&port->transmit, first + i);
-		port->xdp.area->last[i] = desc->len - 1;
-		memcpy(port->xdp.area->frame[i], port->memory + desc->addr, desc->len);
+	for (n = 0; n < most; n++) {
+		const struct xdp_desc *desc = xsk_ring_prod__tx_desc(&port->transmit, first + n);
+		if (desc->options & XDP_PKT_CONTD || desc->len > sizeof(port->xdp.area->frame[n]))
+			break;
+		port->xdp.area->last[n] = desc->len - 1;
+		memcpy(port->xdp.area->frame[n], port->memory + desc->addr, desc->len);
 	}
+	if (n < XDP_SEND_MIN)
+		return false; /* a long frame comes soon */
 	unsigned taken = xdp_program_send(&port->xdp, n, &accepted);
 	port->batching = accepted > 0;
 	port->no_batches = !port->batching;
@@ -192,9 +197,9 @@ static int load_program(struct af_xdp_port *port, struct error *error)
 	 * is likely to have them too; af_xdp.h says what then. */
 	bool batches = port->batch && port->channels == 1 &&
 		       interface_has_driver(&port->interface, "veth");
-	int code = xdp_program_load(&port->xdp, port->queue, batches);
+	int code = xdp_program_load(&port->xdp, port->queue, batches, port->pieces);
 	if (code && batches)
-		code = xdp_program_load(&port->xdp, port->queue, false);
+		code = xdp_program_load(&port->xdp, port->queue, false, port->pieces);
 	if (code)
 		return error_set(error, code, "%s: cannot load an XDP program: %s%s",
 			port->interface.name, strerror(-code),
@@ -225,7 +230,7 @@ static void port_close(void *p)
 
 static int prepare(struct af_xdp_port *port, const struct port_config *config, struct error *error)
 {
-	size_t buffers = config->memory_bytes / AF_XDP_BUFFER_BYTES;
+	size_t buffers = config->memory_bytes >> port->buffer_shift;
 
 	port->own = calloc((buffers + 63) / 64, sizeof(*port->own));
 	port->newest = calloc(buffers, sizeof(*port->newest));
@@ -236,6 +241,26 @@ static int prepare(struct af_xdp_port *port, const struct port_config *config, s
 	if (code)
 		return error_set(error, code, "%s: is down and cannot be set up: %s",
 			config->target, strerror(-code));
+	return 0;
+}
+
+/* How buffers are cut into chunks, and whether a frame may lie in several. */
+static int settle_pieces(
+	struct af_xdp_port *port, const struct port_config *config, struct error *error)
+{
+	const uint32_t bytes = config->buffer_bytes;
+
+	port->buffer_bytes = bytes;
+	port->chunk_bytes = bytes < AF_XDP_CHUNK_BYTES ? bytes : AF_XDP_CHUNK_BYTES;
+	port->buffer_shift = (uint8_t)__builtin_ctz(port->buffer_bytes);
+	port->chunk_shift = (uint8_t)__builtin_ctz(port->chunk_bytes);
+	port->pieces = bytes > P2PNIC_BUFFER_BYTES_MIN && af_xdp_has_pieces();
+	if (bytes > AF_XDP_CHUNK_BYTES && !port->pieces)
+		return error_set(error, -EOPNOTSUPP,
+			"%s: this kernel has no multi-buffer AF_XDP (Linux 6.6), and af_xdp takes "
+			"packet buffers of %u bytes at most, not %u: for jumbo frames use "
+			"af_packet, tap or memif",
+			config->target, AF_XDP_CHUNK_BYTES, bytes);
 	return 0;
 }
 
@@ -257,11 +282,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	libxdp_set_print(silent_libxdp);
 
 	int code = port_check_memory(config, error);
-	if (!code && config->buffer_bytes != AF_XDP_BUFFER_BYTES)
-		code = error_set(error, -EINVAL,
-			"%s: af_xdp takes packet buffers of %u bytes, not %u: for jumbo frames "
-			"use af_packet, tap or memif",
-			config->target, AF_XDP_BUFFER_BYTES, config->buffer_bytes);
+	if (!code)
+		code = settle_pieces(port, config, error);
 	if (!code)
 		code = interface_open(&port->interface, config->target, error);
 	if (code)
@@ -290,7 +312,7 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 
 	if (n > AF_XDP_BUFFERS)
 		n = AF_XDP_BUFFERS;
-	int code = port_check_buffers(port->memory_bytes, AF_XDP_BUFFER_BYTES, buffers, n);
+	int code = port_check_buffers(port->memory_bytes, port->buffer_bytes, buffers, n);
 	if (code)
 		return code;
 	for (unsigned i = 0; i < n; i++)
@@ -318,11 +340,11 @@ static unsigned port_stop(void *p, uint32_t *buffers)
 	}
 	if (port->started)
 		af_xdp_lose_socket(port);
-	for (uint64_t index = 0; index < port->memory_bytes / AF_XDP_BUFFER_BYTES; index++)
+	const uint64_t all = port->memory_bytes >> port->buffer_shift;
+	for (uint64_t index = 0; index < all; index++)
 		if (af_xdp_is_own(port, index))
-			buffers[n++] = (uint32_t)(index * AF_XDP_BUFFER_BYTES);
-	memset(port->own, 0,
-		(port->memory_bytes / AF_XDP_BUFFER_BYTES + 63) / 64 * sizeof(*port->own));
+			buffers[n++] = (uint32_t)(index << port->buffer_shift);
+	memset(port->own, 0, (all + 63) / 64 * sizeof(*port->own));
 	port->started = false;
 	port->burst = 0;
 	if (!port->socket && port->interface.index)
@@ -405,14 +427,72 @@ static void port_info(void *p, struct port_info *info)
 	interface_info(&port->interface, info);
 	info->link &= port->socket != NULL;
 	info->missed = port->missed + af_xdp_socket_missed(port);
-	snprintf(info->mode, sizeof(info->mode), "%s%s%s", shown[port->mode],
-		port->batching ? ", batched" : "",
+	info->oversize = port->oversize;
+	snprintf(info->mode, sizeof(info->mode), "%s%s%s%s", shown[port->mode],
+		port->pieces ? ", multi-buffer" : "", port->batching ? ", batched" : "",
 		port->finish_checksums ? ", checksums finished" : "");
 	if (!info->fault.text[0])
 		info->fault = port->fault;
 }
 
 /* --- The path of a frame ---------------------------------------------------------------------- */
+
+/* The frame, or piece, of that descriptor; returns its buffer. */
+static inline uint32_t take(const struct af_xdp_port *port, uint32_t at, struct frame *frame)
+{
+	const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, at);
+
+	*frame = (struct frame){port->memory + desc->addr, desc->len};
+	__builtin_prefetch(frame->data);
+	return (uint32_t)desc->addr & ~(port->buffer_bytes - 1);
+}
+
+/* Puts a frame together behind its first piece, and posts the other pieces' buffers. False: it is
+ * longer than a buffer holds, and gone. */
+static bool gather(struct af_xdp_port *port, uint32_t first, unsigned pieces, struct frame *frame,
+	uint32_t *held)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < pieces; i++)
+		bytes += xsk_ring_cons__rx_desc(&port->receive, first + i)->len;
+	*held = take(port, first, frame);
+	const uint64_t begin = (uint64_t)(frame->data - port->memory) - *held;
+	const bool fits = begin + bytes <= port->buffer_bytes &&
+			  bytes <= P2PNIC_FRAME_BYTES_MAX(port->buffer_bytes);
+	for (unsigned i = fits; i < pieces; i++) {
+		struct frame piece;
+		uint32_t buffer = take(port, first + i, &piece);
+
+		if (fits) {
+			memcpy(frame->data + frame->length, piece.data, piece.length);
+			frame->length += piece.length;
+		}
+		af_xdp_post(port, &buffer, 1);
+	}
+	port->oversize += !fits;
+	return fits;
+}
+
+/* As many frames as are whole among the descriptors that wait; the others stay in the ring. */
+static unsigned receive_pieces(struct af_xdp_port *port, struct frame *frames, unsigned max,
+	uint32_t first, unsigned waiting)
+{
+	unsigned n = 0, used = 0, pieces;
+
+	for (pieces = 1; n < max && used + pieces <= waiting; pieces++) {
+		const uint32_t last = first + used + pieces - 1;
+
+		if (xsk_ring_cons__rx_desc(&port->receive, last)->options & XDP_PKT_CONTD)
+			continue;
+		n += gather(port, first + used, pieces, &frames[n], &port->held[n]);
+		used += pieces;
+		pieces = 0;
+	}
+	xsk_ring_cons__cancel(&port->receive, waiting - used);
+	xsk_ring_cons__release(&port->receive, used);
+	return n;
+}
 
 static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 {
@@ -421,19 +501,23 @@ static unsigned port_receive(void *opaque, struct frame *frames, unsigned max)
 
 	if (!port->started || !port->socket)
 		return 0;
-	unsigned n = xsk_ring_cons__peek(&port->receive, max, &first);
+	if (port->pieces) /* libxdp looks again only once all is taken: not with half a frame left
+			   */
+		port->receive.cached_prod =
+			__atomic_load_n(port->receive.producer, __ATOMIC_ACQUIRE);
+	unsigned n = xsk_ring_cons__peek(&port->receive, port->pieces ? AF_XDP_RING : max, &first);
 	if (n == 0) {
 		if (xsk_ring_prod__needs_wakeup(&port->fill))
 			kick_fill(port);
 		return 0;
 	}
-	for (unsigned k = 0; k < n; k++) {
-		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&port->receive, first + k);
-		frames[k] = (struct frame){port->memory + desc->addr, desc->len};
-		port->held[k] = (uint32_t)desc->addr & ~(AF_XDP_BUFFER_BYTES - 1);
-		__builtin_prefetch(frames[k].data);
+	if (port->pieces) {
+		n = receive_pieces(port, frames, max, first, n);
+	} else {
+		for (unsigned k = 0; k < n; k++)
+			port->held[k] = take(port, first + k, &frames[k]);
+		xsk_ring_cons__release(&port->receive, n);
 	}
-	xsk_ring_cons__release(&port->receive, n);
 	if (port->finish_checksums)
 		for (unsigned k = 0; k < n; k++)
 			offload_repair(frames[k].data, frames[k].length);
@@ -465,6 +549,30 @@ static void port_release(void *opaque)
 	port->burst = 0;
 }
 
+/* How many a frame to be sent has: cut where chunks end. */
+static inline uint32_t count_pieces(
+	const struct af_xdp_port *port, uint64_t address, uint32_t bytes)
+{
+	uint32_t begin = (uint32_t)address & (port->chunk_bytes - 1);
+
+	return ((begin + bytes - 1) >> port->chunk_shift) + 1;
+}
+
+static inline void write_pieces(
+	struct af_xdp_port *port, uint32_t slot, uint32_t pieces, uint64_t address, uint32_t bytes)
+{
+	while (--pieces) {
+		uint32_t piece = port->chunk_bytes - ((uint32_t)address & (port->chunk_bytes - 1));
+
+		*xsk_ring_prod__tx_desc(&port->transmit, slot++) =
+			(struct xdp_desc){.addr = address, .len = piece, .options = XDP_PKT_CONTD};
+		address += piece;
+		bytes -= piece;
+	}
+	*xsk_ring_prod__tx_desc(&port->transmit, slot) =
+		(struct xdp_desc){.addr = address, .len = bytes};
+}
+
 static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
 {
 	struct af_xdp_port *port = opaque;
@@ -479,23 +587,24 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		struct af_xdp_flight *flight = &port->flight[place];
 		uint32_t slot;
 
-		if (port->down || !port_sendable(port->memory_bytes, AF_XDP_BUFFER_BYTES, &frame)) {
+		if (port->down || !port_sendable(port->memory_bytes, port->buffer_bytes, &frame)) {
 			*flight = (struct af_xdp_flight){.failed = 1};
 			port->flight_tail++;
 			continue;
 		}
-		if (!xsk_ring_prod__reserve(&port->transmit, 1, &slot)) {
+		uint32_t pieces = count_pieces(port, frame.offset, frame.length);
+		if (!xsk_ring_prod__reserve(&port->transmit, pieces, &slot)) {
 			n = i;
 			break;
 		}
-		*xsk_ring_prod__tx_desc(&port->transmit, slot) =
-			(struct xdp_desc){.addr = frame.offset, .len = frame.length};
-		uint32_t buffer = frame.offset / AF_XDP_BUFFER_BYTES;
-		*flight = (struct af_xdp_flight){
-			.buffer = buffer, .previous = port->newest[buffer], .pending = 1};
+		write_pieces(port, slot, pieces, frame.offset, frame.length);
+		uint32_t buffer = frame.offset >> port->buffer_shift;
+		*flight = (struct af_xdp_flight){.buffer = buffer,
+			.previous = port->newest[buffer],
+			.pending = (uint8_t)pieces};
 		port->newest[buffer] = (uint16_t)(place + 1);
 		port->flight_tail++;
-		submitted++;
+		submitted += pieces;
 	}
 	port->unsubmitted += submitted;
 	port->kick |= submitted > 0;

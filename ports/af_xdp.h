@@ -40,8 +40,17 @@
  * lost (missed) unless its owner runs `ip link set IF gso_max_segs 1`. VLAN tags it leaves to
  * hardware are lost in any mode: `ethtool -K IF txvlan off` there, or use af_packet.
  *
- * Packet buffers are of 2048 bytes: no jumbo frames. A socket's memory is cut into pieces of a page
- * at most, and longer frames in several pieces are not asked for.
+ * Buffers above 2048 bytes, for jumbo frames. The UMEM is cut into chunks of a page at most, so a
+ * frame crosses the rings in pieces (multi-buffer AF_XDP, Linux 6.6), a descriptor each:
+ *
+ *     buffers of 16 KiB   │A: 256 B, piece 1│ free …          │B: 256 B, piece 2│ free …
+ *     delivered           │A: 256 B, piece 1, piece 2, …      │B: posted again
+ *
+ * Of each buffer the first page is posted; a frame received in pieces is put together in the buffer
+ * of its first one, and so costs a copy of all but 3,840 bytes. It takes as many posted buffers as
+ * it has pieces: five for the longest. A frame to be sent is cut where pages end, and not copied.
+ * Without multi-buffer, buffers of 4 KiB are all there is, and what the interface gives of them: a
+ * veth frames up to 3,520 bytes.
  *
  * Needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF in the first user namespace, and Linux 5.9 or later.
  * What arrives while no buffer is free, and what is longer than a buffer holds, the kernel
@@ -62,14 +71,12 @@
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
-/* The one size it takes. A larger one is no use: a frame and its headroom lie in one page, which on
- * a veth holds 3,520 bytes of frame, less than the 3,840 that a buffer of 4 KiB stands for. */
-#define AF_XDP_BUFFER_BYTES P2PNIC_BUFFER_BYTES_MIN
-#define AF_XDP_BUFFERS      2048u /* received into, at most */
-#define AF_XDP_RING         2048u /* receive ring; transmit, completion ring unless told */
-#define AF_XDP_FLIGHT       AF_XDP_RING
-#define AF_XDP_STUCK_NS     200000000ull
-#define AF_XDP_HELD_NS      1000000000ull /* delete_socket */
+#define AF_XDP_CHUNK_BYTES 4096u /* at most; larger buffers are several */
+#define AF_XDP_BUFFERS     2048u /* received into, at most */
+#define AF_XDP_RING        2048u /* receive ring; transmit, completion ring unless told */
+#define AF_XDP_FLIGHT      AF_XDP_RING
+#define AF_XDP_STUCK_NS    200000000ull
+#define AF_XDP_HELD_NS     1000000000ull /* delete_socket */
 
 /* A driver may ask to be woken after the flush that would have heard it: its question is looked at
  * again after so many looks at completions that brought none, and before the engine sleeps. */
@@ -98,13 +105,18 @@ enum af_xdp_mode { AF_XDP_ZERO_COPY, AF_XDP_NATIVE, AF_XDP_GENERIC, AF_XDP_MODES
 struct af_xdp_flight {
 	uint32_t buffer; /* index of the buffer in packet memory */
 	uint16_t previous;
-	uint8_t pending;
+	uint8_t pending; /* pieces that the kernel has not completed */
 	uint8_t failed;
 };
 
 struct af_xdp_port {
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	uint32_t buffer_bytes; /* 1 << buffer_shift */
+	uint32_t chunk_bytes;  /* 1 << chunk_shift: of the UMEM; a buffer is one or several */
+	uint8_t buffer_shift;
+	uint8_t chunk_shift;
+	bool pieces;               /* frames may come in several, and leave so */
 	struct xsk_socket *socket; /* NULL: none now; service makes one when it can */
 	int socket_fd;
 	bool down; /* no socket, or no link: frames to be sent fail at once */
@@ -126,7 +138,7 @@ struct af_xdp_port {
 	uint32_t flight_tail;
 	uint32_t failed;      /* not reported yet */
 	bool kick;            /* the transmit ring holds what the kernel was not told of… */
-	uint32_t unsubmitted; /* …and of that so many frames, the last, are not even in its view */
+	uint32_t unsubmitted; /* …and of that so many pieces, the last, are not even in its view */
 	uint32_t waiting;     /* of those, for others to make a larger batch… */
 	uint32_t looks; /* …since that many calls of transmitted; without a copy: AF_XDP_LOOKS */
 	bool batching;  /* the other end takes batches; info shows it */
@@ -149,7 +161,8 @@ struct af_xdp_port {
 	bool batch;      /* option */
 	bool no_batches; /* the other end takes none; until service forgets it */
 	struct interface interface;
-	uint64_t missed;           /* of earlier sockets */
+	uint64_t missed; /* of earlier sockets */
+	uint64_t oversize;
 	uint32_t watched;          /* flight_head when service last looked… */
 	uint64_t watched_since_ns; /* …and since when it has not moved; 0: nothing in flight then */
 	uint64_t held_since_ns;    /* the socket was closed, and frames are held; 0: none are */
@@ -162,7 +175,7 @@ extern const struct port_ops af_xdp_port_ops;
 /* A buffer becomes the port's, or is it no more. */
 static inline void af_xdp_own(struct af_xdp_port *port, uint32_t buffer, bool own)
 {
-	uint32_t index = buffer / AF_XDP_BUFFER_BYTES;
+	uint32_t index = buffer >> port->buffer_shift;
 	uint64_t bit = 1ull << index % 64;
 
 	if (own)

@@ -13,6 +13,12 @@
 
 #include "af_xdp.h"
 
+/* <linux/if_xdp.h>, Linux 6.6; Debian 12's is older. */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG    (1 << 4) /* frames may be in pieces… */
+#define XDP_PKT_CONTD (1 << 0) /* …of which this one is not the last */
+#endif
+
 extern const char *const af_xdp_mode_name[AF_XDP_MODES];
 
 /*
@@ -31,6 +37,9 @@ void af_xdp_lose_socket(struct af_xdp_port *);
 /* Frames in flight are done with: the kernel has let go of packet memory. */
 void af_xdp_release_flight(struct af_xdp_port *);
 
+/* Whether this kernel has multi-buffer AF_XDP. */
+bool af_xdp_has_pieces(void);
+
 /* What this socket lost for want of buffers or room. */
 uint64_t af_xdp_socket_missed(const struct af_xdp_port *);
 
@@ -39,16 +48,16 @@ static inline bool af_xdp_is_own(const struct af_xdp_port *port, uint64_t index)
 	return port->own[index / 64] >> index % 64 & 1;
 }
 
-/* The kernel is done with a frame from that address. */
+/* The kernel is done with a frame from that address, or a piece of one. */
 static inline void af_xdp_complete(struct af_xdp_port *port, uint64_t address)
 {
-	uint32_t buffer = (uint32_t)address / AF_XDP_BUFFER_BYTES;
+	uint32_t buffer = (uint32_t)(address >> port->buffer_shift);
 	uint16_t place = port->newest[buffer];
 
 	if (place == 0)
 		return;
-	port->flight[place - 1].pending = 0;
-	port->newest[buffer] = port->flight[place - 1].previous;
+	if (--port->flight[place - 1].pending == 0)
+		port->newest[buffer] = port->flight[place - 1].previous;
 }
 
 /* Those that the kernel says it is done with. */
@@ -64,7 +73,7 @@ static inline unsigned af_xdp_collect(struct af_xdp_port *port)
 	return n;
 }
 
-/* Frames that the kernel has not taken. */
+/* Pieces that the kernel has not taken. */
 static inline uint32_t af_xdp_unsent(const struct af_xdp_port *port)
 {
 	return *port->transmit.producer + port->unsubmitted -

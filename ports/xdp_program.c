@@ -27,7 +27,7 @@ static struct bpf_map *map_of(const struct xdp_program *xdp, const char *name)
 	return bpf_object__find_map_by_name(xdp->object, name);
 }
 
-static int load(struct xdp_program *xdp, unsigned queue, bool batches)
+static int load(struct xdp_program *xdp, unsigned queue, bool batches, bool pieces)
 {
 	struct bpf_map *sockets = map_of(xdp, "sockets");
 	const char *program = batches ? "p2pnic_batch" : "p2pnic_port";
@@ -37,6 +37,8 @@ static int load(struct xdp_program *xdp, unsigned queue, bool batches)
 	bpf_map__set_autocreate(map_of(xdp, "device"), batches);
 	bpf_map__set_autocreate(map_of(xdp, ".bss"), batches);
 	bpf_map__set_max_entries(sockets, queue + 1);
+	if (pieces)
+		bpf_program__set_flags(program_of(xdp, program), BPF_F_XDP_HAS_FRAGS);
 	int code = bpf_object__load(xdp->object);
 	if (code)
 		return code;
@@ -58,14 +60,14 @@ static int begin_batches(struct xdp_program *xdp)
 	return xdp->watch ? 0 : -errno;
 }
 
-int xdp_program_load(struct xdp_program *xdp, unsigned queue, bool batches)
+int xdp_program_load(struct xdp_program *xdp, unsigned queue, bool batches, bool pieces)
 {
 	const char *object = _binary_ports_xdp_program_bpf_o_start;
 
 	*xdp = XDP_PROGRAM_NONE;
 	xdp->object = bpf_object__open_mem(
 		object, (size_t)(_binary_ports_xdp_program_bpf_o_end - object), NULL);
-	int code = xdp->object ? load(xdp, queue, batches) : -errno;
+	int code = xdp->object ? load(xdp, queue, batches, pieces) : -errno;
 	if (!code && batches)
 		code = begin_batches(xdp);
 	if (code)

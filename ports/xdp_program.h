@@ -35,9 +35,10 @@ struct xdp_program {
 /* Before the first load. */
 #define XDP_PROGRAM_NONE ((struct xdp_program){.program = -1, .map = -1, .link = -1})
 
-/* Loads it, for queues up to `queue`. 0 or -errno: -EPERM without CAP_BPF and CAP_NET_ADMIN in the
- * first user namespace; with `batches` also what xdp_send.h needs and this kernel lacks. */
-int xdp_program_load(struct xdp_program *, unsigned queue, bool batches);
+/* Loads it, for queues up to `queue`, and with `pieces` for frames of more than a page. 0 or
+ * -errno: -EPERM without CAP_BPF and CAP_NET_ADMIN in the first user namespace; with `batches` also
+ * what xdp_send.h needs and this kernel lacks. */
+int xdp_program_load(struct xdp_program *, unsigned queue, bool batches, bool pieces);
 void xdp_program_unload(struct xdp_program *);
 
 /* Attaches it to the interface: in the driver (native), or in front of the stack (generic). 0 or

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which tests may be skipped, and where: tests/expected-skips, read and held against a run."""
 
+import ctypes
+import errno
 import fnmatch
 import glob
 import os
 import shutil
 import socket
+import struct
 import subprocess
 
 
@@ -22,6 +25,18 @@ def _no_af_xdp():
     try:
         socket.socket(44, socket.SOCK_RAW).close()  # AF_XDP
         return False
+    except OSError:
+        return True
+
+
+def _no_multi_buffer():
+    """Bound to no interface, a socket complains of flags that the kernel does not know first."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = struct.pack("HHIII", 44, 1 << 4, 0, 0, 0)  # XDP_USE_SG
+    try:
+        with socket.socket(44, socket.SOCK_RAW) as one:
+            libc.bind(one.fileno(), address, len(address))
+            return ctypes.get_errno() == errno.EINVAL
     except OSError:
         return True
 
@@ -57,6 +72,7 @@ PROBES = {
         "ip link add link a name c type macvlan && ip link add name d type bridge"),
     "no-bridge": lambda: _fails("unshare", "--net", "ip", "link", "add", "type", "bridge"),
     "no-af-xdp": _no_af_xdp,
+    "no-multi-buffer": _no_multi_buffer,
     "no-avx512": lambda: _lacks("avx512f", "avx512bw", "avx512vl", "avx512dq"),
     "no-avx2": lambda: _lacks("avx2", "bmi2", "popcnt", "pclmulqdq"),
     "no-user-namespaces": lambda: _fails(*IN_USER_NAMESPACE, "mount", "-t", "tmpfs", "none",

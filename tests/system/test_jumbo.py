@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Frames of 9,216 bytes through af_packet ports: an `mtu` above what 2 KiB hold is all it takes.
+"""Frames of 9,216 bytes through ports: an `mtu` above what 2 KiB hold is all it takes.
 And what becomes of running NICs when buffers are to be of another size."""
 
 import re
@@ -47,10 +47,23 @@ def crosses(network, length):
     assert raw(came)[34:] == raw(sent)[34:]
 
 
-def test_jumbo_frames_cross(network):
+@pytest.mark.parametrize("method", ["wr", "rd"])
+@pytest.mark.parametrize("port", ["af_packet", "af_xdp"])
+def test_jumbo_frames_cross(network, port, method):
     set_mtu(network, LONGEST - 14)
-    network.start()
+    network.router.config["router"]["method"] = method
+    for nic in network.router.config["nics"]:
+        nic["port"]["type"] = port
+    network.router.write()
+    try:
+        network.start()
+    except AssertionError:
+        if port == "af_xdp" and "XDP" in network.router.messages():
+            pytest.skip("af_xdp: " + network.router.messages().strip().splitlines()[0])
+        raise
     assert network.router.show("nic")[0]["buffer_bytes"] == 16384
+    if port == "af_xdp":
+        assert all("multi-buffer" in row["mode"] for row in network.router.show("port"))
     for length in [60, 1514, 4000, 9014, LONGEST]:
         crosses(network, length)
     network.wire[1].send(raw(frame_of(LONGEST + 1)))

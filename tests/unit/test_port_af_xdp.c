@@ -13,7 +13,7 @@
 #include "port_keep.h"
 #include "seed.h"
 
-#include <ports/af_xdp.h>
+#include <ports/af_xdp_socket.h>
 
 #include <errno.h>
 #include <linux/if_xdp.h>
@@ -23,9 +23,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define MEMORY  (P2PNIC_BUFFER_BYTES_MIN * 8192ull)
-#define BUFFERS (MEMORY / P2PNIC_BUFFER_BYTES_MIN)
+#define BUFFERS 8192u
 #define SLOW_US 20000
+#define PIECE   (AF_XDP_CHUNK_BYTES - P2PNIC_HEADROOM) /* of a frame received */
 
 /* One ring of `size` entries of `bytes`; the kernel keeps its own free-running indices. */
 struct ring {
@@ -38,6 +38,10 @@ static struct {
 	uint32_t fill_taken, fill_known; /* consumed so far; producer as last read */
 	struct xdp_desc under_way[AF_XDP_RING];
 	unsigned under_way_count;
+	uint64_t taken[8]; /* from the fill ring, for a frame that needs more */
+	unsigned taken_count;
+	uint32_t written; /* in the receive ring, some of it not told yet */
+	uint64_t frames;  /* of those */
 } kernel;
 
 static struct af_xdp_port port;
@@ -91,7 +95,7 @@ static void connect_kernel(void)
 	connect_consumer(&port.completion, &kernel.completion, port.transmit_slots, 8);
 }
 
-static int setup(void **state)
+static int set_up(uint32_t buffer_bytes)
 {
 	int ends[2];
 
@@ -107,14 +111,30 @@ static int setup(void **state)
 	port.xdp = XDP_PROGRAM_NONE;
 	port.interface = (struct interface){
 		.socket = -1, .events = -1, .index = 1, .up = true, .link = true};
-	port.memory = aligned_alloc(4096, MEMORY);
-	port.memory_bytes = MEMORY;
+	port.memory_bytes = (uint64_t)BUFFERS * buffer_bytes;
+	port.memory = aligned_alloc(4096, port.memory_bytes);
+	port.buffer_bytes = buffer_bytes;
+	port.pieces = buffer_bytes > P2PNIC_BUFFER_BYTES_MIN;
+	port.chunk_bytes = port.pieces ? AF_XDP_CHUNK_BYTES : buffer_bytes;
+	port.buffer_shift = (uint8_t)__builtin_ctz(buffer_bytes);
+	port.chunk_shift = (uint8_t)__builtin_ctz(port.chunk_bytes);
 	port.own = calloc(BUFFERS / 64, 8);
 	port.newest = calloc(BUFFERS, 2);
 	port.socket = (struct xsk_socket *)&kernel; /* never looked into by the data path */
 	port.mode = AF_XDP_ZERO_COPY;               /* which is not kicked unless it asks */
 	port.started = true;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return set_up(P2PNIC_BUFFER_BYTES_MIN);
+}
+
+/* Frames in pieces. */
+static int setup_jumbo(void **state)
+{
+	return set_up(P2PNIC_BUFFER_BYTES_MAX);
 }
 
 static int teardown(void **state)
@@ -157,16 +177,37 @@ static void kernel_sends(bool all)
 	}
 }
 
-static bool is_under_way(uint64_t address)
+/* A piece of that frame. */
+static bool is_under_way(const struct p2pnic_descriptor *frame)
 {
+	const struct xdp_desc *ring = kernel.transmit.entries;
+
 	for (unsigned i = 0; i < kernel.under_way_count; i++)
-		if (kernel.under_way[i].addr == address)
+		if (kernel.under_way[i].addr - frame->offset < frame->length)
 			return true;
 	for (uint32_t i = kernel.transmit.consumer; i != kernel.transmit.producer; i++)
-		if (((struct xdp_desc *)kernel.transmit.entries)[i % port.transmit_slots].addr ==
-			address)
+		if (ring[i % port.transmit_slots].addr - frame->offset < frame->length)
 			return true;
 	return false;
+}
+
+/* As the kernel wants them: no piece crosses the end of its chunk, and together, where they say
+ * so, they are the frame. */
+static void check_pieces(uint32_t at, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (uint32_t bytes = 0; bytes < frames[i].length;) {
+			const struct xdp_desc *piece = xsk_ring_prod__tx_desc(&port.transmit, at++);
+
+			assert_true(piece->addr == frames[i].offset + bytes);
+			assert_in_range(
+				piece->len, 1, port.chunk_bytes - piece->addr % port.chunk_bytes);
+			bytes += piece->len;
+			assert_int_equal(
+				piece->options, bytes < frames[i].length ? XDP_PKT_CONTD : 0);
+			assert_in_range(bytes, 1, frames[i].length);
+		}
+	assert_int_equal(at, port.transmit.cached_prod);
 }
 
 static void test_transmit_any_order(void **state)
@@ -189,11 +230,18 @@ static void test_transmit_any_order(void **state)
 			uint32_t buffer =
 				rand() % 8 ? (given + i) % BUFFERS : (unsigned)rand() % 16;
 			frames[i] = (struct p2pnic_descriptor){
-				.offset = buffer * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
+				.offset = buffer * port.buffer_bytes, .length = 60};
+			if (port.pieces) {
+				frames[i].length = (uint16_t)(60 + (unsigned)rand() % 16069);
+				frames[i].offset += (unsigned)rand() %
+						    (port.buffer_bytes - frames[i].length + 1);
+			}
 			if (rand() % 16 == 0)
 				frames[i].length = 0;
 		}
+		uint32_t at = port.transmit.cached_prod;
 		n = af_xdp_port_ops.transmit(&port, frames, n);
+		check_pieces(at, frames, n);
 		for (unsigned i = 0; i < n; i++) {
 			refused += frames[i].length == 0;
 			queue[(given + i) % 65536] = frames[i];
@@ -207,8 +255,8 @@ static void test_transmit_any_order(void **state)
 		for (unsigned i = 0; i < reported; i++) {
 			struct p2pnic_descriptor *frame = &queue[(done + i) % 65536];
 			/* In order, and not while the kernel still has it (a buffer named once). */
-			if (frame->length && frame->offset >= 16 * P2PNIC_BUFFER_BYTES_MIN)
-				assert_false(is_under_way(frame->offset));
+			if (frame->length && frame->offset >= 16 * port.buffer_bytes)
+				assert_false(is_under_way(frame));
 		}
 		done += reported;
 		assert_true(failed <= done);
@@ -242,17 +290,38 @@ static bool kernel_takes_fill(uint64_t *address)
 	return true;
 }
 
+/* Five pieces are the longest frame and more than that, six too many. Each begins with the address
+ * of the first, plus its number. */
 static void kernel_receives(unsigned n)
 {
 	struct xdp_desc *ring = kernel.receive.entries;
-	uint64_t address;
+	uint32_t slots = AF_XDP_RING - 8;
 
-	while (n-- && kernel.receive.producer - kernel.receive.consumer < AF_XDP_RING &&
-		kernel_takes_fill(&address)) {
-		ring[kernel.receive.producer++ % AF_XDP_RING] =
-			(struct xdp_desc){.addr = address, .len = 60};
-		memcpy(port.memory + address, &address, 8);
+	while (n-- && kernel.written - kernel.receive.consumer < slots) {
+		unsigned pieces = port.pieces && rand() % 2 ? 1 + (unsigned)rand() % 6 : 1;
+
+		while (kernel.taken_count < pieces &&
+			kernel_takes_fill(&kernel.taken[kernel.taken_count]))
+			kernel.taken_count++;
+		if (kernel.taken_count < pieces)
+			break;
+		for (unsigned i = 0; i < pieces; i++) {
+			uint64_t mark = kernel.taken[0] + i;
+			bool last = i == pieces - 1;
+
+			ring[kernel.written++ % AF_XDP_RING] =
+				(struct xdp_desc){.addr = kernel.taken[i],
+					.len = last ? 60 : PIECE,
+					.options = last ? 0 : XDP_PKT_CONTD};
+			memcpy(port.memory + kernel.taken[i], &mark, 8);
+		}
+		memmove(kernel.taken, kernel.taken + pieces,
+			(kernel.taken_count -= pieces) * sizeof(kernel.taken[0]));
+		kernel.frames++;
 	}
+	uint32_t told = kernel.written - (rand() % 4 ? 0 : (unsigned)rand() % 4);
+	if ((int32_t)(told - kernel.receive.producer) > 0)
+		kernel.receive.producer = told;
 }
 
 static void test_receive_books(void **state)
@@ -264,7 +333,7 @@ static void test_receive_books(void **state)
 	uint64_t received = 0;
 
 	for (uint32_t i = 0; i < BUFFERS; i++) {
-		uint32_t buffer = i * P2PNIC_BUFFER_BYTES_MIN;
+		uint32_t buffer = i * port.buffer_bytes;
 		owner[i] = i < AF_XDP_BUFFERS ? PORT : CALLER;
 		if (i < AF_XDP_BUFFERS) {
 			af_xdp_own(&port, buffer, true);
@@ -273,9 +342,13 @@ static void test_receive_books(void **state)
 			spare[spares++] = buffer;
 		}
 	}
-	for (unsigned round = 0; round < 20000; round++) {
+	for (unsigned round = 0;
+		round < 20000 || kernel.receive.producer != kernel.receive.consumer ||
+		kernel.receive.producer != kernel.written;
+		round++) {
 		struct frame frames[P2PNIC_BURST_MAX];
-		kernel_receives((unsigned)rand() % (round / 500 % 2 ? 20 : 150));
+		kernel_receives(
+			round < 20000 ? (unsigned)rand() % (round / 500 % 2 ? 20 : 150) : 0);
 		bool waiting = kernel.receive.producer != kernel.receive.consumer;
 		if (rand() % 8 == 0)
 			assert_int_equal(af_xdp_port_ops.arm(&port), waiting);
@@ -285,20 +358,27 @@ static void test_receive_books(void **state)
 			uint64_t address = (uint64_t)(frames[k].data - port.memory), written;
 			memcpy(&written, frames[k].data, 8);
 			assert_true(written == address);
-			assert_int_equal(owner[address / P2PNIC_BUFFER_BYTES_MIN], PORT);
+			assert_int_equal(owner[address >> port.buffer_shift], PORT);
+			assert_in_range(frames[k].length, 60, 4 * PIECE + 60);
+			for (unsigned at = PIECE; at < frames[k].length; at += PIECE) {
+				memcpy(&written, frames[k].data + at, 8);
+				assert_true(written == address + at / PIECE);
+			}
 			if (rand() % 3)
 				continue;
 			unsigned pick = (unsigned)rand() % spares;
 			uint32_t mine = spare[pick];
 			assert_int_equal(rig_keep(&af_xdp_port_ops, &port, k, mine), address);
 			spare[pick] = (uint32_t)address - P2PNIC_HEADROOM;
-			owner[address / P2PNIC_BUFFER_BYTES_MIN] = CALLER;
-			owner[mine / P2PNIC_BUFFER_BYTES_MIN] = PORT;
+			owner[address >> port.buffer_shift] = CALLER;
+			owner[mine >> port.buffer_shift] = PORT;
 		}
 		af_xdp_port_ops.release(&port);
 		received += n;
 	}
 	assert_true(received > 100000);
+	assert_int_equal(received + port.oversize, kernel.frames);
+	assert_int_equal(port.oversize > 0, port.pieces);
 	for (uint32_t i = 0; i < BUFFERS; i++)
 		assert_int_equal(port.own[i / 64] >> i % 64 & 1, owner[i] == PORT);
 }
@@ -316,6 +396,7 @@ __typeof__(xsk_socket__create) __wrap_xsk_socket__create;
 __typeof__(xsk_socket__delete) __wrap_xsk_socket__delete;
 __typeof__(xsk_socket__fd) __wrap_xsk_socket__fd;
 __typeof__(xsk_socket__update_xskmap) __wrap_xsk_socket__update_xskmap;
+__typeof__(bind) __wrap_bind, __real_bind;
 
 bool __wrap_interface_refresh(struct interface *interface)
 {
@@ -391,13 +472,22 @@ int __wrap_xsk_socket__update_xskmap(struct xsk_socket *socket, int map)
 	return 0;
 }
 
+/* A kernel without multi-buffer. */
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+	if (address->sa_family != AF_XDP)
+		return __real_bind(fd, address, bytes);
+	errno = ((const struct sockaddr_xdp *)address)->sxdp_flags & XDP_USE_SG ? EINVAL : ENODEV;
+	return -1;
+}
+
 static void send_frames(unsigned n)
 {
 	struct p2pnic_descriptor frames[P2PNIC_BURST_MAX];
 
 	for (unsigned i = 0; i < n; i++)
 		frames[i] = (struct p2pnic_descriptor){
-			.offset = (port.flight_tail + i) * P2PNIC_BUFFER_BYTES_MIN, .length = 60};
+			.offset = (port.flight_tail + i) * port.buffer_bytes, .length = 60};
 	assert_int_equal(af_xdp_port_ops.transmit(&port, frames, n), n);
 	af_xdp_port_ops.flush(&port);
 }
@@ -546,12 +636,39 @@ static void test_another_with_more_queues(void **state)
 	assert_true(port.restore_channels);
 }
 
+/* Buffers of a page need none of it; larger ones are refused before the interface is looked at. */
+static void test_kernel_without_pieces(void **state)
+{
+	static struct af_xdp_port another;
+	struct port_config config = {.target = "pp-none",
+		.memory = port.memory,
+		.memory_bytes = port.memory_bytes,
+		.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX};
+	int fd = socket(AF_XDP, SOCK_RAW, 0);
+	struct error error;
+
+	if (fd < 0)
+		skip(); /* it cannot be asked */
+	close(fd);
+	assert_int_equal(af_xdp_port_ops.open(&another, &config, &error), -EOPNOTSUPP);
+	assert_non_null(strstr(error.text, "no multi-buffer AF_XDP (Linux 6.6)"));
+	assert_non_null(strstr(error.text, "4096 bytes at most, not 16384"));
+	config.buffer_bytes = AF_XDP_CHUNK_BYTES;
+	assert_int_equal(af_xdp_port_ops.open(&another, &config, &error), -ENODEV);
+	assert_false(another.pieces);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_transmit_any_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transmit_small_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive_books, setup, teardown),
+		{"test_transmit_pieces", test_transmit_any_order, setup_jumbo, teardown, NULL},
+		{"test_transmit_pieces_small_rings", test_transmit_small_rings, setup_jumbo,
+			teardown, NULL},
+		{"test_receive_pieces", test_receive_books, setup_jumbo, teardown, NULL},
+		cmocka_unit_test_setup_teardown(test_kernel_without_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_woken_by_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_stuck, setup, teardown),

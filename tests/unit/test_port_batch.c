@@ -248,7 +248,7 @@ int main(void)
 		printf("skipped: no namespace, veth or AF_XDP here\n");
 		return 77;
 	}
-	int code = xdp_program_load(&xdp, 0, true);
+	int code = xdp_program_load(&xdp, 0, true, false);
 	if (code) {
 		printf("skipped: no batches here: %s\n", strerror(-code));
 		return 77;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What ports/port.h promises, on every type of port:
- * `test_port_conformance TYPE [MODE | napi | BYTES]`, BYTES of a packet buffer.
+ * `test_port_conformance TYPE [MODE | napi] [BYTES]`, BYTES of a packet buffer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -168,7 +168,7 @@ static void receive_and_keep(unsigned buffers)
 	for (unsigned idle = 0; next < SIZES && idle < 2000;) {
 		if (fed == next && fed < SIZES) {
 			/* af_xdp loses what comes while no buffer is posted, as any NIC does. */
-			unsigned to = fed + 1 + (buffers == 1 ? 0 : (unsigned)rand() % 48);
+			unsigned to = fed + 1 + (buffers < 6 ? 0 : (unsigned)rand() % 48);
 			wire_feed(&rig, lengths, fed, to < SIZES ? to : SIZES);
 			fed = to < SIZES ? to : SIZES;
 		}
@@ -235,7 +235,8 @@ static void test_receive(void **state)
 
 static void test_receive_one_buffer(void **state)
 {
-	receive_and_keep(1);
+	/* af_xdp: as many as the longest frame has pieces. */
+	receive_and_keep(path == &af_xdp_port_ops && rig_buffer_bytes > 4096 ? 5 : 1);
 }
 
 static void test_stop_and_start(void **state)
@@ -604,10 +605,6 @@ static void test_open_refuses(void **state)
 	assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 	rig.config.options = NULL;
 	if (path == &af_xdp_port_ops) {
-		rig.config.buffer_bytes = P2PNIC_BUFFER_BYTES_MAX;
-		assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
-		assert_non_null(strstr(rig.error.text, "use af_packet, tap or memif"));
-		rig.config.buffer_bytes = rig_buffer_bytes;
 		rig.config.options = "transmit-ring=100";
 		assert_int_equal(path->open(rig.port, &rig.config, &rig.error), -EINVAL);
 		assert_non_null(strstr(rig.error.text, "power of two"));
@@ -649,18 +646,20 @@ int main(int argc, char **argv)
 	};
 
 	static char option[64];
-	rig_napi = argc == 3 && !strcmp(argv[2], "napi");
-	if (argc == 3 && p2pnic_buffer_bytes_valid((unsigned)atoi(argv[2]))) {
-		rig_buffer_bytes = (uint32_t)atoi(argv[2]);
-	} else if (argc == 3 && !rig_napi) {
-		snprintf(option, sizeof(option), "mode=%s", argv[2]);
-		mode = option;
-	}
+	for (int i = 2; i < argc; i++)
+		if (p2pnic_buffer_bytes_valid((unsigned)atoi(argv[i]))) {
+			rig_buffer_bytes = (uint32_t)atoi(argv[i]);
+		} else if (!strcmp(argv[i], "napi")) {
+			rig_napi = true;
+		} else {
+			snprintf(option, sizeof(option), "mode=%s", argv[i]);
+			mode = option;
+		}
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
 		if (argc >= 2 && !strcmp(argv[1], paths[i]->type))
 			path = paths[i];
 	if (!path) {
-		fprintf(stderr, "usage: %s TYPE [MODE | napi | BYTES]\n", argv[0]);
+		fprintf(stderr, "usage: %s TYPE [MODE | napi] [BYTES]\n", argv[0]);
 		return 2;
 	}
 	if (!is_pcap() && !rig_namespace()) {
