@@ -186,7 +186,8 @@ def test_standing():
     result = throughput()
     rows = result["throughput"]
     rows += [{**rows[0], "frame_bytes": 1518, "mpps": 10.0},
-             {**rows[0], "frame_bytes": 1518, "mpps": 11.0, "method": "hy", "kind": "busy"},
+             {**rows[0], "frame_bytes": 1518, "mpps": 11.0, "method": "hy"},
+             {**rows[0], "frame_bytes": 1518, "mpps": 90.0, "method": "rd", "kind": "busy"},
              {**rows[0], "frame_bytes": 1518, "mpps": 99.0, "method": "bn"},
              {**rows[2], "frame_bytes": 1518, "mpps": 12.0}, {**rows[0], "link": "veth"},
              {**rows[0], "link": "veth", "dut": "a<b", "method": "-", "mpps": 61.0},
@@ -198,9 +199,9 @@ def test_standing():
             for line in standing.markdown(result).splitlines()]
     assert text == ["", "| memif, IPv4, 1in-1out, Mpps | 64 B | 1518 B | why ahead |",
                     "|---|---|---|---|",
-                    "| p2pnic, best of its methods | 60.50 wr | 11.00b hy | |",
+                    "| p2pnic, best of its methods | 60.50 wr | 11.00 hy | |",
                     "| l3fwd, copying | 20.00 | | |",
-                    "| l3fwd, zero-copy | 40.50 | **~12.00** | %s |" %
+                    "| l3fwd, zero-copy | 40.50 | **12.00** | %s |" %
                     standing.REASONS["memif", "l3fwd, zero-copy"],
                     "| testpmd (fixed ports) | **~99.00f** | | %s |" %
                     standing.REASONS["memif", "testpmd (fixed ports)"],
@@ -209,7 +210,7 @@ def test_standing():
                     "| p2pnic, best of its methods | 60.50 wr | |",
                     "| a<b | **61.00** | not known |"]
     page = standing.as_html(result)
-    assert "<td>l3fwd, zero-copy<td>40.50<td><b>~12.00</b><td>all its ports" in page
+    assert "<td>l3fwd, zero-copy<td>40.50<td><b>12.00</b><td>all its ports" in page
     assert "<tr><td>a&lt;b<td><b>61.00</b><td>not known" in page
 
 
@@ -368,7 +369,8 @@ def test_l3fwd_graph(monkeypatch):
     rows = [{**row(name, 64, [rate]), "routed": True}
             for name, rate in (("l3fwd lpm server 512", 20.0), ("l3fwd-graph server 2048", 30.0))]
     assert bench.best(rows, ("1in-1out", 64), "l3fwd")["mpps"] == 20.0
-    assert [standing.label(r) for r in rows] == ["l3fwd, copying", "l3fwd-graph"]
+    assert [standing.label(r) for r in rows] == ["l3fwd, copying",
+                                                 "l3fwd-graph, copying"]
 
 
 def test_origin():
