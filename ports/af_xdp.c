@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_xdp.h"
 
+#include "af_xdp_memory.h"
 #include "af_xdp_socket.h"
 #include "ipc/clock.h"
 
@@ -32,7 +33,7 @@ static bool send_batch(struct af_xdp_port *port)
 		if (desc->options & XDP_PKT_CONTD || desc->len > sizeof(port->xdp.area->frame[n]))
 			break;
 		port->xdp.area->last[n] = desc->len - 1;
-		memcpy(port->xdp.area->frame[n], port->memory + desc->addr, desc->len);
+		memcpy(port->xdp.area->frame[n], port->range + desc->addr, desc->len);
 	}
 	if (n < XDP_SEND_MIN)
 		return false; /* a long frame comes soon */
@@ -226,6 +227,7 @@ static void port_close(void *p)
 	free(port->newest);
 	port->own = NULL;
 	port->newest = NULL;
+	port->newest_count = 0;
 }
 
 static int prepare(struct af_xdp_port *port, const struct port_config *config, struct error *error)
@@ -233,9 +235,8 @@ static int prepare(struct af_xdp_port *port, const struct port_config *config, s
 	size_t buffers = config->memory_bytes >> port->buffer_shift;
 
 	port->own = calloc((buffers + 63) / 64, sizeof(*port->own));
-	port->newest = calloc(buffers, sizeof(*port->newest));
 	port->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!port->own || !port->newest || port->epoll < 0)
+	if (!port->own || port->epoll < 0)
 		return error_set(error, -errno, "%s: %s", config->target, strerror(errno));
 	int code = interface_set_up(&port->interface);
 	if (code)
@@ -278,6 +279,8 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 	port->down = true;
 	port->memory = config->memory;
 	port->memory_bytes = config->memory_bytes;
+	port->reached[0] =
+		(struct port_memory){config->memory, config->memory_bytes, config->memory_fd};
 	libbpf_set_print(silent_libbpf);
 	libxdp_set_print(silent_libxdp);
 
@@ -306,6 +309,14 @@ static int port_open(void *p, const struct port_config *config, struct error *er
 
 /* --- start, stop ------------------------------------------------------------------------------ */
 
+/* There are memories for which a new socket would do. Not without a copy; nor while frames are on
+ * their way. */
+static bool lacks_memories(const struct af_xdp_port *port)
+{
+	return port->socket && port->mode != AF_XDP_ZERO_COPY && af_xdp_memories_late(port) &&
+	       port->flight_head == port->flight_tail;
+}
+
 static int port_start(void *p, const uint32_t *buffers, unsigned n)
 {
 	struct af_xdp_port *port = p;
@@ -317,6 +328,8 @@ static int port_start(void *p, const uint32_t *buffers, unsigned n)
 		return code;
 	for (unsigned i = 0; i < n; i++)
 		af_xdp_own(port, buffers[i], true);
+	if (lacks_memories(port))
+		af_xdp_renew_socket(port, 1000);
 	if (port->socket)
 		code = af_xdp_begin_receiving(port);
 	if (code)
@@ -409,7 +422,8 @@ static void port_service(void *p)
 	port->other |= other;
 	port->down = !port->socket || !port->interface.link;
 	port->no_batches = false;
-	if (port->socket && (other || is_stuck(port)))
+	if (port->socket &&
+		(other || is_stuck(port) || (!port->interface.link && lacks_memories(port))))
 		af_xdp_lose_socket(port);
 	if (!port->socket && port->interface.index && port->interface.up)
 		rebuild(port);
@@ -573,9 +587,9 @@ static inline void write_pieces(
 		(struct xdp_desc){.addr = address, .len = bytes};
 }
 
-static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+static inline unsigned enqueue(
+	struct af_xdp_port *port, const struct p2pnic_descriptor *frames, unsigned n, bool own)
 {
-	struct af_xdp_port *port = opaque;
 	unsigned room = AF_XDP_FLIGHT - (port->flight_tail - port->flight_head);
 	unsigned submitted = 0;
 
@@ -585,20 +599,23 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 		struct p2pnic_descriptor frame = frames[i];
 		uint32_t place = port->flight_tail % AF_XDP_FLIGHT;
 		struct af_xdp_flight *flight = &port->flight[place];
+		const unsigned memory = own ? 0 : frame.flags;
 		uint32_t slot;
 
-		if (port->down || !port_sendable(port->memory_bytes, port->buffer_bytes, &frame)) {
+		if (port->down || memory >= PORT_MEMORIES ||
+			!port_sendable(port->bytes[memory], port->buffer_bytes, &frame)) {
 			*flight = (struct af_xdp_flight){.failed = 1};
 			port->flight_tail++;
 			continue;
 		}
-		uint32_t pieces = count_pieces(port, frame.offset, frame.length);
+		const uint64_t address = port->at[memory] + frame.offset;
+		uint32_t pieces = count_pieces(port, address, frame.length);
 		if (!xsk_ring_prod__reserve(&port->transmit, pieces, &slot)) {
 			n = i;
 			break;
 		}
-		write_pieces(port, slot, pieces, frame.offset, frame.length);
-		uint32_t buffer = frame.offset >> port->buffer_shift;
+		write_pieces(port, slot, pieces, address, frame.length);
+		uint32_t buffer = (uint32_t)(address >> port->buffer_shift);
 		*flight = (struct af_xdp_flight){.buffer = buffer,
 			.previous = port->newest[buffer],
 			.pending = (uint8_t)pieces};
@@ -609,6 +626,16 @@ static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *fram
 	port->unsubmitted += submitted;
 	port->kick |= submitted > 0;
 	return n;
+}
+
+static unsigned port_transmit(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return enqueue(opaque, frames, n, true);
+}
+
+static unsigned port_transmit_from(void *opaque, const struct p2pnic_descriptor *frames, unsigned n)
+{
+	return enqueue(opaque, frames, n, false);
 }
 
 static void port_flush(void *opaque)
@@ -686,6 +713,10 @@ const struct port_ops af_xdp_port_ops = {
 	.transmit = port_transmit,
 	.flush = port_flush,
 	.transmitted = port_transmitted,
+	.reach = af_xdp_reach,
+	.reachable = af_xdp_reachable,
+	.transmit_from = port_transmit_from,
+	.leave = af_xdp_leave,
 	.arm = port_arm,
 	.disarm = port_disarm,
 };

@@ -11,7 +11,8 @@
  *                             virtual interfaces, off for hardware
  *            batch=on|off     send bursts through a veth by one system call (below); on
  *
- * Packet memory, all of it, is the socket's UMEM, in chunks of one buffer. So the device
+ * Packet memory, all of it, is the socket's UMEM, and so is, in the copy modes, that of other NICs
+ * whose packets are sent from where they lie (af_xdp_memory.h). So the device
  * (zero-copy) or the kernel (copy) writes received frames where other NICs' DMA reads them, and
  * sends frames from where other NICs' DMA wrote them: no copy here. XDP_PACKET_HEADROOM is in the
  * chunk, in front of the frame.
@@ -103,7 +104,7 @@ enum af_xdp_mode { AF_XDP_ZERO_COPY, AF_XDP_NATIVE, AF_XDP_GENERIC, AF_XDP_MODES
  * 0.
  */
 struct af_xdp_flight {
-	uint32_t buffer; /* index of the buffer in packet memory */
+	uint32_t buffer; /* index of the buffer in the UMEM */
 	uint16_t previous;
 	uint8_t pending; /* pieces that the kernel has not completed */
 	uint8_t failed;
@@ -112,6 +113,7 @@ struct af_xdp_flight {
 struct af_xdp_port {
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	uint8_t *range;        /* the UMEM as mapped by this process (af_xdp_memory.h) */
 	uint32_t buffer_bytes; /* 1 << buffer_shift */
 	uint32_t chunk_bytes;  /* 1 << chunk_shift: of the UMEM; a buffer is one or several */
 	uint8_t buffer_shift;
@@ -142,10 +144,19 @@ struct af_xdp_port {
 	uint32_t waiting;     /* of those, for others to make a larger batch… */
 	uint32_t looks; /* …since that many calls of transmitted; without a copy: AF_XDP_LOOKS */
 	bool batching;  /* the other end takes batches; info shows it */
-	uint16_t *newest; /* for each buffer: its newest pending frame's place in `flight` plus 1 */
+	uint64_t at[PORT_MEMORIES];    /* where in the UMEM each memory is… */
+	uint64_t bytes[PORT_MEMORIES]; /* …and its size; 0: it is not in there */
+	uint64_t reachable;            /* a bit for each that is */
+	uint16_t *newest; /* for each buffer of the UMEM: its newest pending frame's place in
+			     `flight` plus 1 */
 	struct af_xdp_flight flight[AF_XDP_FLIGHT];
 
 	/* The control side's. */
+	struct port_memory reached[PORT_MEMORIES]; /* 0: packet memory; bytes 0: none */
+	uint64_t tried;       /* those that were there when the range was made */
+	uint64_t range_bytes; /* to register */
+	uint64_t reserved; /* of address space, for the range; 0: it is packet memory as it lies */
+	uint64_t newest_count; /* entries */
 	enum af_xdp_mode mode;
 	bool mode_forced[AF_XDP_MODES];
 	bool any_forced;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "af_xdp_socket.h"
 
+#include "af_xdp_memory.h"
 #include "ipc/clock.h"
 
 #include <errno.h>
@@ -49,6 +50,13 @@ void af_xdp_release_flight(struct af_xdp_port *port)
 	port->held_since_ns = 0;
 }
 
+static void delete_umem(struct af_xdp_port *port)
+{
+	xsk_umem__delete(port->umem);
+	port->umem = NULL;
+	af_xdp_unmap_range(port);
+}
+
 /*
  * Closes the socket. Frames it has not sent have failed; those it has are done with, for the kernel
  * copied them. Without a copy a frame is sent once it was completed, and the card reads and writes
@@ -65,9 +73,8 @@ static void delete_socket(struct af_xdp_port *port)
 	uint32_t left = port->mode == AF_XDP_ZERO_COPY ? UINT32_MAX : af_xdp_unsent(port);
 	epoll_ctl(port->epoll, EPOLL_CTL_DEL, port->socket_fd, NULL);
 	xsk_socket__delete(port->socket);
-	xsk_umem__delete(port->umem);
+	delete_umem(port);
 	port->socket = NULL;
-	port->umem = NULL;
 	port->socket_fd = -1;
 	port->kick = false;
 	port->unsubmitted = port->waiting = 0;
@@ -84,6 +91,24 @@ static void delete_socket(struct af_xdp_port *port)
 		port->held_since_ns = clock_now_ns();
 	else
 		af_xdp_release_flight(port);
+}
+
+static int create_umem(struct af_xdp_port *port, const struct xsk_umem_config *config, bool others)
+{
+	int code = af_xdp_map_range(port, others);
+
+	if (code)
+		return code;
+	/* libxdp expects them zeroed: it does not set the cached indices. */
+	port->fill = (struct xsk_ring_prod){0};
+	port->completion = (struct xsk_ring_cons){0};
+	code = xsk_umem__create(&port->umem, port->range, port->range_bytes, &port->fill,
+		&port->completion, config);
+	if (code) {
+		port->umem = NULL;
+		af_xdp_unmap_range(port);
+	}
+	return code;
 }
 
 static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
@@ -103,20 +128,17 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	};
 	struct xsk_socket *created = NULL;
 
-	/* libxdp expects them zeroed: it does not set the cached indices. */
-	port->fill = port->transmit = (struct xsk_ring_prod){0};
-	port->receive = port->completion = (struct xsk_ring_cons){0};
-	int code = xsk_umem__create(&port->umem, port->memory, port->memory_bytes, &port->fill,
-		&port->completion, &umem);
-	if (code) {
-		port->umem = NULL;
+	port->transmit = (struct xsk_ring_prod){0};
+	port->receive = (struct xsk_ring_cons){0};
+	int code = create_umem(port, &umem, mode != AF_XDP_ZERO_COPY);
+	if (code && mode != AF_XDP_ZERO_COPY && port->tried != 1)
+		code = create_umem(port, &umem, false);
+	if (code)
 		return code;
-	}
 	code = xsk_socket__create(&created, port->interface.name, port->queue, port->umem,
 		&port->receive, &port->transmit, &socket);
 	if (code) {
-		xsk_umem__delete(port->umem);
-		port->umem = NULL;
+		delete_umem(port);
 		return code;
 	}
 	port->socket = created;
@@ -130,6 +152,17 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	return code;
 }
 
+static int wait_for_socket(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
+{
+	/* By the clock: a try pins all of packet memory, which may take long. */
+	uint64_t until = clock_now_ns() + patience_ms * 1000000ull;
+	int code;
+
+	while ((code = create_socket(port, mode)) == -EBUSY && clock_now_ns() < until)
+		usleep(1000);
+	return code;
+}
+
 /* Program and socket in this mode; failed, the program may be left. */
 static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned patience_ms)
 {
@@ -140,11 +173,7 @@ static int try_mode(struct af_xdp_port *port, enum af_xdp_mode mode, unsigned pa
 	port->no_batches = port->batching = false;
 	if (port->xdp.area && xdp_program_aim(&port->xdp, port->interface.index))
 		port->no_batches = true;
-	/* By the clock: a try pins all of packet memory, which may take long. */
-	uint64_t until = clock_now_ns() + patience_ms * 1000000ull;
-	while ((code = create_socket(port, mode)) == -EBUSY && clock_now_ns() < until)
-		usleep(1000);
-	return code;
+	return wait_for_socket(port, mode, patience_ms);
 }
 
 int af_xdp_make_socket(struct af_xdp_port *port, unsigned patience_ms, struct error *error)
@@ -200,4 +229,14 @@ void af_xdp_lose_socket(struct af_xdp_port *port)
 {
 	delete_socket(port);
 	xdp_program_detach(&port->xdp);
+}
+
+/* The program stays: in copy mode the driver need not know. */
+void af_xdp_renew_socket(struct af_xdp_port *port, unsigned patience_ms)
+{
+	delete_socket(port);
+	if (wait_for_socket(port, port->mode, patience_ms))
+		xdp_program_detach(&port->xdp);
+	else
+		port->down = !port->interface.link;
 }

@@ -31,6 +31,9 @@ int af_xdp_make_socket(struct af_xdp_port *, unsigned patience_ms, struct error 
 /* Posts the port's own buffers and lets the program find the socket. 0 or -errno. */
 int af_xdp_begin_receiving(struct af_xdp_port *);
 
+/* Makes the socket anew, in the mode that it has. Does that fail, service makes one. */
+void af_xdp_renew_socket(struct af_xdp_port *, unsigned patience_ms);
+
 /* Closes the socket, if there is one, and detaches the program. */
 void af_xdp_lose_socket(struct af_xdp_port *);
 

@@ -137,7 +137,8 @@ struct port_ops {
 	 * or no more. All of port_memory stays as it is until leave.
 	 *
 	 * reachable: a bit for each number that can be sent from now. (A memif client's peer has
-	 * the memories that it was given when the connection was made.)
+	 * the memories that it was given when the connection was made; a socket of af_xdp those
+	 * that were there when it was.)
 	 *
 	 * transmit_from: as transmit; `flags` is the number of the memory that a frame is in, which
 	 * is reachable; 0: packet memory.

@@ -4,12 +4,14 @@ across deaths of NICs and routers, and beside ports that cannot."""
 import os
 import random
 import signal
+import socket
+import subprocess
 
 import pytest
 from scapy.all import IP, UDP, Ether, raw
 
 from memif_peer import Server
-from network import Network, Router, eventually, mac, processes_of
+from network import Network, Router, eventually, inside, mac, processes_of
 
 LEND_FROM = 400
 
@@ -31,6 +33,10 @@ def fetched(router, name):
     return next(row["fetched"] for row in router.show("counter") if row["nic"] == name)
 
 
+def has_link(router, name):
+    return next(row["link"] for row in router.show("port") if row["nic"] == name)
+
+
 def of(port, **router):
     network = Network(3, port=port)
     network.router.config["router"].update(router)
@@ -42,7 +48,7 @@ def of(port, **router):
 @pytest.mark.parametrize("method", ["rd", "hy"])
 @pytest.mark.parametrize("port", ["af_packet", "af_xdp"])
 def test_packets_cross(permitted, method, port):
-    """af_packet sends from any memory; af_xdp does not, and its NIC fetches what is lent to it."""
+    """Of what is lent nothing is copied; not with the first packet either."""
     hybrid = {"lend_from": LEND_FROM} if method == "hy" else {}
     network = of(port, method=method, **hybrid)
     lengths = [60, 61, 399, 400, 401, 1000, 1514] * 5
@@ -51,8 +57,7 @@ def test_packets_cross(permitted, method, port):
         cross(network, lengths)
         network.router.check_identity()
         assert network.router.dropped() == {}
-        lent = sum(length >= LEND_FROM or method == "rd" for length in lengths)
-        assert fetched(network.router, "nic2") == (lent if port == "af_xdp" else 0)
+        assert fetched(network.router, "nic2") == 0
     finally:
         network.close()
 
@@ -80,6 +85,36 @@ def test_deaths(permitted, method):
         cross(network, lengths)
         assert all(fetched(network.router, f"nic{k}") == 0 for k in (1, 2, 3))
         assert all(row["restarts"] <= 3 for row in network.router.show("nic"))
+    finally:
+        network.close()
+
+
+@pytest.mark.hostile("a peer that dies")
+@pytest.mark.parametrize("method", ["rd", "hy"])
+def test_deaths_beside_af_xdp(permitted, method):
+    """A port of type af_xdp that forwards already copies packets of a NIC that has returned, until
+    its link is next set up; those of the others never."""
+    network = of("af_xdp", method=method)
+    length = 1514
+    try:
+        cross(network, [length] * 3)
+        cross(network, [length] * 3, 3, 2)
+        os.kill(network.router.nic("nic1")["pid"], signal.SIGKILL)
+        eventually(lambda: all(row["state"] == "forwarding" and row["pid"]
+                               for row in network.router.show("nic")) and
+                   network.router.nic("nic1")["restarts"], 20, "the NIC's return")
+        cross(network, [length] * 5)
+        cross(network, [length] * 5, 3, 2)
+        cross(network, [length] * 5, 2, 1)
+        assert [fetched(network.router, f"nic{k}") for k in (1, 2)] == [0, 5]
+        with inside(network.namespaces[2]):
+            subprocess.run(["ip", "link", "set", "eth0", "down"], check=True, timeout=60)
+            eventually(lambda: not has_link(network.router, "nic2"), 20, "the link's end")
+            subprocess.run(["ip", "link", "set", "eth0", "up"], check=True, timeout=60)
+        network.wire[2].socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # it was down
+        eventually(lambda: has_link(network.router, "nic2"), 20, "the link")
+        cross(network, [length] * 5)
+        assert fetched(network.router, "nic2") == 5
     finally:
         network.close()
 

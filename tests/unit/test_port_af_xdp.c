@@ -13,6 +13,7 @@
 #include "port_keep.h"
 #include "seed.h"
 
+#include <ports/af_xdp_memory.h>
 #include <ports/af_xdp_socket.h>
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define BUFFERS 8192u
@@ -53,7 +55,8 @@ static struct {
 	bool slow;         /* …and each takes SLOW_US to say so */
 	unsigned channels; /* of the interface */
 	unsigned created;
-	int woken; /* the other end of the socket's descriptor */
+	uint64_t umem_most; /* larger ones are refused; 0: none */
+	int woken;          /* the other end of the socket's descriptor */
 } world;
 
 static void connect_producer(
@@ -118,8 +121,9 @@ static int set_up(uint32_t buffer_bytes)
 	port.chunk_bytes = port.pieces ? AF_XDP_CHUNK_BYTES : buffer_bytes;
 	port.buffer_shift = (uint8_t)__builtin_ctz(buffer_bytes);
 	port.chunk_shift = (uint8_t)__builtin_ctz(port.chunk_bytes);
+	port.reached[0] = (struct port_memory){port.memory, port.memory_bytes, -1};
 	port.own = calloc(BUFFERS / 64, 8);
-	port.newest = calloc(BUFFERS, 2);
+	assert_int_equal(af_xdp_map_range(&port, true), 0);
 	port.socket = (struct xsk_socket *)&kernel; /* never looked into by the data path */
 	port.mode = AF_XDP_ZERO_COPY;               /* which is not kicked unless it asks */
 	port.started = true;
@@ -433,6 +437,8 @@ int __wrap_xsk_umem__create(struct xsk_umem **umem, void *memory, __u64 bytes,
 	struct xsk_ring_prod *fill, struct xsk_ring_cons *completion,
 	const struct xsk_umem_config *config)
 {
+	if (world.umem_most && bytes > world.umem_most)
+		return -ENOBUFS;
 	*umem = (struct xsk_umem *)&kernel;
 	return 0;
 }
@@ -460,6 +466,7 @@ int __wrap_xsk_socket__create(struct xsk_socket **created, const char *name, __u
 
 void __wrap_xsk_socket__delete(struct xsk_socket *socket)
 {
+	close(port.socket_fd);
 }
 
 int __wrap_xsk_socket__fd(const struct xsk_socket *socket)
@@ -552,7 +559,6 @@ static void get_stuck(void)
 	((uint64_t *)kernel.completion.entries)[0] = 0;
 	((uint64_t *)kernel.completion.entries)[1] = P2PNIC_BUFFER_BYTES_MIN;
 	kernel.completion.producer = 2;
-	close(port.socket_fd);
 	af_xdp_port_ops.service(&port);
 	af_xdp_port_ops.service(&port); /* it reads the two completions */
 	port.watched_since_ns = 1;
@@ -616,7 +622,6 @@ static void test_patience(void **state)
 
 	world.busy = UINT32_MAX;
 	world.slow = true;
-	close(port.socket_fd);
 	assert_int_equal(af_xdp_port_ops.stop(&port, buffers), 0);
 	assert_null(port.socket);
 	assert_in_range(UINT32_MAX - world.busy, 1, 1000000 / SLOW_US + 1);
@@ -629,11 +634,134 @@ static void test_another_with_more_queues(void **state)
 {
 	world.other = true;
 	world.channels = 2;
-	close(port.socket_fd);
 	af_xdp_port_ops.service(&port);
 	assert_int_equal(world.created, 1);
 	assert_int_equal(world.channels, 1);
 	assert_true(port.restore_channels);
+}
+
+/* A memory of another NIC, in which each word is its offset. */
+static struct port_memory lend(uint64_t bytes)
+{
+	struct port_memory m = {.bytes = bytes, .fd = memfd_create("lent", MFD_CLOEXEC)};
+
+	assert_int_equal(ftruncate(m.fd, (off_t)bytes), 0);
+	m.base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd, 0);
+	assert_ptr_not_equal(m.base, MAP_FAILED);
+	for (uint64_t at = 0; at < bytes; at += 8)
+		memcpy(m.base + at, &at, 8);
+	return m;
+}
+
+static void take_back(const struct port_memory *m)
+{
+	munmap(m->base, m->bytes);
+	close(m->fd);
+}
+
+/* Sends a frame of that memory; how many failed. */
+static unsigned send_from(unsigned memory, uint32_t offset)
+{
+	struct p2pnic_descriptor frame = {
+		.offset = offset, .length = 100, .flags = (uint16_t)memory};
+	uint64_t failed = 0;
+
+	assert_int_equal(af_xdp_port_ops.transmit_from(&port, &frame, 1), 1);
+	af_xdp_port_ops.flush(&port);
+	kernel_sends(true);
+	assert_int_equal(af_xdp_port_ops.transmitted(&port, &failed), 1);
+	return (unsigned)failed;
+}
+
+/* Memories side by side, in the UMEM that is made when receiving starts. */
+static void test_memories(void **state)
+{
+	struct port_memory own = lend(port.memory_bytes), a = lend(1 << 20), b = lend(1 << 16);
+	const struct port_memory odd = {a.base, 1000, a.fd}, unmappable = {a.base, a.bytes, -1};
+	const uint32_t buffer = 0;
+	static uint32_t back[BUFFERS];
+	uint64_t word;
+
+	port.reached[0] = own;
+	port.mode = AF_XDP_NATIVE;
+	port.mode_forced[AF_XDP_NATIVE] = port.any_forced = true;
+	port.started = false;
+	assert_int_equal(af_xdp_port_ops.reach(&port, &odd), 0);
+	assert_int_equal(af_xdp_port_ops.reach(&port, &a), 1);
+	assert_int_equal(af_xdp_port_ops.reach(&port, &unmappable), 2);
+	assert_int_equal(af_xdp_port_ops.reach(&port, &b), 3);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1);
+	assert_int_equal(send_from(1, 0), 1);
+	assert_int_equal(af_xdp_port_ops.start(&port, &buffer, 1), 1);
+	assert_int_equal(world.created, 1);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1 | 1 << 1 | 1 << 3);
+	assert_int_equal(port.range_bytes, own.bytes + a.bytes + b.bytes);
+	assert_int_equal((uintptr_t)port.range % (2 << 20), 0);
+	memcpy(&word, port.range + own.bytes + a.bytes + 4096, 8);
+	assert_int_equal(word, 4096);
+	assert_int_equal(send_from(3, b.bytes - 100), 0);
+	assert_int_equal(((struct xdp_desc *)kernel.transmit.entries)->addr,
+		own.bytes + a.bytes + b.bytes - 100);
+	assert_int_equal(send_from(3, b.bytes - 99), 1);
+	assert_int_equal(send_from(2, 0), 1);
+
+	/* Another takes the number of one that left: not in this UMEM. */
+	af_xdp_port_ops.leave(&port, 3);
+	assert_int_equal(send_from(3, 0), 1);
+	assert_int_equal(af_xdp_port_ops.reach(&port, &b), 3);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1 | 1 << 1);
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 1);
+	assert_int_equal(af_xdp_port_ops.stop(&port, back), 1);
+	assert_int_equal(world.created, 2);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1 | 1 << 1 | 1 << 3);
+
+	/* Too much for the kernel: packet memory alone, and no new socket for that. */
+	af_xdp_port_ops.leave(&port, 2);
+	assert_int_equal(af_xdp_port_ops.reach(&port, &a), 2);
+	world.umem_most = own.bytes;
+	assert_int_equal(af_xdp_port_ops.start(&port, &buffer, 1), 1);
+	assert_int_equal(world.created, 3);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1);
+	assert_int_equal(send_from(1, 0), 1);
+	assert_int_equal(send_from(0, 0), 0);
+	port.interface.link = false;
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 3);
+
+	/* Without a copy the card has packet memory alone. */
+	port.interface.link = true;
+	world.umem_most = 0;
+	port.mode_forced[AF_XDP_ZERO_COPY] = true;
+	assert_int_equal(af_xdp_port_ops.stop(&port, back), 1);
+	assert_int_equal(port.mode, AF_XDP_ZERO_COPY);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 1);
+	assert_ptr_equal(port.range, own.base);
+	take_back(&own);
+	take_back(&a);
+	take_back(&b);
+}
+
+/* The link is down: a socket with the memories that came since is due. */
+static void test_memories_while_the_link_is_down(void **state)
+{
+	struct port_memory own = lend(port.memory_bytes), a = lend(1 << 20);
+
+	port.reached[0] = own;
+	port.mode = AF_XDP_NATIVE;
+	port.mode_forced[AF_XDP_NATIVE] = port.any_forced = true;
+	assert_int_equal(af_xdp_port_ops.reach(&port, &a), 1);
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 0);
+	port.interface.link = false;
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 1);
+	assert_int_equal(af_xdp_port_ops.reachable(&port), 3);
+	af_xdp_port_ops.service(&port);
+	assert_int_equal(world.created, 1);
+	af_xdp_unmap_range(&port);
+	take_back(&own);
+	take_back(&a);
 }
 
 /* Buffers of a page need none of it; larger ones are refused before the interface is looked at. */
@@ -669,6 +797,9 @@ int main(void)
 			teardown, NULL},
 		{"test_receive_pieces", test_receive_books, setup_jumbo, teardown, NULL},
 		cmocka_unit_test_setup_teardown(test_kernel_without_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_memories, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_memories_while_the_link_is_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wanted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_woken_by_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_stuck, setup, teardown),
