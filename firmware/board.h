@@ -106,4 +106,28 @@ uint64_t board_clock(struct board *);
 void board_interrupt(struct board *, unsigned vector);
 
 #endif
+
+/*
+ * Accesses to the NIC's own memory, which no function above shows to the board. A board in virtual
+ * time charges for them (model/board.c). On all others board_cost is nothing at all: arguments of
+ * an empty function are still evaluated, and gcc then orders the code around it otherwise.
+ */
+enum board_cost {
+	BOARD_COST_POLL,       /* a word that a peer writes is read: a ring's next slot, an index */
+	BOARD_COST_DESCRIPTOR, /* a line of a ring's descriptors is read */
+	BOARD_COST_HEADER,     /* the first line of a received frame is read */
+	BOARD_COST_LOOKUP,     /* an address is looked up in a FIB image */
+	BOARD_COST_RESOLVE,    /* a next hop and its adjacency are read, and the use is noted */
+	BOARD_COST_BUFFER,     /* a line of a list of free buffers is read or written */
+	BOARD_COST_COUNTER,    /* a counter is read and written */
+	BOARD_COSTS,
+};
+#define BOARD_COST_LINES(count, of_bytes) (((count) * (of_bytes) + 63) / 64)
+
+#ifdef P2PNIC_BOARD_COST
+void board_cost(struct board *, enum board_cost what, unsigned times);
+#else
+#define board_cost(board, what, times) ((void)0)
+#endif
+
 #endif

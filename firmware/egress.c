@@ -237,12 +237,14 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	uint64_t bytes = 0;
 	uint32_t room;
 
+	board_cost(n->board, BOARD_COST_POLL, 1);
 	if (!ring_in_waits(in))
 		return 0;
 	room = room_for(n, in);
 	if (!room)
 		return 0;
 	valid = n->kernel->dequeue(in, d, room, &bytes, &refused);
+	board_cost(n->board, BOARD_COST_DESCRIPTOR, BOARD_COST_LINES(valid, 8));
 	l.frames = valid;
 	if (ring_in_is_remote(in))
 		locate(n, in, d, valid, &l);
@@ -274,6 +276,7 @@ static unsigned transmit(struct nic *n, unsigned peer)
 		if (in->check && reason != P2PNIC_DROP_BAD_DESCRIPTOR)
 			note_failure(n, in);
 	}
+	board_cost(n->board, BOARD_COST_COUNTER, 3);
 	in->dequeued += sent + refused;
 	n->in_flight += sent;
 	count(&from->packets, sent + refused);
@@ -290,6 +293,7 @@ static unsigned complete(struct nic *n)
 	unsigned all = done;
 
 	n->in_flight -= done;
+	board_cost(n->board, BOARD_COST_COUNTER, 1);
 	count(&n->counters->sent.packets, done - failed);
 	if (unlikely(failed))
 		count_drop(n, P2PNIC_DROP_PORT, failed);

@@ -21,6 +21,7 @@ void nic_receive(struct nic *n, struct burst *b)
 	b->frames = board_receive(n->board, b->frame, P2PNIC_BURST_MAX);
 	b->n4 = b->n6 = b->specials = b->lengths = 0;
 	b->popped = b->pushed = b->others = 0;
+	board_cost(n->board, BOARD_COST_HEADER, b->frames);
 	for (unsigned k = 0; k < b->frames; k++)
 		__builtin_prefetch(b->frame[k].data);
 	for (unsigned k = 0; k < b->frames; k++) {
@@ -40,6 +41,7 @@ static void look_up_special(const struct nic *n, struct burst_special *s)
 
 static void look_up(const struct nic *n, struct burst *b)
 {
+	board_cost(n->board, BOARD_COST_LOOKUP, b->n4 + b->n6 + b->specials);
 	if (likely(n->fib4))
 		fib4_lookup(n->fib4, b->address4, b->hop4, b->n4);
 	else
@@ -216,6 +218,7 @@ void nic_ingress(struct nic *n, struct burst *b)
 	n->kernel->classify(n, b);
 	if (likely(n->ingress == P2PNIC_INGRESS_FORWARD)) {
 		look_up(n, b);
+		board_cost(n->board, BOARD_COST_RESOLVE, b->n4 + b->n6);
 		resolve(n, b);
 	} else {
 		leave_to_host(b);
@@ -228,6 +231,7 @@ void nic_ingress(struct nic *n, struct burst *b)
 	if (b->frames < P2PNIC_BURST_MAX)
 		rings_publish(n);
 	board_release(n->board);
+	board_cost(n->board, BOARD_COST_COUNTER, 2);
 	count(&n->counters->received.packets, b->frames);
 	count(&n->counters->received.bytes, b->bytes);
 }

@@ -78,6 +78,7 @@ static inline void count_traffic(struct nic *n, unsigned peer)
 	struct p2pnic_traffic *t =
 		peer >= P2PNIC_NICS_MAX ? &n->counters->punted : &n->counters->to_ring[peer];
 
+	board_cost(n->board, BOARD_COST_COUNTER, 2);
 	count(&t->packets, out->produced - out->counted);
 	count(&t->bytes, out->bytes);
 	out->counted = out->produced;
@@ -107,6 +108,7 @@ void rings_wake(struct nic *n)
 {
 	unsigned left = 0;
 
+	board_cost(n->board, BOARD_COST_POLL, n->dirty); /* whether they sleep */
 	for (unsigned k = 0; k < n->dirty; k++) {
 		unsigned peer = n->dirty_peer[k];
 		struct ring_out *out = &n->out[peer];
@@ -191,6 +193,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 
 	if (P2PNIC_RING_EPOCH(word) != out->epoch)
 		index = out->consumed; /* nothing consumed in this life yet */
+	board_cost(n->board, BOARD_COST_POLL, 1);
 	if (unlikely(index - out->consumed > out->published - out->consumed)) {
 		/* Its peer lies; until the pair is opened again, packets for it are dropped. */
 		count(&n->counters->bad_words, 1);
@@ -200,6 +203,7 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		out->limit = out->produced;
 		return;
 	}
+	board_cost(n->board, BOARD_COST_BUFFER, BOARD_COST_LINES(index - out->consumed, 4));
 	if (out->lent)
 		free_mixed(n, out, index - out->consumed);
 	else
@@ -226,6 +230,7 @@ static uint32_t keep_frames(
 {
 	uint32_t kept = n->frees > reserve ? least(count, n->frees - reserve) : 0;
 
+	board_cost(n->board, BOARD_COST_BUFFER, BOARD_COST_LINES(kept, 4));
 	n->frees -= kept;
 	__builtin_memcpy(at, n->free + n->frees, kept * sizeof(*at));
 	board_keep(n->board, frames, kept, at);
@@ -477,6 +482,7 @@ static void enqueue_written(struct nic *n, const struct burst *b, struct ring_ou
 	const uint32_t *peer_free = out->peer_free + out->written;
 	uint32_t begins = begins_for(b->lengths);
 
+	board_cost(n->board, BOARD_COST_BUFFER, BOARD_COST_LINES(count, 4));
 	out->bytes += n->kernel->describe(peer_free, length, count, begins, flags,
 		out->slot_buffer + (out->produced & out->mask),
 		out->batch_word + (out->produced - out->published));
