@@ -9,8 +9,26 @@ int model_board_window(struct board *b, uint64_t bus, uint8_t *memory, uint64_t 
 {
 	if (b->windows == MODEL_WINDOWS)
 		return -1;
-	b->window[b->windows] = (struct model_window){bus, bytes, memory};
+	b->window[b->windows] = (struct model_window){.bus = bus, .bytes = bytes, .memory = memory};
 	return (int)b->windows++;
+}
+
+void model_board_land(struct model_window *w, unsigned n)
+{
+	for (; n && w->landed != w->written; n--) {
+		const struct model_word *d = &w->later[w->landed++ & w->later_mask];
+
+		memcpy(d->to, &d->word, sizeof(d->word));
+	}
+}
+
+static void record(struct board *b, struct model_operation operation)
+{
+	b->count[operation.kind]++;
+	if (b->operations < MODEL_OPERATIONS)
+		b->operation[b->operations++] = operation;
+	else
+		b->lost++;
 }
 
 /* --- The port --------------------------------------------------------------------------------- */
@@ -50,6 +68,7 @@ void board_release(struct board *b)
 
 unsigned board_transmit(struct board *b, const struct p2pnic_descriptor *frames, unsigned n)
 {
+	record(b, (struct model_operation){MODEL_SEND, .times = n});
 	b->sent += n;
 	return n;
 }
@@ -139,12 +158,8 @@ static uint8_t *board_access(struct board *b, const struct dma_region *r, uint64
 		b->faults++;
 		return NULL;
 	}
-	b->count[kind]++;
-	if (b->operations < MODEL_OPERATIONS)
-		b->operation[b->operations++] =
-			(struct model_operation){kind, (unsigned)(w - b->window), bytes};
-	else
-		b->lost++;
+	record(b, (struct model_operation){
+			  kind, .window = (unsigned)(w - b->window), .bytes = bytes});
 	return w->memory + (r->bus.value - w->bus) + offset;
 }
 
@@ -160,7 +175,16 @@ static void board_write(struct board *b, const struct dma_region *r, uint64_t of
 void board_dma_publish(struct board *b, const struct dma_region *r, uint64_t offset,
 	const uint64_t *descriptor, unsigned count)
 {
-	board_write(b, r, offset, descriptor, count * 8, MODEL_PUBLISH);
+	struct model_window *w = (struct model_window *)r->board;
+	uint8_t *to = board_access(b, r, offset, count * 8, MODEL_PUBLISH);
+
+	for (unsigned k = 0; to && k < count; k++) {
+		if (w->later)
+			w->later[w->written++ & w->later_mask] =
+				(struct model_word){to + 8ull * k, descriptor[k]};
+		else
+			memcpy(to + 8ull * k, &descriptor[k], 8);
+	}
 }
 
 void board_dma_write32(struct board *b, const struct dma_region *r, uint64_t offset, uint32_t value)
@@ -232,4 +256,12 @@ uint64_t board_clock(struct board *b)
 
 void board_interrupt(struct board *b, unsigned vector)
 {
+}
+
+void board_cost(struct board *b, enum board_cost what, unsigned times)
+{
+	if (!times)
+		return;
+	b->cost[what] += times;
+	record(b, (struct model_operation){MODEL_COST, .what = what, .times = times});
 }

@@ -110,16 +110,41 @@ static void fill(struct machine *m, unsigned length)
 static void check_order(const struct board *b, unsigned method, unsigned frames)
 {
 	const unsigned written = method == P2PNIC_METHOD_WRITE ? frames : 0;
+	struct model_operation dma[BATCH + 1];
+	unsigned n = 0;
 
-	assert_int_equal(b->operations, written + 1);
+	for (unsigned k = 0; k < b->operations; k++)
+		if (b->operation[k].kind != MODEL_COST && n < BATCH + 1)
+			dma[n++] = b->operation[k];
+	assert_int_equal(n, written + 1);
 	for (unsigned k = 0; k < written; k++) {
-		assert_int_equal(b->operation[k].kind, MODEL_FRAME);
-		assert_int_equal(b->operation[k].window, 1);
-		assert_int_equal(b->operation[k].bytes, b->length);
+		assert_int_equal(dma[k].kind, MODEL_FRAME);
+		assert_int_equal(dma[k].window, 1);
+		assert_int_equal(dma[k].bytes, b->length);
 	}
-	assert_int_equal(b->operation[written].kind, MODEL_PUBLISH);
-	assert_int_equal(b->operation[written].window, 0);
-	assert_int_equal(b->operation[written].bytes, frames * sizeof(struct p2pnic_descriptor));
+	assert_int_equal(dma[written].kind, MODEL_PUBLISH);
+	assert_int_equal(dma[written].window, 0);
+	assert_int_equal(dma[written].bytes, frames * sizeof(struct p2pnic_descriptor));
+}
+
+/* …and what it does to its own memory, from the header to the ring. */
+static void check_costs(const struct board *b, unsigned frames)
+{
+	static const enum board_cost path[] = {
+		BOARD_COST_HEADER, BOARD_COST_LOOKUP, BOARD_COST_RESOLVE, BOARD_COST_BUFFER};
+	unsigned next = 0;
+
+	for (unsigned k = 0; k < b->operations; k++) {
+		const struct model_operation *o = &b->operation[k];
+
+		if (o->kind == MODEL_COST && next < 4 && o->what == path[next]) {
+			assert_int_equal(o->times, next == 3 ? 1 : frames);
+			next++;
+		}
+	}
+	assert_int_equal(next, 4);
+	assert_true(b->cost[BOARD_COST_POLL] > 0);
+	assert_true(b->cost[BOARD_COST_COUNTER] > 0);
 }
 
 /* `bursts` times: `frames` arrive and both NICs go on until all have left. */
@@ -139,13 +164,16 @@ static void forward(
 		for (unsigned turn = 0; turn < 4; turn++) {
 			m[0].board.operations = m[1].board.operations = 0;
 			nic_poll(&m[0].nic);
-			if (k == 0 && turn == 0)
+			if (k == 0 && turn == 0) {
 				check_order(&m[0].board, method, frames);
+				check_costs(&m[0].board, frames);
+			}
 			nic_poll(&m[1].nic);
 		}
 		assert_int_equal(m[0].board.waiting, 0);
 	}
 	assert_int_equal(atomic_load(&m[1].counters.sent.packets), frames * bursts);
+	assert_int_equal(m[1].board.cost[BOARD_COST_DESCRIPTOR], bursts); /* a line */
 	for (unsigned k = 0; k < 2; k++) {
 		assert_int_equal(m[k].board.faults + m[k].board.lost, 0);
 		free(m[k].bar2);
@@ -158,7 +186,7 @@ static struct machine m[2];
 /* By both NICs: the ingress NIC's accesses, then the egress NIC's. */
 static void check_count(const uint64_t ingress[MODEL_KINDS], const uint64_t egress[MODEL_KINDS])
 {
-	for (unsigned kind = 0; kind < MODEL_KINDS; kind++) {
+	for (unsigned kind = 0; kind <= MODEL_READ; kind++) {
 		assert_int_equal(m[0].board.count[kind], ingress[kind]);
 		assert_int_equal(m[1].board.count[kind], egress[kind]);
 	}
@@ -187,12 +215,43 @@ static void test_read_batch(void **state)
 		(uint64_t[MODEL_KINDS]){[MODEL_WORD] = 100, [MODEL_READ] = 800});
 }
 
+/* A descriptor is seen by the egress NIC only when it has landed. */
+static void test_later(void **state)
+{
+	static struct model_word later[SLOTS];
+
+	memset(m, 0, sizeof(m));
+	for (unsigned k = 0; k < 2; k++)
+		make(&m[k], P2PNIC_METHOD_WRITE);
+	for (unsigned k = 0; k < 2; k++)
+		join(&m[k], k, &m[1 - k], P2PNIC_METHOD_WRITE);
+	for (unsigned k = 0; k < 2; k++)
+		load(&m[k]);
+	fill(&m[0], 60);
+	m[0].board.window[0].later = later;
+	m[0].board.window[0].later_mask = SLOTS - 1;
+	m[0].board.waiting = 3;
+	nic_poll(&m[0].nic);
+	nic_poll(&m[1].nic);
+	assert_int_equal(atomic_load(&m[1].counters.sent.packets), 0);
+	for (unsigned landed = 1; landed <= 3; landed++) {
+		model_board_land(&m[0].board.window[0], landed < 3 ? 1 : 99);
+		nic_poll(&m[1].nic);
+		assert_int_equal(atomic_load(&m[1].counters.sent.packets), landed);
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		free(m[k].bar2);
+		free(m[k].board.packets);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_write_batch),
 		cmocka_unit_test(test_write_single),
 		cmocka_unit_test(test_read_batch),
+		cmocka_unit_test(test_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
