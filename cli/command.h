@@ -42,6 +42,7 @@ extern const struct command commands[];
 
 int command_completion(int argc, char **argv);
 int command_config(int argc, char **argv);
+int command_model(int argc, char **argv);
 int command_metrics(int argc, char **argv);
 int command_capture(int argc, char **argv);
 int command_doctor(int argc, char **argv);
@@ -62,8 +63,8 @@ int command_trace(int argc, char **argv);
 int command_watch(int argc, char **argv);
 
 extern const struct command_syntax capture_syntax, completion_syntax, config_syntax, doctor_syntax,
-	fib_syntax, keeper_syntax, lab_syntax, metrics_syntax, nic_syntax, punt_syntax,
-	reload_syntax, replay_syntax, report_syntax, router_syntax, show_syntax, stop_syntax,
-	tester_syntax, top_syntax, trace_syntax, watch_syntax;
+	fib_syntax, keeper_syntax, lab_syntax, metrics_syntax, model_syntax, nic_syntax,
+	punt_syntax, reload_syntax, replay_syntax, report_syntax, router_syntax, show_syntax,
+	stop_syntax, tester_syntax, top_syntax, trace_syntax, watch_syntax;
 
 #endif

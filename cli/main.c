@@ -37,6 +37,7 @@ const struct command commands[] = {
 	{"doctor", command_doctor, "what this host lacks for PCI NICs, and the fix",
 		&doctor_syntax},
 	{"tester", command_tester, "generate and analyse traffic", &tester_syntax},
+	{"model", command_model, "the published hardware in virtual time", &model_syntax},
 	{"fib", command_fib, "build, measure, query and check tables from a file", &fib_syntax},
 	{"completion", command_completion, "a script that completes words in bash or zsh",
 		&completion_syntax},

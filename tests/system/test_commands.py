@@ -35,7 +35,7 @@ def commands():
 def test_list():
     assert commands() == ["router", "reload", "stop", "config", "show", "top", "watch", "capture",
                           "trace", "replay", "lab", "nic", "keeper", "punt", "metrics", "report",
-                          "doctor", "tester", "fib", "completion"]
+                          "doctor", "tester", "model", "fib", "completion"]
 
 
 @pytest.mark.parametrize("name", commands())
