@@ -7,6 +7,13 @@ from network import P2PNIC, Network, not_permitted
 from routers import two_routers
 
 
+def pytest_configure(config):
+    """A worker of pytest-xdist has the folder that it would have alone: in one deeper, paths of
+    sockets would be too long."""
+    if hasattr(config, "workerinput"):
+        config.option.basetemp = None
+
+
 def pytest_sessionstart(session):
     assert os.access(P2PNIC, os.X_OK), f"{P2PNIC}: not there; build it, or say P2PNIC=PATH"
 

@@ -64,7 +64,7 @@ class Stream:
             frames.extend(self.network.wire[self.egress].pending())
             return len(self.arrived(frames)) >= self.sent
         try:
-            eventually(complete, 5)
+            eventually(complete)
         except AssertionError:
             pass
         numbers = self.arrived(frames)

@@ -87,7 +87,8 @@ class Failing:
         self.inject.map[0] = on
 
     def nothing_left(self):
-        eventually(lambda: not processes_of(self.directory), 8, f"processes end: {self.where()}")
+        eventually(lambda: not processes_of(self.directory),
+                   what=f"processes end: {self.where()}")
         sockets = glob.glob(f"{self.router.runtime}/*.sock")
         assert not sockets, self.where()
 

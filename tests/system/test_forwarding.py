@@ -249,9 +249,8 @@ def test_equal_cost_paths(network):
         assert all(path[int.from_bytes(f[34:36], "big")] == nic for f in frames)
 
     for k in range(20):
-        for part in fragment(ip("100.64.0.1", id=k) / payload(1000), fragsize=200):
-            network.wire[1].send(raw(ether() / part))
-        network.router.at_rest()
+        parts = fragment(ip("100.64.0.1", id=k) / payload(1000), fragsize=200)
+        send_in_portions(network, [raw(ether() / part) for part in parts])
         assert len(network.pending()) == 1
 
 

@@ -84,6 +84,7 @@ def bfd_counters(router):
     return router.frr_shows("bfdd", "bfd peers counters")[0]
 
 
+@pytest.mark.alone("BFD waits for nobody")
 def test_bfd_while_the_router_ends(pair):
     """Killed, stopped for seconds, replaced: no packet of a stream is lost, BFD sees nothing."""
     a, b = pair.routers

@@ -23,8 +23,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from world import Inject  # noqa: E402
 
 # seconds: within the deadlines of the router, on a machine that is busy with other things
-SOON = 8
-STOPPED = 5  # seconds that a stop takes at most, whatever hangs
+SOON = 30
+STOPPED = 15  # a stop, however many hang; 3 where nothing else runs
 
 
 def passes(network, ingress, egress):
@@ -63,7 +63,7 @@ def quickly(network, what="nic"):
     """An answer of the router, which is not busy waiting for anybody."""
     begin = time.monotonic()
     rows = network.router.show(what)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 4
     return rows
 
 
@@ -74,9 +74,9 @@ def state(network, nic):
 def ends_in_time(network):
     begin = time.monotonic()
     network.router.process.send_signal(signal.SIGTERM)
-    assert network.router.process.wait(20) == 0
+    assert network.router.process.wait(60) == 0
     assert time.monotonic() - begin < STOPPED
-    eventually(lambda: not processes_of(network.directory), 2, "nothing left")
+    eventually(lambda: not processes_of(network.directory), what="nothing left")
 
 
 # --- The keeper -----------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_nic_that_hangs_before_its_table_is_there(make_network):
         time.sleep(1)  # it joins
         with stopped(nic1):
             os.kill(nic2, signal.SIGCONT)
-            eventually(network.router.answers, 20, "router up")
+            eventually(network.router.answers, 60, "router up")
             eventually(lambda: state(network, "nic1") == "not answering", SOON, "nic1 silent")
     eventually(lambda: state(network, "nic1") == "forwarding", SOON, "nic1 forwards")
     eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
@@ -378,7 +378,7 @@ def test_failed_start_leaves_nothing(make_network):
                               check=False, capture_output=True, text=True, timeout=30,
                               preexec_fn=lambda: enter(network.router.namespace))
         assert done.returncode == 1 and "absent" in done.stderr
-        eventually(lambda: not processes_of(network.directory), 2, "nothing left")
+        eventually(lambda: not processes_of(network.directory), what="nothing left")
 
 
 # --- Calls that fail ------------------------------------------------------------------------------

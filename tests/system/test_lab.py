@@ -16,20 +16,34 @@ import time
 import pytest
 
 from inject import LIBRARY, Inject, place
-from network import P2PNIC, eventually, run
+import network
+from network import eventually, run
 
+# A copy: what runs it is the lab's, whatever other tests run beside; and nobody may run it.
+P2PNIC = f"/tmp/pl-{os.getpid()}-lab/p2pnic"
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 
-def traces(programs):
-    """What a lab of these programs could leave behind: processes, namespaces, files."""
+def setup_module():
+    os.mkdir(os.path.dirname(P2PNIC))
+    shutil.copy(network.P2PNIC, P2PNIC)
+    for path in (os.path.dirname(P2PNIC), P2PNIC):
+        os.chmod(path, 0o755)
+
+
+def teardown_module():
+    shutil.rmtree(os.path.dirname(P2PNIC))
+
+
+def traces():
+    """What a lab could leave behind: processes, namespaces, files."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             program = os.readlink(f"/proc/{pid}/exe")
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 line = file.read().replace(b"\0", b" ").decode(errors="replace")
-            if program in programs or program.startswith("/usr/lib/frr/") and (
+            if program == P2PNIC or program.startswith("/usr/lib/frr/") and (
                     "/lab-frr" in line or "--vty_socket /var/tmp" in line):
                 found.append(line)
     found += [path for path in ("/run/netns/p2pnic-lab-router", "/run/netns/p2pnic-lab-h1",
@@ -40,32 +54,24 @@ def traces(programs):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(for_nobody):
+def nothing_left():
     """There is one lab of a user on a machine: tests of several checkouts take turns."""
     path = f"/tmp/pl-lab-{os.geteuid()}.lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        programs = {os.path.realpath(P2PNIC), for_nobody[-1]}
-        left = traces(programs)
+        left = traces()
         if left:
             pytest.skip(f"a lab is there already: {left}")
         files = {name for name in os.listdir("/tmp") if name.startswith("p2pnic-lab-")}
         yield
-        eventually(lambda: not traces(programs), 5, "nothing left")
+        eventually(lambda: not traces(), 30, "nothing left")
         assert {name for name in os.listdir("/tmp") if name.startswith("p2pnic-lab-")} <= files
 
 
 @pytest.fixture(scope="session")
-def for_nobody(tmp_path_factory):
-    """The program where nobody may run it."""
-    if os.geteuid() != 0:
-        yield [P2PNIC]
-        return
-    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
-        os.chmod(directory, 0o755)
-        place = shutil.copy(P2PNIC, f"{directory}/p2pnic")
-        os.chmod(place, 0o755)
-        yield [*NOBODY, place]
+def for_nobody():
+    """The program, as run by nobody."""
+    return [*(NOBODY if os.geteuid() == 0 else []), P2PNIC]
 
 
 def good(done, kind):

@@ -150,4 +150,4 @@ def test_memif_peer_has_their_memory(tmp_path, tmp_path_factory, share):
         for peer in peers:
             peer.close()
         router.stop()
-    eventually(lambda: not processes_of(str(tmp_path)), 5, "the router's end")
+    eventually(lambda: not processes_of(str(tmp_path)), what="the router's end")

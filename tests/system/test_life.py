@@ -69,7 +69,7 @@ def test_orderly_stop_leaves_nothing(make_network):
     assert len(processes_of(network.directory)) == 3 + 1 + 1  # NICs, keeper, router
     network.router.check_identity()
     network.router.stop()
-    eventually(lambda: not processes_of(network.directory), 2, "the keeper's end")
+    eventually(lambda: not processes_of(network.directory), what="the keeper's end")
     assert sorted(os.listdir(network.directory)) == ["log", "router.yaml"]
     links = run("ip", "-n", network.namespaces[0], "-d", "link").stdout
     assert "xdp" not in links
@@ -83,7 +83,7 @@ def test_interrupt_and_stop_while_forwarding(make_network):
         time.sleep(0.3)
         network.router.process.send_signal(signal.SIGINT)
         assert network.router.process.wait(20) == 0
-    eventually(lambda: not processes_of(network.directory), 2, "the keeper's end")
+    eventually(lambda: not processes_of(network.directory), what="the keeper's end")
 
 
 def test_second_router_is_refused(make_network):
@@ -368,7 +368,7 @@ def test_show_does_not_wait_for_one_that_hangs(make_network):
         for what, key in (("port", "nic"), ("nic", "name")):
             begin = time.monotonic()
             states = {row[key]: row["state"] for row in network.router.show(what)}
-            assert time.monotonic() - begin < 2  # 0.5 s of patience, not 5 s a register
+            assert time.monotonic() - begin < 4  # 0.5 s of patience, not 5 s a register
             assert states.pop("nic2") == "not answering"
             assert set(states.values()) == {"forwarding"}
         assert "link" not in port(network, "nic2") and "received" in port(network, "nic2")

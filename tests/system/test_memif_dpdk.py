@@ -11,6 +11,7 @@ import contextlib
 import glob
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -18,10 +19,12 @@ import pytest
 
 from network import P2PNIC, Router, eventually, processes_of
 
-pytestmark = [pytest.mark.hostile("a memif peer of other make"), pytest.mark.skipif(
-    not shutil.which("dpdk-testpmd")
-    or not glob.glob("/usr/lib/*/dpdk/pmds-*/librte_net_memif.so*"),
-    reason="no dpdk-testpmd with memif here (Debian packages dpdk-dev and librte-net-memif23)")]
+pytestmark = [
+    pytest.mark.hostile("a memif peer of other make"), pytest.mark.alone("testpmd spins"),
+    pytest.mark.skipif(
+        not shutil.which("dpdk-testpmd")
+        or not glob.glob("/usr/lib/*/dpdk/pmds-*/librte_net_memif.so*"),
+        reason="no dpdk-testpmd with memif here (Debian packages dpdk-dev and librte-net-memif23)")]
 CORES = ",".join(map(str, sorted(os.sched_getaffinity(0))))
 PACKETS = 2000  # each way, in a second
 
@@ -61,7 +64,7 @@ def router(sockets, tmp_path, request):
         router.check_identity()
     finally:
         router.stop()
-        eventually(lambda: not processes_of(str(tmp_path)), 2, "the router's end")
+        eventually(lambda: not processes_of(str(tmp_path)), what="the router's end")
 
 
 @contextlib.contextmanager
@@ -79,10 +82,11 @@ def process(*command, **more):
                 made.kill()
 
 
-@pytest.mark.parametrize("router, testpmd", [("server", "client"), ("client", "server")],
-                         indirect=["router"])
-def test_both_ways_through_testpmd(router, testpmd, sockets):
+def through_testpmd(testpmd, sockets):
+    """The tester's status, what it printed, and what testpmd did."""
     other = "client" if testpmd == "server" else "server"
+    for path in sockets[:2] if testpmd == "server" else ():
+        pathlib.Path(path).unlink(missing_ok=True)  # of one that ended by itself
     # DPDK's client tries to connect once: those that listen start first.
     with process("nice", P2PNIC, "tester", "run", "--json", "-W", "60", "-P", "0>1,1>0", "-r",
                  str(PACKETS), "-n", str(PACKETS),
@@ -100,7 +104,18 @@ def test_both_ways_through_testpmd(router, testpmd, sockets):
             out = tester.communicate(timeout=110)[0]
             forwarder.terminate()
             said = forwarder.communicate(timeout=10)[0]
-    assert tester.returncode == 0, out + said
+    return tester.returncode, out, said
+
+
+@pytest.mark.parametrize("router, testpmd", [("server", "client"), ("client", "server")],
+                         indirect=["router"])
+def test_both_ways_through_testpmd(router, testpmd, sockets):
+    for _ in range(3):
+        status, out, said = through_testpmd(testpmd, sockets)
+        # DPDK's own: kept from the processor, it watches a socket that it has closed.
+        if "PANIC in eal_intr_thread_main" not in said:
+            break
+    assert status == 0, out + said
     run = json.loads(out)["runs"][0]["run"]
     # testpmd may be kept from the processor for longer than rings last, and throws away what does
     # not fit then; but what arrives is right, in order, and comes from both sides.

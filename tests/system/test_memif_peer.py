@@ -43,7 +43,7 @@ def make_router(tmp_path, tmp_path_factory):
     yield make
     for router in made:
         router.stop()
-    eventually(lambda: not processes_of(str(tmp_path)), 5, "the router's end")
+    eventually(lambda: not processes_of(str(tmp_path)), what="the router's end")
 
 
 def received(peer, what="a packet"):

@@ -13,6 +13,8 @@ import pytest
 
 from network import P2PNIC, SETTLE, run
 
+LATE = "60"  # seconds for a link, on a machine that is busy with other things
+
 
 def command(*arguments):
     return run(P2PNIC, "tester", *arguments)
@@ -20,13 +22,13 @@ def command(*arguments):
 
 def self_test(tmp_path, *arguments):
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
-    done = command("self", *ports, "-j", *arguments)
+    done = command("self", *ports, "-W", LATE, "-j", *arguments)
     assert done.returncode == 0, done.stderr
     return [entry["run"] for entry in json.loads(done.stdout)["runs"]]
 
 
 def test_wire(tmp_path):
-    small, large = self_test(tmp_path, "-s", "64,1518", "-t", "0.1", "-l", "1")
+    small, large = self_test(tmp_path, "-s", "64,1518", "-t", "0.5", "-l", "1")
     for result in (small, large):
         assert result["received"] == result["sent"] - result["lost"] > 0
         # A frame of the run before, which the wire had not passed on in time, is foreign.
@@ -101,7 +103,7 @@ def test_nobody_there(tmp_path):
                                             (["-s", "9000"], "frame size 9000")])
 def test_run_that_cannot_be(tmp_path, arguments, why):
     ports = [word for n in range(2) for word in ("-p", f"memif:{tmp_path}/{n},role=server")]
-    done = command("self", *ports, "-t", "0.1", *arguments)
+    done = command("self", *ports, "-W", LATE, "-t", "0.1", *arguments)
     assert done.returncode == 1 and why in done.stderr
 
 
@@ -113,7 +115,7 @@ def wire(tmp_path, ports=2):
     theirs = [word for name in names for word in ("-p", f"memif:{name},role=client,unsealed=no")]
     other = subprocess.Popen([P2PNIC, "tester", "wire", *theirs], stdin=subprocess.DEVNULL)
     try:
-        yield ["-m", "bridged", *mine]
+        yield ["-m", "bridged", "-W", LATE, *mine]
     finally:
         other.terminate()
         assert other.wait(SETTLE) in (0, 1)
