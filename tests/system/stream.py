@@ -39,6 +39,7 @@ class Stream:
 
     def __enter__(self):
         self.thread.start()
+        eventually(lambda: self.sent, what="the first datagram")
         return self
 
     def __exit__(self, *error):
