@@ -70,7 +70,8 @@ void run_one(const struct run *run, struct answer *a)
 	changed = run->name ? parameters_find(&p, run->name) : NULL;
 	if (changed)
 		changed->value = run->value;
-	if (machine_run(&run->setup, &p, true, r, &error) < 0)
+	/* Draws are many: what is under way at their end stays there. */
+	if (machine_run(&run->setup, &p, !run->draw, r, &error) < 0)
 		goto out;
 	if (!result_conserved(r)) {
 		error_set(&error, -EINVAL, "packets are neither sent nor dropped nor held");
