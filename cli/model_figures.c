@@ -119,7 +119,7 @@ static void ends(uint64_t *value, unsigned n, uint64_t *low, uint64_t *high)
 
 static void take_draws(struct point *p, const struct answer *drawn, unsigned n)
 {
-	uint64_t *value = calloc(n, sizeof(*value));
+	uint64_t *value = calloc(n ? n : 1, sizeof(*value));
 
 	if (!value)
 		abort();
