@@ -14,10 +14,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SHORTAGE_MS 500u
-#define WAKE_MS     1000u /* for one that was stopped, after SIGCONT */
+#define SHORTAGE_MS  500u
+#define WAKE_MS      1000u /* for one that was stopped, after SIGCONT */
+/* For one that is ending: connections are accepted until its socket is closed. */
+#define ENDING_TRIES 25u
+#define ENDING_MS    20l
 
 /* --- What it holds ---------------------------------------------------------------------------- */
 
@@ -156,6 +160,25 @@ static int answers(struct router *r)
 	return result == -ENOENT ? 0 : result;
 }
 
+/* Connects to the one that is there. -ECONNREFUSED, -ENOENT: there is none. */
+static int join(struct router *r, const char *path)
+{
+	struct helper *k = &r->keeper;
+	int error;
+
+	k->socket = exchange_connect(path);
+	error = k->socket < 0 ? k->socket : helper_connected(k);
+	if (!error)
+		error = answers(r);
+	if (!error)
+		return 0;
+	loop_unwatch(&r->loop, &k->watch);
+	if (k->socket >= 0)
+		close(k->socket);
+	k->socket = -1;
+	return error;
+}
+
 int keep_open(struct router *r)
 {
 	struct helper *k = &r->keeper;
@@ -163,27 +186,23 @@ int keep_open(struct router *r)
 	int error;
 
 	router_path(r, "keeper.sock", path);
-	k->socket = exchange_connect(path);
-	if (k->socket == -ENOENT || k->socket == -ECONNREFUSED) {
-		k->socket = -1;
+	error = join(r, path);
+	for (unsigned n = 0; (error == -ECONNRESET || error == -EPIPE) && n < ENDING_TRIES; n++) {
+		process_forget(&k->process);
+		nanosleep(&(struct timespec){.tv_nsec = ENDING_MS * 1000000}, NULL);
+		error = join(r, path);
+	}
+	if (error == -ENOENT || error == -ECONNREFUSED) {
 		helper_begin(k);
 		return 0;
 	}
 	r->found = true; /* as far as is known */
-	error = k->socket < 0 ? k->socket : helper_connected(k);
-	if (!error)
-		error = answers(r);
 	if (!error)
 		return 0;
 	router_fail(r, error,
 		"keeper at %s, process %d: %s; NICs of an earlier router may depend on it: mend "
-		"it, or end "
-		"it and with it their connections",
+		"it, or end it and with it their connections",
 		path, k->process.pid, strerror(-error));
-	loop_unwatch(&r->loop, &k->watch);
-	if (k->socket >= 0)
-		close(k->socket);
-	k->socket = -1;
 	process_forget(&k->process);
 	return error;
 }

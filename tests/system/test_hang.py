@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -319,6 +320,33 @@ def test_start_beside_a_nic_that_hangs_and_nobody_holds(make_network):
         os.kill(keeper(network), signal.SIGKILL)
         network.router.start()
         assert network.router.nic("nic2")["pid"] != nic2
+    eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
+
+
+def test_start_beside_a_keeper_that_is_ending(make_network):
+    """It still accepts, and hangs up: the router begins as if there was none."""
+    network = make_network(2)
+    network.router.kill()
+    os.kill(keeper(network), signal.SIGKILL)
+    path = f"{network.router.runtime}/keeper.sock"
+    os.unlink(path)
+    asked = 0
+
+    def end():
+        nonlocal asked
+        for _ in range(3):
+            ending.accept()[0].close()
+            asked += 1
+        ending.close()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as ending:
+        ending.bind(path)
+        ending.listen()
+        thread = threading.Thread(target=end, daemon=True)
+        thread.start()
+        network.router.start()
+        thread.join(30)
+    assert asked == 3
     eventually(lambda: passes(network, 1, 2) and passes(network, 2, 1), SOON, "traffic")
 
 
