@@ -16,7 +16,6 @@ static const uint32_t read_sizes[] = {
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct request {
-	struct request *next, *next_made;
 	struct dma *dma;
 	struct transfer transfer; /* as the caller wants it */
 	unsigned stages;          /* that are not over */
@@ -45,7 +44,7 @@ struct dma {
 	struct server shared;
 	uint64_t share; /* of the time in its own stage, in millionths */
 	unsigned slots;
-	struct request *spare, *made; /* that nobody uses; all */
+	struct sim_pool requests;
 };
 
 static void queue_init(struct sim *s, struct queue *q, struct parameters *p, const char *nic,
@@ -97,12 +96,7 @@ void dma_free(struct dma *d)
 			d->queue[k].first = w->next;
 			free(w);
 		}
-	while (d->made) {
-		struct request *r = d->made;
-
-		d->made = r->next_made;
-		free(r);
-	}
+	sim_pool_free(&d->requests);
 	free(d);
 }
 
@@ -147,8 +141,7 @@ static void over(struct sim *s, struct request *r, sim_call *call)
 {
 	const struct transfer transfer = r->transfer;
 
-	r->next = r->dma->spare;
-	r->dma->spare = r;
+	sim_give(&r->dma->requests, r);
 	if (call)
 		call(s, transfer.object, transfer.argument);
 }
@@ -200,18 +193,12 @@ static void stage_over(struct sim *s, void *object, uint64_t argument)
 bool dma_submit(struct dma *d, const struct transfer *t)
 {
 	struct queue *q = &d->queue[t->read];
-	struct request *r = d->spare;
+	struct request *r;
 
 	if (q->taken == d->slots)
 		return false;
 	q->taken++;
-	if (r) {
-		d->spare = r->next;
-	} else {
-		r = sim_memory(malloc(sizeof(*r)));
-		r->next_made = d->made;
-		d->made = r;
-	}
+	r = sim_take(&d->requests, sizeof(*r));
 	const uint64_t ps = stage_ps(q, t->bytes);
 	r->dma = d;
 	r->transfer = *t;

@@ -156,40 +156,10 @@ struct node *fabric_device(struct fabric *f, const char *name, struct node *abov
 	return n;
 }
 
-struct tlp *tlp_new(struct fabric *f)
-{
-	struct tlp *t = f->tlps;
-
-	if (t) {
-		f->tlps = t->next;
-		return t;
-	}
-	t = sim_memory(malloc(sizeof(*t)));
-	t->next_made = f->tlps_made;
-	f->tlps_made = t;
-	return t;
-}
-
-void tlp_free(struct fabric *f, struct tlp *t)
-{
-	t->next = f->tlps;
-	f->tlps = t;
-}
-
 void fabric_free(struct fabric *f)
 {
-	while (f->tlps_made) {
-		struct tlp *t = f->tlps_made;
-
-		f->tlps_made = t->next_made;
-		free(t);
-	}
-	while (f->movements_made) {
-		struct movement *m = f->movements_made;
-
-		f->movements_made = m->next_made;
-		free(m);
-	}
+	sim_pool_free(&f->tlps);
+	sim_pool_free(&f->movements);
 	while (f->nodes) {
 		struct node *n = f->nodes;
 

@@ -11,10 +11,9 @@
 static void stage(struct movement *m, enum tlp_class class, struct node *from, struct node *to,
 	uint32_t payload, uint32_t wanted, bool last, uint64_t order)
 {
-	struct tlp *t = tlp_new(from->fabric);
+	struct tlp *t = sim_take(&from->fabric->tlps, sizeof(*t));
 
-	*t = (struct tlp){.next_made = t->next_made,
-		.class = class,
+	*t = (struct tlp){.class = class,
 		.payload = payload,
 		.wanted = wanted,
 		.last = last,
@@ -55,29 +54,14 @@ void device_fill(struct node *n)
 	}
 }
 
-static struct movement *movement_new(struct fabric *f)
-{
-	struct movement *m = f->movements;
-
-	if (m) {
-		f->movements = m->next;
-		return m;
-	}
-	m = sim_memory(malloc(sizeof(*m)));
-	m->next_made = f->movements_made;
-	f->movements_made = m;
-	return m;
-}
-
 void pcie_transfer(struct node *from, const struct transfer *transfer)
 {
 	struct fabric *f = from->fabric;
-	struct movement *m = movement_new(f);
+	struct movement *m = sim_take(&f->movements, sizeof(*m));
 
 	assert(transfer->bytes && transfer->bytes <= 1u << 20);
 	assert(transfer->target->device && transfer->target != from);
-	*m = (struct movement){.next_made = m->next_made,
-		.transfer = *transfer,
+	*m = (struct movement){.transfer = *transfer,
 		.from = from,
 		.order = f->order++,
 		.unsent = transfer->bytes,
@@ -105,8 +89,7 @@ static void end(struct sim *s, struct movement *m, sim_call *what)
 	struct fabric *f = m->from->fabric;
 	const struct transfer transfer = m->transfer;
 
-	m->next = f->movements;
-	f->movements = m;
+	sim_give(&f->movements, m);
 	f->pending--;
 	call(s, what, &transfer);
 }
@@ -146,7 +129,7 @@ void pcie_accept(struct fabric *f, struct tlp *t)
 		if (!m->unlanded)
 			end(f->sim, m, m->transfer.landed);
 	}
-	tlp_free(f, t);
+	sim_give(&f->tlps, t);
 }
 
 static void accept_later(struct sim *s, void *object, uint64_t argument)
@@ -165,7 +148,7 @@ static void receive_completion(struct sim *s, struct tlp *t)
 	if (t->last)
 		n->tags++;
 	m->unlanded -= t->payload;
-	tlp_free(n->fabric, t);
+	sim_give(&n->fabric->tlps, t);
 	if (!m->unlanded)
 		end(s, m, m->transfer.done);
 	device_fill(n);

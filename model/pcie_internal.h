@@ -15,7 +15,7 @@
 #define CREDIT_UNIT 16u                /* bytes of a data credit */
 
 struct tlp {
-	struct tlp *next, *next_made;
+	struct tlp *next;
 	enum tlp_class class;
 	uint32_t payload; /* bytes that it carries */
 	uint32_t wanted;  /* bytes that a request reads */
@@ -29,7 +29,7 @@ struct tlp {
 
 /* A transfer that is not over. */
 struct movement {
-	struct movement *next, *next_made;
+	struct movement *next;
 	struct transfer transfer;
 	struct node *from;
 	uint64_t order;
@@ -91,8 +91,7 @@ struct node {
 struct fabric {
 	struct sim *sim;
 	struct node *nodes;
-	struct tlp *tlps, *tlps_made; /* that nobody uses; all */
-	struct movement *movements, *movements_made;
+	struct sim_pool tlps, movements;
 	uint64_t order, pending;
 };
 
@@ -109,8 +108,6 @@ static inline uint32_t tlp_data(const struct tlp *t)
 }
 
 /* pcie.c */
-struct tlp *tlp_new(struct fabric *);
-void tlp_free(struct fabric *, struct tlp *);
 void wire_queue(struct wire *, unsigned port, struct tlp *); /* and sends, if it can */
 void tlp_consumed(struct tlp *);                             /* its credits go back */
 

@@ -16,6 +16,44 @@ void *sim_memory(void *memory)
 	return memory;
 }
 
+/* Before each object. */
+struct sim_pooled {
+	struct sim_pooled *spare, *all; /* the next in the pool's lists */
+};
+
+void *sim_take(struct sim_pool *p, size_t bytes)
+{
+	struct sim_pooled *o = p->spare;
+
+	if (o) {
+		p->spare = o->spare;
+		return o + 1;
+	}
+	o = sim_memory(malloc(sizeof(*o) + bytes));
+	o->all = p->all;
+	p->all = o;
+	return o + 1;
+}
+
+void sim_give(struct sim_pool *p, void *object)
+{
+	struct sim_pooled *o = (struct sim_pooled *)object - 1;
+
+	o->spare = p->spare;
+	p->spare = o;
+}
+
+void sim_pool_free(struct sim_pool *p)
+{
+	while (p->all) {
+		struct sim_pooled *o = p->all;
+
+		p->all = o->all;
+		free(o);
+	}
+	p->spare = NULL;
+}
+
 void sim_init(struct sim *s, uint64_t seed)
 {
 	*s = (struct sim){.random = seed};
@@ -120,20 +158,6 @@ void server_init(struct sim *s, struct server *v, const char *name, unsigned uni
 	s->last = &v->next_server;
 }
 
-static struct server_job *job_new(struct sim *s)
-{
-	struct server_job *job = s->spare;
-
-	if (job) {
-		s->spare = job->next;
-		return job;
-	}
-	job = sim_memory(malloc(sizeof(*job)));
-	job->next_made = s->made;
-	s->made = job;
-	return job;
-}
-
 static void job_end(struct sim *s, void *object, uint64_t argument);
 
 static void job_start(struct sim *s, struct server *v, struct server_job *job)
@@ -151,8 +175,7 @@ static void job_end(struct sim *s, void *object, uint64_t argument)
 	const struct server_job ended = *job;
 
 	server_worked(s, v, job->ps);
-	job->next = s->spare;
-	s->spare = job;
+	sim_give(&s->jobs, job);
 	v->busy--;
 	next = v->first;
 	if (next) {
@@ -177,7 +200,7 @@ bool server_ask(struct sim *s, struct server *v, uint64_t ps, sim_call *done, vo
 
 	if (v->busy == v->units && v->capacity && v->waiting == v->capacity)
 		return false;
-	job = job_new(s);
+	job = sim_take(&s->jobs, sizeof(*job));
 	job->next = NULL;
 	job->ps = ps;
 	job->done = done;
@@ -196,12 +219,7 @@ bool server_ask(struct sim *s, struct server *v, uint64_t ps, sim_call *done, vo
 
 void sim_free(struct sim *s)
 {
-	while (s->made) {
-		struct server_job *job = s->made;
-
-		s->made = job->next_made;
-		free(job);
-	}
+	sim_pool_free(&s->jobs);
 	free(s->heap);
 	*s = (struct sim){0};
 }

@@ -33,6 +33,11 @@ struct sim;
 /* What happens: called at its time, with what was handed over with it. */
 typedef void sim_call(struct sim *, void *object, uint64_t argument);
 
+/* Objects of one kind, which come and go: one that is over is the next to be taken. Begins as 0. */
+struct sim_pool {
+	struct sim_pooled *spare, *all; /* that nobody uses; all that were made */
+};
+
 struct sim_event {
 	uint64_t at, order;
 	sim_call *call;
@@ -45,11 +50,11 @@ struct sim {
 	struct sim_event *heap;
 	unsigned events, room;
 	uint64_t order, happened;
-	uint64_t random;                 /* state of the generator */
-	uint64_t measured_from;          /* time of sim_measure */
-	struct server *servers;          /* all, in the order in which they were made */
-	struct server **last;            /* end of that list */
-	struct server_job *spare, *made; /* jobs: that nobody uses, all */
+	uint64_t random;        /* state of the generator */
+	uint64_t measured_from; /* time of sim_measure */
+	struct server *servers; /* all, in the order in which they were made */
+	struct server **last;   /* end of that list */
+	struct sim_pool jobs;   /* struct server_job */
 };
 
 void sim_init(struct sim *, uint64_t seed);
@@ -57,6 +62,12 @@ void sim_free(struct sim *);
 
 /* Memory that there is; none left ends the process: a model has nothing to save. */
 void *sim_memory(void *);
+
+/* An object of `bytes`, always as many, with anything in it; it is given back, or goes with its
+ * pool. */
+void *sim_take(struct sim_pool *, size_t bytes);
+void sim_give(struct sim_pool *, void *);
+void sim_pool_free(struct sim_pool *);
 
 /* `call` happens `ps` from now; 0: now, after what was asked for before. */
 void sim_after(struct sim *, uint64_t ps, sim_call *call, void *object, uint64_t argument);
@@ -83,7 +94,7 @@ uint64_t sim_transfer(uint64_t bytes, uint64_t bit_per_s);
 #define SERVER_NAME_BYTES 48u
 
 struct server_job {
-	struct server_job *next, *next_made;
+	struct server_job *next;
 	struct server *server;
 	uint64_t ps;
 	sim_call *done;

@@ -176,7 +176,6 @@ static void ring_return(struct ring *r, unsigned n)
 /* One on its way. It is spare again after the last of what it waits for: done, and landed if it
  * writes. */
 struct access {
-	struct access *next_of_all, *next; /* next: spare one */
 	struct station *station;
 	struct thread *thread; /* that it blocks, or NULL */
 	enum operation_effect effect;
@@ -187,32 +186,9 @@ struct access {
 	uint32_t packet[PROGRAM_BURST]; /* published */
 };
 
-static struct access *access_new(struct station *s)
-{
-	struct access *a = s->spare;
-
-	if (a) {
-		s->spare = a->next;
-		return a;
-	}
-	a = get(1, sizeof(*a));
-	a->station = s;
-	a->next_of_all = s->access;
-	return s->access = a;
-}
-
-static void access_spare(struct access *a)
-{
-	a->next = a->station->spare;
-	a->station->spare = a;
-}
-
 void station_free(struct station *s)
 {
-	for (struct access *a = s->access, *next; a; a = next) {
-		next = a->next_of_all;
-		free(a);
-	}
+	sim_pool_free(&s->access);
 }
 
 /* Batches that land before an earlier one wait for it: a ring is read from its beginning. */
@@ -247,7 +223,7 @@ static void effect(struct access *a)
 static void over(struct access *a)
 {
 	if (--a->waits == 0)
-		access_spare(a);
+		sim_give(&a->station->access, a);
 }
 
 static void seen(struct sim *sim, void *object, uint64_t argument)
@@ -285,8 +261,9 @@ static bool dma(struct thread *t, const struct operation *o)
 	struct machine *m = s->machine;
 	const bool read = o->kind == OPERATION_DMA_READ;
 	const bool publish = o->effect == EFFECT_PUBLISH;
-	struct access *a = access_new(s);
+	struct access *a = sim_take(&s->access, sizeof(*a));
 
+	a->station = s;
 	a->thread = o->blocking ? t : NULL;
 	a->effect = o->effect;
 	a->ring = t->in;
@@ -316,7 +293,7 @@ static bool dma(struct thread *t, const struct operation *o)
 	}
 	if (dma_submit(s->dma, &transfer))
 		return true;
-	access_spare(a);
+	sim_give(&s->access, a);
 	s->accesses--;
 	dma_wait(s->dma, read, thread_run, t, 0);
 	return false;

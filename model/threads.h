@@ -100,9 +100,9 @@ struct station {
 	uint64_t memory_ps[MEMORIES]; /* for each 64 B that an access begins */
 	uint64_t spacing[MEMORIES];   /* cycles of a core from one access of a thread to the next */
 	struct node *node;
-	struct dma *dma;   /* NULL: accesses go to the link as they are (a host's stores) */
-	uint64_t accesses; /* by DMA, that its threads began */
-	struct access *access, *spare; /* all of them, and those that are over */
+	struct dma *dma;        /* NULL: accesses go to the link as they are (a host's stores) */
+	uint64_t accesses;      /* by DMA, that its threads began */
+	struct sim_pool access; /* struct access: its DMA accesses */
 };
 
 void station_free(struct station *);
