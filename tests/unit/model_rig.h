@@ -15,19 +15,23 @@
 static struct error error;
 static struct result result;
 
+static inline void load_part(struct parameters *p, const char *part)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s.yaml", MODEL_PARAMETERS, part);
+	if (parameters_load(p, path, &error) < 0)
+		fail_msg("%s", error.text);
+}
+
 static inline void load_published(struct parameters *p)
 {
 	static const char *const part[] = {
 		"agilio-cx", "xeon6246r", "pex9797", "gen3", "published"};
 
 	*p = (struct parameters){0};
-	for (unsigned k = 0; k < sizeof(part) / sizeof(*part); k++) {
-		char path[512];
-
-		snprintf(path, sizeof(path), "%s/%s.yaml", MODEL_PARAMETERS, part[k]);
-		if (parameters_load(p, path, &error) < 0)
-			fail_msg("%s", error.text);
-	}
+	for (unsigned k = 0; k < sizeof(part) / sizeof(*part); k++)
+		load_part(p, part[k]);
 }
 
 static inline void set(struct parameters *p, const char *name, const char *value)
