@@ -7,12 +7,12 @@
  *     build/bench/firmware_loop [wr|rd|lend|wr6|rd6|lend6 [BYTES [BURST_ROUNDS [LISTED_SOURCES
  *                               [BUFFER_BYTES [CHECK [NICS [TAGS [CAPTURE]]]]]]]]]
  *
- * lend: Rd, by ports that send from the peer's memory; rd: they cannot, and fetch. wr6, rd6, lend6:
- * IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which nothing is
- * forwarded; 12: a router of four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc. NICS: that all
- * forward to all; 0: two, from one to the other. TAGS (IEEE 802.1Q), of IPv4: 1 of received frames,
- * 2 of sent ones, 3 of both. CAPTURE at every NIC that receives: 1 with a filter that takes nothing
- * (udp dst port 1), 2 of every packet, 128 bytes of each.
+ * lend: Rd, by ports that send from the peer's memory; rd: by ports that cannot, so the NIC fetches
+ * first. wr6, rd6, lend6: IPv6 packets. LISTED_SOURCES: own and broadcast addresses, from which
+ * nothing is forwarded; 12: a router of four NICs. CHECK: of transfers; 0 none, 1 stamp, 2 crc.
+ * NICS: that all forward to all; 0: two, from one to the other. TAGS (IEEE 802.1Q), of IPv4: 1 of
+ * received frames, 2 of sent ones, 3 of both. CAPTURE at every NIC that receives: 1 with a filter
+ * that takes nothing (udp dst port 1), 2 of every packet, 128 bytes of each.
  */
 #include "softnic/firmware.h"
 

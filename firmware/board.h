@@ -109,8 +109,8 @@ void board_interrupt(struct board *, unsigned vector);
 
 /*
  * Accesses to the NIC's own memory, which no function above shows to the board. A board in virtual
- * time charges for them (model/board.c). On all others board_cost is nothing at all: arguments of
- * an empty function are still evaluated, and gcc then orders the code around it otherwise.
+ * time charges for them (model/board.c). For all other boards it is an empty macro. An empty
+ * function would not do: its arguments are evaluated, and the code around it changes.
  */
 enum board_cost {
 	BOARD_COST_POLL,       /* a word that a peer writes is read: a ring's next slot, an index */

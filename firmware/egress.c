@@ -64,7 +64,8 @@ struct located {
 	enum p2pnic_drop reason;
 };
 
-/* As locate(), if the port can send all of them from the peer's memory, and none is marked. */
+/* locate() where all of them lie in the peer's memory, the port can send from there, and none is
+ * marked. False: it is not so, and nothing was done. */
 static inline bool locate_there(
 	const struct ring_in *in, struct p2pnic_descriptor *d, unsigned frames)
 {

@@ -432,7 +432,8 @@ static uint32_t enqueue_kept(struct nic *n, const struct burst *b, struct ring_o
 		at[i] = move_begin(n, b, frames[i], at[i], length[i]);
 	for (uint32_t i = 0; i < kept; i++)
 		put_head(memory + at[i], &b->head[frames[i]]);
-	for (uint32_t i = 0; i < kept; i++) { /* of vectors, if the compiler can */
+	/* A loop of its own: the compiler makes vectors of it. */
+	for (uint32_t i = 0; i < kept; i++) {
 		buffer[i] = (at[i] & buffers) | mark;
 		word[i] = descriptor_word(begin + at[i], length[i], flags);
 		bytes += length[i];

@@ -132,7 +132,7 @@ static void memif_keep(void *opaque, const uint8_t *frame, unsigned n, uint32_t 
 				port->burst[frame[i]].length);
 		return;
 	}
-	/* memif_release tells the peer. */
+	/* memif_release writes them into the peer's slots. */
 	uint32_t *posted = port->posted;
 
 	for (unsigned i = 0; i < n; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * memif_kernel.h in AVX2 registers, two descriptors each. Compiled for every x86-64; run where
- * x86_has_avx2. Descriptors are a stranger's: a register is loaded once, and what was checked is
- * what is used.
+ * memif_kernel.h in AVX2 registers, two descriptors a register. Compiled for every x86-64; run
+ * where x86_has_avx2. Descriptors are a stranger's: a register is loaded once, and what was checked
+ * is what is used.
  */
 #include "firmware/x86.h"
 
@@ -42,7 +42,7 @@ AVX2 static inline bool four_in(const struct memif_descriptor *slot, const uint3
 	__asm__ volatile("" : "+x"(low), "+x"(high)); /* no second look */
 	control = _mm256_unpacklo_epi64(low, high);   /* of slots 0, 2, 1, 3 */
 	length = _mm256_srli_epi64(control, 32);
-	/* A length of 2^31 and more is not negative in 64 bits. */
+	/* The comparison is signed; 32 bits in 64 are never negative. */
 	wrong = _mm256_or_si256(_mm256_cmpgt_epi64(length, all64(longest)),
 		_mm256_and_si256(control, all64(MEMIF_DESCRIPTOR_NEXT)));
 	if (!_mm256_testz_si256(wrong, wrong))

@@ -19,7 +19,8 @@
 
 #define SHORTAGE_MS  500u
 #define WAKE_MS      1000u /* for one that was stopped, after SIGCONT */
-/* For one that is ending: connections are accepted until its socket is closed. */
+/* One that is ending accepts connections until its socket is closed: how often, and after how long,
+ * the next try is made. */
 #define ENDING_TRIES 25u
 #define ENDING_MS    20l
 

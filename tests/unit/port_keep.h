@@ -5,7 +5,8 @@
 #include <ports/port.h>
 
 /* Keeps one frame of the burst: where it is. */
-static inline uint32_t rig_keep(const struct port_ops *ops, void *opaque, unsigned k, uint32_t spare)
+static inline uint32_t rig_keep(
+	const struct port_ops *ops, void *opaque, unsigned k, uint32_t spare)
 {
 	const uint8_t frame = (uint8_t)k;
 
