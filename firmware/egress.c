@@ -58,11 +58,27 @@ static enum dma_status fetch(struct nic *n, struct ring_in *in, struct p2pnic_de
 /* Of descriptors, the first that are located. */
 struct located {
 	unsigned frames;
+	bool remote; /* d[].flags are numbers of memories; else all are as they were dequeued */
 	uint64_t fetched; /* a bit for each that lies in an own buffer now */
 	uint64_t marked;  /* likewise, with P2PNIC_FLAGS_MARKED, which is gone then */
 	bool refused;     /* the next one; else buffers run out, or the board waits for it */
 	enum p2pnic_drop reason;
 };
+
+/* Hy: short frames. As in Wr, nothing is to be done for them. */
+static inline bool all_here(
+	const struct ring_in *in, const struct p2pnic_descriptor *d, unsigned frames)
+{
+	const uint64_t end = in->base + in->here;
+	uint64_t beyond = 0, word;
+
+	/* Words, and no branch, as below. */
+	for (unsigned k = 0; k < frames; k++) {
+		__builtin_memcpy(&word, &d[k], sizeof(word));
+		beyond |= end - (word & UINT32_MAX) - (word >> 32 & 0xffff); /* negative */
+	}
+	return !(beyond >> 63);
+}
 
 /* locate() where all of them lie in the peer's memory, the port can send from there, and none is
  * marked. False: it is not so, and nothing was done. */
@@ -102,10 +118,11 @@ static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 	enum dma_status status = DMA_DONE;
 	unsigned k;
 
-	if (reaches && locate_there(in, d, frames)) {
-		l->frames = frames;
+	if (in->here && all_here(in, d, frames))
 		return;
-	}
+	l->remote = true;
+	if (reaches && locate_there(in, d, frames))
+		return;
 	for (k = 0; k < frames; k++) {
 		uint64_t at = d[k].offset - in->base;
 
@@ -208,16 +225,15 @@ static __attribute__((noinline)) void capture_out(struct nic *n, unsigned peer,
 	const struct p2pnic_descriptor *d, unsigned sent, const struct located *l, bool broken)
 {
 	const struct ring_in *in = &n->in[peer];
-	const bool remote = ring_in_is_remote(in);
 	struct capture_frame f = {.peer = peer};
 
 	n->capture.time_ns = 0;
 	for (f.k = 0; f.k < sent + broken; f.k++) {
-		f.data = remote && d[f.k].flags ? (const uint8_t *)in->packets.board +
-							  (d[f.k].offset - in->memory_base)
-						: n->bar4 + d[f.k].offset;
+		f.data = l->remote && d[f.k].flags ? (const uint8_t *)in->packets.board +
+							     (d[f.k].offset - in->memory_base)
+						   : n->bar4 + d[f.k].offset;
 		f.length = d[f.k].length;
-		f.marked = remote ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
+		f.marked = l->remote ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
 		if (f.k == sent)
 			capture_refused(n, &f, P2PNIC_DROP_BAD_TRANSFER);
 		else
@@ -250,7 +266,7 @@ static unsigned transmit(struct nic *n, unsigned peer)
 	if (ring_in_is_remote(in))
 		locate(n, in, d, valid, &l);
 	ready = unlikely(in->check) ? whole(n, in, d, l.frames) : l.frames;
-	if (!ring_in_is_remote(in)) {
+	if (!l.remote) {
 		sent = ready ? board_transmit(n->board, d, ready) : 0;
 		if (sent)
 			run_push(n, peer, RUN_SENT, sent);

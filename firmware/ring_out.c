@@ -169,6 +169,22 @@ static void free_alike(struct nic *n, struct ring_out *out, uint32_t back)
 		n->frees += back;
 }
 
+/* Hy: all that is outstanding is lent. */
+static void free_lent(struct nic *n, struct ring_out *out, uint32_t back)
+{
+	uint32_t *to = n->free + n->frees;
+	uint32_t slot = out->consumed & out->mask;
+	uint32_t run = least(back, out->mask + 1 - slot);
+
+	/* Loops of their own: the compiler makes vectors of them. */
+	for (uint32_t k = 0; k < run; k++)
+		to[k] = out->slot_buffer[slot + k] & ~RING_LENT;
+	for (uint32_t k = run; k < back; k++)
+		to[k] = out->slot_buffer[k - run] & ~RING_LENT;
+	n->frees += back;
+	out->lent -= back;
+}
+
 /* Hy: some of each kind. */
 static void free_mixed(struct nic *n, struct ring_out *out, uint32_t back)
 {
@@ -204,10 +220,12 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		return;
 	}
 	board_cost(n->board, BOARD_COST_BUFFER, BOARD_COST_LINES(index - out->consumed, 4));
-	if (out->lent)
-		free_mixed(n, out, index - out->consumed);
-	else
+	if (!out->lent)
 		free_alike(n, out, index - out->consumed);
+	else if (out->lent == out->produced - out->consumed)
+		free_lent(n, out, index - out->consumed);
+	else
+		free_mixed(n, out, index - out->consumed);
 	out->consumed = index;
 	set_limit(out);
 }
@@ -508,9 +526,15 @@ static void enqueue_or_drop(struct nic *n, const struct burst *b, struct ring_ou
 /* Hy: frames of one kind, long or short, from the first on. */
 static unsigned alike(const struct ring_out *out, const uint32_t *length, unsigned count)
 {
-	const bool lend = length[0] >= out->lend_from;
-	unsigned k = 1;
+	const uint32_t lend_from = out->lend_from;
+	const bool lend = length[0] >= lend_from;
+	unsigned differ = 0, k = 1;
 
+	/* Mostly all are: vectors again. */
+	for (unsigned i = 0; i < count; i++)
+		differ += (length[i] >= lend_from) ^ lend;
+	if (!differ)
+		return count;
 	while (k < count && (length[k] >= out->lend_from) == lend)
 		k++;
 	return k;
