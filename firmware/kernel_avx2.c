@@ -74,6 +74,17 @@ AVX2 static inline __m128i low_halves(__m256i x)
 		_mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)));
 }
 
+/* As the port says. */
+AVX2 static inline __m256i lengths4(const struct frame *frame)
+{
+	return _mm256_and_si256(
+		_mm256_permute4x64_epi64(
+			_mm256_unpackhi_epi64(_mm256_loadu_si256((const __m256i *)frame),
+				_mm256_loadu_si256((const __m256i *)(frame + 2))),
+			0xd8),
+		all64(0xffffffff));
+}
+
 /* Not 0 where the one's complement sum over the header is not 0xffff, as in ipv4_sum and fold. */
 AVX2 static inline __m256i checksum_wrong4(const struct column *c)
 {
@@ -130,17 +141,12 @@ AVX2 static inline __m256i suspect4(__m256i word)
 /* ipv4_plain (classify.c) for four frames at once. Not 0: not all are. Their lengths, destinations,
  * and sources as they stand. */
 AVX2 static inline __m256i check4(const struct frame *frame, struct frame_head *head,
-	uint32_t *length, const struct stations *stations, uint32_t *address, uint32_t *source)
+	uint32_t *length, const struct stations *stations, uint32_t *address, __m128i *source)
 {
 	const struct column c = transpose4(frame, head);
 	const __m256i ip = _mm256_shuffle_epi8(c.word[2], SWAP16);
 	const __m256i total = _mm256_add_epi64(ip, all64(ETHERNET_BYTES));
-	const __m256i arrived = _mm256_and_si256(
-		_mm256_permute4x64_epi64(
-			_mm256_unpackhi_epi64(_mm256_loadu_si256((const __m256i *)frame),
-				_mm256_loadu_si256((const __m256i *)(frame + 2))),
-			0xd8),
-		all64(0xffffffff));
+	const __m256i arrived = lengths4(frame);
 	/* Type, version and header length. */
 	__m256i wrong = _mm256_and_si256(
 		_mm256_xor_si256(c.word[1], all64(0x0045000800000000)), all64(0x00ffffff00000000));
@@ -155,8 +161,34 @@ AVX2 static inline __m256i check4(const struct frame *frame, struct frame_head *
 		low_halves(_mm256_shuffle_epi8(_mm256_or_si256(_mm256_srli_epi64(c.word[3], 48),
 						       _mm256_slli_epi64(c.tail, 16)),
 			SWAP32)));
-	_mm_storeu_si128((__m128i *)source, low_halves(_mm256_srli_epi64(c.word[3], 16)));
+	*source = low_halves(_mm256_srli_epi64(c.word[3], 16));
 	return wrong;
+}
+
+/* sources_has, for any of eight. A column of a row is found among four registers by its low bits in
+ * each, and then by its two high ones. */
+AVX2 static inline bool sources_have_any(const struct sources *s, __m256i source)
+{
+	const __m256i column =
+		_mm256_srli_epi32(_mm256_mullo_epi32(source, _mm256_set1_epi32((int)s->factor)),
+			32 - SOURCES_COLUMNS_LOG2);
+	const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(column, 28));
+	const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(column, 27));
+	__m256i found = _mm256_setzero_si256();
+
+	_Static_assert(SOURCES_COLUMNS == 32, "four registers of eight");
+	for (uint32_t r = 0; r < s->rows; r++) {
+		__m256 part[4];
+
+		for (unsigned k = 0; k < 4; k++)
+			part[k] = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(
+				_mm256_loadu_si256((const __m256i *)s->row[r] + k), column));
+		part[0] = _mm256_blendv_ps(_mm256_blendv_ps(part[0], part[1], bit3),
+			_mm256_blendv_ps(part[2], part[3], bit3), bit4);
+		found = _mm256_or_si256(
+			found, _mm256_cmpeq_epi32(_mm256_castps_si256(part[0]), source));
+	}
+	return !_mm256_testz_si256(found, found);
 }
 
 /* Frames k to k + 7. True: all are plain, and stand in the burst as to be looked up. False: some
@@ -164,34 +196,112 @@ AVX2 static inline __m256i check4(const struct frame *frame, struct frame_head *
 AVX2 static inline bool check_group(
 	struct burst *b, unsigned k, const struct stations *stations, const struct sources *sources)
 {
-	uint32_t *address = b->address4 + b->n4, source[GROUP];
+	uint32_t *address = b->address4 + b->n4;
+	__m128i source[2];
 	__m256i wrong = _mm256_or_si256(
-		check4(b->frame + k, b->head + k, b->length + k, stations, address, source),
+		check4(b->frame + k, b->head + k, b->length + k, stations, address, &source[0]),
 		check4(b->frame + k + 4, b->head + k + 4, b->length + k + 4, stations, address + 4,
-			source + 4));
+			&source[1]));
 
 	if (__builtin_expect(!_mm256_testz_si256(wrong, wrong), 0))
 		return false;
-	for (unsigned i = 0; i < GROUP; i++)
-		if (__builtin_expect(sources_has(sources, source[i]), 0))
-			return false;
+	if (__builtin_expect(sources_have_any(sources, _mm256_set_m128i(source[1], source[0])), 0))
+		return false;
 	for (unsigned i = 0; i < GROUP; i++)
 		b->index4[b->n4 + i] = (uint8_t)(k + i);
 	b->n4 += GROUP;
 	return true;
 }
 
+/* ipv6_suspect of any of eight first words, in host order. */
+AVX2 static inline bool any_suspect6(__m256i net)
+{
+	const __m256i offset = _mm256_sub_epi32(net, _mm256_set1_epi32(0x20010200));
+	const __m256i bound = _mm256_set1_epi32(0x3fff0000 - 0x20010200);
+	__m256i outside = _mm256_cmpeq_epi32(_mm256_max_epu32(offset, bound), offset);
+	__m256i example = _mm256_cmpeq_epi32(net, _mm256_set1_epi32(0x20010db8));
+	__m256i local =
+		_mm256_cmpeq_epi32(_mm256_and_si256(net, _mm256_set1_epi32((int)0xfe000000)),
+			_mm256_set1_epi32((int)0xfc000000));
+
+	return !_mm256_testc_si256(local, _mm256_or_si256(outside, example));
+}
+
+/* The destinations of two frames, in host order. */
+AVX2 static inline __m256i destinations6(const struct frame *f)
+{
+	const __m256i swap64s = _mm256_set_epi64x(
+		0x08090a0b0c0d0e0f, 0x0001020304050607, 0x08090a0b0c0d0e0f, 0x0001020304050607);
+
+	return _mm256_shuffle_epi8(
+		_mm256_set_m128i(_mm_loadu_si128((const __m128i *)(f[1].data + 38)),
+			_mm_loadu_si128((const __m128i *)(f[0].data + 38))),
+		swap64s);
+}
+
+/* Frames k to k + 3, likewise, by ipv6_plain (classify.c). */
+AVX2 static inline bool check_group6(struct burst *b, unsigned k, const struct stations *stations)
+{
+	const struct frame *frame = b->frame + k;
+	const struct column c = transpose4(frame, b->head + k);
+	const __m256i to01 = destinations6(frame), to23 = destinations6(frame + 2);
+	const __m256i payload = _mm256_shuffle_epi8(_mm256_srli_epi64(c.word[2], 16), SWAP16);
+	const __m256i total = _mm256_add_epi64(payload, all64(ETHERNET_BYTES + IPV6_BYTES));
+	/* The first words of sources, and beside them those of destinations. */
+	const __m256i net = _mm256_blend_epi32(
+		_mm256_shuffle_epi8(_mm256_or_si256(_mm256_srli_epi64(c.word[2], 48),
+					    _mm256_slli_epi64(c.word[3], 16)),
+			SWAP32),
+		_mm256_unpacklo_epi64(to01, to23), 0xaa);
+	const uint32_t layer4 = (ETHERNET_BYTES + IPV6_BYTES) * 0x01010101u;
+	const uint32_t index = k * 0x01010101u + 0x03020100u;
+	/* Type and version. */
+	__m256i wrong = _mm256_and_si256(
+		_mm256_xor_si256(c.word[1], all64(0x0060dd8600000000)), all64(0x00f0ffff00000000));
+
+	wrong = _mm256_or_si256(wrong, foreign4(stations, c.word[0]));
+	wrong = _mm256_or_si256(wrong, _mm256_cmpeq_epi64(payload, _mm256_setzero_si256()));
+	wrong = _mm256_or_si256(wrong, _mm256_cmpgt_epi64(total, lengths4(frame)));
+	if (__builtin_expect(!_mm256_testz_si256(wrong, wrong) || any_suspect6(net), 0))
+		return false;
+	_mm_storeu_si128((__m128i *)(b->length + k), low_halves(total));
+	_mm256_storeu_si256((__m256i *)(b->address6 + b->n6), to01);
+	_mm256_storeu_si256((__m256i *)(b->address6 + b->n6 + 2), to23);
+	__builtin_memcpy(b->layer4 + k, &layer4, sizeof(layer4));
+	__builtin_memcpy(b->index6 + b->n6, &index, sizeof(index));
+	b->n6 += 4;
+	return true;
+}
+
+AVX2 static inline bool is_plain_group(const struct nic *n, struct burst *b, unsigned k)
+{
+	switch (load16(b->frame[k].data + 12)) {
+	case ETHERTYPE_IPV4_LE:
+		return check_group(b, k, &n->stations, &n->sources);
+	case ETHERTYPE_IPV6_LE:
+		if (!check_group6(b, k, &n->stations))
+			return false;
+		if (!check_group6(b, k + 4, &n->stations))
+			classify_frames(n, b, k + 4, k + GROUP);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Groups of which not all are plain go one by one, in the order of arrival: packets of one flow are
  * kept in theirs. */
-AVX2 static void classify(const struct nic *n, struct burst *b)
+AVX2 void classify_avx2(const struct nic *n, struct burst *b, unsigned k, unsigned end)
 {
-	unsigned k;
-
-	for (k = 0; k + GROUP <= b->frames; k += GROUP)
-		if (load16(b->frame[k].data + 12) != ETHERTYPE_IPV4_LE ||
-			!check_group(b, k, &n->stations, &n->sources))
+	for (; k + GROUP <= end; k += GROUP)
+		if (!is_plain_group(n, b, k))
 			classify_frames(n, b, k, k + GROUP);
-	classify_frames(n, b, k, b->frames);
+	classify_frames(n, b, k, end);
+}
+
+static void classify(const struct nic *n, struct burst *b)
+{
+	classify_avx2(n, b, 0, b->frames);
 }
 
 /* --- select, describe ------------------------------------------------------------------------- */

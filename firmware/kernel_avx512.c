@@ -207,7 +207,9 @@ AVX512 static void classify(const struct nic *n, struct burst *b)
 	unsigned k;
 
 	for (k = 0; k + BURST_GROUP <= b->frames; k += BURST_GROUP)
-		if (!check_group(b, k, &n->stations, &n->sources))
+		if (load16(b->frame[k].data + 12) == ETHERTYPE_IPV6_LE)
+			classify_avx2(n, b, k, k + BURST_GROUP);
+		else if (!check_group(b, k, &n->stations, &n->sources))
 			classify_frames(n, b, k, k + BURST_GROUP);
 	classify_frames(n, b, k, b->frames);
 }

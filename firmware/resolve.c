@@ -7,19 +7,22 @@
 
 /* --- Rewrite ---------------------------------------------------------------------------------- */
 
-/* Destination and source MAC are the first 12 bytes of an adjacency. */
-static inline void rewrite_macs(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
-{
-	const frame_half mac = {~0ull, 0xffffffffull};
-	frame_half macs;
-
-	__builtin_memcpy(&macs, adjacency, sizeof(macs));
-	h->low = (macs & mac) | (h->low & ~mac);
-}
-
 /* A head as 16-bit words: vector registers where the processor has some, and the compiler's loop
  * elsewhere. */
 typedef uint16_t frame_words __attribute__((vector_size(32)));
+
+/* Words 0 to 5 are the MAC addresses: the first 12 bytes of an adjacency. */
+static inline frame_words with_macs(
+	const struct frame_head *h, const struct p2pnic_adjacency *adjacency)
+{
+	const frame_words macs = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
+	frame_words w, to;
+
+	_Static_assert(sizeof(*adjacency) >= sizeof(to), "the MAC addresses and what follows");
+	__builtin_memcpy(&w, h, sizeof(w));
+	__builtin_memcpy(&to, adjacency, sizeof(to));
+	return (to & macs) | (w & ~macs);
+}
 
 /*
  * MAC addresses, TTL − 1 and the checksum for it. RFC 1624 equation 3, HC' = ~(~HC + ~m + m'),
@@ -28,24 +31,23 @@ typedef uint16_t frame_words __attribute__((vector_size(32)));
  */
 static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-	/* Words 0 to 5 are the MAC addresses, 11 TTL and protocol, 12 the checksum. */
-	const frame_words macs = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
+	/* Word 11 is TTL and protocol, 12 the checksum. */
 	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xffff, 1};
 	const frame_words end = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfffe};
 	const frame_words carry = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-	frame_words w, to;
+	frame_words w = with_macs(h, adjacency);
 
-	_Static_assert(sizeof(*adjacency) >= sizeof(to), "the MAC addresses and what follows");
-	__builtin_memcpy(&w, h, sizeof(w));
-	__builtin_memcpy(&to, adjacency, sizeof(to));
-	w = ((to & macs) | (w & ~macs)) + step + ((frame_words)(w >= end) & carry);
+	w += step + ((frame_words)(w >= end) & carry);
 	__builtin_memcpy(h, &w, sizeof(w));
 }
 
+/* Hop limit − 1: the high byte of word 10. */
 static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
-	rewrite_macs(h, adjacency);
-	h->high[0] -= 1ull << 40;
+	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x100};
+	frame_words w = with_macs(h, adjacency) - step;
+
+	__builtin_memcpy(h, &w, sizeof(w));
 }
 
 /* --- Flows ------------------------------------------------------------------------------------ */

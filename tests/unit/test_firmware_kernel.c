@@ -92,6 +92,41 @@ static void make(uint8_t *frame, uint32_t *length, bool harm)
 	}
 }
 
+/* Likewise IPv6. */
+static void make6(uint8_t *frame, uint32_t *length, bool harm)
+{
+	static const uint8_t at[] = {0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 18, 19, 20, 21, 22, 23, 24,
+		25, 26, 30, 37, 38, 39, 40, 41, 42, 46, 53};
+	/* First words about the edges of ipv6_suspect. */
+	static const uint8_t net[][4] = {{0x20, 1, 2, 0}, {0x20, 1, 1, 255}, {0x3f, 254, 255, 255},
+		{0x3f, 255, 0, 0}, {0x20, 1, 13, 184}, {0x20, 1, 13, 183}, {0x20, 1, 13, 185},
+		{0xfc, 0, 0, 0}, {0xfb, 255, 255, 255}, {0xfd, 255, 255, 255}, {0xfe, 128, 0, 0},
+		{0xff, 2, 0, 0}, {0, 0, 0, 0}, {0x20, 2, 0, 0}};
+	uint32_t payload = 1 + random32() % 1400;
+
+	for (unsigned k = 0; k < 64; k++)
+		frame[k] = (uint8_t)random32();
+	for (unsigned k = 0; k < 6; k++)
+		frame[k] = (uint8_t)(MAC >> 8 * k);
+	frame[12] = 0x86;
+	frame[13] = 0xdd;
+	frame[14] = 0x60 | (frame[14] & 0xf);
+	*length = 54 + payload + random32() % 3;
+	if (harm && random32() % 2)
+		payload += random32() % 5 - 2;
+	if (harm && random32() % 8 == 0) /* a jumbogram, if hop-by-hop options follow */
+		payload = frame[20] = 0;
+	frame[18] = (uint8_t)(payload >> 8);
+	frame[19] = (uint8_t)payload;
+	frame[22] = frame[38] = 0x24;
+	if (harm)
+		memcpy(frame + 22 + random32() % 2 * 16, net[random32() % 14], 4);
+	if (harm && random32() % 2)
+		frame[at[random32() % sizeof(at)]] ^= (uint8_t)(1u << random32() % 8);
+	if (harm && random32() % 8 == 0)
+		*length = 14 + random32() % 50;
+}
+
 /* One, two or no rows of sources, 10.0.0.x among them: three of 65,536 frames begin so. */
 static void list_sources(struct sources *s, unsigned rows)
 {
@@ -111,7 +146,7 @@ static void test_classify(void **state)
 	struct burst *b = bursts();
 	uint8_t(*frames)[64] = aligned_alloc(64, P2PNIC_BURST_MAX * 64);
 	p2pnic_vlan vlan[P2PNIC_VLANS_MAX] = {[2] = P2PNIC_VLAN_FORWARD, P2PNIC_VLAN_UNKNOWN};
-	unsigned fit = 0, unfit = 0;
+	unsigned fit = 0, unfit = 0, fit6 = 0;
 
 	memset(n, 0, sizeof(*n));
 	n->stations = (struct stations){{random32(), MAC}, 2};
@@ -119,11 +154,14 @@ static void test_classify(void **state)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		uint32_t harm = round % 2 ? 1 + random32() % 3 : 0;
 
+		const uint32_t ipv6 = round % 7 % 4; /* of 3: no burst, some, many, or each frame */
+
 		list_sources(&n->sources, round % 5 % 3);
 		memset(b, 0, 2 * sizeof(*b));
 		b->frames = 1 + random32() % P2PNIC_BURST_MAX;
 		for (unsigned k = 0; k < b->frames; k++) {
-			make(frames[k], &b->frame[k].length, harm && random32() % 16 < harm);
+			(random32() % 3 < ipv6 ? make6 : make)(
+				frames[k], &b->frame[k].length, harm && random32() % 16 < harm);
 			b->frame[k].data = frames[k];
 		}
 		b[1] = b[0];
@@ -136,11 +174,16 @@ static void test_classify(void **state)
 		assert_memory_equal(b[0].head, b[1].head, b->frames * sizeof(*b->head));
 		assert_memory_equal(b[0].length, b[1].length, b->frames * sizeof(*b->length));
 		assert_memory_equal(b[0].frame, b[1].frame, b->frames * sizeof(*b->frame));
+		assert_memory_equal(b[0].layer4, b[1].layer4, b->frames);
 		assert_int_equal(b[0].popped, b[1].popped);
+		assert_int_equal(b[0].n6, b[1].n6);
+		assert_memory_equal(b[0].address6, b[1].address6, b->n6 * sizeof(*b->address6));
+		assert_memory_equal(b[0].index6, b[1].index6, b->n6);
 		fit += b->n4;
-		unfit += b->frames - b->n4;
+		fit6 += b->n6;
+		unfit += b->frames - b->n4 - b->n6;
 	}
-	assert_true(fit > ROUNDS && unfit > ROUNDS / 10);
+	assert_true(fit > ROUNDS && fit6 > ROUNDS && unfit > ROUNDS / 10);
 	free(frames);
 	free(b);
 	free(n);
