@@ -21,6 +21,7 @@ static const struct command_option options[] = {
 	{"reason", 'R', ARGUMENT_TEXT, "NAME",
 		"of drop: only for this reason; may be given several times", NULL},
 	{"snap", 's', ARGUMENT_NUMBER, "BYTES", "of each packet. Default: all", NULL},
+	{"json", 'j', ARGUMENT_NONE, NULL, "JSON of what was captured and lost, at the end", NULL},
 	{"count", 'c', ARGUMENT_NUMBER, "N", "ends after so many packets", NULL},
 	{"megabytes", 'C', ARGUMENT_NUMBER, "N",
 		"goes on in the next file, FILE0, FILE1…, after so many MB", NULL},
@@ -200,19 +201,38 @@ static bool run(struct output *o, struct capture_client *c, const char *filter, 
 	return true;
 }
 
-static bool summary(const struct capture_client *c, unsigned long packets)
+static void summary_json(const struct capture_client *c, unsigned long packets, uint64_t lost)
+{
+	json_t *nics = json_array(), *answer;
+
+	for (unsigned k = 0; k < c->nics; k++)
+		if (c->nic[k].captures)
+			json_array_append_new(
+				nics, json_pack("{s:s, s:I, s:I}", "nic", c->nic[k].name, "packets",
+					      (json_int_t)c->nic[k].read, "lost",
+					      (json_int_t)c->nic[k].lost));
+	answer = json_pack("{s:I, s:I, s:o}", "packets", (json_int_t)packets, "lost",
+		(json_int_t)lost, "nics", nics);
+	json_dumpf(answer, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(answer);
+}
+
+static void summary(const struct capture_client *c, unsigned long packets, bool json)
 {
 	uint64_t lost = 0;
 
 	for (unsigned k = 0; k < c->nics; k++) {
 		lost += c->nic[k].lost;
-		if (c->nic[k].lost)
+		if (c->nic[k].lost && !json)
 			fprintf(stderr, "p2pnic capture: %s: %llu packets lost by the capture\n",
 				c->nic[k].name, (unsigned long long)c->nic[k].lost);
 	}
-	fprintf(stderr, "p2pnic capture: %lu packets, %llu lost by the capture\n", packets,
-		(unsigned long long)lost);
-	return true;
+	if (json)
+		summary_json(c, packets, lost);
+	else
+		fprintf(stderr, "p2pnic capture: %lu packets, %llu lost by the capture\n", packets,
+			(unsigned long long)lost);
 }
 
 /* --- Command ---------------------------------------------------------------------------------- */
@@ -248,7 +268,7 @@ int command_capture(int argc, char **argv)
 	struct error error;
 	struct command_line line;
 	int option, status = COMMAND_USAGE;
-	bool good = true;
+	bool good = true, json = false;
 
 	command_begin(&line, &capture_syntax, argc, argv);
 	while (good && (option = command_option(&line)) >= 0) {
@@ -261,6 +281,9 @@ int command_capture(int argc, char **argv)
 			break;
 		case 'i':
 			append(how, "nics", optarg);
+			break;
+		case 'j':
+			json = true;
 			break;
 		case 'p':
 			append(how, "points", optarg);
@@ -289,11 +312,12 @@ int command_capture(int argc, char **argv)
 	if (!good || line.status != COMMAND_GO)
 		goto out;
 	if (!output.path || (output.files && !output.megabytes) ||
-		(output.megabytes && !strcmp(output.path, "-"))) {
+		((output.megabytes || json) && !strcmp(output.path, "-"))) {
 		fprintf(stderr, "p2pnic capture: %s\n",
-			!output.path   ? "-w FILE says where to"
-			: output.files ? "-W is for -C"
-				       : "-C is for files, and - is none");
+			!output.path                        ? "-w FILE says where to"
+			: output.files && !output.megabytes ? "-W is for -C"
+			: json ? "-j prints to standard output, where -w - has the packets"
+			       : "-C is for files, and - is none");
 		command_refuse(&line);
 		goto out;
 	}
@@ -330,7 +354,7 @@ int command_capture(int argc, char **argv)
 	if (!good)
 		fprintf(stderr, "p2pnic capture: %s: %s\n",
 			output.file == stdout ? "-" : output.name, strerror(errno));
-	summary(&client, packets);
+	summary(&client, packets, json);
 	capture_client_end(&client);
 	status = good ? COMMAND_OK : COMMAND_FAILED;
 out:

@@ -17,7 +17,7 @@
 static const struct command_option lab_options[] = {
 	{"mtu", 'm', ARGUMENT_NUMBER, "BYTES", "of hosts, links and NICs: 1280 to 16114 (1500)",
 		NULL},
-	{"json", 'j', ARGUMENT_NONE, NULL, "results as JSON", NULL}, OPTION_HELP};
+	OPTION_JSON, OPTION_HELP};
 
 #define ACTIONS "run up down exec"
 
@@ -27,8 +27,8 @@ static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, ACTION
 const struct command_syntax lab_syntax = {
 	.name = "lab",
 	.usage = "usage: p2pnic lab run [--mtu BYTES] [--json]\n"
-		 "       p2pnic lab up [--mtu BYTES]\n"
-		 "       p2pnic lab down\n"
+		 "       p2pnic lab up [--mtu BYTES] [--json]\n"
+		 "       p2pnic lab down [--json]\n"
 		 "       p2pnic lab exec router|h1|h2|h3|h4 COMMAND [ARGUMENT...]\n"
 		 "\n"
 		 "A router of four soft NICs and four hosts, in network namespaces of this "
@@ -53,6 +53,14 @@ struct run {
 	bool json;
 	unsigned mtu; /* 0: not said */
 };
+
+/* Takes it. */
+static void print_json(json_t *answer)
+{
+	json_dumpf(answer, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(answer);
+}
 
 static void say_flows(const json_t *results, const char *key)
 {
@@ -106,8 +114,7 @@ static const char *port_mode(const json_t *results)
 static void report(const struct run *options, const json_t *results)
 {
 	if (options->json) {
-		json_dumpf(results, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(json_incref((json_t *)results));
 		return;
 	}
 	account_print(results, stdout);
@@ -205,14 +212,47 @@ static int lab_run(const struct run *options)
 	return result;
 }
 
-static int lab_stay(unsigned mtu)
+/* Namespaces and addresses of a lab that is up. */
+static json_t *topology(unsigned mtu, bool frr)
+{
+	const bool six = lab_has_ipv6();
+	json_t *hosts = json_array();
+
+	for (unsigned k = 1; k <= LAB_NICS; k++) {
+		char name[32], own[2][40], behind[2][40], router[2][40];
+
+		lab_host(k, name);
+		for (unsigned family = 0; family < 2; family++) {
+			lab_address(k, family, own[family]);
+			lab_network_address(k, family, behind[family]);
+			lab_router_address(k, family, router[family]);
+		}
+		json_array_append_new(hosts,
+			json_pack("{s:s+, s:s, s:s+, s:[s, s*], s:[s, s*], s:[s, s*]}", "host", "h",
+				name + strlen(name) - 1, "namespace", name, "nic", "nic",
+				name + strlen(name) - 1, "addresses", own[0], six ? own[1] : NULL,
+				"router", router[0], six ? router[1] : NULL, "behind", behind[0],
+				six ? behind[1] : NULL));
+	}
+	return json_pack("{s:{s:s, s:s, s:s, s:i, s:b, s:o}}", "lab", "router", LAB_NAME,
+		"namespace", LAB_ROUTER, "user", geteuid() == 0 ? "root" : "namespace", "mtu",
+		(int)mtu, "frr", frr, "hosts", hosts);
+}
+
+static int lab_stay(const struct run *options)
 {
 	const bool root = geteuid() == 0;
 	struct error error = {""};
+	bool frr;
 
-	if (lasting_up(mtu, &error) < 0) {
+	if (lasting_up(options->mtu, &error) < 0) {
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
+	}
+	frr = root && access("/run/p2pnic/lab-frr", F_OK) == 0;
+	if (options->json) {
+		print_json(topology(options->mtu, frr));
+		return COMMAND_OK;
 	}
 	printf("lab: up; host h1 is 10.0.1.2 and fd00:1::2, the network behind it 10.1.1.0/24; h2 "
 	       "10.0.2.2, and so on. Try:\n");
@@ -222,14 +262,14 @@ static int lab_stay(unsigned mtu)
 	else
 		printf("  p2pnic lab exec h1 ping 10.1.4.1\n"
 		       "  p2pnic lab exec router p2pnic show --name lab route\n");
-	if (root && access("/run/p2pnic/lab-frr", F_OK) == 0)
+	if (frr)
 		printf("  ip netns exec p2pnic-lab-router vtysh --vty_socket "
 		       "/run/p2pnic/lab-frr -c 'show bgp summary'\n");
 	printf("  p2pnic lab down\n");
 	return COMMAND_OK;
 }
 
-static int lab_remove(void)
+static int lab_remove(bool json)
 {
 	struct error error = {""};
 	int found = lasting_down(&error);
@@ -238,7 +278,10 @@ static int lab_remove(void)
 		fprintf(stderr, "p2pnic lab: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
-	printf(found ? "lab: removed\n" : "lab: there was none\n");
+	if (json)
+		print_json(json_pack("{s:b}", "removed", found));
+	else
+		printf(found ? "lab: removed\n" : "lab: there was none\n");
 	return COMMAND_OK;
 }
 
@@ -272,7 +315,7 @@ int command_lab(int argc, char **argv)
 	struct run options = {0};
 	struct command_line line;
 	const char *action;
-	bool run, up;
+	bool run, up, down;
 	int status = run_options(&line, argc, argv, &options);
 
 	if (status != COMMAND_GO)
@@ -285,22 +328,21 @@ int command_lab(int argc, char **argv)
 	action = argv[0];
 	run = !strcmp(action, "run");
 	up = !strcmp(action, "up");
+	down = !strcmp(action, "down");
 	/* `lab run --json` as well as `lab --json run`. */
-	if (run || up)
+	if (run || up || down)
 		status = run_options(&line, argc, argv, &options);
 	if (status != COMMAND_GO)
 		return status;
-	if (!options.json && !options.mtu) {
-		if (!strcmp(action, "down") && optind == argc)
-			return lab_remove();
-		if (!strcmp(action, "exec") && argc - optind >= 2)
-			return lasting_exec(argv[optind], (const char *const *)argv + optind + 1);
-	}
+	if (down && optind == argc && !options.mtu)
+		return lab_remove(options.json);
+	if (!strcmp(action, "exec") && argc - optind >= 2 && !options.json && !options.mtu)
+		return lasting_exec(argv[optind], (const char *const *)argv + optind + 1);
 	options.mtu = options.mtu ? options.mtu : LAB_MTU;
 	if (run && optind == argc)
 		return lab_run(&options);
-	if (up && optind == argc && !options.json)
-		return lab_stay(options.mtu);
+	if (up && optind == argc)
+		return lab_stay(&options);
 	if (!choice_has(ACTIONS, action))
 		return command_no_such(&line, "action", action, ACTIONS);
 	return command_refuse(&line);

@@ -21,6 +21,7 @@ static const struct command_option options[] = {
 	{"namespace", NAMESPACE, ARGUMENT_TEXT, "NAME",
 		"network namespace of the address, as `ip netns` names it", NULL},
 	{"manual", MANUAL, ARGUMENT_NONE, NULL, "prints what each counter and metric is", NULL},
+	{"json", 'j', ARGUMENT_NONE, NULL, "of --manual: JSON", NULL},
 	{"socket", SOCKET, ARGUMENT_FILE, "PATH", "where a router tells it all that", NULL},
 	{"ready-fd", READY, ARGUMENT_NUMBER, "N", "a byte is written there when it listens", NULL},
 	WHICH_ROUTER_OPTIONS, OPTION_HELP};
@@ -30,7 +31,7 @@ const struct command_syntax metrics_syntax = {
 	.usage = "usage: p2pnic metrics --listen ADDRESS:PORT|unix:PATH [--public] [--namespace "
 		 "NAME]\n"
 		 "                      [--name NAME | --runtime DIR]\n"
-		 "       p2pnic metrics --manual\n"
+		 "       p2pnic metrics --manual [-j]\n"
 		 "       p2pnic metrics --socket PATH [--ready-fd N]\n"
 		 "\n"
 		 "Serves a running router's counters by HTTP: to Prometheus at /metrics, to a "
@@ -82,11 +83,25 @@ static bool take(char *to, size_t room, const char *argument)
 	return false;
 }
 
+static void print_manual(bool as_json)
+{
+	json_t *manual;
+
+	if (!as_json) {
+		metrics_manual(stdout);
+		return;
+	}
+	manual = metrics_manual_json();
+	json_dumpf(manual, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(manual);
+}
+
 int command_metrics(int argc, char **argv)
 {
 	struct metrics_order order = {.version = P2PNIC_VERSION_STRING};
 	struct which_router router = {.command = "metrics"};
-	bool manual = false;
+	bool manual = false, json = false;
 	struct command_line line;
 	struct error error;
 	int option;
@@ -110,6 +125,9 @@ int command_metrics(int argc, char **argv)
 		case MANUAL:
 			manual = true;
 			break;
+		case 'j':
+			json = true;
+			break;
 		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
@@ -117,10 +135,10 @@ int command_metrics(int argc, char **argv)
 	}
 	if (line.status != COMMAND_GO)
 		return line.status;
-	if (optind != argc || manual == (order.listen[0] != 0))
+	if (optind != argc || manual == (order.listen[0] != 0) || (json && !manual))
 		return command_refuse(&line);
 	if (manual) {
-		metrics_manual(stdout);
+		print_manual(json);
 		return COMMAND_OK;
 	}
 	which_router_settle(&router);

@@ -33,11 +33,12 @@ static const struct command_option options[] = {
 		NULL},
 	{"config", 'c', ARGUMENT_FILE, "FILE",
 		"the configuration (the router's, or /etc/p2pnic/NAME.yaml)", NULL},
+	{"json", 'j', ARGUMENT_NONE, NULL, "JSON of where it is and what was left out", NULL},
 	WHICH_ROUTER_OPTIONS, OPTION_HELP};
 
 const struct command_syntax report_syntax = {
 	.name = "report",
-	.usage = "usage: p2pnic report [-o FILE] [-c FILE | --name NAME | --runtime DIR]\n"
+	.usage = "usage: p2pnic report [-o FILE] [-j] [-c FILE | --name NAME | --runtime DIR]\n"
 		 "\n"
 		 "Collects what a bug report needs into one text file, to be read before it is "
 		 "sent: "
@@ -291,7 +292,21 @@ static FILE *create(const char *path)
 	return file;
 }
 
-static int write_report(const struct which_router *router, const char *to, const char *config)
+static void print_json(const struct report *r, const char *file)
+{
+	json_t *left_out = json_array(), *answer;
+
+	for (const char *line = r->left_out, *end; (end = strchr(line, '\n')); line = end + 1)
+		json_array_append_new(left_out, json_stringn(line, (size_t)(end - line)));
+	answer = json_pack(
+		"{s:s, s:o, s:i}", "file", file, "left_out", left_out, "removed", (int)r->removed);
+	json_dumpf(answer, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(answer);
+}
+
+static int write_report(
+	const struct which_router *router, const char *to, const char *config, bool json)
 {
 	static struct report r;
 	char usual[4096];
@@ -310,7 +325,10 @@ static int write_report(const struct which_router *router, const char *to, const
 		fprintf(stderr, "p2pnic report: %s: %s\n", to, strerror(errno));
 		return COMMAND_FAILED;
 	}
-	printf("%s: read it before you send it\n", to);
+	if (json)
+		print_json(&r, to);
+	else
+		printf("%s: read it before you send it\n", to);
 	return COMMAND_OK;
 }
 
@@ -322,6 +340,7 @@ int command_report(int argc, char **argv)
 	char name[64];
 	struct tm utc;
 	struct command_line line;
+	bool json = false;
 	int option;
 
 	command_begin(&line, &report_syntax, argc, argv);
@@ -333,6 +352,9 @@ int command_report(int argc, char **argv)
 		case 'c':
 			config = optarg;
 			break;
+		case 'j':
+			json = true;
+			break;
 		default:
 			if (!which_router_option(&router, option, optarg))
 				return COMMAND_USAGE;
@@ -340,9 +362,10 @@ int command_report(int argc, char **argv)
 	}
 	if (line.status != COMMAND_GO)
 		return line.status;
-	if (optind != argc)
+	/* Standard output takes the report or JSON, not both. */
+	if (optind != argc || (json && to && !strcmp(to, "-")))
 		return command_refuse(&line);
 	which_router_settle(&router);
 	strftime(name, sizeof(name), "p2pnic-report-%Y%m%dT%H%M%SZ.txt", gmtime_r(&now, &utc));
-	return write_report(&router, to ?: name, config);
+	return write_report(&router, to ?: name, config, json);
 }

@@ -732,7 +732,8 @@ static int cores_action(const struct options *o)
 		if (k)
 			nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 		struct cores_state state = cores_look(cores);
-		printf("%.0f %.3f\n", state.round_trip, state.step);
+		printf(o->json ? "{\"round_trip_ns\": %.0f, \"step_ns\": %.3f}\n" : "%.0f %.3f\n",
+			state.round_trip, state.step);
 	}
 	cores_close(cores);
 	return COMMAND_OK;

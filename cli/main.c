@@ -110,7 +110,7 @@ static int no_command(const char *word)
 
 int main(int argc, char **argv)
 {
-	bool help, version;
+	bool help, version, json;
 
 	if (!open_standard_files())
 		return COMMAND_FAILED;
@@ -121,8 +121,10 @@ int main(int argc, char **argv)
 	}
 	help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help");
 	version = !strcmp(argv[1], "--version") || !strcmp(argv[1], "-V");
-	if ((help || version) && argc > 2) {
-		fprintf(stderr, "p2pnic: %s takes no argument, '%s' is one\n", argv[1], argv[2]);
+	json = version && argc == 3 && (!strcmp(argv[2], "-j") || !strcmp(argv[2], "--json"));
+	if ((help || version) && argc > 2 && !json) {
+		fprintf(stderr, "p2pnic: %s takes no argument, '%s' is one\n", argv[1],
+			argv[argc - 1]);
 		return COMMAND_USAGE;
 	}
 	if (help) {
@@ -130,7 +132,7 @@ int main(int argc, char **argv)
 		return finish("help", COMMAND_OK);
 	}
 	if (version) {
-		printf("p2pnic %s\n", P2PNIC_VERSION_STRING);
+		printf(json ? "{\"p2pnic\": \"%s\"}\n" : "p2pnic %s\n", P2PNIC_VERSION_STRING);
 		return finish("version", COMMAND_OK);
 	}
 	for (const struct command *c = commands; c->name; c++)

@@ -457,9 +457,12 @@ static int write_numbers(const struct figures *f)
 	all = json_pack("{s:i, s:o}", "draws", (int)f->draws, "points", points);
 	snprintf(path, sizeof(path), "%s/figures.json", f->folder);
 	code = json_dump_file(all, path, JSON_INDENT(1));
-	json_decref(all);
 	if (code)
 		fprintf(stderr, "p2pnic model: %s: cannot be written\n", path);
+	if (!code && f->options->json)
+		model_print_json(all);
+	else
+		json_decref(all);
 	return code;
 }
 
@@ -504,7 +507,7 @@ int model_figures(const struct model_options *o)
 		code = draw_cpu(&f);
 	if (!code)
 		code = write_numbers(&f);
-	if (!code)
+	if (!code && !o->json)
 		print(&f);
 	for (unsigned k = 0; k < f.points; k++)
 		scenario_free(&f.point[k].scenario);

@@ -142,6 +142,21 @@ static void put_fit(const struct calibration *c, uint64_t measured, const struct
 	fflush(stdout);
 }
 
+static void put_fit_json(const struct calibration *c, uint64_t measured, const struct parameter *p)
+{
+	char value[64];
+	json_t *fit;
+
+	parameter_print(value, sizeof(value), p->value, p->unit);
+	fit = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s}", "number", (int)c->number, "what",
+		c->what, "model", (json_int_t)measured, "given", (json_int_t)c->published,
+		"parameter", p->name, "value", value, "unit", p->unit);
+	json_dumpf(fit, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(fit);
+}
+
 int model_calibrate(const struct model_options *o)
 {
 	struct error error = {""};
@@ -149,7 +164,7 @@ int model_calibrate(const struct model_options *o)
 	int code = model_scenario(o, NULL, (const char *const[]){"program=paper", NULL}, &s);
 
 	if (!code) {
-		code = calibrate(&s.parameters, put_fit, &error);
+		code = calibrate(&s.parameters, o->json ? put_fit_json : put_fit, &error);
 		if (code)
 			fprintf(stderr, "p2pnic model: %s\n", error.text);
 	}

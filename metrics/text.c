@@ -336,3 +336,27 @@ void metrics_manual(FILE *out)
 	      "build_info`, whose label is the router's\nversion.\n",
 		out);
 }
+
+json_t *metrics_manual_json(void)
+{
+	json_t *counters = json_array(), *times = json_array(), *row;
+
+	for (size_t k = 0; k < counter_sets_count; k++) {
+		const struct counter_set *set = &counter_sets[k];
+
+		for (const struct counter *c = set->counter; c < set->counter + set->counters;
+			c++) {
+			row = json_pack("{s:s, s:s, s:[s*, s*], s:s, s:s, s:s+, s:s, s:s, s:s}",
+				"set", set->place, "show", set->shown, "labels", set->label[0],
+				set->label[1], "key", c->key, "unit", unit_name(c->unit), "metric",
+				PREFIX, c->metric, "type", c->type == COUNTER ? "counter" : "gauge",
+				"help", c->help, "read", c->read);
+			json_array_append_new(counters, row);
+		}
+	}
+	for (const struct counter_time *t = counter_times; t < counter_times + counter_times_count;
+		t++)
+		json_array_append_new(times, json_pack("{s:s+, s:s, s:s}", "metric", PREFIX,
+						     t->metric, "help", t->help, "read", t->read));
+	return json_pack("{s:o, s:o}", "counters", counters, "times", times);
+}

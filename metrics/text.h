@@ -14,5 +14,7 @@ char *metrics_text(const json_t *answer, size_t *bytes);
 
 /* The table itself, as Markdown: docs/counters.md. */
 void metrics_manual(FILE *);
+/* The same as an object: "counters", a row each, and "times". The caller's. */
+json_t *metrics_manual_json(void);
 
 #endif

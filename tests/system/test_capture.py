@@ -2,6 +2,7 @@
 """`p2pnic capture`: what NICs receive, send and drop, as files that others read; and what becomes
 of NICs when the client dies, reads nothing, or a NIC is restarted."""
 
+import json
 import os
 import signal
 import struct
@@ -50,7 +51,7 @@ class Capture:
 
     def end(self, status=0):
         self.process.send_signal(signal.SIGINT)
-        self.said = self.process.communicate(timeout=30)[1]
+        self.printed, self.said = self.process.communicate(timeout=30)
         assert self.process.returncode == status, self.said
         return blocks(self.file)
 
@@ -113,7 +114,7 @@ def test_received_and_sent(network):
 
 
 def test_drops_say_why(network):
-    capture = Capture(network, "-p", "drop", "-s", "64")
+    capture = Capture(network, "-p", "drop", "-s", "64", "-j")
     network.wire[1].send(packet())  # is forwarded
     network.wire[1].send(packet(ttl=1))
     network.wire[1].send(packet(dst="198.51.101.9"))
@@ -122,6 +123,9 @@ def test_drops_say_why(network):
     network.wire[1].send(bytes(bad))
     capture.wait(3)
     _, packets, _ = capture.end()
+    assert not capture.said and json.loads(capture.printed) == {
+        "packets": 3, "lost": 0, "nics": [{"nic": "nic1", "packets": 3, "lost": 0},
+                                          {"nic": "nic2", "packets": 0, "lost": 0}]}
     assert [p["comment"].split(":")[1].strip() for p in packets] == ["ttl", "no-route", "checksum"]
     assert all(p["comment"].startswith("dropped: ") and p["nic"] == "nic1" for p in packets)
     assert packets[0]["bytes"] == packet(ttl=1)[:64] and packets[0]["length"] == len(packet())
@@ -190,7 +194,8 @@ def test_wrong_words(network):
             (["-w", "x", "host"], "filter 'host'"), (["-p", "tx"], "-w FILE"),
             (["-w", "x", "-i", "nic9"], "no NIC 'nic9'"), (["-w", "x", "-p", "mid"], "'mid'"),
             (["-w", "x", "-R", "dust"], "no drop reason 'dust'"),
-            (["-w", "x", "-s", "0"], "--snap '0'"), (["-w", "x", "-W", "2"], "-W is for -C")]:
+            (["-w", "x", "-s", "0"], "--snap '0'"), (["-w", "x", "-W", "2"], "-W is for -C"),
+            (["-w", "-", "-j"], "where -w - has the packets")]:
         done = run(P2PNIC, "capture", "--runtime", network.router.runtime, *words,
                    cwd=network.directory)
         assert done.returncode and said in done.stderr, (words, done.stderr)

@@ -2,6 +2,7 @@
 """Arguments of the p2pnic command and of `p2pnic nic`, `keeper` and `router`: status, stream and
 reason."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ def test_top():
     for words in (["--version"], ["-V"]):
         done = run(P2PNIC, *words)
         assert done.returncode == 0 and done.stdout.startswith("p2pnic ")
+        assert json.loads(run(P2PNIC, *words, "-j").stdout) == {"p2pnic": done.stdout.split()[1]}
     done = run(P2PNIC)
     assert done.returncode == 2 and "usage: p2pnic COMMAND" in done.stderr and not done.stdout
     done = run(P2PNIC, "fly")
@@ -55,8 +57,8 @@ def test_no_standard_output(words):
     assert done.returncode == 1 and "standard output: Bad file descriptor" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help", "more"], ["help", "more"], ["--version", "more"],
-                                   ["-V", ""],
+@pytest.mark.parametrize("words", [["--help", "more"], ["help", "-j"], ["--version", "more"],
+                                   ["-V", ""], ["-V", "-j", "more"],
                                    ["keeper", "--socket", "/nowhere/k", "--ready-fd", "99"]])
 def test_what_makes_no_sense(words):
     done = run(P2PNIC, *words)

@@ -274,11 +274,20 @@ def test_interrupted(number, after):
         assert process.returncode in (128 + number, -number)
 
 
-def use(program):
-    up = run(*program, "lab", "up")
+def use(program, *how):
+    up = run(*program, "lab", "up", *how)
     assert up.returncode == 0, up.stderr
     try:
-        assert "lab: up" in up.stdout
+        if how:
+            lab = json.loads(up.stdout)["lab"]
+            assert lab["router"] == "lab" and lab["mtu"] == 1500 and len(lab["hosts"]) == 4
+            for host in lab["hosts"]:
+                has = run(*program, "lab", "exec", host["host"], "ip", "-o", "address").stdout
+                assert all(f" {address}/" in has for address in host["addresses"] + host["behind"])
+            assert lab["hosts"][3]["namespace"] == "p2pnic-lab-h4"
+            assert lab["hosts"][3]["nic"] == "nic4" and "10.0.4.1" in lab["hosts"][3]["router"]
+        else:
+            assert "lab: up" in up.stdout
         again = run(*program, "lab", "up")
         assert again.returncode == 1 and "up already" in again.stderr
         # Where no BGP has resolved the next hop, the kernel forwards the first one.
@@ -292,13 +301,15 @@ def use(program):
         nobody = run(*program, "lab", "exec", "h9", "true")
         assert nobody.returncode == 1 and "h9" in nobody.stderr
     finally:
-        down = run(*program, "lab", "down")
-    assert down.returncode == 0 and "removed" in down.stdout
+        down = run(*program, "lab", "down", *how)
+    assert down.returncode == 0
+    assert json.loads(down.stdout) == {"removed": True} if how else "removed" in down.stdout
 
 
 def test_up_and_down(permitted):
     use([P2PNIC])
     assert "there was none" in run(P2PNIC, "lab", "down").stdout
+    assert json.loads(run(P2PNIC, "lab", "down", "--json").stdout) == {"removed": False}
 
 
 def test_up_and_down_without_root(for_nobody):
@@ -306,7 +317,7 @@ def test_up_and_down_without_root(for_nobody):
               "--fork", "mount", "-t", "tmpfs", "none", "/run")
     if may.returncode:
         pytest.skip(f"no namespaces without root: {may.stderr.strip()}")
-    use(for_nobody)
+    use(for_nobody, "-j")
 
 
 def test_up_over_a_dead_one(permitted):
@@ -669,8 +680,8 @@ def test_router_that_does_not_start(permitted, inject, what):
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "now"], ["--nonsense"], ["exec", "h1"],
-                                       ["walk", "h1", "true"], ["down", "now"], ["up", "--json"],
-                                       ["run", "--mtu"], ["down", "--mtu", "9000"]])
+                                       ["walk", "h1", "true"], ["down", "now"], ["up", "-j", "now"],
+                                       ["-j", "exec", "h1", "true"], ["run", "--mtu"], ["down", "--mtu", "9000"]])
 def test_usage(arguments):
     done = run(P2PNIC, "lab", *arguments)
     assert done.returncode == 2 and re.search("usage:|--help|did you mean|needs an", done.stderr)

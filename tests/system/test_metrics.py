@@ -404,6 +404,7 @@ def test_namespace(net):
 
 @pytest.mark.parametrize("words, status, why", [
     ([], 2, "usage"), (["--listen", "x", "--manual"], 2, "usage"),
+    (["--listen", "x", "-j"], 2, "usage"),
     (["--listen", "127.0.0.1:1", "more"], 2, "usage"),
     (["--listen", "0.0.0.0:9632"], 1, "that must be asked for"),
     (["--listen", "nonsense"], 1, "want ADDRESS:PORT"), (["--listen", "x" * 200], 2, "too long"),
@@ -418,6 +419,15 @@ def test_manual():
     with open(f"{ROOT}/docs/counters.md", encoding="utf8") as file:
         assert run(P2PNIC, "metrics", "--manual").stdout == file.read(), \
             "p2pnic metrics --manual > docs/counters.md"
+        file.seek(0)
+        text = file.read()
+    manual = json.loads(run(P2PNIC, "metrics", "--manual", "-j").stdout)
+    rows = manual["counters"] + manual["times"]
+    assert len(rows) == len(re.findall(r"^\|.*`p2pnic_", text, re.M)) > 100
+    for row in rows:
+        assert f"`{row['metric']}` | " in text and f" | {row['read']} |\n" in text
+    one, = (row for row in rows if row["metric"] == "p2pnic_nic_dropped_packets_total")
+    assert one["labels"] == ["nic", "reason"] and one["unit"] == "packets"
 
 
 def test_table_is_what_the_router_tells(kernel):

@@ -86,6 +86,18 @@ def test_calibrate():
     assert "program.batch: 33" in model("calibrate", "--set", "program.batch=33", status=1)
 
 
+def test_calibrate_json():
+    """An object a line, as soon as it is found. The whole takes minutes."""
+    with subprocess.Popen([P2PNIC, "model", "calibrate", "-j"], stdout=subprocess.PIPE,
+                          text=True) as process:
+        try:
+            fit = json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+    assert fit["parameter"] == "program.receive" and fit["unit"] == "cycles"
+    assert abs(fit["model"] - fit["given"]) < fit["given"] / 100
+
+
 def test_explain():
     out = model("explain", "latency", *quick("rate=10 Gb/s"))
     assert "alone it would carry" in out and "p90 of latency" in out
@@ -105,10 +117,12 @@ def test_whatif():
 
 @pytest.mark.skipif(not shutil.which("gnuplot"), reason="no gnuplot")
 def test_figures(tmp_path):
-    out = model("figures", "--sweep", "1", "-o", "f", *quick(), folder=tmp_path)
+    out = model("figures", "--sweep", "1", "-o", "f", *quick("packets=100"), folder=tmp_path)
     assert "our firmware (Wr)" in out and "published Wr, routed" in out
     numbers = json.load(open(tmp_path / "f/figures.json", encoding="utf8"))
     assert numbers["draws"] == 1 and len(numbers["points"]) > 70
+    out = model("figures", "-j", "--sweep", "1", "-o", "f", *quick("packets=100"), folder=tmp_path)
+    assert json.loads(out) == numbers
     for name in ("throughput-1", "throughput-4", "latency-1g", "latency-10g", "cpu"):
         assert (tmp_path / f"f/{name}.png").stat().st_size > 5000
         assert b"<svg" in (tmp_path / f"f/{name}.svg").read_bytes()[:500]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`p2pnic report`: complete, bounded, without a secret, whether or not the router runs."""
 
+import json
 import os
 import stat
 
@@ -58,6 +59,13 @@ def test_of_a_router(service):
 def test_without_a_router(service):
     service.process.kill()
     service.process.wait()
+    path = f"{service.place}/json"
+    done = run(P2PNIC, "report", "-j", "-o", path, "--runtime", service.runtime, "-c", service.file)
+    answer = json.loads(done.stdout)
+    assert answer["file"] == path and answer["removed"] >= 3
+    with open(path, encoding="utf8") as file:
+        assert sections(file.read())["Left out"].startswith("\n".join(answer["left_out"]) + "\n")
+    assert "all that the router shows: it does not answer" in answer["left_out"]
     parts = sections(report(service, "report", "--runtime", service.runtime, "-c", service.file))
     assert "# bgp password: REMOVED" in parts[service.file]
     assert "all that the router shows: it does not answer" in parts["Left out"]
@@ -91,7 +99,7 @@ def test_a_part_is_bounded(service):
 def test_standard_output_and_words(service):
     done = run(P2PNIC, "report", "-o", "-", "--runtime", service.runtime)
     assert done.returncode == 0 and "\n== Left out\n" in done.stdout
-    for words in (["more"], ["-o"], ["--name", "a/b"]):
+    for words in (["more"], ["-o"], ["--name", "a/b"], ["-j", "-o", "-"]):
         assert run(P2PNIC, "report", *words).returncode == 2
     done = run(P2PNIC, "report", "--runtime", service.runtime, cwd=service.place)
     name, = (name for name in os.listdir(service.place) if name.startswith("p2pnic-report-"))

@@ -281,6 +281,8 @@ def test_cores():
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len(lines) == 2 and all(float(number) != 0 for line in lines for number in line)
+    done = command("cores", "-j", "-C", "0", "--cpu2", str(min(1, os.cpu_count() - 1)))
+    assert set(json.loads(done.stdout)) == {"round_trip_ns", "step_ns"}
     assert command("cores").returncode in (0, 1)
     done = command("cores", "-C", "0", "--cpu2", "9999")
     assert done.returncode == 1 and "cannot be used" in done.stderr
