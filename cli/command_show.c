@@ -107,21 +107,34 @@ const struct command_syntax show_syntax = {
 	COMMAND_WORDS(words),
 };
 
-static void print_cell(const json_t *value, int width)
+#define CELL_BYTES 64
+static const char *cell_text(const json_t *value, char text[CELL_BYTES])
 {
-	char text[64] = "-";
-
 	if (json_is_string(value))
-		printf("%*s", width, json_string_value(value));
-	else if (json_is_boolean(value))
-		printf("%*s", width, json_is_true(value) ? "up" : "down");
-	else {
-		if (json_is_integer(value))
-			snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
-		else if (json_is_real(value))
-			snprintf(text, sizeof(text), "%.2f", json_real_value(value));
-		printf("%*s", width, text);
+		return json_string_value(value);
+	if (json_is_boolean(value))
+		return json_is_true(value) ? "up" : "down";
+	if (json_is_integer(value))
+		snprintf(text, CELL_BYTES, "%lld", (long long)json_integer_value(value));
+	else if (json_is_real(value))
+		snprintf(text, CELL_BYTES, "%.2f", json_real_value(value));
+	else
+		return "-";
+	return text;
+}
+
+/* Spaces are printed only before a text: *spaces are those that are due. So no line ends with
+ * one. */
+static void print_cell(const char *text, int width, int *spaces)
+{
+	const int length = (int)strlen(text), room = abs(width) > length ? abs(width) - length : 0;
+
+	*spaces += width > 0 ? room : 0;
+	if (length) {
+		printf("%*s%s", *spaces, "", text);
+		*spaces = 0;
 	}
+	*spaces += (width < 0 ? room : 0) + 2;
 }
 
 /* How rows are printed, as they come. */
@@ -134,17 +147,24 @@ struct printing {
 
 static void print_heading(struct printing *p)
 {
+	int spaces = 0;
+
 	p->begun = true;
-	if (p->json)
+	if (p->json) {
 		printf("{\n  \"%s\": [", p->view->what);
-	for (const struct column *c = p->view->column; !p->json && c->heading; c++)
-		printf("%*s%s", c->width, c->heading, c[1].heading ? "  " : "\n");
+		return;
+	}
+	for (const struct column *c = p->view->column; c->heading; c++)
+		print_cell(c->heading, c->width, &spaces);
+	putchar('\n');
 }
 
 static bool print_row(void *context, const json_t *row)
 {
 	struct printing *p = context;
 	const struct view *view = p->view;
+	char text[CELL_BYTES];
+	int spaces = 0;
 
 	if (!p->begun)
 		print_heading(p);
@@ -155,10 +175,9 @@ static bool print_row(void *context, const json_t *row)
 		json_dumpf(row, stdout, 0);
 	} else if (p->all || !view->nonzero ||
 		   json_integer_value(counter_get(row, view->nonzero)) != 0) {
-		for (const struct column *c = view->column; c->heading; c++) {
-			print_cell(counter_get(row, c->key), c->width);
-			fputs(c[1].heading ? "  " : "\n", stdout);
-		}
+		for (const struct column *c = view->column; c->heading; c++)
+			print_cell(cell_text(counter_get(row, c->key), text), c->width, &spaces);
+		putchar('\n');
 	}
 	return !ferror(stdout);
 }
@@ -197,15 +216,12 @@ static int show_table(const struct which_router *router, struct printing *p, jso
 /* An object: one line a key. */
 static void print_object(const json_t *o)
 {
+	char text[CELL_BYTES];
 	const char *key;
 	json_t *value;
 
 	json_object_foreach((json_t *)o, key, value)
-	{
-		printf("%-28s ", key);
-		print_cell(value, 0);
-		putchar('\n');
-	}
+		printf("%-28s %s\n", key, cell_text(value, text));
 }
 
 /* Kernel, router and NICs. */

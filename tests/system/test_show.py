@@ -82,6 +82,7 @@ def test_table(network, what):
     done = run(P2PNIC, "show", what, "-a", "--runtime", network.router.runtime)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
+    assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
 
 
 def test_values(network):
@@ -208,6 +209,17 @@ def test_cells(tmp_path):
     assert [line.split() for line in done.stdout.splitlines()[1:]] == [
         ["a", "-", "-", "-", "down", "7", "-", "-", "-", "-"], [
             "b", "-", "-", "-", "up", "-", "-", "-", "-", "-"]]
+    (tmp_path / "api.sock").unlink()
+    done = ask_pretender(tmp_path, {"tap": [{"nic": "a", "carrier": True, "oversize": 3}],
+                                    "neighbor": []}, "show", "tap")
+    assert done.stdout == (
+        "nic       carrier     delivered    refused     bad      injected       full  oversize\n"
+        "a         up                  -          -       -             -          -         3\n")
+    (tmp_path / "api.sock").unlink()
+    done = ask_pretender(tmp_path, {"neighbor": [{"address": "fd00::1", "nic": "a", "mac": "",
+                                                  "state": ""}]}, "show", "neighbor")
+    assert done.stdout == ("address                 nic       mac                state\n"
+                           "fd00::1                 a\n")
     (tmp_path / "api.sock").unlink()
     done = ask_pretender(tmp_path,
                          {"router": {"pid": 5, "driver_cpu_seconds": 0.125, "method": "wr"}},
