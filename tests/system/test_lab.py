@@ -681,7 +681,8 @@ def test_router_that_does_not_start(permitted, inject, what):
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "now"], ["--nonsense"], ["exec", "h1"],
                                        ["walk", "h1", "true"], ["down", "now"], ["up", "-j", "now"],
-                                       ["-j", "exec", "h1", "true"], ["run", "--mtu"], ["down", "--mtu", "9000"]])
+                                       ["-j", "exec", "h1", "true"], ["run", "--mtu"],
+                                       ["down", "--mtu", "9000"]])
 def test_usage(arguments):
     done = run(P2PNIC, "lab", *arguments)
     assert done.returncode == 2 and re.search("usage:|--help|did you mean|needs an", done.stderr)
