@@ -15,6 +15,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <p2pnic/limits.h>
 #include <signal.h>
@@ -36,7 +37,8 @@ const struct command_syntax stop_syntax = {
 		 "\n"
 		 "Ends a router in order, and its NICs with it, also where it runs with "
 		 "--leave-running; where none\n"
-		 "runs, the NICs, the keeper and the punt process that an earlier one left.\n",
+		 "runs, the NICs, the keeper, the punt and the metrics process that an earlier one "
+		 "left.\n",
 	.options = options,
 };
 
@@ -58,10 +60,9 @@ static int connect_to(const char *runtime, const char *name)
 	return fd;
 }
 
-/* The process that listens there; false: none. */
-static bool listener_of(const char *runtime, const char *name, struct process *p)
+/* The process at the other end, which is closed; false: none. */
+static bool listener_of(int fd, struct process *p)
 {
-	const int fd = connect_to(runtime, name);
 	struct ucred peer;
 	uint64_t started;
 	bool found = false;
@@ -102,6 +103,17 @@ static int stop_router(struct process *router)
 	return COMMAND_FAILED;
 }
 
+/* Nobody but the router tells it anything. */
+static void end_metrics(const char *runtime)
+{
+	struct process metrics;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/metrics.sock", runtime);
+	if (listener_of(exchange_connect(path), &metrics))
+		process_stop(&metrics, END_MS);
+}
+
 static void quit(const char *runtime, const char *name, int (*ask)(int socket))
 {
 	char path[512];
@@ -132,15 +144,26 @@ static unsigned find_nics(const char *runtime, DIR *directory, struct process ni
 	return n;
 }
 
+/* With the lock that an earlier router left, so that none begins meanwhile. */
 static int stop_left(const char *runtime, int directory_fd)
 {
-	DIR *directory = fdopendir(directory_fd);
+	struct runtime locked = {-1, -1};
 	struct process nic[NICS], *all[NICS];
+	struct error error;
+	DIR *directory;
 	unsigned n;
 
+	if (faccessat(directory_fd, "lock", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+		runtime_open(&locked, runtime, &error)) {
+		fprintf(stderr, "p2pnic stop: %s\n", error.text);
+		close(directory_fd);
+		return COMMAND_FAILED;
+	}
+	directory = fdopendir(directory_fd);
 	if (!directory) {
 		fprintf(stderr, "p2pnic stop: %s: %s\n", runtime, strerror(errno));
 		close(directory_fd);
+		runtime_close(&locked, runtime, false);
 		return COMMAND_FAILED;
 	}
 	n = find_nics(runtime, directory, nic);
@@ -148,8 +171,10 @@ static int stop_left(const char *runtime, int directory_fd)
 	for (unsigned k = 0; k < n; k++)
 		all[k] = &nic[k];
 	process_stop_all(all, n, END_MS);
+	end_metrics(runtime);
 	quit(runtime, "punt.sock", punt_quit);
 	quit(runtime, "keeper.sock", keeper_quit);
+	runtime_close(&locked, runtime, true);
 	return COMMAND_OK;
 }
 
@@ -196,7 +221,7 @@ int command_stop(int argc, char **argv)
 		close(directory);
 		return COMMAND_FAILED;
 	}
-	if (!listener_of(which.runtime, "api.sock", &router))
+	if (!listener_of(connect_to(which.runtime, "api.sock"), &router))
 		return stop_left(which.runtime, directory);
 	close(directory);
 	status = stop_router(&router);

@@ -158,9 +158,9 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	return true;
 }
 
-/* The file name of the program that a process runs; one that was replaced since has " (deleted)"
- * behind it. */
-static bool program_name(pid_t pid, char *name, size_t bytes)
+/* The file name of the program that a process runs, or -errno; one that was replaced since has "
+ * (deleted)" behind it. */
+static int program_name(pid_t pid, char *name, size_t bytes)
 {
 	static const char gone[] = " (deleted)";
 	char path[64], target[4096];
@@ -170,24 +170,35 @@ static bool program_name(pid_t pid, char *name, size_t bytes)
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n <= 0)
-		return false;
+		return n ? -errno : -ENOENT;
 	target[n] = 0;
 	if (n > (ssize_t)strlen(gone) && !strcmp(target + n - strlen(gone), gone))
 		target[n - (ssize_t)strlen(gone)] = 0;
 	slash = strrchr(target, '/');
-	return snprintf(name, bytes, "%s", slash ? slash + 1 : target) < (int)bytes;
+	return snprintf(name, bytes, "%s", slash ? slash + 1 : target) < (int)bytes ? 0
+										    : -ENAMETOOLONG;
+}
+
+/* Whether it runs what we run. One with capabilities that we lack does not tell (proc(5)); it tells
+ * its arguments. */
+static bool runs_ours(pid_t pid)
+{
+	char ours[256], its[256];
+	const int error = program_name(pid, its, sizeof(its));
+
+	return error == -EACCES ||
+	       (!error && !program_name(getpid(), ours, sizeof(ours)) && !strcmp(ours, its));
 }
 
 /* Does it run this program, as `nic`, and with that socket among its arguments? */
 static bool is_nic_at(pid_t pid, const char *socket_path)
 {
-	char path[64], arguments[65536], ours[256], its[256];
+	char path[64], arguments[65536];
 	bool found = false;
 	FILE *file;
 	size_t n, at;
 
-	if (!program_name(getpid(), ours, sizeof(ours)) || !program_name(pid, its, sizeof(its)) ||
-		strcmp(ours, its) != 0)
+	if (!runs_ours(pid))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
 	file = fopen(path, "re");

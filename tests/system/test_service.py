@@ -194,6 +194,20 @@ def test_stop_what_was_left(service, hang):
     eventually(lambda: not service.others(), what="nobody left")
 
 
+@pytest.mark.parametrize("service", [["--leave-running"]], indirect=True)
+def test_stop_ends_metrics_that_were_left(service):
+    with open(service.file, "a", encoding="utf8") as file:
+        file.write(f'metrics: {{listen: "unix:{service.place}/metrics"}}\n')
+    service.reload()
+    eventually(lambda: os.path.exists(f"{service.place}/metrics"), what="metrics")
+    service.process.terminate()
+    assert service.process.wait(SETTLE) == 0
+    assert len(service.others()) == 4
+    assert service.stop().returncode == 0
+    eventually(lambda: not service.others(), what="nobody left")
+    assert not os.path.exists(service.runtime)
+
+
 def test_stop_leaves_others_alone(service):
     """Who answers in a NIC's place is no NIC; who is told the wrong directory stops nothing."""
     assert run(P2PNIC, "stop", "--runtime", service.place).returncode == 0
