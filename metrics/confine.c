@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "metrics/confine.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
@@ -45,18 +46,20 @@ static void allow_removal(int rules, const char *socket_path)
 	close(folder.parent_fd);
 }
 
-static void lock_files(const char *const *socket_path, size_t count)
+static int lock_files(const char *const *socket_path, size_t count)
 {
 	const struct landlock_ruleset_attr all = {.handled_access_fs = ALL_ACCESS};
 	const int rules = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof(all), 0);
+	int result;
 
 	if (rules < 0)
-		return;
+		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
 	for (size_t k = 0; k < count; k++)
 		if (socket_path[k])
 			allow_removal(rules, socket_path[k]);
-	syscall(SYS_landlock_restrict_self, rules, 0);
+	result = syscall(SYS_landlock_restrict_self, rules, 0) < 0 ? -errno : 0;
 	close(rules);
+	return result;
 }
 
 static void set_limit(int resource, rlim_t most)
@@ -66,13 +69,16 @@ static void set_limit(int resource, rlim_t most)
 	setrlimit(resource, &limit);
 }
 
-void confine(const char *const *socket_path, size_t count)
+int confine(const char *const *socket_path, size_t count)
 {
+	int result = 0;
+
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	drop_capabilities();
 #ifndef COVERAGE_NEEDS_FILES
-	lock_files(socket_path, count);
+	result = lock_files(socket_path, count);
 #endif
 	set_limit(RLIMIT_NOFILE, DESCRIPTORS);
 	set_limit(RLIMIT_CORE, 0);
+	return result;
 }

@@ -16,6 +16,8 @@
 
 #include <stddef.h>
 
-void confine(const char *const *socket_path, size_t count);
+/* 0; -errno: the kernel has Landlock, and files can be opened all the same (EPERM: a filter of
+ * system calls forbids to lock them). */
+int confine(const char *const *socket_path, size_t count);
 
 #endif

@@ -39,7 +39,10 @@ static int begin(struct metrics *m, const struct metrics_order *order, struct er
 		return result;
 	endpoint_parse(order->listen, &endpoint);
 	const char *const path[] = {m->path, endpoint.path};
-	confine(path, 2);
+	result = confine(path, 2);
+	if (result)
+		log_say(LOG_WARNING, "metrics", "Landlock: %s; it can open files",
+			strerror(-result));
 	result = server_start(m->server, error);
 	if (result) {
 		server_close(m->server);
