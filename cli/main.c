@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 const struct command commands[] = {
@@ -114,6 +115,8 @@ int main(int argc, char **argv)
 
 	if (!open_standard_files())
 		return COMMAND_FAILED;
+	/* Processes of a router are started by /proc/self/exe: ps would call them that. */
+	prctl(PR_SET_NAME, "p2pnic");
 	let_writes_fail();
 	if (argc < 2) {
 		usage(stderr);
