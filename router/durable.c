@@ -63,13 +63,17 @@ int durable_write(int directory, const char *name, const char *text, size_t byte
 {
 	char temporary[NAME_MAX + 1];
 	const int fd = make(directory, name, temporary);
+	const char *why = NULL;
 	int result;
 
 	if (fd < 0)
 		return error_set(error, fd, "%s: a new file beside it: %s", name, strerror(-fd));
 	result = write_all(fd, text, bytes);
-	if (!result)
+	if (!result) {
 		result = own(fd, mode, owner, group);
+		if (result == -EPERM)
+			why = "this user cannot keep its owner and group";
+	}
 	if (!result && fsync(fd) < 0)
 		result = -errno;
 	if (close(fd) < 0 && !result)
@@ -79,7 +83,7 @@ int durable_write(int directory, const char *name, const char *text, size_t byte
 	if (result) {
 		unlinkat(directory, temporary, 0);
 		return error_set(error, result, "%s: writing it: %s; it is as it was", name,
-			strerror(-result));
+			why ? why : strerror(-result));
 	}
 	/* The name is there; whether after a power cut, too, is not known if this fails. */
 	if (fsync(directory) < 0)

@@ -174,6 +174,27 @@ static void test_no_room(void **state)
 	assert_true(inject_each_expect(replace, NULL, whole, &error) >= 5);
 }
 
+/* Who may write in a directory may not give files away there. */
+static void refused_to_another_user(const char *link)
+{
+	int status, result;
+
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(chmod(place, 0777), 0);
+	const pid_t child = fork();
+
+	if (!child) {
+		if (setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		result = durable_replace(link, NEW, strlen(NEW), &error);
+		_exit(result != -EPERM || !strstr(error.text, "cannot keep its owner and group"));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(chmod(place, 0700), 0);
+	assert_string_equal(get("file"), OLD);
+}
+
 static void test_kept(void **state)
 {
 	char link[64], target[128];
@@ -195,6 +216,7 @@ static void test_kept(void **state)
 		assert_int_equal(stat(path, &is), 0);
 		assert_int_equal(is.st_uid, 65534);
 		assert_int_equal(is.st_gid, 65534);
+		refused_to_another_user(link);
 	}
 	/* What is there already by that name is somebody's, perhaps. */
 	snprintf(target, sizeof(target), ".file.%d-0.new", getpid());
