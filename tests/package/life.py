@@ -1,240 +1,61 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A package's life in a Debian of its own: installed, started as its units would, upgraded while
-NICs forward, removed, purged. As root; `package.py` starts it in mount, network and process
-namespaces of its own.
-
-systemd does not run there. This is its stand-in: it reads the installed units and starts what they
-say, as the user and with the capabilities that they say, and waits for READY=1.
+"""A package's life in a Debian of its own, whose systemd runs its units (debian.py): installed,
+started, reloaded, killed, hung and upgraded while NICs forward, stopped, started with the machine,
+removed, purged. As root; `package.py` starts it in mount, network and process namespaces of its
+own.
 """
 
 import contextlib
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
-CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "p2pnic",
-                     "package")
-SUITE = "bookworm"
-# What p2pnic depends on (package.py compares), and what the test itself runs in there.
-PACKAGES = ["libbpf1", "libjansson4", "liblzma5", "libmicrohttpd12", "libmnl0", "libpcap0.8",
-            "libxdp1", "libyaml-0-2", "sse4.2-support", "systemd-standalone-sysusers"]
-PATIENCE = 30
+from debian import PATIENCE, Absent, Machine, debian, eventually, run
+
+HOSTS = {1: ("h1", "02:00:00:00:01:02"), 2: ("h2", "02:00:00:00:02:02"),
+         3: ("h3", "02:00:00:00:03:02")}
 UNITS = "/lib/systemd/system"
-HOSTS = {1: ("h1", "02:00:00:00:01:02"), 2: ("h2", "02:00:00:00:02:02")}
-CONFIG = """nics:
-  - {name: left, port: {type: af_packet, target: eth1}, mac: "02:00:00:00:01:01"}
-  - {name: right, port: {type: af_packet, target: eth2}, mac: "02:00:00:00:02:01"}
-kernel: {}
+METRICS = "127.0.0.1:9632"
+CONFIG = f"""nics:
+  - {{name: left, port: {{type: af_packet, target: eth1}}, mac: "02:00:00:00:01:01"}}
+  - {{name: right, port: {{type: af_packet, target: eth2}}, mac: "02:00:00:00:02:01"}}
+kernel: {{}}
+metrics: {{listen: "{METRICS}"}}
 """
-
-
-class Absent(Exception):
-    """It cannot be had here."""
-
-
-def run(*command, check=True, **options):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=900, check=False, **options)
-    assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
-    return done.stdout
-
-
-def eventually(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.02)
-    return value
-
-
-# --- Debian ---------------------------------------------------------------------------------------
-
-def mirror():
-    """That of this machine's apt."""
-    for line in run("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)",
-                    "Created-By: Packages", check=False).splitlines():
-        site, _, suite = line.partition(" ")
-        if suite == SUITE:
-            return site
-    raise Absent(f"this machine's apt has no {SUITE}")
-
-
-def debian():
-    """The folder of a small Debian with all that p2pnic depends on; fetched once."""
-    name = f"{CACHE}/{SUITE}"
-    wanted = " ".join(PACKAGES)
-    with contextlib.suppress(OSError):
-        with open(f"{name}.packages", encoding="utf8") as file:
-            if file.read() == wanted:
-                return name
-    if not shutil.which("debootstrap"):
-        raise Absent("debootstrap is not installed")
-    os.makedirs(CACHE, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as place:
-        try:
-            subprocess.run(["debootstrap", "--variant=minbase",
-                            f"--include={','.join(PACKAGES)}", SUITE, f"{place}/root", mirror()],
-                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=1200)
-        except subprocess.CalledProcessError as error:
-            raise Absent(f"debootstrap: {error.stdout.strip().splitlines()[-1]}") from None
-        if os.path.exists(name):
-            shutil.rmtree(name)  # of other packages
-        os.rename(f"{place}/root", name)
-    with open(f"{name}.packages", "w", encoding="utf8") as file:
-        file.write(wanted)
-    return name
-
-
-class Machine:
-    """That Debian; what is written stays in memory and goes with this process."""
-
-    def __init__(self, place):
-        self.root = f"{place}/root"
-        os.mkdir(self.root)
-        run("mount", "-t", "tmpfs", "none", place)
-        for name in ("upper", "work", "root"):
-            os.mkdir(f"{place}/{name}")
-        run("mount", "-t", "overlay", "none", "-o",
-            f"lowerdir={debian()},upperdir={place}/upper,workdir={place}/work", self.root)
-        for kind, where in (("proc", "proc"), ("sysfs", "sys"), ("tmpfs", "run"), ("tmpfs", "tmp")):
-            run("mount", "-t", kind, "none", f"{self.root}/{where}")
-        os.chmod(f"{self.root}/run", 0o755)
-        run("mount", "--bind", "/dev", f"{self.root}/dev")
-        self.sockets = 0
-
-    def run(self, *command, **options):
-        return run("chroot", self.root, *command, env={
-            "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
-            "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}, **options)
-
-    def write(self, path, text, mode=0o644):
-        os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
-        with open(self.root + path, "w", encoding="utf8") as file:
-            file.write(text)
-        os.chmod(self.root + path, mode)
-
-    def dpkg(self, *words, package=None):
-        if package:
-            shutil.copy(package, f"{self.root}/tmp/p2pnic.deb")
-        return self.run("dpkg", *words)
-
-    def has(self, path):
-        return os.path.lexists(self.root + path)
-
-    def files(self):
-        """All that there are, but what dpkg and its like keep for themselves."""
-        lines = self.run("find", "/", "-xdev", "-path", "/var/lib/dpkg", "-prune", "-o",
-                         "-path", "/var/log", "-prune", "-o", "-path", "/var/cache", "-prune",
-                         "-o", "-print").splitlines()
-        return {line for line in lines if not re.fullmatch(
-            r"/etc/(passwd|group|shadow|gshadow)-?|/etc/\.pwd\.lock", line)}
-
-    def systemctl_said(self):
-        with open(f"{self.root}/run/systemctl", encoding="utf8") as file:
-            return file.read().splitlines()
-
-    # --- Units ------------------------------------------------------------------------------------
-
-    def unit(self, name):
-        """Keys of [Service]; of an instance."""
-        prefix, instance = name.split("@")
-        keys = {}
-        with open(f"{self.root}{UNITS}/{prefix}@.service", encoding="utf8") as file:
-            for line in file.read().split("[Service]")[1].splitlines():
-                key, equals, value = line.partition("=")
-                if equals and not line.startswith("#"):
-                    keys.setdefault(key, value.replace("%i", instance))
-        return keys
-
-    def command(self, unit, line):
-        """As the unit's user, with its capabilities and no more."""
-        def caps(key):
-            return ",".join(["-all"] + [f"+{name.lower().removeprefix('cap_')}"
-                                        for name in unit.get(key, "").split()])
-        return ["chroot", self.root, "setpriv", "--reuid", unit["User"], "--regid", unit["Group"],
-                "--init-groups", "--no-new-privs", "--inh-caps", caps("AmbientCapabilities"),
-                "--ambient-caps", caps("AmbientCapabilities"),
-                "--bounding-set", caps("CapabilityBoundingSet"), *line.split()]
-
-    def start(self, name):
-        """The process, once it says that it is ready."""
-        unit = self.unit(name)
-        directory = f"{self.root}/run/{unit['RuntimeDirectory']}"
-        os.makedirs(directory, exist_ok=True)
-        user = int(self.run("id", "-u", unit["User"]))
-        os.chown(directory, user, int(self.run("id", "-g", unit["Group"])))
-        os.chmod(directory, int(unit["RuntimeDirectoryMode"], 8))
-        state = unit.get("StateDirectory")
-        if state:
-            os.makedirs(f"{self.root}/var/lib/{state}", exist_ok=True)
-            os.chown(f"{self.root}/var/lib/{state}", user, -1)
-            os.chmod(f"{self.root}/var/lib/{state}", int(unit["StateDirectoryMode"], 8))
-            state = f"/var/lib/{state}"
-        self.sockets += 1
-        path = f"/run/notify{self.sockets}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
-                open(f"{self.root}/run/log", "a", encoding="utf8") as log:
-            manager.bind(self.root + path)
-            os.chmod(self.root + path, 0o777)
-            manager.settimeout(PATIENCE)
-            process = subprocess.Popen(
-                self.command(unit, unit["ExecStart"]), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": path,
-                     **({"STATE_DIRECTORY": state} if state else {})})
-            try:
-                while "READY=1" not in manager.recv(4096).decode().splitlines():
-                    pass
-            except TimeoutError:
-                raise AssertionError(f"{name}: not ready: {self.log()}") from None
-        return process
-
-    def log(self):
-        with open(f"{self.root}/run/log", encoding="utf8") as file:
-            return file.read()
-
-    def do(self, name, key):
-        """ExecReload or ExecStop of a unit."""
-        unit = self.unit(name)
-        return run(*self.command(unit, unit[key]))
-
-    def show(self, what):
-        return json.loads(self.run("p2pnic", "show", "-j", "--name", "edge", what))[what]
-
-
-def verify(root):
-    """systemd's own opinion of the units, and how exposed it takes them to be."""
-    with tempfile.TemporaryDirectory() as place:
-        for name in filter(lambda name: name.startswith("p2pnic"), os.listdir(root + UNITS)):
-            with open(f"{root}{UNITS}/{name}", encoding="utf8") as file:
-                text = file.read().replace("=/usr/bin/p2pnic", f"={root}/usr/bin/p2pnic")
-            for other in (name, name.replace("@.", "@edge.")):
-                with open(f"{place}/{other}", "w", encoding="utf8") as file:
-                    file.write(text)
-        names = sorted(name for name in os.listdir(place) if "@edge" in name)
-        assert len(names) == 5, names
-        for name in names:
-            said = run("systemd-analyze", "verify", "--man=no", name,
-                       env={**os.environ, "SYSTEMD_UNIT_PATH": f"{place}:"})
-            assert not said, said
-        exposed = {}
-        for name in names:
-            if name.endswith(".service"):
-                said = run("systemd-analyze", "security", "--offline=true", "--no-pager",
-                           f"{place}/{name}")
-                exposed[name] = float(re.search(r"exposure level for \S+: ([\d.]+)", said)[1])
-        return exposed
+# Of the other types of ports one each. Two are the ends of one memif. What they make lies where the
+# unit lets them.
+MEMIF, CAPTURE = "/run/p2pnic/ports/memif.sock", "/var/lib/p2pnic/ports/out.pcap"
+PORTS = f"""nics:
+  - {{name: xdp, port: {{type: af_xdp, target: eth3}}, addresses: [10.3.0.1/24],
+     mac: "02:00:00:00:03:01"}}
+  - {{name: tap, port: {{type: tap, target: tap4}}, addresses: [10.4.0.1/24]}}
+  - {{name: near, port: {{type: memif, target: {MEMIF}, options: role=server}},
+     addresses: [10.5.0.1/24]}}
+  - {{name: far, port: {{type: memif, target: {MEMIF}}}, mac: "02:00:00:00:06:01",
+     addresses: [10.6.0.1/24]}}
+  - {{name: file, port: {{type: pcap, target: ",{CAPTURE}"}}, addresses: [10.7.0.1/24]}}
+neighbors:
+  - {{nic: tap, address: 10.4.0.2, mac: "02:00:00:00:04:02"}}
+  - {{nic: near, address: 10.5.0.2, mac: "02:00:00:00:06:01"}}
+  - {{nic: file, address: 10.7.0.2, mac: "02:00:00:00:07:02"}}
+"""
+# Of a router (p2pnic@.service): NET_ADMIN, NET_RAW, PERFMON, BPF, by capability.h of Linux.
+CAPABILITIES = 1 << 12 | 1 << 13 | 1 << 38 | 1 << 39
+# In a container that may not raise limits (SYS_RESOURCE) LimitMEMLOCK= does nothing. For af_xdp
+# docs/operations.md says what does.
+RESOURCE, LOCK = 1 << 24, 1 << 14
+ELSEWHERE = """nics:
+  - {name: apart, port: {type: pcap, target: ",/var/lib/p2pnic/elsewhere/out.pcap"}}
+kernel: {namespace: apart}
+"""
 
 
 # --- Traffic --------------------------------------------------------------------------------------
@@ -246,29 +67,32 @@ def checksum(data):
     return ~total & 0xffff
 
 
-def frame(number):
-    """From host 1 to host 2, by NIC left."""
+def frame(number, host=1, to="10.2.0.2"):
+    """From a host by its NIC."""
     payload = struct.pack("!I", number) + bytes(60)
 
     def header(check):
         return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), number & 0xffff, 0, 64, 17,
-                           check, bytes([10, 1, 0, 2]), bytes([10, 2, 0, 2]))
+                           check, bytes([10, host, 0, 2]), socket.inet_aton(to))
     udp = struct.pack("!HHHH", 4000, 4001, 8 + len(payload), 0)
-    return bytes.fromhex("020000000101020000000102") + b"\x08\x00" + header(
+    return bytes([2, 0, 0, 0, host, 1, 2, 0, 0, 0, host, 2, 8, 0]) + header(
         checksum(header(0))) + udp + payload
 
 
+def wire(interface, ethertype=0x0800):
+    one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+    one.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+    one.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
+    one.bind((interface, ethertype))
+    one.settimeout(0.5)
+    return one
+
+
 class Stream:
-    """Numbered packets, 1000 a second, from one host to the other; which do not arrive?"""
+    """Numbered packets, 1000 a second, from host 1 to host 2; which do not arrive?"""
 
     def __init__(self):
-        self.far = {}
-        for end, (name, _) in HOSTS.items():
-            self.far[end] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-            self.far[end].setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            self.far[end].setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
-            self.far[end].bind((name, 0x0800))
-        self.far[2].settimeout(0.5)
+        self.from_, self.to = wire("h1"), wire("h2")
         self.sent, self.arrived, self.ending = 0, set(), threading.Event()
         self.threads = [threading.Thread(target=t, daemon=True) for t in (self._send, self._take)]
 
@@ -277,14 +101,14 @@ class Stream:
         while not self.ending.is_set():
             for number in range(self.sent, min(int((time.monotonic() - begin) * 1000),
                                                self.sent + 16)):
-                self.far[1].send(frame(number))
+                self.from_.send(frame(number))
                 self.sent = number + 1
             time.sleep(0.002)
 
     def _take(self):
         while True:
             try:
-                got = self.far[2].recv(2048)
+                got = self.to.recv(2048)
             except TimeoutError:
                 if self.ending.is_set():
                     return
@@ -301,14 +125,20 @@ class Stream:
         self.ending.set()
         for thread in self.threads:
             thread.join()
-        for end in self.far.values():
-            end.close()
+        self.from_.close()
+        self.to.close()
 
     def lost(self):
         return self.sent - len(self.arrived)
 
+    def goes_on(self):
+        """Packets that are sent from now on arrive."""
+        sent = self.sent
+        eventually(lambda: any(number >= sent for number in tuple(self.arrived)), "packets")
+
 
 def links():
+    run("ip", "link", "set", "lo", "up")
     for end, (host, mac) in HOSTS.items():
         run("ip", "link", "add", f"eth{end}", "type", "veth", "peer", "name", host, "address", mac)
         for name in (f"eth{end}", host):
@@ -323,6 +153,177 @@ def taps():
         run("ip", "link", "set", tap, "up")
         run("ip", "neighbor", "replace", f"10.{end}.0.2", "lladdr", HOSTS[end][1], "dev", tap,
             "nud", "permanent")
+
+
+def kernel_answers():
+    """Host 1 asks for the router's MAC address (ARP, RFC 826): the NIC punts, the kernel answers
+    with that of the tap."""
+    host, router = (bytes.fromhex(mac.replace(":", "")) for mac in (HOSTS[1][1],
+                                                                    "02:00:00:00:01:01"))
+    kind = bytes.fromhex("0806" "0001080006040001")
+    with wire("h1", 0x0806) as one:
+        one.send(b"\xff" * 6 + host + kind + host + bytes([10, 1, 0, 2]) + bytes(6) +
+                 bytes([10, 1, 0, 1]))
+        with contextlib.suppress(TimeoutError):
+            while True:
+                got = one.recv(2048)
+                if got[20:22] == b"\0\2" and got[22:32] == router + bytes([10, 1, 0, 1]):
+                    return True
+    return False
+
+
+def interfaces():
+    """{name: whether an XDP program is there}"""
+    return {row["ifname"]: "xdp" in row for row in json.loads(run("ip", "-json", "link"))}
+
+
+# --- A router -------------------------------------------------------------------------------------
+
+class Router:
+    """An instance of the units."""
+
+    def __init__(self, machine, name):
+        self.machine, self.name = machine, name
+        self.target, self.service, self.keeper, self.punt, self.end = (
+            f"p2pnic{kind}@{name}.{of}" for kind, of in (
+                ("", "target"), ("", "service"), ("-keeper", "service"), ("-punt", "service"),
+                ("-nics", "service")))
+        self.units = [self.target, self.service, self.keeper, self.punt, self.end]
+        self.file = f"/etc/p2pnic/{name}.yaml"
+
+    def configure(self, text):
+        self.machine.write(self.file, text, 0o640)
+        self.machine.run("chown", "p2pnic:p2pnic", self.file)
+
+    def grant(self, capability):
+        folder = f"/run/systemd/system/{self.service}.d"
+        text = f"[Service]\nAmbientCapabilities={capability}\nCapabilityBoundingSet={capability}"
+        self.machine.run("sh", "-c", 'mkdir -p "$0" && echo "$1" >"$0"/test.conf', folder, text)
+        self.systemctl("daemon-reload")
+
+    def systemctl(self, *words, **options):
+        return self.machine.run("systemctl", *words, **options)
+
+    def is_active(self, unit):
+        return self.machine.property(unit, "ActiveState") == "active"
+
+    def all_active(self, but=None):
+        return all(self.is_active(unit) for unit in self.units if unit != but)
+
+    def pid(self):
+        return int(self.machine.property(self.service, "MainPID"))
+
+    def starts(self):
+        """How often systemd has started it again."""
+        return int(self.machine.property(self.service, "NRestarts"))
+
+    def kill(self, signal, unit=None):
+        self.systemctl("kill", f"--signal={signal}", "--kill-whom=main", unit or self.service)
+
+    def started_again(self, starts, pid):
+        """By systemd."""
+        eventually(lambda: self.starts() > starts and self.is_active(self.service),
+                   "the router is started again")
+        assert self.pid() != pid and self.show("router")["pid"] == self.pid()
+
+    def show(self, what):
+        return json.loads(self.machine.run("p2pnic", "show", "-j", "--name", self.name, what))[what]
+
+    def nics(self):
+        return {row["name"]: row["pid"] for row in self.show("nic")}
+
+    def said(self, *words):
+        return self.machine.journal("--unit", self.service, *words)
+
+    def refuses(self, text):
+        """A reload of another configuration; nothing changes."""
+        with open(self.machine.root + self.file, encoding="utf8") as file:
+            before = file.read()
+        pid, line = self.pid(), before.count("\n") + 1
+        self.configure(before + text)
+        said = self.systemctl("reload", self.service, check=False)
+        assert f"Job for {self.service} failed" in said, said
+        told = f"{self.file}:{line}: "
+        eventually(lambda: told in self.said(), f"{told} in {self.said()}")
+        self.configure(before)
+        assert self.is_active(self.service) and self.pid() == pid
+
+    def processes(self):
+        found = []
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().decode(errors="replace").split("\0")
+                if any(f"/run/p2pnic/{self.name}" in word for word in words):
+                    found.append(words[:-1])
+        return found
+
+    def stop(self):
+        """systemd is done with a target before it is with what is part of it: the NICs' end is
+        asked for by name."""
+        self.systemctl("stop", self.target, self.end)
+        assert not [words for words in self.processes() if words[1] == "nic"], self.machine.told()
+        eventually(lambda: {self.machine.property(unit, "ActiveState") for unit in self.units}
+                   <= {"inactive", "failed"}, "the units' end")
+        self.leaves_nothing()
+
+    def leaves_nothing(self):
+        assert not self.processes(), f"{self.processes()}: {self.machine.told()}"
+        left = self.machine.run("find", "/run/p2pnic", "/dev/shm", "-type", "f,s,p",
+                                "-path", f"*/{self.name}/*")
+        assert not left, left
+
+
+def can_raise_limits():
+    with open("/proc/self/status", encoding="utf8") as file:
+        return int(re.search(r"CapEff:\s(\w+)", file.read())[1], 16) & RESOURCE
+
+
+def confined(router):
+    """The kernel does what the units say."""
+    machine = router.machine
+    user = machine.run("id", "-u", "p2pnic").strip()
+    for unit, capabilities, own_network in ((router.service, CAPABILITIES, False),
+                                            (router.keeper, 0, True), (router.punt, 0, True)):
+        if not router.is_active(unit):
+            continue
+        pids = [machine.property(unit, "MainPID")]
+        if unit == router.service:
+            pids += map(str, router.nics().values())
+        for pid in pids:
+            status = dict(line.split(":\t", 1) for line in machine.run(
+                "cat", f"/proc/{pid}/status").splitlines() if ":\t" in line)
+            assert status["Name"] == "p2pnic" and status["Uid"].split() == [user] * 4, status
+            assert int(status["CapBnd"], 16) & ~LOCK == capabilities, (unit, status)
+            assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", (unit, status)
+            here, its = machine.run("readlink", "/proc/1/ns/net",
+                                    f"/proc/{pid}/ns/net").split()
+            assert (here != its) == own_network, unit
+            for path in ("/usr", "/var", "/proc/sys"):
+                assert machine.run("test", "-w", f"/proc/{pid}/root{path}", check=False) == ""
+                machine.run("sh", "-c", f"! test -w /proc/{pid}/root{path}")
+
+
+def exposure(machine):
+    """systemd's own opinion of the units, and how exposed it takes them to be."""
+    units = sorted(name for name in os.listdir(f"{machine.root}{UNITS}") if "p2pnic" in name)
+    assert len(units) == 5, units
+    said = machine.run("systemd-analyze", "verify", "--man=no",
+                       *(f"{UNITS}/{unit}" for unit in units))
+    assert not said, said
+    exposed = []
+    for unit in filter(lambda unit: unit.endswith(".service"), units):
+        said = machine.run("systemd-analyze", "security", "--offline=true", "--no-pager",
+                           f"{UNITS}/{unit}")
+        exposed.append(f"{unit.split('@')[0]} "
+                       f"{re.search(r'exposure level for [^:]+: ([0-9.]+)', said)[1]}")
+    return ", ".join(exposed)
+
+
+def scrape(where):
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{where}/metrics",
+                                                              timeout=PATIENCE) as answer:
+        return "\np2pnic_up 1\n" in answer.read().decode()
+    return False
 
 
 # --- Life -----------------------------------------------------------------------------------------
@@ -340,77 +341,209 @@ def higher(package, place):
     return path
 
 
-def runs(pid):
-    """Orphans are this process's to reap, which it does not."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf8") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    return False
-
-
-def end(process):
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
-
-
-def life(package, machine, place):
-    before = machine.files()
-    machine.dpkg("--install", "/tmp/p2pnic.deb", package=package)
+def installed(machine, package):
+    machine.install(package)
     assert machine.has("/usr/bin/p2pnic") and machine.has("/etc/p2pnic")
     assert "p2pnic" in machine.run("getent", "passwd", "p2pnic")
     assert machine.run("stat", "-c", "%U:%G %a", "/etc/p2pnic") == "root:p2pnic 2775\n"
-    print("life: installed; exposure of its units, by systemd:", ", ".join(
-        f"{name.replace('@edge.service', '')} {value}"
-        for name, value in verify(machine.root).items()))
 
-    # From here on there seems to be a systemd.
-    machine.run("mkdir", "-p", "/run/systemd/system")
-    machine.write("/usr/local/bin/systemctl", '#!/bin/sh\necho "$*" >>/run/systemctl\n', 0o755)
-    machine.write("/etc/p2pnic/edge.yaml", CONFIG)
-    links()
-    processes = {name: machine.start(name)
-                 for name in ("p2pnic-keeper@edge", "p2pnic-punt@edge", "p2pnic@edge")}
+
+def begun_with_a_mistake(router):
+    router.configure(CONFIG + "nonsense: 1\n")
+    said = router.systemctl("start", router.service, check=False)
+    assert f"Job for {router.service} failed" in said, said
+    eventually(lambda: f"{router.file}:6: unknown key 'nonsense'" in router.said(), router.said())
+    router.configure(CONFIG)
+    eventually(lambda: router.is_active(router.service), "the router once its file is right")
+
+
+def started(router):
+    router.systemctl("enable", "--now", router.target)
+    assert router.all_active(), router.machine.told()
     taps()
-    nics = {row["name"]: row["pid"] for row in machine.show("nic")}
-    user = machine.run("id", "-u", "p2pnic").strip()
-    for pid in list(nics.values()) + [process.pid for process in processes.values()]:
-        with open(f"/proc/{pid}/status", encoding="utf8") as file:
-            assert f"\nUid:\t{user}\t{user}\t{user}\t{user}\n" in file.read()
-    assert machine.show("router")["pid"] == processes["p2pnic@edge"].pid
+    eventually(lambda: router.machine.property(router.service, "StatusText") ==
+               "2 of 2 NICs forward", "systemd knows how many forward")
+    said = router.systemctl("status", router.service)
+    assert 'Status: "2 of 2 NICs forward"' in said and "p2pnic nic " in said, said
+    assert router.show("router")["pid"] == router.pid()
+    eventually(lambda: scrape(METRICS), "metrics")
+    assert "Landlock" not in router.said(), router.said()
+    eventually(kernel_answers, "an answer of the kernel")
+    confined(router)
+    up, = map(json.loads, router.said("--output=json",
+                                      "MESSAGE_ID=6ec4b66ad21b4f2b9df6ec80ec7c9d01").splitlines())
+    assert up["P2PNIC_FROM"] == "router" and up["PRIORITY"] == "6", up
+    assert up["SYSLOG_IDENTIFIER"] == "p2pnic" and up["_PID"] == str(router.pid()), up
+    left = json.loads(router.said("--output=json", "P2PNIC_NIC=left").splitlines()[0])
+    assert left["P2PNIC_FROM"] == "nic left" and "af_packet:eth1" in left["MESSAGE"], left
 
+
+def reloaded(router):
+    other = "127.0.0.1:9633"
+    router.configure(CONFIG.replace(METRICS, other))
+    router.systemctl("reload", router.service)
+    eventually(lambda: scrape(other), "metrics elsewhere")
+    router.refuses("nonsense: 1\n")
+    router.machine.write("/var/tmp/other.yaml", CONFIG)
+    for words in (("apply", "/var/tmp/other.yaml"), ("save",)):
+        router.machine.run("p2pnic", "config", *words, "--name", router.name)
+    assert router.machine.run("cat", router.file) == CONFIG
+    eventually(lambda: scrape(METRICS), "metrics where they were")
+
+
+def killed(router):
+    pid, starts = router.pid(), router.starts()
+    router.kill("KILL")
+    router.started_again(starts, pid)
+
+
+def upgraded(router, package):
+    old = router.pid()
+    helpers = [router.machine.property(unit, "MainPID") for unit in (router.keeper, router.punt)]
+    router.machine.install(package)
+    eventually(lambda: router.is_active(router.service), "the new router")
+    assert router.pid() != old
+    assert helpers == [router.machine.property(unit, "MainPID")
+                       for unit in (router.keeper, router.punt)]
+
+    def program(pid):
+        return router.machine.run("readlink", f"/proc/{pid}/exe").strip()
+    assert program(router.pid()) == "/usr/bin/p2pnic"
+    assert program(helpers[0]) == "/usr/bin/p2pnic (deleted)"
+
+
+def without_its_keeper(router):
+    """The router has another one, which outlives that router, too."""
+    router.kill("KILL", router.keeper)
+    eventually(lambda: "keeper: a new one holds the NICs" in router.said(), "another keeper")
+    pid = router.pid()
+    router.systemctl("restart", router.service)
+    assert router.pid() != pid and router.is_active(router.service)
+
+
+def all_ports(machine):
+    """Under what their units forbid."""
+    router = Router(machine, "ports")
+    router.configure(PORTS)
+    if not can_raise_limits():
+        router.grant("CAP_IPC_LOCK")
+    router.systemctl("start", router.target)
+    assert router.all_active(but=router.punt), machine.told()
+    confined(router)
+    eventually(lambda: all(row["link"] for row in router.show("port")), "links")
+    host, tap = wire("h3"), wire("tap4")
+
+    def tap_has(number, to):
+        host.send(frame(number, 3, to))
+        with contextlib.suppress(TimeoutError):
+            while True:
+                if tap.recv(2048)[42:46] == struct.pack("!I", number):
+                    return True
+        return False
+
+    def far_has():
+        host.send(frame(1, 3, "10.5.0.2"))
+        row, = (row for row in router.show("counter") if row["nic"] == "far")
+        return row["received"]["packets"]
+
+    def file_has():
+        host.send(frame(0xfeedbeef, 3, "10.7.0.2"))
+        with open(machine.root + CAPTURE, "rb") as file:
+            return bytes.fromhex("feedbeef") in file.read()
+
+    eventually(lambda: tap_has(1, "10.4.0.2"), "a packet from af_xdp to tap")
+    eventually(far_has, "packets from af_xdp by memif")
+    eventually(file_has, "a packet from af_xdp to a capture")
+    assert not tap_has(2, "10.77.0.1")
+    router.configure(PORTS + "routes: [{prefix: 10.77.0.0/16, via: 10.4.0.2}]\n")
+    router.systemctl("reload", router.service)
+    eventually(lambda: tap_has(3, "10.77.0.1"), "a packet by the new route")
+    router.refuses("router: {method: none}\n")
+    modes = {row["type"]: row["mode"] for row in router.show("port")}
+    host.close()
+    tap.close()
+    router.stop()
+    has = interfaces()
+    assert not has["eth3"] and "tap4" not in has, has
+    print("life: ports under systemd:", ", ".join(f"{t} ({m})" for t, m in modes.items()))
+
+
+def taps_elsewhere(machine):
+    """In a namespace, with the capability that takes."""
+    machine.run("sh", "-c", "mkdir -p /run/netns && : >/run/netns/apart && "
+                "unshare --net=/run/netns/apart true")
+    router = Router(machine, "elsewhere")
+    router.configure(ELSEWHERE)
+    router.grant("CAP_SYS_ADMIN")
+    router.systemctl("start", router.target)
+    assert router.all_active(), machine.told()
+
+    def has():
+        return "apart:" in machine.run("nsenter", "--net=/run/netns/apart", "cat", "/proc/net/dev")
+    assert has()
+    router.stop()
+    assert not has()
+
+
+def hung(router, *meanwhile):
+    """WatchdogSec= of its unit later systemd takes it for dead."""
+    pid, starts = router.pid(), router.starts()
+    router.kill("STOP")
+    for happens in meanwhile:
+        happens(router.machine)
+    router.started_again(starts, pid)
+    assert "Watchdog timeout (limit 20s)!" in router.said()
+
+
+def life(package, machine, place):
+    machine.boot()
+    before = machine.files()
+    installed(machine, package)
+    router = Router(machine, "edge")
+    print("life: installed; exposure of its units, by systemd:", exposure(machine))
+    links()
+    begun_with_a_mistake(router)
+    started(router)
+    print("life: started; systemd has all units active")
+    nics = router.nics()
     with Stream() as stream:
-        eventually(lambda: len(stream.arrived) > 500, f"packets: {machine.log()}")
-        assert "configuration read again" in machine.do("p2pnic@edge", "ExecReload")
-        machine.dpkg("--install", "/tmp/p2pnic.deb", package=higher(package, place))
-        assert machine.systemctl_said() == ["daemon-reload", "try-restart p2pnic@*.service"]
-        old = processes["p2pnic@edge"]
-        assert os.readlink(f"/proc/{old.pid}/exe").endswith(" (deleted)")
-        end(old)
-        processes["p2pnic@edge"] = machine.start("p2pnic@edge")
-        sent = stream.sent
-        eventually(lambda: stream.sent > sent + 500, "packets after the upgrade")
-    assert stream.lost() == 0, f"{stream.lost()} of {stream.sent} packets lost: {machine.log()}"
-    assert {row["name"]: row["pid"] for row in machine.show("nic")} == nics
-    new = machine.show("router")["pid"]
-    assert new == processes["p2pnic@edge"].pid != old.pid
-    assert not os.readlink(f"/proc/{new}/exe").endswith(" (deleted)")
-    for name in ("p2pnic-keeper@edge", "p2pnic-punt@edge"):
-        assert processes[name].poll() is None, f"{name}: {machine.log()}"
-    print(f"life: upgraded while NICs forwarded {stream.sent} packets: 0 lost")
+        stream.goes_on()
+        for happens in (reloaded, killed, lambda of: upgraded(of, higher(package, place)),
+                        without_its_keeper, lambda of: hung(of, all_ports, taps_elsewhere)):
+            happens(router)
+            assert router.nics() == nics
+            stream.goes_on()
+        router.systemctl("stop", router.service)
+        stream.goes_on()
+    assert stream.lost() == 0, f"{stream.lost()} of {stream.sent} packets lost: {machine.told()}"
+    print("life: reloaded, killed, upgraded, without its keeper, hung, stopped, while NICs "
+          f"forwarded {stream.sent} packets: 0 lost")
+    router.stop()
+    assert "left" not in interfaces()
 
-    # As the target stops; the router is gone already when the others are told.
-    machine.do("p2pnic-nics@edge", "ExecStop")
-    for process in processes.values():
-        assert process.wait(PATIENCE) == 0
-    eventually(lambda: not any(map(runs, nics.values())), "the NICs' end")
-    machine.dpkg("--remove", "p2pnic")
-    assert machine.systemctl_said()[-1].startswith("stop p2pnic@*.target ")
+    router.systemctl("start", router.target)
+    machine.shut_down()
+    assert not router.processes() and "left" not in interfaces()
+    machine.boot()
+    assert machine.state() == "running", machine.run("systemctl", "--failed")
+    assert router.all_active(), machine.told()
+    taps()
+    with Stream() as stream:
+        stream.goes_on()
+    print("life: the machine was shut down and booted: the router forwards")
+
+    machine.run("dpkg", "--remove", "p2pnic")
+    assert not router.processes() and "left" not in interfaces()
     assert not machine.has("/usr/bin/p2pnic") and machine.has("/etc/p2pnic/edge.yaml")
     assert machine.has("/var/lib/p2pnic/edge")
-    machine.dpkg("--purge", "p2pnic")
+    machine.run("dpkg", "--purge", "p2pnic")
     left = machine.files() - before
-    assert left == {"/etc/p2pnic", "/etc/p2pnic/edge.yaml", "/usr/local/bin/systemctl"}, left
+    assert left == {"/etc/p2pnic", "/etc/p2pnic/edge.yaml", "/etc/p2pnic/ports.yaml",
+                    "/etc/p2pnic/elsewhere.yaml",
+                    "/etc/systemd/system/multi-user.target.wants/p2pnic@edge.target"}, left
     assert not before - machine.files()
-    print("life: removed and purged: what is left is the user's own file, /etc/p2pnic/edge.yaml")
+    print("life: removed and purged: what is left is what the user made: /etc/p2pnic/*.yaml, and "
+          "the link of `systemctl enable`")
 
 
 def main():
@@ -423,6 +556,7 @@ def main():
         try:
             life(sys.argv[1], machine, beside)
         finally:
+            machine.close()
             run("umount", "--recursive", "--lazy", place)
 
 
