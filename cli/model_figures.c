@@ -21,6 +21,10 @@
 #define CDF_HIGH  99 /* the last one in a hundred is not drawn */
 #define POINT_MAX 256u
 
+/* The table below a throughput figure: of the screen's height. */
+#define LIMITS_TOP  0.215
+#define LIMITS_STEP 0.032
+
 static const uint32_t frames[] = {64, 128, 256, 512, 1024, 1518};
 #define FRAMES 6u
 
@@ -194,12 +198,13 @@ static FILE *script(const struct figures *f, const char *name)
 	}
 	fprintf(out,
 		"set encoding utf8\n"
-		"if (ARG1 eq 'svg') set terminal svg size 1150,600 background 'white' noenhanced "
-		"font 'sans,11'; else set terminal pngcairo size 1150,600 noenhanced font "
+		"if (ARG1 eq 'svg') set terminal svg size 1150,700 background 'white' noenhanced "
+		"font 'sans,11'; else set terminal pngcairo size 1150,700 noenhanced font "
 		"'sans,11'\n"
 		"set output '%s.'.ARG1\n"
 		"set grid\nset style fill transparent solid 0.18 noborder\n"
-		"set rmargin at screen 0.70\nset key at screen 0.715,0.95 left top reverse Left\n",
+		"set rmargin at screen 0.98\n"
+		"set key tmargin center horizontal maxcols 3 reverse Left\n",
 		name);
 	return out;
 }
@@ -245,15 +250,14 @@ static const char *limit_of(const struct answer *a)
 	return !strncmp(name, "nic", 3) && space ? space + 1 : name;
 }
 
-/* "": the wire, which the figure shows by itself. */
-static const char *limit_text(const struct answer *a, char *text, size_t room)
+/* Of a kind, and short: "host core" of "host port0 queue2 core". */
+static void limit_text(const struct answer *a, char *text, size_t room)
 {
-	const char *limit = limit_of(a);
+	char kind[SERVER_NAME_BYTES];
 
-	*text = 0;
-	if (strcmp(limit, "wire") != 0 && a->servers)
-		snprintf(text, room, "%s %.0f %%", limit, (double)a->server[0].utilisation / 1e4);
-	return text;
+	server_kind(kind, limit_of(a));
+	snprintf(text, room, "%s %.0f %%", strncmp(kind, "host port", 9) ? kind : "host core",
+		a->servers ? (double)a->server[0].utilisation / 1e4 : 0);
 }
 
 static double mpps(uint64_t packets)
@@ -276,19 +280,17 @@ static const struct known {
 	enum figure figure;
 	unsigned frame; /* index */
 	double height;
-	const char *what;
 } known[] = {
-	{FIGURE_ONE, 0, 35.85, "published Wr 35.85"},
-	{FIGURE_ONE, 0, 40.37, "fixed port 40.37"},
-	{FIGURE_ONE, 0, 23.9, "l3fwd 23.9"},
-	{FIGURE_FOUR, 5, 68.1, "l3fwd 68.1"},
+	{FIGURE_ONE, 0, 35.85},
+	{FIGURE_ONE, 0, 40.37},
+	{FIGURE_ONE, 0, 23.9},
+	{FIGURE_FOUR, 5, 68.1},
 };
 
 static void put_lines(FILE *out, const struct figures *f, enum figure figure)
 {
 	for (unsigned l = 0; l < LINES; l++) {
 		unsigned x = 0;
-		char limit[64];
 
 		fprintf(out, "$d%u << EOD\n", l);
 		for (unsigned k = 0; k < f->points; k++) {
@@ -296,19 +298,55 @@ static void put_lines(FILE *out, const struct figures *f, enum figure figure)
 
 			if (p->figure != figure || p->line != &lines[l])
 				continue;
-			fprintf(out, "%u %.4f %.4f %.4f \"%s\"\n", x++,
+			fprintf(out, "%u %.4f %.4f %.4f\n", x++,
 				height(figure, p->base.packets, p->frame),
-				height(figure, p->low, p->frame), height(figure, p->high, p->frame),
-				limit_text(&p->base, limit, sizeof(limit)));
+				height(figure, p->low, p->frame),
+				height(figure, p->high, p->frame));
 		}
 		fprintf(out, "EOD\n");
 	}
 	fprintf(out, "$known << EOD\n");
 	for (unsigned k = 0; k < sizeof(known) / sizeof(*known); k++)
 		if (known[k].figure == figure)
-			fprintf(out, "%u %.2f \"%s\"\n", known[k].frame, known[k].height,
-				known[k].what);
+			fprintf(out, "%u %.4g\n", known[k].frame, known[k].height);
 	fprintf(out, "EOD\n");
+}
+
+struct label {
+	const char *at; /* coordinates of x: first (the axis) or screen */
+	double x, y;    /* y: of the screen */
+	const char *align, *colour;
+};
+
+static void put_label(FILE *out, const struct label *l, const char *text)
+{
+	fprintf(out, "set label '%s' at %s %.3f, screen %.3f %s font ',9' tc rgb '%s'\n", text,
+		l->at, l->x, l->y, l->align, l->colour);
+}
+
+/* A table below the axis, a row a program: beside the points, names would lie on each other. */
+static void put_limits(FILE *out, const struct figures *f, enum figure figure)
+{
+	struct label title = {"screen", 0.01, LIMITS_TOP, "left", "black"};
+	struct label cell = {"first", 0, LIMITS_TOP, "center", NULL};
+
+	put_label(out, &title, "busiest:");
+	for (unsigned l = 0; l < LINES; l++) {
+		title.colour = cell.colour = lines[l].colour;
+		title.y = cell.y -= LIMITS_STEP;
+		cell.x = 0;
+		put_label(out, &title, model_program_label(lines[l].program));
+		for (unsigned k = 0; k < f->points; k++) {
+			const struct point *p = &f->point[k];
+			char limit[64];
+
+			if (p->figure != figure || p->line != &lines[l])
+				continue;
+			limit_text(&p->base, limit, sizeof(limit));
+			put_label(out, &cell, limit);
+			cell.x++;
+		}
+	}
 }
 
 static int draw_throughput(const struct figures *f, enum figure figure)
@@ -320,10 +358,12 @@ static int draw_throughput(const struct figures *f, enum figure figure)
 	if (!out)
 		return -EIO;
 	put_lines(out, f, figure);
+	put_limits(out, f, figure);
 	fprintf(out,
+		"set lmargin at screen 0.15\nset bmargin at screen 0.31\n"
 		"set title '%s, 40 GbE: model, %s; bands: 95 %% of %u draws of the unknowns'\n"
 		"set ylabel '%s'\nset xlabel 'bytes of a frame'\nset yrange [0:*]\nset xrange "
-		"[-0.4:5.4]\nset xtics (",
+		"[-0.5:5.5]\nset xtics (",
 		ports == 1 ? "One port to another" : "Four ports to four", "frames at line rate",
 		f->draws, figure == FIGURE_ONE ? "Mpps" : "Gb/s of frames, all ports");
 	for (unsigned k = 0; k < FRAMES; k++)
@@ -337,21 +377,18 @@ static int draw_throughput(const struct figures *f, enum figure figure)
 		if (lines[l].band)
 			fprintf(out, "$d%u using 1:3:4 with filledcurves lc rgb '%s' notitle, \\\n",
 				l, lines[l].colour);
-	fprintf(out, "$wire using 1:2 with lines lc rgb 'black' dt 2 title 'wire', \\\n");
+	fprintf(out, "$wire using 1:2 with lines lc rgb 'black' dt 3 title 'wire', \\\n");
 	for (unsigned l = 0; l < LINES; l++)
 		fprintf(out,
-			"$d%u using 1:2 with linespoints lc rgb '%s' lw 2 pt %d title '%s%s', \\\n",
-			l, lines[l].colour, 5 + 2 * (int)(l % 3),
+			"$d%u using 1:2 with linespoints lc rgb '%s' lw 2 dt %s pt %d title "
+			"'%s%s', \\\n",
+			l, lines[l].colour, lines[l].band ? "1" : "(8,8)", 5 + 2 * (int)(l % 3),
 			model_program_label(lines[l].program), lines[l].band ? "" : ", no band");
-	for (unsigned l = 0; l < LINES; l++)
-		if (lines[l].band)
-			fprintf(out,
-				"$d%u using 1:2:5 with labels font ',8' offset 0,%s tc rgb '%s' "
-				"notitle, \\\n",
-				l, l ? "-0.9" : "0.9", lines[l].colour);
 	fprintf(out,
 		"$known using 1:2 with points pt 2 ps 2 lw 2 lc rgb 'black' title 'calibration "
-		"point'\n");
+		"point', \\\n"
+		"$known using 1:2:2 with labels %s font ',9' notitle\n",
+		figure == FIGURE_ONE ? "right offset -1.2,0" : "left offset 1.2,0");
 	return draw(f, out, name);
 }
 
@@ -366,6 +403,36 @@ static void put_curve(FILE *out, const struct point *p, unsigned number)
 	for (int q = CDF_HIGH; q >= CDF_LOW; q--)
 		fprintf(out, "%.4f %d\n", (double)p->late[q] / 1e6, q);
 	fprintf(out, "EOD\n");
+}
+
+/* Calibration points of latency are ratios: p90 of the published Wr to that of another. */
+static const struct known_ratio {
+	enum figure figure, other;
+	const char *program; /* the other */
+	double ratio;
+} known_ratios[] = {
+	{FIGURE_LATENCY_1, FIGURE_LATENCY_1, "l3fwd", 0.76},
+	{FIGURE_LATENCY_10, FIGURE_LATENCY_1, "paper", 0.78},
+};
+
+static void put_ratio(FILE *out, const struct figures *f, enum figure figure)
+{
+	for (unsigned r = 0; r < sizeof(known_ratios) / sizeof(*known_ratios); r++)
+		for (unsigned k = 0; k < f->points; k++) {
+			const struct known_ratio *one = &known_ratios[r];
+			const struct point *p = &f->point[k];
+
+			if (one->figure != figure || p->figure != one->other ||
+				strcmp(p->line->program, one->program) != 0)
+				continue;
+			fprintf(out,
+				"'+' using (%.4f):(90) every ::::0 with points pt 2 ps 2 lw 2 lc "
+				"rgb 'black' title 'calibration point: p90 of published Wr is %.2f "
+				"of that of %s%s'\n",
+				one->ratio * (double)p->base.latency[90] / 1e6, one->ratio,
+				model_program_label(one->program),
+				one->other == figure ? "" : ", 1 Gb/s");
+		}
 }
 
 static int draw_latency(const struct figures *f, enum figure figure)
@@ -397,7 +464,7 @@ static int draw_latency(const struct figures *f, enum figure figure)
 			n, line->colour, n, line->colour, model_program_label(line->program));
 		n++;
 	}
-	fprintf(out, "1/0 notitle\n");
+	put_ratio(out, f, figure);
 	return draw(f, out, names[figure]);
 }
 
@@ -413,16 +480,16 @@ static int draw_cpu(const struct figures *f)
 	for (unsigned l = 0; l < LINES; l++) {
 		const struct program *program = scenario_program(lines[l].program);
 
-		fprintf(out, "\"%s\" %" PRIu64 " %u\n", model_program_label(lines[l].program),
-			program->by_host ? 4 * queues : 0, l);
+		fprintf(out, "\"%s\" %" PRIu64 " %u %lu\n", model_program_label(lines[l].program),
+			program->by_host ? 4 * queues : 0, l,
+			strtoul(lines[l].colour + 1, NULL, 16));
 	}
 	fprintf(out,
 		"EOD\nset title 'Cores of the host that are always busy, four ports: by structure, "
 		"not simulated'\nset ylabel 'cores'\nset yrange [0:20]\nset xrange "
-		"[-0.6:5.6]\nset style fill solid 0.8\nset boxwidth 0.6\nunset key\nset rmargin at "
-		"screen 0.97\n"
-		"plot $cpu using 3:2:xtic(1) with boxes lc rgb '#d55e00', $cpu using 3:2:2 with "
-		"labels offset 0,0.7\n");
+		"[-0.6:5.6]\nset xtics font ',9'\nset style fill solid 0.8\nunset key\n"
+		"plot $cpu using 3:2:(0.6):4:xtic(1) with boxes lc rgb variable, $cpu using 3:2:2 "
+		"with labels offset 0,0.7\n");
 	return draw(f, out, "cpu");
 }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """p2pnic model: each action, what it says and what it refuses. No figure is tested here: unit tests
 do that."""
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -115,6 +117,28 @@ def test_whatif():
     assert {row["program"] for row in rows} == {"p2pnic", "paper"}
 
 
+def texts(svg):
+    """(text, left, right, top, bottom) of each text of a figure that is not turned; 0.7 em a
+    letter."""
+    form = (r'translate\(([\d.-]+),([\d.-]+)\)"[^>]* font-size="([\d.]+)" +text-anchor="(\w+)">'
+            r"\s*<text>([^<]+)</text>")
+    for x, y, size, anchor, text in re.findall(form, svg):
+        x, y, size = float(x), float(y), float(size)
+        left = x - {"start": 0, "middle": 0.5, "end": 1}[anchor] * 0.7 * size * len(text.strip())
+        yield text, left, left + 0.7 * size * len(text.strip()), y - 0.8 * size, y
+
+
+def check_texts(svg):
+    """None lies on another, and none is cut off."""
+    found = list(texts(svg))
+    width, height = map(int, re.search(r'width="(\d+)" height="(\d+)"', svg).groups())
+    for text, left, right, top, bottom in found:
+        assert 0 <= left and right <= width and 0 <= top and bottom <= height, text
+    for a, b in itertools.combinations(found, 2):
+        assert a[2] <= b[1] or b[2] <= a[1] or a[4] <= b[3] or b[4] <= a[3], (a, b)
+    return {text for text, *_ in found}
+
+
 @pytest.mark.skipif(not shutil.which("gnuplot"), reason="no gnuplot")
 def test_figures(tmp_path):
     out = model("figures", "--sweep", "1", "-o", "f", *quick("packets=100"), folder=tmp_path)
@@ -125,4 +149,7 @@ def test_figures(tmp_path):
     assert json.loads(out) == numbers
     for name in ("throughput-1", "throughput-4", "latency-1g", "latency-10g", "cpu"):
         assert (tmp_path / f"f/{name}.png").stat().st_size > 5000
-        assert b"<svg" in (tmp_path / f"f/{name}.svg").read_bytes()[:500]
+        seen = check_texts((tmp_path / f"f/{name}.svg").read_text("utf8"))
+        assert "our firmware (Wr)" in seen
+        if name.startswith("throughput"):
+            assert {"busiest:", "ingress core 100 %", "wire 100 %", "calibration point"} <= seen
