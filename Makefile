@@ -100,10 +100,11 @@ bench-setup: setup
 	@[ ! -f $(BUILD)/build.ninja ] || meson setup --reconfigure $(BUILD) >/dev/null
 	@$(MAKE) --no-print-directory build
 
+# All of it, or these parts again, into the results of the others: make bench BENCH_PARTS="jumbo cost".
 bench bench-quick: bench-setup
 	@bench/build-dpdk || echo "bench: without DPDK: p2pnic, Linux and the loops only"
 	@bench/fetch-xdp-tools || echo "bench: without xdp-forward"
-	@$(PYTHON) bench/bench.py $(if $(filter bench-quick,$@),--quick)
+	@$(PYTHON) bench/bench.py $(if $(filter bench-quick,$@),--quick) $(if $(BENCH_PARTS),--parts "$(BENCH_PARTS)")
 
 # Is this tree slower than BASE, a commit or a file of results? make bench-compare BASE=main [NEW=FILE]
 # [OPTIONS="--methods wr --sizes 64"]; as root, with two processors.

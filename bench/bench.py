@@ -3,12 +3,11 @@
 """make bench, make bench-quick: devices beside each other on the same links, run in turn (A B A
 B…).
 
-Writes build/bench/results.json and prints tables. Medians are quoted, with spread; a run whose work
-differs is refused. One processor under test, the tester on another. docs/measurements.md tells how
-to read it.
+Writes build/bench/results.json, part by part (bench/results.py), and prints tables. Medians are
+quoted, with spread; a run whose work differs is refused. One processor under test, the tester on
+another. docs/measurements.md tells how to read it.
 """
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -21,7 +20,7 @@ import ipv6
 import ipv6_tables
 import jumbo
 import measure
-import origin
+import results
 import standing
 import tables
 import veth
@@ -114,26 +113,24 @@ def throughput(all_devices, patterns, sizes, rounds, settings, until, note):
             for ports in (2, 4):
                 group = [p for p in patterns if PORTS.get(p, 4) == ports and
                          (device.patterns is None or p in device.patterns)]
-                again = sizes
+                again, missing = sizes, {}
                 if number >= rounds:
-                    missing = [(p, s) for p in group for s in sizes
-                               if samples[device].rates((p, s))[1] != "near"]
+                    missing = {(p, s): samples[device].rates((p, s))[1]
+                               for p in group for s in sizes}
+                    missing = {key: kind for key, kind in missing.items() if kind != "near"}
                     group = [p for p in group if p in [m[0] for m in missing]]
                     again = [s for s in sizes if s in [m[1] for m in missing]]
                 if not group or (number >= rounds and until and time.monotonic() > until):
                     continue
+                measure.progress(measure.turn(number, rounds, device, "%d ports" % ports,
+                                              list(missing.values())))
                 try:
                     for run in measure.run_checked(device, ports, group, again, settings):
                         samples[device].add(run)
                 except measure.Refused as why:
                     note("refused: %s" % why)
-            print("  %s: %-28s" % ("round %d of %d" % (number + 1, rounds) if number < rounds else
-                                   "repeat %d, rows without near windows" % (number - rounds + 1),
-                                   device.name + " " + device.method),
-                  end="\r", file=sys.stderr, flush=True)
         if number < rounds and until and 2 * time.monotonic() - begin > until:
             break
-    print(" " * 60, end="\r", file=sys.stderr)
     return samples
 
 
@@ -177,9 +174,10 @@ def latency(all_devices, rows, rounds, settings, note):
     reference = best(rows, ("1in-1out", 64), "l3fwd")
     if reference:
         conditions.append(("64 half of l3fwd", 64, reference["mpps"] * 1e6 / 2))
-    results, out = {}, []
-    for _ in range(rounds):
+    found, out = {}, []
+    for number in range(rounds):
         for device in all_devices:
+            measure.progress(measure.turn(number, rounds, device))
             for name, size, rate in conditions:
                 extra = ["-r", str(int(rate))]
                 extra += ["-l", "1", "-c", "header"] if rate < 1e5 else [
@@ -187,10 +185,10 @@ def latency(all_devices, rows, rounds, settings, note):
                 try:
                     run = measure.run_checked(device, 2, ["1in-1out"], [size], settings,
                                               extra)[0]["run"]
-                    results.setdefault((device, name), []).append(run)
+                    found.setdefault((device, name), []).append(run)
                 except measure.Refused as why:
                     note("refused: latency: %s" % why)
-    for (device, name), runs in results.items():
+    for (device, name), runs in found.items():
         runs = [r for r in runs if "latency" in r]
         if not runs:
             continue
@@ -213,6 +211,7 @@ def processors(all_devices, settings, note):
     out = []
     for device in all_devices:
         for load in ("idle", "full"):
+            measure.progress("%s, %s" % (device.label(), load))
             directory = devices.prepare_directory()
             run = devices.Run(directory, 2, settings.device_cpu)
             try:
@@ -324,95 +323,103 @@ def print_tables(result):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true",
                         help="64 and 1518 B of 1in-1out and 4in-4out")
-    parser.add_argument("--rounds", type=int, help="runs of each (3, quick: 3)")
-    parser.add_argument("--only",
-                        help="devices whose name contains one of these words, comma between")
-    parser.add_argument("--skip", default="",
-                        help="throughput, latency, cpu, scale, tables, ipv6, ipv6_tables, jumbo, "
-                             "cost, veth; comma between")
-    parser.add_argument("--output", default=os.path.join(devices.BENCH, "results.json"))
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each (3)")
+    parser.add_argument("--parts", help="these alone, comma between; the others stay as OUTPUT has "
+                        "them: " + ", ".join(results.PARTS))
+    parser.add_argument("--only", help="devices whose name contains one of these words, comma "
+                        "between; written to only.json unless --output is given")
+    parser.add_argument("--output", help="results.json in build/bench")
     arguments = parser.parse_args()
-    settings = measure.Settings()
-    rounds = arguments.rounds or 3
-    skip = set(arguments.skip.split(","))
-    if arguments.quick:
-        skip |= {"latency", "scale", "ipv6_tables", "jumbo", "cost"}
+    parts = results.QUICK_PARTS if arguments.quick else results.PARTS
+    if arguments.parts is not None:
+        parts = results.parts_of(arguments.parts)
+    output = arguments.output or os.path.join(
+        devices.BENCH, "only.json" if arguments.only else "results.json")
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
+    if arguments.parts is not None and not arguments.only:
+        result = results.to_complete(output, arguments.quick)
+    else:
+        result = results.new(arguments.quick)
+        results.set_aside(output)
 
     # Ended from outside it still stops devices and gives back pages.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
     with devices.HugePages(512):
-        bench(arguments, settings, rounds, skip)
+        bench(arguments, parts, result, output)
+    print_tables(result)
+    for text in results.notes_of(result):
+        print(text)
+    print("\n%s; %s; written to %s" % (result["machine"]["processor"], results.durations(result),
+                                      os.path.relpath(output)))
 
 
-def bench(arguments, settings, rounds, skip):
-    notes = []
-
-    def note(text):
-        if text not in notes:
-            notes.append(text)
-
+def bench(arguments, parts, result, output):
+    """Measures the parts, and writes the results after each."""
     def wanted(device):
-        return not arguments.only or any(w in device.name + " " + device.method
-                                         for w in arguments.only.split(","))
+        return not arguments.only or any(w in device.label() for w in arguments.only.split(","))
 
-    chosen = []
-    for device in filter(wanted, memif_devices(not arguments.quick)):
+    settings, quick = measure.Settings(), arguments.quick
+    few = 1 if quick else arguments.rounds
+    chosen, skipped = [], []
+    for device in filter(wanted, memif_devices(not quick)):
         why = device.available()
         if why:
-            note("skipped: %s %s: %s" % (device.name, device.method, why))
+            skipped.append("skipped: %s %s: %s" % (device.name, device.method, why))
         else:
             chosen.append(device)
-    begin = time.time()
-    until = time.monotonic() + QUICK_SECONDS if arguments.quick else None
+    routed = [d for d in chosen if d.mode == "routed"]
+    writing = [d for d in chosen if d.method == "wr"]
+
+    def measure_throughput(rounds, note):
+        samples = throughput(chosen, QUICK_PATTERNS if quick else PATTERNS,
+                             QUICK_SIZES if quick else SIZES, rounds, settings,
+                             time.monotonic() + QUICK_SECONDS if quick else None, note)
+        rows, limit = throughput_rows(samples)
+        return {"throughput": rows, "limit": limit}
+
+    # A part to the rounds that it takes, and to what measures it.
+    ways = {
+        "throughput": (arguments.rounds, measure_throughput),
+        "latency": (arguments.rounds, lambda rounds, note: {"latency": latency(
+            routed, result["throughput"], rounds, settings, note)}),
+        "cpu": (1, lambda rounds, note: {"cpu": processors(
+            [d for d in chosen if d.name in ("p2pnic", "l3fwd lpm server %d" % (
+                1 << devices.RSIZE))], settings, note)}),
+        "scale": (arguments.rounds, lambda rounds, note: {"scale": [
+            row for d in writing for row in scale(d, settings, rounds, note)]}),
+        "tables": (few, lambda rounds, note: {"tables": tables.rows(
+            Samples, rounds, settings, note) if writing else []}),
+        "ipv6": (few, lambda rounds, note: {"ipv6": ipv6.rows(
+            Samples, quick, rounds, settings, note)}),
+        "ipv6_tables": (arguments.rounds, lambda rounds, note: {"ipv6_tables": ipv6_tables.rows(
+            Samples, rounds, settings, note)}),
+        "jumbo": (arguments.rounds, lambda rounds, note: {"jumbo": jumbo.rows(
+            Samples, rounds, settings, note)}),
+        "cost": (arguments.rounds, lambda rounds, note: {"cost": cost.rows(
+            Samples, rounds, settings, note)}),
+        "veth": (few, lambda rounds, note: {"throughput": veth.rows(
+            Samples, wanted, quick, rounds, settings, note)}),
+    }
     measure.find_near(settings)
-    result = {**origin.all_of_it(), "throughput": [], "latency": [], "cpu": [], "limit": [],
-              "scale": [],
-              "tables": [], "ipv6": [], "ipv6_tables": [], "jumbo": [], "cost": []}
-    if "throughput" not in skip:
-        samples = throughput(chosen, QUICK_PATTERNS if arguments.quick else PATTERNS,
-                             QUICK_SIZES if arguments.quick else SIZES, rounds, settings, until,
-                             note)
-        result["throughput"], result["limit"] = throughput_rows(samples)
-    if "latency" not in skip:
-        routed = [d for d in chosen if d.mode == "routed"]
-        result["latency"] = latency(routed, result["throughput"], rounds, settings, note)
-    if "cpu" not in skip:
-        result["cpu"] = processors([d for d in chosen if d.name == "p2pnic" or d.name ==
-                                    "l3fwd lpm server %d" % (1 << devices.RSIZE)],
-                                   settings, note)
-    if "scale" not in skip:
-        for device in chosen:
-            if device.method == "wr":
-                result["scale"] += scale(device, settings, rounds, note)
-    if "tables" not in skip and any(d.method == "wr" for d in chosen):
-        result["tables"] = tables.rows(Samples, 1 if arguments.quick else rounds, settings, note)
-    if "ipv6" not in skip:
-        result["ipv6"] = ipv6.rows(Samples, arguments.quick, 1 if arguments.quick else rounds,
-                                   settings, note)
-    if "ipv6_tables" not in skip:
-        result["ipv6_tables"] = ipv6_tables.rows(Samples, rounds, settings, note)
-    if "jumbo" not in skip:
-        result["jumbo"] = jumbo.rows(Samples, rounds, settings, note)
-    if "cost" not in skip:
-        result["cost"] = cost.rows(Samples, rounds, settings, note)
-    if "veth" not in skip:
-        result["throughput"] += veth.rows(Samples, wanted, arguments.quick,
-                                          1 if arguments.quick else rounds, settings, note)
-    result["notes"] = notes
-    result["seconds"] = round(time.time() - begin, 1)
-    os.makedirs(os.path.dirname(arguments.output), exist_ok=True)
-    with open(arguments.output, "w") as out:
-        json.dump(result, out, indent=1)
-    print_tables(result)
-    for text in notes:
-        print(text)
-    print("\n%s; %.0f s; written to %s" % (result["machine"]["processor"], result["seconds"],
-                                          os.path.relpath(arguments.output)))
+    for part in parts:
+        begin, (rounds, way) = time.monotonic(), ways[part]
+        notes = list(skipped) if part in ("throughput", "latency", "cpu", "scale") else []
+
+        def note(text, notes=notes):
+            if text not in notes:
+                notes.append(text)
+
+        measure.progress.part = part
+        rows = way(rounds, note)
+        results.put(result, part, rows, time.monotonic() - begin, rounds, notes)
+        results.write(result, output)
+        measure.progress("%d s" % result["parts"][part]["seconds"])
+        measure.progress()
 
 
 if __name__ == "__main__":

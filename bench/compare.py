@@ -4,8 +4,10 @@
 
 With a file of results: its rows beside those of another (build/bench/results.json). With a commit:
 it is built in a folder of its own, and both builds' p2pnic are run in turn, opposite to one tester.
-Per row: the ratio, new to base, with an interval of 95 %. Ends with 1 if a row of p2pnic's is below
-0.97 and its interval wholly below 1; with 2 if nothing could be compared.
+Per row of p2pnic's: the ratio, new to base, with an interval of 95 %, and a verdict. slower: the
+ratio is below 0.97 and its interval wholly below 1. as fast, faster: the interval is wholly above
+0.97, above 1. undecided: neither. not judged: too few runs had windows of one kind. Ends with 1 if
+a row is slower, with 2 if no row is decided.
 """
 import argparse
 import json
@@ -19,6 +21,7 @@ import sys
 import devices
 import measure
 import origin
+import results
 
 LIMIT = 0.97
 TAIL = 0.025  # on each side of an interval of 95 %
@@ -65,8 +68,18 @@ def unpaired(base, new):
             *interval([n / b for n in new for b in base], rank_sums(len(base), len(new))))
 
 
-def slower(ratio, high, coverage):
-    return coverage >= COVERAGE_MIN and ratio < LIMIT and high < 1
+SLOWER, FASTER, AS_FAST, UNDECIDED, NOT_JUDGED = VERDICTS = (
+    "slower", "faster", "as fast", "undecided", "not judged")
+
+
+def verdict(ratio, low, high, coverage):
+    if coverage < COVERAGE_MIN:
+        return NOT_JUDGED
+    if ratio < LIMIT and high < 1:
+        return SLOWER
+    if low < LIMIT:
+        return UNDECIDED
+    return FASTER if low > 1 else AS_FAST
 
 
 def cells(ratio, low, high, coverage):
@@ -75,60 +88,76 @@ def cells(ratio, low, high, coverage):
     return "%6.3f  [%.3f, %.3f]  %2d %%" % (ratio, low, high, 100 * coverage)
 
 
+def end(verdicts):
+    """Says what came out. verdicts: {row: one of VERDICTS}, of p2pnic's rows."""
+    def named(which):
+        return [name for name, mine in verdicts.items() if mine == which]
+
+    print("compare: %d rows of p2pnic: %s%s" % (len(verdicts), ", ".join(
+        "%d %s" % (len(named(v)), v) for v in VERDICTS), "".join(
+            "\n  slower: " + name for name in named(SLOWER))))
+    if named(UNDECIDED) or named(NOT_JUDGED):
+        print("compare: of undecided rows, and those not judged, nothing is known: repeat them on "
+              "a quieter machine, or with more runs")
+    if named(SLOWER):
+        return 1
+    return 0 if named(FASTER) or named(AS_FAST) else 2
+
+
 # --- Two files ------------------------------------------------------------------------------------
 
 
+def name_of(part, row):
+    words = [row[k] for k in ("table", "traffic", "feature") if k in row]
+    words += ["%d NICs" % row["nics"]] if "nics" in row else []
+    words += ["buffers of %d B" % row["buffer_bytes"]] if "buffer_bytes" in row else []
+    words += [row[k] for k in ("link", "pattern") if k in row] + ["%d B" % row["frame_bytes"]]
+    return "%s%s %s, %s" % ("" if part == "throughput" else part + ": ", row["dut"], row["method"],
+                            ", ".join(words))
+
+
 def load(path):
+    """(results, {name: row}) of all rows that are rates."""
     try:
         with open(path, encoding="utf8") as f:
             result = json.load(f)
-        rows = {(r["dut"], r["method"], r["link"], r["pattern"], r["frame_bytes"]): r
-                for r in result["throughput"]}
+        parts = [("throughput", result["throughput"] + results.copy_loops(
+            {"limit": [], **result}))]
+        parts += [(p, result.get(p, [])) for p in ("scale", "tables", "ipv6", "ipv6_tables",
+                                                   "jumbo", "cost")]
+        rows = {name_of(part, r): r for part, mine in parts for r in mine if r["mpps"]}
     except (OSError, ValueError, KeyError, TypeError) as why:
         sys.exit("compare: %s: no results: %s" % (path, why))
     return result, rows
 
 
-def flat(value, prefix=""):
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for name, member in value.items() for k, v in flat(
-        member, prefix + "." * bool(prefix) + name).items()}
-
-
 def say_what_differs(base, new):
     """A ratio across other machines or compilers says little of the source."""
-    a, b = ({k: v for part in ("date", "source", "build", "machine")
-             for k, v in flat(r.get(part, {}), part).items()} for r in (base, new))
-    for key in dict.fromkeys(list(a) + list(b)):
-        if a.get(key) != b.get(key) and not key.endswith("huge_pages_free"):
-            print("%-28s %s → %s" % (key, a.get(key, "not told"), b.get(key, "not told")))
+    for difference in origin.differences(base, new, ("date", "source", "build", "machine")):
+        print("%-28s %s → %s" % difference)
 
 
 def files(base_path, new_path):
     (base, base_rows), (new, new_rows) = load(base_path), load(new_path)
     say_what_differs(base, new)
-    print("\n%-56s%8s%8s   ratio, interval" % ("Mpps", "base", "new"))
-    judged, failed = 0, []
-    for key in base_rows:
-        if key not in new_rows:
+    print("\n%-64s%8s%8s   ratio, interval" % ("Mpps", "base", "new"))
+    verdicts = {}
+    for name, a in base_rows.items():
+        if name not in new_rows:
             continue
-        a, b = base_rows[key], new_rows[key]
-        name = "%s %s, %s, %s, %d B" % key
+        b, mine = new_rows[name], NOT_JUDGED
         if a["kind"] != b["kind"]:
-            verdict = "     ~  %s and %s windows" % (a["kind"], b["kind"])
+            text = "     ~  %s and %s windows" % (a["kind"], b["kind"])
         elif not a.get("rates") or not b.get("rates"):
-            verdict = "%6.3f  no runs in the file" % (b["mpps"] / a["mpps"])
+            text = "%6.3f  no runs in the file" % (b["mpps"] / a["mpps"])
         else:
             figures = unpaired(a["rates"], b["rates"])
-            verdict = cells(*figures)
-            if figures[3] >= COVERAGE_MIN and key[0].startswith("p2pnic"):
-                judged += 1
-                if slower(figures[0], figures[2], figures[3]):
-                    failed.append(name)
-                    verdict += "  slower"
-        print("%-56s%8.2f%8.2f  %s" % (name, a["mpps"], b["mpps"], verdict))
-    return end(judged, failed)
+            text, mine = cells(*figures), verdict(*figures)
+        if a["dut"].startswith("p2pnic"):
+            verdicts[name] = mine
+            text += "  " + mine
+        print("%-64s%8.2f%8.2f  %s" % (name, a["mpps"], b["mpps"], text))
+    return end(verdicts)
 
 
 # --- Two builds -----------------------------------------------------------------------------------
@@ -190,8 +219,7 @@ def pairs(builds, groups, sizes, settings, rounds, note):
                 continue
             why = ("pair %d of %d" % (number + 1, rounds) if number < rounds else
                    "again, %d rows lack pairs of like windows" % len(lacking))
-            print("  %-70s" % ("%s %s: %s" % (method, ", ".join(patterns), why)), end="\r",
-                  file=sys.stderr, flush=True)
+            measure.progress("%s %s: %s" % (method, ", ".join(patterns), why))
             got = {}
             for name in ("base", "new") if number % 2 else ("new", "base"):
                 device = builds[method, name]
@@ -210,7 +238,7 @@ def pairs(builds, groups, sizes, settings, rounds, note):
                     if min(base[kind]["windows"], new[kind]["windows"]) >= measure.WINDOWS_MIN:
                         out.setdefault((method, *key), {}).setdefault(kind, []).append(
                             (base[kind]["mpps"], new[kind]["mpps"]))
-    print(" " * 74, end="\r", file=sys.stderr)
+    measure.progress()
     return out
 
 
@@ -233,35 +261,24 @@ def commits(base, arguments):
     print("base %s, new %s%s; medians of pairs of runs" % (
         base[:12], (ours["commit"] or "-")[:12], " with changes" if ours["dirty"] else ""))
     print("%-30s%11s%8s%8s   ratio, interval" % ("Mpps", "pairs", "base", "new"))
-    judged, failed = 0, []
+    verdicts = {}
     for method, _, some in groups:
         for pattern in some:
             for size in sizes:
                 kind, both = enough(found.get((method, pattern, size), {}))
                 name = "%s, %s, %d B" % (method, pattern, size)
+                verdicts[name] = NOT_JUDGED
                 if not both:
-                    print("%-30s%11s  no pair of runs had like windows" % (name, 0))
+                    print("%-30s%11s  no pair of runs had like windows  %s" % (name, 0, NOT_JUDGED))
                     continue
                 figures = paired([new / old for old, new in both])
-                bad = slower(figures[0], figures[2], figures[3])
-                judged += figures[3] >= COVERAGE_MIN
-                failed += [name] if bad else []
-                print("%-30s%11s%8.2f%8.2f  %s%s" % (
+                verdicts[name] = verdict(*figures)
+                print("%-30s%11s%8.2f%8.2f  %s  %s" % (
                     name, "%d %s" % (len(both), kind), statistics.median(b for b, _ in both),
-                    statistics.median(n for _, n in both), cells(*figures),
-                    "  slower" if bad else ""))
+                    statistics.median(n for _, n in both), cells(*figures), verdicts[name]))
     for text in notes:
         print(text)
-    return end(judged, failed)
-
-
-def end(judged, failed):
-    if not judged:
-        print("compare: no row had enough runs to be judged")
-        return 2
-    print("compare: %d rows judged, %d slower%s" % (judged, len(failed), "".join(
-        "\n  " + name for name in failed)))
-    return 1 if failed else 0
+    return end(verdicts)
 
 
 def main():

@@ -11,7 +11,6 @@ priority in them and in what they are compared with, and their runs are longer.
 import os
 import subprocess
 import sys
-import time
 
 import devices
 import measure
@@ -29,6 +28,9 @@ class Feature(devices.P2pnic):
         self.feature, self.nic, self.router, self.beside = feature, nic, router, beside
         self.realtime = realtime and not beside
         self.others, self.ended = [], []
+
+    def label(self):
+        return "%s, %s" % (super().label(), self.feature)
 
     def configuration(self, run):
         text = super().configuration(run)
@@ -149,8 +151,9 @@ def rows(samples_of, rounds, settings, note):
     result = []
     for pair in pairs():
         samples = [samples_of() for _ in pair]
-        for _ in range(rounds):
+        for number in range(rounds):
             for device, mine in zip(pair, samples):
+                measure.progress(measure.turn(number, rounds, device))
                 try:
                     if device.realtime:
                         run = measure.run_near(device, PORTS, PATTERN, SIZE, settings)

@@ -89,6 +89,10 @@ class Device:
                     os.path.relpath(self.log, ROOT)))
             time.sleep(0.01)
 
+    def label(self):
+        """In words, for who watches."""
+        return self.name if self.method == "-" else "%s %s" % (self.name, self.method)
+
     def available(self):
         """None, or why the device cannot be measured here."""
         return None

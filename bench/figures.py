@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import devices
+import results
 import standing
 
 # Ueno et al. 2022, 40 GbE SmartNICs; ratios of Wr to DPDK l3fwd in 4in-4out. Reported, not measured
@@ -146,19 +147,11 @@ plot """ + ", ".join(parts) + "\nunset multiplot\n"
 
 def throughput_figures(result, folder):
     drawn = []
-    rows = [{"family": "IPv4", **r} for r in result["throughput"]]
-    rows += [{"family": "IPv4", "dut": "copy loop", "method": "-", "link": "memif", "routed": False,
-              **r, "mpps": r["copy_loop_mpps"]} for r in result["limit"]]
-    rows += [{"family": "IPv6", **r} for r in result.get("ipv6", [])]
-    for link, family, pattern in dict.fromkeys((r["link"], r["family"], r["pattern"])
-                                               for r in rows):
-        some = [r for r in rows if (r["link"], r["family"], r["pattern"]) ==
-                (link, family, pattern) and r["mpps"]]
-        if some:
-            title = "Throughput over %s, %s, %s (%s)" % (link, family, pattern,
-                                                         result["machine"]["processor"])
-            drawn.append(gnuplot(folder, "throughput-%s-%s-%s" % (link, family.lower(), pattern),
-                                 throughput_script(title, some), height=760))
+    for link, family, pattern, rows in standing.groups(result):
+        title = "Throughput over %s, %s, %s (%s)" % (link, family, pattern,
+                                                     result["machine"]["processor"])
+        name = "throughput-%s-%s-%s" % (link, family.lower().replace(", ", "-"), pattern)
+        drawn.append(gnuplot(folder, name, throughput_script(title, rows), height=760))
     return drawn
 
 
@@ -275,7 +268,7 @@ def report(result, drawn):
               standing.as_html(result)]
     for name in drawn:
         lines.append('<p><img src="figures/%s.svg" alt="%s">' % (name, name))
-    notes = result.get("notes", [])
+    notes = results.notes_of(result)
     missing = [n for n in notes if n.startswith(("refused: ", "skipped: "))]
     for title, some in (("Refused and skipped", missing),
                         ("Notes", [n for n in notes if n not in missing])):

@@ -124,11 +124,16 @@ def rows(samples_of, rounds, settings, note):
         L3fwd(file, lookup, role, zero, devices.NIC_RSIZE)
         for lookup in ("lpm", "fib")
         for role, zero in (("server", False), ("client", True))]]
-    samples = {(table, traffic, device): (samples_of(), path)
-               for table, drawn, device in chosen if not device.available()
-               for traffic, path in to[drawn].items()}
+    samples = {}
+    for table, drawn, device in chosen:
+        why = device.available()
+        if why:
+            note("skipped: ipv6 tables: %s: %s" % (device.label(), why))
+            continue
+        for traffic, path in to[drawn].items():
+            samples[table, traffic, device] = samples_of(), path
     measure.in_turn([(mine, device, PORTS, PATTERN, ["-c", "full:16", "--ipv6", "-d", "%s:%d" % (
-        path, DESTINATIONS)], "ipv6 tables: %s, %s" % (table, traffic))
+        path, DESTINATIONS)], "%s, %s" % (table, traffic))
                      for (table, traffic, device), (mine, path) in samples.items()],
                     SIZES, rounds, settings, note)
     return [{"dut": device.name, "method": device.method, "link": "memif", "routed": True,

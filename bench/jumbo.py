@@ -62,14 +62,14 @@ def chosen():
 
 def measured(samples_of, all_devices, sizes, extra, rounds, settings, note):
     """{device: samples}, of devices in turn."""
-    samples = {}
+    samples, words = {}, "%d and %d B" % sizes
     for device in all_devices:
         why = device.available()
         if why:
             note("skipped: jumbo: %s %s: %s" % (device.name, device.method, why))
         else:
             samples[device] = samples_of()
-    measure.in_turn([(mine, device, ports, pattern, extra, "jumbo")
+    measure.in_turn([(mine, device, ports, pattern, extra, words)
                      for device, mine in samples.items() for pattern, ports in PATTERNS.items()],
                     sizes, rounds, settings, note)
     return samples

@@ -4,6 +4,7 @@ work."""
 import json
 import os
 import subprocess
+import sys
 import time
 
 import devices
@@ -13,6 +14,39 @@ Refused = devices.Refused
 KINDS = ("near", "busy", "far")  # of windows (tester/tester.h), the best first
 MARK = {"near": "", "busy": "b", "far": "f"}  # of a figure in a table
 WINDOWS_MIN = 5  # of a kind, for their median to say something
+
+
+class Progress:
+    """What is measured now, what is repeated and why: a line on the terminal that the next one
+    replaces; a line each where a file is."""
+    part = ""  # set by who measures it
+
+    def __call__(self, text=""):
+        """Without text: nothing more to say."""
+        terminal = sys.stderr.isatty()
+        if text:
+            text = "  %s%s" % (self.part and self.part + ": ", text)
+        if text or terminal:
+            print("\r\033[K" * terminal + text, end="" if terminal else "\n", file=sys.stderr,
+                  flush=True)
+
+
+progress = Progress()
+
+
+def lacking(kinds):
+    """Why rows are repeated. kinds: of the windows that each has so far, or None."""
+    had = [(kind, kinds.count(kind)) for kind in (*KINDS[1:], None) if kind in kinds]
+    return "%d row%s without near windows (%s)" % (len(kinds), "s" * (len(kinds) > 1), ", ".join(
+        "%d had %s" % (n, kind or "none of one kind") for kind, n in had))
+
+
+def turn(number, rounds, device, what="", kinds=()):
+    """In words: a round, or a repeat and why it is one. kinds: as of `lacking`."""
+    return "%s: %s%s%s" % (
+        "round %d of %d" % (number + 1, rounds) if number < rounds else
+        "repeat %d of at most %d" % (number + 1 - rounds, rounds),
+        device.label(), what and ", " + what, ": " + lacking(kinds) if kinds else "")
 
 
 class Settings:
@@ -130,7 +164,10 @@ def rate(run):
 
 def run_near(device, ports, pattern, size, settings, extra=()):
     """One run with near windows, if five attempts have one."""
-    for _ in range(5):
+    run, name = None, "%s, %s, %d B" % (device.label(), pattern, size)
+    for attempt in range(5):
+        progress(name + ("" if not attempt else ": attempt %d of 5: %s" % (
+            attempt + 1, lacking([rate(run["run"])[1]]))))
         run, = run_checked(device, ports, [pattern], [size], settings, extra)
         if rate(run["run"])[1] == "near":
             break
@@ -156,17 +193,20 @@ def run_checked(device, ports, patterns, sizes, settings, extra=()):
 
 def in_turn(todo, sizes, rounds, settings, note):
     """Rounds of all of `todo`, then up to as many more of what has no near window yet. todo: list
-    of (samples, device, ports, pattern, the tester's further arguments, name in notes)."""
+    of (samples, device, ports, pattern, the tester's further arguments, words for them)."""
     for number in range(2 * rounds):
         for samples, device, ports, pattern, extra, name in todo:
             again = [s for s in sizes if number < rounds or
                      samples.rates((pattern, s))[1] != "near"]
+            if not again:
+                continue
+            kinds = [samples.rates((pattern, s))[1] for s in again] if number >= rounds else []
+            progress(turn(number, rounds, device, "%s, %s" % (name, pattern), kinds))
             try:
-                for run in run_checked(device, ports, [pattern], again, settings,
-                                       extra) if again else []:
+                for run in run_checked(device, ports, [pattern], again, settings, extra):
                     samples.add(run)
             except Refused as why:
-                note("refused: %s: %s" % (name, why))
+                note("refused: %s: %s: %s" % (progress.part, name, why))
 
 
 def cpu_of_load(device, run, load, settings):

@@ -75,3 +75,20 @@ def all_of_it():
     now = datetime.datetime.now(datetime.timezone.utc)
     return {"date": now.isoformat(timespec="seconds"), "source": source(), "build": build(),
             "machine": machine()}
+
+
+def flat(value, prefix=""):
+    """{"a.b": value} of {"a": {"b": value}}"""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, member in value.items() for k, v in flat(
+        member, prefix + "." * bool(prefix) + name).items()}
+
+
+def differences(base, new, parts=("source", "build", "machine")):
+    """[(what, of base, of new)] of two origins. Free huge pages come and go."""
+    a, b = ({k: v for part in parts for k, v in flat(r.get(part, {}), part).items()}
+            for r in (base, new))
+    return [(key, a.get(key, "not told"), b.get(key, "not told"))
+            for key in dict.fromkeys(list(a) + list(b))
+            if a.get(key) != b.get(key) and not key.endswith("huge_pages_free")]

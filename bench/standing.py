@@ -8,6 +8,7 @@ As Markdown, which `make bench` prints and docs/measurements.md has, and as HTML
 import html
 
 import measure
+import results
 
 OURS = "p2pnic, best of its methods"
 # What no peer is: the tester's own maximum, and the least that a device could do.
@@ -109,23 +110,25 @@ def lines(link, rows):
     return out
 
 
+def groups(result):
+    """[(link, family, pattern, rows)]: what is shown side by side."""
+    families = [("IPv4", result["throughput"] + results.copy_loops(result)),
+                ("IPv6", result.get("ipv6", [])),
+                ("IPv4, jumbo", [r for r in result.get("jumbo", [])
+                                 if r["frame_bytes"] > FRAME_MAX])]
+    out = {}
+    for family, rows in families:
+        for r in rows:
+            if r["mpps"]:
+                out.setdefault((r["link"], family, r["pattern"]), []).append(r)
+    return [(*key, rows) for key, rows in out.items()]
+
+
 def tables(result):
     """[(title, frame sizes, lines)] of what was measured with p2pnic in it."""
-    families = [("IPv4", result["throughput"] + [
-        {"dut": "copy loop", "method": "-", "link": "memif", **r, "mpps": r["copy_loop_mpps"]}
-        for r in result["limit"]])]
-    families += [("IPv6", result.get("ipv6", [])),
-                 ("IPv4, jumbo", [r for r in result.get("jumbo", [])
-                                  if r["frame_bytes"] > FRAME_MAX])]
-    out = []
-    for family, rows in families:
-        rows = [r for r in rows if r["mpps"]]
-        for link, pattern in dict.fromkeys((r["link"], r["pattern"]) for r in rows):
-            some = [r for r in rows if (r["link"], r["pattern"]) == (link, pattern)]
-            if ours_of(some):
-                out.append(("%s, %s, %s" % (link, family, pattern),
-                            sorted({r["frame_bytes"] for r in some}), lines(link, some)))
-    return out
+    return [("%s, %s, %s" % (link, family, pattern), sorted({r["frame_bytes"] for r in some}),
+             lines(link, some))
+            for link, family, pattern, some in groups(result) if ours_of(some)]
 
 
 def markdown(result):

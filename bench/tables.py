@@ -28,6 +28,9 @@ class Table(devices.P2pnic):
         super().__init__("wr")
         self.table, self.routes = table, routes
 
+    def label(self):
+        return "%s, %s table" % (super().label(), self.table)
+
     def configuration(self, run):
         return super().configuration(run).partition("routes:\n")[0] + self.routes
 

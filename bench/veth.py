@@ -12,7 +12,6 @@ import glob
 import json
 import os
 import subprocess
-import sys
 import time
 
 import devices
@@ -277,9 +276,7 @@ def rows(samples_of, wanted, quick, rounds, settings, note):
     samples = {d: samples_of() for d in chosen}
     for number in range(rounds):
         for device in chosen:
-            print("  veth, round %d of %d: %-38s" % (
-                number + 1, rounds, device.name + " " + device.method), end="\r", file=sys.stderr,
-                  flush=True)
+            measure.progress(measure.turn(number, rounds, device))
             why = device.available()
             if why:
                 note("skipped: %s %s: %s" % (device.name, device.method, why))
@@ -295,7 +292,6 @@ def rows(samples_of, wanted, quick, rounds, settings, note):
                 note("refused: %s" % why)
             except subprocess.CalledProcessError as why:
                 note("skipped: %s: %s" % (device.name, (why.stderr or str(why)).strip()))
-    print(" " * 74, end="\r", file=sys.stderr)
     wire = samples[chosen[-1]]
     out = []
     for device in chosen[:-1]:

@@ -20,6 +20,7 @@ import devices  # noqa: E402
 import figures  # noqa: E402
 import measure  # noqa: E402
 import origin  # noqa: E402
+import results  # noqa: E402
 import standing  # noqa: E402
 import veth  # noqa: E402
 from network import P2PNIC  # noqa: E402
@@ -48,31 +49,63 @@ STEADY = [60.0, 61.0, 60.5]
 def test_slower(tmp_path):
     done = compared(tmp_path, [row("p2pnic", 64, STEADY)], [row("p2pnic", 64, [55, 56, 57])])
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 rows judged, 1 slower\n  p2pnic wr, memif, 1in-1out, 64 B" in done.stdout
+    assert "compare: 1 rows of p2pnic: 1 slower, 0 faster, " in done.stdout
+    assert "\n  slower: p2pnic wr, memif, 1in-1out, 64 B" in done.stdout
+    assert "nothing is known" not in done.stdout
 
 
-@pytest.mark.parametrize("new", [
-    [60.2, 60.8, 61.1],  # the same
-    [70.0, 71.0, 72.0],  # faster
-    [50.0, 51.0, 62.0],  # a lower median, but their ranges overlap
-    [59.8, 59.9, 59.95],  # surely slower, by less than 3 %
+@pytest.mark.parametrize("new, verdict", [
+    ([60.2, 60.8, 61.1], "as fast"),
+    ([70.0, 71.0, 72.0], "faster"),
+    ([59.8, 59.9, 59.95], "as fast"),  # surely slower, by less than 3 %
+    ([50.0, 51.0, 62.0], "undecided"),  # a lower median, but their ranges overlap
 ])
-def test_not_slower(tmp_path, new):
+def test_not_slower(tmp_path, new, verdict):
     done = compared(tmp_path, [row("p2pnic", 64, STEADY)], [row("p2pnic", 64, new)])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 rows judged, 0 slower" in done.stdout
+    assert done.returncode == (2 if verdict == "undecided" else 0), done.stdout + done.stderr
+    assert "90 %%  %s\n" % verdict in done.stdout
+    assert "1 rows of p2pnic: 0 slower" in done.stdout and "1 %s" % verdict in done.stdout
+    assert ("nothing is known" in done.stdout) == (verdict == "undecided")
+
+
+def test_all_parts_are_compared(tmp_path):
+    """What is only in one part, each by its own name; a copy loop's rate is no verdict's."""
+    base, new = ({
+        "throughput": [], "limit": [{"pattern": "4in-4out", "frame_bytes": 64, "kind": "near",
+                                     "copy_loop_mpps": rate, "rates": [rate] * 3}],
+        "scale": [{**row("p2pnic", 64, [rate] * 3), "nics": nics} for nics in (2, 16)],
+        "ipv6_tables": [{**row("p2pnic", 64, [rate] * 3), "table": "large", "traffic": "zipf"}],
+        "jumbo": [{**row("p2pnic", 64, [rate] * 3), "buffer_bytes": 2048}],
+        "cost": [{**row("p2pnic", 64, [rate] * 3), "feature": "VLANs"},
+                 {**row("p2pnic", 64, [rate] * 3), "feature": "none", "mpps": None}]}
+        for rate in (60.0, 50.0))
+    paths = []
+    for name, result in (("base", base), ("new", new)):
+        paths.append(str(tmp_path / name))
+        with open(paths[-1], "w", encoding="utf8") as out:
+            json.dump(result, out)
+    done = subprocess.run(["/usr/bin/python3", "-B", os.path.join(BENCH, "compare.py"), *paths],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "5 rows of p2pnic: 5 slower" in done.stdout, done.stdout
+    for name in ("scale: p2pnic wr, 16 NICs, memif, 1in-1out, 64 B",
+                 "ipv6_tables: p2pnic wr, large, zipf, memif, 1in-1out, 64 B",
+                 "jumbo: p2pnic wr, buffers of 2048 B, memif, 1in-1out, 64 B",
+                 "cost: p2pnic wr, VLANs, memif, 1in-1out, 64 B"):
+        assert "\n  slower: " + name in done.stdout
+    assert "\ncopy loop -, memif, 4in-4out, 64 B" in done.stdout
 
 
 @pytest.mark.parametrize("base, new, says", [
     (row("p2pnic", 64, STEADY), row("p2pnic", 64, [30, 31, 32], "far"), "near and far windows"),
     (row("p2pnic", 64, [60.0]), row("p2pnic", 64, [50.0]), "too few runs"),
     (row("l3fwd", 64, STEADY), row("l3fwd", 64, [30, 31, 32]), "l3fwd"),  # a peer
-    (row("p2pnic", 64, STEADY), row("p2pnic", 512, STEADY), "no row"),
+    (row("p2pnic", 64, STEADY), row("p2pnic", 512, STEADY), "0 rows"),
 ])
 def test_nothing_to_judge(tmp_path, base, new, says):
     done = compared(tmp_path, [base], [new])
     assert done.returncode == 2, done.stdout + done.stderr
-    assert says in done.stdout and "no row had enough runs" in done.stdout
+    assert says in done.stdout
+    assert "0 slower, 0 faster, 0 as fast, 0 undecided" in done.stdout
 
 
 def test_says_what_differs(tmp_path):
@@ -227,10 +260,12 @@ def test_figures_of_tables(drawn):
 
 
 def test_report():
-    text = figures.report(throughput(notes=["refused: a: <b>", "skipped: c", "tables: d"]), ["e"])
+    parts = {"latency": {"notes": ["refused: a: <b>", "skipped: c"]},
+             "tables": {"notes": ["tables: d", "skipped: c"]}}
+    text = figures.report(throughput(parts=parts), ["e"])
     missing, notes = text.split("<h2>Refused and skipped</h2>")[1].split("<h2>Notes</h2>")
     assert "refused: a: &lt;b&gt;" in missing and "skipped: c" in missing and "d" in notes
-    assert "tables: d" not in missing and "A&lt;B" in text
+    assert missing.count("skipped: c") == 1 and "tables: d" not in missing and "A&lt;B" in text
     assert "Medians of 1 to 3 runs of each device" in text
     once = throughput()
     for one in once["throughput"]:
@@ -382,3 +417,121 @@ def test_origin():
         assert len(told["source"]["commit"]) == 40 and told["source"]["dirty"] in (True, False)
     if os.path.exists(os.path.join(ROOT, "build", "build.ninja")):
         assert told["build"]["version"] and told["build"]["options"]["buildtype"]
+
+
+# --- Parts, and what is said meanwhile ------------------------------------------------------------
+
+@pytest.fixture(name="origins")
+def made_up_origin(monkeypatch):
+    """What this tree, build and machine are said to be."""
+    told = {"date": "today", "source": {"commit": "c0ffee", "dirty": False},
+            "build": {"version": "gcc 12"}, "machine": {"kernel": "6.1", "huge_pages_free": 0}}
+    monkeypatch.setattr(origin, "all_of_it", lambda: json.loads(json.dumps(told)))
+    return told
+
+
+def test_parts_of():
+    assert results.parts_of("veth, latency throughput") == ["throughput", "latency", "veth"]
+    with pytest.raises(SystemExit, match="^bench: latencies: no such part; there are throughput"):
+        results.parts_of("latency,latencies")
+
+
+def test_parts(tmp_path, origins):
+    """A part that is measured again takes the place of its rows and notes, and of no others."""
+    path = str(tmp_path / "new" / "results.json")
+    result = results.to_complete(path, False)
+    memif, other = row("p2pnic", 64, STEADY), {**row("p2pnic", 64, STEADY), "link": "veth"}
+    results.put(result, "veth", {"throughput": [other]}, 60, 3, ["a", "b"])
+    results.put(result, "throughput", {"throughput": [memif], "limit": [1]}, 600.4, 3, ["b"])
+    results.put(result, "cpu", {"cpu": [2]}, 9, 1, [])
+    results.write(result, path)
+    assert os.listdir(tmp_path / "new") == ["results.json"]
+    origins["machine"]["huge_pages_free"] = 512  # nobody's difference
+    again = results.to_complete(path, False)
+    assert again["throughput"] == [memif, other] and results.notes_of(again) == ["a", "b"]
+    assert results.durations(again) == "veth 60 s, throughput 600 s, cpu 9 s"
+    results.put(again, "veth", {"throughput": [{**other, "mpps": 1.0}]}, 50, 1, ["c"])
+    assert again["throughput"] == [memif, {**other, "mpps": 1.0}]
+    assert (again["limit"], again["cpu"], results.notes_of(again)) == ([1], [2], ["c", "b"])
+    results.set_aside(path)
+    assert os.listdir(tmp_path / "new") == ["results.previous.json"]
+    results.set_aside(path)  # nothing is there
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda o: o["source"].update(commit="bad"), "source.commit: c0ffee there, bad now"),
+    (lambda o: o["source"].update(dirty=True), "source.dirty: False there, True now"),
+    (lambda o: o["build"].update(version="gcc 13"), "build.version: gcc 12 there, gcc 13 now"),
+    (lambda o: o["machine"].update(kernel="6.2"), "machine.kernel: 6.1 there, 6.2 now"),
+])
+def test_parts_of_elsewhere(tmp_path, origins, change, says):
+    path = str(tmp_path / "results.json")
+    result = results.new(False)
+    results.write(result, path)
+    change(origins)
+    assert results.to_complete(path, False) == results.new(False)  # nothing was measured yet
+    results.put(result, "cpu", {"cpu": []}, 1, 1, [])
+    results.write(result, path)
+    with pytest.raises(SystemExit, match=re.escape(says)):
+        results.to_complete(path, False)
+
+
+def test_parts_that_cannot_be_told_apart(tmp_path, origins):
+    """Files that differ from the commit may differ from each other; a quick bench's rows are few;
+    what is no result at all is not overwritten."""
+    path = tmp_path / "results.json"
+    origins["source"]["dirty"] = True
+    result = results.new(False)
+    results.put(result, "cpu", {"cpu": []}, 1, 1, [])
+    results.write(result, str(path))
+    with pytest.raises(SystemExit, match="whether they were the same is not known"):
+        results.to_complete(str(path), False)
+    with pytest.raises(SystemExit, match="bench-quick and bench do not share results"):
+        results.to_complete(str(path), True)
+    for text in ("{}", "[]", "{"):
+        path.write_text(text)
+        with pytest.raises(SystemExit, match="results.json: no results to add parts to"):
+            results.to_complete(str(path), False)
+
+
+def scripted(monkeypatch, script):
+    """Runs are made up. script: {frame size: [kind of windows of each run, or None]}"""
+    def run_checked(_, __, patterns, sizes, *___):
+        out = []
+        for size in sizes:
+            had = script[size].pop(0)
+            out.append({"pattern": patterns[0], "frame_bytes": size, "run": {
+                k: {"windows": 8 if k == had else 0, "mpps": 1.0} for k in measure.KINDS}})
+        return out
+
+    monkeypatch.setattr(measure, "run_checked", run_checked)
+    monkeypatch.setattr(measure.progress, "part", "part")
+
+
+def in_turn(device, samples):
+    measure.in_turn([(samples, device, 2, "1in-1out", [], "words")], [64, 512], 2, None, print)
+
+
+def throughput_of(device, _):
+    bench.throughput([device], ["1in-1out"], [64, 512], 2, None, None, print)
+
+
+@pytest.mark.parametrize("way, name", [(in_turn, "p2pnic wr, words, 1in-1out"),
+                                       (throughput_of, "p2pnic wr, 2 ports")])
+def test_progress_of_rounds(monkeypatch, capsys, way, name):
+    """What is repeated, and why: by the windows that its rows had."""
+    scripted(monkeypatch, {64: ["busy", "busy", "near"], 512: [None, "far", "far", "far"]})
+    way(devices.P2pnic("wr"), bench.Samples())
+    assert capsys.readouterr().err.splitlines() == ["  part: " + text for text in (
+        "round 1 of 2: " + name, "round 2 of 2: " + name,
+        "repeat 1 of at most 2: %s: 2 rows without near windows (1 had busy, 1 had far)" % name,
+        "repeat 2 of at most 2: %s: 1 row without near windows (1 had far)" % name)]
+
+
+def test_progress_of_attempts(monkeypatch, capsys):
+    scripted(monkeypatch, {64: ["busy", None, "near"]})
+    measure.run_near(devices.P2pnic("wr"), 2, "1in-1out", 64, None)
+    name = "  part: p2pnic wr, 1in-1out, 64 B"
+    assert capsys.readouterr().err.splitlines() == [
+        name, name + ": attempt 2 of 5: 1 row without near windows (1 had busy)",
+        name + ": attempt 3 of 5: 1 row without near windows (1 had none of one kind)"]
