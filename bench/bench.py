@@ -155,12 +155,12 @@ def throughput_rows(samples):
 
 
 def best(rows, key, dut, *methods):
-    """The row with the highest rate, of those with the best kind of windows; or None. dut: the name
-    without role and rings."""
+    """The row with the highest rate (standing.choose), or None. dut: the name without role and
+    rings."""
     found = [r for r in rows if r["dut"].split()[0] == dut and
              r["method"] in (methods or ("-",)) and
              (r["pattern"], r["frame_bytes"]) == key and r["link"] == "memif" and r["routed"]]
-    return max(found, key=lambda r: (-measure.KINDS.index(r["kind"]), r["mpps"])) if found else None
+    return max(found, key=lambda r: r["mpps"], default=None)
 
 
 CONDITIONS = [("64 light", 64, 10e3), ("64 quarter", 64, wire_pps(64) / 4),
@@ -341,15 +341,15 @@ def main():
         devices.BENCH, "only.json" if arguments.only else "results.json")
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: needs two processors, one for the device and one for the tester")
-    if arguments.parts is not None and not arguments.only:
-        result = results.to_complete(output, arguments.quick)
-    else:
-        result = results.new(arguments.quick)
-        results.set_aside(output)
 
     # Ended from outside it still stops devices and gives back pages.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
     with devices.HugePages(512):
+        if arguments.parts is not None and not arguments.only:
+            result = results.to_complete(output, arguments.quick)
+        else:
+            result = results.new(arguments.quick)
+            results.set_aside(output)
         bench(arguments, parts, result, output)
     print_tables(result)
     for text in results.notes_of(result):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import devices
+import measure
 import results
 import standing
 
@@ -89,49 +90,74 @@ def extent(row):
 
 
 def ratios(lines):
-    """{p2pnic's line: {size: to the best peer that routes}}"""
+    """{p2pnic's line: {size: (to the best peer that routes, whether both had windows of one
+    kind)}}"""
     peers = [mine for name, mine in lines.items() if not name.startswith("p2pnic")]
     out = {}
     for name, mine in lines.items():
         for size, row in mine.items():
-            beside = [p[size]["mpps"] for p in peers if size in p and p[size]["routed"]]
+            beside = [p[size] for p in peers if size in p and p[size]["routed"]]
             if name.startswith("p2pnic") and beside:
-                out.setdefault(name, {})[size] = row["mpps"] / max(beside)
+                best_peer = max(beside, key=lambda r: r["mpps"])
+                out.setdefault(name, {})[size] = (row["mpps"] / best_peer["mpps"],
+                                                  row["kind"] == best_peer["kind"])
     return out
+
+
+def rate_plots(lines, sizes, data):
+    """gnuplot's plots of all lines, with the range of their runs; data: blocks so far."""
+    plots, marks, known = [], [], list(STYLES)
+    for name in sorted(lines, key=lambda n: known.index(n) if n in known else len(known)):
+        rows = sorted(lines[name].items())
+        plots.append('$d%d using 1:2:3:4 with yerrorlines %s title "%s"' % (
+            len(data), style(name), name))
+        data.append(block(len(data), [(sizes.index(size), *("%.4f" % mpps for mpps in extent(row)))
+                                      for size, row in rows]))
+        marks += [(sizes.index(size), "%.4f" % row["mpps"], measure.MARK[row["kind"]])
+                  for size, row in rows if measure.MARK[row["kind"]]]
+    if marks:
+        plots.append("$d%d using 1:2:3 with labels offset 1,0.3 notitle" % len(data))
+        data.append(block(len(data), marks))
+    return plots
+
+
+def ratio_plots(lines, sizes, data):
+    """The same of p2pnic's ratios; at each size the best one is told in figures."""
+    plots, best_of = [], {}
+    for name, points in ratios(lines).items():
+        plots.append("$d%d using 1:2 with linespoints %s notitle" % (len(data), style(name)))
+        data.append(block(len(data), [(sizes.index(size), "%.3f" % ratio)
+                                      for size, (ratio, _) in sorted(points.items())]))
+        for size, point in points.items():
+            best_of[size] = max(point, best_of.get(size, point))
+    if plots:
+        plots.append("$d%d using 1:2:3 with labels offset 0,0.8 notitle" % len(data))
+        data.append(block(len(data), [
+            (sizes.index(size), "%.3f" % ratio, "%s%.2f" % ("~" * (not alike), ratio))
+            for size, (ratio, alike) in sorted(best_of.items())]))
+    return plots
 
 
 def throughput_script(title, rows):
     """Rates with the range of their runs, above; below, p2pnic's ratio to the best peer."""
     lines, sizes = standing.lines_of(rows), sorted({r["frame_bytes"] for r in rows})
-    data, rates, parts, numbers = "", [], [], 0
-    known = list(STYLES)
-    for name in sorted(lines, key=lambda n: known.index(n) if n in known else len(known)):
-        data += block(numbers, [(sizes.index(size), *("%.4f" % mpps for mpps in extent(row)))
-                                for size, row in sorted(lines[name].items())])
-        rates.append('$d%d using 1:2:3:4 with yerrorlines %s title "%s"' % (
-            numbers, style(name), name))
-        numbers += 1
-    for name, points in ratios(lines).items():
-        data += block(numbers, [(sizes.index(size), "%.3f" % r)
-                                for size, r in sorted(points.items())])
-        parts.append("$d%d using 1:2 with linespoints %s notitle" % (numbers, style(name)))
-        if name.endswith(" wr"):
-            parts.append("$d%d using 1:2:(sprintf('%%.2f', $2)) with labels offset 0,0.8 tc rgb "
-                         "'#0072b2' notitle" % numbers)
-        numbers += 1
+    data = []
+    rates, parts = rate_plots(lines, sizes, data), ratio_plots(lines, sizes, data)
     tics = ", ".join("'%d' %d" % (size, place) for place, size in enumerate(sizes))
-    script = data + """set grid
+    script = "".join(data) + """set grid
 set xtics (%s)
 set xrange [-0.3:%.1f]
 set lmargin at screen 0.08
 set rmargin at screen 0.71
 """ % (tics, len(sizes) - 0.7)
+    marked = {r["kind"] for mine in lines.values() for r in mine.values()} - {"near"}
     upper = """set title "%s"
-set ylabel 'Mpps; bars: all runs'
+set ylabel 'Mpps; bars: all runs%s'
 set yrange [0:*]
 set key at screen 0.715, screen 0.94 left top reverse Left
-""" % title
-    below = "set xlabel 'frame, bytes with FCS'\n"
+""" % (title, "".join("; %s: %s windows" % (measure.MARK[k], k) for k in sorted(marked)))
+    below = "set xlabel 'frame, bytes with FCS%s'\n" % (
+        "; ~: rates of unlike windows" * any("~" in points for points in data))
     if not parts:
         return script + upper + below + "plot " + ", ".join(rates) + "\n"
     return script + "set multiplot\nset tmargin at screen 0.94\nset bmargin at screen 0.42\n" + \

@@ -209,18 +209,38 @@ def test_figures_of_throughput(drawn):
     assert "0 1.494\n" in ipv4  # to the zero-copy l3fwd: testpmd does not route
     for script in (ipv4, ipv6):
         assert figures.style("p2pnic wr") + ' title "p2pnic wr"' in script
+        assert "unlike windows" not in script and "; b: " not in script
     # Who has no colour yet gets one, and keeps it.
     assert figures.style("a stranger") == figures.style("a stranger") != figures.style("another")
 
 
+def test_figures_mark_unlike_windows(drawn):
+    """Points of other than near windows; the best ratio at a size is told, and so is that its two
+    rates are of unlike windows. Jumbo frames have figures of their own."""
+    result = throughput()
+    result["throughput"][2]["kind"] = "busy"
+    result["throughput"].append({**result["throughput"][0], "method": "rd", "mpps": 81.0})
+    result["jumbo"] = [dict(r, frame_bytes=size) for r in result["throughput"]
+                       for size in (1518, 9018)]
+    assert figures.throughput_figures(result, "") == [
+        "throughput-memif-ipv4-1in-1out", "throughput-memif-ipv4-jumbo-1in-1out"]
+    ipv4, jumbo = drawn.values()
+    assert "0 40.5000 b\n" in ipv4 and "; b: busy windows'" in ipv4
+    assert "0 2.000 ~2.00\n" in ipv4 and "~1.49" not in ipv4
+    assert "FCS; ~: rates of unlike windows'" in ipv4
+    assert "set xtics ('9018' 0)" in jumbo
+
+
 def test_standing():
     """A peer that is ahead is bold, with its reason, at the sizes where it is; limits are not. ~:
-    windows of another kind than ours."""
+    windows of another kind than ours. Of a device's rows the fastest counts, of whatever
+    windows."""
     result = throughput()
     rows = result["throughput"]
     rows += [{**rows[0], "frame_bytes": 1518, "mpps": 10.0},
              {**rows[0], "frame_bytes": 1518, "mpps": 11.0, "method": "hy"},
-             {**rows[0], "frame_bytes": 1518, "mpps": 90.0, "method": "rd", "kind": "busy"},
+             {**rows[0], "frame_bytes": 1518, "mpps": 10.5, "method": "rd", "kind": "busy"},
+             {**rows[1], "mpps": 30.0, "kind": "busy", "dut": "l3fwd fib server 512"},
              {**rows[0], "frame_bytes": 1518, "mpps": 99.0, "method": "bn"},
              {**rows[2], "frame_bytes": 1518, "mpps": 12.0}, {**rows[0], "link": "veth"},
              {**rows[0], "link": "veth", "dut": "a<b", "method": "-", "mpps": 61.0},
@@ -233,7 +253,7 @@ def test_standing():
     assert text == ["", "| memif, IPv4, 1in-1out, Mpps | 64 B | 1518 B | why ahead |",
                     "|---|---|---|---|",
                     "| p2pnic, best of its methods | 60.50 wr | 11.00 hy | |",
-                    "| l3fwd, copying | 20.00 | | |",
+                    "| l3fwd, copying | 30.00b | | |",
                     "| l3fwd, zero-copy | 40.50 | **12.00** | %s |" %
                     standing.REASONS["memif", "l3fwd, zero-copy"],
                     "| testpmd (fixed ports) | **~99.00f** | | %s |" %
