@@ -62,13 +62,28 @@ static unsigned largest_mtu(const struct config *c)
 	return mtu + (c->router->check_number ? P2PNIC_CHECK_BYTES : 0);
 }
 
-/* As many as there can be, unless so many NICs, or so large buffers, would need too much packet
- * memory for them: each NIC has ring_slots buffers for each other. */
+/* Rd: what is on its way lies in them, too. As many as that takes for memif's rings, 512, to be full
+ * while others still find some (ring_slots). */
+static unsigned rx_buffers(const struct config_router *r)
+{
+	return r->method_number == P2PNIC_METHOD_READ ? 2048 : 1024;
+}
+
+/*
+ * As many as there can be, unless so many NICs, or so large buffers, would need too much packet
+ * memory for them: each NIC has ring_slots buffers for each other. Rd: a ring full of packets that
+ * nobody takes occupies a quarter of the ingress NIC's buffers at most. Half of them wait at its
+ * port; so some are left for other egresses.
+ */
 static unsigned ring_slots(const struct config *c, unsigned nics)
 {
 	const unsigned most = *c->router->buffer_bytes < P2PNIC_BUFFER_BYTES_MAX ? 16 : 4;
+	unsigned slots = nics <= most ? P2PNIC_RING_SLOTS_MAX : 256u;
 
-	return nics <= most ? P2PNIC_RING_SLOTS_MAX : 256u;
+	while (c->router->method_number == P2PNIC_METHOD_READ && slots > P2PNIC_RING_SLOTS_MIN &&
+		slots > *c->router->rx_buffers / 4)
+		slots /= 2;
+	return slots;
 }
 
 static struct fabric fabric_of(const struct config *c)
@@ -187,7 +202,7 @@ static int router(struct config *c)
 	if (!error)
 		error = number(&r->batch, P2PNIC_BATCH_DEFAULT);
 	if (!error)
-		error = number(&r->rx_buffers, 1024);
+		error = number(&r->rx_buffers, rx_buffers(r));
 	if (!error)
 		error = derive(c);
 	if (!error)

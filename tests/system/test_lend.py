@@ -14,6 +14,7 @@ from memif_peer import Server
 from network import Network, Router, eventually, inside, mac, processes_of
 
 LEND_FROM = 400
+MORE_THAN_ALL = 2200  # a NIC has 2048 own buffers
 
 
 def frame(length, seed, source=1, to=2):
@@ -146,6 +147,115 @@ def test_memif_peer_has_their_memory(tmp_path, tmp_path_factory, share):
             peers[0].send(packet)
             assert eventually(peers[1].receive, 20, "a packet")[34:] == packet[34:]
         assert fetched(router, "nic1") == (0 if share == "yes" else 100)
+    finally:
+        for peer in peers:
+            peer.close()
+        router.stop()
+    eventually(lambda: not processes_of(str(tmp_path)), what="the router's end")
+
+
+class Hostile(Server):
+    """A peer that has other NICs' packet memories, and gives nothing back."""
+
+    def __init__(self, path):
+        if os.path.exists(path):
+            os.unlink(path)
+        super().__init__(path)
+
+    def connect(self):
+        super().connect()
+        self.packets = [r for r in self.regions if r is not self.into.memory and
+                        r is not self.out.memory]
+        return self
+
+    def keeps(self):
+        """How many descriptors it has and keeps."""
+        return (self.into.head.value - self.into.tail.value) & 0xffff
+
+    def scribble(self, seed):
+        """Into all of them."""
+        junk = random.Random(seed).randbytes(1 << 20)
+        for region in self.packets:
+            for at in range(0, len(region), len(junk)):
+                region[at:at + len(junk)] = junk[:len(region) - at]
+
+
+HEADERS = [raw(Ether(dst=mac(0, 1), src=mac(0, 2)) /
+               IP(src="198.18.0.10", dst=f"198.18.{to}.10", len=28 + LEND_FROM) /
+               UDP(dport=9, len=8 + LEND_FROM, chksum=0)) for to in range(3)]
+
+
+def datagram(seed, to):
+    """From behind NIC 0."""
+    return HEADERS[to] + random.Random(seed).randbytes(LEND_FROM)
+
+
+def arrive(peers, to, count):
+    """So many packets from NIC 0, intact and in order."""
+    for first in range(0, count, 50):
+        packets = [datagram(seed, to) for seed in range(first, min(first + 50, count))]
+        for packet in packets:
+            peers[0].send(packet)
+        for packet in packets:
+            assert eventually(peers[to].receive, 20, "a packet")[34:] == packet[34:]
+
+
+@pytest.mark.hostile("a memif peer that writes into what it was lent, gives nothing back, dies")
+@pytest.mark.parametrize("method", ["rd", "hy"])
+def test_hostile_memif_peer(tmp_path, tmp_path_factory, method):
+    """Behind NIC 1. What NIC 0 receives goes on to NIC 2 all the while; once the peer has died, NIC
+    0 has its buffers back, and the next peer behind NIC 1 gets everything."""
+    sockets = [str(tmp_path_factory.mktemp("m") / "s") for _ in range(3)]
+    router = Router({
+        "nics": [{"name": f"nic{k}", "mac": mac(k, 1), "addresses": [f"198.18.{k}.1/24"],
+                  "port": {"type": "memif", "target": sockets[k], "options": "share=yes"}}
+                 for k in range(3)],
+        "neighbors": [{"nic": f"nic{k}", "address": f"198.18.{k}.10", "mac": mac(k, 2)}
+                      for k in range(3)]}, str(tmp_path))
+    router.config["router"]["method"] = method
+    if method == "hy":
+        router.config["router"]["lend_from"] = LEND_FROM
+    router.write()
+    peers = [Server(sockets[0]), Hostile(sockets[1]), Server(sockets[2])]
+    try:
+        router.start()
+        for peer in peers:
+            peer.connect()
+        eventually(lambda: all(row["link"] for row in router.show("port")), 20, "links")
+        processes = [(row["pid"], row["restarts"]) for row in router.show("nic")]
+        assert len(peers[1].packets) >= 3  # of all NICs
+        arrive(peers, 2, 10)
+
+        # It gives nothing back of more than all of NIC 0's buffers.
+        for seed in range(MORE_THAN_ALL):
+            peers[0].send(datagram(seed, 1))
+        assert eventually(peers[1].keeps, 20, "what it keeps") > 100
+        arrive(peers, 2, 100)
+        assert set(router.dropped()) <= {"ring-full", "no-buffer"}
+
+        # It writes everywhere: into what it was lent, and into what others receive.
+        for seed in range(10):
+            for k in range(8):
+                peers[0].send(datagram(8 * seed + k, 2))
+            peers[1].scribble(seed)
+            while peers[2].receive():
+                pass
+        last = datagram(MORE_THAN_ALL, 2)
+        peers[0].send(last)
+        eventually(lambda: (peers[2].receive() or b"")[34:] == last[34:], 20, "the last of these")
+        arrive(peers, 2, 100)
+
+        # It dies.
+        peers[1].close()
+        eventually(lambda: not router.show("port")[1]["link"], 20, "the link's end")
+        arrive(peers, 2, 100)
+        router.check_identity()
+        peers[1] = Hostile(sockets[1]).connect()
+        eventually(lambda: router.show("port")[1]["link"], 20, "the link")
+        arrive(peers, 1, MORE_THAN_ALL)
+        router.check_identity()
+        assert [(row["pid"], row["restarts"]) for row in router.show("nic")] == processes
+        assert fetched(router, "nic2") == 0
     finally:
         for peer in peers:
             peer.close()

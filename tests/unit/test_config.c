@@ -67,6 +67,31 @@ static void test_methods(void **state)
 	}
 }
 
+/* Rd: what is in a ring is in the ingress NIC's buffers, so one leaves some for the others. */
+static void test_rings_of_rd(void **state)
+{
+	static const struct {
+		const char *router;
+		unsigned ring_slots, rx_buffers;
+	} sizes[] = {{"{method: rd}", 512, 2048}, {"{method: rd, rx_buffers: 8192}", 1024, 8192},
+		{"{method: rd, rx_buffers: 4095}", 512, 4095},
+		{"{method: rd, rx_buffers: 64}", 16, 64},
+		{"{method: rd, ring_slots: 1024}", 1024, 2048}, {"{method: hy}", 1024, 1024}};
+
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		char text[256];
+		struct config *c;
+
+		snprintf(text, sizeof(text),
+			"router: %s\nnics:\n  - {name: a, port: {type: tap, target: t}}\n",
+			sizes[k].router);
+		c = load(text);
+		assert_int_equal(*c->router->ring_slots, sizes[k].ring_slots);
+		assert_int_equal(*c->router->rx_buffers, sizes[k].rx_buffers);
+		config_free(c);
+	}
+}
+
 /* The smallest that hold a packet of the largest MTU; rings and packet memory follow. */
 static void test_buffer_sizes(void **state)
 {
@@ -354,6 +379,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_rings_of_rd),
 		cmocka_unit_test(test_buffer_sizes),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_vlans),
