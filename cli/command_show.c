@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
+#include "cli/route_words.h"
 #include "cli/which_router.h"
 #include "router/api_client.h"
 #include "router/counters_json.h"
@@ -73,7 +74,6 @@ static const struct view {
 
 #define WHAT    "nic port ring counter drop route nexthop neighbor punt tap kernel router version"
 #define FILTERS "longer-prefixes via nic source"
-#define SOURCES "local neighbor static connected file kernel"
 
 #define CHECK    1003
 #define ONLY_NIC 1004
@@ -87,7 +87,7 @@ static const struct command_option options[] = {OPTION_JSON,
 
 static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, WHAT},
 	{"route", NULL, ARGUMENT_CHOICE, FILTERS}, {"route", "nic", ARGUMENT_NIC, NULL},
-	{"route", "via", ARGUMENT_TEXT, NULL}, {"route", "source", ARGUMENT_CHOICE, SOURCES}};
+	{"route", "via", ARGUMENT_TEXT, NULL}, {"route", "source", ARGUMENT_CHOICE, ROUTE_SOURCES}};
 
 const struct command_syntax show_syntax = {
 	.name = "show",
@@ -281,33 +281,6 @@ static int show_object(
 	return COMMAND_OK;
 }
 
-/* Words behind `route`: an address or a prefix, then filters. False: they make no sense. */
-static bool read_filters(json_t *request, char **word, int count)
-{
-	int k = 0;
-
-	if (k < count && !choice_has(FILTERS, word[k])) {
-		const bool prefix = strchr(word[k], '/');
-
-		json_object_set_new(request, prefix ? "prefix" : "to", json_string(word[k]));
-		k++;
-	}
-	while (k < count) {
-		const char *key = word[k++];
-
-		if (!choice_has(FILTERS, key))
-			return false;
-		if (!strcmp(key, "longer-prefixes")) {
-			json_object_set_new(request, "longer", json_true());
-			continue;
-		}
-		if (k == count || json_object_get(request, key))
-			return false;
-		json_object_set_new(request, key, json_string(word[k++]));
-	}
-	return true;
-}
-
 int command_show(int argc, char **argv)
 {
 	struct which_router router = {.command = "show"};
@@ -352,7 +325,7 @@ int command_show(int argc, char **argv)
 	request = json_pack("{s:s, s:s*}", "show", what, "nic", nic);
 	if (strcmp(what, "route") != 0 ? checked || optind != argc
 		: checked              ? nic || optind != argc
-				       : !read_filters(request, argv + optind, argc - optind)) {
+			  : !route_words(request, FILTERS, argv + optind, argc - optind)) {
 		json_decref(request);
 		return command_refuse(&line);
 	}

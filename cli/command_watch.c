@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/command.h"
 #include "cli/command_line.h"
+#include "cli/route_words.h"
 #include "cli/which_router.h"
 #include "router/api_client.h"
 
@@ -9,7 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#define WHAT     "nic port neighbor counter drop table"
+#define WHAT     "nic port neighbor counter drop table route"
+#define FILTERS  "longer-prefixes source"
 #define STATES   "nic port neighbor"
 #define INTERVAL 1003
 
@@ -17,18 +19,22 @@ static const struct command_option options[] = {OPTION_JSON,
 	{"interval", INTERVAL, ARGUMENT_NUMBER, "MS", "of counter, drop and table (1000)", NULL},
 	WHICH_ROUTER_OPTIONS, OPTION_HELP};
 
-static const struct command_word words[] = {
-	{NULL, NULL, ARGUMENT_CHOICE, WHAT}, {"*", NULL, ARGUMENT_CHOICE, WHAT}};
+static const struct command_word words[] = {{NULL, NULL, ARGUMENT_CHOICE, WHAT},
+	{"*", NULL, ARGUMENT_CHOICE, WHAT}, {"route", NULL, ARGUMENT_CHOICE, FILTERS},
+	{"route", "source", ARGUMENT_CHOICE, ROUTE_SOURCES}};
 
 const struct command_syntax watch_syntax = {
 	.name = "watch",
 	.usage =
 		"usage: p2pnic watch [WHAT...] [-j] [--interval MS] [--name NAME | --runtime DIR]\n"
+		"       p2pnic watch [WHAT...] route [ADDRESS | PREFIX [longer-prefixes]] [source "
+		"SOURCE]\n"
 		"\n"
 		"Prints a line for whatever changes in a running router, until it ends. WHAT: nic, "
 		"port,\n"
 		"neighbor (these three without a WHAT); or what is said at an interval: counter, "
-		"drop, table.\n",
+		"drop, table.\n"
+		"route: routes that are added, replaced or gone, as the NICs have them.\n",
 	.options = options,
 	COMMAND_WORDS(words),
 };
@@ -60,6 +66,19 @@ static void print_time(void)
 	printf("%s.%03ld  ", text, now.tv_nsec / 1000000);
 }
 
+static void print_route(const json_t *row)
+{
+	const json_t *backup = json_object_get(row, "backup");
+
+	printf("%s %s %s", text_of(row, "prefix"), text_of(row, "source"), text_of(row, "kind"));
+	if (json_object_get(row, "nic"))
+		printf(" %s %s", text_of(row, "nic"), text_of(row, "mac"));
+	if (json_object_get(row, "next_hops"))
+		printf(", %lld next hops", number_of(row, "next_hops"));
+	if (backup)
+		printf(", backup %s", text_of(backup, "nic"));
+}
+
 static void print_row(const char *what, const json_t *row)
 {
 	const char *fault = text_of(row, "fault");
@@ -81,6 +100,8 @@ static void print_row(const char *what, const json_t *row)
 			number_of(row, "punted"));
 	else if (!strcmp(what, "drop"))
 		printf("%s: %lld", text_of(row, "reason"), number_of(row, "packets"));
+	else if (!strcmp(what, "route"))
+		print_route(row);
 	else
 		printf("%lld routes, %lld patches, %lld loads", number_of(row, "routes"),
 			number_of(row, "patches"), number_of(row, "loads"));
@@ -89,6 +110,7 @@ static void print_row(const char *what, const json_t *row)
 /* A line of the watch; its answer is none. */
 static bool print(void *context, const json_t *line)
 {
+	static const char *const flag[] = {"added", "replaced", "gone"};
 	const bool json = *(const bool *)context;
 	const char *what = json_string_value(json_object_get(line, "event"));
 	const json_t *row = json_object_get(line, "row");
@@ -101,8 +123,9 @@ static bool print(void *context, const json_t *line)
 		print_time();
 		printf("%-8s  ", what);
 		print_row(what, row);
-		if (json_is_true(json_object_get(line, "gone")))
-			printf(", gone");
+		for (unsigned k = 0; k < sizeof(flag) / sizeof(*flag); k++)
+			if (json_is_true(json_object_get(line, flag[k])))
+				printf(", %s", flag[k]);
 	}
 	putchar('\n');
 	return fflush(stdout) == 0 && !ferror(stdout);
@@ -111,7 +134,7 @@ static bool print(void *context, const json_t *line)
 int command_watch(int argc, char **argv)
 {
 	struct which_router router = {.command = "watch"};
-	json_t *what = json_array(), *request;
+	json_t *what = json_array(), *how = json_pack("{s:o}", "what", what);
 	const char *states = STATES;
 	unsigned long interval = 1000;
 	char one[CHOICE_BYTES];
@@ -135,21 +158,25 @@ int command_watch(int argc, char **argv)
 	}
 	if (result == COMMAND_GO)
 		result = line.status;
-	for (; optind < argc && result == COMMAND_GO; optind++)
-		if (!choice_has(WHAT, argv[optind]))
+	for (; optind < argc && result == COMMAND_GO && choice_has(WHAT, argv[optind]); optind++)
+		json_array_append_new(what, json_string(argv[optind]));
+	if (result == COMMAND_GO && optind < argc) {
+		if (!json_array_size(what) || strcmp(argv[optind - 1], "route") != 0)
 			result = command_no_such(&line, "thing to watch", argv[optind], WHAT);
-		else
-			json_array_append_new(what, json_string(argv[optind]));
+		else if (!route_words(how, FILTERS, argv + optind, argc - optind))
+			result = command_refuse(&line);
+	}
 	if (result != COMMAND_GO) {
-		json_decref(what);
+		json_decref(how);
 		return result;
 	}
 	if (!json_array_size(what))
 		while (choice_next(&states, one))
 			json_array_append_new(what, json_string(one));
 	which_router_settle(&router);
-	request = json_pack("{s:{s:o, s:i}}", "watch", "what", what, "interval_ms", (int)interval);
-	if (!api_watch(router.runtime, router.own, request, print, &json, &error))
+	json_object_set_new(how, "interval_ms", json_integer((json_int_t)interval));
+	if (!api_watch(router.runtime, router.own, json_pack("{s:o}", "watch", how), print, &json,
+		    &error))
 		return COMMAND_OK; /* nobody reads it any more */
 	fprintf(stderr, "p2pnic watch: %s\n", error.text);
 	return COMMAND_FAILED;

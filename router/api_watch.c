@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A line is {"event": KIND, "row": {…}}, with "initial": true of what was there already, or
- * "gone": true.
+ * "gone": true; of routes always one of "added", "replaced", "gone".
  */
 #include "router/api_watch.h"
 #include "router/api.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINES_BYTES (64u << 10) /* of the beginning, or of counters, at a time */
+#define LINES_BYTES (64u << 10) /* of the beginning, of counters or of routes, at a time */
 #define TELL_MOST   128u        /* changes of neighbours in a turn of the loop */
 
 enum watch_what {
@@ -23,6 +23,7 @@ enum watch_what {
 	WATCH_COUNTER,
 	WATCH_DROP,
 	WATCH_TABLE,
+	WATCH_ROUTE, /* the last one: the others are said between its rows */
 	WATCH_WHATS
 };
 
@@ -30,7 +31,7 @@ enum watch_what {
 #define COUNTERS (1u << WATCH_COUNTER | 1u << WATCH_DROP | 1u << WATCH_TABLE)
 
 static const char *const name[WATCH_WHATS] = {
-	"nic", "port", "neighbor", "counter", "drop", "table"};
+	"nic", "port", "neighbor", "counter", "drop", "table", "route"};
 
 /* Of one NIC and its port, as last told. */
 struct watch_nic {
@@ -67,18 +68,17 @@ static json_t *table_row(const struct router *r)
 		(int)r->reloads);
 }
 
-static void add_line(struct watch *w, enum watch_what what, json_t *row, const char *flag)
+static void begin_line(struct buffer *b, enum watch_what what)
 {
-	struct buffer *b = &w->lines;
-
-	if (b->bytes > WATCH_BYTES || b->failed) {
-		json_decref(row);
-		return; /* the client is about to be dropped */
-	}
 	buffer_text(b, "{\"event\":\"");
 	buffer_text(b, name[what]);
 	buffer_text(b, "\",\"row\":");
-	buffer_json(b, row);
+}
+
+static void end_line(struct watch *w, const char *flag)
+{
+	struct buffer *b = &w->lines;
+
 	if (flag) {
 		buffer_text(b, ",\"");
 		buffer_text(b, flag);
@@ -89,6 +89,19 @@ static void add_line(struct watch *w, enum watch_what what, json_t *row, const c
 		buffer_text(b, w->id);
 	}
 	buffer_text(b, "}\n");
+}
+
+static void add_line(struct watch *w, enum watch_what what, json_t *row, const char *flag)
+{
+	struct buffer *b = &w->lines;
+
+	if (b->bytes > WATCH_BYTES || b->failed) {
+		json_decref(row);
+		return; /* the client is about to be dropped */
+	}
+	begin_line(b, what);
+	buffer_json(b, row);
+	end_line(w, flag);
 }
 
 /* --- What is there already, and counters: piece by piece -------------------------------------- */
@@ -135,12 +148,44 @@ static bool say_row(struct watch *w, enum watch_what what)
 	}
 }
 
+/* A route that comes from another source than before is told of both. */
+static bool fits(const struct route_filter *f, const struct route_change *c)
+{
+	const struct prefix prefix = {{c->route.prefix, c->route.family}, c->route.length};
+
+	return route_filter_prefix(f, &c->route) &&
+	       (!f->to || (prefix.address.family == f->prefix.address.family &&
+				  prefix_contains(&prefix, &f->prefix.address))) &&
+	       (f->source < 0 || f->source == c->route.source || f->source == c->was_source);
+}
+
+/* The next change that is wanted; false: there is none. */
+static bool say_route(struct watch *w)
+{
+	static const char *const flag[] = {"added", "replaced", "gone"};
+	const struct route_change *change;
+	const struct route_lead *lead;
+	char *row;
+
+	do
+		change = route_reader_next(&w->r->watched.routes, &w->routes, &lead);
+	while (change && !fits(&w->filter, change));
+	if (!change)
+		return false;
+	begin_line(&w->lines, WATCH_ROUTE);
+	row = buffer_reserve(&w->lines, SHOW_ROUTE_BYTES);
+	if (row)
+		w->lines.bytes += show_route(&change->route, lead, row);
+	end_line(w, flag[change->became]);
+	return true;
+}
+
 void watch_more(struct watch *w)
 {
 	while (w->tell && w->lines.bytes < LINES_BYTES && !w->lines.failed) {
 		const unsigned what = (unsigned)__builtin_ctz(w->tell);
 
-		if (say_row(w, (enum watch_what)what))
+		if (what == WATCH_ROUTE ? say_route(w) : say_row(w, (enum watch_what)what))
 			continue;
 		w->tell &= ~(1u << what);
 		w->at = 0;
@@ -161,6 +206,68 @@ static void on_interval(void *context)
 		return; /* it goes on when those are sent */
 	watch_more(w);
 	api_lines(w->client);
+}
+
+/* --- Routes ----------------------------------------------------------------------------------- */
+
+static bool reads_routes(const struct watch *w)
+{
+	return w->what & 1u << WATCH_ROUTE && !w->lines.failed;
+}
+
+static void drop(struct watch *w)
+{
+	route_reader_leave(&w->r->watched.routes, &w->routes);
+	w->lines.failed = true;
+	api_lines(w->client);
+}
+
+/* So that so many more have room in the log. */
+static void drop_slow(struct router *r, size_t more)
+{
+	struct route_log *log = &r->watched.routes;
+
+	while (log->first && log->changes + more > WATCH_ROUTES_MAX)
+		for (struct watch *w = r->watched.first; w; w = w->next)
+			if (w->routes.batch && w->routes.batch == log->first)
+				drop(w);
+}
+
+void watch_routes(void *context, const struct table_changed *changed)
+{
+	struct router *r = context;
+	struct route_batch *batch = NULL;
+	struct watch *w = r->watched.first;
+
+	while (w && !reads_routes(w))
+		w = w->next;
+	if (!w)
+		return;
+	if (route_batch_new(&batch, r, changed) || (batch && batch->n > WATCH_ROUTES_MAX)) {
+		/* Nobody can be told all, so all must ask anew. */
+		route_batch_free(batch);
+		for (; w; w = w->next)
+			if (reads_routes(w))
+				drop(w);
+		return;
+	}
+	if (!batch)
+		return;
+	drop_slow(r, batch->n);
+	route_log_add(&r->watched.routes, batch);
+	for (; w; w = w->next)
+		if (reads_routes(w))
+			route_reader_follow(&w->routes, batch);
+	route_log_trim(&r->watched.routes);
+	for (w = r->watched.first; w; w = w->next) {
+		if (!w->routes.batch)
+			continue;
+		w->tell |= 1u << WATCH_ROUTE;
+		if (w->lines.bytes)
+			continue; /* it goes on when those are sent */
+		watch_more(w);
+		api_lines(w->client);
+	}
 }
 
 /* --- State ------------------------------------------------------------------------------------ */
@@ -286,16 +393,19 @@ static unsigned count(const struct router *r)
 	return n;
 }
 
-static int read_how(const json_t *how, unsigned *what, int *interval_ms, struct error *error)
+static int read_how(const struct router *r, const json_t *how, unsigned *what, int *interval_ms,
+	struct route_filter *filter, struct error *error)
 {
-	json_t *list = NULL, *kind;
+	json_t *list = NULL, *to = NULL, *prefix = NULL, *longer = NULL, *source = NULL, *kind;
+	struct error why;
 	json_error_t wrong;
 	size_t k;
 
 	*what = 0;
 	*interval_ms = WATCH_DEFAULT_MS;
-	if (json_unpack_ex((json_t *)how, &wrong, 0, "{s:o, s?i!}", "what", &list, "interval_ms",
-		    interval_ms))
+	if (json_unpack_ex((json_t *)how, &wrong, 0, "{s:o, s?i, s?o, s?o, s?o, s?o!}", "what",
+		    &list, "interval_ms", interval_ms, "to", &to, "prefix", &prefix, "longer",
+		    &longer, "source", &source))
 		return error_set(error, -EINVAL, "watch: %s", wrong.text);
 	if (!json_is_array(list))
 		return error_set(error, -EINVAL, "watch: what: want a list of names");
@@ -312,10 +422,15 @@ static int read_how(const json_t *how, unsigned *what, int *interval_ms, struct 
 		if (is == WATCH_WHATS)
 			return error_set(error, -EINVAL,
 				"watch: what: '%s' is none of nic, port, neighbor, counter, drop, "
-				"table",
+				"table, route",
 				json_is_string(kind) ? json_string_value(kind) : "(no text)");
 		*what |= 1u << is;
 	}
+	if ((to || prefix || longer || source) && !(*what & 1u << WATCH_ROUTE))
+		return error_set(
+			error, -EINVAL, "watch: to, prefix, longer and source are of routes");
+	if (route_filter_read(filter, r, how, &why))
+		return error_set(error, -EINVAL, "watch: %s", why.text);
 	return 0;
 }
 
@@ -334,10 +449,11 @@ json_t *watch_begin(struct watch *w, struct router *r, struct api_client *client
 	const char *id, struct error *error)
 {
 	json_t *kinds = json_array();
+	struct route_filter filter;
 	int interval_ms;
 	unsigned what;
 
-	if (read_how(how, &what, &interval_ms, error))
+	if (read_how(r, how, &what, &interval_ms, &filter, error))
 		goto refused;
 	if (what && !w->what && count(r) >= WATCH_CLIENTS_MAX) {
 		error_set(error, -EBUSY, "watch: %u clients watch already", WATCH_CLIENTS_MAX);
@@ -357,7 +473,9 @@ json_t *watch_begin(struct watch *w, struct router *r, struct api_client *client
 	if (what) {
 		w->next = r->watched.first;
 		r->watched.first = w;
-		w->what = w->tell = what;
+		w->what = what;
+		w->tell = what & ~(1u << WATCH_ROUTE);
+		w->filter = filter;
 		w->at = 0;
 		w->last = (struct neighbor_row){0};
 		w->interval_ms = (unsigned)interval_ms;
@@ -382,6 +500,7 @@ void watch_stop(struct watch *w)
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
+	route_reader_leave(&w->r->watched.routes, &w->routes);
 	w->what = w->tell = 0;
 	loop_cancel(&w->r->loop, &w->timer);
 	if (w->r->watched.first)

@@ -46,6 +46,7 @@ static void explain_lookup(const struct router *r, const struct driver_nic *n,
 	const struct fib *fib = table_fib(r->table, six);
 	const struct route *route = routes_longest(table_routes(r->table), to);
 	char text[SHOW_ROUTE_BYTES];
+	struct route_lead lead;
 	struct trace trace;
 
 	if (fib && table_in_step(r->table, n)) {
@@ -54,7 +55,8 @@ static void explain_lookup(const struct router *r, const struct driver_nic *n,
 		json_object_set_new(answer, "next_hop", json_integer(trace.next_hop));
 	}
 	if (route) {
-		show_route(r, route, text);
+		route_lead(&lead, r, table_next_hops(r->table), route->next_hop);
+		show_route(route, &lead, text);
 		json_object_set_new(answer, "route", json_loads(text, 0, NULL));
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router/reload.h"
+#include "router/api_watch.h"
 #include "router/audit.h"
 #include "router/config_defaults.h"
 #include "router/config_state.h"
@@ -42,12 +43,16 @@ int router_try_table(struct router *r)
 int router_first_table(struct router *r)
 {
 	unsigned half = 0;
+	int error;
 
 	/* NICs of an earlier router forward by one half, all by the same as a rule. */
 	for (unsigned k = r->config->nics_count; k--;)
 		if (r->nic[k].driver.adopted)
 			half = table_half(&r->nic[k].driver) == 0;
-	return make_table(r, &r->table, half);
+	error = make_table(r, &r->table, half);
+	if (!error)
+		table_watch(r->table, watch_routes, r);
+	return error;
 }
 
 /* --- What a reload cannot change -------------------------------------------------------------- */

@@ -45,33 +45,52 @@ unsigned show_lead(const struct router *r, unsigned next_hop, char *text, size_t
 			: "");
 }
 
+static const char *egress_name(
+	const struct router *r, const struct p2pnic_adjacency *a, char text[INTERFACE_NAME_BYTES])
+{
+	return interface_name(r->config->nics[a->egress].name, a->encapsulation, text);
+}
+
+void route_lead(struct route_lead *lead, const struct router *r, const struct next_hops *all,
+	unsigned next_hop)
+{
+	unsigned members;
+	const struct p2pnic_adjacency *a = next_hops_lead(all, next_hop, &members);
+	const struct p2pnic_adjacency *reserve = next_hops_reserve(all, next_hop);
+
+	memset(lead, 0, sizeof(*lead));
+	lead->kind = show_kind(a);
+	lead->members = members;
+	if (adjacency_forwards(a)) {
+		egress_name(r, a, lead->nic);
+		lead->mac = a->destination;
+	}
+	if (reserve) {
+		egress_name(r, reserve, lead->backup);
+		lead->backup_mac = reserve->destination;
+	}
+}
+
 /* Names, addresses and numbers have no character that JSON escapes (config_name_valid). */
-size_t show_route(const struct router *r, const struct route *route, char row[SHOW_ROUTE_BYTES])
+size_t show_route(
+	const struct route *route, const struct route_lead *lead, char row[SHOW_ROUTE_BYTES])
 {
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
-	char text[ADDRESS_TEXT_BYTES], name[INTERFACE_NAME_BYTES];
-	unsigned members;
-	const struct p2pnic_adjacency *a =
-		next_hops_lead(table_next_hops(r->table), route->next_hop, &members);
-	const struct p2pnic_adjacency *reserve =
-		next_hops_reserve(table_next_hops(r->table), route->next_hop);
+	char text[ADDRESS_TEXT_BYTES];
 	int n = snprintf(row, SHOW_ROUTE_BYTES,
 		"{\"prefix\":\"%s\",\"source\":\"%s\",\"kind\":\"%s\"", prefix_text(&prefix, text),
-		rib_source_name(route->source), show_kind(a));
+		rib_source_name(route->source), lead->kind);
 
-	if (adjacency_forwards(a))
+	if (*lead->nic)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
-			",\"nic\":\"%s\",\"mac\":\"%s\"",
-			interface_name(r->config->nics[a->egress].name, a->encapsulation, name),
-			mac_text(a->destination, text));
-	if (members > 1)
-		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", members);
-	if (reserve)
+			",\"nic\":\"%s\",\"mac\":\"%s\"", lead->nic, mac_text(lead->mac, text));
+	if (lead->members > 1)
+		n += snprintf(
+			row + n, SHOW_ROUTE_BYTES - (size_t)n, ",\"next_hops\":%u", lead->members);
+	if (*lead->backup)
 		n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n,
-			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}",
-			interface_name(r->config->nics[reserve->egress].name,
-				reserve->encapsulation, name),
-			mac_text(reserve->destination, text));
+			",\"backup\":{\"nic\":\"%s\",\"mac\":\"%s\"}", lead->backup,
+			mac_text(lead->backup_mac, text));
 	n += snprintf(row + n, SHOW_ROUTE_BYTES - (size_t)n, "}");
 	return (size_t)n;
 }
@@ -194,8 +213,8 @@ static int read_source(const char *name)
 	return -1;
 }
 
-static int read_filter(
-	const struct router *r, struct route_filter *f, const json_t *request, struct error *error)
+int route_filter_read(
+	struct route_filter *f, const struct router *r, const json_t *request, struct error *error)
 {
 	const char *to = NULL, *prefix = NULL, *via = NULL, *nic = NULL, *source = NULL;
 	json_error_t wrong;
@@ -273,19 +292,23 @@ static bool leads(struct verdicts *v, unsigned next_hop)
 	return v->of[next_hop] == LEAVES;
 }
 
-static bool fits(struct verdicts *v, const struct route *route)
+bool route_filter_prefix(const struct route_filter *f, const struct route *route)
 {
 	const struct prefix prefix = {{route->prefix, route->family}, route->length};
-	const struct route_filter *f = v->filter;
 
-	if (f->source >= 0 && route->source != f->source)
-		return false;
 	if (f->exact && (route->length != f->prefix.length ||
 				!address_equal(&prefix.address, &f->prefix.address)))
 		return false;
-	if (f->longer && (prefix.length < f->prefix.length ||
-				 prefix.address.family != f->prefix.address.family ||
-				 !prefix_contains(&f->prefix, &prefix.address)))
+	return !f->longer || (prefix.length >= f->prefix.length &&
+				     prefix.address.family == f->prefix.address.family &&
+				     prefix_contains(&f->prefix, &prefix.address));
+}
+
+static bool fits(struct verdicts *v, const struct route *route)
+{
+	const struct route_filter *f = v->filter;
+
+	if ((f->source >= 0 && route->source != f->source) || !route_filter_prefix(f, route))
 		return false;
 	return (!f->via && f->nic < 0) || leads(v, route->next_hop);
 }
@@ -296,7 +319,7 @@ int route_walk_begin(
 	struct route_walk *w, const struct router *r, const json_t *request, struct error *error)
 {
 	*w = (struct route_walk){.reloads = r->reloads};
-	return read_filter(r, &w->filter, request, error);
+	return route_filter_read(&w->filter, r, request, error);
 }
 
 /* Where it goes on. Routes inside a prefix stand together, from where it stands itself. */
@@ -323,12 +346,14 @@ static void write(
 	struct route_walk *w, const struct router *r, const struct route *route, struct buffer *b)
 {
 	char *at = buffer_reserve(b, SHOW_ROUTE_BYTES + 2);
+	struct route_lead lead;
 
 	if (!at)
 		return;
 	if (w->any)
 		*at++ = ',';
-	b->bytes = (size_t)(at - b->text) + show_route(r, route, at);
+	route_lead(&lead, r, table_next_hops(r->table), route->next_hop);
+	b->bytes = (size_t)(at - b->text) + show_route(route, &lead, at);
 	w->any = true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "ipc/error.h"
 #include "router/buffer.h"
+#include "router/interface.h"
 #include "router/next_hop.h"
 #include "router/routes.h"
 
@@ -38,6 +39,13 @@ struct route_filter {
 	int source; /* enum rib_source; -1: any */
 };
 
+/* Filters of a request: "to", "prefix", "longer", "via", "nic", "source". -EINVAL with a
+ * sentence. */
+int route_filter_read(
+	struct route_filter *, const struct router *, const json_t *request, struct error *);
+/* Whether `exact` and `longer` let it through. */
+bool route_filter_prefix(const struct route_filter *, const struct route *);
+
 /* Routes under way. */
 struct route_walk {
 	struct route_filter filter;
@@ -48,8 +56,7 @@ struct route_walk {
 	const char *why; /* done too early: the table has changed */
 };
 
-/* Filters of a request: "to", "prefix", "longer", "via", "nic", "source". -EINVAL with a
- * sentence. */
+/* As route_filter_read. */
 int route_walk_begin(
 	struct route_walk *, const struct router *, const json_t *request, struct error *);
 
@@ -62,9 +69,23 @@ void route_walk_more(struct route_walk *, const struct router *, struct buffer *
  * the VLAN; -1: a NIC. */
 int show_interface(const struct router *, const char *name, int *vid);
 
+/* Where a next hop leads, by name; comparable as memory. */
+struct route_lead {
+	const char *kind;
+	char nic[INTERFACE_NAME_BYTES];    /* "": packets do not leave */
+	char backup[INTERFACE_NAME_BYTES]; /* "": there is none */
+	struct mac_addr mac, backup_mac;
+	uint32_t members;
+};
+_Static_assert(sizeof(struct route_lead) ==
+		       sizeof(char *) + 2 * INTERFACE_NAME_BYTES + 12 + sizeof(uint32_t),
+	"no padding");
+
+void route_lead(struct route_lead *, const struct router *, const struct next_hops *, unsigned);
+
 /* One route as a JSON object in text of so many bytes; its length. Nothing in it needs escapes. */
 #define SHOW_ROUTE_BYTES 512
-size_t show_route(const struct router *, const struct route *, char row[SHOW_ROUTE_BYTES]);
+size_t show_route(const struct route *, const struct route_lead *, char row[SHOW_ROUTE_BYTES]);
 
 /* "forward", "local", … */
 const char *show_kind(const struct p2pnic_adjacency *);

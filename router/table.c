@@ -21,6 +21,8 @@ struct table {
 	bool in_step[P2PNIC_NICS_MAX];
 	bool version_1; /* a NIC has come that takes no IPv6 image of version 2 */
 	struct table_counts counts;
+	table_watcher *watcher;
+	void *watcher_context;
 	struct p2pnic_sources sources; /* own and broadcast addresses: packets from them stay */
 };
 
@@ -49,6 +51,18 @@ void table_free(struct table *t)
 	routes_free(&t->routes);
 	free(t->hops);
 	free(t);
+}
+
+void table_watch(struct table *t, table_watcher *watcher, void *context)
+{
+	t->watcher = watcher;
+	t->watcher_context = context;
+}
+
+static void tell(const struct table *t, const struct table_changed *changed)
+{
+	if (t->watcher)
+		t->watcher(t->watcher_context, changed);
 }
 
 /* --- Images ----------------------------------------------------------------------------------- */
@@ -409,6 +423,7 @@ int table_change(struct table *t, struct next_hops *hops, const struct route *ch
 			fib_epoch_passed(t->fib[six], patch[six]->epoch);
 		fib_image(t->fib[six], &t->image_bytes[six]);
 	}
+	tell(t, &(struct table_changed){&t->routes, t->hops, change, changes, hops, false});
 	free(t->hops);
 	t->hops = hops;
 	routes_apply(&t->routes, change, changes);
@@ -518,6 +533,9 @@ int table_make(struct table **table, unsigned kind, table_source *source, void *
 	report->why = why;
 	new->counts = old->counts;
 	load_others(new, nics, new->in_step, report);
+	table_watch(new, old->watcher, old->watcher_context);
+	tell(new, &(struct table_changed){&old->routes, old->hops, new->routes.route, new->routes.n,
+			  new->hops, true});
 	table_free(old);
 	*table = new;
 	return 0;

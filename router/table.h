@@ -83,6 +83,21 @@ int table_half(struct driver_nic *);
 typedef int table_source(
 	void *context, struct routes *, struct next_hops *hops, bool alone, struct error *error);
 
+/* A change of the table that every NIC has which can be reached, before what it replaces is let go
+ * of. */
+struct table_changed {
+	const struct routes *routes;    /* before it, with next hops of */
+	const struct next_hops *before; /* these */
+	const struct route *change; /* as of table_change, or all routes there are now (whole) */
+	size_t changes;
+	const struct next_hops *now;
+	bool whole; /* the table was made anew */
+};
+
+/* Who is told of each, one at most; it must not change the table itself. NULL: nobody. */
+typedef void table_watcher(void *context, const struct table_changed *);
+void table_watch(struct table *, table_watcher *, void *context);
+
 /*
  * Makes it what the source says, in every NIC. Where that takes a load, *table is another one
  * afterwards. On error nothing has changed, neither here nor in any NIC; a sentence in error.

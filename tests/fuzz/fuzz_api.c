@@ -24,7 +24,8 @@ static const char *const word[] = {"{\"show\":\"", "nic\"", "port\"", "ring\"", 
 	",\"via\":\"02:00:00:00:00:01\"", ",\"source\":\"static\"", ",\"version\":1",
 	"{\"watch\":{\"what\":[\"", ",\"", "]}", "],\"interval_ms\":100}",
 	"{\"watch\":{\"what\":[\"nic\",\"port\",\"neighbor\",\"counter\"]}",
-	"{\"reload\":{\"force\":true}", "{\"hello\":{}", "{\"show\":\"route\",\"id\":1}\n"};
+	"{\"reload\":{\"force\":true}", "{\"hello\":{}", "{\"show\":\"route\",\"id\":1}\n",
+	"{\"watch\":{\"what\":[\"route\"]", "{\"watch\":{\"what\":[\"route\",\"counter\"]"};
 
 #define WORDS (sizeof(word) / sizeof(*word))
 
@@ -46,6 +47,8 @@ static struct router_nic nic[2];
 static struct router router = {
 	.config = &config, .nic = nic, .unit = &unit, .units = 1, .quiet = true, .signals = -1};
 
+static unsigned changes; /* of the table, in which another route is missing each time */
+
 static int source(void *context, struct routes *routes, struct next_hops *hops, bool alone,
 	struct error *error)
 {
@@ -56,18 +59,25 @@ static int source(void *context, struct routes *routes, struct next_hops *hops, 
 		const struct route route = {
 			{(uint64_t)k << 40 | 10ull << 56, 0}, 24, 4, (uint16_t)hop, 2};
 
-		if (routes_add(routes, &route))
+		if (k != changes % 900 && routes_add(routes, &route))
 			abort();
 	}
 	return 0;
 }
 
-static void prepare(void)
+static void change(void)
 {
+	const unsigned kind = ++changes % 8 ? P2PNIC_FIB_LINE_TRIE : P2PNIC_FIB_STATE_JUMP;
 	struct table_nics none = {.n = 0};
 	struct table_report report;
 	struct error error;
 
+	if (table_make(&router.table, kind, source, NULL, true, &none, &report, &error))
+		abort();
+}
+
+static void prepare(void)
+{
 	for (unsigned k = 0; k < 2; k++) {
 		nics[k] = (struct config_nic){.name = (char *)(k ? "b" : "a"), .mtu = &mtu};
 		nic[k] = (struct router_nic){.router = &router, .unit = &unit, .event = -1};
@@ -75,10 +85,10 @@ static void prepare(void)
 	settings.buffer_bytes = &buffer_bytes;
 	router.punt.socket = router.keeper.socket = -1;
 	if (loop_open(&router.loop) || audit_open(&router) ||
-		table_new(&router.table, 16u << 20, P2PNIC_FIB_LINE_TRIE, 0) ||
-		table_make(&router.table, P2PNIC_FIB_LINE_TRIE, source, NULL, true, &none, &report,
-			&error))
+		table_new(&router.table, 16u << 20, P2PNIC_FIB_LINE_TRIE, 0))
 		abort();
+	table_watch(router.table, watch_routes, &router);
+	change();
 }
 
 /* Every line that has come whole is an object. */
@@ -136,6 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			answers.bytes += n > 0 ? (size_t)n : 0;
 			check(&answers);
 		}
+		if (router.watched.first && turn % 512 == 511)
+			change();
 		/* Of a watch, whose end is the client's. */
 		if (router.watched.first && turn > 2000)
 			shutdown(ends[0], SHUT_RDWR);

@@ -182,6 +182,10 @@ def test_end_of_writing(network):
     ('{"watch": {"what": [1]}}', "is none of"), ('{"watch": {"what": "nic"}}', "want a list"),
     ('{"watch": {"what": ["nic"], "interval_ms": 99}}', "want 100 to"),
     ('{"watch": {"what": ["nic"], "else": 1}}', "watch: "),
+    ('{"watch": {"what": ["nic"], "source": "static"}}', "are of routes"),
+    ('{"watch": {"what": ["route"], "via": "10.0.2.2"}}', "watch: 1 object item"),
+    ('{"watch": {"what": ["route"], "source": "ospf"}}', "watch: no source of routes 'ospf'"),
+    ('{"watch": {"what": ["route"], "prefix": "10.0.0.1/8"}}', "watch: not a prefix"),
     ('{"reload": {"force": 1}}', "reload wants"), ("x" * 9000, "longer than 8191 bytes")],
     ids=lambda text: text[:24])
 def test_refused(network, request_, said):
@@ -314,6 +318,99 @@ def test_watch_counters(network):
         assert client.line()["watch"] and all(client.line()["event"] == "drop" for _ in range(200))
 
 
+def test_watch_routes(make_network):
+    """Added, replaced, gone; by the command, too, and with filters. An event has the shape that
+    docs/api.md says."""
+    with open(f"{ROOT}/docs/api.md", encoding="utf8") as file:
+        example = json.loads(re.search(r'^{"event": "route".*$', file.read(), re.M)[0])
+    network = make_network(2)
+    with (watch(network, "route") as client,
+          watch(network, "route", prefix="198.51.0.0/16", longer=True) as longer,
+          watching(network, "port", "route", "192.0.2.7", "source", "static") as process):
+        assert [process.stdout.readline().split()[1] for _ in range(2)] == ["port", "port"]
+
+        def change(via):
+            network.router.config["routes"] = [{"prefix": prefix, "via": via}
+                                               for prefix in ("192.0.2.0/24", "198.51.100.0/24")]
+            network.router.write()
+            network.router.reload()
+            lines = [client.line(), client.line()]
+            assert longer.line() == lines[1]
+            assert [line["row"]["prefix"] for line in lines] == ["192.0.2.0/24", "198.51.100.0/24"]
+            return lines[0], process.stdout.readline().split(maxsplit=1)[1]
+
+        line, text = change("10.0.2.2")
+        assert line == {"event": "route", "row": network.router.show("route")[
+            [row["prefix"] for row in network.router.show("route")].index("192.0.2.0/24")],
+            "added": True, "id": 1}
+        assert text == ("route     192.0.2.0/24 static forward nic2 " + mac(2, 2) + ", added\n")
+        line, text = change("10.0.1.2")
+        assert line["replaced"] and line["row"]["mac"] == mac(1, 2)
+        assert text.endswith(" nic1 " + mac(1, 2) + ", replaced\n")
+        assert not shape_differs(line, {**example, "id": 1}, "")
+        network.router.config["routes"] = []
+        network.router.write()
+        network.router.reload()
+        assert client.line()["gone"] and client.line()["gone"] and longer.line()["gone"]
+        assert process.stdout.readline().endswith(" nic1 " + mac(1, 2) + ", gone\n")
+        assert client.ask(hello={}, id=2)["id"] == 2
+
+
+def test_watch_kernel_routes(permitted):
+    """The kernel's, as NICs get them: of two to a prefix the better one."""
+    net = KernelNetwork(2)
+    try:
+        net.start()
+        net.ip(net.kernel, "neighbor", "replace", "10.0.2.2", "lladdr", mac(2, 2), "dev", "nic2")
+        eventually(lambda: [row for row in net.router.show("route")
+                            if row["prefix"] == "10.0.2.2/32"], what="a neighbour")
+        with watch(net, "route", to="203.0.113.1") as client:
+            net.ip(net.kernel, "route", "add", "203.0.113.0/24", "via", "10.0.2.2", "metric", "20",
+                   "protocol", "bgp")
+            line = client.line()
+            assert line["added"] and line["row"]["source"] == "kernel"
+            assert line["row"]["nic"] == "nic2" and line["row"]["mac"] == mac(2, 2)
+            net.ip(net.kernel, "route", "add", "blackhole", "203.0.113.0/24", "metric", "10")
+            line = client.line()
+            assert line["replaced"] and line["row"] == {
+                "prefix": "203.0.113.0/24", "source": "static", "kind": "blackhole"}
+            net.ip(net.kernel, "route", "del", "203.0.113.0/24", "metric", "20")
+            net.ip(net.kernel, "route", "del", "blackhole", "203.0.113.0/24", "metric", "10")
+            line = client.line()
+            assert line["gone"] and line["row"]["kind"] == "blackhole"
+            assert client.ask(hello={}, id=2)["id"] == 2
+    finally:
+        net.close()
+
+
+def test_watch_many_routes(make_network):
+    """Who reads gets all of a hundred thousand changes in order; who does not is dropped, and the
+    router is as before."""
+    network = make_network(2)
+    pid = network.router.process.pid
+    with open(f"{network.directory}/table.txt", "w", encoding="utf8") as file:
+        file.writelines(f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24 10.0.2.2\n"
+                        for n in range(100000))
+    network.router.config["route_files"] = [{"file": "table.txt"}]
+    network.router.write()
+    with watch(network, "route", source="file") as client, watch(network, "route") as slow:
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        used = descriptors(pid)
+        assert "100000 routes added" in network.router.reload()
+        for n in range(100000):
+            line = client.line()
+            assert line["added"] and line["row"]["prefix"] == (
+                f"{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24")
+        eventually(lambda: network.router.show("router")["api_clients"] == 2, 60, "one dropped")
+        eventually(lambda: descriptors(pid) < used, what="its descriptor closed")
+        del network.router.config["route_files"]
+        network.router.write()
+        done = run(P2PNIC, "reload", "--force", "--runtime", network.router.runtime)
+        assert done.returncode == 0, done.stderr
+        assert all(client.line()["gone"] for _ in range(100000))
+        assert network.router.show("router")["forwarding"] == 2
+
+
 def test_too_many_watches(network):
     with contextlib.ExitStack() as stack:
         for _ in range(16):
@@ -426,6 +523,8 @@ def test_watch_command_counters(network):
 
 @pytest.mark.parametrize("words, said", [
     (["prot"], "no thing to watch 'prot'; did you mean 'port'?"),
+    (["nic", "10.0.0.0/8"], "no thing to watch '10.0.0.0/8'"),
+    (["route", "10.0.0.0/8", "via"], "usage: "), (["route", "source"], "usage: "),
     (["--interval", "99"], "want 100 to"), (["--name", ".."], "--name '..'")])
 def test_watch_command_usage(words, said):
     done = run(P2PNIC, "watch", *words)
