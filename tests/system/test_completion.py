@@ -59,6 +59,8 @@ def test_words():
     assert bash("fib", "--table", "=", "s") == ["state-jump"]
     assert bash("lab", "exec", "h") == ["h1", "h2", "h3", "h4"]
     assert bash("completion", "z") == ["zsh"]
+    assert bash("watch", "route", "10.0.0.0/8", "l") == ["longer-prefixes"]
+    assert "connected" in bash("watch", "route", "source", "")
 
 
 def test_files(tmp_path):

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -326,6 +327,71 @@ static void test_counters_between(void **unused)
 	leave(&c);
 }
 
+/* What is said of a route, by its row. */
+static void hear(uint8_t *said, const json_t *row, bool gone)
+{
+	const char *mac = json_string_value(json_object_get(row, "mac"));
+	unsigned a, b, c;
+
+	assert_int_equal(
+		sscanf(json_string_value(json_object_get(row, "prefix")), "%u.%u.%u.", &a, &b, &c),
+		3);
+	said[(a - 10) << 16 | b << 8 | c] = gone ? 0 : (uint8_t)(mac[16] - '0');
+}
+
+/* All routes are asked for in a watch, while they change: of what is said of each, the last is how
+ * it is. */
+static void test_all_and_changes(void **unused)
+{
+	static uint8_t said[ROUTES];
+	unsigned long seed = (unsigned long)time(NULL);
+	size_t rows = 0, events = 0, k;
+	struct client c;
+	json_t *row;
+
+	printf("seed %lu\n", seed);
+	srandom((unsigned)seed);
+	reset();
+	memset(gateway, 1, sizeof(gateway));
+	make(P2PNIC_FIB_LINE_TRIE);
+	c = client_of(WATCH "},\"id\":1}\n");
+	c.text.bytes = 0;
+	assert_int_equal(write(c.fd, "{\"show\":\"route\",\"id\":2}\n", 25), 25);
+	for (unsigned turn = 0; turn < 20; turn++) {
+		for (unsigned n = 0; n < 2000; n++)
+			gateway[(unsigned)random() % ROUTES] = (uint8_t)(random() % 4);
+		make(turn == 10 ? P2PNIC_FIB_STATE_JUMP : P2PNIC_FIB_LINE_TRIE);
+		for (unsigned n = 0; n < 8; n++) {
+			ssize_t got;
+
+			loop_step(&router.loop, 0);
+			got = read(c.fd, buffer_reserve(&c.text, 1u << 20), 1u << 20);
+			c.text.bytes += got > 0 ? (size_t)got : 0;
+		}
+	}
+	listen_to(&c);
+	for (char *line = c.text.text, *end = line + c.text.bytes; line < end;) {
+		char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+		json_t *o = json_loadb(line, (size_t)(next - line), 0, NULL);
+
+		assert_null(json_object_get(o, "error"));
+		json_array_foreach(json_object_get(o, "route"), k, row)
+		{
+			hear(said, row, false);
+			rows++;
+		}
+		row = json_object_get(o, "row");
+		if (row)
+			hear(said, row, json_object_get(o, "gone"));
+		events += row != NULL;
+		json_decref(o);
+		line = next;
+	}
+	assert_true(rows > ROUTES / 2 && events > 20000);
+	assert_memory_equal(said, gateway, sizeof(said));
+	leave(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_burst),
 		cmocka_unit_test(test_slow),
 		cmocka_unit_test(test_counters_between),
+		cmocka_unit_test(test_all_and_changes),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
