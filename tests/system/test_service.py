@@ -3,6 +3,7 @@
 it left. Without root: ports are captures."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -206,6 +207,20 @@ def test_stop_ends_metrics_that_were_left(service):
     assert service.stop().returncode == 0
     eventually(lambda: not service.others(), what="nobody left")
     assert not os.path.exists(service.runtime)
+
+
+@pytest.mark.parametrize("service", [["--leave-running"]], indirect=True)
+def test_stop_while_a_router_begins(service):
+    """It has the lock, and does not answer yet: what it may adopt is not ended."""
+    service.process.terminate()
+    assert service.process.wait(SETTLE) == 0
+    with open(f"{service.runtime}/lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = service.stop()
+        assert done.returncode == 1 and "another router runs in" in done.stderr
+        assert len(service.others()) == 3
+    assert service.stop().returncode == 0
+    eventually(lambda: not service.others(), what="nobody left")
 
 
 def test_stop_leaves_others_alone(service):
