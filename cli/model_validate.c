@@ -81,7 +81,7 @@ static int hash(const char *folder, uint64_t *sum, struct error *error)
 	for (size_t k = 0; k < files.gl_pathc && !code; k++) {
 		struct parameters p = {0};
 
-		code = parameters_load(&p, files.gl_pathv[k], error);
+		code = parameters_load(&p, files.gl_pathv[k], NULL, error);
 		*sum = *sum * 31 + parameters_hash(&p);
 		parameters_free(&p);
 	}

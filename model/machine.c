@@ -12,7 +12,10 @@
 #define FCS           4u
 #define WARM_PS       (100 * PS_PER_US)
 #define PACKETS       20000u
-#define NEIGHBOUR_MAX 32u /* transfers of a neighbour at a time */
+#define LONGEST       (1000000 * PS_PER_S) /* of what is measured: 11 days */
+#define PLACES        (1u << 26)           /* in all rings together: 256 MiB */
+#define THREADS       (1u << 20)           /* of all NICs together */
+#define NEIGHBOUR_MAX 32u                  /* transfers of a neighbour at a time */
 
 struct neighbour {
 	struct machine *machine;
@@ -363,40 +366,41 @@ static int check(const struct machine_setup *s, struct error *error)
 	return 0;
 }
 
-/* What parameters_set may have made senseless. */
+/* Without these nothing can be built, not even to find out what else is missing. */
 static int check_parameters(struct parameters *p, struct error *error)
 {
-	static const struct {
-		const char *name;
-		uint64_t low, high;
-	} bound[] = {
-		{"nic.clock", 1000000, 100000000000},
-		{"host.clock", 1000000, 100000000000},
-		{"nic.port", 1000000, 10000000000000},
-		{"nic.mac_rate", 1, 1000000000000},
-		{"nic.rx_buffers", 1, 1 << 24},
-		{"nic.threads", 1, 64},
-		{"nic.ingress_cores", 1, 1024},
-		{"nic.egress_cores", 1, 1024},
-		{"host.queues", 1, 64},
-		{"host.dram", 1000000, 1000000000000},
-		{"host.ring_slots", 1, 1 << 16},
-		{"program.ring_slots", 1, 1 << 16},
-		{"program.batch", 1, 32},
-	};
+	static const char *const needed[] = {"nic.clock", "host.clock", "nic.port", "host.queues",
+		"host.dram", "host.ring_slots", "program.ring_slots", "program.batch"};
 
-	for (unsigned k = 0; k < sizeof(bound) / sizeof(*bound); k++) {
-		const uint64_t value = parameters_get(p, bound[k].name);
+	for (unsigned k = 0; k < sizeof(needed) / sizeof(*needed); k++)
+		parameters_get(p, needed[k]);
+	return parameters_missing(p, error);
+}
 
-		if (parameters_missing(p, error))
-			return -EINVAL;
-		if (value < bound[k].low || value > bound[k].high)
-			return error_set(error, -EINVAL,
-				"%s: %llu is not between %llu and %llu (in its base unit)",
-				bound[k].name, (unsigned long long)value,
-				(unsigned long long)bound[k].low,
-				(unsigned long long)bound[k].high);
-	}
+/* What takes more memory or time than anybody has. */
+static int check_size(const struct machine *m, struct parameters *p, struct error *error)
+{
+	const struct machine_setup *s = m->setup;
+	const bool by_host = s->program->by_host;
+	const uint64_t nics = s->nics, cores = nics * parameters_get(p, "host.queues");
+	const uint64_t rings = by_host ? cores * (1 + nics) : nics * nics;
+	const uint64_t slots =
+		parameters_get(p, by_host ? "host.ring_slots" : "program.ring_slots");
+	const uint64_t threads =
+		nics * parameters_get(p, "nic.threads") *
+		(parameters_get(p, "nic.ingress_cores") + parameters_get(p, "nic.egress_cores"));
+	const uint64_t packets = s->packets ? s->packets : PACKETS;
+
+	if (rings * slots > PLACES)
+		return error_set(error, -EINVAL, "%llu rings of %llu slots: %u slots are possible",
+			(unsigned long long)rings, (unsigned long long)slots, PLACES);
+	if (threads > THREADS)
+		return error_set(error, -EINVAL, "%llu threads: %u are possible",
+			(unsigned long long)threads, THREADS);
+	if (packets / s->in > LONGEST / m->interval)
+		return error_set(error, -EINVAL,
+			"%llu packets at that rate take longer than %llu s, of virtual time",
+			(unsigned long long)packets, LONGEST / PS_PER_S);
 	return 0;
 }
 
@@ -506,6 +510,11 @@ int machine_run(const struct machine_setup *setup, struct parameters *p, bool dr
 		rc = links(&m, p, error);
 	if (rc < 0)
 		return rc;
+	m.interval = sim_transfer(setup->frame + 20,
+		setup->bit_per_s ? setup->bit_per_s : parameters_get(p, "nic.port"));
+	rc = check_size(&m, p, error);
+	if (rc < 0)
+		return rc;
 	*result = (struct result){0};
 	m.program = setup->program;
 	m.state = m.program->make(p, setup->nics, error);
@@ -515,8 +524,6 @@ int machine_run(const struct machine_setup *setup, struct parameters *p, bool dr
 		m.most[k] = m.program->most[k] == PROGRAM_BATCH
 				    ? (unsigned)parameters_get(p, "program.batch")
 				    : m.program->most[k];
-	m.interval = sim_transfer(setup->frame + 20,
-		setup->bit_per_s ? setup->bit_per_s : parameters_get(p, "nic.port"));
 	sim_init(&m.sim, setup->seed);
 	rc = build(&m, p, error);
 	if (rc == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "model/parameters.h"
 
+#include "model/parameters_known.h"
 #include "model/sim.h"
 #include "router/config_tree.h"
 
@@ -16,31 +17,40 @@ static const char *const roles[] = {"nic", "switch", "host", "link", "program"};
 
 static const struct unit {
 	const char *name;
-	enum { TIME, BYTES, RATE, PER_S, HERTZ, COUNTED, CYCLES, RATIO, POWER } of;
+	enum parameter_kind of;
 	uint64_t scale; /* base units of one */
-	uint64_t most;  /* in base units: what is built on it need not fear overflows */
 } units[] = {
-	{"ps", TIME, 1, PS_PER_S},
-	{"ns", TIME, PS_PER_NS, PS_PER_S},
-	{"us", TIME, PS_PER_US, PS_PER_S},
-	{"ms", TIME, PS_PER_MS, PS_PER_S},
-	{"B", BYTES, 1, 1ull << 40},
-	{"KiB", BYTES, 1 << 10, 1ull << 40},
-	{"MiB", BYTES, 1 << 20, 1ull << 40},
-	{"GiB", BYTES, 1 << 30, 1ull << 40},
-	{"b/s", RATE, 1, 10 * PS_PER_S},
-	{"Mb/s", RATE, 1000000, 10 * PS_PER_S},
-	{"Gb/s", RATE, 1000000000, 10 * PS_PER_S},
-	{"MB/s", RATE, 8000000, 10 * PS_PER_S},
-	{"GB/s", RATE, 8000000000, 10 * PS_PER_S},
-	{"/s", PER_S, 1, PS_PER_S},
-	{"M/s", PER_S, 1000000, PS_PER_S},
-	{"MHz", HERTZ, 1000000, PS_PER_S},
-	{"GHz", HERTZ, 1000000000, PS_PER_S},
-	{"count", COUNTED, 1, 1000000000},
-	{"cycles", CYCLES, 1, 1000000000},
-	{"ratio", RATIO, 1000000, 1000000000},
-	{"W", POWER, 1000, 1000000000},
+	{"ps", PARAMETER_TIME, 1},
+	{"ns", PARAMETER_TIME, PS_PER_NS},
+	{"us", PARAMETER_TIME, PS_PER_US},
+	{"ms", PARAMETER_TIME, PS_PER_MS},
+	{"B", PARAMETER_BYTES, 1},
+	{"KiB", PARAMETER_BYTES, 1 << 10},
+	{"MiB", PARAMETER_BYTES, 1 << 20},
+	{"GiB", PARAMETER_BYTES, 1 << 30},
+	{"b/s", PARAMETER_RATE, 1},
+	{"Mb/s", PARAMETER_RATE, 1000000},
+	{"Gb/s", PARAMETER_RATE, 1000000000},
+	{"MB/s", PARAMETER_RATE, 8000000},
+	{"GB/s", PARAMETER_RATE, 8000000000},
+	{"/s", PARAMETER_PER_S, 1},
+	{"M/s", PARAMETER_PER_S, 1000000},
+	{"MHz", PARAMETER_HERTZ, 1000000},
+	{"GHz", PARAMETER_HERTZ, 1000000000},
+	{"count", PARAMETER_COUNT, 1},
+	{"cycles", PARAMETER_CYCLES, 1},
+	{"ratio", PARAMETER_RATIO, 1000000},
+};
+
+static const char *const kinds[PARAMETER_KINDS] = {
+	[PARAMETER_TIME] = "a time: ps, ns, us or ms",
+	[PARAMETER_BYTES] = "bytes: B, KiB, MiB or GiB",
+	[PARAMETER_RATE] = "a rate of bits or bytes: b/s, Mb/s, Gb/s, MB/s or GB/s",
+	[PARAMETER_PER_S] = "how many a second: /s or M/s",
+	[PARAMETER_HERTZ] = "a clock: MHz or GHz",
+	[PARAMETER_COUNT] = "count",
+	[PARAMETER_CYCLES] = "cycles",
+	[PARAMETER_RATIO] = "ratio",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -99,7 +109,7 @@ static const char *decimal(const char *text, const struct unit *unit, uint64_t *
 		return "not a decimal number";
 	if (rest)
 		return "more decimals than its unit has";
-	if (__builtin_add_overflow(whole, fraction, value) || *value > unit->most)
+	if (__builtin_add_overflow(whole, fraction, value))
 		return "too large";
 	return NULL;
 }
@@ -119,6 +129,20 @@ void parameter_print(char *text, size_t room, uint64_t value, const char *name)
 		rest %= unit->scale;
 		text[used] = 0;
 	}
+}
+
+/* NULL, or in *text what is possible instead. */
+static const char *beyond(const struct parameter_known *known, const struct unit *unit,
+	uint64_t value, char text[128])
+{
+	char least[32], most[32];
+
+	if (value >= known->least && value <= known->most)
+		return NULL;
+	parameter_print(least, sizeof(least), known->least, unit->name);
+	parameter_print(most, sizeof(most), known->most, unit->name);
+	snprintf(text, 128, "want %s to %s %s", least, most, unit->name);
+	return text;
 }
 
 /* --- The set ---------------------------------------------------------------------------------- */
@@ -216,11 +240,20 @@ int parameters_copy(struct parameters *to, const struct parameters *from)
 	return 0;
 }
 
+/* Of one that was loaded: ROLE.NAME. */
+static const struct parameter_known *known_of(const char *name)
+{
+	char role[16];
+
+	snprintf(role, sizeof(role), "%.*s", (int)strcspn(name, "."), name);
+	return parameter_known(role, name + strlen(role) + 1);
+}
+
 int parameters_set(struct parameters *p, const char *name, const char *text, struct error *error)
 {
 	struct parameter *one = parameters_find(p, name);
 	const size_t number = strcspn(text, " ");
-	char digits[64];
+	char digits[64], wanted[128];
 	uint64_t value;
 
 	if (!one)
@@ -232,6 +265,8 @@ int parameters_set(struct parameters *p, const char *name, const char *text, str
 			name, text, own->name);
 	snprintf(digits, sizeof(digits), "%.*s", (int)number, text);
 	const char *wrong = number < sizeof(digits) ? decimal(digits, unit, &value) : "too long";
+	if (!wrong)
+		wrong = beyond(known_of(name), unit, value, wanted);
 	if (wrong)
 		return error_set(error, -EINVAL, "%s: %s: %s", name, text, wrong);
 	one->value = value;
@@ -328,19 +363,24 @@ static int check_keys(struct config_tree *tree, const struct config_node *mappin
 	return 0;
 }
 
-static int read_number(struct config_tree *tree, const struct config_node *node, const char *what,
-	const struct unit *unit, uint64_t *value)
+/* Of the parameter `name`: its value, or an end of its range. */
+static int read_number(struct config_tree *tree, const struct config_node *node, const char *name,
+	const struct parameter_known *known, const struct unit *unit, uint64_t *value)
 {
+	char wanted[128];
+
 	if (node->kind != CONFIG_TEXT)
-		return refuse(tree, node->mark, "%s: want a number", what);
+		return refuse(tree, node->mark, "%s: want a number", name);
 	const char *wrong = decimal(node->text, unit, value);
-	return wrong ? refuse(tree, node->mark, "%s: %.40s %s: %s", what, node->text, unit->name,
+	if (!wrong)
+		wrong = beyond(known, unit, *value, wanted);
+	return wrong ? refuse(tree, node->mark, "%s: %.40s %s: %s", name, node->text, unit->name,
 			       wrong)
 		     : 0;
 }
 
 static int read_range(struct config_tree *tree, const struct config_node *value,
-	const struct unit *unit, struct parameter *one)
+	const struct parameter_known *known, const struct unit *unit, struct parameter *one)
 {
 	const struct config_node *range = config_node_value(value, "range");
 	int code;
@@ -349,19 +389,12 @@ static int read_range(struct config_tree *tree, const struct config_node *value,
 		range->first->next->next)
 		return refuse(tree, (range ? range : value)->mark,
 			"%s has no range: want [LOW, HIGH]", one->name);
-	code = read_number(tree, range->first, "range", unit, &one->low);
+	code = read_number(tree, range->first, one->name, known, unit, &one->low);
 	if (!code)
-		code = read_number(tree, range->first->next, "range", unit, &one->high);
+		code = read_number(tree, range->first->next, one->name, known, unit, &one->high);
 	if (!code && (one->low > one->value || one->value > one->high))
 		code = refuse(tree, range->mark, "%s is not within its range", one->name);
 	return code;
-}
-
-/* A name is what --set and the reader of a figure write. */
-static bool name_good(const char *name)
-{
-	return strlen(name) < 40 &&
-	       name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == 0;
 }
 
 static int read_value(struct config_tree *tree, const struct config_node *node, const char *role,
@@ -375,21 +408,23 @@ static int read_value(struct config_tree *tree, const struct config_node *node, 
 	const char *name = text_of(tree, node, "value", "name");
 	if (!name)
 		return -EINVAL;
-	if (!name_good(name))
-		return refuse(tree, node->mark,
-			"name %.40s: want up to 39 small letters, digits and _", name);
+	const struct parameter_known *known = parameter_known(role, name);
+	if (!known)
+		return refuse(tree, config_node_value(node, "name")->mark,
+			"%.40s: a %s has no such parameter", name, role);
 	const char *unit_name = text_of(tree, node, name, "unit");
 	const char *tag = unit_name ? text_of(tree, node, name, "tag") : NULL;
 	const char *source = tag ? text_of(tree, node, name, "source") : NULL;
 	const struct unit *unit = unit_name ? unit_find(unit_name) : NULL;
 	if (!source)
 		return -EINVAL;
-	if (!unit)
-		return refuse(tree, node->mark, "%s: unknown unit %.40s", name, unit_name);
+	if (!unit || unit->of != known->kind)
+		return refuse(tree, config_node_value(node, "unit")->mark,
+			"%s: unit %.40s: want %s", name, unit_name, kinds[known->kind]);
 	while (one->tag < PARAMETER_TAGS && strcmp(tags[one->tag], tag) != 0)
 		one->tag++;
 	if (one->tag == PARAMETER_TAGS)
-		return refuse(tree, node->mark,
+		return refuse(tree, config_node_value(node, "tag")->mark,
 			"%s: unknown tag %.40s: want measured, datasheet, derived, assumed or "
 			"calibrated",
 			name, tag);
@@ -402,11 +437,12 @@ static int read_value(struct config_tree *tree, const struct config_node *node, 
 	one->source = strdup(source);
 	if (!complete(one))
 		return -ENOMEM;
-	code = read_number(tree, config_node_value(node, "value"), name, unit, &one->value);
-	return code ? code : read_range(tree, node, unit, one);
+	code = read_number(
+		tree, config_node_value(node, "value"), one->name, known, unit, &one->value);
+	return code ? code : read_range(tree, node, known, unit, one);
 }
 
-static int read_file(struct config_tree *tree, struct parameters *into)
+static int read_file(struct config_tree *tree, const char *wanted, struct parameters *into)
 {
 	static const char *const keys[] = {"part", "role", "values"};
 	int code = check_keys(tree, tree->root, "the file", keys, COUNT(keys));
@@ -424,6 +460,9 @@ static int read_file(struct config_tree *tree, struct parameters *into)
 	if (is == COUNT(roles))
 		return refuse(tree, config_node_value(tree->root, "role")->mark,
 			"role %.40s: want nic, switch, host, link or program", role);
+	if (wanted && strcmp(role, wanted) != 0)
+		return refuse(tree, config_node_value(tree->root, "role")->mark,
+			"a file of role %s, where one of role %s is due", role, wanted);
 	if (!values || values->kind != CONFIG_LIST || !values->first)
 		return refuse(tree, tree->root->mark, "the file has no values: want a list");
 	for (const struct config_node *v = values->first; v && !code; v = v->next) {
@@ -473,8 +512,8 @@ static int replace(struct parameters *p, struct parameters *new)
 	return 0;
 }
 
-int parameters_load_text(
-	struct parameters *p, const char *path, const char *text, size_t bytes, struct error *error)
+int parameters_load_text(struct parameters *p, const char *path, const char *role, const char *text,
+	size_t bytes, struct error *error)
 {
 	struct parameters new = {0};
 	struct config_tree tree;
@@ -482,7 +521,7 @@ int parameters_load_text(
 
 	if (code)
 		return code;
-	code = read_file(&tree, &new);
+	code = read_file(&tree, role, &new);
 	config_tree_free(&tree);
 	if (!code)
 		code = replace(p, &new);
@@ -493,7 +532,7 @@ int parameters_load_text(
 	return code;
 }
 
-int parameters_load(struct parameters *p, const char *path, struct error *error)
+int parameters_load(struct parameters *p, const char *path, const char *role, struct error *error)
 {
 	size_t bytes;
 	char *text;
@@ -501,7 +540,7 @@ int parameters_load(struct parameters *p, const char *path, struct error *error)
 
 	if (code)
 		return code;
-	code = parameters_load_text(p, path, text, bytes, error);
+	code = parameters_load_text(p, path, role, text, bytes, error);
 	free(text);
 	return code;
 }

@@ -22,10 +22,9 @@
  *   b/s Mb/s Gb/s    -> bits a second      MB/s GB/s           -> bits a second
  *   /s M/s           -> a second           MHz GHz             -> hertz
  *   count cycles     -> themselves         ratio               -> millionths
- *   W                -> milliwatts
  *
- * A decimal that its base unit cannot hold exactly is refused, and so is what no hardware has:
- * more than 1 s, 1 TiB, 10 Tb/s, 10^12 a second, 10^9 of others.
+ * A decimal that its base unit cannot hold exactly is refused, and so is what is not within the
+ * bounds of parameters_known.h, which also has all names, and the kind of unit of each.
  */
 #ifndef P2PNIC_MODEL_PARAMETERS_H
 #define P2PNIC_MODEL_PARAMETERS_H
@@ -61,18 +60,18 @@ struct parameters {
 	char missing[64]; /* first name that parameters_get did not find; "": none */
 };
 
-/* Adds the values of a file; those of a part loaded before with the same role go. 0, or -errno
- * with "FILE:LINE: REASON" in *error: then nothing was added. */
-int parameters_load(struct parameters *, const char *path, struct error *error);
-int parameters_load_text(
-	struct parameters *, const char *path, const char *text, size_t bytes, struct error *error);
+/* Adds the values of a file of that role (NULL: of any); those of a part loaded before with the
+ * same role go. 0, or -errno with "FILE:LINE: REASON" in *error: then nothing was added. */
+int parameters_load(struct parameters *, const char *path, const char *role, struct error *error);
+int parameters_load_text(struct parameters *, const char *path, const char *role, const char *text,
+	size_t bytes, struct error *error);
 void parameters_free(struct parameters *);
 
 /* A copy, for a run of its own. 0 or -ENOMEM. */
 int parameters_copy(struct parameters *to, const struct parameters *from);
 
-/* Sets a value: "21.1 ns", or "21.1" in the unit of the file. It may lie outside of its range: to
- * ask what if is allowed. 0, or -EINVAL with the reason. */
+/* Sets a value: "21.1 ns", or "21.1" in the unit of the file. It may lie outside of its range, to
+ * ask what if, but not beyond what a machine can be built of. 0, or -EINVAL with the reason. */
 int parameters_set(struct parameters *, const char *name, const char *text, struct error *error);
 
 /* Draws each value anew, evenly from its range. What is drawn for a value depends on seed and name

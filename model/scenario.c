@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "model/scenario.h"
 
+#include "model/sim.h"
 #include "router/config_tree.h"
 
 #include <stdio.h>
@@ -112,8 +113,8 @@ static const char *rate(const char *text, uint64_t *bit_per_s)
 		return wanted;
 	for (; decimals; decimals--)
 		scale /= 10;
-	if (!value || value * scale > 10000000000000)
-		return "a rate above 0, to 10000 Gb/s";
+	if (!value || value * scale > PS_PER_S)
+		return "a rate above 0, to 1000 Gb/s";
 	*bit_per_s = value * scale;
 	return NULL;
 }
@@ -247,10 +248,23 @@ static const char *text_of(struct config_tree *tree, const struct config_node *k
 	return NULL;
 }
 
+static int each_key_once(struct config_tree *tree, const struct config_node *mapping)
+{
+	for (const struct config_node *key = mapping->first; key; key = key->next->next)
+		for (const struct config_node *k = mapping->first; k != key; k = k->next->next)
+			if (k->kind == CONFIG_TEXT && key->kind == CONFIG_TEXT &&
+				!strcmp(k->text, key->text))
+				return config_tree_wrong(
+					tree, key->mark, "%.40s is there twice", key->text);
+	return 0;
+}
+
 static int load_parts(struct scenario *s, struct config_tree *tree, const struct config_node *node)
 {
 	if (node->kind != CONFIG_MAPPING)
 		return config_tree_wrong(tree, node->mark, "parts: want ROLE: FILE");
+	if (each_key_once(tree, node))
+		return -EINVAL;
 	for (const struct config_node *key = node->first; key; key = key->next->next) {
 		const char *value = text_of(tree, key), *wanted;
 		unsigned role = 0;
@@ -275,6 +289,8 @@ static int load_settings(
 {
 	if (node->kind != CONFIG_MAPPING)
 		return config_tree_wrong(tree, node->mark, "set: want PARAMETER: VALUE");
+	if (each_key_once(tree, node))
+		return -EINVAL;
 	for (const struct config_node *key = node->first; key; key = key->next->next) {
 		const char *value = text_of(tree, key);
 
@@ -289,6 +305,13 @@ static int load_settings(
 	return 0;
 }
 
+static const char *set_lanes(struct machine_neighbour *n, const char *value)
+{
+	const char *wanted = number32(value, 4, 16, &n->lanes);
+
+	return wanted || (n->lanes & (n->lanes - 1)) ? "4, 8 or 16" : NULL;
+}
+
 static const char *set_neighbour(
 	struct machine_neighbour *n, const char *key, const char *value, bool *known)
 {
@@ -298,7 +321,7 @@ static const char *set_neighbour(
 	if (!strcmp(key, "bytes"))
 		return number32(value, 4, 1 << 20, &n->bytes);
 	if (!strcmp(key, "lanes"))
-		return number32(value, 1, 16, &n->lanes);
+		return set_lanes(n, value);
 	if (!strcmp(key, "switch"))
 		return number32(value, 0, MACHINE_SWITCHES - 1, &n->below);
 	if (!strcmp(key, "to"))
@@ -314,6 +337,8 @@ static int load_neighbour(
 {
 	if (node->kind != CONFIG_MAPPING)
 		return config_tree_wrong(tree, node->mark, "neighbour: want KEY: VALUE");
+	if (each_key_once(tree, node))
+		return -EINVAL;
 	*n = (struct machine_neighbour){.bytes = 4096, .lanes = 16};
 	for (const struct config_node *key = node->first; key; key = key->next->next) {
 		const char *value = text_of(tree, key), *wanted;
@@ -387,6 +412,8 @@ int scenario_load_text(
 
 	if (!code && tree.root && tree.root->kind != CONFIG_MAPPING)
 		code = config_tree_wrong(&tree, tree.root->mark, "a scenario is KEY: VALUE");
+	if (!code && tree.root)
+		code = each_key_once(&tree, tree.root);
 	for (const struct config_node *key = !code && tree.root ? tree.root->first : NULL;
 		key && !code; key = key->next->next)
 		code = load_key(s, &tree, key);
@@ -411,7 +438,8 @@ int scenario_load(struct scenario *s, const char *path, struct error *error)
 
 /* --- Ready ------------------------------------------------------------------------------------ */
 
-static int load_part(struct scenario *s, const char *folder, const char *name, struct error *error)
+static int load_part(struct scenario *s, const char *folder, const char *role, const char *name,
+	struct error *error)
 {
 	char path[512];
 
@@ -419,15 +447,16 @@ static int load_part(struct scenario *s, const char *folder, const char *name, s
 		snprintf(path, sizeof(path), "%s", name);
 	else
 		snprintf(path, sizeof(path), "%s/parameters/%s.yaml", folder, name);
-	return parameters_load(&s->parameters, path, error);
+	return parameters_load(&s->parameters, path, role, error);
 }
 
 int scenario_ready(struct scenario *s, const char *folder, struct error *error)
 {
-	int code = load_part(s, folder, find_program(s->setup.program->name)->part, error);
+	int code =
+		load_part(s, folder, "program", find_program(s->setup.program->name)->part, error);
 
 	for (unsigned role = 0; role < SCENARIO_ROLES && !code; role++)
-		code = load_part(s, folder, s->part[role], error);
+		code = load_part(s, folder, roles[role], s->part[role], error);
 	for (unsigned k = 0; k < s->settings && !code; k++)
 		code = parameters_set(
 			&s->parameters, s->setting[k].name, s->setting[k].value, error);

@@ -20,7 +20,7 @@ static inline void load_part(struct parameters *p, const char *part)
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/%s.yaml", MODEL_PARAMETERS, part);
-	if (parameters_load(p, path, &error) < 0)
+	if (parameters_load(p, path, NULL, &error) < 0)
 		fail_msg("%s", error.text);
 }
 

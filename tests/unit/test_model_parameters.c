@@ -13,15 +13,17 @@
 #include <string.h>
 
 #define GOOD                                                                                       \
-	"part: test\nrole: nic\nvalues:\n"                                                         \
-	"  - {name: a, value: 21.1, unit: ns, range: [20, 22.5], tag: measured, source: s}\n"      \
-	"  - {name: b, value: 2, unit: KiB, range: [1, 2], tag: assumed, source: s}\n"
+	"part: test\nrole: host\nvalues:\n"                                                        \
+	"  - {name: line, value: 21.1, unit: ns, range: [20, 22.5], tag: measured, source: s}\n"   \
+	"  - {name: ddio, value: 2, unit: KiB, range: [1, 2], tag: assumed, source: s}\n"          \
+	"  - {name: queues, value: 4, unit: count, range: [1, 64], tag: assumed,\n"                \
+	"     source: s}\n"
 
 static struct error error;
 
 static int load(struct parameters *p, const char *text)
 {
-	return parameters_load_text(p, "f.yaml", text, strlen(text), &error);
+	return parameters_load_text(p, "f.yaml", NULL, text, strlen(text), &error);
 }
 
 static void test_values(void **state)
@@ -29,17 +31,17 @@ static void test_values(void **state)
 	struct parameters p = {0};
 
 	assert_int_equal(load(&p, GOOD), 0);
-	assert_int_equal(p.n, 2);
-	assert_int_equal(parameters_get(&p, "nic.a"), 21100);
-	assert_int_equal(parameters_get(&p, "nic.b"), 2048);
-	assert_int_equal(parameters_find(&p, "nic.a")->high, 22500);
-	assert_string_equal(parameters_find(&p, "nic.b")->part, "test");
-	assert_string_equal(parameter_tag_name(parameters_find(&p, "nic.b")->tag), "assumed");
+	assert_int_equal(p.n, 3);
+	assert_int_equal(parameters_get(&p, "host.line"), 21100);
+	assert_int_equal(parameters_get(&p, "host.ddio"), 2048);
+	assert_int_equal(parameters_find(&p, "host.line")->high, 22500);
+	assert_string_equal(parameters_find(&p, "host.ddio")->part, "test");
+	assert_string_equal(parameter_tag_name(parameters_find(&p, "host.ddio")->tag), "assumed");
 	assert_int_equal(parameters_missing(&p, &error), 0);
-	assert_int_equal(parameters_get(&p, "nic.c"), 0);
-	assert_int_equal(parameters_get(&p, "nic.d"), 0);
+	assert_int_equal(parameters_get(&p, "host.c"), 0);
+	assert_int_equal(parameters_get(&p, "host.d"), 0);
 	assert_int_equal(parameters_missing(&p, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "nic.c"));
+	assert_non_null(strstr(error.text, "host.c"));
 	parameters_free(&p);
 }
 
@@ -57,8 +59,9 @@ static void test_decimals(void **state)
 		{"0.0010000000000000000000000000", 1, NULL},
 		{"1.5 us", 1500000, NULL},
 		{"1000000000000 ps", 1000000000000, NULL},
-		{"1000000000000.001 ns", 0, "too large"},
-		{"18446744073709551615 ps", 0, "too large"},
+		{"1000000000001 ps", 0, "want 0 to 1000000000000 ps"},
+		{"1000000000000.001 ns", 0, "want 0 to 1000000000 ns"},
+		{"18446744073709551615 ps", 0, "want 0 to 1000000000000 ps"},
 		{"18446744073709551616 ps", 0, "too large"},
 		{"18446744073709551615 ns", 0, "too large"},
 		{"18446744073709551.616", 0, "too large"},
@@ -81,18 +84,18 @@ static void test_decimals(void **state)
 
 	assert_int_equal(load(&p, GOOD), 0);
 	for (unsigned k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
-		const int code = parameters_set(&p, "nic.a", cases[k].text, &error);
+		const int code = parameters_set(&p, "host.line", cases[k].text, &error);
 
 		assert_int_equal(code, cases[k].wrong ? -EINVAL : 0);
 		if (cases[k].wrong)
 			assert_non_null(strstr(error.text, cases[k].wrong));
 		else
-			assert_int_equal(parameters_get(&p, "nic.a"), cases[k].value);
+			assert_int_equal(parameters_get(&p, "host.line"), cases[k].value);
 	}
-	assert_int_equal(parameters_set(&p, "nic.b", "0.0009765625 KiB", &error), 0);
-	assert_int_equal(parameters_get(&p, "nic.b"), 1);
-	assert_int_equal(parameters_set(&p, "nic.z", "1", &error), -EINVAL);
-	assert_non_null(strstr(error.text, "nic.z: no such parameter"));
+	assert_int_equal(parameters_set(&p, "host.ddio", "0.0009765625 KiB", &error), 0);
+	assert_int_equal(parameters_get(&p, "host.ddio"), 1);
+	assert_int_equal(parameters_set(&p, "host.z", "1", &error), -EINVAL);
+	assert_non_null(strstr(error.text, "host.z: no such parameter"));
 	parameters_free(&p);
 }
 
@@ -129,25 +132,46 @@ static void test_refused(void **state)
 		{"part: test", "part: []", "f.yaml:1: ", "part: want a text"},
 		{"part: test", "part: t\npart: t", "f.yaml:2: ", "twice"},
 		{"part: test", "parts: test", "f.yaml:1: ", "unknown key parts"},
-		{"role: nic", "role: dog", "f.yaml:2: ", "want nic, switch, host, link or program"},
-		{"name: a, ", "", "f.yaml:4: ", "has no name"},
-		{"name: a", "name: A", "f.yaml:4: ", "small letters"},
-		{"name: b", "name: a", "f.yaml:5: ", "nic.a is there twice"},
-		{"value: 21.1, ", "", "f.yaml:4: ", "a has no value"},
+		{"role: host", "role: dog",
+			"f.yaml:2: ", "want nic, switch, host, link or program"},
+		{"name: line, ", "", "f.yaml:4: ", "has no name"},
+		{"name: line", "name: Line", "f.yaml:4: ", "Line: a host has no such parameter"},
+		{"name: line", "name: clock_", "f.yaml:4: ", "clock_: a host has no such"},
+		{"name: line", "name: completer poll", "f.yaml:4: ", "a host has no such"},
+		{"name: line", "name: dma_tags", "f.yaml:4: ", "a host has no such"},
+		{"name: ddio", "name: line", "f.yaml:5: ", "line: unit KiB: want a time: ps, ns"},
+		{"ddio, value: 2, unit: KiB, range: [1, 2]",
+			"line, value: 2, unit: ns, range: [1, 2]",
+			"f.yaml:5: ", "host.line is there twice"},
+		{"value: 21.1, ", "", "f.yaml:4: ", "line has no value"},
 		{"value: 21.1", "value: [1]", "f.yaml:4: ", "want a number"},
 		{"value: 21.1", "value: 21.1e3", "f.yaml:4: ", "not a decimal number"},
-		{"unit: KiB, ", "", "f.yaml:5: ", "b has no unit"},
-		{"unit: KiB", "unit: kb", "f.yaml:5: ", "unknown unit kb"},
-		{"range: [1, 2], ", "", "f.yaml:5: ", "b has no range"},
-		{"[1, 2]", "[1]", "f.yaml:5: ", "b has no range"},
-		{"[1, 2]", "[1, 2, 3]", "f.yaml:5: ", "b has no range"},
+		{"value: 21.1", "value: 1, value: 2", "f.yaml:4: ", "value is there twice"},
+		{"unit: ns", "unit: B",
+			"f.yaml:4: ", "line: unit B: want a time: ps, ns, us or ms"},
+		{"unit: ns", "unit: Gb/s", "f.yaml:4: ", "line: unit Gb/s: want a time"},
+		{"unit: KiB, ", "", "f.yaml:5: ", "ddio has no unit"},
+		{"unit: KiB", "unit: kb", "f.yaml:5: ", "ddio: unit kb: want bytes: B, KiB, MiB"},
+		{"unit: KiB", "unit: ns", "f.yaml:5: ", "ddio: unit ns: want bytes"},
+		{"unit: count", "unit: cycles", "f.yaml:6: ", "queues: unit cycles: want count"},
+		{"value: 4", "value: 0", "f.yaml:6: ", "host.queues: 0 count: want 1 to 64 count"},
+		{"value: 4", "value: 65", "f.yaml:6: ", "host.queues: 65 count: want 1 to 64"},
+		{"[1, 64]", "[1, 65]", "f.yaml:6: ", "host.queues: 65 count: want 1 to 64 count"},
+		{"[1, 64]", "[0, 64]", "f.yaml:6: ", "host.queues: 0 count: want 1 to 64 count"},
+		{"range: [1, 2], ", "", "f.yaml:5: ", "ddio has no range"},
+		{"[1, 2]", "[1]", "f.yaml:5: ", "ddio has no range"},
+		{"[1, 2]", "[1, 2, 3]", "f.yaml:5: ", "ddio has no range"},
 		{"[1, 2]", "[1, [2]]", "f.yaml:5: ", "want a number"},
-		{"[1, 2]", "[2.5, 3]", "f.yaml:5: ", "not within its range"},
-		{"[1, 2]", "[1, 1.5]", "f.yaml:5: ", "not within its range"},
-		{"tag: assumed, ", "", "f.yaml:5: ", "b has no tag"},
-		{"tag: assumed", "tag: guessed", "f.yaml:5: ", "unknown tag guessed"},
-		{", source: s}\n  ", "}\n  ", "f.yaml:4: ", "a has no source"},
-		{"source: s", "source: ''", "f.yaml:4: ", "source: want a text"},
+		{"[1, 2]", "[2.5, 3]", "f.yaml:5: ", "host.ddio is not within its range"},
+		{"[1, 2]", "[1, 1.5]", "f.yaml:5: ", "host.ddio is not within its range"},
+		{"[1, 2]", "[2, 1]", "f.yaml:5: ", "host.ddio is not within its range"},
+		{"tag: assumed, ", "", "f.yaml:5: ", "ddio has no tag"},
+		{"tag: assumed, ", "tag: guessed, ", "f.yaml:5: ", "ddio: unknown tag guessed"},
+		{", source: s}\n  - {name: ddio", "}\n  - {name: ddio",
+			"f.yaml:4: ", "line has no source"},
+		{"\n     source: s", "\n     source: ''", "f.yaml:7: ", "source: want a text"},
+		{"\n     source: s", "\n     tag: derived", "f.yaml:7: ", "tag is there twice"},
+		{"\n     source: s", "\n     sauce: s", "f.yaml:7: ", "value: unknown key sauce"},
 		{"source: s", "source: s, note: n", "f.yaml:4: ", "unknown key note"},
 	};
 	struct parameters p = {0};
@@ -168,6 +192,13 @@ static void test_refused(void **state)
 	assert_int_equal(load(&p, ""), -EINVAL);
 	assert_int_equal(load(&p, "part: p\nrole: nic\nvalues: []\n"), -EINVAL);
 	assert_int_equal(load(&p, "part: p\nrole: nic\nvalues: [[]]\n"), -EINVAL);
+	assert_int_equal(
+		parameters_load_text(&p, "f", "nic", GOOD, sizeof(GOOD) - 1, &error), -EINVAL);
+	assert_string_equal(error.text, "f:2: a file of role host, where one of role nic is due");
+	assert_int_equal(parameters_load_text(&p, "f", "host", GOOD, sizeof(GOOD) - 1, &error), 0);
+	assert_int_equal(parameters_set(&p, "host.queues", "65", &error), -EINVAL);
+	assert_string_equal(error.text, "host.queues: 65: want 1 to 64 count");
+	parameters_free(&p);
 }
 
 /* Another file of the role takes the place of the first; other roles stay. */
@@ -176,17 +207,18 @@ static void test_replace(void **state)
 	struct parameters p = {0};
 
 	assert_int_equal(load(&p, GOOD), 0);
-	assert_int_equal(load(&p, "part: s\nrole: switch\nvalues:\n  - {name: a, value: 1, unit: "
-				  "ns, range: [1, 1], tag: derived, source: s}\n"),
+	assert_int_equal(
+		load(&p, "part: s\nrole: switch\nvalues:\n  - {name: latency, value: 1, unit: "
+			 "ns, range: [1, 1], tag: derived, source: s}\n"),
 		0);
-	assert_int_equal(p.n, 3);
-	assert_int_equal(load(&p, "part: n\nrole: nic\nvalues:\n  - {name: a, value: 2, unit: ns, "
-				  "range: [2, 3], tag: derived, source: s}\n"),
+	assert_int_equal(p.n, 4);
+	assert_int_equal(load(&p, "part: n\nrole: host\nvalues:\n  - {name: line, value: 2, unit: "
+				  "ns, range: [2, 3], tag: derived, source: s}\n"),
 		0);
 	assert_int_equal(p.n, 2);
-	assert_int_equal(parameters_get(&p, "nic.a"), 2000);
-	assert_int_equal(parameters_get(&p, "switch.a"), 1000);
-	assert_null(parameters_find(&p, "nic.b"));
+	assert_int_equal(parameters_get(&p, "host.line"), 2000);
+	assert_int_equal(parameters_get(&p, "switch.latency"), 1000);
+	assert_null(parameters_find(&p, "host.ddio"));
 	parameters_free(&p);
 }
 
@@ -199,7 +231,7 @@ static void test_draw(void **state)
 	assert_int_equal(load(&p, GOOD), 0);
 	for (uint64_t seed = 0; seed < 1000; seed++) {
 		parameters_draw(&p, seed);
-		const uint64_t a = parameters_get(&p, "nic.a");
+		const uint64_t a = parameters_get(&p, "host.line");
 
 		low = a < low ? a : low;
 		high = a > high ? a : high;
@@ -209,10 +241,10 @@ static void test_draw(void **state)
 	assert_int_equal(parameters_copy(&other, &p), 0);
 	const uint64_t hash = parameters_hash(&p);
 	assert_int_equal(parameters_hash(&other), hash);
-	assert_int_equal(parameters_set(&other, "nic.b", "3", &error), 0);
+	assert_int_equal(parameters_set(&other, "host.ddio", "3", &error), 0);
 	parameters_draw(&other, 999);
-	assert_int_equal(parameters_get(&other, "nic.a"), parameters_get(&p, "nic.a"));
-	assert_int_equal(parameters_get(&other, "nic.b"), 3072);
+	assert_int_equal(parameters_get(&other, "host.line"), parameters_get(&p, "host.line"));
+	assert_int_equal(parameters_get(&other, "host.ddio"), 3072);
 	assert_int_not_equal(parameters_hash(&other), hash);
 	parameters_draw(&p, 5);
 	assert_int_not_equal(parameters_hash(&p), hash);
@@ -230,11 +262,11 @@ static void test_files(void **state)
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/%s.yaml", MODEL_PARAMETERS, parts[k]);
-		if (parameters_load(&p, path, &error) < 0)
+		if (parameters_load(&p, path, NULL, &error) < 0)
 			fail_msg("%s", error.text);
 	}
 	assert_int_equal(parameters_get(&p, "link.lane_rate"), 64000000000);
-	assert_int_equal(parameters_load(&p, "/nowhere.yaml", &error), -ENOENT);
+	assert_int_equal(parameters_load(&p, "/nowhere.yaml", NULL, &error), -ENOENT);
 	assert_non_null(strstr(error.text, "/nowhere.yaml"));
 	parameters_free(&p);
 }

@@ -6,6 +6,7 @@
  * again. P2PNIC_SEED is the first of the seeds.
  */
 #include "model/dma.h"
+#include "model/parameters_known.h"
 #include "model/pcie.h"
 #include "tests/unit/seed.h"
 
@@ -216,6 +217,14 @@ static uint64_t scenario(uint64_t seed)
 	return end;
 }
 
+static size_t put(char *text, size_t room, const char *name, unsigned value, const char *unit)
+{
+	return (size_t)snprintf(text, room,
+		"  - {name: %s, value: %u, unit: %s, range: [%u, %u], tag: assumed, source: "
+		"test}\n",
+		name, value, unit, value, value);
+}
+
 /* An engine of the test's own: what is known of the hardware may change. Drawn times of an access
  * may fall where the size grows: those of odd sizes are longer. */
 static void engine(void)
@@ -223,22 +232,22 @@ static void engine(void)
 	static const unsigned sizes[] = {
 		64, 65, 128, 129, 192, 256, 257, 320, 384, 512, 513, 576, 768, 1024, 1536};
 	char text[16384] = "part: test\nrole: nic\nvalues:\n";
-	static const char line[] = "  - {name: dma_%s%.0u, value: %u, unit: %s, range: [0, 1000], "
-				   "tag: assumed, source: test}\n";
 	size_t used = strlen(text);
 
-	for (unsigned k = 0; k < 2 * sizeof(sizes) / sizeof(sizes[0]); k++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, line,
-			k % 2 ? "read_" : "write_", sizes[k / 2],
-			10 + sizes[k / 2] / 8 + sizes[k / 2] % 2 * 9, "ns");
-	used += (size_t)snprintf(
-		text + used, sizeof(text) - used, line, "write_latency", 0, 200, "ns");
-	used += (size_t)snprintf(
-		text + used, sizeof(text) - used, line, "read_latency", 0, 50, "ns");
-	used += (size_t)snprintf(text + used, sizeof(text) - used, line, "slots", 0, 3, "count");
-	used += (size_t)snprintf(text + used, sizeof(text) - used, line, "share", 0, 1, "ratio");
-	used += (size_t)snprintf(text + used, sizeof(text) - used, line, "tags", 0, 8, "count");
-	if (parameters_load_text(&parameters, "test", text, used, &error) < 0)
+	for (unsigned k = 0; k < 2 * sizeof(sizes) / sizeof(sizes[0]); k++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "dma_%s_%u", k % 2 ? "read" : "write", sizes[k / 2]);
+		if (parameter_known("nic", name))
+			used += put(text + used, sizeof(text) - used, name,
+				10 + sizes[k / 2] / 8 + sizes[k / 2] % 2 * 9, "ns");
+	}
+	used += put(text + used, sizeof(text) - used, "dma_write_latency", 200, "ns");
+	used += put(text + used, sizeof(text) - used, "dma_read_latency", 50, "ns");
+	used += put(text + used, sizeof(text) - used, "dma_slots", 3, "count");
+	used += put(text + used, sizeof(text) - used, "dma_share", 1, "ratio");
+	used += put(text + used, sizeof(text) - used, "dma_tags", 8, "count");
+	if (parameters_load_text(&parameters, "test", "nic", text, used, &error) < 0)
 		fail_msg("%s", error.text);
 }
 

@@ -320,7 +320,8 @@ static void test_links(void **state)
 		struct error error;
 		struct pcie_link l;
 
-		assert_int_equal(parameters_load(&p, MODEL_PARAMETERS "/gen3.yaml", &error), 0);
+		assert_int_equal(
+			parameters_load(&p, MODEL_PARAMETERS "/gen3.yaml", "link", &error), 0);
 		assert_int_equal(parameters_set(&p, cases[k].name, cases[k].value, &error), 0);
 		assert_int_equal(pcie_link(&l, &p, cases[k].lanes, &error), -EINVAL);
 		if (!strstr(error.text, cases[k].reason))
