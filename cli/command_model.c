@@ -52,7 +52,7 @@ const char *model_program_label(const char *name)
 	static const char *const labels[][2] = {{"paper", "published Wr, routed"},
 		{"fixed", "published Wr, fixed port"}, {"rd", "published Rd"},
 		{"bn", "bounce, Bn (calibrated)"}, {"l3fwd", "DPDK l3fwd (calibrated)"},
-		{"p2pnic", "our firmware (Wr)"}};
+		{"p2pnic", "our firmware (Wr)"}, {"p2pnic-held", "ours, held batches (Wr)"}};
 
 	for (unsigned k = 0; k < sizeof(labels) / sizeof(*labels); k++)
 		if (!strcmp(labels[k][0], name))

@@ -68,10 +68,11 @@ struct program_packet {
 };
 
 struct program_burst {
-	uint8_t nic;  /* where it runs */
-	bool more;    /* further packets have arrived already: they will be taken soon */
-	uint64_t now; /* ps */
-	unsigned n;   /* 0: a poll that found none; what is held goes now */
+	uint8_t nic;     /* where it runs */
+	unsigned thread; /* of the side, which asks: what it was told before is done */
+	bool more;       /* further packets have arrived already: they will be taken soon */
+	uint64_t now;    /* ps */
+	unsigned n;      /* 0: a poll that found none; what is held goes now */
 	struct program_packet packet[PROGRAM_BURST];
 };
 
@@ -96,6 +97,7 @@ struct program {
 	bool by_host;  /* packets go to a queue of the host first (target PROGRAM_HOST) */
 	bool reflects; /* packets go out of the port at which they came: no ring, no egress side */
 	bool keeps; /* receive buffers are free with EFFECT_RETURN, not when the thread is done */
+	bool polls; /* an ingress thread that finds no packet asks once (n = 0) before it waits */
 
 	/* State for `nics` NICs, NULL with the reason: cannot be. */
 	void *(*make)(struct parameters *, unsigned nics, struct error *error);
@@ -108,8 +110,10 @@ struct program {
 		struct operation *operation);
 };
 
-/* program_paper routes, program_fixed knows the port (the publication's two variants). */
+/* program_paper routes, program_fixed knows the port (the publication's two variants).
+ * program_p2pnic_held is program_p2pnic with one change that our firmware has not: docs/model.md.
+ */
 extern const struct program program_paper, program_fixed, program_rd, program_bn, program_l3fwd,
-	program_p2pnic;
+	program_p2pnic, program_p2pnic_held;
 
 #endif

@@ -21,9 +21,13 @@
  * The firmware is written for one processor a NIC; here all threads of a NIC run it, each on its
  * own bursts, and no lock is charged. docs/model.md says what that means.
  *
+ * `p2pnic-held` is a question to the model, and no firmware that we have: what would fuller batches
+ * bring? The same firmware, but its descriptors wait until a batch of them is full, or a thread's
+ * poll finds no frame; and until all before them are written, for here other threads publish them.
+ *
  * Names: the firmware for this board and for the soft NIC have the same, and p2pnic links both. So
  * meson.build joins this file, board.c and the firmware into one object, in which only
- * program_p2pnic keeps its name.
+ * program_p2pnic and program_p2pnic_held keep their names.
  */
 #include "model/program.h"
 
@@ -66,6 +70,9 @@ static const struct charge charges[BOARD_COSTS] = {
 struct line {
 	struct program_packet packet[SLOTS];
 	uint32_t in, out;
+	/* program_p2pnic_held: up to `ready` all are written; `by`: threads that write the others,
+	 * 0: none any more, else one more than its number. */
+	uint32_t by[SLOTS], ready;
 };
 
 struct model_nic {
@@ -82,6 +89,7 @@ struct state {
 	unsigned nics;
 	uint32_t poll_cycles, burst_cycles[2], packet_cycles[2]; /* ingress, egress */
 	uint32_t bar4_bytes, slots;
+	uint32_t batch; /* program_p2pnic_held: descriptors that go together; 0: as they come */
 	bool idle_returns;
 	enum memory packets, rings; /* of the egress NIC, where DMA writes go */
 	enum memory memory[BOARD_COSTS];
@@ -296,30 +304,74 @@ static void take_published(struct line *line, struct program_burst *burst, unsig
 	}
 }
 
+/* The next n packets of the line to that NIC. */
+static void add_publish(struct state *s, struct model_nic *m, unsigned target, unsigned n,
+	struct program_burst *burst)
+{
+	add(s, (struct operation){.kind = OPERATION_DMA_WRITE,
+		       .effect = EFFECT_PUBLISH,
+		       .memory = s->rings,
+		       .target = (uint8_t)target,
+		       .first = (uint8_t)burst->n,
+		       .count = (uint8_t)n,
+		       .amount = n * (uint32_t)sizeof(struct p2pnic_descriptor)});
+	take_published(&m->line[target], burst, n);
+}
+
+/* What the thread had to write is written. */
+static void note_written(struct line *line, unsigned thread)
+{
+	for (uint32_t k = line->ready; k != line->in; k++)
+		if (line->by[k % SLOTS] == thread + 1)
+			line->by[k % SLOTS] = 0;
+	while (line->ready != line->in && !line->by[line->ready % SLOTS])
+		line->ready++;
+}
+
+/* What firmware would do that published, of packets that are written, full batches, and all when a
+ * poll finds no frame; as many as a burst can name. */
+static void add_held(struct state *s, struct model_nic *m, struct program_burst *burst, bool all)
+{
+	for (unsigned e = 0; e < s->nics; e++) {
+		struct line *line = &m->line[e];
+
+		for (;;) {
+			const uint32_t room = PROGRAM_BURST - burst->n;
+			uint32_t n = line->ready - line->out;
+
+			n = n < s->batch ? n : s->batch;
+			n = all && n > room ? room : n;
+			if (!n || n > room || (n < s->batch && !all))
+				break;
+			add_publish(s, m, e, n, burst);
+		}
+	}
+}
+
 static void add_dma(struct state *s, struct model_nic *m, const struct model_operation *o,
 	struct program_burst *burst)
 {
+	const unsigned target = o->window / 2;
+	const uint32_t descriptors = o->bytes / sizeof(struct p2pnic_descriptor);
+
+	if (o->kind == MODEL_PUBLISH) {
+		if (!s->batch)
+			add_publish(s, m, target, descriptors, burst);
+		return;
+	}
 	struct operation *write = add(s, (struct operation){.kind = OPERATION_DMA_WRITE,
 						 .memory = s->rings,
-						 .target = (uint8_t)(o->window / 2),
+						 .target = (uint8_t)target,
 						 .amount = o->bytes});
 
-	switch (o->kind) {
-	case MODEL_FRAME:
+	if (o->kind == MODEL_FRAME) {
 		write->memory = s->packets;
-		break;
-	case MODEL_PUBLISH:
-		write->effect = EFFECT_PUBLISH;
-		write->first = (uint8_t)burst->n;
-		write->count = (uint8_t)(o->bytes / sizeof(struct p2pnic_descriptor));
-		take_published(&m->line[write->target], burst, write->count);
-		break;
-	default: /* MODEL_WORD; method Wr reads nothing */
-		assert(o->kind == MODEL_WORD);
-		write->effect = EFFECT_RETURN;
-		write->count = (uint8_t)m->sent[write->target];
-		m->sent[write->target] = 0;
+		return;
 	}
+	assert(o->kind == MODEL_WORD); /* method Wr reads nothing */
+	write->effect = EFFECT_RETURN;
+	write->count = (uint8_t)m->sent[target];
+	m->sent[target] = 0;
 }
 
 /* What the firmware did becomes what the thread does. `burst`: ingress: empty, published packets
@@ -377,19 +429,25 @@ static void ingress(struct state *s, struct program_burst *burst)
 	const unsigned n = burst->n;
 
 	assert(n <= BURST);
+	for (unsigned e = 0; s->batch && e < s->nics; e++)
+		note_written(&m->line[e], burst->thread);
 	m->board.length = n ? burst->packet[0].bytes : 0;
 	for (unsigned k = 0; k < n; k++) {
 		struct line *line = &m->line[burst->packet[k].egress];
 
 		assert(burst->packet[k].bytes == m->board.length);
 		put_frame(m, k, burst->packet[k].egress);
+		line->by[line->in % SLOTS] = burst->thread + 1;
 		line->packet[line->in++ % SLOTS] = burst->packet[k];
 	}
 	m->board.waiting = n;
 	nic_poll(&m->nic);
 	burst->n = 0;
 	translate(s, m, burst, n ? s->burst_cycles[0] : s->poll_cycles);
-	assert(burst->n == n); /* dropped none, held none */
+	if (s->batch)
+		add_held(s, m, burst, !n);
+	else
+		assert(burst->n == n); /* dropped none, held none */
 }
 
 /* The packets of the burst in the order in which the firmware looks at its rings. */
@@ -446,10 +504,33 @@ static unsigned p2pnic_burst(void *state, enum program_side side, struct program
 	return s->operations;
 }
 
+static void *held_make(struct parameters *p, unsigned nics, struct error *error)
+{
+	struct state *s = p2pnic_make(p, nics, error);
+
+	if (s)
+		s->batch = (uint32_t)parameters_get(p, "program.batch");
+	return s;
+}
+
+#define SIDES                                                                                      \
+	{                                                                                          \
+		[PROGRAM_INGRESS] = PROGRAM_BATCH, [PROGRAM_EGRESS] = PROGRAM_BATCH                \
+	}
+
 const struct program program_p2pnic = {
 	.name = "p2pnic",
-	.most = {[PROGRAM_INGRESS] = PROGRAM_BATCH, [PROGRAM_EGRESS] = PROGRAM_BATCH},
+	.most = SIDES,
 	.make = p2pnic_make,
+	.release = p2pnic_release,
+	.burst = p2pnic_burst,
+};
+
+const struct program program_p2pnic_held = {
+	.name = "p2pnic-held",
+	.most = SIDES,
+	.polls = true,
+	.make = held_make,
 	.release = p2pnic_release,
 	.burst = p2pnic_burst,
 };

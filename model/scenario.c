@@ -21,9 +21,9 @@ static const struct known_program {
 	{&program_bn, "published"},
 	{&program_l3fwd, "published"},
 	{&program_p2pnic, "p2pnic"},
+	{&program_p2pnic_held, "p2pnic"},
 };
 #define PROGRAMS (sizeof(programs) / sizeof(*programs))
-const char scenario_programs[] = "paper fixed rd bn l3fwd p2pnic";
 
 static const struct known_program *find_program(const char *name)
 {
@@ -163,7 +163,7 @@ static const char *set_program(struct scenario *s, const char *value)
 	const struct program *program = scenario_program(value);
 
 	if (!program)
-		return "paper, fixed, rd, bn, l3fwd or p2pnic";
+		return "paper, fixed, rd, bn, l3fwd, p2pnic or p2pnic-held";
 	s->setup.program = program;
 	return NULL;
 }

@@ -4,7 +4,7 @@
  * default:
  *
  *   title: four NICs, all to all, the shortest frames
- *   program: p2pnic              # paper, fixed, rd, bn, l3fwd or p2pnic
+ *   program: p2pnic              # paper, fixed, rd, bn, l3fwd, p2pnic or p2pnic-held
  *   parts:                       # a file of parameters for each role
  *     nic: agilio-cx             # NAME: of the model's folder; with a slash: a file of your own
  *     switch: pex9797
@@ -67,8 +67,7 @@ int scenario_set(struct scenario *, const char *text, struct error *error);
  * 0, or -errno with the reason. */
 int scenario_ready(struct scenario *, const char *folder, struct error *error);
 
-/* A program by its name; NULL: there is none. `known`: their names. */
+/* A program by its name; NULL: there is none. */
 const struct program *scenario_program(const char *name);
-extern const char scenario_programs[];
 
 #endif

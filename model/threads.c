@@ -310,6 +310,7 @@ static void ask(struct thread *t, enum program_side side, bool more)
 	struct machine *m = s->machine;
 
 	burst.nic = (uint8_t)(s->number == PROGRAM_HOST ? t->pool->index : s->number);
+	burst.thread = (unsigned)(t - t->pool->thread);
 	burst.more = more;
 	burst.now = machine_sim(m)->now;
 	burst.n = t->n;
@@ -435,6 +436,18 @@ static void thread_run(struct sim *sim, void *object, uint64_t argument)
 	thread_take(sim, t, 0);
 }
 
+/* There is no packet. True: the program wants to know. */
+static bool poll_empty(struct thread *t)
+{
+	if (t->polled || t->pool->side != PROGRAM_INGRESS ||
+		!machine_program(t->pool->station->machine)->polls)
+		return false;
+	t->n = 0;
+	ask(t, PROGRAM_INGRESS, false);
+	t->polled = t->n < PROGRAM_BURST; /* else there may be more */
+	return true;
+}
+
 /* A burst of the next queue that has packets; an empty-handed thread becomes idle. */
 static void thread_take(struct sim *sim, void *object, uint64_t argument)
 {
@@ -443,6 +456,11 @@ static void thread_take(struct sim *sim, void *object, uint64_t argument)
 	struct machine *m = p->station->machine;
 	const unsigned most = machine_most(m, p->side);
 
+	if (!p->waiting && poll_empty(t)) {
+		thread_run(sim, t, 0);
+		return;
+	}
+	t->polled = false;
 	if (!p->waiting) {
 		wait_in(&p->idle, t);
 		return;

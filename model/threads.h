@@ -73,6 +73,7 @@ struct thread {
 	uint32_t packet[PROGRAM_BURST];
 	uint64_t since;   /* cycles of work since its last access to memory */
 	unsigned sending; /* packets of a blocking OPERATION_SEND on their way */
+	bool polled;      /* found no packet, and asked (program->polls) */
 };
 
 struct threads_waiting {

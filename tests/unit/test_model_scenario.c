@@ -68,7 +68,8 @@ static void test_mistakes(void **state)
 			"file:1: nics: '18446744073709551620': want a number from 2 to 64"},
 		{"fram: 64\n", "file:1: no key 'fram' in a scenario"},
 		{"program: foo\n",
-			"file:1: program: 'foo': want paper, fixed, rd, bn, l3fwd or p2pnic"},
+			"file:1: program: 'foo': want paper, fixed, rd, bn, l3fwd, p2pnic or "
+			"p2pnic-held"},
 		{"pattern: 4in4out\n", "file:1: pattern: '4in4out': want a pattern such as "
 				       "1in-1out or 4in-4out-mix"},
 		{"rate: 10\n", "file:1: rate: '10': want a rate such as 10 Gb/s or 2.5 Mb/s"},
@@ -211,8 +212,8 @@ static void test_runs(void **state)
 	scenario_free(&s);
 }
 
-/* Accesses of our firmware, in thousandths a packet, of one port to another. */
-static uint64_t accesses(const char *rate, const char *batch)
+/* Of one port to another. */
+static struct answer measure(const char *program, const char *rate, const char *batch)
 {
 	struct answer answer;
 	struct error error;
@@ -220,6 +221,7 @@ static uint64_t accesses(const char *rate, const char *batch)
 
 	scenario_init(&s);
 	assert_int_equal(scenario_set(&s, "pattern=1in-1out", &error), 0);
+	assert_int_equal(scenario_set(&s, program, &error), 0);
 	assert_int_equal(scenario_set(&s, rate, &error), 0);
 	assert_int_equal(scenario_set(&s, batch, &error), 0);
 	assert_int_equal(scenario_ready(&s, MODEL_FOLDER, &error), 0);
@@ -227,16 +229,35 @@ static uint64_t accesses(const char *rate, const char *batch)
 	run_one(&run, &answer);
 	assert_true(answer.done);
 	scenario_free(&s);
-	return answer.dma;
+	return answer;
+}
+
+/* In thousandths a packet. */
+static uint64_t accesses(const char *program, const char *rate, const char *batch)
+{
+	return measure(program, rate, batch).dma;
 }
 
 /* Alone a packet costs three DMA writes: itself, its descriptor, the consumer word. A full batch
  * shares the second, and the third goes for several. */
 static void test_accesses(void **state)
 {
-	assert_in_range(accesses("rate=100 Mb/s", "program.batch=8"), 2950, 3050);
-	assert_in_range(accesses("rate=line", "program.batch=8"), 1125, 1900);
-	assert_in_range(accesses("rate=line", "program.batch=1"), 2010, 3000);
+	assert_in_range(accesses("program=p2pnic", "rate=100 Mb/s", "program.batch=8"), 2950, 3050);
+	assert_in_range(accesses("program=p2pnic", "rate=line", "program.batch=8"), 1125, 1900);
+	assert_in_range(accesses("program=p2pnic", "rate=line", "program.batch=1"), 2010, 3000);
+}
+
+/* Batches that are held are fuller; a packet that is alone waits for a poll more, and is not
+ * published before it is written. */
+static void test_held(void **state)
+{
+	static const char rate[] = "rate=1 Gb/s", batch[] = "program.batch=8";
+	const struct answer ours = measure("program=p2pnic", rate, batch);
+	const struct answer held = measure("program=p2pnic-held", rate, batch);
+
+	assert_in_range(accesses("program=p2pnic-held", "rate=line", batch), 1125, 1350);
+	assert_in_range(held.dma, 2950, 3050);
+	assert_in_range(held.latency[50], ours.latency[50] + 300000, ours.latency[50] + 1500000);
 }
 
 int main(void)
@@ -248,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_own),
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_accesses),
+		cmocka_unit_test(test_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
