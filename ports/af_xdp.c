@@ -198,9 +198,9 @@ static int load_program(struct af_xdp_port *port, struct error *error)
 	 * is likely to have them too; af_xdp.h says what then. */
 	bool batches = port->batch && port->channels == 1 &&
 		       interface_has_driver(&port->interface, "veth");
-	int code = xdp_program_load(&port->xdp, port->queue, batches, port->pieces);
+	int code = xdp_program_load(&port->xdp, port->queue, batches, port->has_pieces);
 	if (code && batches)
-		code = xdp_program_load(&port->xdp, port->queue, false, port->pieces);
+		code = xdp_program_load(&port->xdp, port->queue, false, port->has_pieces);
 	if (code)
 		return error_set(error, code, "%s: cannot load an XDP program: %s%s",
 			port->interface.name, strerror(-code),
@@ -255,8 +255,8 @@ static int settle_pieces(
 	port->chunk_bytes = bytes < AF_XDP_CHUNK_BYTES ? bytes : AF_XDP_CHUNK_BYTES;
 	port->buffer_shift = (uint8_t)__builtin_ctz(port->buffer_bytes);
 	port->chunk_shift = (uint8_t)__builtin_ctz(port->chunk_bytes);
-	port->pieces = bytes > P2PNIC_BUFFER_BYTES_MIN && af_xdp_has_pieces();
-	if (bytes > AF_XDP_CHUNK_BYTES && !port->pieces)
+	port->has_pieces = bytes > P2PNIC_BUFFER_BYTES_MIN && af_xdp_has_pieces();
+	if (bytes > AF_XDP_CHUNK_BYTES && !port->has_pieces)
 		return error_set(error, -EOPNOTSUPP,
 			"%s: this kernel has no multi-buffer AF_XDP (Linux 6.6), and af_xdp takes "
 			"packet buffers of %u bytes at most, not %u: for jumbo frames use "

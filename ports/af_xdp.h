@@ -50,6 +50,8 @@
  * Of each buffer the first page is posted; a frame received in pieces is put together in the buffer
  * of its first one, and so costs a copy of all but 3,840 bytes. It takes as many posted buffers as
  * it has pieces: five for the longest. A frame to be sent is cut where pages end, and not copied.
+ * Without a copy it takes a driver that does it (i40e, ice; not virtio_net). In buffers of 4 KiB
+ * each frame is then one piece, which every driver does.
  * Without multi-buffer, buffers of 4 KiB are all there is, and what the interface gives of them: a
  * veth frames up to 3,520 bytes.
  *
@@ -118,7 +120,8 @@ struct af_xdp_port {
 	uint32_t chunk_bytes;  /* 1 << chunk_shift: of the UMEM; a buffer is one or several */
 	uint8_t buffer_shift;
 	uint8_t chunk_shift;
-	bool pieces;               /* frames may come in several, and leave so */
+	bool has_pieces;           /* the kernel and buffers are such that sockets may have… */
+	bool pieces;               /* …frames that come in several, and leave so; this one does */
 	struct xsk_socket *socket; /* NULL: none now; service makes one when it can */
 	int socket_fd;
 	bool down; /* no socket, or no link: frames to be sent fail at once */

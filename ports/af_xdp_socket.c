@@ -111,8 +111,17 @@ static int create_umem(struct af_xdp_port *port, const struct xsk_umem_config *c
 	return code;
 }
 
+/* Without a copy few drivers take frames in pieces (dev->xdp_zc_max_segs of Linux), and refuse a
+ * socket that would: not asked of them where a buffer is one chunk, and so is every frame. */
+static bool wants_pieces(const struct af_xdp_port *port, enum af_xdp_mode mode)
+{
+	return port->has_pieces &&
+	       (mode != AF_XDP_ZERO_COPY || port->buffer_bytes > port->chunk_bytes);
+}
+
 static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 {
+	const bool pieces = wants_pieces(port, mode);
 	const struct xsk_umem_config umem = {
 		.fill_size = AF_XDP_FILL_RING,
 		.comp_size = port->transmit_slots,
@@ -124,7 +133,7 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags = (uint16_t)(XDP_USE_NEED_WAKEUP |
 					 (mode == AF_XDP_ZERO_COPY ? XDP_ZEROCOPY : XDP_COPY) |
-					 (port->pieces ? XDP_USE_SG : 0)),
+					 (pieces ? XDP_USE_SG : 0)),
 	};
 	struct xsk_socket *created = NULL;
 
@@ -144,6 +153,7 @@ static int create_socket(struct af_xdp_port *port, enum af_xdp_mode mode)
 	port->socket = created;
 	port->socket_fd = xsk_socket__fd(created);
 	port->mode = mode;
+	port->pieces = pieces;
 	/* Unwatched, it would wake no engine. */
 	struct epoll_event event = {.events = EPOLLIN};
 	code = epoll_ctl(port->epoll, EPOLL_CTL_ADD, port->socket_fd, &event) ? -errno : 0;
@@ -207,7 +217,10 @@ int af_xdp_make_socket(struct af_xdp_port *port, unsigned patience_ms, struct er
 		port->interface.name, tried.text,
 		code == -EBUSY     ? ": another program or socket is on it"
 		: code == -ENOBUFS ? ": locked memory is limited, `ulimit -l unlimited`"
-				   : "");
+		: code == -EOPNOTSUPP && wants_pieces(port, AF_XDP_ZERO_COPY)
+			? ": without a copy its driver must take frames in several buffers, or "
+			  "packet buffers have at most 4096 bytes"
+			: "");
 }
 
 static void post_own(struct af_xdp_port *port)

@@ -48,9 +48,10 @@ def checksum(header):
     return ~total & 0xffff
 
 
-def frame(a, b, number, arrived=False):
-    """Datagram `number` from behind NIC a to behind NIC b, as sent, or as it has to arrive."""
-    length = 64 + number * 37 % 1400
+def frame(a, b, number, arrived=False, lengths=1400):
+    """Datagram `number` from behind NIC a to behind NIC b, as sent, or as it has to arrive, of 106
+    bytes and up to `lengths` more."""
+    length = 64 + number * 37 % lengths
     payload = (struct.pack("!BBI", a, b, number) * (length // 6 + 1))[:length]
     udp = struct.pack("!4H", 5000, 9, 8 + length, 0) + payload
 
@@ -167,7 +168,7 @@ class Bench:
 
     # --- Traffic
 
-    def exchange(self, numbers, pairs=tuple(PAIRS), meanwhile=lambda: None):
+    def exchange(self, numbers, pairs=tuple(PAIRS), meanwhile=lambda: None, lengths=1400):
         """Sends to all, and checks that each arrives once, whole and in order."""
         came = {n: [] for n in range(NICS)}
 
@@ -178,7 +179,7 @@ class Bench:
             return sum(map(len, came.values())) >= len(numbers) * len(pairs)
         for number in numbers:
             for a, b in pairs:
-                self.wires[a].send(frame(a, b, number))
+                self.wires[a].send(frame(a, b, number, lengths=lengths))
             collect()
             meanwhile()
         eventually(collect, f"{len(numbers) * len(pairs)} frames", 30,
@@ -190,7 +191,7 @@ class Bench:
                 if b != n:
                     continue
                 flow = [p for p in packets if p[26:30] == bytes((10, 0, a, 2))]
-                expected = [frame(a, b, number, True) for number in numbers]
+                expected = [frame(a, b, number, True, lengths) for number in numbers]
                 assert flow == expected, f"n{a} to n{b}: {len(flow)} frames, " \
                     f"the first that differs is {first_difference(flow, expected)}"
         self.packets += len(numbers) * len(pairs)

@@ -32,6 +32,7 @@ SLOTS = 64
 FLAPS = 3
 SINGLE = 24
 HALT = 100
+PAGE_MTU = 3840 - 26  # Linux wants room for two tags and the FCS, too (xp_assign_dev)
 
 
 class Wire:
@@ -62,13 +63,14 @@ class Wire:
         self.own.close()
 
 
-def configuration():
-    text = "router: {name: vm}\nengines: [{name: e}]\nnics:\n"
+def configuration(mtu=1500, forced=True):
+    """forced: the mode; but one NIC finds it by itself."""
+    text = "router: {name: vm, ring_slots: 64}\n" if mtu > 1500 else "router: {name: vm}\n"
+    text += "engines: [{name: e}]\nnics:\n"
     for n in range(NICS):
-        # One finds the mode by itself.
-        ring = f",transmit-ring={SLOTS}" if n == SLOW else ""
-        options = f"options: 'mode=zero-copy{ring}', " if n else ""
-        text += f"  - {{name: n{n}, engine: e, addresses: [10.0.{n}.1/24], " \
+        options = ["mode=zero-copy"] * (forced and n > 0) + [f"transmit-ring={SLOTS}"] * (n == SLOW)
+        options = f"options: '{','.join(options)}', " if options else ""
+        text += f"  - {{name: n{n}, engine: e, mtu: {mtu}, addresses: [10.0.{n}.1/24], " \
                 f"port: {{type: af_xdp, {options}target: eth{n}}}}}\n"
     text += "neighbors:\n"
     for n in range(NICS):
@@ -235,7 +237,46 @@ def killed(bench):
     bench.check_counters()
 
 
-TESTS = [mode, bytes_and_order, one_by_one, links, away, halted, killed]
+def start_with(bench, mtu, forced):
+    """Another router, with links of that MTU."""
+    bench.stop_router()
+    bench.machine.run("".join(f"ip link set eth{n} mtu {mtu}; " for n in range(NICS)))
+    bench.machine.put("/tmp/p2pnic.yaml", configuration(mtu, forced))
+
+
+def exchange_up_to(bench, mtu):
+    """Frames of all sizes, the longest too, one at a time: there are few rings and buffers."""
+    lengths = mtu - 28 - 64 + 1
+    longest = -pow(37, -1, lengths) % lengths
+    for number in [*range(0, SINGLE * 10, 10), longest]:
+        bench.exchange([number], lengths=lengths)
+    assert len(frame(0, 1, longest, lengths=lengths)) == 14 + mtu
+    bench.check_counters()
+
+
+def page(bench):
+    """frames of 3,828 bytes, in buffers of 4 KiB: still without a copy"""
+    start_with(bench, PAGE_MTU, True)
+    bench.start_router()
+    bench.ready()
+    assert {row["buffer_bytes"] for row in bench.show("nic")} == {4096}
+    exchange_up_to(bench, PAGE_MTU)
+
+
+def jumbo(bench):
+    """frames of 9,014 bytes: this driver takes none without a copy: refused, or ports copy"""
+    start_with(bench, 9000, True)
+    said = bench.machine.run("p2pnic router -c /tmp/p2pnic.yaml 2>&1", fails=True)
+    assert "(zero-copy: Operation not supported): without a copy its driver must take" in said, said
+    bench.machine.put("/tmp/p2pnic.yaml", configuration(9000, False))
+    bench.start_router()
+    eventually(lambda: all(row["link"] for row in bench.show("port")), "links", 40)
+    modes = {row["mode"] for row in bench.show("port")}
+    assert all(m.startswith("copy, native, multi-buffer") for m in modes), modes
+    exchange_up_to(bench, 9000)
+
+
+TESTS = [mode, bytes_and_order, one_by_one, links, away, halted, killed, page, jumbo]
 
 
 def run_all(folder, build):
