@@ -63,15 +63,9 @@ def rows(samples_of, quick, rounds, settings, note):
             note("skipped: ipv6: %s %s: %s" % (device.name, device.method, why))
         else:
             samples[device] = samples_of()
-    for _ in range(rounds):
-        for device, mine in samples.items():
-            for pattern, ports in PATTERNS.items():
-                for size in sizes:
-                    try:
-                        mine.add(measure.run_near(device, ports, pattern, size, settings,
-                                                  ["-c", "full:16", "--ipv6"]))
-                    except measure.Refused as why:
-                        note("refused: ipv6: %s" % why)
+    measure.in_turn([(mine, device, ports, pattern, ["-c", "full:16", "--ipv6"], "IPv6")
+                     for device, mine in samples.items() for pattern, ports in PATTERNS.items()],
+                    sizes, rounds, settings, note)
     return [{"dut": device.name, "method": device.method, "link": "memif", "routed": True,
              "pattern": pattern, "frame_bytes": size, **mine.summary((pattern, size))}
             for device, mine in samples.items() for pattern, size in mine.rows
