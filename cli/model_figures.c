@@ -566,12 +566,12 @@ int model_figures(const struct model_options *o)
 	if (!f.point)
 		abort();
 	code = add_all(&f);
+	if (!code) /* first: it needs no run, and shows that figures can be drawn there at all */
+		code = draw_cpu(&f);
 	if (!code)
 		code = run_all(&f);
 	for (unsigned k = 0; k < FIGURES && !code; k++)
 		code = k < FIGURE_LATENCY_1 ? draw_throughput(&f, k) : draw_latency(&f, k);
-	if (!code)
-		code = draw_cpu(&f);
 	if (!code)
 		code = write_numbers(&f);
 	if (!code && !o->json)

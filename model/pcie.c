@@ -32,6 +32,8 @@ static uint64_t link_rate(struct parameters *p, unsigned lanes)
 
 int pcie_link(struct pcie_link *l, struct parameters *p, unsigned lanes, struct error *error)
 {
+	if (lanes != 4 && lanes != 8 && lanes != 16)
+		return error_set(error, -EINVAL, "a link of %u lanes: want 4, 8 or 16", lanes);
 	*l = (struct pcie_link){.bit_per_s = link_rate(p, lanes),
 		.payload = (uint32_t)parameters_get(p, "link.payload"),
 		.request = (uint32_t)parameters_get(p, "link.request"),

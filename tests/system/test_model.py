@@ -68,8 +68,13 @@ def test_part_of_ones_own(tmp_path):
      "pex9797.yaml:3: a file of role switch, where one of role nic is due"),
     (["run", "-c", "latency", "--set", "nic.speed=1"], 1, "nic.speed: no such parameter"),
     (["run", "-c", "latency", "--set", "nics=32"], 1, "32 devices under a switch: 31 are possible"),
+    (["run", "-c", "latency", "--set", "rate=0.001 Mb/s", "--set", "packets=100000000"], 1,
+     "100000000 packets at that rate take longer than 1000000 s"),
     (["figures", "--sweep", "0"], 2, "not a number"),
     (["figures", "-o", "/proc/1/x"], 1, "/proc/1/x: "),
+    (["figures", "-o", "/dev/null"], 1, "/dev/null/cpu.gnuplot: Not a directory"),
+    (["run", "-c", "latency", "--set", "nic.link_lanes=3"], 1,
+     "a link of 3 lanes: want 4, 8 or 16"),
 ])
 def test_mistakes(words, status, text):
     assert text in model(*words, status=status)

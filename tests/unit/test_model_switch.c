@@ -302,7 +302,7 @@ static void test_links(void **state)
 		const char *name, *value, *reason;
 		unsigned lanes;
 	} cases[] = {
-		{"link.payload", "256", "no parameter link.dllp_interval_x3", 3},
+		{"link.payload", "256", "a link of 3 lanes: want 4, 8 or 16", 3},
 		{"link.payload", "32", "64 to 4096", 8},
 		{"link.request", "8192", "64 to 4096", 8},
 		{"link.data_posted", "15", "fewer credits", 8},
