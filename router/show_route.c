@@ -342,7 +342,7 @@ static bool beyond(const struct route_filter *f, const struct route *route)
 						  !prefix_contains(&f->prefix, &prefix.address));
 }
 
-static void write(
+static void write_route(
 	struct route_walk *w, const struct router *r, const struct route *route, struct buffer *b)
 {
 	char *at = buffer_reserve(b, SHOW_ROUTE_BYTES + 2);
@@ -372,7 +372,7 @@ void route_walk_more(struct route_walk *w, const struct router *r, struct buffer
 	if (w->filter.to) {
 		one = routes_longest(routes, &w->filter.prefix.address);
 		if (one && fits(&verdicts, one))
-			write(w, r, one, b);
+			write_route(w, r, one, b);
 		w->done = true;
 		return;
 	}
@@ -382,7 +382,7 @@ void route_walk_more(struct route_walk *w, const struct router *r, struct buffer
 		one = &routes->route[at];
 		w->done = beyond(&w->filter, one);
 		if (!w->done && fits(&verdicts, one))
-			write(w, r, one, b);
+			write_route(w, r, one, b);
 		w->last = *one;
 	}
 	w->done |= at == routes->n;
