@@ -98,9 +98,8 @@ static int rings(const struct model_options *o)
 			snprintf(set, sizeof(set),
 				"nics=%u;pattern=%uin-%uout-mix;program.ring_slots=%u", nics[n],
 				nics[n], nics[n], slots[k]);
-			model_table_add(&t, NULL, set, "%u NICs × %u slots: %u KiB + %u MiB",
-				nics[n], slots[k], nics[n] * slots[k] * 8 / 1024,
-				nics[n] * slots[k] * 2 / 1024);
+			model_table_add(&t, NULL, set, "%u NICs × %u slots: %u + %u KiB", nics[n],
+				slots[k], nics[n] * slots[k] * 8 / 1024, nics[n] * slots[k] * 2);
 		}
 	return model_table_finish(&t, "Rings of each NIC: memory for descriptors, and for packets "
 				      "in buffers of 2 KiB; 64 B, all "
