@@ -58,7 +58,7 @@ const struct command_syntax config_syntax = {
 		"  apply FILE      FILE is what runs from now on; it is not saved\n"
 		"  confirm         what was applied with --confirm stays\n"
 		"  list            what was applied last, with numbers\n"
-		"  rollback [N]    back to number N, or to what was applied before what runs\n"
+		"  rollback [N]    back to number N, or to the last before what runs that stayed\n"
 		"  save            what runs becomes the file that the router was started with\n",
 	.options = options,
 	COMMAND_WORDS(words),
@@ -429,6 +429,17 @@ static int save(const struct arguments *a)
 	return COMMAND_OK;
 }
 
+static const char *standing(const json_t *row)
+{
+	const bool unconfirmed = json_is_true(json_object_get(row, "unconfirmed"));
+
+	if (json_is_true(json_object_get(row, "running")))
+		return unconfirmed ? "runs, not confirmed" : "runs";
+	if (json_is_true(json_object_get(row, "back")))
+		return "back to";
+	return unconfirmed ? "not confirmed" : "";
+}
+
 static int list(const struct arguments *a)
 {
 	struct error error;
@@ -440,13 +451,10 @@ static int list(const struct arguments *a)
 	if (a->json) {
 		print_json(answer);
 	} else {
-		printf("%6s  %-20s  %-7s  %s\n", "NUMBER", "APPLIED", "", "FILE");
-		json_array_foreach(answer, k, row) printf("%6lld  %-20s  %-7s  %s\n",
-			number_of(row, "number"), text_of(row, "time"),
-			json_is_true(json_object_get(row, "running")) ? "runs"
-			: json_is_true(json_object_get(row, "back"))  ? "back to"
-								      : "",
-			text_of(row, "file"));
+		printf("%6s  %-20s  %-19s  %s\n", "NUMBER", "APPLIED", "", "FILE");
+		json_array_foreach(answer, k, row)
+			printf("%6lld  %-20s  %-19s  %s\n", number_of(row, "number"),
+				text_of(row, "time"), standing(row), text_of(row, "file"));
 	}
 	json_decref(answer);
 	return COMMAND_OK;

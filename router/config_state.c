@@ -22,7 +22,9 @@
 #define NUMBER_MAX  999999u
 #define NAME_BYTES  64u
 #define BOOT_BYTES  64u
-#define READ_FORMAT "applied-%6u-%4u%2u%2uT%2u%2u%2uZ.yaml%n"
+#define READ_FORMAT "applied-%6u-%4u%2u%2uT%2u%2u%2uZ%n"
+#define STAYS       ".yaml"
+#define UNCONFIRMED ".unconfirmed.yaml"
 
 uint64_t state_digest(const char *text, size_t bytes)
 {
@@ -73,7 +75,10 @@ static bool read_name(const char *name, struct state_entry *entry)
 
 	if (sscanf(name, READ_FORMAT, &entry->number, &year, &month, &day, &hour, &minute, &second,
 		    &end) != 7 ||
-		!end || name[end] || !entry->number || entry->number > NUMBER_MAX)
+		!end || !entry->number || entry->number > NUMBER_MAX)
+		return false;
+	entry->unconfirmed = !strcmp(name + end, UNCONFIRMED);
+	if (!entry->unconfirmed && strcmp(name + end, STAYS) != 0)
 		return false;
 	snprintf(entry->time, sizeof(entry->time), "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000,
 		month % 100, day % 100, hour % 100, minute % 100, second % 100);
@@ -224,7 +229,7 @@ static void prune(void *context, const char *name, const struct state_entry *ent
 		unlinkat(p->directory, name, 0);
 }
 
-int state_add(int directory, const char *file, const char *text, size_t bytes,
+int state_add(int directory, const char *file, const char *text, size_t bytes, bool unconfirmed,
 	const unsigned keep[2], unsigned *number, struct error *error)
 {
 	struct state_entries all;
@@ -243,7 +248,8 @@ int state_add(int directory, const char *file, const char *text, size_t bytes,
 		return error_set(error, -EINVAL, "%s: a line break in a file's name", file);
 	gmtime_r(&now, &utc);
 	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &utc);
-	snprintf(name, sizeof(name), "applied-%06u-%s.yaml", *number, when);
+	snprintf(name, sizeof(name), "applied-%06u-%s%s", *number, when,
+		unconfirmed ? UNCONFIRMED : STAYS);
 	head = strlen(HEAD) + strlen(file) + 1;
 	whole = malloc(head + bytes + 1);
 	if (!whole)
@@ -268,6 +274,45 @@ void state_remove(int directory, unsigned number)
 
 	if (!name_of(directory, number, name, &ignored))
 		durable_remove(directory, name);
+}
+
+int state_confirm(int directory, unsigned number, struct error *error)
+{
+	char name[NAME_BYTES], to[NAME_BYTES];
+	const char *mark;
+	int result = name_of(directory, number, name, error);
+
+	if (result)
+		return result == -ENOENT ? 0 : result;
+	mark = strstr(name, UNCONFIRMED);
+	if (!mark)
+		return 0;
+	snprintf(to, sizeof(to), "%.*s" STAYS, (int)(mark - name), name);
+	result = durable_rename(directory, name, to);
+	return result ? error_set(error, result, "state directory: %s: renaming it to %s: %s", name,
+				to, strerror(-result))
+		      : 0;
+}
+
+struct search {
+	unsigned number, before;
+};
+
+static void note_before(void *context, const char *name, const struct state_entry *entry)
+{
+	struct search *s = context;
+
+	if (entry && !entry->unconfirmed && entry->number < s->number && entry->number > s->before)
+		s->before = entry->number;
+}
+
+int state_before(int directory, unsigned number, unsigned *before, struct error *error)
+{
+	struct search s = {.number = number};
+	const int result = each_name(directory, note_before, &s, error);
+
+	*before = result ? 0 : s.before;
+	return result;
 }
 
 /* --- What runs -------------------------------------------------------------------------------- */

@@ -4,11 +4,17 @@
  *
  *   applied-000007-20261127T011400Z.yaml   those that were applied last, STATE_KEPT of them: a line
  *                                          that says from which file, then its text as it was
+ *   applied-000008-20261127T011500Z.unconfirmed.yaml
+ *                                          one that was to be confirmed, and is not: it waits, or
+ *                                          was taken back. Confirming renames it, so mark and
+ *                                          text come and go together
  *   running                                which of them runs, while that is not what the router
  *                                          was started with; and what it goes back to, if that is
  *                                          not confirmed in time
  *
  * Each file is written whole or not at all (durable.h), an applied one before `running` names it.
+ * The mark of one that stays is taken off after `running` says so: a router that is killed between
+ * the two leaves that to the next one.
  * One router at a time writes there: the one that holds the runtime directory's lock.
  */
 #ifndef ROUTER_CONFIG_STATE_H
@@ -28,6 +34,7 @@ struct config;
 
 struct state_entry {
 	unsigned number;
+	bool unconfirmed;
 	char time[STATE_TIME_BYTES]; /* when it was applied: 2026-11-27T01:14:00Z */
 };
 
@@ -67,8 +74,13 @@ int state_list(int directory, struct state_entries *, struct error *);
 int state_read(int directory, unsigned number, struct state_text *, struct error *);
 void state_text_free(struct state_text *);
 /* Adds one, of the next number, and lets go of the oldest, but for those of the numbers `keep`. */
-int state_add(int directory, const char *file, const char *text, size_t bytes,
+int state_add(int directory, const char *file, const char *text, size_t bytes, bool unconfirmed,
 	const unsigned keep[2], unsigned *number, struct error *);
+/* Takes the mark off one that stays; 0 also if it has none, or is not there. */
+int state_confirm(int directory, unsigned number, struct error *);
+/* The youngest that is older than a number and not marked; 0: none. Also one that state_list leaves
+ * out, because too many that are marked came after it. -errno with a sentence. */
+int state_before(int directory, unsigned number, unsigned *before, struct error *);
 void state_remove(int directory, unsigned number);
 /* The youngest of that file and text; 0: none. */
 unsigned state_find(int directory, const char *file, const char *text, size_t bytes);

@@ -122,6 +122,13 @@ int durable_replace(const char *path, const char *text, size_t bytes, struct err
 	return result;
 }
 
+int durable_rename(int directory, const char *from, const char *to)
+{
+	if (renameat(directory, from, directory, to) < 0)
+		return -errno;
+	return fsync(directory) < 0 ? -errno : 0;
+}
+
 int durable_remove(int directory, const char *name)
 {
 	if (unlinkat(directory, name, 0) < 0)

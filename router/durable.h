@@ -23,6 +23,9 @@ int durable_write(int directory, const char *name, const char *text, size_t byte
  * was there are kept. -errno with a sentence; -EPERM, too, if owner or group cannot be kept. */
 int durable_replace(const char *path, const char *text, size_t bytes, struct error *);
 
+/* Gives a file of a directory another name, in the place of one of that name. -errno. */
+int durable_rename(int directory, const char *from, const char *to);
+
 /* Removes a file of a directory. 0 also if there is none. */
 int durable_remove(int directory, const char *name);
 

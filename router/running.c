@@ -60,6 +60,12 @@ static struct state_running record_of(const struct running *s)
 	return now;
 }
 
+/* What runs and waits for nothing stays, however it came to run: it is not marked. */
+static int settle(const struct running *s, int directory, struct error *error)
+{
+	return s->entry && !s->back ? state_confirm(directory, s->entry, error) : 0;
+}
+
 void running_record(struct router *r)
 {
 	struct running *s = r->running;
@@ -77,6 +83,9 @@ void running_record(struct router *r)
 			"%s; a router that is started after a crash of this one may not "
 			"go on with what runs",
 			directory < 0 ? error.text : r->error.text);
+	else if (settle(s, directory, &error))
+		router_warn(r, "%s; `p2pnic config rollback` may pass over configuration %u",
+			error.text, s->entry);
 	if (directory >= 0)
 		close(directory);
 }
@@ -89,8 +98,9 @@ int running_keep(struct router *r, int directory)
 
 	if (!s->entry)
 		s->entry = state_find(directory, c->path, c->text, c->bytes);
-	return s->entry ? 0
-			: state_add(directory, c->path, c->text, c->bytes, keep, &s->entry,
+	/* FILE may have been applied, and not confirmed, before the router was started with it. */
+	return s->entry ? settle(s, directory, &r->error)
+			: state_add(directory, c->path, c->text, c->bytes, false, keep, &s->entry,
 				  &r->error);
 }
 
@@ -105,6 +115,21 @@ static int note_next(struct router *r)
 	result = record(r, directory, &s->next);
 	close(directory);
 	return result;
+}
+
+/* Adds one that is to run after what runs, which is kept, with what that would go back to. */
+static int add(struct router *r, int directory, const struct config *config, bool unconfirmed,
+	unsigned *entry)
+{
+	unsigned keep[2];
+	int result = running_keep(r, directory);
+
+	keep[0] = r->running->entry;
+	if (!result)
+		result = state_before(directory, keep[0], &keep[1], &r->error);
+	return result ? result
+		      : state_add(directory, config->path, config->text, config->bytes, unconfirmed,
+				keep, entry, &r->error);
 }
 
 /* --- Taking one ------------------------------------------------------------------------------- */
@@ -179,16 +204,10 @@ static int take(struct router *r, struct config *config, unsigned entry, unsigne
 int running_apply(struct router *r, struct config *config, unsigned seconds, bool force,
 	struct table_report *report)
 {
-	struct running *s = r->running;
-	unsigned entry = 0, keep[2];
-	int result, directory = state_open(s->state, true, &r->error);
+	unsigned entry = 0;
+	int result, directory = state_open(r->running->state, true, &r->error);
 
-	result = directory < 0 ? directory : running_keep(r, directory);
-	if (!result) {
-		keep[0] = keep[1] = s->entry;
-		result = state_add(directory, config->path, config->text, config->bytes, keep,
-			&entry, &r->error);
-	}
+	result = directory < 0 ? directory : add(r, directory, config, seconds != 0, &entry);
 	if (result)
 		config_free(config);
 	else
@@ -381,13 +400,9 @@ static void say_how_to_confirm(struct router *r)
 static unsigned keep_file(struct router *r, const struct config *config)
 {
 	const int directory = state_open(r->running->state, true, &r->error);
-	unsigned entry = 0, keep[2];
-	int result = directory < 0 ? directory : running_keep(r, directory);
+	unsigned entry = 0;
+	const int result = directory < 0 ? directory : add(r, directory, config, false, &entry);
 
-	keep[0] = keep[1] = r->running->entry;
-	if (!result)
-		result = state_add(directory, config->path, config->text, config->bytes, keep,
-			&entry, &r->error);
 	if (result)
 		router_warn(r, "%s: `p2pnic config rollback` will not know this configuration",
 			r->error.text);

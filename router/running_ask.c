@@ -150,25 +150,21 @@ static json_t *ask_apply(struct router *r, const json_t *how)
 	return taken(r, &report);
 }
 
-/* The one that was applied before what runs. */
+/* The last one that was applied before what runs, and stayed. */
 static int before(struct router *r, unsigned *number)
 {
 	struct running *s = r->running;
-	struct state_entries all;
 	int result, directory = state_open(s->state, false, &r->error);
 
 	result = directory < 0 ? directory : running_keep(r, directory);
 	if (!result)
-		result = state_list(directory, &all, &r->error);
+		result = state_before(directory, s->entry, number, &r->error);
 	if (directory >= 0)
 		close(directory);
-	*number = 0;
-	for (unsigned k = 0; !result && k < all.n; k++)
-		if (all.entry[k].number < s->entry)
-			*number = all.entry[k].number;
 	if (result == -ENOENT || (!result && !*number))
 		return error_set(&r->error, -ENOENT,
-			"nothing was applied before what runs: there is nothing to go back to");
+			"nothing was applied before what runs, and stayed: there is nothing to go "
+			"back to");
 	return result;
 }
 
@@ -307,10 +303,12 @@ static json_t *ask_list(struct router *r, const json_t *how)
 		const struct state_entry *e = &all.entry[k];
 		const bool read = !state_read(directory, e->number, &text, &ignored);
 
-		json_array_append_new(rows,
-			json_pack("{s:i, s:s, s:s, s:b, s:b}", "number", (int)e->number, "time",
-				e->time, "file", read ? text.file : "", "running",
-				e->number == running, "back", s->back && e->number == s->back));
+		json_array_append_new(
+			rows, json_pack("{s:i, s:s, s:s, s:b, s:b, s:b}", "number", (int)e->number,
+				      "time", e->time, "file", read ? text.file : "", "running",
+				      e->number == running, "back", s->back && e->number == s->back,
+				      "unconfirmed",
+				      e->number == running ? s->back != 0 : e->unconfirmed));
 		if (read)
 			state_text_free(&text);
 	}

@@ -111,6 +111,12 @@ class Operator:
     def numbers(self):
         return [row["number"] for row in self.json("list")]
 
+    def unconfirmed(self):
+        return [row["number"] for row in self.json("list") if row["unconfirmed"]]
+
+    def runs(self):
+        return next(row["number"] for row in self.json("list") if row["running"])
+
     @property
     def state(self):
         return f"{self.router.runtime}.state"
@@ -243,8 +249,11 @@ def test_confirm(operator):
             assert "configuration 2 waits to be confirmed" in operator(*words, code=1)
         assert "waits to be confirmed" in operator.router.reload()
         assert 0 < operator.json("show")["seconds_left"] <= 300
+        assert operator.unconfirmed() == [2]
+        assert re.search(r"^ +2 .*Z  runs, not confirmed  /.*\n +1 .*Z  back to              /",
+                         operator("list"), re.MULTILINE)
         operator("confirm")
-        assert operator.leads() == "nic2"
+        assert operator.leads() == "nic2" and not operator.unconfirmed()
         assert "nothing waits" in operator("confirm", code=1)
         operator("apply", operator.route(3), "--confirm", "1")
         eventually(lambda: operator.leads() == "nic2", what="gone back")
@@ -254,6 +263,50 @@ def test_confirm(operator):
         assert operator.leads() == "nic2"
         operator("save")
     stream.check_whole()
+    assert operator.unconfirmed() == [4, 3]
+    assert re.search(r"^ +3 .*Z  not confirmed        /", operator("list"), re.MULTILINE)
+
+
+def test_rollback_passes_over(operator):
+    """Without a number it goes to the last one that stayed, however many were not confirmed since;
+    with one also to those, which then stay."""
+    operator("apply", operator.route(2), "--confirm", "300")
+    assert operator("rollback") and operator.runs() == 1
+    operator("rollback", "2", "--confirm", "300")
+    assert operator.unconfirmed() == [2]
+    operator("confirm")
+    assert not operator.unconfirmed() and operator.runs() == 2
+    for _ in range(11):
+        operator("apply", operator.route(3), "--confirm", "300")
+        operator("rollback")
+    assert operator.numbers() == operator.unconfirmed() == list(range(13, 3, -1))
+    operator("apply", operator.route(3))
+    operator("rollback")
+    assert operator.json("show")["number"] == 2 and operator.leads() == "nic2"
+    operator("apply", operator.route(1), "--confirm", "300")
+    operator("confirm")
+    operator("rollback")
+    assert operator.runs() == 14 and operator.leads() == "nic3"
+    operator("rollback", "10")
+    assert operator.runs() == 10 and operator.unconfirmed() == [13, 12, 11, 9, 8, 7, 6]
+    operator("apply", operator.route(2), "--confirm", "300")
+    operator("rollback")
+    assert operator.runs() == 10
+
+
+def test_rollback_beyond_the_list(operator):
+    """The last one that stayed is kept though ten that did not came after it, and another one that
+    did."""
+    for _ in range(11):
+        operator("apply", operator.route(3), "--confirm", "300")
+        operator("rollback")
+    operator("apply", operator.route(2))
+    operator("apply", operator.route(3), "--confirm", "300")
+    operator("rollback")
+    assert operator.runs() == 13
+    operator("rollback")
+    assert operator.leads() is None and operator.json("show")["number"] == 1
+    assert "nothing was applied before what runs, and stayed" in operator("rollback", code=1)
 
 
 def test_confirm_and_crash(operator):
@@ -266,8 +319,13 @@ def test_confirm_and_crash(operator):
     assert operator.leads() == "nic2" and operator.json("show")["back"] == 1
     operator("confirm")
     router.kill()
+    # As one leaves it that is killed when `running` is written, and the mark is there still.
+    name = next(f for f in os.listdir(operator.state) if f.startswith("applied-000002-"))
+    os.rename(f"{operator.state}/{name}",
+              f"{operator.state}/{name.removesuffix('.yaml')}.unconfirmed.yaml")
     router.start()
     assert operator.leads() == "nic2" and "back" not in operator.json("show")
+    assert not operator.unconfirmed() and name in os.listdir(operator.state)
     assert "configuration 2, applied from" in router.messages()
     # In time: the next router's timer.
     operator("apply", operator.route(3), "--confirm", "3")
@@ -281,6 +339,7 @@ def test_confirm_and_crash(operator):
     router.start()
     assert operator.leads() == "nic2"
     assert "was not confirmed: 2 is taken" in router.messages()
+    assert operator.unconfirmed() == [4, 3]
     # Somebody has changed the file: that is what is meant.
     router.config["routes"] = []
     router.write()
@@ -294,6 +353,17 @@ def test_confirm_and_crash(operator):
     router.stop()
     router.start()
     assert operator.leads() is None
+    # Tried as a change, not confirmed, and then what a router is started with: it stays.
+    router.config["routes"] = [{"prefix": "198.51.100.0/24", "via": "10.0.3.2"}]
+    router.write()
+    operator("apply", router.path, "--confirm", "300")
+    number = operator.runs()
+    router.stop()
+    router.start()
+    assert operator.runs() == number and operator.unconfirmed() == [4, 3]
+    operator("apply", operator.route(2))
+    operator("rollback")
+    assert operator.runs() == number and operator.leads() == "nic3"
 
 
 def test_killed_while_applying(operator):

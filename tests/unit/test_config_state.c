@@ -230,14 +230,19 @@ static void test_kept(void **state)
 
 /* --- Those that were applied ------------------------------------------------------------------ */
 
-static unsigned add(const char *file, const char *text, unsigned keep)
+static unsigned add_as(bool unconfirmed, const char *file, const char *text, unsigned keep)
 {
 	const unsigned keeps[2] = {keep, 0};
 	unsigned number;
 
-	if (state_add(directory, file, text, strlen(text), keeps, &number, &error))
+	if (state_add(directory, file, text, strlen(text), unconfirmed, keeps, &number, &error))
 		fail_msg("%s", error.text);
 	return number;
+}
+
+static unsigned add(const char *file, const char *text, unsigned keep)
+{
+	return add_as(false, file, text, keep);
 }
 
 static void test_applied(void **state)
@@ -277,17 +282,72 @@ static void test_applied(void **state)
 	state_text_free(&text);
 }
 
+static bool marked(unsigned number)
+{
+	struct state_entries all;
+
+	assert_int_equal(state_list(directory, &all, &error), 0);
+	for (unsigned k = 0; k < all.n; k++)
+		if (all.entry[k].number == number)
+			return all.entry[k].unconfirmed;
+	fail_msg("%u is not in the list", number);
+	return false;
+}
+
+static unsigned before(unsigned number)
+{
+	unsigned is = 99;
+
+	assert_int_equal(state_before(directory, number, &is, &error), 0);
+	return is;
+}
+
+/* Those that are not confirmed are passed over, however many; the mark goes with its text. */
+static void test_unconfirmed(void **state)
+{
+	struct state_text text;
+	unsigned left;
+
+	clear();
+	assert_int_equal(before(7), 0);
+	put("applied-000001-20260101T000000Z.yaml", "# p2pnic: applied from /old\nnics: []\n");
+	assert_false(marked(1));
+	for (unsigned k = 2; k <= STATE_KEPT + 5; k++)
+		assert_int_equal(add_as(true, "/etc/a.yaml", NEW, 1), k);
+	assert_int_equal(files(&left), STATE_KEPT + 1);
+	assert_true(marked(8) && marked(9));
+	assert_int_equal(before(STATE_KEPT + 5), 1);
+	assert_int_equal(before(1), 0);
+	assert_int_equal(state_confirm(directory, 8, &error), 0);
+	assert_int_equal(state_confirm(directory, 8, &error), 0);
+	assert_int_equal(state_confirm(directory, 3, &error), 0);
+	assert_int_equal(files(&left), STATE_KEPT + 1);
+	assert_true(!marked(8) && marked(9));
+	assert_int_equal(before(STATE_KEPT + 5), 8);
+	assert_int_equal(before(8), 1);
+	for (unsigned k = 8; k <= 9; k++) {
+		assert_int_equal(state_read(directory, k, &text, &error), 0);
+		assert_string_equal(text.file, "/etc/a.yaml");
+		assert_string_equal(text.text, NEW);
+		state_text_free(&text);
+	}
+	state_remove(directory, 9);
+	assert_int_equal(state_read(directory, 9, &text, &error), -ENOENT);
+}
+
 /* Files that are not this program's, or damaged, are let alone and no harm. */
 static void test_foreign(void **state)
 {
 	static const char *const names[] = {"applied-000001.yaml", "applied-1-x.yaml", "notes",
-		"applied-000000-20260101T000000Z.yaml", "applied-000001-20260101T000000Z.yaml~"};
+		"applied-000000-20260101T000000Z.yaml", "applied-000001-20260101T000000Z.yaml~",
+		"applied-000001-20260101T000000Z.unconfirmed",
+		"applied-000001-20260101T000000Z.unconfirmed.yaml~"};
 	struct state_entries all;
 	struct state_text text;
 	unsigned left;
 
 	clear();
-	for (unsigned k = 0; k < 5; k++)
+	for (unsigned k = 0; k < sizeof(names) / sizeof(*names); k++)
 		put(names[k], "x");
 	put(".running.77-0.new", "x");
 	assert_int_equal(state_list(directory, &all, &error), 0);
@@ -298,7 +358,7 @@ static void test_foreign(void **state)
 	for (unsigned k = 8; k < 8 + STATE_KEPT; k++)
 		assert_int_equal(add("/x", "", 0), k);
 	/* What a writer has left goes with the oldest. */
-	assert_int_equal(files(&left), 5 + STATE_KEPT);
+	assert_int_equal(files(&left), sizeof(names) / sizeof(*names) + STATE_KEPT);
 	assert_int_equal(left, 0);
 }
 
@@ -310,7 +370,7 @@ static int add_one(void *context)
 	clear();
 	inject_arm();
 	const int result =
-		state_add(directory, "/etc/a.yaml", NEW, strlen(NEW), keep, &number, &error);
+		state_add(directory, "/etc/a.yaml", NEW, strlen(NEW), true, keep, &number, &error);
 
 	inject_disarm();
 	return result;
@@ -327,6 +387,33 @@ static bool added_or_not(void *context, int result)
 static void test_add_fails(void **state)
 {
 	assert_true(inject_each_expect(add_one, NULL, added_or_not, &error) >= 5);
+}
+
+static int confirm_one(void *context)
+{
+	clear();
+	add_as(true, "/etc/a.yaml", NEW, 0);
+	inject_arm();
+	const int result = state_confirm(directory, 1, &error);
+
+	inject_disarm();
+	return result;
+}
+
+/* The directory that cannot be written out comes after the renaming. */
+static bool confirmed_or_not(void *context, int result)
+{
+	const bool after = result && !strcmp(inject_failed(), "fsync");
+	unsigned left;
+
+	return files(&left) == 1 && !left && marked(1) == (result && !after) &&
+	       (!result || strstr(error.text, "state directory: "));
+}
+
+static void test_confirm_fails(void **state)
+{
+	/* Opening the directory, renaming, writing the directory out. */
+	assert_int_equal(inject_each_expect(confirm_one, NULL, confirmed_or_not, &error), 3);
 }
 
 /* --- What runs -------------------------------------------------------------------------------- */
@@ -398,8 +485,10 @@ int main(void)
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_applied),
+		cmocka_unit_test(test_unconfirmed),
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_add_fails),
+		cmocka_unit_test(test_confirm_fails),
 		cmocka_unit_test(test_running),
 		cmocka_unit_test(test_places),
 	};
