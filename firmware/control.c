@@ -202,7 +202,7 @@ static bool keep_lent(struct nic *n, struct ring_out *out)
 			if (!n->writes || buffer & RING_LENT)
 				n->free[n->frees++] = buffer & ~RING_LENT;
 		}
-	out->lent = 0;
+	count_lent(n, out, 0u - out->lent);
 	return some;
 }
 

@@ -114,13 +114,14 @@ static inline bool locate_there(
 static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 	struct p2pnic_descriptor *d, unsigned frames, struct located *l)
 {
-	const bool reaches = in->memory && board_reaches(n->board, in->memory);
+	bool reaches;
 	enum dma_status status = DMA_DONE;
 	unsigned k;
 
 	if (in->here && all_here(in, d, frames))
 		return;
 	l->remote = true;
+	reaches = in->memory && board_reaches(n->board, in->memory);
 	if (reaches && locate_there(in, d, frames))
 		return;
 	for (k = 0; k < frames; k++) {

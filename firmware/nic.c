@@ -55,7 +55,7 @@ unsigned nic_poll(struct nic *n)
 	b.frames = 0;
 	if (n->running)
 		nic_receive(n, &b);
-	if (!n->writes || n->lends || unlikely(n->held))
+	if (!n->writes || n->lent || unlikely(n->held))
 		serve_rings_out(n);
 	work = nic_egress(n);
 	nic_ingress(n, &b);

@@ -136,7 +136,7 @@ static void discard_pending(struct nic *n, struct ring_out *out)
 		uint32_t buffer = out->slot_buffer[out->produced & out->mask];
 
 		out->bytes -= (uint16_t)(word >> 32);
-		out->lent -= buffer & RING_LENT;
+		count_lent(n, out, 0u - (buffer & RING_LENT));
 		if (!n->writes || buffer & RING_LENT)
 			n->free[n->frees++] = buffer & ~RING_LENT;
 	}
@@ -182,7 +182,7 @@ static void free_lent(struct nic *n, struct ring_out *out, uint32_t back)
 	for (uint32_t k = run; k < back; k++)
 		to[k] = out->slot_buffer[k - run] & ~RING_LENT;
 	n->frees += back;
-	out->lent -= back;
+	count_lent(n, out, 0u - back);
 }
 
 /* Hy: some of each kind. */
@@ -193,7 +193,7 @@ static void free_mixed(struct nic *n, struct ring_out *out, uint32_t back)
 
 		if (buffer & RING_LENT) {
 			n->free[n->frees++] = buffer & ~RING_LENT;
-			out->lent--;
+			count_lent(n, out, 0u - 1);
 		} else {
 			out->peer_free[--out->written] = buffer;
 		}
@@ -391,7 +391,7 @@ static uint32_t place_held(struct nic *n, struct ring_out *out, struct p2pnic_de
 	}
 	if (d.length >= out->lend_from) {
 		out->slot_buffer[slot] = buffer_of(n, d.offset) | RING_LENT;
-		out->lent++;
+		count_lent(n, out, 1);
 		return out->lent_offset + d.offset;
 	}
 	out->slot_buffer[slot] = out->peer_free[out->written++];
@@ -458,7 +458,7 @@ static uint32_t enqueue_kept(struct nic *n, const struct burst *b, struct ring_o
 	}
 	out->produced += kept;
 	out->bytes += bytes;
-	out->lent += n->writes ? kept : 0;
+	count_lent(n, out, n->writes ? kept : 0);
 	for (uint32_t i = 0; out->check && i < kept; i++)
 		put_word(n, out, out->produced - kept + i, at[i], length[i]);
 	return kept;
