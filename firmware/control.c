@@ -202,7 +202,7 @@ static bool keep_lent(struct nic *n, struct ring_out *out)
 			if (!n->writes || buffer & RING_LENT)
 				n->free[n->frees++] = buffer & ~RING_LENT;
 		}
-	count_lent(n, out, 0u - out->lent);
+	count_lent(n, out, -(int32_t)out->lent);
 	return some;
 }
 

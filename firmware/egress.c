@@ -65,7 +65,7 @@ struct located {
 	enum p2pnic_drop reason;
 };
 
-/* Hy: short frames. As in Wr, nothing is to be done for them. */
+/* Hy: all of them lie in own memory, as short frames do: there is nothing to locate. */
 static inline bool all_here(
 	const struct ring_in *in, const struct p2pnic_descriptor *d, unsigned frames)
 {
@@ -114,8 +114,8 @@ static inline bool locate_there(
 static __attribute__((noinline)) void locate(struct nic *n, struct ring_in *in,
 	struct p2pnic_descriptor *d, unsigned frames, struct located *l)
 {
-	bool reaches;
 	enum dma_status status = DMA_DONE;
+	bool reaches;
 	unsigned k;
 
 	if (in->here && all_here(in, d, frames))

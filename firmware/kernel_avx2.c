@@ -74,7 +74,7 @@ AVX2 static inline __m128i low_halves(__m256i x)
 		_mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)));
 }
 
-/* As the port says. */
+/* The lengths of four frames as they were received, with padding. */
 AVX2 static inline __m256i lengths4(const struct frame *frame)
 {
 	return _mm256_and_si256(
@@ -183,10 +183,11 @@ AVX2 static inline bool sources_have_any(const struct sources *s, __m256i source
 		for (unsigned k = 0; k < 4; k++)
 			part[k] = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(
 				_mm256_loadu_si256((const __m256i *)s->row[r] + k), column));
-		part[0] = _mm256_blendv_ps(_mm256_blendv_ps(part[0], part[1], bit3),
+		const __m256 listed = _mm256_blendv_ps(_mm256_blendv_ps(part[0], part[1], bit3),
 			_mm256_blendv_ps(part[2], part[3], bit3), bit4);
+
 		found = _mm256_or_si256(
-			found, _mm256_cmpeq_epi32(_mm256_castps_si256(part[0]), source));
+			found, _mm256_cmpeq_epi32(_mm256_castps_si256(listed), source));
 	}
 	return !_mm256_testz_si256(found, found);
 }
@@ -239,7 +240,9 @@ AVX2 static inline __m256i destinations6(const struct frame *f)
 		swap64s);
 }
 
-/* Frames k to k + 3, likewise, by ipv6_plain (classify.c). */
+/* Frames k to k + 3, by ipv6_plain (classify.c). True: all are plain, and stand in the burst as to
+ * be looked up. False: some are not; nothing of the burst was changed but heads, which the caller
+ * overwrites. */
 AVX2 static inline bool check_group6(struct burst *b, unsigned k, const struct stations *stations)
 {
 	const struct frame *frame = b->frame + k;
@@ -289,8 +292,8 @@ AVX2 static inline bool is_plain_group(const struct nic *n, struct burst *b, uns
 	}
 }
 
-/* Groups of which not all are plain go one by one, in the order of arrival: packets of one flow are
- * kept in theirs. */
+/* Frames of groups that are not all plain go one by one, in the order of arrival: packets of one
+ * flow are kept in theirs. */
 AVX2 void classify_avx2(const struct nic *n, struct burst *b, unsigned k, unsigned end)
 {
 	for (; k + GROUP <= end; k += GROUP)

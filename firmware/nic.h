@@ -88,7 +88,7 @@ struct nic {
 	bool published;                       /* in this round: descriptors, to peers… */
 	bool flushed;                         /* …frames, to the port */
 	uint32_t held;                        /* packets held, all egresses */
-	uint32_t lent;                        /* Hy: likewise lent */
+	uint32_t lent;                        /* Hy: packets lent, to all egresses */
 	bool completions;                     /* some ring has some to announce */
 	bool failing;                         /* some pair is to be given up */
 	bool fetching;                        /* Rd, Bn: the board waits for a packet */
@@ -175,11 +175,11 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 		memory_order_relaxed);
 }
 
-/* Hy: so many more are lent to that peer; less than none: fewer. */
-static inline void count_lent(struct nic *n, struct ring_out *out, uint32_t more)
+/* Hy: packets are lent to that peer (more > 0), or come back. */
+static inline void count_lent(struct nic *n, struct ring_out *out, int32_t more)
 {
-	out->lent += more;
-	n->lent += more;
+	out->lent += (uint32_t)more;
+	n->lent += (uint32_t)more;
 }
 
 static inline void count_drop(struct nic *n, enum p2pnic_drop reason, uint64_t packets)

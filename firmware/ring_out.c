@@ -136,7 +136,7 @@ static void discard_pending(struct nic *n, struct ring_out *out)
 		uint32_t buffer = out->slot_buffer[out->produced & out->mask];
 
 		out->bytes -= (uint16_t)(word >> 32);
-		count_lent(n, out, 0u - (buffer & RING_LENT));
+		count_lent(n, out, -(int32_t)(buffer & RING_LENT));
 		if (!n->writes || buffer & RING_LENT)
 			n->free[n->frees++] = buffer & ~RING_LENT;
 	}
@@ -153,36 +153,28 @@ static void discard(struct nic *n, struct ring_out *out)
 	}
 }
 
-/* The next buffers that come back, all the peer's (Wr, Bn), or all own (Rd). */
+/* The next buffers that come back, where all that is outstanding is the peer's (Wr, Bn; Hy: nothing
+ * is lent), or all of it is own (Rd; Hy: all is lent). */
 static void free_alike(struct nic *n, struct ring_out *out, uint32_t back)
 {
+	const bool own = !n->writes || out->lent;
 	uint32_t slot = out->consumed & out->mask;
 	uint32_t run = least(back, out->mask + 1 - slot);
-	uint32_t *to = n->writes ? out->peer_free + (out->written - back) : n->free + n->frees;
+	uint32_t *to = own ? n->free + n->frees : out->peer_free + (out->written - back);
 
 	n->kernel->copy(to, out->slot_buffer + slot, run);
 	if (unlikely(back > run))
 		n->kernel->copy(to + run, out->slot_buffer, back - run);
-	if (n->writes)
+	if (!own) {
 		out->written -= back;
-	else
-		n->frees += back;
-}
-
-/* Hy: all that is outstanding is lent. */
-static void free_lent(struct nic *n, struct ring_out *out, uint32_t back)
-{
-	uint32_t *to = n->free + n->frees;
-	uint32_t slot = out->consumed & out->mask;
-	uint32_t run = least(back, out->mask + 1 - slot);
-
-	/* Loops of their own: the compiler makes vectors of them. */
-	for (uint32_t k = 0; k < run; k++)
-		to[k] = out->slot_buffer[slot + k] & ~RING_LENT;
-	for (uint32_t k = run; k < back; k++)
-		to[k] = out->slot_buffer[k - run] & ~RING_LENT;
+		return;
+	}
 	n->frees += back;
-	count_lent(n, out, 0u - back);
+	if (!out->lent)
+		return;
+	for (uint32_t k = 0; k < back; k++)
+		to[k] &= ~RING_LENT;
+	count_lent(n, out, -(int32_t)back);
 }
 
 /* Hy: some of each kind. */
@@ -193,7 +185,7 @@ static void free_mixed(struct nic *n, struct ring_out *out, uint32_t back)
 
 		if (buffer & RING_LENT) {
 			n->free[n->frees++] = buffer & ~RING_LENT;
-			count_lent(n, out, 0u - 1);
+			count_lent(n, out, -1);
 		} else {
 			out->peer_free[--out->written] = buffer;
 		}
@@ -220,10 +212,8 @@ void ring_out_reclaim(struct nic *n, struct ring_out *out)
 		return;
 	}
 	board_cost(n->board, BOARD_COST_BUFFER, BOARD_COST_LINES(index - out->consumed, 4));
-	if (!out->lent)
+	if (!out->lent || out->lent == out->produced - out->consumed)
 		free_alike(n, out, index - out->consumed);
-	else if (out->lent == out->produced - out->consumed)
-		free_lent(n, out, index - out->consumed);
 	else
 		free_mixed(n, out, index - out->consumed);
 	out->consumed = index;
@@ -458,7 +448,7 @@ static uint32_t enqueue_kept(struct nic *n, const struct burst *b, struct ring_o
 	}
 	out->produced += kept;
 	out->bytes += bytes;
-	count_lent(n, out, n->writes ? kept : 0);
+	count_lent(n, out, n->writes ? (int32_t)kept : 0);
 	for (uint32_t i = 0; out->check && i < kept; i++)
 		put_word(n, out, out->produced - kept + i, at[i], length[i]);
 	return kept;
@@ -530,12 +520,13 @@ static unsigned alike(const struct ring_out *out, const uint32_t *length, unsign
 	const bool lend = length[0] >= lend_from;
 	unsigned differ = 0, k = 1;
 
-	/* Mostly all are: vectors again. */
+	/* Mostly all frames are of one kind. A loop without a branch: the compiler makes vectors
+	 * of it. */
 	for (unsigned i = 0; i < count; i++)
 		differ += (length[i] >= lend_from) ^ lend;
 	if (!differ)
 		return count;
-	while (k < count && (length[k] >= out->lend_from) == lend)
+	while (k < count && (length[k] >= lend_from) == lend)
 		k++;
 	return k;
 }

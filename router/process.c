@@ -158,8 +158,8 @@ bool process_ended(struct process *p, char *how, size_t bytes)
 	return true;
 }
 
-/* The file name of the program that a process runs, or -errno; one that was replaced since has "
- * (deleted)" behind it. */
+/* The file name of the program that a process runs, or -errno. Where the file was replaced since,
+ * the kernel adds " (deleted)", which is taken off. */
 static int program_name(pid_t pid, char *name, size_t bytes)
 {
 	static const char gone[] = " (deleted)";

@@ -42,7 +42,18 @@ static struct burst *bursts(void)
 	return b;
 }
 
-/* A packet to MAC; `harm`: one field of those that are checked is changed at random. */
+/* A frame to MAC of that type, all else at random. */
+static void begin(uint8_t *frame, uint16_t type)
+{
+	for (unsigned k = 0; k < 64; k++)
+		frame[k] = (uint8_t)random32();
+	for (unsigned k = 0; k < 6; k++)
+		frame[k] = (uint8_t)(MAC >> 8 * k);
+	frame[12] = (uint8_t)(type >> 8);
+	frame[13] = (uint8_t)type;
+}
+
+/* An IPv4 packet to MAC; `harm`: one field of those that are checked is changed at random. */
 static void make(uint8_t *frame, uint32_t *length, bool harm)
 {
 	const bool tag = harm && random32() % 4 == 0;
@@ -52,12 +63,7 @@ static void make(uint8_t *frame, uint32_t *length, bool harm)
 		223, 224, 225, 239, 240, 254, 255};
 	uint32_t sum = 0, total = 20 + random32() % 1480;
 
-	for (unsigned k = 0; k < 64; k++)
-		frame[k] = (uint8_t)random32();
-	for (unsigned k = 0; k < 6; k++)
-		frame[k] = (uint8_t)(MAC >> 8 * k);
-	frame[12] = 8;
-	frame[13] = 0;
+	begin(frame, 0x0800);
 	frame[14] = 0x45;
 	*length = 14 + total + random32() % 3;
 	frame[26] = harm ? octet[random32() % sizeof(octet)] : 10;
@@ -104,12 +110,7 @@ static void make6(uint8_t *frame, uint32_t *length, bool harm)
 		{0xff, 2, 0, 0}, {0, 0, 0, 0}, {0x20, 2, 0, 0}};
 	uint32_t payload = 1 + random32() % 1400;
 
-	for (unsigned k = 0; k < 64; k++)
-		frame[k] = (uint8_t)random32();
-	for (unsigned k = 0; k < 6; k++)
-		frame[k] = (uint8_t)(MAC >> 8 * k);
-	frame[12] = 0x86;
-	frame[13] = 0xdd;
+	begin(frame, 0x86dd);
 	frame[14] = 0x60 | (frame[14] & 0xf);
 	*length = 54 + payload + random32() % 3;
 	if (harm && random32() % 2)
