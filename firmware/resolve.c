@@ -11,17 +11,18 @@
  * elsewhere. */
 typedef uint16_t frame_words __attribute__((vector_size(32)));
 
-/* Words 0 to 5 are the MAC addresses: the first 12 bytes of an adjacency. */
-static inline frame_words with_macs(
-	const struct frame_head *h, const struct p2pnic_adjacency *adjacency)
+/* Reads a head and gives it the MAC addresses, words 0 to 5: the first 12 bytes of an adjacency.
+ * (By a pointer: how a function returns such a vector depends on the processor it is built for.) */
+static inline void with_macs(
+	frame_words *w, const struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
 	const frame_words macs = {0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff};
-	frame_words w, to;
+	frame_words to;
 
 	_Static_assert(sizeof(*adjacency) >= sizeof(to), "the MAC addresses and what follows");
-	__builtin_memcpy(&w, h, sizeof(w));
+	__builtin_memcpy(w, h, sizeof(*w));
 	__builtin_memcpy(&to, adjacency, sizeof(to));
-	return (to & macs) | (w & ~macs);
+	*w = (to & macs) | (*w & ~macs);
 }
 
 /*
@@ -35,8 +36,9 @@ static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjace
 	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xffff, 1};
 	const frame_words end = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfffe};
 	const frame_words carry = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-	frame_words w = with_macs(h, adjacency);
+	frame_words w;
 
+	with_macs(&w, h, adjacency);
 	w += step + ((frame_words)(w >= end) & carry);
 	__builtin_memcpy(h, &w, sizeof(w));
 }
@@ -45,8 +47,10 @@ static inline void rewrite_ipv4(struct frame_head *h, const struct p2pnic_adjace
 static inline void rewrite_ipv6(struct frame_head *h, const struct p2pnic_adjacency *adjacency)
 {
 	const frame_words step = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x100};
-	frame_words w = with_macs(h, adjacency) - step;
+	frame_words w;
 
+	with_macs(&w, h, adjacency);
+	w -= step;
 	__builtin_memcpy(h, &w, sizeof(w));
 }
 

@@ -330,10 +330,9 @@ static void tell_neighbors(void *context)
 	const struct neighbor_rows *was = &w->neighbors, *now = &w->now;
 
 	for (unsigned told = 0; w->at < was->n || w->now_at < now->n;) {
-		const struct neighbor_row *a = &was->row[w->at], *b = &now->row[w->now_at];
-		const int order = w->at == was->n       ? 1
-				  : w->now_at == now->n ? -1
-							: neighbor_order(a, b);
+		const struct neighbor_row *a = w->at < was->n ? &was->row[w->at] : NULL;
+		const struct neighbor_row *b = w->now_at < now->n ? &now->row[w->now_at] : NULL;
+		const int order = !a ? 1 : !b ? -1 : neighbor_order(a, b);
 
 		if (order || !same(a, b)) {
 			if (told++ == TELL_MOST) {
