@@ -196,7 +196,6 @@ static void fetch(struct capture_client *c, unsigned k)
 			return;
 		else if (copy(n, slot, now)) {
 			n->ready = true;
-			n->read++;
 			n->next++;
 			return;
 		}

@@ -23,7 +23,8 @@ struct capture_nic {
 	uint32_t slots, slot_bytes, snap;
 	uint32_t life;
 	uint64_t next; /* record */
-	uint64_t read, lost;
+	uint64_t read; /* counted by who takes records */
+	uint64_t lost;
 
 	/* The next record, if it is there already. */
 	bool ready;

@@ -171,18 +171,26 @@ static void put(const struct output *o, const struct capture_client *c, unsigned
 		comment_of(r, text));
 }
 
-/* Until it ends: a signal, the count, the router, or the file, which is false. */
+/* Until it ends: a signal, the count, the router, or the file, which is false. What rings hold when
+ * the signal comes is still written: NICs go on meanwhile, so it is a ring of each at most. */
 static bool run(struct output *o, struct capture_client *c, const char *filter, unsigned long count,
 	unsigned long *packets)
 {
+	uint64_t rest = 0;
 	bool wait = false;
 
-	while (!ended && (!count || *packets < count)) {
-		const int k = capture_client_next(c);
+	for (unsigned k = 0; k < c->nics; k++)
+		rest += c->nic[k].slots;
+	while (!count || *packets < count) {
+		const bool last = ended;
+		const int k = last && !rest-- ? -1 : capture_client_next(c);
 
+		if (k < 0 && last)
+			break;
 		if (k >= 0) {
 			put(o, c, (unsigned)k);
 			c->nic[k].ready = false;
+			c->nic[k].read++;
 			++*packets;
 			wait = false;
 			if (o->megabytes && ftell(o->file) >= (long)(o->megabytes * 1000000) &&
