@@ -16,11 +16,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "firmware/fib_line_trie.h"
 #include "line_trie_encode.h"
 #include "route_set.h"
 #include "units.h"
 
 #define ROOT_SLOTS      (1u << P2PNIC_LINE_TRIE_ROOT_BITS)
+#define COUNT(entry)    ((entry) & (P2PNIC_LINE_TRIE_RANGES_MAX - 1))
 #define LEAF(next_hop)  P2PNIC_LINE_TRIE_ENTRY(next_hop, P2PNIC_LINE_TRIE_LEAF, 0)
 #define IMAGE_BYTES_MAX (8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
 
@@ -195,21 +197,32 @@ static void put(struct fib *fib, uint32_t number, const struct encoded *e, uint1
 static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
 	const struct fib_route *changes, size_t n);
 
-/* The changes of `changes` that belong to the child at `slot`: the first such stretch. */
-static size_t group_of(
-	const struct fib_route *changes, size_t n, unsigned depth, unsigned slot, size_t *first)
+/* The changes of `changes` that belong to the child at `slot`, which is `bits` bits: the first such
+ * stretch. */
+static size_t group_of(const struct fib_route *changes, size_t n, unsigned depth, unsigned bits,
+	uint32_t slot, size_t *first)
 {
 	size_t i = *first, end;
 
-	while (i < n && (changes[i].length <= depth + 8 ||
-				address_bits(changes[i].prefix, depth, 8) < slot))
+	while (i < n && (changes[i].length <= depth + bits ||
+				address_bits(changes[i].prefix, depth, bits) < slot))
 		i++;
-	for (end = i; end < n && changes[end].length > depth + 8 &&
-		      address_bits(changes[end].prefix, depth, 8) == slot;
+	for (end = i; end < n && changes[end].length > depth + bits &&
+		      address_bits(changes[end].prefix, depth, bits) == slot;
 		end++)
 		;
 	*first = i;
 	return end - i;
+}
+
+/* The node below `number` for a key of 8 bits, or of 32, or ROUTE_SET_NONE. */
+static uint32_t child_of(const struct line_trie *trie, uint32_t number, uint32_t key, unsigned bits)
+{
+	do {
+		bits -= 8;
+		number = route_set_child(&trie->set, number, key >> bits & 0xff);
+	} while (bits && number != ROUTE_SET_NONE);
+	return number;
 }
 
 /*
@@ -220,27 +233,30 @@ static bool pass_through(
 	struct fib *fib, uint32_t number, unsigned depth, const struct fib_route *changes, size_t n)
 {
 	struct line_trie *trie = fib->table;
+	const bool is_long = line_trie_is_long(trie->set.node[number].entry);
+	const unsigned bits = is_long ? P2PNIC_LINE_TRIE_LONG_BITS : 8;
 	bool in_place = true;
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t child = route_set_child(
-			&trie->set, number, address_bits(changes[i].prefix, depth, 8));
+		uint32_t child =
+			child_of(trie, number, address_bits(changes[i].prefix, depth, bits), bits);
 
-		if (changes[i].length <= depth + 8)
+		if (changes[i].length <= depth + bits)
 			return false;
 		if (child != ROUTE_SET_NONE && trie->set.node[child].inherited == ROUTE_SET_NEW)
 			return false;
 	}
 	for (size_t i = 0, count; i < n; i += count) {
-		unsigned slot = address_bits(changes[i].prefix, depth, 8);
-		uint32_t child = route_set_child(&trie->set, number, slot);
+		uint32_t slot = address_bits(changes[i].prefix, depth, bits);
+		uint32_t child = child_of(trie, number, slot, bits);
 		uint32_t old, new;
 
-		count = group_of(changes, n, depth, slot, &i);
+		count = group_of(changes, n, depth, bits, slot, &i);
 		if (child == ROUTE_SET_NONE)
 			continue;
 		old = trie->set.node[child].entry;
-		update(fib, child, trie->set.node[child].inherited, depth + 8, changes + i, count);
+		update(fib, child, trie->set.node[child].inherited, depth + bits, changes + i,
+			count);
 		new = trie->set.node[child].entry;
 		if (new == old)
 			continue;
@@ -253,11 +269,58 @@ static bool pass_through(
 	return in_place;
 }
 
-/* A child whose routes are in its parent's WIDE node: as if it had never been compiled. */
-static void absorb(struct line_trie *trie, uint32_t child)
+/* The nodes below one, so many levels of them, whose routes are in its WIDE or LONG node: as if
+ * they had never been compiled. */
+static void absorb(struct line_trie *trie, uint32_t number, unsigned levels)
 {
-	retire(trie, trie->set.node[child].entry);
-	set_node(trie, child, LEAF(0), ROUTE_SET_NEW);
+	const struct route_set_node *node = &trie->set.node[number];
+
+	for (unsigned c = 0; levels && c < node->children; c++) {
+		const uint32_t child = CHILD_WORD_NODE(node->child[c]);
+
+		retire(trie, trie->set.node[child].entry);
+		set_node(trie, child, LEAF(0), ROUTE_SET_NEW);
+		absorb(trie, child, levels - 1);
+	}
+}
+
+/* Compiles a node again as a WIDE or LONG one; false: it cannot be one. */
+static bool update_runs(struct fib *fib, uint32_t number, uint16_t inherited, unsigned depth,
+	const struct fib_route *changes, size_t n)
+{
+	const bool is_long = depth == P2PNIC_LINE_TRIE_LONG_DEPTH;
+	const unsigned bits = is_long ? P2PNIC_LINE_TRIE_LONG_BITS : 16;
+	struct line_trie *trie = fib->table;
+	uint32_t entry[P2PNIC_LINE_TRIE_LONG_MAX];
+	struct encoded encoded;
+	struct runs runs;
+	size_t at = 0;
+
+	if ((!is_long && depth != P2PNIC_LINE_TRIE_WIDE_DEPTH) ||
+		version_of(fib) != P2PNIC_FIB_VERSION_WIDE ||
+		!runs_of(&runs, &trie->set, number, inherited, bits) ||
+		(!is_long && !encode_wide(&encoded, &runs)))
+		return false;
+	absorb(trie, number, bits / 8 - 1);
+	for (unsigned k = 0; is_long && k < runs.n; k++) {
+		const struct run *run = &runs.run[k];
+		size_t count;
+
+		entry[k] = LEAF(run->next_hop);
+		if (run->child == ROUTE_SET_NONE)
+			continue;
+		count = n ? group_of(changes, n, depth, bits, run->begin, &at) : 0;
+		if (count || trie->set.node[run->child].inherited != run->next_hop)
+			update(fib, run->child, run->next_hop, depth + bits,
+				n ? changes + at : NULL, count);
+		entry[k] = trie->set.node[run->child].entry;
+	}
+	if (trie->status)
+		return true;
+	if (is_long)
+		encode_long(&encoded, &runs, entry);
+	put(fib, number, &encoded, inherited);
+	return true;
 }
 
 /* Compiles a node again after `changes` (already in the routes), which all lie inside it. */
@@ -274,13 +337,8 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 		return;
 	if (node->inherited == inherited && pass_through(fib, number, depth, changes, n))
 		return;
-	if (depth == P2PNIC_LINE_TRIE_WIDE_DEPTH && version_of(fib) == P2PNIC_FIB_VERSION_WIDE &&
-		encode_wide(&encoded, &trie->set, number, inherited)) {
-		for (unsigned c = 0; c < node->children; c++)
-			absorb(trie, CHILD_WORD_NODE(node->child[c]));
-		put(fib, number, &encoded, inherited);
+	if (update_runs(fib, number, inherited, depth, changes, n))
 		return;
-	}
 	for (unsigned s = 0; s < 256; s++)
 		slot[s] = LEAF(inherited);
 	for (unsigned r = 0; r < node->routes; r++) {
@@ -295,7 +353,7 @@ static void update(struct fib *fib, uint32_t number, uint16_t inherited, unsigne
 		unsigned s = CHILD_WORD_SLOT(node->child[c]);
 		uint32_t child = CHILD_WORD_NODE(node->child[c]);
 		uint16_t next_hop = (uint16_t)P2PNIC_LINE_TRIE_UNIT(slot[s]);
-		size_t count = n ? group_of(changes, n, depth, s, &at) : 0;
+		size_t count = n ? group_of(changes, n, depth, 8, s, &at) : 0;
 
 		if (count || trie->set.node[child].inherited != next_hop)
 			update(fib, child, next_hop, depth + 8, n ? changes + at : NULL, count);
@@ -363,9 +421,17 @@ static uint64_t word_of(const struct fib *fib, const struct route_set_node *node
 {
 	const struct line_trie *trie = fib->table;
 
-	if (node->parent == ROUTE_SET_NONE)
-		return P2PNIC_LINE_TRIE_ROOT + 4ull * node->slot;
-	return encoded_word(fib->image, trie->set.node[node->parent].entry, node->slot);
+	uint32_t key = node->slot, bits = 0;
+
+	/* Its parent is compiled, or is part of a LONG node. */
+	while (node->parent != ROUTE_SET_NONE) {
+		node = &trie->set.node[node->parent];
+		if (!is_leaf(node->entry))
+			return encoded_word(fib->image, node->entry, key);
+		bits += 8;
+		key |= (uint32_t)node->slot << bits;
+	}
+	return P2PNIC_LINE_TRIE_ROOT + 4ull * key;
 }
 
 static uint32_t head_of(uint32_t entry, uint32_t units)
@@ -376,7 +442,10 @@ static uint32_t head_of(uint32_t entry, uint32_t units)
 	case P2PNIC_LINE_TRIE_BITMAP:
 		return 1;
 	case P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES:
-		return units <= 8 ? units : (P2PNIC_LINE_TRIE_SHAPE(entry) + 7) / 8;
+		if (units <= 8)
+			return units;
+		return line_trie_is_long(entry) ? (4 * COUNT(entry) + 7) / 8
+						: (COUNT(entry) + 7) / 8;
 	default:
 		return P2PNIC_LINE_TRIE_SHAPE(entry) ? 1 : 5;
 	}

@@ -149,98 +149,160 @@ void encode(struct encoded *e, const uint32_t *slot, unsigned version, unsigned 
 	}
 }
 
-/* --- WIDE nodes ------------------------------------------------------------------------------- */
-
-/* A node with more children is not tried: what one change costs has a bound. */
-#define WIDE_CHILDREN_MAX 32u
+/* --- WIDE and LONG nodes ---------------------------------------------------------------------- */
 
 /*
- * Routes inside 16 bits, one by one: ascending, each before those inside it. Those that the last
- * one is inside of are open; what they yield are runs.
+ * Routes inside 16 or 32 bits, one by one: ascending, each before those inside it. Those that the
+ * last one is inside of are open; what they yield are runs.
  */
 struct sweep {
-	unsigned runs, open;
+	const struct route_set *set;
+	struct runs *runs;
+	unsigned runs_max, nodes_left, open;
 	bool too_many;
-	/* Of runs; one more, as the next may begin where the last does, and replace it. */
-	uint16_t begin[P2PNIC_LINE_TRIE_WIDE_MAX + 1];
-	uint16_t next_hop[P2PNIC_LINE_TRIE_WIDE_MAX + 1];
 	struct {
-		uint32_t end;
+		uint64_t end;
 		uint16_t next_hop;
-	} route[1 + 16]; /* the first: what is inherited; it never ends */
+	} route[1 + P2PNIC_LINE_TRIE_LONG_BITS]; /* the first: what is inherited; it never ends */
 };
 
-static void sweep_run(struct sweep *s, uint32_t begin, uint16_t next_hop)
+static void sweep_run(struct sweep *s, uint32_t begin, uint16_t next_hop, uint32_t child)
 {
-	if (s->begin[s->runs - 1] == begin)
-		s->runs--;
-	if (s->runs && s->next_hop[s->runs - 1] == next_hop)
+	struct runs *r = s->runs;
+
+	if (r->run[r->n - 1].begin == begin)
+		r->n--;
+	if (r->n && child == ROUTE_SET_NONE && r->run[r->n - 1].child == ROUTE_SET_NONE &&
+		r->run[r->n - 1].next_hop == next_hop)
 		return;
-	if (s->runs > P2PNIC_LINE_TRIE_WIDE_MAX) {
+	if (r->n > s->runs_max) {
 		s->too_many = true;
 		return;
 	}
-	s->begin[s->runs] = (uint16_t)begin;
-	s->next_hop[s->runs++] = next_hop;
+	r->run[r->n++] = (struct run){begin, next_hop, child};
 }
 
 /* Closes those that end at `at` or before. */
 static void sweep_close(struct sweep *s, uint32_t at)
 {
 	for (; s->route[s->open - 1].end <= at; s->open--)
-		sweep_run(s, s->route[s->open - 1].end, s->route[s->open - 2].next_hop);
+		sweep_run(s, (uint32_t)s->route[s->open - 1].end, s->route[s->open - 2].next_hop,
+			ROUTE_SET_NONE);
 }
 
 /* A node's routes from *next on whose slot is not above `last`; slots are `width` wide. */
 static void sweep_routes(struct sweep *s, const struct route_set_node *node, unsigned *next,
 	unsigned last, uint32_t first, uint32_t width)
 {
-	for (; *next < node->routes && ROUTE_WORD_SLOT(node->route[*next]) <= last; ++*next) {
+	for (; *next < node->routes && ROUTE_WORD_SLOT(node->route[*next]) <= last && !s->too_many;
+		++*next) {
 		uint32_t route = node->route[*next];
 		uint32_t begin = first + width * ROUTE_WORD_SLOT(route);
 		uint16_t next_hop = (uint16_t)ROUTE_WORD_NEXT_HOP(route);
 
 		sweep_close(s, begin);
-		sweep_run(s, begin, next_hop);
-		s->route[s->open].end = begin + (width << (8 - ROUTE_WORD_LENGTH(route)));
+		sweep_run(s, begin, next_hop, ROUTE_SET_NONE);
+		s->route[s->open].end = begin + ((uint64_t)width << (8 - ROUTE_WORD_LENGTH(route)));
 		s->route[s->open++].next_hop = next_hop;
 	}
 }
 
-bool encode_wide(
-	struct encoded *e, const struct route_set *set, uint32_t number, uint16_t inherited)
+/* A key with longer routes is a run of its own. What its child inherits is its next hop. */
+static void sweep_child(struct sweep *s, uint32_t key, uint32_t child)
 {
-	const struct route_set_node *node = &set->node[number];
-	struct sweep s = {
-		.runs = 1, .next_hop = {inherited}, .open = 1, .route = {{UINT32_MAX, inherited}}};
-	unsigned next = 0, count;
+	uint16_t next_hop;
 
-	if (node->children > WIDE_CHILDREN_MAX)
-		return false;
-	for (unsigned c = 0; c < node->children && !s.too_many; c++) {
-		const struct route_set_node *child = &set->node[CHILD_WORD_NODE(node->child[c])];
-		unsigned slot = CHILD_WORD_SLOT(node->child[c]), of_child = 0;
+	sweep_close(s, key);
+	next_hop = s->route[s->open - 1].next_hop;
+	sweep_run(s, key, next_hop, child);
+	if (key != UINT32_MAX)
+		sweep_run(s, key + 1, next_hop, ROUTE_SET_NONE);
+}
 
-		if (child->children)
-			return false;
-		sweep_routes(&s, node, &next, slot, 0, 256);
-		sweep_routes(&s, child, &of_child, 255, slot * 256, 1);
+/* A node and what is below it, as far as keys tell slots apart. */
+static void sweep_node(struct sweep *s, uint32_t number, uint32_t first, uint32_t width)
+{
+	const struct route_set_node *node = &s->set->node[number];
+	unsigned next = 0;
+
+	if (node->children > s->nodes_left)
+		s->too_many = true;
+	for (unsigned c = 0; c < node->children && !s->too_many; c++) {
+		const uint32_t child = CHILD_WORD_NODE(node->child[c]);
+		const unsigned slot = CHILD_WORD_SLOT(node->child[c]);
+
+		s->nodes_left--;
+		sweep_routes(s, node, &next, slot, first, width);
+		if (width == 1)
+			sweep_child(s, first + slot, child);
+		else
+			sweep_node(s, child, first + slot * width, width / 256);
 	}
-	sweep_routes(&s, node, &next, 255, 0, 256);
-	sweep_close(&s, UINT16_MAX);
-	if (s.too_many || s.runs > P2PNIC_LINE_TRIE_WIDE_MAX)
-		return false;
-	count = s.runs - 1;
+	sweep_routes(s, node, &next, 255, first, width);
+}
+
+bool runs_of(struct runs *runs, const struct route_set *set, uint32_t number, uint16_t inherited,
+	unsigned bits)
+{
+	struct sweep s = {
+		.set = set,
+		.runs = runs,
+		.runs_max = bits == P2PNIC_LINE_TRIE_LONG_BITS ? P2PNIC_LINE_TRIE_LONG_MAX
+							       : P2PNIC_LINE_TRIE_WIDE_MAX,
+		.nodes_left = RUNS_NODES_MAX,
+		.open = 1,
+		.route = {{UINT64_MAX, inherited}},
+	};
+
+	runs->n = 1;
+	runs->run[0] = (struct run){0, inherited, ROUTE_SET_NONE};
+	sweep_node(&s, number, 0, 1u << (bits - 8));
+	sweep_close(&s, UINT32_MAX >> (32 - bits));
+	return !s.too_many && runs->n <= s.runs_max;
+}
+
+bool encode_wide(struct encoded *e, const struct runs *runs)
+{
+	const unsigned count = runs->n - 1;
+
+	for (unsigned k = 0; k < runs->n; k++)
+		if (runs->run[k].child != ROUTE_SET_NONE)
+			return false;
 	*e = (struct encoded){.type = P2PNIC_LINE_TRIE_LEAF,
-		.leaf = P2PNIC_LINE_TRIE_ENTRY(s.next_hop[0], P2PNIC_LINE_TRIE_LEAF, 0)};
+		.leaf = P2PNIC_LINE_TRIE_ENTRY(runs->run[0].next_hop, P2PNIC_LINE_TRIE_LEAF, 0)};
 	if (!count)
 		return true;
 	e->type = P2PNIC_LINE_TRIE_RANGES;
 	e->shape = P2PNIC_LINE_TRIE_WIDE | count;
 	e->units = e->head = UNITS(4 * count + 2);
-	memcpy(e->byte, s.begin + 1, 2 * count);
-	memcpy(e->byte + 2 * count, s.next_hop, 2 * s.runs);
+	for (unsigned k = 0; k < runs->n; k++) {
+		const uint16_t begin = (uint16_t)runs->run[k].begin;
+
+		if (k)
+			memcpy(e->byte + 2 * (k - 1), &begin, 2);
+		memcpy(e->byte + 2 * (count + k), &runs->run[k].next_hop, 2);
+	}
 	return true;
+}
+
+void encode_long(struct encoded *e, const struct runs *runs, const uint32_t *entry)
+{
+	const unsigned count = runs->n - 1;
+
+	*e = (struct encoded){.type = P2PNIC_LINE_TRIE_LEAF, .leaf = entry[0]};
+	if (!count && runs->run[0].child == ROUTE_SET_NONE)
+		return;
+	e->type = P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES;
+	e->shape = P2PNIC_LINE_TRIE_LONG | count;
+	e->entries = true;
+	e->values = (4 * count + 7) & ~7u;
+	e->units = UNITS(e->values + 4 * runs->n);
+	e->head = e->units <= 8 ? e->units : UNITS(4 * count);
+	for (unsigned k = 0; k < runs->n; k++) {
+		if (k)
+			memcpy(e->byte + 4 * (k - 1), &runs->run[k].begin, 4);
+		memcpy(e->byte + e->values + 4 * k, &entry[k], 4);
+	}
 }
 
 uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key)
@@ -249,6 +311,8 @@ uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key)
 	const uint8_t *node = (const uint8_t *)image + offset;
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry);
 
+	if (line_trie_is_long(entry))
+		return offset + line_trie_long_at(image, entry, key);
 	if (P2PNIC_LINE_TRIE_TYPE(entry) == P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES)
 		return offset + ((shape + 7) & ~7u) + 4 * line_trie_rank(node, shape, key);
 	if (shape)

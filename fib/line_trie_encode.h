@@ -27,12 +27,34 @@ struct encoded {
  */
 void encode(struct encoded *encoded, const uint32_t *slot, unsigned version, unsigned depth);
 
-/*
- * A node and its children as one WIDE node, or as a leaf; false: they are more than that holds.
- * inherited: the next hop where none of their routes is.
- */
-bool encode_wide(
-	struct encoded *encoded, const struct route_set *set, uint32_t number, uint16_t inherited);
+/* What a WIDE or a LONG node is made of: from `begin` on, all have that next hop; or one key alone
+ * has longer routes, which inherit it: `child`, else ROUTE_SET_NONE. */
+struct run {
+	uint32_t begin;
+	uint16_t next_hop;
+	uint32_t child;
+};
+
+struct runs {
+	unsigned n;
+	struct run run[P2PNIC_LINE_TRIE_LONG_MAX + 1]; /* the last: for runs_of alone */
+};
+
+/* Nodes with more below them are not tried: what one change costs has a bound. */
+#define RUNS_NODES_MAX 32u
+
+_Static_assert(P2PNIC_LINE_TRIE_LONG_MAX > P2PNIC_LINE_TRIE_WIDE_MAX, "room for either");
+
+/* The runs of a node and of what is below it, for keys of 16 or 32 bits; false: they are more than
+ * a WIDE or LONG node holds. inherited: the next hop where none of their routes is. */
+bool runs_of(struct runs *runs, const struct route_set *set, uint32_t number, uint16_t inherited,
+	unsigned bits);
+
+/* As a WIDE node, or a leaf; false: some have longer routes. */
+bool encode_wide(struct encoded *encoded, const struct runs *runs);
+
+/* As a LONG node, or a leaf, with the entry of each run. */
+void encode_long(struct encoded *encoded, const struct runs *runs, const uint32_t *entry);
 
 /* The image offset of the entry of `key` inside a node of entries. */
 uint64_t encoded_word(const void *image, uint32_t entry, uint32_t key);

@@ -7,8 +7,8 @@
 #include "internal.h"
 #include "line_trie_encode.h"
 
-/* Types, and after LEAF those of version 2 that are told apart by their shape. */
-enum { WIDE = P2PNIC_LINE_TRIE_LEAF + 1, TABLE, TYPES };
+/* Types, and after LEAF those of later versions that are told apart by their shape. */
+enum { WIDE = P2PNIC_LINE_TRIE_LEAF + 1, LONG, TABLE, TYPES };
 
 static const char *const type_name[] = {
 	[P2PNIC_LINE_TRIE_RANGES] = "ranges",
@@ -17,8 +17,15 @@ static const char *const type_name[] = {
 	[P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES] = "bitmap of entries",
 	[P2PNIC_LINE_TRIE_LEAF] = "leaf",
 	[WIDE] = "wide ranges",
+	[LONG] = "long ranges of entries",
 	[TABLE] = "table",
 };
+
+/* How many bits of the address a node takes. */
+static unsigned bits_of(unsigned type)
+{
+	return type == WIDE ? 16 : type == LONG ? P2PNIC_LINE_TRIE_LONG_BITS : 8;
+}
 
 static unsigned type_of(uint32_t entry)
 {
@@ -26,6 +33,8 @@ static unsigned type_of(uint32_t entry)
 
 	if (line_trie_is_wide(entry))
 		return WIDE;
+	if (line_trie_is_long(entry))
+		return LONG;
 	if (type == P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES && P2PNIC_LINE_TRIE_SHAPE(entry))
 		return TABLE;
 	return type;
@@ -96,6 +105,10 @@ static void trace_node(struct trace_step *step, const uint8_t *image, uint32_t e
 		step->runs = shape - P2PNIC_LINE_TRIE_WIDE + 1;
 		step_count(step, offset, 2 * (step->runs - 1), offset, 2);
 		break;
+	case LONG:
+		step->runs = shape - P2PNIC_LINE_TRIE_LONG + 1;
+		step_count(step, offset, 4 * (step->runs - 1), encoded_word(image, entry, key), 4);
+		break;
 	case TABLE:
 		step_count(step, offset + 4ull * key, 4, 0, 0);
 		break;
@@ -110,20 +123,22 @@ static void trace_line_trie(const struct fib *fib, struct fib_ipv6 address, stru
 		step_add(trace, "root", P2PNIC_LINE_TRIE_ROOT + 4ull * slot, 0, 16);
 
 	step_count(step, step->offset, 4, 0, 0);
-	for (unsigned depth = 16; !line_trie_is_leaf(entry); depth += 8) {
+	for (unsigned depth = 16, bits; !line_trie_is_leaf(entry); depth += bits) {
 		uint64_t offset = P2PNIC_LINE_TRIE_OFFSET(entry);
-		uint32_t key = address_bits(address, depth, 8);
 		unsigned type = type_of(entry);
+		uint32_t key;
+
+		bits = bits_of(type);
+		key = address_bits(address, depth, bits);
 
 		if (offset < P2PNIC_LINE_TRIE_NODES)
 			step = step_add(trace, "leaf", offset, depth, 0);
 		else
-			step = step_add(
-				trace, type_name[type], offset, depth, type == WIDE ? 16 : 8);
+			step = step_add(trace, type_name[type], offset, depth, bits);
 		trace_node(step, fib->image, entry, key);
-		entry = type == WIDE ? line_trie_step_wide(
-					       fib->image, entry, address_bits(address, depth, 16))
-				     : line_trie_step(fib->image, entry, key);
+		entry = type == WIDE   ? line_trie_step_wide(fib->image, entry, key)
+			: type == LONG ? line_trie_step_long(fib->image, entry, key)
+				       : line_trie_step(fib->image, entry, key);
 	}
 	trace->next_hop = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry);
 }
@@ -184,6 +199,10 @@ static uint64_t node_bytes(const uint8_t *image, uint32_t entry, unsigned *entri
 		return (((shape + 7) & ~7u) + 4 * *entries + 7) & ~7u;
 	case WIDE:
 		return (4 * (shape - P2PNIC_LINE_TRIE_WIDE) + 2 + 7) & ~7u;
+	case LONG:
+		*entries = shape - P2PNIC_LINE_TRIE_LONG + 1;
+		*first = offset + ((4 * (*entries - 1) + 7) & ~7u);
+		return ((*first - offset) + 4 * *entries + 7) & ~7u;
 	case TABLE:
 		*entries = 256;
 		*first = offset;

@@ -8,7 +8,7 @@
 struct walk {
 	const uint8_t *image;
 	uint64_t end; /* nodes end here */
-	bool version_2;
+	unsigned version;
 	/* An image holds fewer nodes than units: a web of shared nodes ends here. */
 	uint64_t nodes_left;
 };
@@ -57,14 +57,22 @@ static bool wide_valid(const struct walk *walk, uint64_t offset, unsigned count)
 	return true;
 }
 
+static bool long_valid(struct walk *walk, uint64_t offset, unsigned count, unsigned octets)
+{
+	return count < P2PNIC_LINE_TRIE_LONG_MAX && offset % 64 + 4 * count <= 64 &&
+	       entries_valid(walk, offset + ((4 * count + 7) & ~7u), count + 1,
+		       octets - P2PNIC_LINE_TRIE_LONG_BITS / 8);
+}
+
 /* `octets` of the address are left for this node and those below it. */
 static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 {
 	uint64_t offset = P2PNIC_LINE_TRIE_OFFSET(entry), map;
 	const uint8_t *node = walk->image + offset;
 	uint32_t shape = P2PNIC_LINE_TRIE_SHAPE(entry);
-	/* Of version 2: bits of the address before this node. */
-	unsigned depth = walk->version_2 ? 8 * (16 - octets) : 128, runs = 0;
+	const bool version_1 = walk->version == P2PNIC_FIB_VERSION;
+	/* Of later versions: bits of the address before this node. */
+	unsigned depth = version_1 ? 128 : 8 * (16 - octets), runs = 0;
 
 	if (P2PNIC_LINE_TRIE_TYPE(entry) == P2PNIC_LINE_TRIE_LEAF)
 		return P2PNIC_LINE_TRIE_UNIT(entry) < P2PNIC_NEXT_HOPS_MAX;
@@ -73,6 +81,9 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 		return false;
 	if (depth == P2PNIC_LINE_TRIE_WIDE_DEPTH && line_trie_is_wide(entry))
 		return wide_valid(walk, offset, shape - P2PNIC_LINE_TRIE_WIDE);
+	if (depth == P2PNIC_LINE_TRIE_LONG_DEPTH && line_trie_is_long(entry) &&
+		walk->version != P2PNIC_FIB_VERSION_2)
+		return long_valid(walk, offset, shape - P2PNIC_LINE_TRIE_LONG, octets);
 	if (depth <= P2PNIC_LINE_TRIE_WIDE_DEPTH && !(entry & TYPE_ENTRIES))
 		return false;
 	switch (P2PNIC_LINE_TRIE_TYPE(entry)) {
@@ -85,7 +96,7 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 		return shape < P2PNIC_LINE_TRIE_RANGES_MAX && offset % 64 + shape <= 64 &&
 		       entries_valid(walk, offset + ((shape + 7) & ~7u), shape + 1, octets - 1);
 	case P2PNIC_LINE_TRIE_BITMAP_OF_ENTRIES:
-		if (walk->version_2)
+		if (!version_1)
 			return shape == P2PNIC_LINE_TRIE_TABLE &&
 			       entries_valid(walk, offset, 256, octets - 1);
 		if (shape || offset + 40 > walk->end)
@@ -104,10 +115,10 @@ static bool node_valid(struct walk *walk, uint32_t entry, unsigned octets)
 
 bool line_trie_valid(const struct p2pnic_fib_header *header)
 {
-	bool version_2 = header->version == P2PNIC_FIB_VERSION_WIDE;
-	uint64_t slack = version_2 ? P2PNIC_LINE_TRIE_SLACK : 8;
+	const bool version_1 = header->version == P2PNIC_FIB_VERSION;
+	uint64_t slack = version_1 ? 8 : P2PNIC_LINE_TRIE_SLACK;
 	struct walk walk = {
-		(const uint8_t *)header, header->bytes - slack, version_2, header->bytes / 8};
+		(const uint8_t *)header, header->bytes - slack, header->version, header->bytes / 8};
 
 	if (header->bytes < P2PNIC_LINE_TRIE_NODES + slack ||
 		header->bytes > 8ull * P2PNIC_LINE_TRIE_UNITS_MAX)
@@ -118,7 +129,7 @@ bool line_trie_valid(const struct p2pnic_fib_header *header)
 	for (uint32_t i = 0; i < 1u << P2PNIC_LINE_TRIE_ROOT_BITS; i++) {
 		uint32_t entry = line_trie_root(header, i);
 
-		if (!version_2 && (entry & 0xfff) == 0 &&
+		if (version_1 && (entry & 0xfff) == 0 &&
 			P2PNIC_LINE_TRIE_OFFSET(entry) < P2PNIC_LINE_TRIE_NODES) {
 			if (P2PNIC_LINE_TRIE_OFFSET(entry) < P2PNIC_LINE_TRIE_LEAVES)
 				return false;
@@ -155,6 +166,8 @@ void line_trie_lookup6_scalar(
 
 	for (unsigned i = 0; i < n; i++) {
 		entry[i] = line_trie_root(image, (uint32_t)(address[i].high >> 48));
+		if (line_trie_is_long(entry[i]))
+			entry[i] = line_trie_walk6(image, entry[i], &address[i]);
 		active[left] = (uint8_t)i;
 		left += !line_trie_is_leaf(entry[i]);
 		__builtin_prefetch((const uint8_t *)image + P2PNIC_LINE_TRIE_OFFSET(entry[i]));
@@ -222,7 +235,7 @@ void line_trie_lookup6(
 #if VECTORS
 	const struct p2pnic_fib_header *header = image;
 
-	if (header->version == P2PNIC_FIB_VERSION_WIDE && x86_has_avx2()) {
+	if (header->version != P2PNIC_FIB_VERSION && x86_has_avx2()) {
 		if (n < FEW)
 			line_trie_few6_avx2(image, address, next_hop, n);
 		else

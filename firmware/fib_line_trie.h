@@ -28,7 +28,7 @@ void line_trie_lookup4_avx512(
 /* A few: without the cost of starting a burst. */
 void line_trie_few4_avx512(
 	const void *image, const uint32_t *address, uint16_t *next_hop, unsigned n);
-/* Images of version 2. */
+/* Images of versions 2 and 3. */
 void line_trie_lookup6_avx2(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n);
 void line_trie_few6_avx2(
@@ -144,6 +144,32 @@ static inline uint32_t line_trie_step_wide(const void *image, uint32_t entry, ui
 	return P2PNIC_LINE_TRIE_ENTRY(boundary[count + rank], P2PNIC_LINE_TRIE_LEAF, 0);
 }
 
+static inline bool line_trie_is_long(uint32_t entry)
+{
+	return (entry & P2PNIC_LINE_TRIE_ENTRY(0, 7, P2PNIC_LINE_TRIE_LONG)) ==
+	       P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, P2PNIC_LINE_TRIE_LONG);
+}
+
+/* Where the entry of a LONG node for a key of 32 bits is, from the node's beginning. */
+static inline uint32_t line_trie_long_at(const void *image, uint32_t entry, uint32_t key)
+{
+	const uint32_t *boundary =
+		(const void *)((const uint8_t *)image + P2PNIC_LINE_TRIE_OFFSET(entry));
+	unsigned count = entry & (P2PNIC_LINE_TRIE_LONG - 1), rank = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		rank += boundary[i] <= key;
+	return ((4 * count + 7) & ~7u) + 4 * rank;
+}
+
+static inline uint32_t line_trie_step_long(const void *image, uint32_t entry, uint32_t key)
+{
+	const uint8_t *node = (const uint8_t *)image + P2PNIC_LINE_TRIE_OFFSET(entry);
+	const p2pnic_fib_entry *next = (const void *)(node + line_trie_long_at(image, entry, key));
+
+	return atomic_load_explicit(next, memory_order_acquire);
+}
+
 static inline bool line_trie_is_leaf(uint32_t entry)
 {
 	return entry & P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_LEAF, 0);
@@ -173,6 +199,12 @@ static inline uint32_t fib_ipv6_octet(const struct fib_ipv6 *address, unsigned n
 	return (uint32_t)(half >> (56 - 8 * (number & 7))) & 0xff;
 }
 
+/* The key of a LONG node. */
+static inline uint32_t fib_ipv6_long_key(const struct fib_ipv6 *address)
+{
+	return (uint32_t)(address->high >> 16);
+}
+
 /* line_trie_step with octet `octet` of an address; a WIDE node takes that and the next. */
 static inline uint32_t line_trie_step6(
 	const void *image, uint32_t entry, const struct fib_ipv6 *address, unsigned octet)
@@ -185,12 +217,19 @@ static inline uint32_t line_trie_step6(
 	return line_trie_step(image, entry, key);
 }
 
-static inline uint16_t line_trie_walk6(
+/* From an entry of the root to a leaf. */
+static inline uint32_t line_trie_walk6(
 	const void *image, uint32_t entry, const struct fib_ipv6 *address)
 {
-	for (unsigned octet = 2; !line_trie_is_leaf(entry); octet++)
+	unsigned octet = P2PNIC_LINE_TRIE_ROOT_BITS / 8;
+
+	if (line_trie_is_long(entry)) {
+		entry = line_trie_step_long(image, entry, fib_ipv6_long_key(address));
+		octet += P2PNIC_LINE_TRIE_LONG_BITS / 8;
+	}
+	for (; !line_trie_is_leaf(entry); octet++)
 		entry = line_trie_step6(image, entry, address, octet);
-	return (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry);
+	return entry;
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv6 lookups in images of version 2, with AVX2. A burst goes down the trie depth by depth: one
- * short loop for each, over a queue of the lookups that get there. A lookup is added to the queues
- * of the next depth without a branch (it is always written, and the queue grows by one or by none),
- * so none is guessed wrong; and by the time that a node is read, its line is on its way.
+ * IPv6 lookups in images of versions 2 and 3, with AVX2. A burst goes down the trie depth by depth:
+ * one short loop for each, over a queue of the lookups that get there. A lookup is added to the
+ * queues of the next depth without a branch (it is always written, and the queue grows by one or by
+ * none), so none is guessed wrong; and by the time that a node is read, its line is on its way.
  */
 #include "fib_line_trie.h"
 
@@ -71,11 +71,33 @@ AVX2 static inline uint32_t step_wide(
 	return (uint32_t)node[count + (uint32_t)_mm_popcnt_u32(bits) / 2] << 12 | TYPE_LEAF;
 }
 
-/* From depth 40 on, where nodes of bytes are. */
-AVX2 static inline uint32_t walk_deep(
+/* A bit for each of eight boundaries that is ≤ its key. */
+AVX2 static inline uint32_t not_above(const uint8_t *boundary, __m256i keys)
+{
+	const __m256i line = _mm256_loadu_si256((const __m256i *)boundary);
+	const __m256i below = _mm256_cmpeq_epi32(_mm256_max_epu32(line, keys), keys);
+
+	return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(below));
+}
+
+AVX2 static inline uint32_t step_long(
 	const uint8_t *image, uint32_t entry, const struct fib_ipv6 *address)
 {
-	for (unsigned octet = 5; !(entry & TYPE_LEAF); octet++) {
+	const uint8_t *node = node_of(image, entry);
+	const uint32_t count = COUNT(entry);
+	const __m256i keys = _mm256_set1_epi32((int)fib_ipv6_long_key(address));
+	const uint32_t bits = not_above(node, keys) | not_above(node + 32, keys) << 8;
+	const p2pnic_fib_entry *first = (const void *)(node + ((4 * count + 7) & ~7u));
+
+	return atomic_load_explicit(
+		first + _mm_popcnt_u32(_bzhi_u32(bits, count)), memory_order_acquire);
+}
+
+/* From an octet behind depth 32 on, where nodes of bytes are. */
+AVX2 static inline uint32_t walk_deep(
+	const uint8_t *image, uint32_t entry, const struct fib_ipv6 *address, unsigned octet)
+{
+	for (; !(entry & TYPE_LEAF); octet++) {
 		const uint8_t *key = octet_of(address, octet);
 
 		if (entry & TYPE_ENTRIES)
@@ -110,13 +132,18 @@ AVX2 void line_trie_lookup6_avx2(
 	const void *image, const struct fib_ipv6 *address, uint16_t *next_hop, unsigned n)
 {
 	uint32_t entry[P2PNIC_BURST_MAX];
-	struct queue at24, at32, wide, at40;
+	struct queue at24, at32, wide, at40, at48;
 
-	at24.n = at32.n = wide.n = at40.n = 0;
+	at24.n = at32.n = wide.n = at40.n = at48.n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t e = line_trie_root(image, (uint32_t)(address[i].high >> 48));
 
-		/* Nearly always, or nearly never: a branch that is guessed right. */
+		/* Nearly always, or nearly never: branches that are guessed right. */
+		if (line_trie_is_long(e)) {
+			entry[i] = step_long(image, e, &address[i]);
+			queue_add(&at48, i, !(entry[i] & TYPE_LEAF));
+			continue;
+		}
 		if (!(e & TYPE_LEAF))
 			e = step_entries(image, e, octet_of(&address[i], 2));
 		entry[i] = e;
@@ -148,7 +175,12 @@ AVX2 void line_trie_lookup6_avx2(
 	for (unsigned k = 0; k < at40.n; k++) {
 		unsigned i = at40.number[k];
 
-		entry[i] = walk_deep(image, entry[i], &address[i]);
+		entry[i] = walk_deep(image, entry[i], &address[i], 5);
+	}
+	for (unsigned k = 0; k < at48.n; k++) {
+		unsigned i = at48.number[k];
+
+		entry[i] = walk_deep(image, entry[i], &address[i], 6);
 	}
 	for (unsigned i = 0; i < n; i++)
 		next_hop[i] = (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry[i]);
@@ -177,6 +209,8 @@ AVX2 static inline uint32_t lookup_one(const uint8_t *image, const struct fib_ip
 
 	if (entry & TYPE_LEAF)
 		return entry;
+	if (line_trie_is_long(entry))
+		return walk_deep(image, step_long(image, entry, address), address, 6);
 	entry = step_one(image, entry, octet_of(address, 2));
 	if (entry & TYPE_LEAF)
 		return entry;
@@ -190,7 +224,7 @@ AVX2 static inline uint32_t lookup_one(const uint8_t *image, const struct fib_ip
 		last = step_ranges(image, entry, octet_of(address, 5));
 		return entry & TYPE_LEAF ? entry : last;
 	}
-	return walk_deep(image, entry, address);
+	return walk_deep(image, entry, address, 5);
 }
 
 AVX2 void line_trie_few6_avx2(

@@ -11,9 +11,10 @@ bool fib_image_valid(const void *image, uint64_t room, unsigned family)
 		return false;
 	if (header->magic != P2PNIC_FIB_MAGIC)
 		return false;
+	if (!header->version || header->version > P2PNIC_FIB_VERSION_WIDE)
+		return false;
 	if (header->version != P2PNIC_FIB_VERSION &&
-		(header->version != P2PNIC_FIB_VERSION_WIDE || family != 6 ||
-			header->kind != P2PNIC_FIB_LINE_TRIE))
+		(family != 6 || header->kind != P2PNIC_FIB_LINE_TRIE))
 		return false;
 	if (header->family != family || (family != 4 && family != 6))
 		return false;

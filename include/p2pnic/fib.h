@@ -23,9 +23,11 @@
 
 #define P2PNIC_FIB_MAGIC             0x42494650u /* "PFIB" */
 #define P2PNIC_FIB_VERSION           1u
-/* A line trie for IPv6 with TABLE and WIDE nodes; NICs take it from contract 2.5 on. */
-#define P2PNIC_FIB_VERSION_WIDE      2u
-#define P2PNIC_FIB_VERSION_WIDE_FROM 0x00020005u
+/* A line trie for IPv6 with TABLE, WIDE and LONG nodes; NICs take it from contract 2.6 on. Version
+ * 2, which they take too, has no LONG nodes. */
+#define P2PNIC_FIB_VERSION_2         2u
+#define P2PNIC_FIB_VERSION_WIDE      3u
+#define P2PNIC_FIB_VERSION_WIDE_FROM 0x00020006u
 #define P2PNIC_FIB_ALIGN             64u
 
 enum p2pnic_fib_kind {
@@ -35,7 +37,7 @@ enum p2pnic_fib_kind {
 
 struct p2pnic_fib_header {
 	uint32_t magic;   /* (host) P2PNIC_FIB_MAGIC */
-	uint16_t version; /* (host) P2PNIC_FIB_VERSION or P2PNIC_FIB_VERSION_WIDE */
+	uint16_t version; /* (host) P2PNIC_FIB_VERSION… */
 	uint8_t family;   /* (host) 4 or 6 */
 	uint8_t kind;     /* (host) enum p2pnic_fib_kind */
 	uint64_t
@@ -104,7 +106,7 @@ typedef uint32_t p2pnic_state_jump_entry;
  * average, two thirds of all ranges). The same encodings with other roots, K = 64, in MiB: 13 bits
  * 1.91, 14 bits 1.50, 15 bits 1.27, 16 bits 1.10, 17 bits 1.36, 18 bits 1.98; and below 16 bits
  * boundaries need two bytes. For IPv6 (280,000 prefixes, 147,000 ranges) the same shape takes 1.03
- * MiB; version 2, below, 1.33.
+ * MiB; version 3, below, 1.33.
  *
  * An entry is 32 bits and says where a node is *and what it looks like*, so the node's first read
  * is already the one that matters:
@@ -149,11 +151,12 @@ typedef uint32_t p2pnic_state_jump_entry;
  *   root[0xc000] = {RANGES of entries, count 2}: boundaries 2, 3; entries leaf 0, child, leaf 0.
  *   child = {RANGES of bytes, count 2}: boundaries 1, 2; leaves 7, 9, 7. All other entries: leaf 0.
  *
- * Version 2, for IPv6. In version 1 an IPv6 lookup meets nodes of four types in any order, and what
- * costs is less the reads than the branches that no processor guesses. Version 2 has two more
+ * Version 3, for IPv6. In version 1 an IPv6 lookup meets nodes of four types in any order, and what
+ * costs is less the reads than the branches that no processor guesses. Version 3 has three more
  * types, and says by the depth which a node can be:
  *
  *   depth 16 to 32   RANGES of entries (2 to 32 runs), TABLE (33 and more)
+ *   depth 16         also LONG
  *   depth 32         also WIDE
  *   from depth 40    RANGES, BITMAP, RANGES of entries, TABLE
  *
@@ -162,13 +165,18 @@ typedef uint32_t p2pnic_state_jump_entry;
  *     inside a /32 and has at most 16 runs; else that is two levels of nodes. `count` boundaries
  *     of 2 bytes, ascending; then count + 1 next hops of 2 bytes, so any next hop. At most 62
  *     bytes, all in one line.
+ *   LONG: RANGES of entries with shape 32 + count (0–16): a node for 32 bits of the address, for a
+ *     /16 with at most 17 runs; else that is up to four levels of nodes. `count` boundaries of 4
+ *     bytes, ascending, in one line; zero bytes up to a multiple of 8; then count + 1 entries. A
+ *     /48 that longer routes lie in is a run of its own; its entry leads to a node at depth 48. So
+ *     in a small table, of a router at the edge, one step tells all that the first 48 bits do.
  *   LEAF: every leaf that is an entry, also in the root.
  *
  * Down to depth 32 there are two types, and one code for both: a TABLE's count is 0, so its rank is
- * the key alone. A WIDE node is a compare of sixteen numbers.
+ * the key alone. A WIDE node is a compare of sixteen numbers, so is a LONG one.
  *
  * A lookup may read up to 64 bytes around what it needs: whole lines inside header.bytes, and the
- * last 8 bytes of the image belong to no node; in version 2 the last 64, and it may read 32 bytes
+ * last 8 bytes of the image belong to no node; in version 3 the last 64, and it may read 64 bytes
  * from where a node begins.
  *
  * Changing it. A node's bytes never change while a reader may see them, with one exception: an
@@ -207,14 +215,18 @@ enum p2pnic_line_trie_type {
 #define P2PNIC_LINE_TRIE_RANGES_MAX 32u /* runs of a node of type RANGES */
 #define P2PNIC_LINE_TRIE_DEPTH_MAX  14u /* nodes below the root, IPv6; IPv4: 2 */
 
-/* Images of version 2. */
+/* Images of version 3. */
 #define P2PNIC_LINE_TRIE_WIDE       0x20u /* shape of RANGES, beside the count */
 #define P2PNIC_LINE_TRIE_WIDE_DEPTH 32u   /* bits of the address before a WIDE node */
 #define P2PNIC_LINE_TRIE_WIDE_MAX   16u   /* its runs */
+#define P2PNIC_LINE_TRIE_LONG       0x20u /* shape of RANGES_OF_ENTRIES, beside the count */
+#define P2PNIC_LINE_TRIE_LONG_DEPTH 16u   /* bits of the address before a LONG node */
+#define P2PNIC_LINE_TRIE_LONG_BITS  32u   /* of its key */
+#define P2PNIC_LINE_TRIE_LONG_MAX   17u   /* its runs */
 #define P2PNIC_LINE_TRIE_TABLE      0x20u /* shape of BITMAP_OF_ENTRIES */
 #define P2PNIC_LINE_TRIE_SLACK      64u   /* bytes at the image's end that belong to no node */
 
-/* The entry of a leaf; in images of version 2 always of type LEAF. */
+/* The entry of a leaf; in images of version 3 always of type LEAF. */
 #define P2PNIC_LINE_TRIE_NEXT_HOP(next_hop)                                                        \
 	((next_hop) < 256u ? P2PNIC_LINE_TRIE_ENTRY(P2PNIC_LINE_TRIE_LEAVES / 8u + (next_hop),     \
 				     P2PNIC_LINE_TRIE_RANGES, 0)                                   \

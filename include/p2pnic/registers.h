@@ -40,7 +40,7 @@
 #define P2PNIC_PCI_CLASS  0x020000u /* network controller, Ethernet */
 
 #define P2PNIC_MAGIC   0x4e503250u /* "P2PN" */
-#define P2PNIC_VERSION 0x00020005u /* major << 16 | minor; a driver refuses another major */
+#define P2PNIC_VERSION 0x00020006u /* major << 16 | minor; a driver refuses another major */
 
 /* --- BAR map: bar_offsets and sizes ----------------------------------------------------------- */
 

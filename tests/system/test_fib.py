@@ -117,6 +117,23 @@ def test_too_many_next_hops(table):
         assert f"table.txt:{line}: more than 4095 next hops" in said
 
 
+def test_parts_of_an_image(table):
+    """All of it has a name. A router's few IPv6 routes are one node, and what is behind 48 bits."""
+    edge = "fd00:18:%x::/48 %d\n"
+    text = "".join(edge % (k, k) for k in range(4)) + "fd00::1/128 9\nfd00::/64 8\n2a00::/16 7\n"
+    for path in (table(text), "synthetic"):
+        for stat in (s for family, s in answer("stat", path).items() if family.startswith("ipv")):
+            parts = {p["part"]: p["bytes"] for p in stat["parts"]}
+            assert 0 <= parts["gaps"] < 0.03 * stat["image_bytes"], parts
+    parts = {p["part"]: p for p in answer("stat", table(text))["ipv6"]["parts"]}
+    assert parts["long ranges of entries"] == {
+        "part": "long ranges of entries", "count": 1, "bytes": 56}
+    steps = answer("lookup", table(text), "fd00:18:2::1", "fd00::1", "fd00:0:0:1::1")
+    assert [[s["what"] for s in a["path"]][:2] for a in steps] == \
+        [["root", "long ranges of entries"]] * 3
+    assert [len(a["path"]) for a in steps] == [2, 12, 4]
+
+
 # --- Subcommands ----------------------------------------------------------------------------------
 
 def random_table(seed, n=600):

@@ -16,6 +16,7 @@
 
 #include "fib/check.h"
 #include "fib/fib_image.h"
+#include "firmware/fib_line_trie.h"
 #include "firmware/fib_lookup.h"
 
 #define ROOM (4u << 20)
@@ -192,6 +193,64 @@ static void eight_bits_ipv6(void **state)
 		exhaustive(&version_1, places[i], 20);
 	}
 	exhaustive(&state_jump, 44, 60);
+}
+
+/* A few routes inside a /16, and inside some of its /48s: LONG nodes come, go, and lead on. */
+static void few_of_a_slot(void **state)
+{
+	enum { POOL = 40, SITES = 6 };
+	const struct fib_config config = {6, P2PNIC_FIB_LINE_TRIE, ROOM, false};
+	const uint64_t slot = 0x2001ull << 48;
+	unsigned seen[P2PNIC_LINE_TRIE_LONG_MAX] = {0}, led_on = 0, others = 0;
+
+	for (unsigned round = 0; round < 60; round++) {
+		uint32_t site[SITES] = {0, UINT32_MAX, (uint32_t)check_random(&seed)};
+		struct fib_route pool[POOL];
+		struct check check = {0};
+		struct rig rig;
+
+		site[3] = site[2] + 1;
+		site[4] = (uint32_t)check_random(&seed);
+		site[5] = (uint32_t)check_random(&seed);
+		rig_open_as(&rig, &config);
+		for (unsigned k = 0; k < POOL; k++) {
+			const uint64_t key = site[below(SITES)];
+			const struct fib_ipv6 a = {
+				slot | key << 16 | below(4), check_random(&seed)};
+			const unsigned length = 17 + below(below(2) ? 32 : 112);
+
+			pool[k] = (struct fib_route){top_bits(a, length), (uint8_t)length, 6, 0};
+		}
+		for (unsigned o = 0; o < 80; o++) {
+			const uint32_t *root = (const void *)(rig.device + P2PNIC_LINE_TRIE_ROOT);
+			struct fib_route changes[6];
+			const unsigned n = 1 + below(6), few = 4 + below(POOL - 4);
+
+			for (unsigned k = 0; k < n; k++) {
+				changes[k] = pool[below(few)];
+				changes[k].next_hop = (uint16_t)(below(3) ? 1 + below(3) : 0);
+			}
+			assert_int_equal(rig_change(&rig, changes, n), 0);
+			check_boundaries(rig.device, 6, &rig.twin, pool, POOL, &check);
+			assert_int_equal(check.mismatches, 0);
+			assert_true(fib_image_valid(rig.device, ROOM, 6));
+			if (line_trie_is_long(root[0x2001])) {
+				const unsigned count = root[0x2001] & (P2PNIC_LINE_TRIE_LONG - 1);
+
+				seen[count]++;
+				for (unsigned k = 0; k < SITES; k++)
+					led_on += !line_trie_is_leaf(line_trie_step_long(
+						rig.device, root[0x2001], site[k]));
+			} else {
+				others += !line_trie_is_leaf(root[0x2001]);
+			}
+		}
+		rig_close(&rig);
+	}
+	for (unsigned count = 1; count < P2PNIC_LINE_TRIE_LONG_MAX; count++)
+		assert_true(seen[count] > 0);
+	assert_in_range(led_on, 100, UINT32_MAX);
+	assert_in_range(others, 100, UINT32_MAX);
 }
 
 struct routes {
@@ -421,6 +480,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(eight_bits_ipv4),
 		cmocka_unit_test(eight_bits_ipv6),
 		cmocka_unit_test(churn_ipv4),
+		cmocka_unit_test(few_of_a_slot),
 		cmocka_unit_test(churn_ipv6),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(refused),

@@ -5,6 +5,7 @@
  */
 #include "fib/fib_image.h"
 #include "fib/line_trie_encode.h"
+#include "firmware/fib_line_trie.h"
 #include "firmware/fib_lookup.h"
 
 #include <setjmp.h>
@@ -48,6 +49,10 @@ static struct image image_of(unsigned family, unsigned kind, bool version_1)
 			family == 4 ? fib_route4(0x0a000001 + k * 0x203, 32, (uint16_t)(1 + k * 40))
 				    : (struct fib_route){{0x2000000a00000000 + k * 0x20003ull, 5},
 					      128, 6, (uint16_t)(1 + k * 40)};
+	if (family == 6) {
+		route[n++] = (struct fib_route){{0x3001000100000000, 0}, 48, 6, 7};
+		route[n++] = (struct fib_route){{0x3001000100000005, 0}, 64, 6, 8};
+	}
 	if (fib_build(fib, route, n, &error))
 		fail_msg("%s", error.text);
 	i.bytes = aligned_alloc(64, ROOM);
@@ -214,6 +219,60 @@ static void wrong_wide(struct image *i)
 	refused(i, HEADER(version), P2PNIC_FIB_VERSION, 2);
 }
 
+/* The image is taken with a LONG node of leaves at `unit`, to which the entry at `at` leads. */
+static bool takes_long(struct image *i, uint64_t at, uint32_t unit, unsigned count)
+{
+	const uint32_t leaf = P2PNIC_LINE_TRIE_ENTRY(1, P2PNIC_LINE_TRIE_LEAF, 0);
+	const uint32_t entry = P2PNIC_LINE_TRIE_ENTRY(
+		unit, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES, P2PNIC_LINE_TRIE_LONG | count);
+	uint8_t *node = i->bytes + 8ull * unit;
+	bool taken;
+
+	for (unsigned k = 0; k <= count; k++)
+		memcpy(node + ((4 * count + 7) & ~7u) + 4 * k, &leaf, 4);
+	memcpy(i->bytes + at, &entry, 4);
+	taken = fib_image_valid(i->bytes, ROOM, 6);
+	memcpy(i->bytes, i->good, ROOM);
+	return taken;
+}
+
+/* Version 3 has LONG nodes, at depth 16 alone, their boundaries in one line. */
+static void wrong_long(struct image *i)
+{
+	const uint32_t end = (uint32_t)(((const struct p2pnic_fib_header *)i->good)->bytes / 8);
+	const uint32_t unused = end - 64; /* on a line */
+	const uint64_t at16 = P2PNIC_LINE_TRIE_ROOT + 4 * 0x3001;
+	const uint64_t at24 =
+		encoded_word(i->good, word_at(i, P2PNIC_LINE_TRIE_ROOT + 4 * 0x200a), 0);
+	const uint32_t entry = word_at(i, at16);
+	const uint64_t child = encoded_word(i->good, entry, 0x10000);
+
+	assert_int_equal(
+		entry & 0xfff, P2PNIC_LINE_TRIE_ENTRY(0, P2PNIC_LINE_TRIE_RANGES_OF_ENTRIES,
+				       P2PNIC_LINE_TRIE_LONG | 2));
+	assert_false(line_trie_is_leaf(word_at(i, child)));
+	refused(i, child, P2PNIC_LINE_TRIE_ENTRY(P2PNIC_NEXT_HOPS_MAX, P2PNIC_LINE_TRIE_LEAF, 0),
+		4);
+	refused(i, child, entry, 4);
+	refused(i, HEADER(version), P2PNIC_FIB_VERSION_2, 2);
+	assert_true(takes_long(i, at16, unused, 0));
+	assert_true(takes_long(i, at16, unused, 16));
+	assert_true(takes_long(i, at16, unused + 4, 8));
+	assert_false(takes_long(i, at16, unused + 5, 8));
+	assert_false(takes_long(i, at16, unused + 1, 16));
+	assert_false(takes_long(i, at16, unused, 17));
+	assert_false(takes_long(i, at24, unused, 8));
+	/* The last line is no node's. */
+	assert_true(takes_long(i, at16, end - 8 - 7, 6));
+	assert_false(takes_long(i, at16, end - 8 - 6, 6));
+	/* Without it, it is an image of version 2 as well. */
+	memset(i->bytes + at16, 0, 4);
+	memcpy(i->bytes + at16, i->good + P2PNIC_LINE_TRIE_ROOT, 4);
+	memcpy(i->bytes + HEADER(version), &(uint16_t){P2PNIC_FIB_VERSION_2}, 2);
+	assert_true(fib_image_valid(i->bytes, ROOM, 6));
+	memcpy(i->bytes, i->good, ROOM);
+}
+
 static void wrong_line_trie(unsigned family, bool version_1)
 {
 	struct image i = image_of(family, P2PNIC_FIB_LINE_TRIE, version_1);
@@ -312,8 +371,10 @@ static void wrong_line_trie(unsigned family, bool version_1)
 		assert_true(fib_image_valid(i.bytes, ROOM, family));
 		memcpy(i.bytes, i.good, ROOM);
 	}
-	if (family == 6 && !version_1)
+	if (family == 6 && !version_1) {
 		wrong_wide(&i);
+		wrong_long(&i);
+	}
 	/* Any word, any value: refused, or every lookup ends (address sanitizer watches). */
 	for (unsigned k = 0; k < 3000; k++) {
 		struct fib_ipv6 to[64];
