@@ -345,6 +345,39 @@ AVX2 static inline uint32_t step_avx2(const uint8_t *image, uint32_t entry, uint
 	return (word & entries) | ((word & 0xff) << 12 & ~entries) | (TYPE_LEAF & ~entries);
 }
 
+/* How many boundaries at `at`, of `count`, are ≤ key. */
+AVX2 static inline uint32_t rank_of_ranges(
+	const uint8_t *image, uint32_t at, uint8_t key, uint32_t count)
+{
+	return rank_of_avx2(image, at, key, count, 0);
+}
+
+/*
+ * The whole way where the root leads to a node of entries, as it does to subnets and neighbours of
+ * this router. Mostly that is one of RANGES, and below it is a leaf or another: those without a
+ * branch between them.
+ */
+AVX2 static inline uint16_t lookup_entries(
+	const uint8_t *image, uint32_t entry, const uint8_t *octet /* 3 of 4, and the last before */)
+{
+	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
+
+	if (__builtin_expect(entry & TYPE_BITMAP, 0))
+		entry = line_trie_step(image, entry, octet[1]);
+	else
+		entry = atomic_load_explicit(
+			(const p2pnic_fib_entry *)(image + at + ((count + 7) & ~7u)) +
+				rank_of_ranges(image, at, octet[1], count),
+			memory_order_acquire);
+	if (__builtin_expect(entry & (TYPE_BITMAP | TYPE_ENTRIES), 0))
+		return (uint16_t)P2PNIC_LINE_TRIE_UNIT(line_trie_step(image, entry, octet[0]));
+	/* A leaf is read in vain, where its next hop would be a unit. */
+	at = P2PNIC_LINE_TRIE_OFFSET(entry);
+	count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
+	at += count + rank_of_ranges(image, at, octet[0], count);
+	return entry & TYPE_LEAF ? (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry) : image[at];
+}
+
 /* Lookups that their first node, one of entries, does not end. */
 AVX2 static void lookup_deep_avx2(
 	const uint8_t *image, const uint32_t *address, uint16_t *next_hop, uint64_t deep)
@@ -382,23 +415,32 @@ AVX2 void line_trie_lookup4_avx2(
 {
 	const uint8_t *const bytes = image;
 	uint64_t deep = 0;
+	unsigned i, rest, aimed = 0;
+	uint8_t group[P2PNIC_BURST_MAX / 8];
 	struct aim aim;
-	unsigned i;
 
 	for (i = 0; i + 8 <= n; i += 8) {
 		const uint32_t *a = address + i;
-		/* No gather: on some processors it takes longer than eight loads. */
-		__m256i entry = _mm256_setr_epi32((int)line_trie_root(image, a[0] >> 16),
-			(int)line_trie_root(image, a[1] >> 16),
-			(int)line_trie_root(image, a[2] >> 16),
-			(int)line_trie_root(image, a[3] >> 16),
-			(int)line_trie_root(image, a[4] >> 16),
-			(int)line_trie_root(image, a[5] >> 16),
-			(int)line_trie_root(image, a[6] >> 16),
-			(int)line_trie_root(image, a[7] >> 16));
+		uint32_t e[8], all = ~0u;
 
-		deep |= (uint64_t)aim8(&aim, i, entry, _mm256_loadu_si256((const __m256i *)a)) << i;
+		/* No gather: on some processors it takes longer than eight loads. */
+		for (unsigned k = 0; k < 8; k++)
+			all &= e[k] = line_trie_root(image, a[k] >> 16);
+		/* In a small table nearly always, in a large one nearly never. */
+		if (all & TYPE_ENTRIES) {
+			for (unsigned k = 0; k < 8; k++)
+				next_hop[i + k] = lookup_entries(
+					image, e[k], (const uint8_t *)(a + k));
+			continue;
+		}
+		deep |= (uint64_t)aim8(&aim, i,
+				_mm256_setr_epi32((int)e[0], (int)e[1], (int)e[2], (int)e[3],
+					(int)e[4], (int)e[5], (int)e[6], (int)e[7]),
+				_mm256_loadu_si256((const __m256i *)a))
+			<< i;
+		group[aimed++] = (uint8_t)i;
 	}
+	rest = i;
 	for (; i < n; i++) {
 		uint32_t entry = line_trie_root(image, address[i] >> 16);
 		uint64_t more = (entry & (TYPE_ENTRIES | TYPE_LEAF)) != 0;
@@ -410,7 +452,10 @@ AVX2 void line_trie_lookup4_avx2(
 		aim.bits[i] = one.bits;
 		deep |= more << i;
 	}
-	for (i = 0; i < n; i++)
+	for (unsigned g = 0; g < aimed; g++)
+		for (unsigned k = group[g]; k < group[g] + 8u; k++)
+			next_hop[k] = shoot_one(bytes, &aim, k, (uint8_t)(address[k] >> 8));
+	for (i = rest; i < n; i++)
 		next_hop[i] = shoot_one(bytes, &aim, i, (uint8_t)(address[i] >> 8));
 	if (deep)
 		lookup_deep_avx2(bytes, address, next_hop, deep);
