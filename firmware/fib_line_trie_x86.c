@@ -30,15 +30,6 @@
 #define LEAVES_END   (P2PNIC_LINE_TRIE_NODES / 8 << 12)
 #define LEAVES_FIRST (P2PNIC_LINE_TRIE_LEAVES / 8)
 
-/* Packed vectors are stored whole: up to 15 words of nothing follow the last. */
-struct aim {
-	uint32_t at[P2PNIC_BURST_MAX + 16];
-	uint32_t leaf[P2PNIC_BURST_MAX + 16];
-	uint32_t ranges[P2PNIC_BURST_MAX + 16];
-	uint32_t bits[P2PNIC_BURST_MAX + 16];
-	uint32_t number[P2PNIC_BURST_MAX + 16];
-} __attribute__((aligned(64)));
-
 /* Units before the key's part of a BITMAP of bytes: 2 for each part before, and its shape field. */
 AVX512 static inline __m512i part_units(__m512i entry, __m512i part)
 {
@@ -256,22 +247,34 @@ AVX512 void line_trie_lookup4_avx512(
  * In 32-byte registers: the same two passes. The first one, eight lookups at a time, packs nothing:
  * lookups that are done or go on aim at the image's begin, which is read in vain.
  */
-AVX2 static inline unsigned rank_of_avx2(
-	const uint8_t *image, uint64_t at, uint8_t key, uint32_t ranges, uint32_t bits)
+struct aim {
+	uint32_t window[P2PNIC_BURST_MAX + 8];
+	uint32_t shift[P2PNIC_BURST_MAX + 8];
+	uint32_t leaf[P2PNIC_BURST_MAX + 8];
+	uint32_t ranges[P2PNIC_BURST_MAX + 8];
+	uint32_t bits[P2PNIC_BURST_MAX + 8];
+} __attribute__((aligned(32)));
+
+/* Boundaries are at most 31 bytes of one line, so a window of 32 bytes, which begins at them or in
+ * the middle of their line, has all of them; maps begin in it likewise. */
+#define WINDOW_BYTES 32u
+AVX2 static inline unsigned rank_of_avx2(const uint8_t *image, uint64_t window, uint64_t shift,
+	uint8_t key, uint32_t ranges, uint32_t bits)
 {
-	const __m256i *line = (const __m256i *)(image + (at & ~63ull));
 	const __m256i keys = _mm256_set1_epi8((char)key);
-	const __m256i low = _mm256_load_si256(line), high = _mm256_load_si256(line + 1);
-	uint64_t below =
-		(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(low, keys), keys));
+	const __m256i line = _mm256_loadu_si256((const __m256i *)(image + window));
+	const uint32_t below = (uint32_t)_mm256_movemask_epi8(
+		_mm256_cmpeq_epi8(_mm256_max_epu8(line, keys), keys));
 	uint64_t map;
 
-	below |= (uint64_t)(uint32_t)_mm256_movemask_epi8(
-			 _mm256_cmpeq_epi8(_mm256_max_epu8(high, keys), keys))
-		 << 32;
-	__builtin_memcpy(&map, image + at, 8);
-	return (unsigned)_mm_popcnt_u64(
-		_bzhi_u64(below >> (at & 63), ranges) | _bzhi_u64(map, bits));
+	__builtin_memcpy(&map, image + window + shift, 8);
+	return (unsigned)_mm_popcnt_u64(_bzhi_u64(below >> shift, ranges) | _bzhi_u64(map, bits));
+}
+
+/* How far behind its window's begin a node lies. No branch: it could not be guessed. */
+static inline uint32_t shift_of(uint32_t at)
+{
+	return at & (WINDOW_BYTES - 1) & -(at / WINDOW_BYTES & 1);
 }
 
 AVX2 static inline __m256i all32(uint32_t x)
@@ -289,7 +292,7 @@ AVX2 static inline unsigned aim8(struct aim *aim, unsigned i, __m256i entry, __m
 	const __m256i ranged =
 		_mm256_cmpeq_epi32(_mm256_and_si256(entry, all32(TYPE_BITMAP)), zero);
 	const __m256i part = _mm256_and_si256(_mm256_srli_epi32(address, 14), all32(3));
-	__m256i units = _mm256_add_epi32(part, part), at, leaf, ranges, bits;
+	__m256i units = _mm256_add_epi32(part, part), at, leaf, ranges, bits, shift;
 
 	units = _mm256_add_epi32(units,
 		_mm256_and_si256(_mm256_cmpgt_epi32(part, zero), _mm256_and_si256(entry, seven)));
@@ -308,7 +311,12 @@ AVX2 static inline unsigned aim8(struct aim *aim, unsigned i, __m256i entry, __m
 				all32(1)));
 	leaf = _mm256_add_epi32(
 		_mm256_add_epi32(at, ranges), _mm256_andnot_si256(ranged, all32(8)));
-	_mm256_storeu_si256((__m256i *)(aim->at + i), _mm256_and_si256(at, node));
+	/* shift_of(at) */
+	shift = _mm256_and_si256(_mm256_and_si256(at, all32(WINDOW_BYTES - 1)),
+		_mm256_cmpgt_epi32(_mm256_and_si256(at, all32(63)), all32(WINDOW_BYTES - 1)));
+	_mm256_storeu_si256(
+		(__m256i *)(aim->window + i), _mm256_and_si256(_mm256_sub_epi32(at, shift), node));
+	_mm256_storeu_si256((__m256i *)(aim->shift + i), shift);
 	_mm256_storeu_si256((__m256i *)(aim->leaf + i), _mm256_and_si256(leaf, node));
 	_mm256_storeu_si256((__m256i *)(aim->ranges + i), ranges);
 	_mm256_storeu_si256((__m256i *)(aim->bits + i), bits);
@@ -318,8 +326,8 @@ AVX2 static inline unsigned aim8(struct aim *aim, unsigned i, __m256i entry, __m
 AVX2 static inline uint16_t shoot_one(
 	const uint8_t *image, const struct aim *aim, unsigned i, uint8_t key)
 {
-	return image[aim->leaf[i] +
-		     rank_of_avx2(image, aim->at[i], key, aim->ranges[i], aim->bits[i])];
+	return image[aim->leaf[i] + rank_of_avx2(image, aim->window[i], aim->shift[i], key,
+					    aim->ranges[i], aim->bits[i])];
 }
 
 /* line_trie_step without a branch between kinds of nodes. Four bytes are read of a byte, too. */
@@ -339,7 +347,8 @@ AVX2 static inline uint32_t step_avx2(const uint8_t *image, uint32_t entry, uint
 
 	begin = (begin & ~bitmap) | ((at + 8) & bitmap & ~entries) |
 		((offset + 40 + 4 * before) & bitmap & entries);
-	begin += rank_of_avx2(image, at, (uint8_t)key, ranges, ((key & 63) + 1) & bitmap)
+	begin += rank_of_avx2(image, at - shift_of(at), shift_of(at), (uint8_t)key, ranges,
+			 ((key & 63) + 1) & bitmap)
 		 << (entries & 2);
 	__builtin_memcpy(&word, image + begin, 4);
 	return (word & entries) | ((word & 0xff) << 12 & ~entries) | (TYPE_LEAF & ~entries);
@@ -349,7 +358,7 @@ AVX2 static inline uint32_t step_avx2(const uint8_t *image, uint32_t entry, uint
 AVX2 static inline uint32_t rank_of_ranges(
 	const uint8_t *image, uint32_t at, uint8_t key, uint32_t count)
 {
-	return rank_of_avx2(image, at, key, count, 0);
+	return rank_of_avx2(image, at - shift_of(at), shift_of(at), key, count, 0);
 }
 
 /*
@@ -357,10 +366,11 @@ AVX2 static inline uint32_t rank_of_ranges(
  * this router. Mostly that is one of RANGES, and below it is a leaf or another: those without a
  * branch between them.
  */
-AVX2 static inline uint16_t lookup_entries(
-	const uint8_t *image, uint32_t entry, const uint8_t *octet /* 3 of 4, and the last before */)
+AVX2 static inline uint16_t lookup_entries(const uint8_t *image, uint32_t entry,
+	const uint8_t *octet /* 3 of 4, and the last before */)
 {
-	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
+	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), leaf;
+	uint32_t count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
 
 	if (__builtin_expect(entry & TYPE_BITMAP, 0))
 		entry = line_trie_step(image, entry, octet[1]);
@@ -375,7 +385,8 @@ AVX2 static inline uint16_t lookup_entries(
 	at = P2PNIC_LINE_TRIE_OFFSET(entry);
 	count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
 	at += count + rank_of_ranges(image, at, octet[0], count);
-	return entry & TYPE_LEAF ? (uint16_t)P2PNIC_LINE_TRIE_UNIT(entry) : image[at];
+	leaf = -(entry / TYPE_LEAF & 1); /* all ones or none */
+	return (uint16_t)((P2PNIC_LINE_TRIE_UNIT(entry) & leaf) | (image[at] & ~leaf));
 }
 
 /* Lookups that their first node, one of entries, does not end. */
@@ -424,13 +435,14 @@ AVX2 void line_trie_lookup4_avx2(
 		uint32_t e[8], all = ~0u;
 
 		/* No gather: on some processors it takes longer than eight loads. */
+#pragma GCC unroll 8
 		for (unsigned k = 0; k < 8; k++)
 			all &= e[k] = line_trie_root(image, a[k] >> 16);
 		/* In a small table nearly always, in a large one nearly never. */
 		if (all & TYPE_ENTRIES) {
 			for (unsigned k = 0; k < 8; k++)
-				next_hop[i + k] = lookup_entries(
-					image, e[k], (const uint8_t *)(a + k));
+				next_hop[i + k] =
+					lookup_entries(image, e[k], (const uint8_t *)(a + k));
 			continue;
 		}
 		deep |= (uint64_t)aim8(&aim, i,
@@ -446,7 +458,8 @@ AVX2 void line_trie_lookup4_avx2(
 		uint64_t more = (entry & (TYPE_ENTRIES | TYPE_LEAF)) != 0;
 		struct one one = aim_one(entry, address[i]);
 
-		aim.at[i] = one.at & ((uint32_t)more - 1);
+		aim.window[i] = (one.at - shift_of(one.at)) & ((uint32_t)more - 1);
+		aim.shift[i] = shift_of(one.at);
 		aim.leaf[i] = one.leaf & ((uint32_t)more - 1);
 		aim.ranges[i] = one.ranges;
 		aim.bits[i] = one.bits;
