@@ -450,6 +450,8 @@ AVX2 void line_trie_lookup4_avx2(
 					(int)e[4], (int)e[5], (int)e[6], (int)e[7]),
 				_mm256_loadu_si256((const __m256i *)a))
 			<< i;
+		for (unsigned k = 0; k < 8; k++)
+			__builtin_prefetch(bytes + aim.window[i + k]);
 		group[aimed++] = (uint8_t)i;
 	}
 	rest = i;
