@@ -57,11 +57,6 @@ void capture_resolve(struct nic *n)
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
-static bool accepts(const struct capture *c, const uint8_t *frame, uint32_t length)
-{
-	return !c->asked.instructions || filter_run(c->asked.filter, frame, length);
-}
-
 /* The frame is copied at once: its memory may be another's before the record is whole. */
 static struct p2pnic_record *begin(
 	struct nic *n, unsigned point, const uint8_t *frame, uint32_t length)
@@ -100,24 +95,30 @@ static void end(struct nic *n)
 /* --- Ingress ---------------------------------------------------------------------------------- */
 
 /* As it was received, before a tag was taken out or put in. */
-static const uint8_t *received(const struct burst *b, unsigned k, uint32_t *length)
+static uint8_t *received(const struct burst *b, unsigned k, uint32_t *length)
 {
 	*length = b->frame[k].length + (b->popped >> k & 1 ? P2PNIC_TAG_BYTES : 0);
 	return b->frame[k].data - burst_moved(b, k);
 }
 
+uint64_t capture_accepts(const struct nic *n, const struct frame *frame, unsigned frames)
+{
+	const struct p2pnic_capture *asked = &n->capture.asked;
+
+	return asked->instructions ? filter_run(asked->filter, asked->instructions, frame, frames)
+				   : ~0ull;
+}
+
 uint64_t capture_match(struct nic *n, const struct burst *b)
 {
-	uint64_t matched = 0;
+	struct frame frame[P2PNIC_BURST_MAX];
 
 	n->capture.time_ns = 0;
-	for (unsigned k = 0; k < b->frames; k++) {
-		uint32_t length;
-		const uint8_t *frame = received(b, k, &length);
-
-		matched |= (uint64_t)accepts(&n->capture, frame, length) << k;
-	}
-	return matched;
+	if (likely(!(b->popped | b->pushed)))
+		return capture_accepts(n, b->frame, b->frames);
+	for (unsigned k = 0; k < b->frames; k++)
+		frame[k].data = received(b, k, &frame[k].length);
+	return capture_accepts(n, frame, b->frames);
 }
 
 /* What the lookup found. False: it was not looked up. */
@@ -203,13 +204,13 @@ void capture_sent(struct nic *n, const struct capture_frame *f)
 {
 	unsigned point = 0;
 
-	if (n->captures & P2PNIC_CAPTURE_TX && accepts(&n->capture, f->data, f->length))
+	if (n->captures & P2PNIC_CAPTURE_TX && f->accepted)
 		point = P2PNIC_CAPTURE_TX;
 	if (n->captures & P2PNIC_CAPTURE_FOLLOW && f->peer < P2PNIC_NICS_MAX && f->marked)
 		point = P2PNIC_CAPTURE_FOLLOW;
 	if (!point)
 		return;
-	out_of_ring(n, begin(n, point, f->data, f->length), f);
+	out_of_ring(n, begin(n, point, f->frame->data, f->frame->length), f);
 	end(n);
 }
 
@@ -218,9 +219,9 @@ void capture_refused(struct nic *n, const struct capture_frame *f, enum p2pnic_d
 	struct p2pnic_record *r;
 
 	if (!(n->captures & P2PNIC_CAPTURE_DROP) || !(n->capture.asked.reasons >> reason & 1) ||
-		!accepts(&n->capture, f->data, f->length))
+		!f->accepted)
 		return;
-	r = begin(n, P2PNIC_CAPTURE_DROP, f->data, f->length);
+	r = begin(n, P2PNIC_CAPTURE_DROP, f->frame->data, f->frame->length);
 	r->outcome = P2PNIC_OUTCOME_DROPPED;
 	r->reason = (uint8_t)reason;
 	out_of_ring(n, r, f);

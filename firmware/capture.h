@@ -3,6 +3,7 @@
  * Frames for the host to look at (p2pnic/capture.h).
  *
  *     capture_match    which frames of a burst the filter accepts
+ *     capture_accepts  likewise, of any frames
  *     capture_begin    before one of them is dispatched: the frame as it came, what was found of it
  *     capture_end      after: what became of it; writes the record
  *     capture_sent     of a frame that was given to the port
@@ -17,6 +18,7 @@
 #include <p2pnic/registers.h>
 
 #include "dma_region.h"
+#include "frame.h"
 
 #include <stdbool.h>
 
@@ -48,6 +50,7 @@ void capture_resolve(struct nic *);
 
 /* A bit for each frame. */
 uint64_t capture_match(struct nic *, const struct burst *);
+uint64_t capture_accepts(const struct nic *, const struct frame *, unsigned frames);
 void capture_begin(struct nic *, const struct burst *, unsigned k);
 /* peer: of the ring that it went into; BURST_NOWHERE: none. held: it waits for room there. */
 void capture_end(struct nic *, unsigned peer, bool held);
@@ -55,8 +58,8 @@ void capture_end(struct nic *, unsigned peer, bool held);
 /* Frame k of those that come out of the ring of `peer` now, where it lies. */
 struct capture_frame {
 	unsigned peer, k;
-	const uint8_t *data;
-	uint32_t length;
+	const struct frame *frame;
+	bool accepted; /* by the filter */
 	bool marked;
 };
 

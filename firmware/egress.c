@@ -227,14 +227,28 @@ static __attribute__((noinline)) void capture_out(struct nic *n, unsigned peer,
 {
 	const struct ring_in *in = &n->in[peer];
 	struct capture_frame f = {.peer = peer};
+	struct frame frame[P2PNIC_BURST_MAX];
+	uint64_t marked = l->marked, accepted;
+	const unsigned count = sent + broken;
 
+	if (!count)
+		return;
+	for (unsigned k = 0; k < count; k++) {
+		frame[k].data = l->remote && d[k].flags ? (uint8_t *)in->packets.board +
+								  (d[k].offset - in->memory_base)
+							: n->bar4 + d[k].offset;
+		frame[k].length = d[k].length;
+		if (!l->remote)
+			marked |= (uint64_t)(d[k].flags & P2PNIC_FLAGS_MARKED) << k;
+	}
 	n->capture.time_ns = 0;
-	for (f.k = 0; f.k < sent + broken; f.k++) {
-		f.data = l->remote && d[f.k].flags ? (const uint8_t *)in->packets.board +
-							     (d[f.k].offset - in->memory_base)
-						   : n->bar4 + d[f.k].offset;
-		f.length = d[f.k].length;
-		f.marked = l->remote ? l->marked >> f.k & 1 : d[f.k].flags & P2PNIC_FLAGS_MARKED;
+	accepted = n->captures & P2PNIC_CAPTURE_TX || broken ? capture_accepts(n, frame, count) : 0;
+	for (f.k = 0; f.k < count; f.k++) {
+		if (!((accepted | marked) >> f.k & 1))
+			continue;
+		f.frame = &frame[f.k];
+		f.accepted = accepted >> f.k & 1;
+		f.marked = marked >> f.k & 1;
 		if (f.k == sent)
 			capture_refused(n, &f, P2PNIC_DROP_BAD_TRANSFER);
 		else

@@ -7,13 +7,16 @@
 
 #include <stdbool.h>
 
+#include "frame.h"
+
 /* Can it be run? It has 1 to P2PNIC_CAPTURE_FILTER_MAX instructions that there are, jumps lead to
  * one of them, words of memory are among the sixteen, no constant is divided by or shifted by that
  * must not be, and the last instruction returns. */
 bool filter_valid(const struct p2pnic_instruction *, uint32_t instructions);
 
-/* Runs a program that is valid; what it returns. A load from beyond the frame, or a division by 0,
- * returns 0. */
-uint32_t filter_run(const struct p2pnic_instruction *, const uint8_t *frame, uint32_t length);
+/* Runs a program that is valid over up to P2PNIC_BURST_MAX frames: a bit for each for which it
+ * returns something else than 0. A load from beyond the frame, or a division by 0, returns 0. */
+uint64_t filter_run(
+	const struct p2pnic_instruction *, uint32_t instructions, const struct frame *, unsigned n);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Programs of any content over frames of any content: {instructions, instructions × 8 bytes,
- * frame}. One that the firmware takes returns what libpcap's interpreter does. That leaves memory
+ * frame}. One that the firmware takes accepts what libpcap's interpreter does. That leaves memory
  * as it found it, so programs begin with sixteen stores.
  */
 #include "firmware/filter.h"
@@ -17,6 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct p2pnic_instruction program[P2PNIC_CAPTURE_FILTER_MAX + 1];
 	struct bpf_insn twin[P2PNIC_CAPTURE_FILTER_MAX];
+	struct frame frames[P2PNIC_BURST_MAX];
+	uint64_t wanted = 0;
 	uint32_t count;
 
 	if (size < 1 || size < 1u + data[0] * sizeof(*program))
@@ -39,8 +41,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memcpy(frame, data + count * sizeof(*program), size);
 	memcpy(twin, program, (STORES + count) * sizeof(*program));
-	if (filter_run(program, frame, (uint32_t)size) !=
-		bpf_filter(twin, frame, (u_int)size, (u_int)size))
+	/* The whole frame, and shorter ones beside it in the burst. */
+	for (uint32_t k = 0; k < P2PNIC_BURST_MAX; k++) {
+		const uint32_t length = k < size ? (uint32_t)size - k : 0;
+
+		frames[k] = (struct frame){frame, length};
+		wanted |= (uint64_t) !!bpf_filter(twin, frame, length, length) << k;
+	}
+	if (filter_run(program, STORES + count, frames, P2PNIC_BURST_MAX) != wanted)
 		abort();
 	free(frame);
 	return 0;
