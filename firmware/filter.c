@@ -194,10 +194,10 @@ struct machine {
 	uint32_t memory[MEMORY_WORDS][P2PNIC_BURST_MAX];
 };
 
-/* Frames k of a set. */
-#define EACH(k, set)                                                                               \
-	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)                                            \
-		if ((set) >> k & 1)
+static inline bool has(uint64_t set, unsigned k)
+{
+	return set >> k & 1;
+}
 
 static uint32_t *word_of(struct machine *m, uint32_t k)
 {
@@ -219,10 +219,9 @@ static inline void header_lengths(const struct machine *m, uint32_t *to, uint64_
 {
 	const uint64_t all = set == m->alive ? ~0ull : set;
 
-	EACH(k, all)
-	{
-		to[k] = (to[k] & 0xf) * 4;
-	}
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+		if (has(all, k))
+			to[k] = (to[k] & 0xf) * 4;
 }
 
 /* A load from a frame. Of the set, those whose frame has it. */
@@ -240,8 +239,9 @@ static uint64_t run_load(
 		else
 			load_all(m, to, i->k, BYTE);
 	} else {
-		EACH(k, set)
-		{
+		for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
+			if (!has(set, k))
+				continue;
 			const uint64_t at = (indirect ? (uint64_t)m->x[k] : 0) + i->k;
 			const struct frame *f = &m->frame[k];
 
@@ -261,22 +261,19 @@ static uint64_t run_ld(struct machine *m, const struct p2pnic_instruction *i, ui
 
 	switch (MODE(i->code)) {
 	case IMM:
-		EACH(k, set)
-		{
-			to[k] = i->k;
-		}
+		for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+			if (has(set, k))
+				to[k] = i->k;
 		return set;
 	case LEN:
-		EACH(k, set)
-		{
-			to[k] = m->frame[k].length;
-		}
+		for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+			if (has(set, k))
+				to[k] = m->frame[k].length;
 		return set;
 	case MEM:
-		EACH(k, set)
-		{
-			to[k] = words[k];
-		}
+		for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+			if (has(set, k))
+				to[k] = words[k];
 		return set;
 	default:
 		return run_load(m, i, to, set);
@@ -286,9 +283,10 @@ static uint64_t run_ld(struct machine *m, const struct p2pnic_instruction *i, ui
 /* Of the set, those of which it has a result. */
 static uint64_t run_compute(struct machine *m, const struct p2pnic_instruction *i, uint64_t set)
 {
-	EACH(k, set)
-	{
-		if (!compute(OPERATION(i->code), &m->a[k], i->code & SOURCE_X ? m->x[k] : i->k))
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++) {
+		const uint32_t by = i->code & SOURCE_X ? m->x[k] : i->k;
+
+		if (has(set, k) && !compute(OPERATION(i->code), &m->a[k], by))
 			set &= ~(1ull << k);
 	}
 	return set;
@@ -335,10 +333,9 @@ static uint64_t run_return(
 
 	if (!(i->code & RETURN_A))
 		return i->k ? set : 0;
-	EACH(k, set)
-	{
-		accepted |= (uint64_t)(m->a[k] != 0) << k;
-	}
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+		if (has(set, k))
+			accepted |= (uint64_t)(m->a[k] != 0) << k;
 	return accepted;
 }
 
@@ -375,10 +372,9 @@ uint64_t filter_run(const struct p2pnic_instruction *program, uint32_t instructi
 		case ST:
 		case STX:
 			word_of(&m, i->k);
-			EACH(k, set)
-			{
-				m.memory[i->k][k] = (CLASS(i->code) == ST ? m.a : m.x)[k];
-			}
+			for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+				if (has(set, k))
+					m.memory[i->k][k] = (CLASS(i->code) == ST ? m.a : m.x)[k];
 			break;
 		case ALU:
 			set = run_compute(&m, i, set);
@@ -398,10 +394,10 @@ uint64_t filter_run(const struct p2pnic_instruction *program, uint32_t instructi
 			m.alive &= ~set;
 			continue;
 		default:
-			EACH(k, set)
-			{
-				(i->code & TXA ? m.a : m.x)[k] = (i->code & TXA ? m.x : m.a)[k];
-			}
+			for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+				if (has(set, k))
+					(i->code & TXA ? m.a : m.x)[k] =
+						(i->code & TXA ? m.x : m.a)[k];
 			break;
 		}
 		at[pc + 1] |= set;
