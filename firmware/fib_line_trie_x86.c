@@ -389,6 +389,25 @@ AVX2 static inline uint16_t lookup_entries(const uint8_t *image, uint32_t entry,
 	return (uint16_t)((P2PNIC_LINE_TRIE_UNIT(entry) & leaf) | (image[at] & ~leaf));
 }
 
+/* Eight lookups in one node of RANGES of bytes. */
+AVX2 static inline void lookup_ranges(
+	const uint8_t *image, uint32_t entry, const uint32_t *address, uint16_t *next_hop)
+{
+	const uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), shift = shift_of(at);
+	const uint32_t count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
+	const __m256i line = _mm256_loadu_si256((const __m256i *)(image + at - shift));
+	const uint8_t *leaf = image + at + count;
+
+#pragma GCC unroll 8
+	for (unsigned k = 0; k < 8; k++) {
+		const __m256i keys = _mm256_set1_epi8((char)(address[k] >> 8));
+		const uint32_t below = (uint32_t)_mm256_movemask_epi8(
+			_mm256_cmpeq_epi8(_mm256_max_epu8(line, keys), keys));
+
+		next_hop[k] = leaf[_mm_popcnt_u32(_bzhi_u32(below >> shift, count))];
+	}
+}
+
 /* Lookups that their first node, one of entries, does not end. */
 AVX2 static void lookup_deep_avx2(
 	const uint8_t *image, const uint32_t *address, uint16_t *next_hop, uint64_t deep)
@@ -432,13 +451,21 @@ AVX2 void line_trie_lookup4_avx2(
 
 	for (i = 0; i + 8 <= n; i += 8) {
 		const uint32_t *a = address + i;
-		uint32_t e[8], all = ~0u;
+		uint32_t e[8], all = ~0u, any = 0;
 
 		/* No gather: on some processors it takes longer than eight loads. */
 #pragma GCC unroll 8
-		for (unsigned k = 0; k < 8; k++)
-			all &= e[k] = line_trie_root(image, a[k] >> 16);
-		/* In a small table nearly always, in a large one nearly never. */
+		for (unsigned k = 0; k < 8; k++) {
+			e[k] = line_trie_root(image, a[k] >> 16);
+			all &= e[k];
+			any |= e[k];
+		}
+		/* All of one /16, or to nodes of entries: in a small table nearly always, in a
+		 * large one nearly never. */
+		if (all == any && !(any & (TYPE_BITMAP | TYPE_ENTRIES | TYPE_LEAF))) {
+			lookup_ranges(image, any, a, next_hop + i);
+			continue;
+		}
 		if (all & TYPE_ENTRIES) {
 			for (unsigned k = 0; k < 8; k++)
 				next_hop[i + k] =
