@@ -420,7 +420,6 @@ static void update_root(struct fib *fib, const struct fib_route *changes, size_t
 static uint64_t word_of(const struct fib *fib, const struct route_set_node *node)
 {
 	const struct line_trie *trie = fib->table;
-
 	uint32_t key = node->slot, bits = 0;
 
 	/* Its parent is compiled, or is part of a LONG node. */

@@ -245,7 +245,8 @@ AVX512 void line_trie_lookup4_avx512(
 
 /*
  * In 32-byte registers: the same two passes. The first one, eight lookups at a time, packs nothing:
- * lookups that are done or go on aim at the image's begin, which is read in vain.
+ * lookups that are done or go on aim at the image's begin, which is read in vain. What is `at`
+ * above is window + shift here (rank_of_avx2).
  */
 struct aim {
 	uint32_t window[P2PNIC_BURST_MAX + 8];
@@ -366,25 +367,26 @@ AVX2 static inline uint32_t rank_of_ranges(
  * this router. Mostly that is one of RANGES, and below it is a leaf or another: those without a
  * branch between them.
  */
-AVX2 static inline uint16_t lookup_entries(const uint8_t *image, uint32_t entry,
-	const uint8_t *octet /* 3 of 4, and the last before */)
+AVX2 static inline uint16_t lookup_entries(const uint8_t *image, uint32_t entry, uint32_t address)
 {
+	const uint8_t third = (uint8_t)(address >> 8), fourth = (uint8_t)address; /* octets */
+
 	uint32_t at = P2PNIC_LINE_TRIE_OFFSET(entry), leaf;
 	uint32_t count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
 
 	if (__builtin_expect(entry & TYPE_BITMAP, 0))
-		entry = line_trie_step(image, entry, octet[1]);
+		entry = line_trie_step(image, entry, third);
 	else
 		entry = atomic_load_explicit(
 			(const p2pnic_fib_entry *)(image + at + ((count + 7) & ~7u)) +
-				rank_of_ranges(image, at, octet[1], count),
+				rank_of_ranges(image, at, third, count),
 			memory_order_acquire);
 	if (__builtin_expect(entry & (TYPE_BITMAP | TYPE_ENTRIES), 0))
-		return (uint16_t)P2PNIC_LINE_TRIE_UNIT(line_trie_step(image, entry, octet[0]));
-	/* A leaf is read in vain, where its next hop would be a unit. */
+		return (uint16_t)P2PNIC_LINE_TRIE_UNIT(line_trie_step(image, entry, fourth));
+	/* A leaf has no node: the unit that it names, its next hop, is read in vain. */
 	at = P2PNIC_LINE_TRIE_OFFSET(entry);
 	count = entry & (P2PNIC_LINE_TRIE_RANGES_MAX - 1);
-	at += count + rank_of_ranges(image, at, octet[0], count);
+	at += count + rank_of_ranges(image, at, fourth, count);
 	leaf = -(entry / TYPE_LEAF & 1); /* all ones or none */
 	return (uint16_t)((P2PNIC_LINE_TRIE_UNIT(entry) & leaf) | (image[at] & ~leaf));
 }
@@ -468,8 +470,7 @@ AVX2 void line_trie_lookup4_avx2(
 		}
 		if (all & TYPE_ENTRIES) {
 			for (unsigned k = 0; k < 8; k++)
-				next_hop[i + k] =
-					lookup_entries(image, e[k], (const uint8_t *)(a + k));
+				next_hop[i + k] = lookup_entries(image, e[k], a[k]);
 			continue;
 		}
 		deep |= (uint64_t)aim8(&aim, i,

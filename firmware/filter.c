@@ -179,10 +179,10 @@ static bool holds(unsigned jump, uint32_t a, uint32_t b)
 }
 
 /*
- * A program goes over all frames at once, instruction by instruction: jumps lead forward alone, so
- * each instruction is met once, with the set of frames that get there. What it is is found out once
- * for all of them. Frame by frame, an interpreter guesses that wrong: `udp dst port 1` took 44 ns a
- * frame, and takes 13 (bench/firmware_loop, Zen 3).
+ * A program runs over all frames at once. Jumps lead forward only, so each instruction is met once,
+ * with the set of frames that get there, and is decoded once for all of them. A program that ran
+ * frame by frame was decoded for each, by branches that no processor guesses: `udp dst port 1` took
+ * 44 ns a frame, and takes 13 (bench/firmware_loop, Zen 3).
  */
 struct machine {
 	const struct frame *frame;
@@ -304,7 +304,7 @@ static inline uint64_t compare_all(
 		yes[k] = holds(jump, m->a[k], by ? by[k] : constant);
 	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k += 8) {
 		__builtin_memcpy(&eight, yes + k, 8);
-		/* Bit 8 · n to bit 56 + n. */
+		/* Eight bytes, 0 or 1, become eight bits: byte n is bit 56 + n of the product. */
 		bits |= (eight * 0x0102040810204080u >> 56) << k;
 	}
 	return bits;
@@ -324,6 +324,27 @@ static uint64_t run_compare(const struct machine *m, const struct p2pnic_instruc
 	default:
 		return by ? compare_all(m, JSET, by, 0) : compare_all(m, JSET, NULL, i->k);
 	}
+}
+
+static void run_store(struct machine *m, const struct p2pnic_instruction *i, uint64_t set)
+{
+	const uint32_t *from = CLASS(i->code) == ST ? m->a : m->x;
+	uint32_t *word = word_of(m, i->k);
+
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+		if (has(set, k))
+			word[k] = from[k];
+}
+
+/* TAX and TXA. */
+static void run_move(struct machine *m, const struct p2pnic_instruction *i, uint64_t set)
+{
+	const uint32_t *from = i->code & TXA ? m->x : m->a;
+	uint32_t *to = i->code & TXA ? m->a : m->x;
+
+	for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
+		if (has(set, k))
+			to[k] = from[k];
 }
 
 static uint64_t run_return(
@@ -371,10 +392,7 @@ uint64_t filter_run(const struct p2pnic_instruction *program, uint32_t instructi
 			break;
 		case ST:
 		case STX:
-			word_of(&m, i->k);
-			for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
-				if (has(set, k))
-					m.memory[i->k][k] = (CLASS(i->code) == ST ? m.a : m.x)[k];
+			run_store(&m, i, set);
 			break;
 		case ALU:
 			set = run_compute(&m, i, set);
@@ -394,10 +412,7 @@ uint64_t filter_run(const struct p2pnic_instruction *program, uint32_t instructi
 			m.alive &= ~set;
 			continue;
 		default:
-			for (unsigned k = 0; k < P2PNIC_BURST_MAX; k++)
-				if (has(set, k))
-					(i->code & TXA ? m.a : m.x)[k] =
-						(i->code & TXA ? m.x : m.a)[k];
+			run_move(&m, i, set);
 			break;
 		}
 		at[pc + 1] |= set;

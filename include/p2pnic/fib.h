@@ -37,7 +37,7 @@ enum p2pnic_fib_kind {
 
 struct p2pnic_fib_header {
 	uint32_t magic;   /* (host) P2PNIC_FIB_MAGIC */
-	uint16_t version; /* (host) P2PNIC_FIB_VERSION… */
+	uint16_t version; /* (host) 1, 2 or 3: P2PNIC_FIB_VERSION… */
 	uint8_t family;   /* (host) 4 or 6 */
 	uint8_t kind;     /* (host) enum p2pnic_fib_kind */
 	uint64_t
@@ -215,7 +215,7 @@ enum p2pnic_line_trie_type {
 #define P2PNIC_LINE_TRIE_RANGES_MAX 32u /* runs of a node of type RANGES */
 #define P2PNIC_LINE_TRIE_DEPTH_MAX  14u /* nodes below the root, IPv6; IPv4: 2 */
 
-/* Images of version 3. */
+/* Images of versions 2 and 3; LONG: of 3. */
 #define P2PNIC_LINE_TRIE_WIDE       0x20u /* shape of RANGES, beside the count */
 #define P2PNIC_LINE_TRIE_WIDE_DEPTH 32u   /* bits of the address before a WIDE node */
 #define P2PNIC_LINE_TRIE_WIDE_MAX   16u   /* its runs */
@@ -226,7 +226,7 @@ enum p2pnic_line_trie_type {
 #define P2PNIC_LINE_TRIE_TABLE      0x20u /* shape of BITMAP_OF_ENTRIES */
 #define P2PNIC_LINE_TRIE_SLACK      64u   /* bytes at the image's end that belong to no node */
 
-/* The entry of a leaf; in images of version 3 always of type LEAF. */
+/* The entry of a leaf; in images of versions 2 and 3 always of type LEAF. */
 #define P2PNIC_LINE_TRIE_NEXT_HOP(next_hop)                                                        \
 	((next_hop) < 256u ? P2PNIC_LINE_TRIE_ENTRY(P2PNIC_LINE_TRIE_LEAVES / 8u + (next_hop),     \
 				     P2PNIC_LINE_TRIE_RANGES, 0)                                   \
